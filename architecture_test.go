@@ -55,9 +55,12 @@ var rooms = []room{
 	{"budget/pgstore", storeMayImport, []string{"github.com/jackc/pgx"}, "stores know what a ledger asks of them, and not the ledger"},
 	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/semaphore"}, "stores know what a ledger asks of them, and not the ledger"},
 
-	{"cache", []string{"internal/jsonscan", "internal/request", "internal/request/jsonbody", "internal/checked", "budget/price"}, nil, "cache is pure, and does not know the domain"},
+	{"cache", []string{"cache/prompt", "cache/internal/hash", "cache/internal/odds"}, nil, "cache is pure, and does not know the domain"},
+	{"cache/prompt", []string{"cache/internal/hash", "internal/jsonscan", "internal/request", "internal/request/jsonbody"}, nil, "the form of a request; what its cache points are good for is for cache to judge"},
+	{"cache/internal/hash", nil, nil, "hashes of texts"},
+	{"cache/internal/odds", nil, nil, "outcomes in, a prediction out"},
 
-	{"bedrockguard", []string{"budget", "budget/driver", "budget/price", "cache", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
+	{"bedrockguard", []string{"budget", "budget/driver", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
 	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
@@ -68,7 +71,7 @@ var rooms = []room{
 	{"bedrockguard/agenttest", []string{"bedrockguard", "bedrockguard/bedrocktest", "budget", "budget/memstore", "budget/price", "cache"}, []string{awsSDK}, "what a user could write"},
 	{"bedrockguard/stsidentity", nil, []string{awsSDK}, "an identity is a function"},
 	{"bedrockguard/otelguard", []string{"bedrockguard", "budget", "budget/price", "cache"}, []string{"go.opentelemetry.io/"}, "a listener to events"},
-	{"bedrockguard/cmd", []string{"bedrockguard/...", "budget/...", "cache"}, []string{anything}, "a command may use all that users may"},
+	{"bedrockguard/cmd", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "a command may use all that users may"},
 
 	{"internal/checked", nil, nil, "arithmetic"},
 	{"internal/jsonscan", nil, nil, "the standard library alone"},
@@ -86,7 +89,7 @@ var rooms = []room{
 	{"internal/robustness", []string{"budget/...", "bedrockguard/...", "internal/..."}, []string{anything}, "tests the whole house"},
 	{"internal/tools", nil, []string{"golang.org/x/"}, "tools know the repository as text"},
 
-	{"examples", []string{"bedrockguard/...", "budget/...", "cache"}, []string{anything}, "an example uses what users may"},
+	{"examples", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "an example uses what users may"},
 }
 
 var storeMayImport = []string{"budget/driver", "budget/price", "budget/internal/account"}
@@ -124,6 +127,7 @@ func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 		"budget/memstore":          "github.com/aws/aws-sdk-go-v2/aws",
 		"budget/sqlitestore/inner": modulePath + "bedrockguard",
 		"cache":                    modulePath + "internal/wire",
+		"cache/prompt":             modulePath + "cache",
 		"bedrockguard":             modulePath + "budget/memstore",
 		"bedrockguard/bedrocktest": modulePath + "internal/catalog",
 		"internal/jsonscan":        "golang.org/x/text",

@@ -19,7 +19,8 @@
 //   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.
 //   - bedrockguard/agenttest: what a user's test asserts of an agent's prompt caching.
-//   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points.
+//   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points. cache/prompt: the form of a request, its blocks and
+//     cache points, read from JSON or told by a front door.
 //   - internal/catalog: prices and limits of the models; internal/tokens: bounds on a prompt's tokens; internal/pixels: the
 //     sizes of images; internal/wire: what Bedrock answers, as JSON and as event streams; internal/jsonscan: a strict JSON scanner;
 //     internal/request: what a reading of a request tells, whatever its dialect; internal/request/converse: the reading of the SDK's values;

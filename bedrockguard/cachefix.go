@@ -9,13 +9,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
-	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // withPoints returns the input of a call with edited cache points; points that the input's type can't hold are left out. The prompt has to
 // be the result of readPrompt for this input. The caller's values are not changed: lists that change are copied, the rest is shared. Except
 // for cache points the result serialises to the same bytes.
-func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
+func withPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 	if len(edits) == 0 {
 		return input
 	}
@@ -50,20 +50,20 @@ func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 
 // withoutPoints returns the input of a call without any cache point, and false if it has none, or any that can't be removed.
 func withoutPoints(provider string, input any) (any, bool) {
-	var before, after cache.Prompt
+	var before, after prompt.Prompt
 	if !readPrompt(&before, provider, input) || len(before.Points) == 0 {
 		return input, false
 	}
-	edits := make([]cache.Edit, len(before.Points))
+	edits := make([]prompt.Edit, len(before.Points))
 	for i := range edits {
-		edits[i] = cache.Edit{Remove: i, After: -1}
+		edits[i] = prompt.Edit{Remove: i, After: -1}
 	}
 	edited := withPoints(input, &before, edits)
 	return edited, readPrompt(&after, provider, edited) && len(after.Points) == 0
 }
 
-func bodyWithPoints(body []byte, p *cache.Prompt, edits []cache.Edit) []byte {
-	edited, _, err := cache.FixBody(body, p, edits)
+func bodyWithPoints(body []byte, p *prompt.Prompt, edits []prompt.Edit) []byte {
+	edited, _, err := prompt.FixBody(body, p, edits)
 	if err != nil {
 		return body
 	}
@@ -72,7 +72,7 @@ func bodyWithPoints(body []byte, p *cache.Prompt, edits []cache.Edit) []byte {
 
 // pointChange is one change to one list: an element to leave out, or a point to add after one.
 type pointChange struct {
-	cache.Where
+	prompt.Where
 	add   bool
 	point types.CachePointBlock
 }
@@ -80,7 +80,7 @@ type pointChange struct {
 // pointChanges are changes in the order of the request.
 type pointChanges []pointChange
 
-func changesOf(p *cache.Prompt, edits []cache.Edit) pointChanges {
+func changesOf(p *prompt.Prompt, edits []prompt.Edit) pointChanges {
 	changes := make(pointChanges, 0, 2*len(edits))
 	for _, e := range edits {
 		if e.Remove >= 0 {
@@ -99,7 +99,7 @@ func changesOf(p *cache.Prompt, edits []cache.Edit) pointChanges {
 
 // list numbers the lists of a section.
 func (c *pointChange) list() int {
-	if c.Section == cache.Messages {
+	if c.Section == prompt.Messages {
 		return c.Message
 	}
 	return 0
@@ -120,17 +120,17 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 		var list pointChanges
 		list, c = c.next()
 		switch at := list[0]; at.Section {
-		case cache.Tools:
+		case prompt.Tools:
 			if tools != nil {
 				config := *tools
 				config.Tools = edited(list, config.Tools, func(b types.CachePointBlock) types.Tool { return &types.ToolMemberCachePoint{Value: b} })
 				tools = &config
 			}
-		case cache.System:
+		case prompt.System:
 			system = edited(list, system, func(b types.CachePointBlock) types.SystemContentBlock {
 				return &types.SystemContentBlockMemberCachePoint{Value: b}
 			})
-		case cache.Messages:
+		case prompt.Messages:
 			if at.Message >= len(messages) {
 				continue
 			}
@@ -167,7 +167,7 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 func pointBlock(ttl time.Duration, spelt bool) types.CachePointBlock {
 	b := types.CachePointBlock{Type: types.CachePointTypeDefault}
 	switch {
-	case ttl <= cache.FiveMinutes && !spelt:
+	case ttl <= prompt.FiveMinutes && !spelt:
 	case ttl%time.Hour == 0:
 		b.Ttl = types.CacheTTL(fmt.Sprintf("%dh", ttl/time.Hour))
 	default:

@@ -20,6 +20,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // tap sends inputs through a real client and keeps what it puts on the wire.
@@ -175,7 +176,7 @@ func contentOf(n int, user bool, id string) types.ContentBlock {
 func drawCacheModel(t *rapid.T) cache.Model {
 	return cache.Model{
 		Provider: rapid.SampledFrom([]string{"anthropic", "amazon"}).Draw(t, "provider"), Explicit: rapid.IntRange(0, 5).Draw(t, "explicit") > 0,
-		MinTokens: rapid.SampledFrom([]int64{0, 512, 1024}).Draw(t, "least tokens"), MaxPoints: 4, TTLs: []time.Duration{cache.FiveMinutes, cache.OneHour},
+		MinTokens: rapid.SampledFrom([]int64{0, 512, 1024}).Draw(t, "least tokens"), MaxPoints: 4, TTLs: []time.Duration{prompt.FiveMinutes, prompt.OneHour},
 		InputPrice: 100, CacheReadPrice: 10, CacheWrite5mPrice: 125, CacheWrite1hPrice: 200,
 	}
 }
@@ -189,7 +190,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 		d, m := drawConverse(rt), drawCacheModel(rt)
 		in := d.build()
 		parts := partsOf(in)
-		p := new(cache.Prompt)
+		p := new(prompt.Prompt)
 		fillPrompt(p, parts)
 		o := cache.PlaceOptions{Gaps: cache.Gaps{Medium: rapid.IntRange(0, 9).Draw(rt, "medium pauses"), PrefixTokens: 1000}}
 		edits := cache.Place(p, m, o)
@@ -203,7 +204,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 		edited++
 		require.Equal(rt, withoutPointsOnWire(client.of(rt, in)), withoutPointsOnWire(client.of(rt, out)))
 		parts = partsOf(out)
-		q := new(cache.Prompt)
+		q := new(prompt.Prompt)
 		fillPrompt(q, parts)
 		require.Len(rt, q.Blocks, len(p.Blocks))
 		require.Len(rt, q.Points, len(p.Points)+added(edits))
@@ -213,7 +214,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 }
 
 // added is how many points more there are after the edits.
-func added(edits []cache.Edit) (n int) {
+func added(edits []prompt.Edit) (n int) {
 	for _, e := range edits {
 		if e.After >= 0 {
 			n++
@@ -247,7 +248,7 @@ func TestWithPoints_SharesNothingThatIsWritten(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 50 {
-				p := new(cache.Prompt)
+				p := new(prompt.Prompt)
 				parts := partsOf(in)
 				fillPrompt(p, parts)
 				out := withPoints(in, p, cache.Place(p, m, cache.PlaceOptions{})).(*bedrockruntime.ConverseInput)
@@ -276,12 +277,12 @@ func TestWithPoints_SharesNothingThatIsWritten(t *testing.T) {
 
 func TestWithPoints_LeavesOtherInputsAlone(t *testing.T) {
 	in := &bedrockruntime.CountTokensInput{}
-	require.Same(t, in, withPoints(in, new(cache.Prompt), []cache.Edit{{Remove: -1, After: -1}}))
+	require.Same(t, in, withPoints(in, new(prompt.Prompt), []prompt.Edit{{Remove: -1, After: -1}}))
 }
 
 func TestPointBlock(t *testing.T) {
-	for ttl, want := range map[time.Duration]types.CacheTTL{0: "", cache.FiveMinutes: "", cache.OneHour: types.CacheTTLOneHour, 30 * time.Minute: "30m"} {
+	for ttl, want := range map[time.Duration]types.CacheTTL{0: "", prompt.FiveMinutes: "", prompt.OneHour: types.CacheTTLOneHour, 30 * time.Minute: "30m"} {
 		require.Equal(t, types.CachePointBlock{Type: types.CachePointTypeDefault, Ttl: want}, pointBlock(ttl, false))
 	}
-	require.Equal(t, types.CacheTTLFiveMinutes, pointBlock(cache.FiveMinutes, true).Ttl)
+	require.Equal(t, types.CacheTTLFiveMinutes, pointBlock(prompt.FiveMinutes, true).Ttl)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
@@ -22,7 +23,7 @@ type cacheLink struct {
 	policy  cache.Policy
 	tracker *cache.Tracker
 	clock   func() time.Time
-	prompts chan *cache.Prompt // those that wait to be used again
+	prompts chan *prompt.Prompt // those that wait to be used again
 }
 
 // A sync.Pool would be emptied by each collection of garbage, and a call with a long conversation causes one: the next would
@@ -39,14 +40,14 @@ func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &cacheLink{policy: policy, tracker: cache.NewTracker(policy), clock: clock, prompts: make(chan *cache.Prompt, keptPrompts)}
+	return &cacheLink{policy: policy, tracker: cache.NewTracker(policy), clock: clock, prompts: make(chan *prompt.Prompt, keptPrompts)}
 }
 
 // cacheCall is what the link keeps of a call. The zero value is one that is not checked.
 type cacheCall struct {
 	place  *cache.Call
 	turn   *cache.Turn
-	prompt *cache.Prompt
+	prompt *prompt.Prompt
 	points bool
 }
 
@@ -103,7 +104,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 // fix checks a request with its cache points placed, as far as they pay, and returns the request that is to be sent.
 func (l *cacheLink) fix(input any, c *call) any {
 	before := c.cache.prompt
-	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []cache.Edit) *cache.Prompt {
+	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
 		fixed, p := withPoints(input, before, edits), l.prompt()
 		if !readPrompt(p, c.cache.place.Model.Provider, fixed) {
 			l.release(p)
@@ -119,7 +120,7 @@ func (l *cacheLink) fix(input any, c *call) any {
 }
 
 // readPrompt describes a request, and reports false when it does not understand it.
-func readPrompt(p *cache.Prompt, provider string, input any) bool {
+func readPrompt(p *prompt.Prompt, provider string, input any) bool {
 	var parts converse.Request
 	if parts.Of(input) {
 		fillPrompt(p, &parts)
@@ -127,14 +128,14 @@ func readPrompt(p *cache.Prompt, provider string, input any) bool {
 	}
 	switch in := input.(type) {
 	case *bedrockruntime.InvokeModelInput:
-		return cache.ParseBody(p, provider, in.Body) == nil
+		return prompt.ParseBody(p, provider, in.Body) == nil
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return cache.ParseBody(p, provider, in.Body) == nil
+		return prompt.ParseBody(p, provider, in.Body) == nil
 	case *httpInput:
 		if in.form == formConverse { // a maker's own dialect may look the same, but this route takes Converse alone
-			return cache.ParseConverse(p, in.body) == nil
+			return prompt.ParseConverse(p, in.body) == nil
 		}
-		return cache.ParseBody(p, provider, in.body) == nil
+		return prompt.ParseBody(p, provider, in.body) == nil
 	default:
 		return false
 	}
@@ -193,17 +194,17 @@ func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {
 }
 
 // prompt returns an empty prompt, with the memory of an earlier one if it can.
-func (l *cacheLink) prompt() *cache.Prompt {
+func (l *cacheLink) prompt() *prompt.Prompt {
 	select {
 	case p := <-l.prompts:
 		return p
 	default:
-		return new(cache.Prompt)
+		return new(prompt.Prompt)
 	}
 }
 
 // release keeps a prompt's memory for another request, and none of its texts.
-func (l *cacheLink) release(p *cache.Prompt) {
+func (l *cacheLink) release(p *prompt.Prompt) {
 	if cap(p.Blocks) > keptBlocks {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // pdfOf is a PDF with so many pages and hardly a word on them.
@@ -37,12 +38,12 @@ func TestDocumentsCountAlikeAsValuesAndAsJSON(t *testing.T) {
 		{types.DocumentFormatXls, make([]byte, 90_000)},
 	} {
 		document := types.DocumentBlock{Name: aws.String("d"), Format: tc.format, Source: &types.DocumentSourceMemberBytes{Value: tc.data}}
-		typed := new(cache.Prompt)
+		typed := new(prompt.Prompt)
 		fillPrompt(typed, partsOf(&bedrockruntime.ConverseInput{Messages: []types.Message{userTurn(&types.ContentBlockMemberDocument{Value: document})}}))
 		body := fmt.Sprintf(`{"inferenceConfig":{},"messages":[{"role":"user","content":[{"document":{"name":"d","format":%q,"source":{"bytes":%q}}}]}]}`,
 			tc.format, base64.StdEncoding.EncodeToString(tc.data))
-		read := new(cache.Prompt)
-		require.NoError(t, cache.ParseBody(read, "anthropic", []byte(body)))
+		read := new(prompt.Prompt)
+		require.NoError(t, prompt.ParseBody(read, "anthropic", []byte(body)))
 		require.InDelta(t, typed.Blocks[0].MediaTokens, read.Blocks[0].MediaTokens, 1, "%s of %d bytes", tc.format, len(tc.data))
 	}
 }
@@ -54,7 +55,7 @@ func TestShortRequestsWithDocumentsAreNotRefused(t *testing.T) {
 			Name: aws.String(name), Format: types.DocumentFormatPdf, Source: &types.DocumentSourceMemberBytes{Value: pdfOf(1)},
 		}}
 	}
-	p := new(cache.Prompt)
+	p := new(prompt.Prompt)
 	fillPrompt(p, partsOf(&bedrockruntime.ConverseInput{Messages: []types.Message{
 		userTurn(textBlock("Compare."), document("a"), document("b")), assistantTurn(textBlock("They agree.")), userTurn(textBlock("Sure?")),
 	}}))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // placingClient puts cache points where they should stand and sends the request, without a guard.
@@ -33,7 +34,7 @@ func (c *placingClient) send(in *bedrockruntime.ConverseInput) (*types.TokenUsag
 	in.ModelId = &c.id
 	in.InferenceConfig = &types.InferenceConfiguration{MaxTokens: aws.Int32(500)}
 	parts := partsOf(in)
-	p := new(cache.Prompt)
+	p := new(prompt.Prompt)
 	fillPrompt(p, parts)
 	fixed := withPoints(in, p, cache.Place(p, c.model, cache.PlaceOptions{}))
 	out, err := c.client.Converse(context.Background(), fixed.(*bedrockruntime.ConverseInput))

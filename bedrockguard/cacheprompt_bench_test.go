@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // longTalk is a conversation of so many messages, three blocks each: text, uses of a tool and their results, an image now
@@ -38,7 +39,7 @@ func longTalk(tb testing.TB, messages int) *bedrockruntime.ConverseInput {
 // The walk allocates nothing that grows with the conversation, once a prompt was used.
 func TestFillPromptAllocatesNothing(t *testing.T) {
 	parts := partsOf(longTalk(t, 100))
-	p := new(cache.Prompt)
+	p := new(prompt.Prompt)
 	fillPrompt(p, parts)
 	require.Zero(t, testing.AllocsPerRun(10, func() {
 		p.Reset()
@@ -52,7 +53,7 @@ func BenchmarkFillPrompt(b *testing.B) {
 	for _, messages := range []int{10, 100, 1000} {
 		in := longTalk(b, messages)
 		parts := partsOf(in)
-		p := new(cache.Prompt)
+		p := new(prompt.Prompt)
 		fillPrompt(p, parts)
 		blocks := float64(len(p.Blocks))
 		perBlock := func(b *testing.B) {

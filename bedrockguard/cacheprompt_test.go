@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // The shortest ways to say what requests are made of.
@@ -65,10 +66,10 @@ func systemText(s string) types.SystemContentBlock {
 	return &types.SystemContentBlockMemberText{Value: s}
 }
 
-func promptOf(tb testing.TB, input any) *cache.Prompt {
+func promptOf(tb testing.TB, input any) *prompt.Prompt {
 	parts := partsOf(input)
 	require.NotNil(tb, parts)
-	p := new(cache.Prompt)
+	p := new(prompt.Prompt)
 	fillPrompt(p, parts)
 	return p
 }
@@ -213,7 +214,7 @@ func TestPromptNotesWhatIsNoBlock(t *testing.T) {
 	require.False(t, promptOf(t, choice(&types.ToolChoiceMemberAny{})).Final)
 
 	flawed := promptOf(t, fields(map[string]any{"cache_control": map[string]any{"type": "ephemeral"}, "cacheControl": 1, "thinking": map[string]any{}}))
-	require.Equal(t, []cache.Flaw{
+	require.Equal(t, []prompt.Flaw{
 		{Rule: "wrong-dialect", Where: "additionalModelRequestFields.cacheControl"}, {Rule: "wrong-dialect", Where: "additionalModelRequestFields.cache_control"},
 	}, flawed.Flaws)
 	require.Empty(t, promptOf(t, fields(map[string]any{"top_k": 5, "note": `"cache_control"`})).Flaws)

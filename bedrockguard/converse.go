@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
@@ -88,4 +88,4 @@ func (a *demand) asConverse() {
 }
 
 // fillPrompt describes a typed request to the prompt-cache check. The prompt has to be empty.
-func fillPrompt(p *cache.Prompt, r *converse.Request) { converse.Walk(r, p.Sink()) }
+func fillPrompt(p *prompt.Prompt, r *converse.Request) { converse.Walk(r, p.Sink()) }

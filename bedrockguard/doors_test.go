@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -80,22 +81,22 @@ func respelled(t require.TestingT, body []byte) []byte {
 
 // shown is what is known of a prompt whatever the door.
 type shown struct {
-	Blocks  []cache.Block
-	Points  []cache.Point
-	Flaws   []cache.Flaw
+	Blocks  []prompt.Block
+	Points  []prompt.Point
+	Flaws   []prompt.Flaw
 	Final   bool
 	Unknown int
 	Found   []cache.Finding
-	Placed  []cache.Edit
+	Placed  []prompt.Edit
 }
 
-func show(p *cache.Prompt, m cache.Model) shown {
+func show(p *prompt.Prompt, m cache.Model) shown {
 	s := shown{Found: cache.Lint(p, m), Placed: cache.Place(p, m, cache.PlaceOptions{}), Flaws: p.Flaws, Final: p.Final, Unknown: p.Unknown}
 	for _, b := range p.Blocks {
-		s.Blocks = append(s.Blocks, cache.Block{Where: b.Where, Kind: b.Kind, User: b.User, NoPoint: b.NoPoint, Bytes: b.Bytes, MediaTokens: b.MediaTokens})
+		s.Blocks = append(s.Blocks, prompt.Block{Where: b.Where, Kind: b.Kind, User: b.User, NoPoint: b.NoPoint, Bytes: b.Bytes, MediaTokens: b.MediaTokens})
 	}
 	for _, pt := range p.Points {
-		pt.Span = cache.Span{}
+		pt.Span = prompt.Span{}
 		s.Points = append(s.Points, pt)
 	}
 	return s
@@ -118,7 +119,7 @@ func pngBytes(width, height int) []byte {
 
 func drawnModel(d *drawing) cache.Model {
 	m := cache.Model{
-		ID: "anthropic.claude-sonnet-5", Provider: "anthropic", Explicit: true, Tools: true, TTLs: []time.Duration{cache.FiveMinutes, cache.OneHour},
+		ID: "anthropic.claude-sonnet-5", Provider: "anthropic", Explicit: true, Tools: true, TTLs: []time.Duration{prompt.FiveMinutes, prompt.OneHour},
 		MinTokens: pick(d, int64(64), 1024), MaxPoints: 4, InputPrice: 3_000_000, CacheReadPrice: 300_000, CacheWrite5mPrice: 3_750_000, CacheWrite1hPrice: 6_000_000,
 	}
 	if d.chance(25) {
@@ -148,8 +149,8 @@ func doors(t require.TestingT) []*door {
 }
 
 // read returns the prompt of a request at the door.
-func (d *door) read(t require.TestingT, input any) *cache.Prompt {
-	p := new(cache.Prompt)
+func (d *door) read(t require.TestingT, input any) *prompt.Prompt {
+	p := new(prompt.Prompt)
 	require.True(t, readPrompt(p, "anthropic", input), d.name)
 	return p
 }
@@ -199,7 +200,7 @@ func TestAConversationIsJudgedAlikeThroughBothDoors(t *testing.T) {
 			now = now.Add(pick(d, time.Second, time.Minute, 6*time.Minute, 2*time.Hour))
 			usage := cache.Usage{InputTokens: int64(d.number(1, 9000)), CacheReadTokens: int64(d.number(0, 3) * 1500), CacheWrite5mTokens: int64(d.number(0, 3) * 1500)}
 			var before, after []cache.Finding
-			var points []cache.Point
+			var points []prompt.Point
 			for i, door := range all {
 				p := door.check(rt, in, body, cache.Call{Workflow: "w", Model: m, Place: "us-east-1", At: now}, fix)
 				found1, found2 := door.turn.Findings, door.answered(usage, now.Add(time.Second))
@@ -221,7 +222,7 @@ func TestAConversationIsJudgedAlikeThroughBothDoors(t *testing.T) {
 }
 
 // check has a tracker judge a request, with its points placed or as they are, and returns the prompt of what is sent.
-func (d *door) check(t require.TestingT, in *bedrockruntime.ConverseInput, body []byte, call cache.Call, fix bool) *cache.Prompt {
+func (d *door) check(t require.TestingT, in *bedrockruntime.ConverseInput, body []byte, call cache.Call, fix bool) *prompt.Prompt {
 	input := d.input(in, body)
 	p := d.read(t, input)
 	if !fix {
@@ -229,7 +230,7 @@ func (d *door) check(t require.TestingT, in *bedrockruntime.ConverseInput, body 
 		return p
 	}
 	sent := p
-	d.turn = d.tracker.Fix(call, p, func(edits []cache.Edit) *cache.Prompt {
+	d.turn = d.tracker.Fix(call, p, func(edits []prompt.Edit) *prompt.Prompt {
 		sent = d.read(t, withPoints(input, p, edits))
 		return sent
 	})

@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // longTalk is a conversation of so many turns and about so many bytes, its last turn new.
 func longTalk(turns, bytes, last int) *talk {
-	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(systemText), here(FiveMinutes)}}
+	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(systemText), here(prompt.FiveMinutes)}}
 	for i := range turns {
 		key := fmt.Sprint("long", i, bytes/turns)
 		if _, ok := texts[key]; !ok {
@@ -31,7 +33,7 @@ func BenchmarkTracker_Turn(b *testing.B) {
 		b.Run(fmt.Sprint(turns), func(b *testing.B) {
 			tracker, at := NewTracker(Policy{Mode: Report}), time.Unix(1_800_000_000, 0)
 			b.ReportAllocs()
-			prompts := make([]*Prompt, 64)
+			prompts := make([]*prompt.Prompt, 64)
 			for i := range prompts {
 				prompts[i] = longTalk(turns, turns*8000, i).prompt()
 			}

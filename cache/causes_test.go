@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // scene is a short history of a workflow.
@@ -66,13 +68,13 @@ func toolLoop(results int, lagging bool) *talk {
 	k := agent(2)
 	var uses, answers []piece
 	for i := range results {
-		uses = append(uses, piece{kind: ToolUse, text: fmt.Sprint("use ", i)})
-		answers = append(answers, piece{kind: ToolResult, text: fmt.Sprint("result ", i)})
+		uses = append(uses, piece{kind: prompt.ToolUse, text: fmt.Sprint("use ", i)})
+		answers = append(answers, piece{kind: prompt.ToolResult, text: fmt.Sprint("result ", i)})
 		if lagging && i == results/2 {
-			answers = append(answers, here(FiveMinutes))
+			answers = append(answers, here(prompt.FiveMinutes))
 		}
 	}
-	k.assistant(uses...).user(append(answers, here(FiveMinutes))...)
+	k.assistant(uses...).user(append(answers, here(prompt.FiveMinutes))...)
 	k.turns[0].parts, k.turns[2].parts = k.turns[0].parts[:1], k.turns[2].parts[:1]
 	return k
 }
@@ -89,7 +91,7 @@ func nothingCached(u *Usage) {
 
 // fresh is a conversation of one turn whose system prompt is like no other.
 func fresh(seed int) *talk {
-	return (&talk{system: []piece{say(words(1000+seed, 40_000)), here(FiveMinutes)}}).user(say("summarise this"))
+	return (&talk{system: []piece{say(words(1000+seed, 40_000)), here(prompt.FiveMinutes)}}).user(say("summarise this"))
 }
 
 func systemIs(text string) *talk {
@@ -125,12 +127,14 @@ var causes = []struct {
 		with(func(y *play) { y.tracker = NewTracker(Policy{Mode: Report, MinPoints: 3}) }, first(agent(1))),
 		with(func(y *play) { y.tracker = NewTracker(Policy{Mode: Report, MinPoints: 3}) }, first(agent(2))),
 	},
-	{"G2", "a marker of another dialect", ruleDialect, first(edited(agent(2), func(k *talk) { k.flaws = []Flaw{{ruleDialect, "additionalModelRequestFields"}} })), first(agent(2))},
+	{"G2", "a marker of another dialect", ruleDialect, first(edited(agent(2), func(k *talk) {
+		k.flaws = []prompt.Flaw{{Rule: prompt.WrongDialect, Where: "additionalModelRequestFields"}}
+	})), first(agent(2))},
 	{"G2", "points that do nothing", ruleSilentMiss, with(usageOf(nothingCached), last(agent(3))), last(agent(3))},
 	{
 		"G3", "only the system prompt is marked", ruleTail,
 		first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say(words(5, 30_000))} })),
-		first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say(words(5, 30_000)), here(FiveMinutes)} })),
+		first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say(words(5, 30_000)), here(prompt.FiveMinutes)} })),
 	},
 	{
 		"G3", "the point stays where it is", ruleFrozen,
@@ -203,25 +207,27 @@ var causes = []struct {
 		last(edited(agent(9), choose("auto")), edited(agent(10), choose("any"))), last(edited(agent(9), choose("auto")), edited(agent(10), choose("auto"))),
 	},
 	{"G10", "a model that takes no points", ruleUnsupported, first(agent(2), onMistral()), first(edited(agent(2), noPoints), onMistral())},
-	{"G10", "a section that takes none", ruleSection, first(novaTalk(func(k *talk) { k.tools = append(k.tools, here(FiveMinutes)) }), nova20()), first(novaTalk(nil), nova20())},
+	{"G10", "a section that takes none", ruleSection, first(novaTalk(func(k *talk) { k.tools = append(k.tools, here(prompt.FiveMinutes)) }), nova20()), first(novaTalk(nil), nova20())},
 	{"G11", "behind reasoning", rulePosition, first(edited(agent(3), func(k *talk) {
-		k.turns[1].parts = []piece{{kind: Reasoning, text: "so"}, here(FiveMinutes)}
+		k.turns[1].parts = []piece{{kind: prompt.Reasoning, text: "so"}, here(prompt.FiveMinutes)}
 		k.turns[2].parts = k.turns[2].parts[:1]
-	})), first(edited(agent(3), func(k *talk) { k.turns[1].parts = []piece{{kind: Reasoning, text: "so"}, say("yes")} }))},
-	{"G11", "behind an empty text", rulePosition, first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say("q"), say(""), here(FiveMinutes)} })), first(agent(1))},
+	})), first(edited(agent(3), func(k *talk) { k.turns[1].parts = []piece{{kind: prompt.Reasoning, text: "so"}, say("yes")} }))},
+	{"G11", "behind an empty text", rulePosition, first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say("q"), say(""), here(prompt.FiveMinutes)} })), first(agent(1))},
 	{"G11", "inside of a tool result", rulePosition, first(edited(agent(2), func(k *talk) {
-		k.turns[2].parts[0] = piece{kind: ToolResult, text: "r", nested: FiveMinutes}
+		k.turns[2].parts[0] = piece{kind: prompt.ToolResult, text: "r", nested: prompt.FiveMinutes}
 		k.turns[0].parts = k.turns[0].parts[:1]
-	})), first(edited(agent(2), func(k *talk) { k.turns[2].parts[0] = piece{kind: ToolResult, text: "r"} }))},
+	})), first(edited(agent(2), func(k *talk) { k.turns[2].parts[0] = piece{kind: prompt.ToolResult, text: "r"} }))},
 	{"G11", "first in its message", rulePosition, first(edited(agent(2), func(k *talk) {
-		k.turns[1].parts = []piece{here(FiveMinutes), say("a")}
+		k.turns[1].parts = []piece{here(prompt.FiveMinutes), say("a")}
 		k.turns[0].parts = k.turns[0].parts[:1]
 	})), first(agent(2))},
-	{"G11", "Nova behind a tool result", rulePosition, first(novaTalk(func(k *talk) { k.user(piece{kind: ToolResult, text: "r"}, here(FiveMinutes)) }), nova20()), first(novaTalk(func(k *talk) { k.user(piece{kind: ToolResult, text: "r"}, say("go on"), here(FiveMinutes)) }), nova20())},
+	{"G11", "Nova behind a tool result", rulePosition, first(novaTalk(func(k *talk) { k.user(piece{kind: prompt.ToolResult, text: "r"}, here(prompt.FiveMinutes)) }), nova20()), first(novaTalk(func(k *talk) {
+		k.user(piece{kind: prompt.ToolResult, text: "r"}, say("go on"), here(prompt.FiveMinutes))
+	}), nova20())},
 	{"G11", "behind a document", ruleAfterDocument, first(edited(agent(1), func(k *talk) {
-		k.turns[0].parts = []piece{{kind: Document, text: "%PDF", media: 9000}, here(FiveMinutes)}
+		k.turns[0].parts = []piece{{kind: prompt.Document, text: "%PDF", media: 9000}, here(prompt.FiveMinutes)}
 	})), first(edited(agent(1), func(k *talk) {
-		k.turns[0].parts = []piece{{kind: Document, text: "%PDF", media: 9000}, say("read it"), here(FiveMinutes)}
+		k.turns[0].parts = []piece{{kind: prompt.Document, text: "%PDF", media: 9000}, say("read it"), here(prompt.FiveMinutes)}
 	}))},
 	{
 		"G9", "tool turns dropped at the next question", ruleDropped,
@@ -238,18 +244,18 @@ var causes = []struct {
 		with(forgetting("anthropic.claude-sonnet-4-5-20250929-v1:0"), last(thought(1), thought(2))),
 		with(func(y *play) { y.model.ID = "anthropic.claude-opus-4-6-v1" }, last(thought(1), thought(2))),
 	},
-	{"G11", "at the top level", ruleTopLevel, first(edited(agent(1), func(k *talk) { k.flaws = []Flaw{{ruleTopLevel, "cache_control"}} })), first(agent(1))},
-	{"G11", "on a deferred tool", ruleDeferred, first(edited(agent(1), func(k *talk) { k.flaws = []Flaw{{ruleDeferred, "tools[1]"}} })), first(agent(1))},
+	{"G11", "at the top level", ruleTopLevel, first(edited(agent(1), func(k *talk) { k.flaws = []prompt.Flaw{{Rule: prompt.TopLevelMarker, Where: "cache_control"}} })), first(agent(1))},
+	{"G11", "on a deferred tool", ruleDeferred, first(edited(agent(1), func(k *talk) { k.flaws = []prompt.Flaw{{Rule: prompt.DeferredMarker, Where: "tools[1]"}} })), first(agent(1))},
 	{"G12", "five points", ruleTooMany, first(edited(agent(3), func(k *talk) {
-		k.tools = append(k.tools, here(FiveMinutes))
-		k.turns[0].parts = append(k.turns[0].parts, here(FiveMinutes))
-	})), first(edited(agent(3), func(k *talk) { k.tools = append(k.tools, here(FiveMinutes)) }))},
-	{"G13", "an hour behind five minutes", ruleTTLOrder, first(oneHourFirst(FiveMinutes, OneHour, FiveMinutes)), first(oneHourFirst(OneHour, OneHour, FiveMinutes))},
-	{"G13", "an hour where there is none", ruleTTLUnsupported, first(novaTalk(func(k *talk) { k.system[1] = here(OneHour) }), nova20()), first(novaTalk(nil), nova20())},
+		k.tools = append(k.tools, here(prompt.FiveMinutes))
+		k.turns[0].parts = append(k.turns[0].parts, here(prompt.FiveMinutes))
+	})), first(edited(agent(3), func(k *talk) { k.tools = append(k.tools, here(prompt.FiveMinutes)) }))},
+	{"G13", "an hour behind five minutes", ruleTTLOrder, first(oneHourFirst(prompt.FiveMinutes, prompt.OneHour, prompt.FiveMinutes)), first(oneHourFirst(prompt.OneHour, prompt.OneHour, prompt.FiveMinutes))},
+	{"G13", "an hour where there is none", ruleTTLUnsupported, first(novaTalk(func(k *talk) { k.system[1] = here(prompt.OneHour) }), nova20()), first(novaTalk(nil), nova20())},
 	{"G13", "a lifetime that nobody knows", ruleTTLUnsupported, first(edited(agent(1), func(k *talk) { k.system[1] = here(-1) })), first(agent(1))},
 	{
-		"G13", "written for five minutes instead of an hour", ruleDowngraded, last(oneHourFirst(OneHour, OneHour, OneHour)),
-		with(usageOf(func(u *Usage) { u.CacheWrite1hTokens, u.CacheWrite5mTokens = u.CacheWrite5mTokens, 0 }), last(oneHourFirst(OneHour, OneHour, OneHour))),
+		"G13", "written for five minutes instead of an hour", ruleDowngraded, last(oneHourFirst(prompt.OneHour, prompt.OneHour, prompt.OneHour)),
+		with(usageOf(func(u *Usage) { u.CacheWrite1hTokens, u.CacheWrite5mTokens = u.CacheWrite5mTokens, 0 }), last(oneHourFirst(prompt.OneHour, prompt.OneHour, prompt.OneHour))),
 	},
 	{"G14", "a prefix below the minimum", ruleBelowMinimum, first(small(377)), first(small(40_000))},
 	{"G14", "nothing was written", ruleBelowMinimum, with(usageOf(nothingCached), last(small(16_000))), last(small(40_000))},
@@ -288,7 +294,7 @@ func TestCauses(t *testing.T) {
 // What looks like a cause and is none: each of these has once been taken for one.
 func TestLookalikesAreSilent(t *testing.T) {
 	ticket := func(n int, system string) *talk {
-		k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(system + systemText), here(FiveMinutes)}}
+		k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(system + systemText), here(prompt.FiveMinutes)}}
 		return k.user(say(words(9000+n, 3000)))
 	}
 	phrase := say("Understood. I will look at the ticket, at the code around it and at the tests, and answer in one paragraph.")
@@ -313,7 +319,7 @@ func pointAt(messages ...int) func(*talk) {
 	return func(k *talk) {
 		k.unmark()
 		for _, i := range messages {
-			k.turns[i].parts = append(k.turns[i].parts, here(FiveMinutes))
+			k.turns[i].parts = append(k.turns[i].parts, here(prompt.FiveMinutes))
 		}
 	}
 }
@@ -341,12 +347,12 @@ func noted(turns int) *talk {
 }
 
 func small(system int) *talk {
-	return (&talk{system: []piece{say(words(3, system)), here(FiveMinutes)}}).user(say("hello"))
+	return (&talk{system: []piece{say(words(3, system)), here(prompt.FiveMinutes)}}).user(say("hello"))
 }
 
 func novaTalk(change func(*talk)) *talk {
-	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(words(4, 12_000)), here(FiveMinutes)}}
-	k.user(say(turnText(1)), here(FiveMinutes))
+	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(words(4, 12_000)), here(prompt.FiveMinutes)}}
+	k.user(say(turnText(1)), here(prompt.FiveMinutes))
 	if change != nil {
 		change(k)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // changes says how often a part of a request changes: never, in each request, after so many, by turns, now and then, or from
@@ -178,13 +180,13 @@ func costOf(requests []drawnRequest, fix bool) (cost int64, unread int) {
 		p := q.talk.prompt()
 		var turn *Turn
 		if fix {
-			turn = tracker.Fix(Call{Workflow: q.workflow, Model: m, At: at}, p, func(edits []Edit) *Prompt {
+			turn = tracker.Fix(Call{Workflow: q.workflow, Model: m, At: at}, p, func(edits []prompt.Edit) *prompt.Prompt {
 				p = q.talk.prompt()
 				p.Points = applied(p.Points, edits, p)
 				return p
 			})
 		}
-		long := slices.ContainsFunc(p.Points, func(pt Point) bool { return pt.TTL > FiveMinutes })
+		long := slices.ContainsFunc(p.Points, func(pt prompt.Point) bool { return pt.TTL > prompt.FiveMinutes })
 		u := service.answer(p, m, "", at)
 		write := m.CacheWrite5mPrice
 		if long {
@@ -207,19 +209,19 @@ func costOf(requests []drawnRequest, fix bool) (cost int64, unread int) {
 }
 
 // applied returns the points of a prompt after edits.
-func applied(points []Point, edits []Edit, p *Prompt) []Point {
-	var out []Point
+func applied(points []prompt.Point, edits []prompt.Edit, p *prompt.Prompt) []prompt.Point {
+	var out []prompt.Point
 	for i, pt := range points {
-		if !slices.ContainsFunc(edits, func(e Edit) bool { return e.Remove == i }) {
+		if !slices.ContainsFunc(edits, func(e prompt.Edit) bool { return e.Remove == i }) {
 			out = append(out, pt)
 		}
 	}
 	for _, e := range edits {
 		if e.After >= 0 {
-			out = append(out, Point{Where: p.Blocks[e.After].Where, Block: e.After, TTL: e.TTL})
+			out = append(out, prompt.Point{Where: p.Blocks[e.After].Where, Block: e.After, TTL: e.TTL})
 		}
 	}
-	slices.SortFunc(out, func(a, b Point) int { return a.Block - b.Block })
+	slices.SortFunc(out, func(a, b prompt.Point) int { return a.Block - b.Block })
 	return out
 }
 
@@ -270,7 +272,7 @@ func TestFixGivesUpOnACacheThatIsNeverRead(t *testing.T) {
 		for i := range calls {
 			k = k.clone().user(say(turnText(i)))
 			p := k.prompt()
-			turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, p, func(edits []Edit) *Prompt {
+			turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, p, func(edits []prompt.Edit) *prompt.Prompt {
 				p = k.prompt()
 				p.Points = applied(p.Points, edits, p)
 				return p
@@ -302,11 +304,11 @@ func TestFixLearnsNothingFromWhatIsNotSent(t *testing.T) {
 	k := (&talk{system: []piece{say(systemText)}}).user(say("one")).assistant(say("ok")).user(say("two"))
 	points := 0
 	for range 5 {
-		turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, k.prompt(), func(edits []Edit) *Prompt { points += len(edits); return nil })
+		turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, k.prompt(), func(edits []prompt.Edit) *prompt.Prompt { points += len(edits); return nil })
 		turn.Fail()
 		at = at.Add(time.Minute)
 	}
-	require.Zero(t, tracker.steps.n)
+	require.Zero(t, tracker.steps)
 	s := tracker.session("w")
 	require.Zero(t, s.trials)
 	require.Zero(t, s.unread)
@@ -320,7 +322,7 @@ func TestFixForgetsThatAFailedRequestIsRunning(t *testing.T) {
 	points := 0
 	for i := range 2 {
 		k := (&talk{system: []piece{say(systemText)}}).user(say(turnText(i)))
-		turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, k.prompt(), func(edits []Edit) *Prompt { points = len(edits); return nil })
+		turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, k.prompt(), func(edits []prompt.Edit) *prompt.Prompt { points = len(edits); return nil })
 		turn.Send()
 		turn.Fail()
 		at = at.Add(time.Minute)
@@ -331,9 +333,9 @@ func TestFixForgetsThatAFailedRequestIsRunning(t *testing.T) {
 // A point of the caller's that stands where the service takes none must move, not go, in a first request too.
 func TestFixMovesTheCallersPointsInAFirstRequest(t *testing.T) {
 	k := &talk{system: []piece{say(systemText)}}
-	k.user(say("q")).assistant(piece{kind: Reasoning, text: replyText(1)}, here(FiveMinutes))
-	k.system = append(k.system, say(" "), here(FiveMinutes))
-	var edits []Edit
-	NewTracker(Policy{Mode: Fix}).Fix(Call{Workflow: "w", Model: opus()}, k.prompt(), func(e []Edit) *Prompt { edits = e; return nil })
-	require.Contains(t, edits, Edit{Remove: 0, After: 0, TTL: FiveMinutes})
+	k.user(say("q")).assistant(piece{kind: prompt.Reasoning, text: replyText(1)}, here(prompt.FiveMinutes))
+	k.system = append(k.system, say(" "), here(prompt.FiveMinutes))
+	var edits []prompt.Edit
+	NewTracker(Policy{Mode: Fix}).Fix(Call{Workflow: "w", Model: opus()}, k.prompt(), func(e []prompt.Edit) *prompt.Prompt { edits = e; return nil })
+	require.Contains(t, edits, prompt.Edit{Remove: 0, After: 0, TTL: prompt.FiveMinutes})
 }

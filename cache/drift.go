@@ -1,8 +1,12 @@
 package cache
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // predecessor is the earlier request that a request most likely continues. Its conversation is nil if there is none.
@@ -15,58 +19,73 @@ type predecessor struct {
 
 // findPredecessor returns the request with which this one has the longest common beginning. If the tools or the system prompt differ from
 // that one's, it returns the request with which this one has the most messages in common.
-func (s *session) findPredecessor(p *Prompt) predecessor {
+func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	var best predecessor
-	if len(p.records) == 0 {
+	if len(p.Records()) == 0 {
 		return best
 	}
 	for _, conv := range s.conversations {
-		if shared := commonChain(conv.blocks, p.records); best.conversation == nil || shared > best.shared {
+		if shared := commonChain(conv.blocks, p.Records()); best.conversation == nil || shared > best.shared {
 			best = predecessor{conversation: conv, shared: shared}
 		}
 	}
-	if best.conversation == nil || best.shared == len(best.conversation.blocks) || best.shared == len(p.records) {
+	if best.conversation == nil || best.shared == len(best.conversation.blocks) || best.shared == len(p.Records()) {
 		return best
 	}
-	tools, system := p.count()
+	tools, system := heads(p)
 	if best.shared > tools+system {
 		return best
 	}
 	for _, conv := range s.conversations {
-		common := commonMessages(conv.messages(), p.records[tools+system:])
+		common := commonMessages(conv.messages(), p.Records()[tools+system:])
 		moreThanBest := common > best.sharedMessages
 		if moreThanBest || common > 0 && conv == best.conversation {
-			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.records), sharedMessages: common}
+			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.Records()), sharedMessages: common}
 		}
 	}
 	return best
 }
 
 // messages returns the blocks of the conversation's messages.
-func (conv *conversation) messages() []blockRecord {
+func (conv *conversation) messages() []prompt.Record {
 	return conv.blocks[min(conv.tools+conv.system, len(conv.blocks)):]
 }
 
-// messageRecords returns the records of the prompt's messages.
-func (p *Prompt) messageRecords() []blockRecord {
-	tools, system := p.count()
-	return p.records[tools+system:]
+// heads returns how many blocks the tools and the system prompt of a request have.
+func heads(p *prompt.Prompt) (tools, system int) {
+	for i := range p.Blocks {
+		switch p.Blocks[i].Section {
+		case prompt.Tools:
+			tools++
+		case prompt.System:
+			system++
+		default:
+			return tools, system
+		}
+	}
+	return tools, system
+}
+
+// messageRecords returns the records of a request's messages.
+func messageRecords(p *prompt.Prompt) []prompt.Record {
+	tools, system := heads(p)
+	return p.Records()[tools+system:]
 }
 
 // continues reports whether a request's messages continue the predecessor's conversation, even if tools or system prompt have changed. They
 // do if one of the common messages is the assistant's, or if all of the predecessor's messages are kept and an assistant's message follows.
 // If only user messages are common, another agent may have got the same question.
-func (prev *predecessor) continues(now []blockRecord) bool {
+func (prev *predecessor) continues(now []prompt.Record) bool {
 	if prev.sharedMessages == 0 {
 		return false
 	}
 	for _, r := range now[:prev.sharedMessages] {
-		if !r.user {
+		if !r.User {
 			return true
 		}
 	}
 	keepsAll := prev.sharedMessages == len(prev.conversation.messages())
-	return keepsAll && len(now) > prev.sharedMessages && !now[prev.sharedMessages].user
+	return keepsAll && len(now) > prev.sharedMessages && !now[prev.sharedMessages].User
 }
 
 // counted returns the token count that a response has reported for a beginning that the request has in common with the predecessor.
@@ -78,19 +97,19 @@ func (prev *predecessor) counted() countedTokens {
 }
 
 // total returns the size of the conversation's last request.
-func (conv *conversation) total() size {
+func (conv *conversation) total() prompt.Size {
 	if conv.sent == 0 || conv.sent > len(conv.blocks) {
-		return size{}
+		return prompt.Size{}
 	}
-	return conv.blocks[conv.sent-1].upTo
+	return conv.blocks[conv.sent-1].UpTo
 }
 
 // upTo returns the size of the conversation's first blocks.
-func (conv *conversation) upTo(blocks int) size {
+func (conv *conversation) upTo(blocks int) prompt.Size {
 	if blocks <= 0 || blocks > len(conv.blocks) {
-		return size{}
+		return prompt.Size{}
 	}
-	return conv.blocks[blocks-1].upTo
+	return conv.blocks[blocks-1].UpTo
 }
 
 // compare finds out what has changed since the predecessor, and adds findings. Requires s.mu held.
@@ -99,8 +118,8 @@ func (t *Turn) compare() {
 	if conv == nil {
 		return
 	}
-	tools, system := t.prompt.count()
-	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.records)
+	tools, system := heads(t.prompt)
+	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.Records())
 	head := tools + system
 	headUnchanged := head == conv.tools+conv.system && t.past.shared >= head
 	if extends || headUnchanged {
@@ -112,14 +131,14 @@ func (t *Turn) compare() {
 	} else {
 		t.headChanged(tools, system)
 	}
-	if alive := conv.upTo(conv.alive(t.call.At.Sub(conv.lastAt))); t.avoidable.bytes > alive.bytes {
+	if alive := conv.upTo(conv.alive(t.call.At.Sub(conv.lastAt))); t.avoidable.Bytes > alive.Bytes {
 		t.avoidable = alive
 	}
 	t.locationChanged()
 }
 
 // stake adds the price of what has to be sent again because of a change to a finding.
-func (t *Turn) stake(f Finding, amount size) Finding {
+func (t *Turn) stake(f Finding, amount prompt.Size) Finding {
 	f.Tokens = t.session.scale.mid(amount)
 	if t.points > 0 {
 		f.NanoUSD = t.call.Model.writtenAgain(f.Tokens)
@@ -132,26 +151,26 @@ func (t *Turn) stake(f Finding, amount size) Finding {
 // headChanged adds a finding for what has changed in tools or system prompt.
 func (t *Turn) headChanged(tools, system int) {
 	conv, p := t.past.conversation, t.prompt
-	oldTools, newTools := conv.blocks[:conv.tools], p.records[:tools]
-	lost := conv.total().minus(conv.upTo(t.past.shared)) // it was cached and has to be written again
-	if conv.total() == (size{}) {
+	oldTools, newTools := conv.blocks[:conv.tools], p.Records()[:tools]
+	lost := conv.total().Minus(conv.upTo(t.past.shared)) // it was cached and has to be written again
+	if conv.total() == (prompt.Size{}) {
 		return
 	}
 	if t.past.shared < conv.tools || t.past.shared < tools {
 		t.toolsChanged(oldTools, newTools, lost)
 	}
-	if !t.past.continues(t.prompt.records[tools+system:]) {
+	if !t.past.continues(t.prompt.Records()[tools+system:]) {
 		return // another conversation, with another system prompt
 	}
 	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
-	old, now := conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.records[tools:tools+system]
+	old, now := conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.Records()[tools:tools+system]
 	for k := range min(len(old), len(now)) {
-		if old[k].hash == now[k].hash {
+		if old[k].Hash == now[k].Hash {
 			continue
 		}
 		where := p.Blocks[tools+k].Where.String()
 		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.mid(lost))}
-		if v := p.volatileIn(tools + k); v.suspicious() || v.kind != volatileNone && old[k].volatile.kind == v.kind {
+		if v := p.Volatile(tools + k); v.Suspicious() || v.Alike(old[k].Volatile) {
 			f.Rule = ruleVolatileText
 			f.Detail = fmt.Sprintf("%s has changed since the request before, and the conversation behind it has not", v)
 		}
@@ -164,8 +183,8 @@ func (t *Turn) headChanged(tools, system int) {
 }
 
 // toolsChanged adds a finding for tools that have changed: their order, the order of their keys, or, within a conversation, the tools themselves.
-func (t *Turn) toolsChanged(old, now []blockRecord, lost size) {
-	where := Where{Section: Tools, Index: t.past.shared}.String()
+func (t *Turn) toolsChanged(old, now []prompt.Record, lost prompt.Size) {
+	where := prompt.Where{Section: prompt.Tools, Index: t.past.shared}.String()
 	if t.past.shared < len(now) {
 		where = t.prompt.Blocks[t.past.shared].Where.String()
 	}
@@ -175,7 +194,7 @@ func (t *Turn) toolsChanged(old, now []blockRecord, lost size) {
 		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, lost))
 	case d.sameContent:
 		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, lost))
-	case t.past.continues(t.prompt.messageRecords()):
+	case t.past.continues(messageRecords(t.prompt)):
 		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, lost))
 	}
 }
@@ -187,31 +206,31 @@ type toolDiff struct {
 	added, removed, changed int
 }
 
-func diffTools(old, now []blockRecord) toolDiff {
+func diffTools(old, now []prompt.Record) toolDiff {
 	before, names := make(map[uint64]int, len(old)), make(map[uint64]int, len(old))
 	d := toolDiff{sameContent: len(old) == len(now)}
 	for i := range old {
-		before[old[i].hash]++
-		d.sameContent = d.sameContent && i < len(now) && old[i].canon == now[i].canon
+		before[old[i].Hash]++
+		d.sameContent = d.sameContent && i < len(now) && old[i].Canonical == now[i].Canonical
 	}
 	kept := 0
 	for i := range now {
-		if before[now[i].hash] > 0 {
-			before[now[i].hash]--
+		if before[now[i].Hash] > 0 {
+			before[now[i].Hash]--
 			kept++
 		} else {
-			names[now[i].name]++
+			names[now[i].Name]++
 			d.added++
 		}
 	}
 	d.sameSet = kept == len(old) && kept == len(now)
 	for i := range old {
-		if before[old[i].hash] <= 0 {
+		if before[old[i].Hash] <= 0 {
 			continue
 		}
-		before[old[i].hash]--
-		if names[old[i].name] > 0 {
-			names[old[i].name]--
+		before[old[i].Hash]--
+		if names[old[i].Name] > 0 {
+			names[old[i].Name]--
 			d.changed++
 			d.added--
 		} else {
@@ -229,7 +248,7 @@ const longBlock = 64
 func (t *Turn) messagesChanged() {
 	conv, p := t.past.conversation, t.prompt
 	at := t.past.shared
-	old, now := conv.blocks[at:], p.records[at:]
+	old, now := conv.blocks[at:], p.Records()[at:]
 	if reappear(old, now) {
 		if t.call.Compacted {
 			return
@@ -238,14 +257,14 @@ func (t *Turn) messagesChanged() {
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("a block of the history, %s, is not what it was in the request before: %d blocks from there on have to be written again", p.Blocks[at].Kind, len(old)),
-		}, conv.total().minus(conv.upTo(at))))
+		}, conv.total().Minus(conv.upTo(at))))
 		return
 	}
 	if t.dropped(old, now) {
 		return
 	}
-	changesLastMessage := old[0].message == conv.blocks[len(conv.blocks)-1].message
-	goesFurther := p.records[len(p.records)-1].message > old[0].message
+	changesLastMessage := old[0].Message == conv.blocks[len(conv.blocks)-1].Message
+	goesFurther := p.Records()[len(p.Records())-1].Message > old[0].Message
 	if !changesLastMessage || !goesFurther || conv.sent != len(conv.blocks) {
 		return // a branch
 	}
@@ -253,29 +272,29 @@ func (t *Turn) messagesChanged() {
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("each of the last %d requests has changed the newest message of the one before", t.past.forks),
-		}, conv.total().minus(conv.upTo(at))))
+		}, conv.total().Minus(conv.upTo(at))))
 	}
 }
 
 // dropped adds a finding if the history has lost uses of tools and their results, and returns whether it has. A branch of the conversation
 // looks the same, except that in a branch the same request was sent twice and got two answers.
-func (t *Turn) dropped(old, now []blockRecord) bool {
+func (t *Turn) dropped(old, now []prompt.Record) bool {
 	s, p := t.session, t.prompt
-	if old[0].user || !now[len(now)-1].user || t.call.Compacted {
+	if old[0].User || !now[len(now)-1].User || t.call.Compacted {
 		return false
 	}
 	gone := 0
 	for i := range old {
-		tool := old[i].kind == ToolUse || old[i].kind == ToolResult
-		if tool && !slices.ContainsFunc(now, func(r blockRecord) bool { return r.hash == old[i].hash }) {
+		tool := old[i].Kind == prompt.ToolUse || old[i].Kind == prompt.ToolResult
+		if tool && !slices.ContainsFunc(now, func(r prompt.Record) bool { return r.Hash == old[i].Hash }) {
 			gone++
 		}
 	}
 	base := t.past.shared - 1 // the last block of the request that the dropped turns have answered
-	for base >= 0 && p.records[base].section == Messages && !p.records[base].user {
+	for base >= 0 && p.Records()[base].Section == prompt.Messages && !p.Records()[base].User {
 		base--
 	}
-	if gone < 2 || base < 0 || p.records[base].section != Messages || s.asked(p.records[base].chain) != 1 {
+	if gone < 2 || base < 0 || p.Records()[base].Section != prompt.Messages || s.asked(p.Records()[base].Chain) != 1 {
 		return false
 	}
 	conv := t.past.conversation
@@ -284,7 +303,7 @@ func (t *Turn) dropped(old, now []blockRecord) bool {
 	t.add(t.stake(Finding{
 		Rule: ruleDropped, Where: p.Blocks[t.past.shared].Where.String(), Suspected: t.follows.habit.drops < manyDrops,
 		Detail: fmt.Sprintf("%d blocks of tool turns that the request before held are gone from the history: what stands behind them has to be written again", gone),
-	}, conv.total().minus(conv.upTo(t.past.shared))))
+	}, conv.total().Minus(conv.upTo(t.past.shared))))
 	return true
 }
 
@@ -296,20 +315,20 @@ const manyForks = 3
 
 // reappear reports whether the new history still has what followed the changed block in the old one: most of the long blocks at the same places,
 // or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch.
-func reappear(old, now []blockRecord) bool {
+func reappear(old, now []prompt.Record) bool {
 	var long, same int64
 	asked, answered := false, false
 	for k := 1; k < len(old); k++ {
-		n := old[k].upTo.minus(old[k-1].upTo).bytes
-		equal := k < len(now) && old[k].hash == now[k].hash
-		answered = answered || equal && old[k].answer(n)
+		n := old[k].UpTo.Minus(old[k-1].UpTo).Bytes
+		equal := k < len(now) && old[k].Hash == now[k].Hash
+		answered = answered || equal && isAnswer(&old[k], n)
 		if n < longBlock {
 			continue
 		}
 		long += n
 		if equal {
 			same += n
-			asked = asked || old[k].user
+			asked = asked || old[k].User
 		}
 	}
 	if asked && answered && 2*same >= long {
@@ -317,22 +336,22 @@ func reappear(old, now []blockRecord) bool {
 	}
 	next := make(map[[2]uint64]bool, len(old))
 	for k := 1; k+1 < len(old); k++ {
-		first, second := old[k].upTo.minus(old[k-1].upTo).bytes, old[k+1].upTo.minus(old[k].upTo).bytes
-		if first >= longBlock && (old[k].answer(first) || old[k+1].answer(second)) {
-			next[[2]uint64{old[k].hash, old[k+1].hash}] = true
+		first, second := old[k].UpTo.Minus(old[k-1].UpTo).Bytes, old[k+1].UpTo.Minus(old[k].UpTo).Bytes
+		if first >= longBlock && (isAnswer(&old[k], first) || isAnswer(&old[k+1], second)) {
+			next[[2]uint64{old[k].Hash, old[k+1].Hash}] = true
 		}
 	}
 	for k := range len(now) - 1 {
-		if next[[2]uint64{now[k].hash, now[k+1].hash}] {
+		if next[[2]uint64{now[k].Hash, now[k+1].Hash}] {
 			return true
 		}
 	}
 	return false
 }
 
-// answer reports whether the block is the assistant's and unlikely to be equal to another one by chance.
-func (r *blockRecord) answer(bytes int64) bool {
-	return !r.user && r.section == Messages && (bytes >= longBlock || r.kind == ToolUse)
+// isAnswer reports whether a block is the assistant's and unlikely to be equal to another one by chance.
+func isAnswer(r *prompt.Record, bytes int64) bool {
+	return !r.User && r.Section == prompt.Messages && (bytes >= longBlock || r.Kind == prompt.ToolUse)
 }
 
 // settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. The finding names the first
@@ -340,11 +359,11 @@ func (r *blockRecord) answer(bytes int64) bool {
 func (t *Turn) settingsChanged() {
 	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
 	from := -1
-	for s, start := range [...]int{Tools: 0, System: conv.tools, Messages: conv.tools + conv.system} {
-		if s == int(Messages) && conv.settings == p.settings {
+	for s, start := range [...]int{prompt.Tools: 0, prompt.System: conv.tools, prompt.Messages: conv.tools + conv.system} {
+		if s == int(prompt.Messages) && conv.settings.All == p.Settings.All {
 			break // only images can have changed the level, and they are not a setting
 		}
-		if conv.levels[s] != p.levelOf(Section(s), provider) {
+		if conv.levels[s] != levelOf(&p.Settings, prompt.Section(s), provider) {
 			from = start
 			break
 		}
@@ -352,7 +371,7 @@ func (t *Turn) settingsChanged() {
 	if from < 0 || t.past.shared <= from {
 		return
 	}
-	lost := conv.upTo(t.past.shared).minus(conv.upTo(from))
+	lost := conv.upTo(t.past.shared).Minus(conv.upTo(from))
 	if t.session.scale.low(lost) >= t.call.Model.MinTokens {
 		t.add(t.stake(t.settingsFinding(Finding{}), lost))
 	}
@@ -362,11 +381,12 @@ func (t *Turn) settingsChanged() {
 func (t *Turn) settingsFinding(f Finding) Finding {
 	level := "the messages"
 	conv := t.past.conversation
-	if conv.levels[System] != t.prompt.levelOf(System, t.call.Model.Provider) {
+	if conv.levels[prompt.System] != levelOf(&t.prompt.Settings, prompt.System, t.call.Model.Provider) {
 		level = "the system prompt and the messages"
 	}
 	f.Rule, f.Where = ruleSettings, "messages"
-	f.Detail = changedSettings(&conv.kinds, &t.prompt.levels) + " has changed since the request before, which drops what is cached of " + level
+	changed := cmp.Or(strings.Join(changedSettings(&conv.settings, &t.prompt.Settings), " and "), "a setting")
+	f.Detail = changed + " has changed since the request before, which drops what is cached of " + level
 	return f
 }
 

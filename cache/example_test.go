@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // opus is what the catalog knows of one model, so far as caching goes.
@@ -20,11 +21,11 @@ func claudeBody(system string) []byte {
 
 // Why a request will not be cached, from its body alone.
 func ExampleLint() {
-	var prompt cache.Prompt
-	if err := cache.ParseBody(&prompt, "anthropic", claudeBody(strings.Repeat("Answer with care. ", 2000))); err != nil {
+	var request prompt.Prompt
+	if err := prompt.ParseBody(&request, "anthropic", claudeBody(strings.Repeat("Answer with care. ", 2000))); err != nil {
 		panic(err)
 	}
-	for _, finding := range cache.Lint(&prompt, opus) {
+	for _, finding := range cache.Lint(&request, opus) {
 		info, _ := finding.Rule.Info()
 		fmt.Println(finding.Rule, "of cause", info.Cause)
 	}
@@ -34,12 +35,12 @@ func ExampleLint() {
 // Put the cache points where the next request of the conversation can read them.
 func ExamplePlace() {
 	body := claudeBody(strings.Repeat("Answer with care. ", 2000))
-	var prompt cache.Prompt
-	if err := cache.ParseBody(&prompt, "anthropic", body); err != nil {
+	var request prompt.Prompt
+	if err := prompt.ParseBody(&request, "anthropic", body); err != nil {
 		panic(err)
 	}
-	edits := cache.Place(&prompt, opus, cache.PlaceOptions{})
-	fixed, _, err := cache.FixBody(body, &prompt, edits)
+	edits := cache.Place(&request, opus, cache.PlaceOptions{})
+	fixed, _, err := prompt.FixBody(body, &request, edits)
 	fmt.Println("cache points:", strings.Count(string(fixed), "cache_control"), err)
 	// Output: cache points: 1 <nil>
 }

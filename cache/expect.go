@@ -1,6 +1,10 @@
 package cache
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // expect works out what the request should read from the cache, and if that is less than possible, why. Requires s.mu held.
 func (t *Turn) expect() {
@@ -10,7 +14,7 @@ func (t *Turn) expect() {
 	var why obstacle
 	for i := range s.cached {
 		prefix := &s.cached[i]
-		if prefix.block >= len(p.records) || p.records[prefix.block].chain != prefix.chain {
+		if prefix.block >= len(p.Records()) || p.Records()[prefix.block].Chain != prefix.chain {
 			continue
 		}
 		o := t.obstacle(prefix, location)
@@ -38,7 +42,7 @@ func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 	for _, r := range t.session.running {
 		for i := range r.writes {
 			prefix := &r.writes[i]
-			isPrefix := prefix.block < len(t.prompt.records) && t.prompt.records[prefix.block].chain == prefix.chain
+			isPrefix := prefix.block < len(t.prompt.Records()) && t.prompt.Records()[prefix.block].Chain == prefix.chain
 			isLonger := best == nil || prefix.block > best.block
 			if !isPrefix || !isLonger {
 				continue
@@ -68,7 +72,7 @@ func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	switch {
 	case prefix.location != location:
 		return elsewhere
-	case prefix.settings != t.prompt.levelOf(t.prompt.records[prefix.block].section, t.call.Model.Provider):
+	case prefix.settings != levelOf(&t.prompt.Settings, t.prompt.Records()[prefix.block].Section, t.call.Model.Provider):
 		return otherSettings
 	case !t.call.At.Before(prefix.expires):
 		return expired
@@ -111,7 +115,7 @@ func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 		f.Rule = ruleJumping
 		f.Detail = fmt.Sprintf("the cache points have moved away from what was written before: about %d tokens can't be read", lost)
 	case otherSettings:
-		if conv := t.past.conversation; conv == nil || conv.kinds == t.prompt.levels {
+		if conv := t.past.conversation; conv == nil || len(changedSettings(&conv.settings, &t.prompt.Settings)) == 0 {
 			return // the first image was added, or the last one removed, which is normal in a conversation
 		}
 		f = t.settingsFinding(f)
@@ -144,10 +148,10 @@ func (t *Turn) frozen() {
 	l := linter{p: p, m: &t.call.Model, scale: t.session.scale}
 	last := l.lastPoint()
 	before := conv.points[len(conv.points)-1].block
-	if last == nil || last.Section != Messages || last.Block != before || len(p.records) < conv.sent+2 {
+	if last == nil || last.Section != prompt.Messages || last.Block != before || len(p.Records()) < conv.sent+2 {
 		return
 	}
-	behind := t.size.minus(p.upTo(last.Block))
+	behind := t.size.Minus(p.UpTo(last.Block))
 	if t.session.scale.low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {
 		return
 	}

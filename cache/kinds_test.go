@@ -7,17 +7,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // questioned is a conversation of so many questions, each answered with two tool turns and a text; the last one has had so many
 // tool turns yet. Where they are dropped, the earlier questions keep their text alone.
 func questioned(dropped bool, questions, turns int) *talk {
-	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say("You are a careful agent. " + systemText), here(FiveMinutes)}}
+	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say("You are a careful agent. " + systemText), here(prompt.FiveMinutes)}}
 	step := func(q, i int) {
-		k.assistant(say(fmt.Sprintf("I look at file %d for question %d.", i, q)), piece{kind: ToolUse, text: fmt.Sprintf("read %d.%d", q, i)})
-		k.user(piece{kind: ToolResult, text: turnText(1000 + 10*q + i)})
+		k.assistant(say(fmt.Sprintf("I look at file %d for question %d.", i, q)), piece{kind: prompt.ToolUse, text: fmt.Sprintf("read %d.%d", q, i)})
+		k.user(piece{kind: prompt.ToolResult, text: turnText(1000 + 10*q + i)})
 	}
 	for q := 1; q <= questions; q++ {
 		k.user(say(turnText(2000 + q)))
@@ -39,7 +40,7 @@ func questioned(dropped bool, questions, turns int) *talk {
 
 // novaAsked is a conversation of so many turns with Nova, of which the system prompt is most.
 func novaAsked(turns int) *talk {
-	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(words(4, 12_000)), here(FiveMinutes)}}
+	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(words(4, 12_000)), here(prompt.FiveMinutes)}}
 	for i := range turns {
 		if i > 0 {
 			k.assistant(say("Understood."))
@@ -56,7 +57,7 @@ func thought(turns int) *talk {
 		if i > 0 {
 			k.user(say(turnText(i)))
 		}
-		k.assistant(piece{kind: Reasoning, text: replyText(300 + i)}, say(replyText(i)))
+		k.assistant(piece{kind: prompt.Reasoning, text: replyText(300 + i)}, say(replyText(i)))
 	}
 	return k.user(say(turnText(turns))).marked()
 }
@@ -277,37 +278,6 @@ func TestSparseTextDoesNotMakeAShortRequestLong(t *testing.T) {
 	require.Empty(t, rules(before), "the response has told that it is short")
 }
 
-func TestDocumentTokensCountsPagesThatAreShown(t *testing.T) {
-	page := "<</Type\n/Page /Parent 2 0 R>>"
-	filler := strings.Repeat("stream of something else ", 2000)
-	for name, tc := range map[string]struct {
-		format, data string
-		want         int64
-	}{
-		"one":                        {"pdf", onePage("x"), 2000},
-		"three":                      {"pdf", "%PDF" + page + page + page, 6000},
-		"far apart":                  {"pdf", strings.Repeat(page+filler, 7), 14_000},
-		"none shown":                 {"pdf", strings.Repeat("x", 120_000), 6000},
-		"pages are no page":          {"pdf", "/Type/Pages /Type /PageLabels /Type/Page", 2000},
-		"text":                       {"txt", strings.Repeat("x", 700), 200},
-		"office":                     {"docx", strings.Repeat("x", 1200), 100},
-		"nothing":                    {"pdf", "", 2000},
-		"a claim of too many":        {"pdf", strings.Repeat("/Type/Page ", 20_000), 20_000_000},
-		"a name over the seam":       {"pdf", strings.Repeat(" ", 32<<10-5) + page, 2000},
-		"and one right before it":    {"pdf", strings.Repeat(" ", 32<<10-64-5) + page, 2000},
-		"and one that ends the file": {"pdf", strings.Repeat(" ", 32<<10-len("/Type/Page")) + "/Type/Page", 2000},
-	} {
-		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, tc.want, DocumentTokens(tc.format, []byte(tc.data)))
-			body := `{"messages":[{"role":"user","content":[{"document":{"name":"x","format":"` + tc.format + `","source":{"bytes":"` + base64.StdEncoding.EncodeToString([]byte(tc.data)) + `"}}}]}]}`
-			if tc.data != "" {
-				p := mustParse(t, "amazon", body)
-				assert.InDelta(t, tc.want, p.Blocks[0].MediaTokens, 1, "in a body")
-			}
-		})
-	}
-}
-
 // White space is text to Converse and to Nova; only a text without any character takes no point for certain.
 func TestAPointBehindWhiteSpaceIsNotRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -315,7 +285,7 @@ func TestAPointBehindWhiteSpaceIsNotRefused(t *testing.T) {
 		found     bool
 		suspected bool
 	}{"nothing": {"", true, false}, "a line end": {"\n", false, false}, "a blank": {" ", false, false}, "a wide blank": {"\u3000", false, false}} {
-		k := edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say("q"), say(tc.text), here(FiveMinutes)} })
+		k := edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say("q"), say(tc.text), here(prompt.FiveMinutes)} })
 		require.Equal(t, tc.found, len(Lint(k.prompt(), opus())) > 0, name)
 	}
 	claude := func(text string) []Finding {
@@ -343,7 +313,7 @@ func TestThinkingIsNotDroppedBehindToolResults(t *testing.T) {
 	y := newPlay()
 	forgetting("anthropic.claude-haiku-4-5-20251001-v1:0")(y)
 	y.send(thought(1))
-	k := thought(1).assistant(piece{kind: ToolUse, text: "use"}).user(piece{kind: ToolResult, text: turnText(5)}).marked()
+	k := thought(1).assistant(piece{kind: prompt.ToolUse, text: "use"}).user(piece{kind: prompt.ToolResult, text: turnText(5)}).marked()
 	_, after := y.send(k)
 	require.Equal(t, []Rule{ruleEvicted}, rules(after))
 }
@@ -352,7 +322,7 @@ func TestThinkingIsNotDroppedBehindToolResults(t *testing.T) {
 func TestAShortRequestOfAMarkingClientIsSilent(t *testing.T) {
 	y := newPlay()
 	y.usage = func(u Usage) Usage { nothingCached(&u); return u }
-	k := (&talk{system: []piece{say(words(3, 2000)), here(FiveMinutes)}}).user(say(words(4, 12_000)), here(FiveMinutes))
+	k := (&talk{system: []piece{say(words(3, 2000)), here(prompt.FiveMinutes)}}).user(say(words(4, 12_000)), here(prompt.FiveMinutes))
 	before, after := y.send(k)
 	require.Empty(t, rules(append(before, after...)))
 }
@@ -360,8 +330,8 @@ func TestAShortRequestOfAMarkingClientIsSilent(t *testing.T) {
 // What a response counts of media must not pass for what text counts.
 func TestMediaTeachNothingAboutText(t *testing.T) {
 	var s scale
-	s.learn(size{bytes: 7000, media: 4000}, 150)
+	s.learn(prompt.Size{Bytes: 7000, Media: 4000}, 150)
 	require.Zero(t, s.factor)
-	s.learn(size{bytes: 7000, media: 100}, 2100)
+	s.learn(prompt.Size{Bytes: 7000, Media: 100}, 2100)
 	require.EqualValues(t, 1000, s.factor)
 }

@@ -1,6 +1,11 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // settle records whether a request reads the newest turn that the request before it wrote. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
@@ -28,22 +33,22 @@ func (t *Turn) learn() {
 		s.trials--
 		s.trialsWon++
 	}
-	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
+	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	depth := max(f.habit.turns, 1)
-	if !f.on && t.prompt.hasHistory() {
-		depth = unknownDepth
+	if !f.on && hasHistory(t.prompt) {
+		depth = odds.UnknownDepth
 	}
 	tracker, at := s.tracker, t.call.At
 	tracker.mu.Lock()
 	if f.on {
-		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
+		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
 	}
-	number := tracker.steps.add(step{session: s.number, at: at, depth: depth})
+	number := tracker.steps.Add(s.number, depth, at)
 	if s.calls.n <= 3 { // including this one
 		if s.calls.n > 1 {
-			tracker.steps.goOn(s.step, at, true)
+			tracker.steps.Follow(s.step, at, true)
 		}
-		s.step = tracker.steps.add(step{session: s.number, at: at, depth: workflowDepth + s.calls.n})
+		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
 	}
 	tracker.mu.Unlock()
 	if f.on {

@@ -1,12 +1,16 @@
 package cache
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // Lint returns what a single request shows about its caching; what the service would reject comes first. It is pure, but serialises the
 // prompt's documents if that has not been done. A finding that the service's answer could still refute is only a warning: see
 // RuleInfo.Rejected.
-func Lint(p *Prompt, m Model) []Finding {
-	p.record(nil)
+func Lint(p *prompt.Prompt, m Model) []Finding {
+	p.Record(nil)
 	l := linter{p: p, m: &m}
 	l.all()
 	return l.found
@@ -14,7 +18,7 @@ func Lint(p *Prompt, m Model) []Finding {
 
 // linter checks one request.
 type linter struct {
-	p       *Prompt
+	p       *prompt.Prompt
 	m       *Model
 	scale   scale
 	known   int // blocks that stand in the request before, so that what is in them did not change
@@ -25,7 +29,7 @@ type linter struct {
 
 func (l *linter) all() {
 	for _, f := range l.p.Flaws {
-		l.add(Finding{Rule: f.Rule, Where: f.Where, Detail: flawDetail(f.Rule)})
+		l.add(Finding{Rule: Rule(f.Rule), Where: f.Where, Detail: flawDetail(Rule(f.Rule))})
 	}
 	if len(l.p.Points) > 0 && !l.m.Explicit {
 		l.add(Finding{
@@ -82,18 +86,18 @@ func (m *Model) writtenAgain(tokens int64) int64 {
 	return nanoUSD(tokens, m.CacheWrite5mPrice-m.CacheReadPrice)
 }
 
-// newest returns the index of the first block of the last user message, and of the last block before the assistant message that precedes it,
+// newest returns the index of the first block of a request's last user message, and of the last block before the assistant message that precedes it,
 // which is where the previous request ended. previous is -1 in a first turn.
-func (p *Prompt) newest() (first, previous int) {
+func newest(p *prompt.Prompt) (first, previous int) {
 	i := len(p.Blocks) - 1
-	for i >= 0 && p.Blocks[i].Section == Messages && p.Blocks[i].User {
+	for i >= 0 && p.Blocks[i].Section == prompt.Messages && p.Blocks[i].User {
 		i--
 	}
 	first = i + 1
-	for i >= 0 && p.Blocks[i].Section == Messages && !p.Blocks[i].User {
+	for i >= 0 && p.Blocks[i].Section == prompt.Messages && !p.Blocks[i].User {
 		i--
 	}
-	if i < 0 || p.Blocks[i].Section != Messages {
+	if i < 0 || p.Blocks[i].Section != prompt.Messages {
 		return first, -1
 	}
 	return first, i
@@ -101,21 +105,21 @@ func (p *Prompt) newest() (first, previous int) {
 
 // turnEnds returns how many blocks there are up to the end of the newest user turn, and up to the end of the one before it; 0 if there is no
 // such turn.
-func (p *Prompt) turnEnds() (newest, before int) {
-	i := len(p.records) - 1
+func turnEnds(p *prompt.Prompt) (newest, before int) {
+	i := len(p.Records()) - 1
 	back := func(user bool) {
-		for i >= 0 && p.records[i].section == Messages && p.records[i].user == user {
+		for i >= 0 && p.Records()[i].Section == prompt.Messages && p.Records()[i].User == user {
 			i--
 		}
 	}
 	back(false)
 	newest = i + 1
 	back(true)
-	if newest == i+1 || i < 0 || p.records[i].section != Messages {
+	if newest == i+1 || i < 0 || p.Records()[i].Section != prompt.Messages {
 		return newest, 0
 	}
 	back(false)
-	if i < 0 || p.records[i].section != Messages {
+	if i < 0 || p.Records()[i].Section != prompt.Messages {
 		return newest, 0
 	}
 	return newest, i + 1
@@ -123,11 +127,11 @@ func (p *Prompt) turnEnds() (newest, before int) {
 
 // noPoint finds a prefix that the next request will have too and that is long enough, but has no cache point.
 func (l *linter) noPoint() {
-	first, _ := l.p.newest()
+	first, _ := newest(l.p)
 	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
-	tokens := min(l.scale.mid(l.p.upTo(first-1)), l.counted.bounded(l.p, first-1, l.scale.mid))
+	tokens := min(l.scale.mid(l.p.UpTo(first-1)), l.counted.bounded(l.p, first-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
@@ -140,7 +144,7 @@ func (l *linter) certain(behind, block int, enough int64) bool {
 	if k := l.counted; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
 		from, enough = k.blocks, enough-k.tokens
 	}
-	return enough <= 0 || l.p.countsAtLeast(from, block, enough)
+	return enough <= 0 || l.p.CountsAtLeast(from, block, enough)
 }
 
 // tail finds a conversation in which only the beginning has cache points: the rest is paid in full with every turn.
@@ -150,16 +154,16 @@ func (l *linter) tail() {
 		return
 	}
 	final := l.p.Blocks[len(l.p.Blocks)-1]
-	behind := l.p.total().minus(l.p.upTo(last.Block))
-	if final.Section != Messages || l.scale.low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
+	behind := l.p.Total().Minus(l.p.UpTo(last.Block))
+	if final.Section != prompt.Messages || l.scale.low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
 		return
 	}
 	switch {
-	case last.Section == Messages && final.Message-last.Message < 2:
+	case last.Section == prompt.Messages && final.Message-last.Message < 2:
 		return // only the newest turn
-	case last.Section != Messages && final.Message == 0 && l.p.Blocks[0].Section != Tools:
+	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
 		return // a question to a model without tools: no turn may follow
-	case l.m.MaxTokens > 0 && l.scale.high(l.p.upTo(last.Block)) >= l.m.MaxTokens*3/4:
+	case l.m.MaxTokens > 0 && l.scale.high(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
 		return // the model does not cache more
 	}
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
@@ -167,14 +171,14 @@ func (l *linter) tail() {
 	}
 	tokens := min(l.scale.mid(behind), l.counted.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
 	l.add(Finding{
-		Rule: ruleTail, Where: Where{Messages, final.Message, final.Index}.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
+		Rule: ruleTail, Where: final.Where.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),
 	})
 }
 
 // lastPoint returns the last point that comes after a block, or nil.
-func (l *linter) lastPoint() *Point {
-	var last *Point
+func (l *linter) lastPoint() *prompt.Point {
+	var last *prompt.Point
 	for i := range l.p.Points {
 		if pt := &l.p.Points[i]; pt.Block >= 0 && !pt.Nested && (last == nil || pt.Block >= last.Block) {
 			last = pt
@@ -186,7 +190,7 @@ func (l *linter) lastPoint() *Point {
 // turn finds a newest turn with so many blocks that the lookback of its point does not reach what the previous request wrote at its end.
 func (l *linter) turn() {
 	last := l.lastPoint()
-	_, previous := l.p.newest()
+	_, previous := newest(l.p)
 	if last == nil || previous < 0 || last.Block-previous < l.m.lookback() {
 		return
 	}
@@ -195,7 +199,7 @@ func (l *linter) turn() {
 			return
 		}
 	}
-	tokens := l.scale.mid(l.p.upTo(previous))
+	tokens := l.scale.mid(l.p.UpTo(previous))
 	l.add(Finding{
 		Rule: ruleLookback, Where: last.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens),
 		Detail: fmt.Sprintf("%d blocks lie between the end of the previous request and the cache point, and %d are searched", last.Block-previous, l.m.lookback()),
@@ -210,17 +214,17 @@ func (l *linter) volatileText() {
 	}
 	for i := l.known; i < len(l.p.Blocks) && i <= last.Block; i++ {
 		b := &l.p.Blocks[i]
-		if b.Section == Messages {
+		if b.Section == prompt.Messages {
 			return
 		}
 		if l.stood(i) {
 			continue
 		}
-		v := l.p.volatileIn(i)
-		if !v.suspicious() {
+		v := l.p.Volatile(i)
+		if !v.Suspicious() {
 			continue
 		}
-		tokens := l.scale.mid(l.p.upTo(last.Block).minus(l.p.upTo(i - 1)))
+		tokens := l.scale.mid(l.p.UpTo(last.Block).Minus(l.p.UpTo(i - 1)))
 		l.add(Finding{
 			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: true, // only a second request proves it
 			Detail: fmt.Sprintf("%s stands before a cache point: if it changes, about %d tokens are written again with each request and never read", v, tokens),
@@ -232,26 +236,12 @@ func (l *linter) volatileText() {
 // stood reports whether an earlier request had the same block at the same place, whatever stood before it: then what is in the block did
 // not change, and what was found in it is taken over.
 func (l *linter) stood(i int) bool {
-	r := &l.p.records[i]
+	r := &l.p.Records()[i]
 	for _, conv := range l.earlier {
-		if i < len(conv.blocks) && conv.blocks[i].hash == r.hash {
-			r.volatile = conv.blocks[i].volatile
+		if i < len(conv.blocks) && conv.blocks[i].Hash == r.Hash {
+			r.Volatile = conv.blocks[i].Volatile
 			return true
 		}
 	}
 	return false
-}
-
-// volatileIn looks at the texts of a block, and remembers the find.
-func (p *Prompt) volatileIn(i int) volatile {
-	leaves := p.leavesOf(i)
-	for k := range leaves {
-		if l := &leaves[k]; !l.binary {
-			if v := findVolatile(l.resolved()); v.kind != volatileNone {
-				p.records[i].volatile = v
-				return v
-			}
-		}
-	}
-	return volatile{}
 }

@@ -3,12 +3,14 @@ package cache
 import (
 	"fmt"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // points checks each cache point, their number and their order, for what the service certainly rejects.
 func (l *linter) points() {
 	shortest := time.Duration(1<<63 - 1)
-	var shortestAt Where
+	var shortestAt prompt.Where
 	for i := range l.p.Points {
 		pt := &l.p.Points[i]
 		l.position(pt, i)
@@ -34,7 +36,7 @@ func (l *linter) points() {
 }
 
 // position checks the place of a point.
-func (l *linter) position(pt *Point, index int) {
+func (l *linter) position(pt *prompt.Point, index int) {
 	illegal := func(what string) {
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Detail: "a cache point stands " + what})
 	}
@@ -53,16 +55,16 @@ func (l *linter) position(pt *Point, index int) {
 		return
 	}
 	switch b := &l.p.Blocks[pt.Block]; {
-	case b.Kind == Reasoning:
+	case b.Kind == prompt.Reasoning:
 		illegal("behind a reasoning block")
-	case l.p.bare(pt.Block):
+	case b.Kind == prompt.Text && b.Bytes == 0 && l.p.Empty(pt.Block):
 		illegal("behind an empty text")
-	case l.p.dialect == anthropicBody && l.p.empty(pt.Block):
+	case l.p.InClaudeBody() && l.p.Empty(pt.Block):
 		// Converse has been seen to accept white space as text (2026-11). For Claude's own body format users report a rejection.
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Suspected: true, Detail: "a cache point stands behind white space, which the service refuses in some requests"})
-	case l.m.Provider == nova && pt.Section == Messages && b.Kind != Text:
+	case l.m.Provider == nova && pt.Section == prompt.Messages && b.Kind != prompt.Text:
 		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
-	case b.Kind == Document:
+	case b.Kind == prompt.Document:
 		l.add(Finding{
 			Rule: ruleAfterDocument, Where: pt.String(), Suspected: !b.NoPoint,
 			Detail: "a cache point stands directly behind a document, which the service refuses for some formats",
@@ -79,8 +81,8 @@ func (l *linter) sizes() {
 	if last == nil {
 		return
 	}
-	enclosed := l.p.upTo(last.Block)
-	if high := l.scale.high(enclosed); last.Section != Messages && high < l.m.MinTokens {
+	enclosed := l.p.UpTo(last.Block)
+	if high := l.scale.high(enclosed); last.Section != prompt.Messages && high < l.m.MinTokens {
 		l.add(Finding{
 			Rule: ruleBelowMinimum, Where: last.String(), Tokens: l.scale.mid(enclosed),
 			Detail: fmt.Sprintf("at most %d tokens precede the last cache point, and nothing shorter than %d is cached", high, l.m.MinTokens),
@@ -91,7 +93,7 @@ func (l *linter) sizes() {
 	}
 	for i := range l.p.Points {
 		pt := &l.p.Points[i]
-		if low := l.scale.low(l.p.upTo(pt.Block)); low > l.m.MaxTokens {
+		if low := l.scale.low(l.p.UpTo(pt.Block)); low > l.m.MaxTokens {
 			l.add(Finding{
 				Rule: ruleAboveMaximum, Where: pt.String(), Tokens: low,
 				Detail: fmt.Sprintf("at least %d tokens precede the cache point, and nothing longer than %d is cached", low, l.m.MaxTokens),

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 func refusing(found []Finding) []string {
@@ -21,14 +23,14 @@ func refusing(found []Finding) []string {
 	return r
 }
 
-func sys() []piece { return []piece{say("You are careful. " + systemText), here(FiveMinutes)} }
+func sys() []piece { return []piece{say("You are careful. " + systemText), here(prompt.FiveMinutes)} }
 
 // One picture or document a request, the fixed question behind it, the system prompt cached.
 func TestPicturesOneByOneAreNoRewrittenHistory(t *testing.T) {
 	y := newPlay()
 	for i := range 4 {
 		k := &talk{system: sys()}
-		k.user(piece{kind: Image, text: words(100+i, 3000), media: 1500}, say("Describe the picture in two sentences, name each object, and answer in JSON with the fields a and b."))
+		k.user(piece{kind: prompt.Image, text: words(100+i, 3000), media: 1500}, say("Describe the picture in two sentences, name each object, and answer in JSON with the fields a and b."))
 		before, after := y.send(k)
 		require.Empty(t, refusing(before), "item %d", i)
 		require.Empty(t, refusing(after), "item %d", i)
@@ -56,10 +58,10 @@ func TestSamplingATaskTwiceIsNoRewrittenHistory(t *testing.T) {
 	obs := "Observation: " + words(77, 2000)
 	for i := range 3 {
 		k := &talk{system: sys()}
-		k.user(say("Fix the build"), here(FiveMinutes))
+		k.user(say("Fix the build"), here(prompt.FiveMinutes))
 		b, _ := y.send(k.clone())
 		require.Empty(t, refusing(b), "sample %d first", i)
-		k.assistant(say(fmt.Sprintf("Thought: let me look (%d). Action: read main.go", i))).user(say(obs), here(FiveMinutes))
+		k.assistant(say(fmt.Sprintf("Thought: let me look (%d). Action: read main.go", i))).user(say(obs), here(prompt.FiveMinutes))
 		b, _ = y.send(k)
 		require.Empty(t, refusing(b), "sample %d", i)
 	}
@@ -72,7 +74,7 @@ func TestExamplesThatLookVolatileRefuseNothing(t *testing.T) {
 	k.user(say("hello"))
 	b, _ := y.send(k)
 	t.Run("tool", func(t *testing.T) { require.Empty(t, refusing(b)) })
-	k = &talk{system: []piece{say("Convert log lines to JSON. Example: time: 12:30:05 level=info. " + systemText), here(FiveMinutes)}}
+	k = &talk{system: []piece{say("Convert log lines to JSON. Example: time: 12:30:05 level=info. " + systemText), here(prompt.FiveMinutes)}}
 	k.user(say("hello"))
 	b, _ = newPlay().send(k)
 	require.Empty(t, refusing(b))
@@ -84,7 +86,7 @@ func TestMixedLifetimesDoNotTrip(t *testing.T) {
 	y.gap = 10 * time.Minute
 	for turns := 1; turns < 20; turns++ {
 		k := agent(turns + 12)
-		k.system = []piece{say("You are careful. " + systemText[:20_000]), here(OneHour)}
+		k.system = []piece{say("You are careful. " + systemText[:20_000]), here(prompt.OneHour)}
 		b, a := y.send(k)
 		require.Empty(t, refusing(b), "turn %d", turns)
 		require.NotContains(t, rules(a), Rule("hit-ratio-below-floor"), "turn %d", turns)
@@ -98,7 +100,7 @@ func TestAResponseRefutesBelowMinimum(t *testing.T) {
 	m.MinTokens = 1024
 	at := time.Now()
 	for i := range 3 {
-		p := (&talk{system: []piece{say(words(5, 3600)), here(FiveMinutes)}}).user(say(words(50+i, 100_000))).prompt()
+		p := (&talk{system: []piece{say(words(5, 3600)), here(prompt.FiveMinutes)}}).user(say(words(50+i, 100_000))).prompt()
 		turn := tr.Check(Call{Workflow: "w", Model: m, At: at}, p)
 		require.Empty(t, refusing(turn.Findings), "call %d", i)
 		turn.Send()
@@ -119,7 +121,7 @@ func TestAPrefixThatIsTooShortDoesNotTrip(t *testing.T) {
 	m.MinTokens = 1024
 	at := time.Now()
 	for i := range 8 {
-		p := (&talk{system: []piece{say(words(5, 3650)), here(FiveMinutes)}}).user(say(words(50+i, 700))).prompt()
+		p := (&talk{system: []piece{say(words(5, 3650)), here(prompt.FiveMinutes)}}).user(say(words(50+i, 700))).prompt()
 		turn := tr.Check(Call{Workflow: "w", Model: m, At: at}, p)
 		require.Empty(t, refusing(turn.Findings), "call %d", i)
 		turn.Send()
@@ -170,12 +172,12 @@ func TestWhatIsAccountedComesBack(t *testing.T) {
 func TestLeavesThatCanNotBeRecognisedAreNotKept(t *testing.T) {
 	body := []byte(`{"anthropic_version":"x","max_tokens":1,"messages":[{"role":"user","content":[{"type":"extra","data":[` + strings.Repeat("1,", 1_000_000) + `1]}]}]}`)
 	tr := NewTracker(Policy{Mode: Report})
-	p := new(Prompt)
-	require.NoError(t, ParseBody(p, "anthropic", body))
+	p := new(prompt.Prompt)
+	require.NoError(t, prompt.ParseBody(p, "anthropic", body))
 	turn := tr.Check(Call{Workflow: "w", Model: opus(), At: time.Now()}, p)
 	turn.Send()
 	s := tr.session("w")
-	require.Empty(t, s.conversations[0].leaves)
+	require.Equal(t, len(s.conversations[0].blocks), s.memory.records, "records of blocks alone")
 }
 
 // Points that were not honoured, ten seconds ago, did not lapse.
@@ -232,7 +234,7 @@ func TestConversationsInFlightShareNoPath(t *testing.T) {
 	tr := NewTracker(Policy{Mode: Report})
 	at := time.Date(2026, 4, 6, 8, 0, 0, 0, time.UTC)
 	start := func(i int) *Turn {
-		p := (&talk{system: []piece{say(fmt.Sprint(i) + systemText), here(FiveMinutes)}}).user(say("hello")).prompt()
+		p := (&talk{system: []piece{say(fmt.Sprint(i) + systemText), here(prompt.FiveMinutes)}}).user(say("hello")).prompt()
 		turn := tr.Check(Call{Workflow: "w", Model: opus(), At: at}, p)
 		turn.Send()
 		return turn
@@ -252,7 +254,7 @@ func TestWhatIsNotYetAnsweredCanNotBeRead(t *testing.T) {
 			tr := NewTracker(Policy{Mode: Report})
 			at := time.Date(2026, 4, 6, 8, 0, 0, 0, time.UTC)
 			start := func(i int) *Turn {
-				p := (&talk{system: []piece{say(fmt.Sprint(i) + systemText), here(FiveMinutes)}}).user(say("hello")).prompt()
+				p := (&talk{system: []piece{say(fmt.Sprint(i) + systemText), here(prompt.FiveMinutes)}}).user(say("hello")).prompt()
 				turn := tr.Check(Call{Workflow: "w", Model: opus(), At: at}, p)
 				turn.Send()
 				return turn

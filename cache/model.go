@@ -4,12 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"time"
-)
 
-// The lifetimes that a cache point can ask for.
-const (
-	FiveMinutes = 5 * time.Minute
-	OneHour     = time.Hour
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // Model has one model's rules of caching and its prices. The zero value is a model that does not cache.
@@ -56,13 +52,13 @@ func (m *Model) lookback() int {
 }
 
 // takes reports whether a section may have points.
-func (m *Model) takes(s Section) bool {
+func (m *Model) takes(s prompt.Section) bool {
 	switch {
 	case !m.Tools && !m.System && !m.Messages:
 		return true
-	case s == Tools:
+	case s == prompt.Tools:
 		return m.Tools
-	case s == System:
+	case s == prompt.System:
 		return m.System
 	default:
 		return m.Messages
@@ -72,7 +68,7 @@ func (m *Model) takes(s Section) bool {
 // offers reports whether a point may ask for a lifetime.
 func (m *Model) offers(ttl time.Duration) bool {
 	if len(m.TTLs) == 0 {
-		return ttl == FiveMinutes
+		return ttl == prompt.FiveMinutes
 	}
 	for _, t := range m.TTLs {
 		if t == ttl {
@@ -83,7 +79,7 @@ func (m *Model) offers(ttl time.Duration) bool {
 }
 
 func (m *Model) writePrice(ttl time.Duration) int64 {
-	if ttl > FiveMinutes {
+	if ttl > prompt.FiveMinutes {
 		return m.CacheWrite1hPrice
 	}
 	return m.CacheWrite5mPrice

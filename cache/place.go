@@ -3,6 +3,8 @@ package cache
 import (
 	"slices"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // PlaceOptions is what is known of a request's workflow. In the zero value nothing is known, as before the first response.
@@ -47,12 +49,12 @@ const usualPoints = 4
 // because all tokens before a point with a longer lifetime are billed as written for that one. New points, and the caller's points that have
 // no lifetime or one that is not offered, ask for five minutes or an hour, as Gaps says, within the bounds of the caller's other points
 // before and after them.
-func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
+func Place(p *prompt.Prompt, m Model, o PlaceOptions) []prompt.Edit {
 	return place(p, &m, o, nil)
 }
 
 // place is Place with a function that may restrict where the placer puts points. It may be nil.
-func place(p *Prompt, m *Model, o PlaceOptions, judge func(*placer)) []Edit {
+func place(p *prompt.Prompt, m *Model, o PlaceOptions, judge func(*placer)) []prompt.Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
 	}
@@ -73,10 +75,10 @@ func place(p *Prompt, m *Model, o PlaceOptions, judge func(*placer)) []Edit {
 }
 
 // withoutPoints returns the edits that remove every point.
-func withoutPoints(p *Prompt) []Edit {
-	var edits []Edit
+func withoutPoints(p *prompt.Prompt) []prompt.Edit {
+	var edits []prompt.Edit
 	for i := range p.Points {
-		edits = append(edits, Edit{Remove: i, After: -1})
+		edits = append(edits, prompt.Edit{Remove: i, After: -1})
 	}
 	return edits
 }
@@ -139,10 +141,10 @@ func (pl *placer) sort() {
 
 // thin removes points of the caller until there are no more than the model accepts.
 func (pl *placer) thin() {
-	quota := [...]int{Tools: 1, System: 1, Messages: 2}
+	quota := [...]int{prompt.Tools: 1, prompt.System: 1, prompt.Messages: 2}
 	room := pl.m.MaxPoints
 	stay := make([]bool, len(pl.spots))
-	for _, section := range [...]Section{Messages, System, Tools} {
+	for _, section := range [...]prompt.Section{prompt.Messages, prompt.System, prompt.Tools} {
 		for i := len(pl.spots) - 1; i >= 0 && quota[section] > 0 && room > 0; i-- {
 			if pl.p.Blocks[pl.spots[i].block].Section == section {
 				stay[i] = true
@@ -171,8 +173,8 @@ func (pl *placer) fill() {
 	pl.want(newest)
 	pl.want(before)
 	pl.want(pl.lag(newest, before))
-	pl.want(pl.last(pl.starts[System], pl.starts[Messages]-1))
-	pl.want(pl.last(0, pl.starts[System]-1))
+	pl.want(pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1))
+	pl.want(pl.last(0, pl.starts[prompt.System]-1))
 	for i := range pl.strays {
 		if !pl.strays[i].taken {
 			pl.want(pl.strays[i].block)
@@ -250,16 +252,16 @@ func (pl *placer) lifetimes() {
 }
 
 // edits returns the changes that turn the prompt's points into the spots.
-func (pl *placer) edits() []Edit {
-	var edits []Edit
+func (pl *placer) edits() []prompt.Edit {
+	var edits []prompt.Edit
 	for _, s := range pl.strays {
 		if !s.taken {
-			edits = append(edits, Edit{Remove: s.point, After: -1})
+			edits = append(edits, prompt.Edit{Remove: s.point, After: -1})
 		}
 	}
 	for _, s := range pl.spots {
 		if s.point < 0 || s.moved || s.ttl != pl.p.Points[s.point].TTL {
-			edits = append(edits, Edit{Remove: s.point, After: s.block, TTL: s.ttl})
+			edits = append(edits, prompt.Edit{Remove: s.point, After: s.block, TTL: s.ttl})
 		}
 	}
 	return edits

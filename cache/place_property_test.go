@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // drawModel draws a model that takes points, sensible or not.
@@ -18,7 +20,7 @@ func drawModel(t *rapid.T) Model {
 		MinTokens: rapid.SampledFrom([]int64{0, 100, 512, 4096}).Draw(t, "least tokens"),
 		MaxTokens: rapid.SampledFrom([]int64{0, 0, 3000, 20_000}).Draw(t, "most tokens"),
 		MaxPoints: rapid.SampledFrom([]int{0, 1, 2, 3, 4, 4, 4, 4}).Draw(t, "points"),
-		TTLs:      rapid.SampledFrom([][]time.Duration{nil, {FiveMinutes}, {FiveMinutes, OneHour}, {OneHour, FiveMinutes}, {OneHour}}).Draw(t, "lifetimes"),
+		TTLs:      rapid.SampledFrom([][]time.Duration{nil, {prompt.FiveMinutes}, {prompt.FiveMinutes, prompt.OneHour}, {prompt.OneHour, prompt.FiveMinutes}, {prompt.OneHour}}).Draw(t, "lifetimes"),
 		Tools:     flag.Draw(t, "tools"), System: flag.Draw(t, "system"), Messages: flag.Draw(t, "messages"),
 		Lookback:   rapid.SampledFrom([]int{0, 0, -1, 1, 3}).Draw(t, "lookback"),
 		InputPrice: 5, CacheReadPrice: 1, CacheWrite5mPrice: 6, CacheWrite1hPrice: 10,
@@ -35,19 +37,19 @@ func drawOptions(t *rapid.T) PlaceOptions {
 }
 
 // drawItems draws a list of blocks, with points among them if there are to be any.
-func drawItems(t *rapid.T, kinds []Kind, most int, points bool) []item {
+func drawItems(t *rapid.T, kinds []prompt.Kind, most int, points bool) []item {
 	var items []item
 	for range rapid.IntRange(0, most).Draw(t, "items") {
 		if points && rapid.IntRange(0, 5).Draw(t, "point") == 0 {
 			it := point(drawTTL(t))
-			it.open = it.ttl == FiveMinutes && rapid.Bool().Draw(t, "open")
+			it.open = it.ttl == prompt.FiveMinutes && rapid.Bool().Draw(t, "open")
 			items = append(items, it)
 			continue
 		}
 		it := of(rapid.SampledFrom(kinds).Draw(t, "kind"), rapid.SampledFrom([]int{1, 30, 200, 2000}).Draw(t, "tokens"))
-		it.empty = it.kind == Text && rapid.IntRange(0, 9).Draw(t, "empty") == 0
+		it.empty = it.kind == prompt.Text && rapid.IntRange(0, 9).Draw(t, "empty") == 0
 		it.noPoint = rapid.IntRange(0, 19).Draw(t, "no point") == 0
-		if points && it.kind == ToolResult && rapid.IntRange(0, 5).Draw(t, "nested") == 0 {
+		if points && it.kind == prompt.ToolResult && rapid.IntRange(0, 5).Draw(t, "nested") == 0 {
 			it.nested = append(it.nested, drawTTL(t))
 		}
 		items = append(items, it)
@@ -56,14 +58,14 @@ func drawItems(t *rapid.T, kinds []Kind, most int, points bool) []item {
 }
 
 func drawTTL(t *rapid.T) time.Duration {
-	return rapid.SampledFrom([]time.Duration{FiveMinutes, FiveMinutes, OneHour, 0, 30 * time.Minute}).Draw(t, "lifetime")
+	return rapid.SampledFrom([]time.Duration{prompt.FiveMinutes, prompt.FiveMinutes, prompt.OneHour, 0, 30 * time.Minute}).Draw(t, "lifetime")
 }
 
 // drawRequest draws a request of any shape.
 func drawRequest(t *rapid.T, points bool) *lists {
 	r := &lists{final: rapid.IntRange(0, 9).Draw(t, "final") == 0}
-	r.tools = drawItems(t, []Kind{ToolDefinition, ToolDefinition, Other}, 4, points)
-	r.system = drawItems(t, []Kind{Text}, 4, points)
+	r.tools = drawItems(t, []prompt.Kind{prompt.ToolDefinition, prompt.ToolDefinition, prompt.Other}, 4, points)
+	r.system = drawItems(t, []prompt.Kind{prompt.Text}, 4, points)
 	for range rapid.IntRange(0, 6).Draw(t, "turns") {
 		r.messages = append(r.messages, drawTurn(t, points)...)
 	}
@@ -73,9 +75,9 @@ func drawRequest(t *rapid.T, points bool) *lists {
 
 // drawTurn draws a user's message and, mostly, what was answered to it.
 func drawTurn(t *rapid.T, points bool) []turn {
-	turns := []turn{user(drawItems(t, []Kind{Text, Text, ToolResult, ToolResult, Image, Document, Other}, 30, points)...)}
+	turns := []turn{user(drawItems(t, []prompt.Kind{prompt.Text, prompt.Text, prompt.ToolResult, prompt.ToolResult, prompt.Image, prompt.Document, prompt.Other}, 30, points)...)}
 	if rapid.IntRange(0, 9).Draw(t, "answered") > 0 {
-		turns = append(turns, assistant(drawItems(t, []Kind{Text, ToolUse, Reasoning, Other}, 8, points)...))
+		turns = append(turns, assistant(drawItems(t, []prompt.Kind{prompt.Text, prompt.ToolUse, prompt.Reasoning, prompt.Other}, 8, points)...))
 	}
 	return turns
 }
@@ -92,9 +94,9 @@ type standing struct {
 func (r *lists) standings(m Model) []standing {
 	var all []standing
 	for k, list := range r.lists() {
-		section := min(Section(k), Messages)
-		reasoned := section == Messages && !r.messages[k-2].user && m.Provider == anthropic &&
-			slices.ContainsFunc(list, func(it item) bool { return it.block && it.kind == Reasoning })
+		section := min(prompt.Section(k), prompt.Messages)
+		reasoned := section == prompt.Messages && !r.messages[k-2].user && m.Provider == anthropic &&
+			slices.ContainsFunc(list, func(it item) bool { return it.block && it.kind == prompt.Reasoning })
 		open := !m.Tools && !m.System && !m.Messages || []bool{m.Tools, m.System, m.Messages}[section]
 		var last *item
 		closed := false // there is a point behind last
@@ -110,8 +112,8 @@ func (r *lists) standings(m Model) []standing {
 			s := standing{ttl: it.ttl, open: it.open}
 			if last != nil {
 				s.id = last.id
-				s.legal = m.Explicit && open && !reasoned && !closed && !last.empty && !last.noPoint && last.kind != Reasoning &&
-					(m.Provider != nova || section != Messages || last.kind == Text)
+				s.legal = m.Explicit && open && !reasoned && !closed && !last.empty && !last.noPoint && last.kind != prompt.Reasoning &&
+					(m.Provider != nova || section != prompt.Messages || last.kind == prompt.Text)
 			}
 			closed = closed || s.legal
 			all = append(all, s)
@@ -121,7 +123,7 @@ func (r *lists) standings(m Model) []standing {
 }
 
 func offered(m Model, ttl time.Duration) bool {
-	return ttl == FiveMinutes && len(m.TTLs) == 0 || slices.Contains(m.TTLs, ttl)
+	return ttl == prompt.FiveMinutes && len(m.TTLs) == 0 || slices.Contains(m.TTLs, ttl)
 }
 
 // TestPlace_MakesAnyRequestAcceptable holds Place to its promises on requests of any shape.
@@ -143,7 +145,7 @@ func TestPlace_MakesAnyRequestAcceptable(t *testing.T) {
 		if m.MaxPoints > 0 {
 			require.LessOrEqual(t, len(now), m.MaxPoints)
 		}
-		p.record(nil)
+		p.Record(nil)
 		q := after.prompt()
 		require.Empty(t, Place(q, m, o), "of what was placed")
 		for _, f := range Lint(q, m) {
@@ -162,7 +164,7 @@ func TestPlace_MakesAnyRequestAcceptable(t *testing.T) {
 
 // requireCallersKept checks that each point of the caller that is fine is still there, for at least as long, unless it has
 // no effect or there are too many.
-func requireCallersKept(t *rapid.T, p *Prompt, m Model, o PlaceOptions, before, after []standing) {
+func requireCallersKept(t *rapid.T, p *prompt.Prompt, m Model, o PlaceOptions, before, after []standing) {
 	var legal []standing
 	for _, s := range before {
 		if s.legal {
@@ -173,7 +175,7 @@ func requireCallersKept(t *rapid.T, p *Prompt, m Model, o PlaceOptions, before, 
 		return
 	}
 	for _, s := range legal {
-		prefix := p.upTo(s.id - 1)
+		prefix := p.UpTo(s.id - 1)
 		sc := scale{factor: o.Factor}
 		if sc.high(prefix) < m.MinTokens || m.MaxTokens > 0 && sc.low(prefix) > m.MaxTokens {
 			continue
@@ -187,17 +189,17 @@ func requireCallersKept(t *rapid.T, p *Prompt, m Model, o PlaceOptions, before, 
 }
 
 // requireNewOnesFit checks that points that were not there stand where the model caches for certain, and where asked for.
-func requireNewOnesFit(t *rapid.T, p *Prompt, m Model, o PlaceOptions, before, after []standing) {
+func requireNewOnesFit(t *rapid.T, p *prompt.Prompt, m Model, o PlaceOptions, before, after []standing) {
 	for _, s := range after {
 		if slices.ContainsFunc(before, func(b standing) bool { return b.legal && b.id == s.id }) {
 			continue
 		}
 		sc := scale{factor: o.Factor}
-		prefix := p.upTo(s.id - 1)
+		prefix := p.UpTo(s.id - 1)
 		require.GreaterOrEqual(t, sc.low(prefix), m.MinTokens)
 		require.True(t, m.MaxTokens == 0 || sc.high(prefix) <= m.MaxTokens)
 		require.True(t, o.Before == 0 || s.id <= o.Before)
-		require.NotContains(t, []Kind{Document, Other}, p.Blocks[s.id-1].Kind)
+		require.NotContains(t, []prompt.Kind{prompt.Document, prompt.Other}, p.Blocks[s.id-1].Kind)
 	}
 }
 
@@ -216,8 +218,8 @@ func TestPlace_MeetsWhatThePreviousRequestWrote(t *testing.T) {
 		o := PlaceOptions{Factor: rapid.SampledFrom([]int64{0, 700, 2000}).Draw(t, "factor")}
 		first.messages = append(first.messages, user(text(9)))
 		second := *first
-		second.messages = slices.Concat(first.messages, []turn{assistant(append(drawItems(t, []Kind{Text, ToolUse, Reasoning, Other}, 40, false), text(1))...)},
-			[]turn{user(drawItems(t, []Kind{Text, ToolResult, Image, Document, Other}, 60, false)...)})
+		second.messages = slices.Concat(first.messages, []turn{assistant(append(drawItems(t, []prompt.Kind{prompt.Text, prompt.ToolUse, prompt.Reasoning, prompt.Other}, 40, false), text(1))...)},
+			[]turn{user(drawItems(t, []prompt.Kind{prompt.Text, prompt.ToolResult, prompt.Image, prompt.Document, prompt.Other}, 60, false)...)})
 		first.number()
 		second.number()
 

@@ -5,13 +5,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // item is a block or a point in a list of a request.
 type item struct {
 	block   bool
 	id      int // tells blocks apart, whatever moves around them
-	kind    Kind
+	kind    prompt.Kind
 	tokens  int  // of its text, at the middle estimate
 	empty   bool // white space
 	noPoint bool
@@ -34,8 +36,8 @@ type lists struct {
 	final         bool
 }
 
-func text(tokens int) item       { return item{block: true, kind: Text, tokens: tokens} }
-func of(k Kind, tokens int) item { return item{block: true, kind: k, tokens: tokens} }
+func text(tokens int) item              { return item{block: true, kind: prompt.Text, tokens: tokens} }
+func of(k prompt.Kind, tokens int) item { return item{block: true, kind: k, tokens: tokens} }
 func point(ttl time.Duration) item {
 	return item{ttl: ttl}
 }
@@ -64,15 +66,18 @@ func (r *lists) lists() [][]item {
 	return lists
 }
 
-var filler = strings.Repeat("the quick brown fox jumps over the lazy dog; ", 1<<14)
+var (
+	filler = strings.Repeat("the quick brown fox jumps over the lazy dog; ", 1<<14)
+	blanks = strings.Repeat(" ", len(filler))
+)
 
 // prompt builds the request's prompt.
-func (r *lists) prompt() *Prompt {
-	p := new(Prompt)
+func (r *lists) prompt() *prompt.Prompt {
+	p := new(prompt.Prompt)
 	p.Final = r.final
-	p.Enter(Tools)
+	p.Enter(prompt.Tools)
 	fill(p, r.tools)
-	p.Enter(System)
+	p.Enter(prompt.System)
 	fill(p, r.system)
 	for i, m := range r.messages {
 		p.Message(i, m.user)
@@ -81,7 +86,7 @@ func (r *lists) prompt() *Prompt {
 	return p
 }
 
-func fill(p *Prompt, items []item) {
+func fill(p *prompt.Prompt, items []item) {
 	for i, it := range items {
 		if !it.block {
 			if it.open {
@@ -92,8 +97,11 @@ func fill(p *Prompt, items []item) {
 			continue
 		}
 		p.Block(it.kind, i)
-		p.Text(filler[:it.tokens*7/2])
-		p.Blocks[len(p.Blocks)-1].blank = it.empty
+		from := filler
+		if it.empty {
+			from = blanks
+		}
+		p.Text(from[:it.tokens*7/2])
 		p.Blocks[len(p.Blocks)-1].NoPoint = it.noPoint
 		for _, ttl := range it.nested {
 			p.NestedPoint(ttl)
@@ -102,30 +110,30 @@ func fill(p *Prompt, items []item) {
 }
 
 // apply returns the request with the edits applied.
-func (r *lists) apply(p *Prompt, edits []Edit) *lists {
+func (r *lists) apply(p *prompt.Prompt, edits []prompt.Edit) *lists {
 	out := &lists{tools: slices.Clone(r.tools), system: slices.Clone(r.system), final: r.final}
 	for _, m := range r.messages {
 		out.messages = append(out.messages, turn{m.user, slices.Clone(m.items)})
 	}
-	list := func(w Where) *[]item {
+	list := func(w prompt.Where) *[]item {
 		switch w.Section {
-		case Tools:
+		case prompt.Tools:
 			return &out.tools
-		case System:
+		case prompt.System:
 			return &out.system
 		default:
 			return &out.messages[w.Message].items
 		}
 	}
 	type change struct {
-		Where
+		prompt.Where
 		remove bool
 		nested int
 		ttl    time.Duration
 		open   bool
 	}
 	var changes []change
-	nested := map[Where]int{}
+	nested := map[prompt.Where]int{}
 	for i := range p.Points {
 		pt := &p.Points[i]
 		k := 0
@@ -142,11 +150,11 @@ func (r *lists) apply(p *Prompt, edits []Edit) *lists {
 	for _, e := range edits {
 		if e.After >= 0 {
 			same := e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
-			changes = append(changes, change{Where: p.Blocks[e.After].Where, ttl: e.TTL, open: e.TTL == FiveMinutes && !same})
+			changes = append(changes, change{Where: p.Blocks[e.After].Where, ttl: e.TTL, open: e.TTL == prompt.FiveMinutes && !same})
 		}
 	}
 	slices.SortStableFunc(changes, func(a, b change) int { // from the back, so that places stay what they are
-		if c := b.Where.compare(a.Where); c != 0 {
+		if c := b.Where.Compare(a.Where); c != 0 {
 			return c
 		}
 		return b.nested - a.nested

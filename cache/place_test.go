@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 func claude() Model {
 	return Model{
-		Provider: anthropic, Explicit: true, MinTokens: 1024, MaxPoints: 4, TTLs: []time.Duration{FiveMinutes, OneHour},
+		Provider: anthropic, Explicit: true, MinTokens: 1024, MaxPoints: 4, TTLs: []time.Duration{prompt.FiveMinutes, prompt.OneHour},
 		Tools: true, System: true, Messages: true,
 		InputPrice: 5_000_000, CacheReadPrice: 500_000, CacheWrite5mPrice: 6_250_000, CacheWrite1hPrice: 10_000_000,
 	}
@@ -19,7 +21,7 @@ func claude() Model {
 
 func novaModel() Model {
 	return Model{
-		Provider: nova, Explicit: true, MinTokens: 1000, MaxTokens: 20_000, MaxPoints: 4, TTLs: []time.Duration{FiveMinutes},
+		Provider: nova, Explicit: true, MinTokens: 1000, MaxTokens: 20_000, MaxPoints: 4, TTLs: []time.Duration{prompt.FiveMinutes},
 		System: true, Messages: true,
 	}
 }
@@ -28,11 +30,11 @@ func novaModel() Model {
 func repeat(it item, n int) []item { return slices.Repeat([]item{it}, n) }
 
 func TestPlace(t *testing.T) {
-	tool := of(ToolDefinition, 3000)
-	five, hour, open := point(FiveMinutes), point(OneHour), item{ttl: FiveMinutes, open: true}
+	tool := of(prompt.ToolDefinition, 3000)
+	five, hour, open := point(prompt.FiveMinutes), point(prompt.OneHour), item{ttl: prompt.FiveMinutes, open: true}
 	hourly := PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}}
 	talk := []turn{user(text(100)), assistant(text(100)), user(text(100)), assistant(text(100)), user(text(100))}
-	long := []turn{user(text(100)), assistant(repeat(of(ToolUse, 10), 25)...), user(repeat(of(ToolResult, 10), 25)...)}
+	long := []turn{user(text(100)), assistant(repeat(of(prompt.ToolUse, 10), 25)...), user(repeat(of(prompt.ToolResult, 10), 25)...)}
 	for name, tc := range map[string]struct {
 		request lists
 		model   func(*Model)
@@ -46,12 +48,12 @@ func TestPlace(t *testing.T) {
 			"tools/1 5m, system/1 5m, 2/1 5m, 4/1 5m",
 		},
 		"no tools, no system prompt": {lists{messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "0/1 5m, 2/1 5m"},
-		"nothing is long enough":     {lists{tools: []item{of(ToolDefinition, 100)}, system: []item{text(100)}, messages: talk}, nil, PlaceOptions{}, ""},
+		"nothing is long enough":     {lists{tools: []item{of(prompt.ToolDefinition, 100)}, system: []item{text(100)}, messages: talk}, nil, PlaceOptions{}, ""},
 		"enough by the factor learned": {
 			lists{system: []item{text(1000)}, messages: talk[:1]}, nil, PlaceOptions{Factor: 1300}, "system/1 5m",
 		},
 		"the minimum counts from the start": {
-			lists{tools: []item{of(ToolDefinition, 1200)}, system: []item{text(1000)}, messages: talk[:1]},
+			lists{tools: []item{of(prompt.ToolDefinition, 1200)}, system: []item{text(1000)}, messages: talk[:1]},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m",
@@ -63,19 +65,19 @@ func TestPlace(t *testing.T) {
 			"system/1 5m, 0/1 5m, 1/19 5m, 2/25 5m",
 		},
 		"a turn of one block less gets none": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 18)...)}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(prompt.ToolResult, 10), 18)...)}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 2/18 5m",
 		},
 		"a turn of exactly the lookback gets one": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 19)...)}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(prompt.ToolResult, 10), 19)...)}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 2/18 5m, 2/19 5m",
 		},
 		"the caller's own lagging point will do": {
-			lists{tools: []item{tool}, messages: []turn{user(text(3000)), assistant(slices.Concat(repeat(of(ToolUse, 10), 5), []item{five}, repeat(of(ToolUse, 10), 20))...), user(repeat(of(ToolResult, 10), 25)...)}},
+			lists{tools: []item{tool}, messages: []turn{user(text(3000)), assistant(slices.Concat(repeat(of(prompt.ToolUse, 10), 5), []item{five}, repeat(of(prompt.ToolUse, 10), 20))...), user(repeat(of(prompt.ToolResult, 10), 25)...)}},
 			nil,
 			PlaceOptions{},
 			"tools/1 5m, 0/1 5m, 1/5 5m, 2/25 5m",
@@ -124,19 +126,19 @@ func TestPlace(t *testing.T) {
 		},
 
 		"behind reasoning, so behind the turn before": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), five), user(text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(prompt.Reasoning, 50), five), user(text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 2/1 5m",
 		},
 		"beside reasoning": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), hour), user(text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(prompt.Reasoning, 50), text(9), hour), user(text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 1h, 0/1 1h, 2/1 5m",
 		},
 		"beside reasoning, in another maker's model": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), five), user(text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(prompt.Reasoning, 50), text(9), five), user(text(1))}},
 			func(m *Model) { m.Provider = "other" },
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 1/2 5m, 2/1 5m",
@@ -148,7 +150,7 @@ func TestPlace(t *testing.T) {
 			lists{system: []item{text(3000)}, messages: []turn{user(five, text(1)), assistant(text(1)), user(five, text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m, 2/1 5m",
 		},
 		"nested": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(ToolUse, 5)), user(item{block: true, kind: ToolResult, tokens: 9, nested: []time.Duration{OneHour, FiveMinutes}}, text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(prompt.ToolUse, 5)), user(item{block: true, kind: prompt.ToolResult, tokens: 9, nested: []time.Duration{prompt.OneHour, prompt.FiveMinutes}}, text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 1h, 0/1 1h, 2/1 1h, 2/2 5m",
@@ -157,19 +159,19 @@ func TestPlace(t *testing.T) {
 			lists{system: []item{text(3000), five, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"a block that says so": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(7), item{block: true, kind: Document, tokens: 9, noPoint: true}, five)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(7), item{block: true, kind: prompt.Document, tokens: 9, noPoint: true}, five)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
 		},
 		"the caller's behind a document stays, a new one does not go there": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(7), of(Document, 9), five), assistant(text(1)), user(text(7), of(Document, 9))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(7), of(prompt.Document, 9), five), assistant(text(1)), user(text(7), of(prompt.Document, 9))}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 0/2 5m, 2/1 5m",
 		},
 		"a turn of unknown content hands over to the answer before it": {
-			lists{system: []item{text(3000)}, messages: []turn{user(text(7)), assistant(text(1)), user(of(Other, 9))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(7)), assistant(text(1)), user(of(prompt.Other, 9))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m",
 		},
 		"no room for what has to move": {
-			lists{tools: []item{tool}, system: []item{text(3000)}, messages: append([]turn{user(text(5)), assistant(of(Reasoning, 5), five)}, talk...)},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: append([]turn{user(text(5)), assistant(of(prompt.Reasoning, 5), five)}, talk...)},
 			nil,
 			PlaceOptions{},
 			"tools/1 5m, system/1 5m, 4/1 5m, 6/1 5m",
@@ -194,7 +196,7 @@ func TestPlace(t *testing.T) {
 			"tools/1 5m, system/1 5m, 0/1 5m, 1/1 5m",
 		},
 		"those without effect yield to others": {
-			lists{tools: []item{of(ToolDefinition, 10), five, of(ToolDefinition, 10), five}, system: []item{text(10), five, text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}},
+			lists{tools: []item{of(prompt.ToolDefinition, 10), five, of(prompt.ToolDefinition, 10), five}, system: []item{text(10), five, text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
@@ -265,16 +267,16 @@ func TestPlace(t *testing.T) {
 }
 
 func TestPlace_Nova(t *testing.T) {
-	five := point(FiveMinutes)
-	used, result := of(ToolUse, 50), of(ToolResult, 50)
+	five := point(prompt.FiveMinutes)
+	used, result := of(prompt.ToolUse, 50), of(prompt.ToolResult, 50)
 	for name, tc := range map[string]struct {
 		request lists
 		want    string
 	}{
 		"behind text alone, and not in tools": {
 			lists{
-				tools: []item{of(ToolDefinition, 3000), five}, system: []item{text(3000)},
-				messages: []turn{user(text(9)), assistant(text(1), used), user(result, five, text(1), of(Image, 10))},
+				tools: []item{of(prompt.ToolDefinition, 3000), five}, system: []item{text(3000)},
+				messages: []turn{user(text(9)), assistant(text(1), used), user(result, five, text(1), of(prompt.Image, 10))},
 			}, "system/1 5m, 0/1 5m, 1/1 5m, 2/2 5m",
 		},
 		"a tool loop is marked in the answers": {
@@ -302,12 +304,12 @@ func TestPlace_Nova(t *testing.T) {
 // A point that is fine is not touched, so that nothing of the request has to be copied.
 func TestPlace_LeavesGoodRequestsAlone(t *testing.T) {
 	r := lists{
-		tools: []item{of(ToolDefinition, 3000), point(OneHour)}, system: []item{text(3000), point(OneHour)},
-		messages: []turn{user(text(9), point(FiveMinutes)), assistant(text(1)), user(text(9), point(FiveMinutes))},
+		tools: []item{of(prompt.ToolDefinition, 3000), point(prompt.OneHour)}, system: []item{text(3000), point(prompt.OneHour)},
+		messages: []turn{user(text(9), point(prompt.FiveMinutes)), assistant(text(1)), user(text(9), point(prompt.FiveMinutes))},
 	}
 	require.Nil(t, Place(r.prompt(), claude(), PlaceOptions{}))
-	require.Nil(t, Place(new(Prompt), claude(), PlaceOptions{}))
-	require.Nil(t, Place(new(Prompt), Model{}, PlaceOptions{}))
+	require.Nil(t, Place(new(prompt.Prompt), claude(), PlaceOptions{}))
+	require.Nil(t, Place(new(prompt.Prompt), Model{}, PlaceOptions{}))
 }
 
 // paper is a document that counts how often it is serialised.
@@ -332,19 +334,19 @@ func TestPlace_SerialisesWhatCanMatter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			times := 0
-			p := new(Prompt)
+			p := new(prompt.Prompt)
 			p.Message(0, true)
 			for i := range 5 {
-				p.Block(ToolUse, i)
+				p.Block(prompt.ToolUse, i)
 				p.Document(paper{1500, &times})
 			}
-			p.Block(Text, 5)
+			p.Block(prompt.Text, 5)
 			p.Text("and now?")
 			p.Message(1, false)
-			p.Block(Text, 0)
+			p.Block(prompt.Text, 0)
 			p.Text("that")
 			p.Message(2, true)
-			p.Block(Text, 0)
+			p.Block(prompt.Text, 0)
 			p.Text("why?")
 			if tc.model.MaxTokens > 0 {
 				tc.model.MaxTokens = 11_000 // less than five documents by the highest estimate
@@ -352,7 +354,7 @@ func TestPlace_SerialisesWhatCanMatter(t *testing.T) {
 			require.Len(t, Place(p, tc.model, PlaceOptions{}), tc.points)
 			require.Equal(t, tc.read, times)
 			bytes := p.Blocks[0].Bytes
-			p.record(nil)
+			p.Record(nil)
 			require.Equal(t, bytes, p.Blocks[0].Bytes, "counted once")
 		})
 	}
@@ -362,9 +364,9 @@ func TestPlace_SerialisesWhatCanMatter(t *testing.T) {
 func BenchmarkPlace(b *testing.B) {
 	for _, messages := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(messages), func(b *testing.B) {
-			r := lists{tools: repeat(of(ToolDefinition, 200), 20), system: []item{text(3000)}}
+			r := lists{tools: repeat(of(prompt.ToolDefinition, 200), 20), system: []item{text(3000)}}
 			for i := range messages {
-				r.messages = append(r.messages, []turn{user(text(100), of(ToolResult, 200)), assistant(text(50), of(ToolUse, 20))}[i%2])
+				r.messages = append(r.messages, []turn{user(text(100), of(prompt.ToolResult, 200)), assistant(text(50), of(prompt.ToolUse, 20))}[i%2])
 			}
 			r.messages = append(r.messages[:len(r.messages)-1], user(text(10)))
 			p, m := r.prompt(), claude()

@@ -1,5 +1,7 @@
 package cache
 
+import "github.com/bedrockguard/bedrockguard-go/cache/prompt"
+
 // Rule names one mistake that keeps a prompt from being cached, or makes its caching more expensive.
 type Rule string
 
@@ -22,7 +24,7 @@ const (
 	ruleNoPoint        Rule = "no-cache-point"
 	ruleIdle           Rule = "no-cache-activity"
 	rulePointsLost     Rule = "points-lost"
-	ruleDialect        Rule = "wrong-dialect"
+	ruleDialect        Rule = prompt.WrongDialect
 	ruleSilentMiss     Rule = "silent-miss"
 	ruleTail           Rule = "uncached-tail"
 	ruleFrozen         Rule = "frozen-point"
@@ -41,8 +43,8 @@ const (
 	ruleSection        Rule = "section-rejects-points"
 	rulePosition       Rule = "illegal-position"
 	ruleAfterDocument  Rule = "point-after-document"
-	ruleTopLevel       Rule = "top-level-marker"
-	ruleDeferred       Rule = "deferred-tool-marker"
+	ruleTopLevel       Rule = prompt.TopLevelMarker
+	ruleDeferred       Rule = prompt.DeferredMarker
 	ruleTooMany        Rule = "too-many-points"
 	ruleTTLOrder       Rule = "ttl-order"
 	ruleTTLUnsupported Rule = "ttl-unsupported"

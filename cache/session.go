@@ -4,6 +4,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // session is what is remembered of one workflow.
@@ -42,23 +45,21 @@ type session struct {
 // conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Later requests only extend
 // it.
 type conversation struct {
-	blocks   []blockRecord
-	leaves   []leafRecord
+	blocks   []prompt.Record
+	texts    prompt.Memory
 	tools    int // how many blocks the tools have
 	system   int // how many blocks the system prompt has
 	location string
 	model    string
-	settings uint64
-	images   bool
+	settings prompt.Settings
 	lastAt   time.Time
 	points   []conversationPoint
 	sent     int           // how many blocks the last request had
 	begun    int           // how many blocks the last request had whose response has begun
 	forks    int           // how many requests in a row have replaced its last message
 	counted  countedTokens // the token count of the last response, for its blocks
-	level    uint64        // Prompt.level of the last request
-	levels   [len(sectionNames)]uint64
-	kinds    [numSettings]uint64
+	level    uint64        // messagesLevel of the last request
+	levels   sectionLevels
 	userEnd  int // how many blocks the last request had up to the end of its newest user turn
 	before   int // the same for the user turn before that; 0 if there was none
 	habit    habit
@@ -79,7 +80,7 @@ type cachedPrefix struct {
 	tokens   int64
 	ttl      time.Duration
 	expires  time.Time
-	size     size
+	size     prompt.Size
 	exact    bool  // tokens is a count from a response
 	wrote    int64 // how many tokens that response said that it wrote
 	message  bool  // the prefix ends in the messages
@@ -112,9 +113,9 @@ type Gaps struct {
 
 func (g *Gaps) add(d time.Duration) {
 	switch {
-	case d <= FiveMinutes:
+	case d <= prompt.FiveMinutes:
 		g.Short++
-	case d <= OneHour:
+	case d <= prompt.OneHour:
 		g.Medium++
 	default:
 		g.Long++
@@ -178,25 +179,27 @@ func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	return next
 }
 
-func locationHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
+func locationHash(model, place string) uint64 {
+	return hash.Mix(hash.String(model), hash.String(place))
+}
 
-// knownLeaves returns the leaves of the remembered requests, the most recently used first.
-func (s *session) knownLeaves(buf [][]leafRecord) [][]leafRecord {
-	for _, p := range s.conversations {
-		buf = append(buf, p.leaves)
+// knownTexts returns what is remembered of the texts of earlier requests, the most recently used first.
+func (s *session) knownTexts(buf []prompt.Memory) []prompt.Memory {
+	for _, conv := range s.conversations {
+		buf = append(buf, conv.texts)
 	}
 	return buf
 }
 
 // keep remembers a request: it extends a conversation, or is a part of one, or begins a new one.
-func (s *session) keep(c *Call, p *Prompt) *conversation {
-	n := min(len(p.records), maxConversationBlocks)
+func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
+	n := min(len(p.Records()), maxConversationBlocks)
 	if n == 0 {
 		return nil
 	}
 	best := -1
 	for i, conv := range s.conversations {
-		shared := commonChain(conv.blocks, p.records[:n])
+		shared := commonChain(conv.blocks, p.Records()[:n])
 		oneExtendsTheOther := shared == len(conv.blocks) || shared == n
 		isLonger := best < 0 || len(conv.blocks) > len(s.conversations[best].blocks)
 		if oneExtendsTheOther && isLonger {
@@ -214,15 +217,15 @@ func (s *session) keep(c *Call, p *Prompt) *conversation {
 	if n > len(conv.blocks) {
 		s.extend(conv, p, n)
 	}
-	tools, system := p.count()
+	tools, system := heads(p)
 	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n))
-	conv.location, conv.model, conv.settings, conv.images, conv.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
+	conv.location, conv.model, conv.settings, conv.lastAt = c.Place, c.Model.ID, p.Settings, c.At
 	conv.points, conv.sent, conv.forks = conv.points[:0], n, 0
-	conv.level, conv.levels, conv.kinds = p.level(), p.sectionLevels(c.Model.Provider), p.levels
-	conv.userEnd, conv.before = p.turnEnds()
+	conv.level, conv.levels = messagesLevel(&p.Settings), levelsOf(&p.Settings, c.Model.Provider)
+	conv.userEnd, conv.before = turnEnds(p)
 	for _, pt := range p.Points {
 		if pt.Block >= 0 && !pt.Nested {
-			conv.points = append(conv.points, conversationPoint{pt.Block, max(pt.TTL, FiveMinutes)})
+			conv.points = append(conv.points, conversationPoint{pt.Block, max(pt.TTL, prompt.FiveMinutes)})
 		}
 	}
 	return conv
@@ -237,65 +240,27 @@ func (s *session) newConversation() *conversation {
 	}
 	old := s.conversations[len(s.conversations)-1]
 	s.conversations = s.conversations[:len(s.conversations)-1]
-	s.tracker.grown(s, -len(old.blocks)-len(old.leaves), -retainedBy(old.leaves))
-	clear(old.leaves)
-	conv := &conversation{blocks: old.blocks[:0], leaves: old.leaves[:0], points: old.points[:0]}
+	texts, retained := old.texts.Forget()
+	s.tracker.grown(s, texts-len(old.blocks), retained)
+	conv := &conversation{blocks: old.blocks[:0], texts: old.texts, points: old.points[:0]}
 	*old = conversation{}
 	return conv
 }
 
-// extend appends to a conversation what the request has more. Leaves with a new address, because the request was built again, are replaced.
-// Leaves that did not change are not written again: while the garbage collector runs, it tracks each write of a pointer.
-func (s *session) extend(conv *conversation, p *Prompt, n int) {
-	records := n - len(conv.blocks) - len(conv.leaves)
-	conv.blocks = append(conv.blocks, p.records[len(conv.blocks):n]...)
-	leaves := p.leaves[:p.Blocks[n-1].leafEnd]
-	if len(leaves) > maxConversationLeaves || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
-		leaves = nil // too many to remember, or none of them could be recognised
-	}
-	retained := -retainedBy(conv.leaves[min(len(leaves), len(conv.leaves)):])
-	clear(conv.leaves[min(len(leaves), len(conv.leaves)):])
-	conv.leaves = conv.leaves[:min(len(leaves), len(conv.leaves))]
-	for i := range leaves {
-		r := leafRecord{leafHash: p.leafHashes[i]}
-		if leaves[i].lasts() {
-			r.at = leaves[i].id
-		}
-		switch {
-		case i == len(conv.leaves):
-			conv.leaves = append(conv.leaves, r)
-		case conv.leaves[i] != r:
-			retained -= conv.leaves[i].retains()
-			conv.leaves[i] = r
-		default:
-			continue
-		}
-		retained += r.retains()
-	}
-	s.tracker.grown(s, records+len(conv.leaves), retained)
-}
-
-// retains returns how many bytes of text the record keeps in memory.
-func (r *leafRecord) retains() int64 {
-	if r.at == nil {
-		return 0
-	}
-	return int64(r.n)
-}
-
-func retainedBy(leaves []leafRecord) (n int64) {
-	for i := range leaves {
-		n += leaves[i].retains()
-	}
-	return n
+// extend appends to a conversation what the request has more, and remembers its texts.
+func (s *session) extend(conv *conversation, p *prompt.Prompt, n int) {
+	blocks := n - len(conv.blocks)
+	conv.blocks = append(conv.blocks, p.Records()[len(conv.blocks):n]...)
+	texts, retained := conv.texts.Keep(p, n)
+	s.tracker.grown(s, blocks+texts, retained)
 }
 
 // commonChain returns how many blocks two requests have in common from the start.
-func commonChain(a, b []blockRecord) int {
+func commonChain(a, b []prompt.Record) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {
 		mid := (low + high + 1) / 2
-		if a[mid-1].chain == b[mid-1].chain {
+		if a[mid-1].Chain == b[mid-1].Chain {
 			low = mid
 		} else {
 			high = mid - 1
@@ -305,11 +270,11 @@ func commonChain(a, b []blockRecord) int {
 }
 
 // commonMessages returns how many blocks of messages two requests have in common from the first message on.
-func commonMessages(a, b []blockRecord) int {
+func commonMessages(a, b []prompt.Record) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {
 		mid := (low + high + 1) / 2
-		if a[mid-1].messagesChain == b[mid-1].messagesChain {
+		if a[mid-1].MessagesChain == b[mid-1].MessagesChain {
 			low = mid
 		} else {
 			high = mid - 1

@@ -1,8 +1,9 @@
 package cache
 
 import (
-	"cmp"
 	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // anthropic is the provider in the ids of Claude models.
@@ -10,13 +11,13 @@ const anthropic = "anthropic"
 
 // site decides where in a prompt cache points may be.
 type site struct {
-	p      *Prompt
+	p      *prompt.Prompt
 	m      *Model
 	scale  scale
 	end    int           // new points are only put after blocks before this one
 	bound  int           // the same for the caller's points that have to be moved
 	starts [3]int        // index of each section's first block
-	upTo   []size        // size of the prompt up to and including each block
+	upTo   []prompt.Size // size of the prompt up to and including each block
 	told   countedTokens // how many tokens a response has reported for a beginning of the prompt
 
 	// holdsReasoning keeps its last answer in these fields, because it has to read all blocks of a message.
@@ -25,10 +26,10 @@ type site struct {
 	reasons bool
 }
 
-func newSite(p *Prompt, m *Model, o PlaceOptions) site {
-	tools, system := p.count()
+func newSite(p *prompt.Prompt, m *Model, o PlaceOptions) site {
+	tools, system := heads(p)
 	s := site{p: p, m: m, scale: scale{factor: max(o.Factor, 0)}, end: len(p.Blocks)}
-	s.starts = [...]int{Tools: 0, System: tools, Messages: tools + system}
+	s.starts = [...]int{prompt.Tools: 0, prompt.System: tools, prompt.Messages: tools + system}
 	if o.Before > 0 {
 		s.end = min(s.end, o.Before)
 	}
@@ -37,22 +38,17 @@ func newSite(p *Prompt, m *Model, o PlaceOptions) site {
 	return s
 }
 
-// weigh sums up the sizes of the blocks. Unlike record it reads no text. It serialises documents only while their size matters: if the model
+// weigh sums up the sizes of the blocks. Unlike Prompt.Record it reads no text. It serialises documents only while their size matters: if the model
 // has no maximum, that is until its minimum is reached.
 func (s *site) weigh() {
-	s.upTo = make([]size, len(s.p.Blocks))
-	var sum size
-	next := 0
+	s.upTo = make([]prompt.Size, len(s.p.Blocks))
+	var sum prompt.Size
+	matters := true
 	for i := range s.p.Blocks {
-		b := &s.p.Blocks[i]
-		for ; next < b.leafEnd; next++ {
-			l := &s.p.leaves[next]
-			if l.doc != nil && !l.sized && (s.m.MaxTokens > 0 || s.scale.low(sum) < s.m.MinTokens) {
-				b.Bytes += l.documentLen() // if it can't be serialised, the SDK reports it when it sends the request
-				l.sized = true
-			}
+		if matters = matters && (s.m.MaxTokens > 0 || s.scale.low(sum) < s.m.MinTokens); matters {
+			s.p.Measure(i)
 		}
-		sum = sum.plus(b.size())
+		sum = sum.Plus(s.p.Blocks[i].Size())
 		s.upTo[i] = sum
 	}
 }
@@ -62,11 +58,11 @@ func (s *site) weigh() {
 func (s *site) accepts(block int) bool {
 	b := &s.p.Blocks[block]
 	switch {
-	case !s.m.takes(b.Section), b.NoPoint && !s.p.wraps(block), b.Kind == Reasoning, s.p.empty(block):
+	case !s.m.takes(b.Section), !s.p.TakesPoint(block), b.Kind == prompt.Reasoning, s.p.Empty(block):
 		return false
 	case s.m.Provider == nova:
-		return b.Section != Messages || b.Kind == Text
-	case s.m.Provider == anthropic && b.Section == Messages && !b.User:
+		return b.Section != prompt.Messages || b.Kind == prompt.Text
+	case s.m.Provider == anthropic && b.Section == prompt.Messages && !b.User:
 		return !s.holdsReasoning(block)
 	default:
 		return true
@@ -80,14 +76,14 @@ func (s *site) holdsReasoning(block int) bool {
 		return s.reasons
 	}
 	same := func(i int) bool {
-		return i >= 0 && i < len(blocks) && blocks[i].Section == Messages && blocks[i].Message == message
+		return i >= 0 && i < len(blocks) && blocks[i].Section == prompt.Messages && blocks[i].Message == message
 	}
 	s.looked, s.message, s.reasons = true, message, false
 	for i := block; same(i) && !s.reasons; i-- {
-		s.reasons = blocks[i].Kind == Reasoning
+		s.reasons = blocks[i].Kind == prompt.Reasoning
 	}
 	for i := block; same(i) && !s.reasons; i++ {
-		s.reasons = blocks[i].Kind == Reasoning
+		s.reasons = blocks[i].Kind == prompt.Reasoning
 	}
 	return s.reasons
 }
@@ -95,14 +91,14 @@ func (s *site) holdsReasoning(block int) bool {
 // suits reports whether a new point may follow a block.
 func (s *site) suits(block int) bool {
 	kind := s.p.Blocks[block].Kind
-	return kind != Document && kind != Other && s.accepts(block) && !s.beyond(block)
+	return kind != prompt.Document && kind != prompt.Other && s.accepts(block) && !s.beyond(block)
 }
 
 // short reports whether the prefix up to a block may be below the model's minimum.
 func (s *site) short(block int) bool {
 	low := s.scale.low(s.upTo[block])
 	if k := s.told; k.blocks > 0 && block+1 >= k.blocks {
-		low = k.tokens + s.scale.low(s.upTo[block].minus(s.upTo[k.blocks-1]))
+		low = k.tokens + s.scale.low(s.upTo[block].Minus(s.upTo[k.blocks-1]))
 	}
 	return low < s.m.MinTokens
 }
@@ -136,7 +132,7 @@ func (s *site) lastBefore(from, to, end int) int {
 func (s *site) turns() (newest, before int) {
 	newest, before = -1, -1
 	i := len(s.p.Blocks) - 1
-	for i = s.skip(i, false); i >= s.starts[Messages] && before < 0; {
+	for i = s.skip(i, false); i >= s.starts[prompt.Messages] && before < 0; {
 		end := i
 		i = s.skip(s.skip(i, true), false)
 		at := s.last(i+1, end)
@@ -154,12 +150,12 @@ func (s *site) turns() (newest, before int) {
 // single reports whether the request is likely to be the only one of its conversation. Then writing its newest turn to the cache costs a
 // quarter more than plain input and saves nothing. If another request follows after all, that one writes the turn.
 func (s *site) single() bool {
-	return s.p.Final || s.starts[System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[Messages]
+	return s.p.Final || s.starts[prompt.System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[prompt.Messages]
 }
 
 // skip goes back from block i over user messages, or over all others if user is false, and returns the block before them.
 func (s *site) skip(i int, user bool) int {
-	for i >= s.starts[Messages] && s.p.Blocks[i].User == user {
+	for i >= s.starts[prompt.Messages] && s.p.Blocks[i].User == user {
 		i--
 	}
 	return i
@@ -167,20 +163,12 @@ func (s *site) skip(i int, user bool) int {
 
 // moveTarget returns the block after which a misplaced point of the caller can be moved: the last one in its section that is not after the
 // point and that a point may follow, or -1. For a point with Block -1 its Where is used.
-func (s *site) moveTarget(pt *Point) int {
+func (s *site) moveTarget(pt *prompt.Point) int {
 	block := pt.Block
 	if block < 0 {
-		next, _ := slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b Block, w Where) int { return b.Where.compare(w) })
+		next, _ := slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b prompt.Block, w prompt.Where) int { return b.Where.Compare(w) })
 		block = next - 1
 	}
-	section := min(pt.Section, Messages) // a caller's Point may have a section that does not exist
+	section := min(pt.Section, prompt.Messages) // a caller's Point may have a section that does not exist
 	return s.lastBefore(s.starts[section], block, s.bound)
-}
-
-// compare compares two places by the order in which the service reads them.
-func (w Where) compare(o Where) int {
-	if c := cmp.Compare(w.Section, o.Section); c != 0 || w.Section != Messages {
-		return cmp.Or(c, cmp.Compare(w.Index, o.Index))
-	}
-	return cmp.Or(cmp.Compare(w.Message, o.Message), cmp.Compare(w.Index, o.Index))
 }

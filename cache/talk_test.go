@@ -5,13 +5,16 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // opus is a model as the catalog knows it: Claude Opus 4.6 under a regional profile, minimum 4,096 tokens.
 func opus() Model {
 	return Model{
 		ID: "anthropic.claude-opus-4-6-v1", Provider: "anthropic", Explicit: true, Implicit: true, MinTokens: 4096, MaxPoints: 4,
-		TTLs: []time.Duration{FiveMinutes, OneHour}, Tools: true, System: true, Messages: true,
+		TTLs: []time.Duration{prompt.FiveMinutes, prompt.OneHour}, Tools: true, System: true, Messages: true,
 		InputPrice: 5_500_000, CacheReadPrice: 550_000, CacheWrite5mPrice: 6_875_000, CacheWrite1hPrice: 11_000_000,
 	}
 }
@@ -20,7 +23,7 @@ func opus() Model {
 func novaPro() Model {
 	return Model{
 		ID: "amazon.nova-pro-v1:0", Provider: "amazon", Explicit: true, Implicit: true, MinTokens: 1000, MaxTokens: 20_000, MaxPoints: 4,
-		TTLs: []time.Duration{FiveMinutes}, System: true, Messages: true, InputPrice: 800_000, CacheReadPrice: 200_000, CacheWrite5mPrice: 800_000,
+		TTLs: []time.Duration{prompt.FiveMinutes}, System: true, Messages: true, InputPrice: 800_000, CacheReadPrice: 200_000, CacheWrite5mPrice: 800_000,
 	}
 }
 
@@ -35,7 +38,7 @@ type talk struct {
 	system []piece
 	turns  []turnOf
 	set    [][2]string
-	flaws  []Flaw
+	flaws  []prompt.Flaw
 	final  bool
 }
 
@@ -46,7 +49,7 @@ type turnOf struct {
 
 // piece is one element of a list: a block, or a cache point.
 type piece struct {
-	kind   Kind
+	kind   prompt.Kind
 	name   string
 	text   string
 	point  time.Duration // not zero: a cache point
@@ -65,8 +68,8 @@ func (k *talk) clone() *talk {
 	return &c
 }
 
-func (k *talk) prompt() *Prompt {
-	p := new(Prompt)
+func (k *talk) prompt() *prompt.Prompt {
+	p := new(prompt.Prompt)
 	list := func(parts []piece) {
 		for i, b := range parts {
 			if b.point != 0 {
@@ -77,7 +80,7 @@ func (k *talk) prompt() *Prompt {
 			if b.name != "" {
 				p.Text(b.name)
 			}
-			if b.kind == ToolDefinition {
+			if b.kind == prompt.ToolDefinition {
 				p.JSON(b.text)
 			} else {
 				p.Text(b.text)
@@ -90,9 +93,9 @@ func (k *talk) prompt() *Prompt {
 			}
 		}
 	}
-	p.Enter(Tools)
+	p.Enter(prompt.Tools)
 	list(k.tools)
-	p.Enter(System)
+	p.Enter(prompt.System)
 	list(k.system)
 	for i, m := range k.turns {
 		p.Message(i, m.user)
@@ -115,12 +118,12 @@ func (k *talk) assistant(parts ...piece) *talk {
 	return k
 }
 
-func say(s string) piece { return piece{kind: Text, text: s} }
+func say(s string) piece { return piece{kind: prompt.Text, text: s} }
 
 func here(ttl time.Duration) piece { return piece{point: ttl} }
 
 func tool(name, schema string) piece {
-	return piece{kind: ToolDefinition, name: name, text: schema}
+	return piece{kind: prompt.ToolDefinition, name: name, text: schema}
 }
 
 // words is about n bytes of text that differs by seed.
@@ -141,7 +144,7 @@ var twoTools = []piece{
 // agent is a healthy conversation of so many turns on a system prompt above the minimum, with points on the system prompt
 // and on the last two user turns.
 func agent(turns int) *talk {
-	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say("You are a careful agent. " + systemText), here(FiveMinutes)}}
+	k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say("You are a careful agent. " + systemText), here(prompt.FiveMinutes)}}
 	for i := range turns {
 		k.user(say(turnText(i)))
 		if i < turns-1 {
@@ -178,7 +181,7 @@ func (k *talk) marked() *talk {
 			}
 		}
 		if m.user && left > 0 {
-			parts = append(parts, here(FiveMinutes))
+			parts = append(parts, here(prompt.FiveMinutes))
 			left--
 		}
 		m.parts = parts
@@ -200,21 +203,21 @@ type entry struct {
 
 func newService() *service { return &service{entries: make(map[uint64]entry)} }
 
-func (s *service) answer(p *Prompt, m Model, place string, at time.Time) Usage {
+func (s *service) answer(p *prompt.Prompt, m Model, place string, at time.Time) Usage {
 	q := *p
-	q.record(nil)
-	total := s.scale.mid(q.total())
+	q.Record(nil)
+	total := s.scale.mid(q.Total())
 	var u Usage
 	hit, held := int64(0), int64(0)
 	key := func(block int) uint64 {
-		k := mix(q.records[block].chain, locationHash(m.ID, place))
-		if q.records[block].section == Messages {
-			k = mix(k, q.level())
+		k := hash.Mix(q.Records()[block].Chain, locationHash(m.ID, place))
+		if q.Records()[block].Section == prompt.Messages {
+			k = hash.Mix(k, messagesLevel(&q.Settings))
 		}
 		return k
 	}
 	for _, pt := range q.Points {
-		if pt.Block < 0 || s.scale.mid(q.upTo(pt.Block)) < m.MinTokens {
+		if pt.Block < 0 || s.scale.mid(q.UpTo(pt.Block)) < m.MinTokens {
 			continue
 		}
 		for b := pt.Block; b >= 0 && b > pt.Block-20; b-- {
@@ -223,11 +226,11 @@ func (s *service) answer(p *Prompt, m Model, place string, at time.Time) Usage {
 				break
 			}
 		}
-		held = max(held, s.scale.mid(q.upTo(pt.Block)))
+		held = max(held, s.scale.mid(q.UpTo(pt.Block)))
 	}
 	for _, pt := range q.Points {
-		if n := s.scale.mid(q.upTo(max(pt.Block, 0))); pt.Block >= 0 && n >= m.MinTokens {
-			s.entries[key(pt.Block)] = entry{n, at.Add(max(pt.TTL, FiveMinutes))}
+		if n := s.scale.mid(q.UpTo(max(pt.Block, 0))); pt.Block >= 0 && n >= m.MinTokens {
+			s.entries[key(pt.Block)] = entry{n, at.Add(max(pt.TTL, prompt.FiveMinutes))}
 		}
 	}
 	u.CacheReadTokens, u.CacheWrite5mTokens = hit, max(held-hit, 0)

@@ -5,6 +5,9 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // The bounds of a Tracker's memory. If they are exceeded, the workflow that was silent longest is forgotten.
@@ -12,7 +15,6 @@ const (
 	maxSessions           = 1024
 	maxConversations      = 8       // conversations and branches that are remembered of a workflow
 	maxConversationBlocks = 8192    // of one conversation; blocks after that are not compared
-	maxConversationLeaves = 1 << 15 // texts of one conversation; others are hashed again each time
 	maxAllRecords         = 1 << 19 // of blocks and texts, of all workflows
 	maxAllRetained        = 256 << 20
 )
@@ -68,7 +70,7 @@ type Tracker struct {
 	order    *list.List               // the most recently used first
 	memory   memoryUse
 	rejects  map[uint64]time.Time // by model and location: until when cache points count as rejected there
-	steps    steps
+	steps    odds.Steps
 	begun    uint64 // how many sessions have been made
 }
 
@@ -171,7 +173,7 @@ func (t *Tracker) Knows(c Call) Model {
 // Check compares a request with what its workflow sent before. The Turn has the findings. Its methods have to be called as the request goes
 // on: Send, then Begin, and in any case one of End and Fail. If the first call is Fail, the request is not remembered. The prompt may be
 // reset once Send or Fail has returned.
-func (t *Tracker) Check(c Call, p *Prompt) *Turn {
+func (t *Tracker) Check(c Call, p *prompt.Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,8 @@ package cache
 import (
 	"math/bits"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // fewGaps is how many pauses have to be known before they are used.
@@ -24,10 +26,10 @@ const fewGaps = 3
 //
 // For example, with 0.1, 1.25 and 2 times the input price, and turns that add a fiftieth of the prefix, one medium pause in 76 is enough.
 func (m *Model) lifetime(g Gaps) time.Duration {
-	if m.offers(OneHour) && m.hourPays(g) {
-		return OneHour
+	if m.offers(prompt.OneHour) && m.hourPays(g) {
+		return prompt.OneHour
 	}
-	return m.nearest(FiveMinutes)
+	return m.nearest(prompt.FiveMinutes)
 }
 
 func (m *Model) hourPays(g Gaps) bool {
@@ -46,14 +48,53 @@ func (m *Model) hourPays(g Gaps) bool {
 	return savedHi > moreHi || savedHi == moreHi && savedLo > moreLo
 }
 
+// lifetimeCosts are three sums over a workflow's last requests, in pico-USD: what they would have cost without cache points, and with a
+// point at the end of each for five minutes or for an hour.
+type lifetimeCosts struct {
+	none, five, hour int64
+	n                int
+	long             bool // points ask for an hour now
+}
+
+// fewCosts is how many requests have to be known before points ask for an hour.
+const fewCosts = 4
+
+// hourPays reports whether points should ask for an hour. They begin to when an hour would have been the cheapest by at least the cost of
+// writing the prompt now, and stop when it would have cost more than no cache points.
+func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
+	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1)
+	switch {
+	case b.hour >= b.none:
+		b.long = false
+	case b.n >= fewCosts && b.hour < b.five && b.none-b.hour >= premium:
+		b.long = true
+	}
+	return b.long
+}
+
+// add adds a request with its number of tokens, and how many of these could have been read with either lifetime.
+func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
+	price := func(read, write int64) int64 {
+		return mulDiv(read, m.CacheReadPrice, 1) + mulDiv(tokens-read, write, 1)
+	}
+	b.none += mulDiv(tokens, m.InputPrice, 1)
+	b.five += price(inFive, m.CacheWrite5mPrice)
+	b.hour += price(inHour, m.CacheWrite1hPrice)
+	if b.n++; b.n%maxCosts == 0 {
+		b.none, b.five, b.hour = b.none/2, b.five/2, b.hour/2
+	}
+}
+
+const maxCosts = 16
+
 // nearest returns the longest lifetime on offer that is not longer than the one that was asked for, or the shortest one if all are longer.
 // An unknown lifetime counts as five minutes.
 func (m *Model) nearest(asked time.Duration) time.Duration {
 	if len(m.TTLs) == 0 {
-		return FiveMinutes
+		return prompt.FiveMinutes
 	}
 	if asked <= 0 {
-		asked = FiveMinutes
+		asked = prompt.FiveMinutes
 	}
 	best, shortest := time.Duration(0), m.TTLs[0]
 	for _, t := range m.TTLs {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // Turn is one request of a workflow. End or Fail has to be called in any case. Its methods are safe for concurrent use.
@@ -15,14 +18,14 @@ type Turn struct {
 
 	session *session
 	call    Call
-	prompt  *Prompt // nil after Send
+	prompt  *prompt.Prompt // nil after Send
 	past    predecessor
 	found   []Finding // so far; Findings has them in order
 
 	conversation  *conversation
 	writes        []cachedPrefix // the prefixes that the request writes
 	expected      cachedPrefix   // what it should read
-	avoidable     size           // what it could read if nothing were wrong
+	avoidable     prompt.Size    // what it could read if nothing were wrong
 	countedBefore countedTokens  // the count that the response to the previous request has reported
 	// avoidableTokens is the estimate of avoidable from before the response; it does not change after Check.
 	avoidableTokens int64
@@ -30,7 +33,7 @@ type Turn struct {
 	rules           map[Rule]int  // for how many requests in a row, including this one, each rule was found
 	begun           chan struct{} // closed when the response begins
 	state           turnState
-	size            size
+	size            prompt.Size
 	points          int
 	all1h           bool
 	unproven        bool // Fix gave the previous request no point, because writing was not known to pay
@@ -57,20 +60,20 @@ const (
 
 // check fills in the prompt's records, checks it against what the session knows, and returns its turn with the findings. From then on the turn
 // counts as running. Requires s.mu held.
-func (s *session) check(c Call, p *Prompt) *Turn {
-	var buf [maxConversations][]leafRecord
-	p.record(s.knownLeaves(buf[:0]))
+func (s *session) check(c Call, p *prompt.Prompt) *Turn {
+	var buf [maxConversations]prompt.Memory
+	p.Record(s.knownTexts(buf[:0]))
 	return s.checkRecorded(c, p, s.findPredecessor(p), false)
 }
 
 // checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held.
-func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool) *Turn {
-	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: prev, placed: placed}
+func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, placed bool) *Turn {
+	t := &Turn{session: s, call: c, prompt: p, size: p.Total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
 	if conv := t.past.conversation; conv != nil {
 		t.unproven = placed && len(conv.points) == 0
 		t.countedBefore = t.past.conversation.counted
-		t.forgets = p.forgets(&t.call.Model, t.past.shared)
+		t.forgets = t.call.Model.forgets(p, t.past.shared)
 	}
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
@@ -104,10 +107,10 @@ func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool
 // wasWritten reports whether a response has shown that the prefix before one of the request's points is cached.
 func (t *Turn) wasWritten() bool {
 	for _, prefix := range t.session.cached {
-		if !prefix.exact || prefix.block >= len(t.prompt.records) || t.prompt.records[prefix.block].chain != prefix.chain {
+		if !prefix.exact || prefix.block >= len(t.prompt.Records()) || t.prompt.Records()[prefix.block].Chain != prefix.chain {
 			continue
 		}
-		if slices.ContainsFunc(t.prompt.Points, func(pt Point) bool { return pt.Block == prefix.block }) {
+		if slices.ContainsFunc(t.prompt.Points, func(pt prompt.Point) bool { return pt.Block == prefix.block }) {
 			return true
 		}
 	}
@@ -170,11 +173,11 @@ const manySame = 5
 // count looks for loops that send the same request again and again.
 func (t *Turn) count() {
 	p, streak := t.prompt, &t.session.streak
-	if len(p.records) == 0 {
+	if len(p.Records()) == 0 {
 		return
 	}
 	same := streak.same
-	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == streak.lastChain {
+	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		same++
 	} else {
 		same = 1
@@ -198,29 +201,29 @@ func (t *Turn) Send() {
 	s := t.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.state != checked || len(t.prompt.records) == 0 {
+	if t.state != checked || len(t.prompt.Records()) == 0 {
 		return
 	}
 	t.state = sent
 	s.calls.add(t.call.At)
-	s.asks[s.asksN%maxAsks] = t.prompt.records[len(t.prompt.records)-1].chain
+	s.asks[s.asksN%maxAsks] = t.prompt.Records()[len(t.prompt.Records())-1].Chain
 	s.asksN++
-	s.streak.rules, t.sent = t.rules, min(len(t.prompt.records), maxConversationBlocks)
+	s.streak.rules, t.sent = t.rules, min(len(t.prompt.Records()), maxConversationBlocks)
 	p, streak := t.prompt, &s.streak
-	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == streak.lastChain {
+	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		streak.same++
 	} else {
 		streak.same, streak.lastChain = 1, chain
 	}
 	if conv := t.past.conversation; conv != nil {
 		t.gap, t.userEnd, t.before = t.call.At.Sub(conv.lastAt), conv.userEnd, conv.before
-		t.sameLocation, t.sameLevel = conv.location == t.call.Place && conv.model == t.call.Model.ID, conv.level == p.level()
+		t.sameLocation, t.sameLevel = conv.location == t.call.Place && conv.model == t.call.Model.ID, conv.level == messagesLevel(&p.Settings)
 	}
 	if conv := t.past.conversation; conv != nil && t.past.shared > 0 {
 		s.gaps.add(t.call.At.Sub(conv.lastAt))
-		shared := p.upTo(t.past.shared - 1)
+		shared := p.UpTo(t.past.shared - 1)
 		s.gaps.PrefixTokens = average(s.gaps.PrefixTokens, s.scale.mid(shared))
-		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.mid(t.size.minus(shared)))
+		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.mid(t.size.Minus(shared)))
 	}
 	if t.conversation = s.keep(&t.call, p); t.conversation != nil {
 		t.conversation.forks = t.past.forks
@@ -235,21 +238,21 @@ func (t *Turn) plan() {
 	t.all1h = len(p.Points) > 0
 	for i := range p.Points {
 		pt := &p.Points[i]
-		t.all1h = t.all1h && pt.TTL == OneHour
-		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.records) {
+		t.all1h = t.all1h && pt.TTL == prompt.OneHour
+		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.Records()) {
 			continue
 		}
-		tooShort := m.MinTokens > 0 && t.session.scale.high(p.upTo(pt.Block)) < m.MinTokens
-		tooLong := m.MaxTokens > 0 && t.session.scale.low(p.upTo(pt.Block)) > m.MaxTokens
+		tooShort := m.MinTokens > 0 && t.session.scale.high(p.UpTo(pt.Block)) < m.MinTokens
+		tooLong := m.MaxTokens > 0 && t.session.scale.low(p.UpTo(pt.Block)) > m.MaxTokens
 		if tooShort || tooLong {
 			continue
 		}
-		r := &p.records[pt.Block]
+		r := &p.Records()[pt.Block]
 		prefix := cachedPrefix{
-			chain: r.chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
-			ttl: max(pt.TTL, FiveMinutes),
+			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.UpTo), size: r.UpTo,
+			ttl: max(pt.TTL, prompt.FiveMinutes),
 		}
-		prefix.settings, prefix.message = p.levelOf(r.section, m.Provider), r.section == Messages
+		prefix.settings, prefix.message = levelOf(&p.Settings, r.Section, m.Provider), r.Section == prompt.Messages
 		prefix.expires = t.call.At.Add(prefix.ttl)
 		t.writes = append(t.writes, prefix)
 	}
@@ -340,7 +343,7 @@ func (t *Tracker) Known(workflow string) PlaceOptions {
 
 // alive returns how many blocks of the conversation's last request can still be in the cache after a pause.
 func (conv *conversation) alive(pause time.Duration) int {
-	if pause < FiveMinutes {
+	if pause < prompt.FiveMinutes {
 		return len(conv.blocks)
 	}
 	blocks := 0

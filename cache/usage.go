@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // hitRatio is the share of readable tokens that were read, over the last calls.
@@ -168,8 +170,8 @@ func (t *Turn) judgeLifetime(u Usage) {
 	cached := t.session.cached
 	for i := range cached {
 		for j := range t.writes {
-			if cached[i].chain == t.writes[j].chain && cached[i].ttl == OneHour {
-				cached[i].ttl, cached[i].expires = FiveMinutes, t.call.At.Add(FiveMinutes)
+			if cached[i].chain == t.writes[j].chain && cached[i].ttl == prompt.OneHour {
+				cached[i].ttl, cached[i].expires = prompt.FiveMinutes, t.call.At.Add(prompt.FiveMinutes)
 			}
 		}
 	}

@@ -1,6 +1,12 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // Fix is Check for a request whose cache points the policy lets the tracker place. If there are changes to make, it calls apply with them;
 // apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from cache points that prompt must be the
@@ -17,13 +23,13 @@ import "time"
 //
 // So a workflow's first request gets no point unless it has a history, and for each cause at most one write is not read. The caller's own
 // points stay, until two requests in a row could not read what they wrote, or one could not because a time or an id before them had changed.
-func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
+func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *prompt.Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var buf [maxConversations][]leafRecord
-	known := s.knownLeaves(buf[:0])
-	p.record(known)
+	var buf [maxConversations]prompt.Memory
+	known := s.knownTexts(buf[:0])
+	p.Record(known)
 	prev := s.findPredecessor(p)
 	v := verdict{session: s, call: &c, p: p, past: &prev}
 	v.follows = s.follow(&c, p, &prev)
@@ -31,7 +37,7 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
-			q.adopt(p, known)
+			q.Adopt(p, known)
 			p = q
 		} else {
 			v.trial, v.wrote = false, knownPrefix{}
@@ -40,26 +46,6 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 	turn := s.checkRecorded(c, p, prev, true)
 	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
 	return turn
-}
-
-// adopt copies the hashes and sizes of a prompt that differs only in its cache points, so that the texts need not be read again.
-func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
-	if len(p.Blocks) != len(old.Blocks) || len(p.leaves) != len(old.leaves) {
-		p.record(known)
-		return
-	}
-	p.records = append(p.records[:0], old.records...)
-	p.leafHashes = append(p.leafHashes[:0], old.leafHashes...)
-	for i := range p.Blocks {
-		p.Blocks[i].Bytes = old.Blocks[i].Bytes
-	}
-	for i := range p.leaves {
-		l, o := &p.leaves[i], &old.leaves[i]
-		l.sized = o.sized
-		if l.doc != nil {
-			l.at, l.n = o.at, o.n
-		}
-	}
 }
 
 // follows says whether a request continues a conversation, and what it could read from the cache.
@@ -71,30 +57,30 @@ type follows struct {
 }
 
 // follow compares a request with its predecessor, and adds the comparison to a copy of the conversation's habit. Requires s.mu held.
-func (s *session) follow(c *Call, p *Prompt, prev *predecessor) follows {
+func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	conv := prev.conversation
 	if conv == nil {
 		return follows{}
 	}
-	tools, system := p.count()
-	if prev.shared <= tools+system && !prev.continues(p.records[tools+system:]) {
+	tools, system := heads(p)
+	if prev.shared <= tools+system && !prev.continues(p.Records()[tools+system:]) {
 		return follows{}
 	}
 	f := follows{on: true, habit: conv.habit}
 	f.habit.turns++
 	gap := c.At.Sub(conv.lastAt)
-	f.lapsed = gap >= FiveMinutes
-	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == p.levelOf(Messages, c.Model.Provider)
+	f.lapsed = gap >= prompt.FiveMinutes
+	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == levelOf(&p.Settings, prompt.Messages, c.Model.Provider)
 	for i, life := range ttlClasses {
 		alive := same && gap < life
 		met := alive && conv.userEnd <= prev.shared
-		f.habit.tail[i].add(met)
+		f.habit.tail[i].Add(met)
 		f.met[i] = met
 		before := conv.before
 		if before == 0 {
 			before = conv.userEnd // there was no turn before it, so that both are kept or changed together
 		}
-		f.habit.before[i].add(alive && before <= prev.shared)
+		f.habit.before[i].Add(alive && before <= prev.shared)
 	}
 	return f
 }
@@ -103,7 +89,7 @@ func (s *session) follow(c *Call, p *Prompt, prev *predecessor) follows {
 type verdict struct {
 	session *session
 	call    *Call
-	p       *Prompt
+	p       *prompt.Prompt
 	past    *predecessor
 	follows follows
 
@@ -116,10 +102,10 @@ type verdict struct {
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.counted()
-	if pl.fresh > FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.total())) {
-		pl.fresh = pl.m.nearest(FiveMinutes)
+	if pl.fresh > prompt.FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.Total())) {
+		pl.fresh = pl.m.nearest(prompt.FiveMinutes)
 	}
-	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
+	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
 		return // writing costs no more than sending
 	}
 	all := len(pl.p.Blocks)
@@ -136,11 +122,11 @@ func (v *verdict) decide(pl *placer) {
 		pl.end = 0
 	case newest >= 0 && !v.p.Final && v.newestPays(i):
 		allow(newest)
-	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses &&
-		!s.tracker.rarelyGoesOn(s, v.follows.habit.turns, v.call.At):
+	case before >= 0 && v.follows.on && v.follows.habit.before[i].Likely() && v.follows.habit.misses < fewMisses &&
+		!s.rarelyGoesOn(v.follows.habit.turns, v.call.At):
 		allow(before)
-	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.rarelyGoesOn(s, workflowDepth+s.calls.n+1, v.call.At)):
-		v.wrote = knownPrefix{chain: v.p.records[seen].chain, place: v.placeOf(seen), ttl: pl.fresh}
+	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
+		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
 		allow(seen)
 	}
 	if pl.end < all && v.refuted() {
@@ -157,8 +143,8 @@ func (v *verdict) held(pl *placer) int {
 	longest := -1
 	for i := range v.session.cached {
 		prefix := &v.session.cached[i]
-		if prefix.block <= longest || prefix.block >= len(v.p.records) || v.p.records[prefix.block].chain != prefix.chain || prefix.location != location ||
-			prefix.settings != v.p.levelOf(v.p.records[prefix.block].section, v.call.Model.Provider) || !v.call.At.Before(prefix.expires) {
+		if prefix.block <= longest || prefix.block >= len(v.p.Records()) || v.p.Records()[prefix.block].Chain != prefix.chain || prefix.location != location ||
+			prefix.settings != levelOf(&v.p.Settings, v.p.Records()[prefix.block].Section, v.call.Model.Provider) || !v.call.At.Before(prefix.expires) {
 			continue
 		}
 		if pl.suits(prefix.block) {
@@ -170,13 +156,13 @@ func (v *verdict) held(pl *placer) int {
 
 // placeOf returns the hash of what a cache entry for the prefix up to a block depends on besides the blocks.
 func (v *verdict) placeOf(block int) uint64 {
-	return mix(locationHash(v.call.Model.ID, v.call.Place), v.p.levelOf(v.p.records[block].section, v.call.Model.Provider))
+	return hash.Mix(locationHash(v.call.Model.ID, v.call.Place), levelOf(&v.p.Settings, v.p.Records()[block].Section, v.call.Model.Provider))
 }
 
 // seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1. Once is enough, plus twice for each
 // write of the workflow that was not read yet.
 func (v *verdict) seenBefore(pl *placer) int {
-	tools, system := pl.last(0, pl.starts[System]-1), pl.last(pl.starts[System], pl.starts[Messages]-1)
+	tools, system := pl.last(0, pl.starts[prompt.System]-1), pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)
 	common, first := v.common(pl)
 	if common == tools || common == system {
 		common = -1
@@ -187,7 +173,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 		if block < 0 {
 			continue
 		}
-		k := knownPrefix{chain: v.p.records[block].chain, place: v.placeOf(block)}
+		k := knownPrefix{chain: v.p.Records()[block].Chain, place: v.placeOf(block)}
 		v.saw = append(v.saw, k)
 		if block != common {
 			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(ttlClasses)]int{})[i]
@@ -197,7 +183,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 	}
 	longest, enough := -1, 1+2*v.session.unread
 	for n, block := range blocks {
-		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.records[block].chain) {
+		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.Records()[block].Chain) {
 			longest = max(longest, block)
 		}
 	}
@@ -208,7 +194,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 // which it is recorded the first time.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	conv := v.past.conversation
-	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != v.p.levelOf(Messages, v.call.Model.Provider) {
+	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != levelOf(&v.p.Settings, prompt.Messages, v.call.Model.Provider) {
 		return -1, first
 	}
 	for n, life := range ttlClasses {
@@ -242,11 +228,11 @@ func (v *verdict) newestPays(i int) bool {
 	s, f, at := v.session, &v.follows, v.call.At
 	switch {
 	case f.on:
-		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && !s.tracker.rarelyGoesOn(s, f.habit.turns, at)
+		return f.habit.tail[i].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
 	case !v.mayTry():
 		return false
-	case v.p.hasHistory():
-		v.trial = !s.tracker.rarelyGoesOn(s, unknownDepth, at)
+	case hasHistory(v.p):
+		v.trial = !s.rarelyGoesOn(odds.UnknownDepth, at)
 	default:
 		v.trial = s.conversationsGoOn(at)
 	}
@@ -257,8 +243,8 @@ func (v *verdict) newestPays(i int) bool {
 func (v *verdict) mayTry() bool { return 4*v.session.trials <= v.session.trialsWon }
 
 // hasHistory reports whether there is a message that is not the user's.
-func (p *Prompt) hasHistory() bool {
-	for i := len(p.Blocks) - 1; i >= 0 && p.Blocks[i].Section == Messages; i-- {
+func hasHistory(p *prompt.Prompt) bool {
+	for i := len(p.Blocks) - 1; i >= 0 && p.Blocks[i].Section == prompt.Messages; i-- {
 		if !p.Blocks[i].User {
 			return true
 		}
@@ -266,13 +252,18 @@ func (p *Prompt) hasHistory() bool {
 	return false
 }
 
-// conversationsGoOn reports whether more than half of the conversations that the workflow began had a second request that could read the
-// first.
+// conversationsGoOn is odds.Steps.MostlyGoOn for the session's workflow.
 func (s *session) conversationsGoOn(now time.Time) bool {
 	s.tracker.mu.Lock()
 	defer s.tracker.mu.Unlock()
-	met, over, open := s.tracker.steps.count(s.number, 1, now)
-	return met > over+open
+	return s.tracker.steps.MostlyGoOn(s.number, now)
+}
+
+// rarelyGoesOn is odds.Steps.RarelyGoOn for the session's workflow.
+func (s *session) rarelyGoesOn(depth int, now time.Time) bool {
+	s.tracker.mu.Lock()
+	defer s.tracker.mu.Unlock()
+	return s.tracker.steps.RarelyGoOn(s.number, depth, now)
 }
 
 // refuted reports whether the points after blocks in common with the predecessor have only cost money: what they wrote was not read twice in
@@ -282,15 +273,12 @@ func (v *verdict) refuted() bool {
 	if !v.follows.on {
 		return v.session.streak.written >= 2
 	}
-	t := &h.tail[0]
-	if t.last != 1 || t.likely() {
-		return false
-	}
-	return t.counts[0][0] > 0 || v.volatileHead()
+	broken, again := h.tail[0].Broken()
+	return broken && (again || v.volatileHead())
 }
 
 // volatileHead reports whether the first changed block of tools or system prompt contains a time or an id.
 func (v *verdict) volatileHead() bool {
 	at := v.past.shared
-	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != Messages && v.p.volatileIn(at).suspicious()
+	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != prompt.Messages && v.p.Volatile(at).Suspicious()
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 func lintCommand() *cli.Command {
@@ -53,8 +54,8 @@ func lint(_ context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	var p cache.Prompt
-	if err := cache.ParseBody(&p, facts.Provider, raw); err != nil {
+	var p prompt.Prompt
+	if err := prompt.ParseBody(&p, facts.Provider, raw); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	findings := cache.Lint(&p, facts)

@@ -11,6 +11,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // audit reads calls in the order of the logs. It keeps sums, hashes and sizes, but no text.
@@ -18,7 +19,7 @@ type audit struct {
 	by      string // the key of requestMetadata that names the workflow
 	bodies  bodies
 	tracker *cache.Tracker
-	prompt  cache.Prompt
+	prompt  prompt.Prompt
 	facts   map[[2]string]facts // by model id and region
 	groups  map[groupKey]*group
 
@@ -135,7 +136,7 @@ func (a *audit) add(r *record) {
 		body = a.bodies.load(r.Input.BodyPath)
 	}
 	p := &a.prompt
-	if err := cache.ParseBody(p, f.model.Provider, body); err != nil {
+	if err := prompt.ParseBody(p, f.model.Provider, body); err != nil {
 		g.unread++
 		g.charge(f, r.usage(false), r.Output.Tokens, 0)
 		return
@@ -202,9 +203,9 @@ func printable(s string) string {
 }
 
 // asksHour reports whether every cache point asks for a lifetime of an hour.
-func asksHour(p *cache.Prompt) bool {
+func asksHour(p *prompt.Prompt) bool {
 	for _, pt := range p.Points {
-		if pt.TTL != cache.OneHour {
+		if pt.TTL != prompt.OneHour {
 			return false
 		}
 	}

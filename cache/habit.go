@@ -1,69 +1,34 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // ttlClasses are the lifetimes for which outcomes are counted separately: an entry of an hour may still be there when one of five minutes
 // has expired.
-var ttlClasses = [...]time.Duration{FiveMinutes, OneHour}
+var ttlClasses = [...]time.Duration{prompt.FiveMinutes, prompt.OneHour}
 
 // ttlClass returns the index in ttlClasses for a lifetime.
 func ttlClass(ttl time.Duration) int {
-	if ttl > FiveMinutes {
+	if ttl > prompt.FiveMinutes {
 		return 1
 	}
 	return 0
 }
 
-// trend predicts whether the next prefix of a conversation will be read again, from what happened to the earlier ones. An outcome is
-// recorded for each request, even if it had no cache point there: whether a later request had the same prefix in time. What followed a good
-// outcome and what followed a bad one are counted separately, so that occasional changes can be told from a change in each request. The zero
-// value knows nothing.
-type trend struct {
-	last   uint8       // 0 if nothing is known, 1 if the last outcome was bad, 2 if it was good
-	counts [2][2]uint8 // by the outcome before and the outcome after it
-}
-
-// maxOutcomes is how many outcomes are counted before the counts are halved, so that newer ones weigh more.
-const maxOutcomes = 16
-
-func (t *trend) add(met bool) {
-	now := uint8(1)
-	if met {
-		now = 2
-	}
-	if t.last > 0 {
-		row := &t.counts[t.last-1]
-		row[now-1]++
-		if row[0]+row[1] > maxOutcomes {
-			row[0], row[1] = row[0]/2, row[1]/2
-		}
-	}
-	t.last = now
-}
-
-// likely reports whether more than half of the outcomes after one like the last were good. To begin with, one good outcome counts as
-// following a good one, and one bad outcome as following a bad one.
-func (t *trend) likely() bool {
-	switch t.last {
-	case 1:
-		return t.counts[0][1] > t.counts[0][0]+1
-	case 2:
-		return t.counts[1][1]+1 > t.counts[1][0]
-	default:
-		return false
-	}
-}
-
 // habit is what is known of how a conversation continues.
 type habit struct {
-	tail   [len(ttlClasses)]trend // for the prefix up to the newest user turn
-	before [len(ttlClasses)]trend // for the prefix up to the user turn before it
-	turns  int                    // requests, including this one
-	misses int                    // responses in a row that read less than they should have
-	trial  bool                   // its last request wrote its newest turn before anything was known of the conversation
-	step   int                    // the number of its last request in Tracker.steps
-	drops  int                    // requests that had lost tool turns
-	wrote  time.Duration          // the lifetime with which its last request wrote its newest turn; 0 if it did not
+	tail   [len(ttlClasses)]odds.Trend // for the prefix up to the newest user turn
+	before [len(ttlClasses)]odds.Trend // for the prefix up to the user turn before it
+	turns  int                         // requests, including this one
+	misses int                         // responses in a row that read less than they should have
+	trial  bool                        // its last request wrote its newest turn before anything was known of the conversation
+	step   int                         // the number of its last request in Tracker.steps
+	drops  int                         // requests that had lost tool turns
+	wrote  time.Duration               // the lifetime with which its last request wrote its newest turn; 0 if it did not
 }
 
 // knownPrefix is a prefix of earlier requests of the workflow: tools, tools with the system prompt, or what two requests in a row had in

@@ -1,15 +1,15 @@
-package cache
+package hash
 
 import "strings"
 
-// canonicalHash hashes a JSON text so that the order of keys in objects and white space between tokens make no difference. A text that is
+// JSON hashes a JSON text so that the order of keys in objects and white space between tokens make no difference. A text that is
 // not JSON gets the hash of its bytes.
-func canonicalHash(s string) uint64 {
+func JSON(s string) uint64 {
 	c := canonicalizer{s: s}
 	h := c.value(0)
 	c.space()
 	if c.bad || c.pos != len(s) {
-		return hashString(s)
+		return String(s)
 	}
 	return h
 }
@@ -51,10 +51,10 @@ func (c *canonicalizer) value(depth int) uint64 {
 				return 0
 			}
 			c.pos++
-			return mix(key, c.value(depth+1))
-		}, func(sum, member uint64) uint64 { return sum + mix(member, 1) })
+			return Mix(key, c.value(depth+1))
+		}, func(sum, member uint64) uint64 { return sum + Mix(member, 1) })
 	case '[':
-		return c.members(']', func() uint64 { return c.value(depth + 1) }, mix)
+		return c.members(']', func() uint64 { return c.value(depth + 1) }, Mix)
 	default:
 		return c.token()
 	}
@@ -70,7 +70,7 @@ func (c *canonicalizer) members(closing byte, member func() uint64, fold func(su
 			return 0
 		case b == closing:
 			c.pos++
-			return mix(h, uint64(closing))
+			return Mix(h, uint64(closing))
 		case b == ',' && !first:
 			c.pos++
 		case !first:
@@ -98,7 +98,7 @@ func (c *canonicalizer) token() uint64 {
 			return 0
 		}
 		c.pos++
-		return hashString(c.s[start:c.pos])
+		return String(c.s[start:c.pos])
 	}
 	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n,:{}[]\"", c.s[c.pos]) < 0 {
 		c.pos++
@@ -107,5 +107,5 @@ func (c *canonicalizer) token() uint64 {
 		c.bad = true
 		return 0
 	}
-	return hashString(c.s[start:c.pos])
+	return String(c.s[start:c.pos])
 }

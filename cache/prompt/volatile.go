@@ -1,4 +1,4 @@
-package cache
+package prompt
 
 import (
 	"fmt"
@@ -20,8 +20,9 @@ const (
 
 var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "the state of a git checkout", "a working directory"}
 
-// volatile is the first such text in a block, by its place. It does not contain the text.
-type volatile struct {
+// Volatile is where a block has text that is likely to differ in the next request: the first such text, or the first whose label says so. It does not
+// contain the text. In the zero value there is none.
+type Volatile struct {
 	kind     volatileKind
 	labelled bool  // its label says that it is of this moment, or of this request
 	offset   int32 // in bytes, of the text that it stands in
@@ -29,28 +30,46 @@ type volatile struct {
 	count    int32 // how many of any sort there are
 }
 
-func (v volatile) String() string {
+// String says what it is and where: "a time of day at byte 24 (line 2)".
+func (v Volatile) String() string {
 	return fmt.Sprintf("%s at byte %d (line %d)", volatileNames[v.kind], v.offset, v.line)
 }
 
 // A text with many times and ids is a document about them, and probably does not change.
 const fewVolatiles = 3
 
-// suspicious reports whether the text is worth a finding before a second request has proved it.
-func (v volatile) suspicious() bool {
+// Suspicious reports whether the text is worth a finding before a second request has proved it.
+func (v Volatile) Suspicious() bool {
 	return v.kind != volatileNone && (v.labelled || v.count <= fewVolatiles)
+}
+
+// Alike reports whether both are there, and of the same kind.
+func (v Volatile) Alike(o Volatile) bool { return v.kind != volatileNone && v.kind == o.kind }
+
+// Volatile looks for such text in a block, and keeps what it has found in the block's record. Record must have run.
+func (p *Prompt) Volatile(block int) Volatile {
+	leaves := p.leavesOf(block)
+	for i := range leaves {
+		if l := &leaves[i]; !l.binary {
+			if v := findVolatile(l.resolved()); v.kind != volatileNone {
+				p.records[block].Volatile = v
+				return v
+			}
+		}
+	}
+	return Volatile{}
 }
 
 // findVolatile looks for text that is likely to differ in the next request: times of day, ids, random numbers, the state of a checkout,
 // working directories. A text with a label counts before an earlier one without. It reads a text once, and looks closer only around hyphens
 // and colons.
-func findVolatile(s string) volatile {
-	var best volatile
+func findVolatile(s string) Volatile {
+	var best Volatile
 	count := int32(0)
 	note := func(kind volatileKind, at int, labelled bool) {
 		count++
 		if best.kind == volatileNone || labelled && !best.labelled {
-			best = volatile{kind: kind, labelled: labelled, offset: int32(min(at, math.MaxInt32))}
+			best = Volatile{kind: kind, labelled: labelled, offset: int32(min(at, math.MaxInt32))}
 		}
 	}
 	for i := 0; i < len(s); i++ {

@@ -1,4 +1,4 @@
-package cache
+package prompt
 
 import (
 	"bytes"
@@ -257,10 +257,10 @@ func TestFixBodyMakesAListOfAPlainString(t *testing.T) {
 		`"messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]},{"role":"assistant","content":"b"},{"role":"user","content":" "}]}`, string(fixed))
 	require.Equal(t, []Edit{{-1, 1, 0}, {-1, 3, 0}}, skipped)
 	q := mustParse(t, "anthropic", string(fixed))
-	p.record(nil)
-	q.record(nil)
+	p.Record(nil)
+	q.Record(nil)
 	for i := range p.records {
-		require.Equal(t, p.records[i].chain, q.records[i].chain, "block %d reads the same", i)
+		require.Equal(t, p.records[i].Chain, q.records[i].Chain, "block %d reads the same", i)
 	}
 	require.Len(t, q.Points, 2)
 

@@ -1,25 +1,11 @@
-package cache
+package prompt
 
 import (
-	"encoding/binary"
-	"hash/maphash"
 	"unsafe"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
-
-// seed makes the hashes of each process different. They compare blocks within a process and are never stored or shown.
-var seed = maphash.MakeSeed()
-
-func hashString(s string) uint64 { return maphash.String(seed, s) }
-
-// mix combines two hashes, in order.
-func mix(a, b uint64) uint64 {
-	x := (a ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
-	x ^= x >> 29
-	x = (x + b) * 0x94d049bb133111eb
-	return x ^ x>>32
-}
 
 // text returns the leaf's bytes as a string that lives as long as the request. A document that was recognised by its address is serialised
 // now; one that can't be serialised has none.
@@ -53,29 +39,15 @@ func (l *leaf) hash(canonical bool) (plain, canon uint64) {
 	if text == "" {
 		return 0, 0
 	}
-	plain = hashString(text)
+	plain = hash.String(text)
 	if !l.json || !canonical {
 		return plain, plain
 	}
-	return plain, canonicalHash(text)
+	return plain, hash.JSON(text)
 }
-
-// sampledWords is how many words of a []byte are hashed to find out whether a buffer at the same address has new content.
-const sampledWords = 64
 
 // sample hashes a part of the bytes: enough to notice that a buffer was filled with something else.
-func (l *leaf) sample() uint64 {
-	text := l.text()
-	if len(text) <= 8*sampledWords {
-		return hashString(text)
-	}
-	var h uint64
-	step := (len(text) - 8) / (sampledWords - 1)
-	for i := range sampledWords {
-		h = mix(h, binary.LittleEndian.Uint64([]byte(text[i*step:i*step+8])))
-	}
-	return h
-}
+func (l *leaf) sample() uint64 { return hash.Sample(l.text()) }
 
 // dataOf returns the address of an interface's data. An interface with methods is two words: the first is about the type; the second is the
 // pointer itself if the value is a pointer, as the SDK's documents are, and otherwise the address of the value.

@@ -1,4 +1,4 @@
-package cache
+package prompt
 
 import (
 	"errors"
@@ -119,7 +119,7 @@ func (s *bodySink) Field(object, key, raw string) {
 		}
 	case "inferenceConfig", "additionalModelRequestFields":
 		if request.IsMarker(key) {
-			s.p.Flaw(ruleDialect, object+"."+key)
+			s.p.Flaw(WrongDialect, object+"."+key)
 		}
 	}
 	if i := request.SettingOf(key); i >= 0 && raw != "null" {
@@ -179,23 +179,23 @@ func (s *bodySink) finish() {
 		p.Cited()
 	}
 	if s.signs&topMarker != 0 {
-		rule := ruleTopLevel
+		rule := TopLevelMarker
 		if p.dialect != anthropicBody {
-			rule = ruleDialect
+			rule = WrongDialect
 		}
 		p.Flaw(rule, "")
 	}
 	for i := range s.points {
 		point := &s.points[i]
 		if point.form != p.dialect.form() {
-			p.Flaw(ruleDialect, point.Where.String())
+			p.Flaw(WrongDialect, point.Where.String())
 			continue
 		}
 		if point.Block >= 0 {
 			point.Block += s.parts[point.part].start
 		}
 		if point.deferred {
-			p.Flaw(ruleDeferred, point.Where.String())
+			p.Flaw(DeferredMarker, point.Where.String())
 		}
 		if p.dialect == converseBody && point.Nested {
 			point.Span = Span{} // its removal would leave an empty block

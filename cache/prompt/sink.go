@@ -1,4 +1,4 @@
-package cache
+package prompt
 
 import (
 	"time"
@@ -63,5 +63,5 @@ func (s promptSink) Flag(f request.Flag) {
 }
 
 func (s promptSink) Fields(d request.Marshaler) {
-	request.ReadFields(d, s, func(field string) { s.p.Flaw(ruleDialect, "additionalModelRequestFields."+field) })
+	request.ReadFields(d, s, func(field string) { s.p.Flaw(WrongDialect, "additionalModelRequestFields."+field) })
 }

@@ -1,6 +1,7 @@
-package cache
+package prompt
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,14 @@ type Where struct {
 	Index   int // index in the section's or the message's list; negative for content that is a plain string
 }
 
+// Compare compares two places by the order in which the service reads them.
+func (w Where) Compare(o Where) int {
+	if c := cmp.Compare(w.Section, o.Section); c != 0 || w.Section != Messages {
+		return cmp.Or(c, cmp.Compare(w.Index, o.Index))
+	}
+	return cmp.Or(cmp.Compare(w.Message, o.Message), cmp.Compare(w.Index, o.Index))
+}
+
 // String prints the place in a request: "tools[2]", "system[0]", "messages[3].content[1]".
 func (w Where) String() string {
 	s := w.Section.String()
@@ -99,6 +108,12 @@ type Block struct {
 // Span is a range of bytes in a request body.
 type Span struct{ Start, End int }
 
+// The lifetimes that a cache point can ask for.
+const (
+	FiveMinutes = 5 * time.Minute
+	OneHour     = time.Hour
+)
+
 // Point is a cache point of a request.
 type Point struct {
 	Where
@@ -125,27 +140,31 @@ type Prompt struct {
 	Final bool
 	// Unknown counts blocks whose kind this package does not know. They are left alone.
 	Unknown int
+	// Settings are what Setting was called with.
+	Settings Settings
 
 	leaves     []leaf
-	records    []blockRecord // one for each block, once record has run
-	leafHashes []leafHash    // one for each leaf, once record has run
+	records    []Record   // one for each block, once Record has run
+	leafHashes []leafHash // one for each leaf, once Record has run
 
-	settings uint64              // hash of the settings on which the cache of the messages depends
-	levels   [numSettings]uint64 // the same, separated by kind of setting
-	images   bool
-	dialect  dialect // of the body that it was parsed from
-	bodyLen  int
-	section  Section // of the next block
-	message  int
-	user     bool
-	open     bool // the last of Blocks still gets leaves
+	dialect dialect // of the body that it was parsed from
+	bodyLen int
+	section Section // of the next block
+	message int
+	user    bool
+	open    bool // the last of Blocks still gets leaves
 }
 
-// Flaw is a mistake in a request's form, found while it was parsed.
-type Flaw struct {
-	Rule  Rule
-	Where string
-}
+// Flaw is a mistake in a request's form, found while it was parsed. Rule is the name of the rule of package cache that the request breaks, such as
+// WrongDialect.
+type Flaw struct{ Rule, Where string }
+
+// The rules of package cache that this package finds broken.
+const (
+	WrongDialect   = "wrong-dialect"        // a cache point in the form of another API
+	TopLevelMarker = "top-level-marker"     // a cache_control outside of any block
+	DeferredMarker = "deferred-tool-marker" // a cache_control on a tool that is loaded when it is needed
+)
 
 // Marshaler is content that serialises itself, such as the SDK's documents.
 type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
@@ -277,12 +296,12 @@ func (p *Prompt) Document(d Marshaler) {
 // Media adds the tokens of an image or a document to the block.
 func (p *Prompt) Media(k Kind, tokens int64) {
 	p.last().MediaTokens += tokens
-	p.images = p.images || k == Image
+	p.Settings.Images = p.Settings.Images || k == Image
 }
 
 // Cited notes that citations are asked for of something in the request.
 func (p *Prompt) Cited() {
-	if p.levels[citations] == 0 {
+	if p.Settings.Citations == 0 {
 		p.Setting("citations", "enabled")
 	}
 }
@@ -314,16 +333,16 @@ func (p *Prompt) closed() int {
 }
 
 // Flaw adds a flaw.
-func (p *Prompt) Flaw(r Rule, where string) { p.Flaws = append(p.Flaws, Flaw{r, where}) }
+func (p *Prompt) Flaw(rule, where string) { p.Flaws = append(p.Flaws, Flaw{rule, where}) }
 
-// empty reports whether a block is text that is only white space, and so gets no new cache point. It is only called for the few blocks that
-// have a point or may get one, so that the text of others need not be read.
-func (p *Prompt) empty(i int) bool {
-	b := &p.Blocks[i]
+// Empty reports whether a block is text that is only white space, and so gets no new cache point. It may read the block's text: call it for the few
+// blocks that have a point or may get one.
+func (p *Prompt) Empty(block int) bool {
+	b := &p.Blocks[block]
 	if b.Kind != Text || b.blank {
 		return b.blank
 	}
-	for _, l := range p.leavesOf(i) {
+	for _, l := range p.leavesOf(block) {
 		if l.doc != nil || l.quoted || strings.TrimSpace(l.text()) != "" {
 			return false
 		}
@@ -331,10 +350,11 @@ func (p *Prompt) empty(i int) bool {
 	return true
 }
 
-// bare reports whether a block is text without any character.
-func (p *Prompt) bare(i int) bool {
-	return p.Blocks[i].Kind == Text && p.Blocks[i].Bytes == 0 && p.empty(i)
-}
+// TakesPoint reports whether the form of the request has a place for a cache point after a block: NoPoint is not set, or FixBody can make one.
+func (p *Prompt) TakesPoint(block int) bool { return !p.Blocks[block].NoPoint || p.wraps(block) }
+
+// InClaudeBody reports whether the prompt was read from an InvokeModel body for Claude.
+func (p *Prompt) InClaudeBody() bool { return p.dialect == anthropicBody }
 
 // leavesOf returns the leaves of a block.
 func (p *Prompt) leavesOf(i int) []leaf {

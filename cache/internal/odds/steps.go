@@ -1,0 +1,98 @@
+package odds
+
+import "time"
+
+// step is one request, with what shows whether others like it are followed by another one.
+type step struct {
+	workflow uint64 // its number; a pointer would keep a forgotten workflow in memory
+	at       time.Time
+	depth    int  // its rank in its conversation, or in its workflow plus WorkflowDepth
+	went     bool // another request followed
+	met      bool // the request that followed could read all of this one from the cache
+}
+
+// Depths of requests with an unknown place in their conversation, and of a workflow's first requests.
+const (
+	UnknownDepth  = 0
+	WorkflowDepth = 1000 // plus the number of the request in its workflow, counted from 1
+)
+
+// Steps are the last requests of all workflows. They say how many of the requests at a depth, their rank in their conversation counted from 1, were
+// followed by another one. The zero value is empty. It is not safe for concurrent use.
+type Steps struct {
+	last [maxSteps]step
+	n    int
+	gap  time.Duration // the average pause between two requests of a conversation
+}
+
+const maxSteps = 256
+
+// Add records a request of a workflow, and returns the request's number.
+func (k *Steps) Add(workflow uint64, depth int, at time.Time) int {
+	k.last[k.n%maxSteps] = step{workflow: workflow, depth: depth, at: at}
+	k.n++
+	return k.n - 1
+}
+
+// Follow records that another request has followed one, by its number, and whether that could read all of it from the cache. A negative number
+// stands for no request.
+func (k *Steps) Follow(number int, at time.Time, met bool) {
+	if number < 0 || number < k.n-maxSteps {
+		return // forgotten already
+	}
+	s := &k.last[number%maxSteps]
+	if gap := at.Sub(s.at); gap > 0 {
+		if k.gap == 0 {
+			k.gap = gap
+		}
+		k.gap += (gap - k.gap) / 8
+	}
+	s.went, s.met = true, s.met || met
+}
+
+// quietGaps is after how many average pauses a silent conversation counts as over.
+const quietGaps = 4
+
+// count returns, of the requests at a depth, how many were followed by one that could read all of them, how many were not, and how many
+// still may be. It counts those of one workflow or, for 0, of all.
+func (k *Steps) count(of uint64, depth int, now time.Time) (met, over, open int) {
+	for i := range min(k.n, maxSteps) {
+		s := &k.last[i]
+		switch {
+		case s.depth != depth || of != 0 && s.workflow != of:
+		case s.met:
+			met++
+		case s.went || now.Sub(s.at) > quietGaps*k.gap:
+			over++
+		default:
+			open++
+		}
+	}
+	return met, over, open
+}
+
+const (
+	fewSteps = 2 // so many have to be known before they prevent another write
+	fewOpen  = 1 // so many second requests may be written before any of them was followed by a third
+)
+
+// RarelyGoOn reports whether less than a third of the requests at a depth were followed by one that could read them: of the workflow's
+// requests, or of all if it has few. Second requests are the first that write a whole conversation: after a few of them, some have to be
+// followed before more are written.
+func (k *Steps) RarelyGoOn(workflow uint64, depth int, now time.Time) bool {
+	met, over, open := k.count(workflow, depth, now)
+	if met+over < fewSteps {
+		met, over, open = k.count(0, depth, now)
+	}
+	isSecond := depth == 2 || depth == UnknownDepth || depth == WorkflowDepth+2
+	if isSecond && met == 0 && over+open >= fewOpen {
+		return true
+	}
+	return met+over >= fewSteps && 2*met < over
+}
+
+// MostlyGoOn reports whether more than half of the conversations that a workflow began had a second request that could read the first.
+func (k *Steps) MostlyGoOn(workflow uint64, now time.Time) bool {
+	met, over, open := k.count(workflow, 1, now)
+	return met > over+open
+}

@@ -1,0 +1,77 @@
+package prompt
+
+import (
+	"slices"
+	"unsafe"
+)
+
+// Memory is what a conversation remembers of the texts of its last request, so that Record need not read them again. It holds hashes, and keeps long texts
+// alive, so that no other text can get the same address: equal addresses then mean equal content. A copy is the same memory. The zero value is
+// empty. It is not safe for concurrent use.
+type Memory struct{ leaves []leafRecord }
+
+// leafRecord is what is remembered of a leaf.
+type leafRecord struct {
+	at unsafe.Pointer // nil for short leaves, which are hashed each time
+	leafHash
+}
+
+// maxRemembered is how many texts a Memory holds; of a request with more it holds none.
+const maxRemembered = 1 << 15
+
+// Keep remembers the texts of the first blocks of a prompt, of which there must be at least one, instead of those that it has held. Record must have
+// run. It returns how many more texts it holds now, and how many more bytes it keeps alive; less is negative.
+//
+// Texts with a new address, because the request was built again, are replaced. What did not change is not written again: while the garbage
+// collector runs, it tracks each write of a pointer.
+func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
+	leaves := p.leaves[:p.Blocks[blocks-1].leafEnd]
+	if len(leaves) > maxRemembered || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
+		leaves = nil // too many to remember, or none of them could be recognised
+	}
+	texts = -len(m.leaves)
+	stay := min(len(leaves), len(m.leaves))
+	bytes = -retainedBy(m.leaves[stay:])
+	clear(m.leaves[stay:])
+	m.leaves = m.leaves[:stay]
+	for i := range leaves {
+		r := leafRecord{leafHash: p.leafHashes[i]}
+		if leaves[i].lasts() {
+			r.at = leaves[i].id
+		}
+		switch {
+		case i == len(m.leaves):
+			m.leaves = append(m.leaves, r)
+		case m.leaves[i] != r:
+			bytes -= m.leaves[i].retains()
+			m.leaves[i] = r
+		default:
+			continue
+		}
+		bytes += r.retains()
+	}
+	return texts + len(m.leaves), bytes
+}
+
+// Forget empties the memory, and returns what Keep would: how many more texts it holds now, and how many more bytes it keeps alive. Neither is positive.
+func (m *Memory) Forget() (texts int, bytes int64) {
+	texts, bytes = -len(m.leaves), -retainedBy(m.leaves)
+	clear(m.leaves)
+	m.leaves = m.leaves[:0]
+	return texts, bytes
+}
+
+// retains returns how many bytes of text the record keeps in memory.
+func (r *leafRecord) retains() int64 {
+	if r.at == nil {
+		return 0
+	}
+	return int64(r.n)
+}
+
+func retainedBy(leaves []leafRecord) (n int64) {
+	for i := range leaves {
+		n += leaves[i].retains()
+	}
+	return n
+}
