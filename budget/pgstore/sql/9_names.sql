@@ -20,24 +20,36 @@ BEGIN
 	END LOOP;
 END $$;
 
+-- Each way to find entries has a query of its own: one for both would read and sort the whole table for each page.
 CREATE FUNCTION {schema}.list_entries({memory}, p_state int4, p_estimated bool, p_since int8, p_until int8, p_reference bytea, p_after uuid, p_max int8, {answer})
 LANGUAGE plpgsql {rights} AS $$
+DECLARE
+	v_page {schema}.reservation[];
 BEGIN
 	o_step := {schema}.witness({remember}, false);
+	IF p_reference <> '' THEN
+		v_page := ARRAY(
+			SELECT r FROM {schema}.reservation r
+			WHERE r.reference = p_reference AND r.reference <> '' AND r.id > p_after
+			ORDER BY r.id LIMIT p_max);
+	ELSIF p_state = 1 THEN
+		v_page := ARRAY(
+			SELECT r FROM {schema}.reservation r
+			WHERE r.state = 1 AND r.id > p_after AND (NOT p_estimated OR r.estimated) AND r.reserved_at >= p_since AND r.reserved_at < p_until
+			ORDER BY r.id LIMIT p_max);
+	ELSE
+		v_page := ARRAY(
+			SELECT r FROM {schema}.reservation r
+			WHERE r.id > p_after AND (p_state = 0 OR r.state = p_state) AND (NOT p_estimated OR r.estimated)
+				AND r.reserved_at >= p_since AND r.reserved_at < p_until
+			ORDER BY r.id LIMIT p_max);
+	END IF;
 	SELECT json_build_object('Entries', coalesce(json_agg(json_build_object(
 			'ID', t.id, 'State', t.state, 'Estimated', t.estimated, 'Orphan', t.orphan, 'Reserved', t.reserved, 'Actual', t.actual,
 			'ReservedAt', t.reserved_at, 'ResolvedAt', t.resolved_at, 'Whose', encode(t.whose, 'base64'), 'Reference', encode(t.reference, 'base64'),
 			'Accounts', t.accounts, 'Units', t.units, 'Starts', t.starts) ORDER BY t.id), '[]'))
 		INTO o_detail
-		FROM (
-			SELECT r.* FROM {schema}.reservation r
-			WHERE r.id > p_after AND (p_state = 0 OR r.state = p_state) AND (NOT p_estimated OR r.estimated)
-				AND r.reserved_at >= p_since AND r.reserved_at < p_until AND p_reference = ''
-			UNION ALL
-			SELECT r.* FROM {schema}.reservation r
-			WHERE r.reference = p_reference AND r.reference <> '' AND r.id > p_after
-			ORDER BY id LIMIT p_max
-		) t;
+		FROM unnest(v_page) t;
 	PERFORM {schema}.confirm({remember});
 	o_status := 'done';
 END $$;
