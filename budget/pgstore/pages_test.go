@@ -7,16 +7,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // A page of entries reads the rows that it tells, however many there are, and not the whole table.
 func TestAPageOfEntriesReadsNoOther(t *testing.T) {
 	pool := newPool(t, dsn(t), func(c *pgxpool.Config) { c.MaxConns = 1 }) // one session, whose statistics are asked for below
 	s := open(t, pool, newSchema())
-	r := hold(5, line(1, budget.Monthly, 1<<40))
+	r := hold(5, line(1, driver.Monthly, 1<<40))
 	admitted(t, s, r)
-	admitted(t, s, hold(5, line(1, budget.Monthly, 1<<40)))
+	admitted(t, s, hold(5, line(1, driver.Monthly, 1<<40)))
 	settled := settlement(r, 3)
 	settled.Reference = "req-1"
 	_, err := s.Settle(t.Context(), settled)
@@ -33,11 +33,11 @@ func TestAPageOfEntriesReadsNoOther(t *testing.T) {
 		require.NoError(t, pool.QueryRow(t.Context(), "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE schemaname = $1 AND relname = 'reservation'", s.opts.Schema).Scan(&rows))
 		return rows
 	}
-	for name, q := range map[string]budget.Query{
+	for name, q := range map[string]driver.Query{
 		"first":        {Max: 1000},
-		"after":        {Max: 1000, After: budget.ID{0x80}},
+		"after":        {Max: 1000, After: driver.ID{0x80}},
 		"by reference": {Max: 1000, Reference: "req-1"},
-		"pending":      {Max: 1000, State: budget.Pending},
+		"pending":      {Max: 1000, State: driver.Pending},
 	} {
 		before := read()
 		const pages = 7

@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -25,16 +28,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
-// How large the ledger of BenchmarkLarge is, of which DynamoDB gets a tenth.
-func large(b *testing.B, variable string, otherwise int) int {
-	n, err := strconv.Atoi(os.Getenv(variable))
-	if err != nil {
-		n = otherwise
+// large is how large the ledger of BenchmarkLarge is.
+func large(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
 	}
-	if strings.Contains(b.Name(), dynamo.Name) {
-		n /= 10
-	}
-	return n
+	return otherwise
 }
 
 // account names one of many accounts.
@@ -84,12 +83,22 @@ func together(b *testing.B, n int, do func(i int) error) {
 	}
 }
 
-// copies makes so many copies of every reservation of a ledger, each with an id and a reference of its own, by one statement in the database. It is
-// for stores that keep reservations in a table, and recognise a loss by rows that are deleted.
+// copies makes so many copies of every reservation of a ledger, each with an id and a reference of its own, in the database. It is for stores
+// that keep reservations in a table, and recognise a loss by rows that are deleted.
 func copies(b *testing.B, server Server, address string, times int) {
 	b.Helper()
 	var err error
 	switch s := server.(type) {
+	case *dynamoServer:
+		err = copyItems(b, address, func(partition, _ string) (keys []itemKey) {
+			if strings.HasPrefix(partition, "entry#") {
+				for range times {
+					id := driver.NewID().String()
+					keys = append(keys, itemKey{"entry#" + id[:1], id})
+				}
+			}
+			return keys
+		})
 	case *sqliteServer:
 		var db *sql.DB
 		if db, err = sql.Open("sqlite", sqlitePath(address)); err != nil {
@@ -116,24 +125,96 @@ func copies(b *testing.B, server Server, address string, times int) {
 // copying reports whether reservations of a server's ledgers can be copied.
 func copying(server Server) bool {
 	switch server.(type) {
-	case *sqliteServer, *postgresServer:
+	case *sqliteServer, *postgresServer, *dynamoServer:
 		return true
 	default:
 		return false
 	}
 }
 
+// copyAccounts copies the first accounts of a ledger in DynamoDB, in which something is booked, until there are as many as wanted.
+func copyAccounts(b *testing.B, address string, booked, wanted int) {
+	b.Helper()
+	name := func(n int) string { key := largeAccount(n); return hex.EncodeToString(key[:]) }
+	numbers := map[string]int{}
+	for n := range booked {
+		numbers[name(n)] = n
+	}
+	err := copyItems(b, address, func(partition, sort string) (keys []itemKey) { // an account has an item of its own, and one in the list
+		own, isAccount := strings.CutPrefix(partition, "account#")
+		own, shard, _ := strings.Cut(own, "#")
+		if !isAccount {
+			own = sort
+		}
+		n, known := numbers[own]
+		if !known || !isAccount && partition != "accounts" {
+			return nil
+		}
+		for n += booked; n < wanted; n += booked {
+			if isAccount {
+				keys = append(keys, itemKey{"account#" + name(n) + "#" + shard, sort})
+			} else {
+				keys = append(keys, itemKey{partition, name(n)})
+			}
+		}
+		return keys
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// itemKey is the key of an item in dynamostore's table.
+type itemKey struct{ partition, sort string }
+
+// copyItems writes items of a table again, each under the keys that again returns for its own key.
+func copyItems(b *testing.B, address string, again func(partition, sort string) []itemKey) error {
+	b.Helper()
+	client, table, closeClient := dynamoClient(address)
+	defer closeClient()
+	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+	textOf := func(v types.AttributeValue) string { return v.(*types.AttributeValueMemberS).Value }
+	var puts []types.WriteRequest
+	pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{TableName: &table})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			return err
+		}
+		for _, whole := range page.Items {
+			for _, key := range again(textOf(whole["pk"]), textOf(whole["sk"])) {
+				own := maps.Clone(whole)
+				own["pk"], own["sk"] = text(key.partition), text(key.sort)
+				puts = append(puts, types.WriteRequest{PutRequest: &types.PutRequest{Item: own}})
+			}
+		}
+	}
+	batches := slices.Collect(slices.Chunk(puts, 25)) // the most that a request takes
+	together(b, len(batches), func(i int) error {
+		out, err := client.BatchWriteItem(context.Background(), &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{table: batches[i]}})
+		if err == nil && len(out.UnprocessedItems) > 0 {
+			err = errors.New("items were not written")
+		}
+		return err
+	})
+	return nil
+}
+
 // BenchmarkLarge compares a Reserve in a ledger of 10,000 kill flags, 100,000 accounts and 1,000,000 reservations with one in an empty
 // ledger, in turns, and tells how long pages of 1,000 take and what a resolved reservation costs in bytes. In SQLite and PostgreSQL each account
-// gets one reservation by the library, and the rest are copies. LARGE_FLAGS, LARGE_ACCOUNTS and LARGE_RESERVATIONS make it smaller.
+// gets one reservation by the library, and the rest are copies; in DynamoDB, which gets 100,000 reservations, every fiftieth account does, and the
+// others are copies, too. LARGE_FLAGS, LARGE_ACCOUNTS and LARGE_RESERVATIONS make it smaller.
 func BenchmarkLarge(b *testing.B) {
 	for _, kind := range Selected() {
 		b.Run(kind.Name, func(b *testing.B) {
 			server := kind.Start(b)
 			address := server.NewLedger(b)
 			empty, full := MustOpen(b, server.NewLedger(b)), MustOpen(b, address)
-			flags, accounts := large(b, "LARGE_FLAGS", 10_000), large(b, "LARGE_ACCOUNTS", 100_000)
-			reservations := large(b, "LARGE_RESERVATIONS", 1_000_000)
+			flags, accounts, reservations := large("LARGE_FLAGS", 10_000), large("LARGE_ACCOUNTS", 100_000), large("LARGE_RESERVATIONS", 1_000_000)
+			byLibrary := accounts
+			if kind.Name == dynamoName { // takes a hundredth of a second for a transaction
+				reservations, byLibrary = reservations/10, accounts/50
+			}
 			ctx := context.Background()
 			begin := time.Now()
 			together(b, flags, func(i int) error {
@@ -143,7 +224,7 @@ func BenchmarkLarge(b *testing.B) {
 			before := bytesOf(b, server, address)
 			booked := reservations
 			if copying(server) {
-				booked = min(reservations, accounts)
+				booked = min(reservations, byLibrary)
 			}
 			together(b, booked, func(i int) error {
 				r := largeReservation(i % accounts)
@@ -160,6 +241,9 @@ func BenchmarkLarge(b *testing.B) {
 				copies(b, server, address, reservations/booked-1)
 			}
 			after := bytesOf(b, server, address)
+			if kind.Name == dynamoName {
+				copyAccounts(b, address, booked, accounts)
+			}
 			b.Logf("%d flags, %d accounts, %d reservations in %s", flags, accounts, reservations, time.Since(begin).Round(time.Second))
 			var times [2][]time.Duration
 			for i := range 10_000 { // of which the slowest hundredth is compared
