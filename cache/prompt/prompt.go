@@ -153,6 +153,8 @@ type Prompt struct {
 	message int
 	user    bool
 	open    bool // the last of Blocks still gets leaves
+
+	documents bool // any leaf is a document that serialises itself
 }
 
 // Flaw is a mistake in a request's form, found while it was parsed. Rule is the name of the rule of package cache that the request breaks, such as
@@ -290,6 +292,7 @@ func (p *Prompt) Binary(b []byte) {
 func (p *Prompt) Document(d Marshaler) {
 	if d != nil {
 		p.add(leaf{id: dataOf(d), doc: d, json: true})
+		p.documents = true
 	}
 }
 

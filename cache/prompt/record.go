@@ -162,6 +162,12 @@ func (p *Prompt) Total() Size { return p.UpTo(len(p.records) - 1) }
 
 // Measure serialises the documents of a block whose size is not known, so that it is in the block's. Nothing is hashed.
 func (p *Prompt) Measure(block int) {
+	if p.documents {
+		p.measure(block)
+	}
+}
+
+func (p *Prompt) measure(block int) {
 	leaves := p.leavesOf(block)
 	for i := range leaves {
 		if l := &leaves[i]; l.doc != nil && !l.sized {
