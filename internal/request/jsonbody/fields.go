@@ -1,6 +1,10 @@
 package jsonbody
 
-import "github.com/bedrockguard/bedrockguard-go/internal/request"
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
 
 // metered reads a field of the body, or of the fields for the model inside of Converse's, that is not part of a prompt with cache points.
 func (w *walk) metered(key string) error {
@@ -66,7 +70,11 @@ func (w *walk) setting(key string, sure bool) error {
 		return w.part(key)
 	}
 	sure = sure && hasSettings(key)
-	return w.Object(func(k string) error { return w.setting(k, sure) })
+	outer := w.inside
+	w.inside = strings.TrimPrefix(outer+"/"+key, "/")
+	err := w.Object(func(k string) error { return w.setting(k, sure) })
+	w.inside = outer
+	return err
 }
 
 func (w *walk) limit(l request.Limit, key string, sure bool) error {
@@ -74,7 +82,7 @@ func (w *walk) limit(l request.Limit, key string, sure bool) error {
 	at := w.Pos()
 	raw, err := w.Value()
 	if err == nil {
-		w.meter.Limit(l, Value{key, raw, at}, sure, w.within)
+		w.meter.Limit(l, Value{key, raw, at, w.inside}, sure, w.within)
 	}
 	return err
 }

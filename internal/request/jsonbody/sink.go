@@ -72,6 +72,7 @@ type Value struct {
 	Key    string
 	Raw    string
 	Offset int
+	Inside string // the object of the body that it stands in, by the keys on the way to it, joined with slashes; empty for the body itself
 }
 
 // Span is a range of bytes in a body.
