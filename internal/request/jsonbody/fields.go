@@ -127,7 +127,12 @@ func (w *walk) documents(key string) error {
 	return w.Array(func() error {
 		w.Peek()
 		start := w.Pos()
-		err := w.value(key)
+		var err error
+		if c := w.Peek(); c == '{' || c == '[' { // it is rendered as text, whatever its keys are called
+			err = w.own()
+		} else {
+			err = w.value(key)
+		}
 		w.meter.Document(w.Pos() - start)
 		return err
 	})

@@ -2,6 +2,7 @@ package jsonbody
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
@@ -127,7 +128,7 @@ type Source struct {
 	Type      string // "base64", "text", "url", …
 	MediaType string
 	Data      jsonscan.Text
-	First     jsonscan.Text // those under its other name, if it has both: whichever are not the data are text
+	First     jsonscan.Text // those under its other name, if it has both: which of them are the data is not known
 	Told      bool          // there is data, though it may be empty
 	Bedrocks  bool          // the data have Bedrock's name, bytes: then their format is told apart from them
 	Remote    string        // the field with an address that stands for it; empty for none
@@ -141,6 +142,26 @@ func (o *Object) Media() (kind, format string) {
 		return kind, format
 	}
 	return o.Name(), cmp.Or(o.Format, o.MediaType)
+}
+
+// Kinds returns what the source of an object can hold: what Media returns and, where the object or the key that it stands under says another
+// thing, that as well.
+func (o *Object) Kinds() (all [][2]string) {
+	kind, format := o.Media()
+	all = append(all, [2]string{kind, format})
+	for _, name := range [...]string{o.Name(), o.Key} {
+		switch name {
+		case "image", "document", "audio", "video":
+		default:
+			continue
+		}
+		other := [2]string{name, cmp.Or(o.Format, o.MediaType)}
+		sameKind := func(one [2]string) bool { return one[0] == name && (other[1] == "" || one[1] == other[1]) }
+		if !slices.ContainsFunc(all, sameKind) {
+			all = append(all, other)
+		}
+	}
+	return all
 }
 
 // Tool is a definition of a tool, or what stands in the place of one.
