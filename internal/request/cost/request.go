@@ -4,6 +4,7 @@
 package cost
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ type Request struct {
 	ExtraTokens    int64 // the largest one among those that do not bound the answer: thinking budgets, additionalModelRequestFields, and what is not where the dialect has its limit
 	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
-	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
+	Choices        int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
 	CacheWrites    price.CacheWrites
 	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images         int64    // image blocks, for models that bill them apart
@@ -62,6 +63,9 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 		return Request{}, request.Malformed(err)
 	}
 	m.req.Prompt.OtherBytes = m.other
+	if m.prompts > 1 {
+		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
+	}
 	if d == OfModel && m.responses && !m.conversation {
 		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
 	}
@@ -72,6 +76,14 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 		m.req.Queries = max((m.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1)
 	}
 	return m.req, nil
+}
+
+// timesAtMost returns a*b of two positive numbers, at most math.MaxInt64.
+func timesAtMost(a, b int64) int64 {
+	if a > math.MaxInt64/b {
+		return math.MaxInt64
+	}
+	return a * b
 }
 
 // ParseExtra reads Converse's additional model request fields, a JSON object or nothing, by the same rules.
@@ -97,6 +109,7 @@ type meter struct {
 	rerank bool
 	err    error // the first one
 
+	prompts        int64                         // in a list, each of which is answered for itself
 	takesLimit     func(inside, key string) bool // whether a field is the output limit of the body's dialect
 	responsesLimit int64                         // the output limit by its name in Responses, which InvokeModel's body may be in
 	responses      bool                          // the body has Responses' "input"
@@ -114,6 +127,7 @@ func (m *meter) Misshapen(int, string) {}
 
 func (m *meter) Message(int)     { m.req.Prompt.Messages++ }
 func (m *meter) Input()          { m.req.Texts++ }
+func (m *meter) Prompt()         { m.prompts++ }
 func (m *meter) Detail()         { m.req.DocumentImages = true }
 func (m *meter) Other(bytes int) { m.other += int64(bytes) }
 func (m *meter) Blocks() int     { return len(m.req.Prompt.Blocks) }

@@ -12,6 +12,10 @@ func (w *walk) metered(key string) error {
 	switch key {
 	case "input":
 		return w.input(key)
+	case "prompt":
+		if c == '[' {
+			return w.prompts(key)
+		}
 	case "chat_history":
 		return w.history(key)
 	case "functions":
@@ -147,6 +151,17 @@ func (w *walk) embedded(key string) error {
 	w.bytes(keyBytes(key))
 	return w.Array(func() error {
 		w.meter.Input()
+		return w.value(key)
+	})
+}
+
+// prompts reads several prompts, each a text or a list of tokens. Anything else in the list is a part of one prompt.
+func (w *walk) prompts(key string) error {
+	w.bytes(keyBytes(key))
+	return w.Array(func() error {
+		if c := w.Peek(); c == '"' || c == '[' {
+			w.meter.Prompt()
+		}
 		return w.value(key)
 	})
 }

@@ -62,6 +62,8 @@ type Meter interface {
 	// Input tells of one more text or other input to embed, and Document of a document beside the conversation, of so many bytes.
 	Input()
 	Document(bytes int)
+	// Prompt tells of one of several prompts in a list, each of which is answered for itself.
+	Prompt()
 	// Other tells of bytes that are in no string or literal that was told of.
 	Other(bytes int)
 	// Blocks is how many pieces of content the meter has counted.
