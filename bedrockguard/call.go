@@ -28,6 +28,7 @@ type call struct {
 	scope         budget.Scope
 	demand        demand
 	region        string       // where the client sends to
+	form          form         // of a request over HTTP
 	modelInBody   string       // the model of a request whose path names none; empty for all others
 	quote         quote        // of the model that is asked for
 	others        []quote      // of what has answered in its stead before

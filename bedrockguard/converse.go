@@ -49,7 +49,7 @@ func (a *demand) addFields(fields request.Marshaler) error {
 	if err != nil {
 		return err
 	}
-	a.extraOutput, a.thinking = extra.MaxTokens, extra.Thinking
+	a.extraOutput, a.thinking = max(extra.MaxTokens, extra.ExtraTokens), extra.Thinking
 	a.choices = max(a.choices, extra.Choices)
 	a.writes = max(a.writes, extra.CacheWrites)
 	a.tiers[1] = extra.ServiceTier

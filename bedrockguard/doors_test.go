@@ -22,6 +22,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -286,7 +287,7 @@ func TestARequestIsBoundedAlikeThroughBothDoors(t *testing.T) {
 			compared++
 			var typed, read demand
 			require.NoError(rt, typed.readConverse(partsOf(in)))
-			require.NoError(rt, read.readInvoke("anthropic.claude-sonnet-5", body, "", "", ""))
+			require.NoError(rt, read.readInvoke(cost.Converse, "anthropic.claude-sonnet-5", body, "", "", ""))
 			read.asConverse()
 			require.Equal(rt, boundOf(typed, body), boundOf(read, body), clipped(body))
 		}

@@ -83,7 +83,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req)
 	}
 	d := &httpCall{transport: t, asked: req, route: routeOf(req.Method, req.URL), unknownHost: whose == nobodySays}
-	d.call = &call{operation: d.route.operation, region: region, overHTTP: true}
+	d.call = &call{operation: d.route.operation, region: region, overHTTP: true, form: d.route.form}
 	resp, err := d.run(req.Context())
 	if refused, ok := errors.AsType[refusedError](err); ok {
 		if t.errors {

@@ -201,18 +201,18 @@ func guardedIf(metered bool) treatment {
 	return refused
 }
 
-// limitPlace is where a form has its output limit; the zero value if that depends on the model's provider.
-func (f form) limitPlace() cost.LimitPlace {
+// dialect is that of a form's requests.
+func (f form) dialect() cost.Dialect {
 	switch f {
 	case formConverse:
-		return cost.LimitPlace{Config: "inferenceConfig", Key: "maxTokens"}
+		return cost.Converse
 	case formMessages:
-		return cost.LimitPlace{Key: "max_tokens"}
+		return cost.Messages
 	case formChat:
-		return cost.LimitPlace{Key: "max_completion_tokens"}
+		return cost.Chat
 	case formResponses:
-		return cost.LimitPlace{Key: "max_output_tokens"}
+		return cost.Responses
 	default:
-		return cost.LimitPlace{}
+		return cost.OfModel
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -242,9 +243,9 @@ func (a *demand) read(input any, modelID string) error {
 	}
 	switch in := input.(type) {
 	case *bedrockruntime.InvokeModelInput:
-		return a.readInvoke(modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
+		return a.readInvoke(cost.OfModel, modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return a.readInvoke(modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
+		return a.readInvoke(cost.OfModel, modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
 	default:
 		return malformed("input", "is of an unknown type")
 	}

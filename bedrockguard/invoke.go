@@ -9,10 +9,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
-// readInvoke reads a request body in the dialect of its model's provider. A body that can't be parsed is refused, because its cost has no
+// readInvoke reads a request body, in InvokeModel's dialect of its model's provider or in another one. A body that can't be parsed is refused, because its cost has no
 // bound.
-func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
-	r, err := cost.ParseRequest(modelID, body)
+func (a *demand) readInvoke(d cost.Dialect, modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
+	r, err := cost.ParseRequestIn(d, modelID, body)
 	if err != nil {
 		return err
 	}

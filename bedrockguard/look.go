@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -162,12 +163,24 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 		return err
 	}
 	c.demand = demand{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body)), lengthening: tokens.Lengthening(body)}
-	err = c.demand.readInvoke(resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
+	err = c.demand.readInvoke(c.dialectOf(req.URL), resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
 	if err != nil {
 		return err
 	}
 	c.tightDone, c.tight = false, 0
 	return g.complete(c, resolved)
+}
+
+// dialectOf returns the dialect of a request's body. A path that names the model tells it; other routes have one each.
+func (c *call) dialectOf(u *url.URL) cost.Dialect {
+	switch {
+	case c.modelInBody != "":
+		return c.form.dialect()
+	case strings.HasSuffix(u.Path, "/converse"), strings.HasSuffix(u.Path, "/converse-stream"):
+		return cost.Converse
+	default:
+		return cost.OfModel
+	}
 }
 
 // modelInPath returns the model of a path such as /model/{id}/converse.

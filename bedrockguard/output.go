@@ -140,7 +140,11 @@ func hasOutputLimit(modelID string, input any) bool {
 	if !ok {
 		return true
 	}
-	r, err := cost.ParseRequest(modelID, body)
+	d := cost.OfModel
+	if in, overHTTP := input.(*httpInput); overHTTP {
+		d = in.form.dialect()
+	}
+	r, err := cost.ParseRequestIn(d, modelID, body)
 	return err != nil || r.MaxTokens > 0 || r.NoOutput
 }
 
@@ -258,33 +262,28 @@ func withOutputLimit(modelID string, input any, n int64) (any, bool) {
 		return &own, true
 	case *bedrockruntime.InvokeModelInput:
 		own, ok := *in, false
-		if own.Body, ok = limitBody(modelID, in.Body, n); ok {
+		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
 			return &own, true
 		}
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		own, ok := *in, false
-		if own.Body, ok = limitBody(modelID, in.Body, n); ok {
+		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
 			return &own, true
 		}
 	case *httpInput:
 		own, ok := *in, false
-		if place := in.form.limitPlace(); place == (cost.LimitPlace{}) {
-			own.body, ok = limitBody(modelID, in.body, n)
-		} else if !effortForbids(in.body) {
-			own.body, ok = cost.SetOutputLimitAt(place, in.body, n)
-		}
-		if ok {
+		if own.body, ok = limitBody(in.form.dialect(), modelID, in.body, n); ok {
 			return &own, true
 		}
 	}
 	return input, false
 }
 
-func limitBody(modelID string, body []byte, n int64) ([]byte, bool) {
+func limitBody(d cost.Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
 	if effortForbids(body) {
 		return body, false
 	}
-	return cost.SetOutputLimit(modelID, body, n)
+	return cost.SetOutputLimitIn(d, modelID, body, n)
 }
 
 // mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.

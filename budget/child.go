@@ -19,7 +19,7 @@ import (
 type Child struct {
 	// Name tells the children of one parent apart. It has no slash. Required. The path of names, as in "research/summarize", together with
 	// the scope of the context, names the account, which never resets: a child with the same path continues where the earlier one stopped,
-	// even in another process and after a crash.
+	// even in another process and after a crash. What is added to the scope below, such as Options.Identity's principal, does not split it.
 	Name string
 	// Max is the most that the child and its own children may spend together. It is lowered to what the parent has left. The zero Quantity
 	// means all of that, in USD.
@@ -97,6 +97,8 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 		next.node.Parent, next.path, next.depth = b.node, b.path+"/"+c.Name, b.depth+1
 	}
 	next.limit = Limit{Name: childPrefix + next.path, Window: Lifetime, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
+	of := next.limit.split(*s)
+	next.limit.of = &of
 	if len(next.limit.Name) > driver.MaxScopeValue {
 		return nil, fmt.Errorf("%w: the path of a child's names has %d bytes, at most %d", ErrInvalidScope, len(next.path), driver.MaxScopeValue-len(childPrefix))
 	}
@@ -114,15 +116,24 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 	if err != nil {
 		return Quantity{}, err
 	}
-	var tightest *AccountBalance
+	sure := b.parent.sureLimits(l.rules.Load().policy.Limits, s)
+	var tightest, perhaps *AccountBalance
 	var used int64
 	for i := range balances {
-		switch at := &balances[i]; {
+		at := &balances[i]
+		lessThan := func(other *AccountBalance) bool { return other == nil || at.Left().N < other.Left().N }
+		counts := at.Max.Unit == wanted.Unit && !at.Observe
+		switch {
 		case at.Limit == b.limit.Name:
 			used = at.Settled.N + min(at.Pending.N, math.MaxInt64-at.Settled.N)
-		case at.Max.Unit == wanted.Unit && !at.Observe && (tightest == nil || at.Left().N < tightest.Left().N):
+		case counts && sure[at.Limit] && lessThan(tightest):
 			tightest = at
+		case counts && !sure[at.Limit] && lessThan(perhaps):
+			perhaps = at
 		}
+	}
+	if tightest == nil && most.Unit == 0 {
+		tightest = perhaps
 	}
 	switch {
 	case tightest == nil && most.Unit == 0:
@@ -152,6 +163,15 @@ func (b *branch) alive() error {
 		}
 	}
 	return nil
+}
+
+// sureLimits returns the names of those limits that hold for every call of a scope, whichever model and region it names.
+func (b *branch) sureLimits(policy []Limit, s Scope) map[string]bool {
+	sure := make(map[string]bool)
+	for _, l := range b.limits(policy) {
+		sure[l.Name] = l.Per&(PerModel|PerRegion|PerProfile) == 0 && l.Match.surelySelects(s)
+	}
+	return sure
 }
 
 // limits returns a policy's limits, followed by those of the children on the way to the root.

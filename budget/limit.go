@@ -49,6 +49,8 @@ type Limit struct {
 	// parent may be open at a time in this process. Zero sets no bound.
 	MaxDepth    int
 	MaxChildren int
+
+	of *Scope // of a child's limit: the account's values, whatever those of a call are; nil for all others
 }
 
 // MaxFor is the Max of the accounts that Match selects by the values that split the limit. Its unit is the limit's.
@@ -134,6 +136,13 @@ func (m Match) mayApply(s Scope) bool {
 	open := func(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
 	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob.Match(pattern, value) }
 	return m.every(&s, open) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, known) })
+}
+
+// surelySelects is Selects for calls that fill in what the scope leaves empty: it reports whether all of them are selected.
+func (m Match) surelySelects(s Scope) bool {
+	open := func(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
+	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob.Match(pattern, value) }
+	return m.every(&s, known) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, open) })
 }
 
 // every reports whether the pattern of every field and tag matches the scope's value.
@@ -277,6 +286,9 @@ func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 
 // split returns the values of a scope that split the limit.
 func (l Limit) split(s Scope) (of Scope) {
+	if l.of != nil {
+		return *l.of
+	}
 	if l.Per&PerPrincipal != 0 {
 		of.Principal = s.Principal
 	}

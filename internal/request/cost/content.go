@@ -17,7 +17,7 @@ func (m *meter) String(key string, t jsonscan.Text) {
 	case isMediaKey(key) && m.addDataURL(key, t):
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		m.addMedia("image", "", t)
-	case key == "file_data" && len(t.Raw) >= inlineBytes && isBase64(t):
+	case key == "file_data" && len(t.Raw) >= inlineBytes && (isBase64(t) || isPDF(t.String())):
 		m.addBareFile(t)
 	case len(t.Raw) < inlineBytes:
 		m.Other(len(t.Raw))

@@ -16,6 +16,10 @@ func (m *meter) Field(object, key, raw string) {
 		return
 	}
 	r := &m.req
+	if object == "" {
+		m.responses = m.responses || key == "input"
+		m.conversation = m.conversation || isConversation(key, raw[0])
+	}
 	switch key {
 	case "guardrailConfig", "guardrail_config", "amazon-bedrock-guardrailConfig":
 		r.Guardrail = r.Guardrail || raw != "null"
@@ -125,7 +129,7 @@ func (m *meter) retention(raw string) {
 }
 
 // Limit takes in a field that limits the answer. A body can name a limit in several places, and the highest is safe whichever of them the service
-// obeys. Where a field can stand for something else, a value that is no plain count is taken for a part of the prompt.
+// obeys. At least one has to be where the dialect has its limit, because a service may ignore all others. Where a field can stand for something else, a value that is no plain count is taken for a part of the prompt.
 func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 	n, err := jsonscan.Count(v.Raw)
 	none := sure && v.Raw == "null"
@@ -141,20 +145,22 @@ func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 		return
 	}
 	r := &m.req
-	output := &r.MaxTokens
-	if within {
-		output = &r.ExtraTokens
+	if l == request.Output && v.Inside == "" && v.Key == "max_output_tokens" {
+		m.responsesLimit = max(m.responsesLimit, n)
 	}
-	switch l {
-	case request.Choices:
+	bounds := l == request.Output && !within && m.takesLimit(v.Inside, v.Key)
+	switch {
+	case l == request.Choices:
 		r.Choices = max(r.Choices, n)
-	case request.Thinking:
+	case bounds:
+		r.MaxTokens = max(r.MaxTokens, n)
+		r.NoOutput = r.NoOutput || sure && !none && n == 0 && v.Key == "max_tokens"
+	case l == request.Thinking:
 		r.Thinking = max(r.Thinking, n)
-		*output = max(*output, r.Thinking)
+		r.ExtraTokens = max(r.ExtraTokens, n)
 	default:
-		*output = max(*output, n)
+		r.ExtraTokens = max(r.ExtraTokens, n)
 	}
-	r.NoOutput = r.NoOutput || sure && !none && n == 0 && v.Key == "max_tokens"
 }
 
 func (m *meter) fail(err error) {

@@ -1,6 +1,8 @@
 package cost
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,8 +12,60 @@ import (
 
 var outputConfigs = map[string]bool{"inferenceConfig": true, "textGenerationConfig": true}
 
+// Dialect is the form of a body, as far as it decides which field limits the answer.
+type Dialect uint8
+
+// The dialects.
+const (
+	OfModel   Dialect = iota // that of InvokeModel, which depends on the model's maker
+	Converse                 // Converse as JSON
+	Messages                 // Anthropic's messages
+	Chat                     // OpenAI's chat completions
+	Responses                // OpenAI's responses
+)
+
 // LimitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one.
 type LimitPlace struct{ Config, Key string }
+
+// places returns where a dialect can have its output limit, first where it is set if a body has none; nil if any field may be one.
+func (d Dialect) places(modelID string) []LimitPlace {
+	switch d {
+	case Converse:
+		return []LimitPlace{{"inferenceConfig", "maxTokens"}}
+	case Messages:
+		return []LimitPlace{{Key: "max_tokens"}}
+	case Chat:
+		return []LimitPlace{{Key: "max_completion_tokens"}, {Key: "max_tokens"}}
+	case Responses:
+		return []LimitPlace{{Key: "max_output_tokens"}}
+	}
+	place, known := placeOf(modelID)
+	if !known {
+		return nil
+	}
+	maker, _, _ := strings.Cut(modelID, ".")
+	return append([]LimitPlace{place}, otherPlaces[maker]...)
+}
+
+// otherPlaces are further names of the output limit in the dialects of InvokeModel, by maker: older ones, and those of OpenAI's dialect.
+var otherPlaces = map[string][]LimitPlace{
+	"amazon":    {{"inferenceConfig", "max_new_tokens"}},
+	"meta":      {{Key: "max_tokens"}, {Key: "max_completion_tokens"}},
+	"openai":    {{Key: "max_tokens"}},
+	"anthropic": {{Key: "max_tokens_to_sample"}},
+	"mistral":   {{Key: "max_completion_tokens"}},
+	"ai21":      {{Key: "maxTokens"}},
+	"deepseek":  {{Key: "max_completion_tokens"}},
+	"qwen":      {{Key: "max_completion_tokens"}},
+}
+
+// limits returns whether a field is an output limit in this dialect.
+func (d Dialect) limits(modelID string) func(inside, key string) bool {
+	places := d.places(modelID)
+	return func(inside, key string) bool {
+		return places == nil || slices.Contains(places, LimitPlace{inside, key})
+	}
+}
 
 // placeOf returns where a limit goes that a body does not set, by the model's id; none for models that are not known to take one.
 func placeOf(modelID string) (p LimitPlace, known bool) {
@@ -36,23 +90,24 @@ func placeOf(modelID string) (p LimitPlace, known bool) {
 // higher become n, and where there is none one is set as the model's dialect has it. It reports false, and returns the body, if that can't
 // be done: the body is not understood, the model is not known to take a limit, or n is within its thinking budget.
 func SetOutputLimit(modelID string, body []byte, n int64) ([]byte, bool) {
-	place, known := placeOf(modelID)
-	return setOutputLimit(modelID, place, known, body, n)
+	return SetOutputLimitIn(OfModel, modelID, body, n)
 }
 
-// SetOutputLimitAt is SetOutputLimit for a body in a dialect that has its limit in one place, whatever its model.
-func SetOutputLimitAt(place LimitPlace, body []byte, n int64) ([]byte, bool) {
-	return setOutputLimit("", place, true, body, n)
-}
-
-func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n int64) ([]byte, bool) {
-	e := limitEdit{n: strconv.FormatInt(n, 10), place: place}
+// SetOutputLimitIn is SetOutputLimit for a body in a dialect that does not depend on its model.
+func SetOutputLimitIn(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
+	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID)}
+	places := d.places(modelID)
+	known := len(places) > 0
+	if known {
+		e.place = places[0]
+	}
 	text := string(body)
 	if e.Document(text, e.field) != nil {
 		return body, false
 	}
+	e.found = e.found || e.ofResponses && e.readsResponses(d)
 	if !e.found {
-		if e.responses && !e.conversation && (place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
+		if e.readsResponses(d) && (e.place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
 			e.place, known = LimitPlace{Key: "max_output_tokens"}, true
 		}
 		if !known {
@@ -60,6 +115,7 @@ func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n
 		}
 		e.insert(text)
 	}
+	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
 	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
 	at := 0
 	for _, c := range e.edits {
@@ -67,7 +123,7 @@ func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n
 		at = c.to
 	}
 	out = append(out, text[at:]...)
-	r, err := ParseRequest(modelID, out)
+	r, err := ParseRequestIn(d, modelID, out)
 	if err != nil || r.MaxTokens == 0 || r.MaxTokens > n || r.Thinking >= n {
 		return body, false
 	}
@@ -78,19 +134,31 @@ func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n
 type limitEdit struct {
 	jsonscan.Scanner
 	n      string
-	place  LimitPlace
-	config int // behind the brace of place's object; 0 when there is none
+	place  LimitPlace                    // where a limit is set if there is none
+	takes  func(inside, key string) bool // whether a field is a limit of the dialect
+	config int                           // behind the brace of place's object; 0 when there is none
 	empty  bool
 	found  bool
 	edits  []limitChange
 
 	responses    bool // the body has Responses' "input"
 	conversation bool // or the messages of another dialect
+	ofResponses  bool // it has the limit of Responses
+}
+
+// readsResponses reports whether a body whose dialect depends on the model is in that of Responses.
+func (e *limitEdit) readsResponses(d Dialect) bool {
+	return d == OfModel && e.responses && !e.conversation
 }
 
 // takesResponses reports whether a maker's models are served by Responses though InvokeModel has no dialect of theirs that is known here.
 func takesResponses(modelID string) bool {
 	return strings.HasPrefix(modelID, "xai.") || strings.HasPrefix(modelID, "google.")
+}
+
+// isConversation reports whether a field holds a conversation in another dialect than Responses.
+func isConversation(key string, first byte) bool {
+	return key == "messages" || key == "prompt" && first == '"'
 }
 
 type limitChange struct {
@@ -100,17 +168,18 @@ type limitChange struct {
 
 func (e *limitEdit) field(key string) error {
 	e.responses = e.responses || key == "input"
-	e.conversation = e.conversation || key == "messages" || key == "prompt" && e.Peek() == '"'
+	e.conversation = e.conversation || isConversation(key, e.Peek())
 	switch {
 	case request.LimitOf(key) == request.Output:
-		return e.limit()
+		e.ofResponses = e.ofResponses || key == "max_output_tokens"
+		return e.limit("", key)
 	case outputConfigs[key] && e.Peek() == '{':
 		if key == e.place.Config {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
 			if e.empty = e.empty && key != e.place.Config; request.LimitOf(inner) == request.Output {
-				return e.limit()
+				return e.limit(key, inner)
 			}
 			return e.Skip()
 		})
@@ -119,16 +188,19 @@ func (e *limitEdit) field(key string) error {
 	}
 }
 
-func (e *limitEdit) limit() error {
+func (e *limitEdit) limit(inside, key string) error {
 	e.Peek()
 	from := e.Pos()
 	raw, err := e.Verbatim()
 	if err != nil {
 		return err
 	}
-	e.found = true
+	takes := e.takes(inside, key)
+	e.found = e.found || takes
 	if raw == "null" {
-		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
+		if takes {
+			e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
+		}
 		return nil
 	}
 	n, err := jsonscan.Count(raw)

@@ -1,7 +1,9 @@
 package cost
 
 import (
+	"bytes"
 	"encoding/base64"
+	"math"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
@@ -29,8 +31,9 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
 		mediaType, data, ok := strings.Cut(s[len("data:"):], ";base64,")
 		kind, format := request.MediaType(mediaType)
-		if ok && kind != "" && isBase64(jsonscan.Text{Raw: data, Len: len(data)}) {
-			m.addMedia(kind, format, jsonscan.Text{Raw: data, Len: len(data)})
+		packed := jsonscan.Text{Raw: data, Len: len(data)}
+		if ok && (kind == "document" || kind != "" && isBase64(packed)) {
+			m.addMedia(kind, format, packed)
 			return true
 		}
 		if key == "image_url" { // an image that is packed in an unknown way
@@ -55,11 +58,20 @@ func (m *meter) addBareFile(t jsonscan.Text) {
 	m.req.Embedded = embedded
 }
 
-// addMedia counts base64 data. Of an image it decodes no more than the header.
+// addMedia counts base64 data. Of an image it decodes no more than the header. What only tolerant readers decode counts as the text that it
+// is, too.
 func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 	s := data.String()
 	switch kind {
 	case "image":
+		if !isBase64(data) {
+			m.addText(data)
+			raw := tolerant(s)
+			if b := tokens.ImageBlock(format, bytes.NewReader(raw), int64(len(raw))); b.Width > 0 {
+				m.add(b)
+			}
+			return
+		}
 		m.req.Embedded += int64(len(data.Raw))
 		size := int64(base64.StdEncoding.DecodedLen(len(s)))
 		m.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
@@ -75,21 +87,43 @@ func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 	}
 }
 
-// isPDF reports whether base64 data begins as a PDF does.
-func isPDF(s string) bool {
-	head, err := base64.StdEncoding.DecodeString(s[:min(len(s), 8)])
-	return err == nil && strings.HasPrefix(string(head), "%PDF-")
+// tolerant decodes base64 as the most tolerant readers do: with or without padding, in either alphabet, and passing over everything else.
+func tolerant(s string) []byte {
+	letters := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '+', r == '/':
+			return r
+		case r == '-':
+			return '+'
+		case r == '_':
+			return '/'
+		default:
+			return -1
+		}
+	}, s)
+	if len(letters)%4 == 1 {
+		letters = letters[:len(letters)-1] // one letter is less than a byte
+	}
+	decoded, _ := base64.RawStdEncoding.DecodeString(letters) // of such letters alone it can't fail
+	return decoded
 }
+
+// isPDF reports whether base64 data begins as a PDF does, for tolerant readers.
+func isPDF(s string) bool { return bytes.HasPrefix(tolerant(s[:min(len(s), 64)]), []byte("%PDF-")) }
 
 // addDocument counts base64 data of a document in a format.
 func (m *meter) addDocument(format string, data jsonscan.Text) {
-	decoded, err := base64.StdEncoding.DecodeString(data.String())
-	if err != nil {
-		m.addText(data)
+	s := data.String()
+	decoded, err := base64.StdEncoding.DecodeString(s)
+	if err == nil {
+		m.req.Embedded += int64(len(data.Raw))
+		m.add(tokens.DocumentBlock(format, decoded))
 		return
 	}
-	m.req.Embedded += int64(len(data.Raw))
-	m.add(tokens.DocumentBlock(format, decoded))
+	m.addText(data)
+	if format != "" {
+		m.add(tokens.DocumentBlock(format, tolerant(s)))
+	}
 }
 
 // isBase64 reports whether the beginning of a string decodes: what does not is read as text.
@@ -110,8 +144,8 @@ func isBase64(t jsonscan.Text) bool {
 // addSource counts the source of an object.
 func (m *meter) addSource(o *jsonbody.Object) {
 	s := &o.Source
-	kind, format := o.Media()
-	m.addText(s.First)
+	kinds := o.Kinds()
+	kind, format := kinds[0][0], kinds[0][1]
 	if s.Remote != "" {
 		m.unseen(s.Remote)
 		m.add(tokens.Block{Kind: tokens.Opaque})
@@ -128,13 +162,31 @@ func (m *meter) addSource(o *jsonbody.Object) {
 		if s.Told && s.Type != "text" {
 			m.addEmpty(kind, format)
 		}
-	case s.Type == "text" || !isBase64(s.Data):
+	case s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && s.First.Raw == "":
 		m.addText(s.Data)
-	case s.Bedrocks && kind == "document":
-		m.addDocument(format, s.Data)
 	default:
-		m.addMedia(kind, format, s.Data)
+		m.addData(kinds, s.Data, s.Bedrocks)
 	}
+	if s.First.Raw != "" { // the service reads either
+		m.addData(kinds, s.First, !s.Bedrocks)
+	}
+}
+
+// addData counts data that can be of any of these kinds, as all of them. Bedrock's own have a format beside them, and are not told by how they
+// begin.
+func (m *meter) addData(kinds [][2]string, data jsonscan.Text, bedrocks bool) {
+	before := m.req.Embedded
+	embedded := int64(math.MaxInt64) // once, and only if it is media for all of them
+	for _, kind := range kinds {
+		m.req.Embedded = before
+		if bedrocks && kind[0] == "document" {
+			m.addDocument(kind[1], data)
+		} else {
+			m.addMedia(kind[0], kind[1], data)
+		}
+		embedded = min(embedded, m.req.Embedded)
+	}
+	m.req.Embedded = embedded
 }
 
 // addEmpty counts an image or a document without data as the SDK's door does: nobody knows what the service makes of it.

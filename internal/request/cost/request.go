@@ -4,6 +4,7 @@
 package cost
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -17,11 +18,11 @@ import (
 // Request is what a request body tells about its cost.
 type Request struct {
 	Prompt         tokens.Prompt
-	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
-	ExtraTokens    int64 // the largest one among additionalModelRequestFields, which alone does not keep Converse's own from being the model's maximum
+	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none where the dialect has it
+	ExtraTokens    int64 // the largest one among those that do not bound the answer: thinking budgets, additionalModelRequestFields, and what is not where the dialect has its limit
 	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
-	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
+	Choices        int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
 	CacheWrites    price.CacheWrites
 	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images         int64    // image blocks, for models that bill them apart
@@ -48,7 +49,12 @@ type Request struct {
 // request.ErrMalformed for anything that readers may disagree about: duplicate keys, invalid UTF-8, output limits that are not
 // non-negative integers, nesting beyond 200 levels. The Prompt does not share memory with body.
 func ParseRequest(modelID string, body []byte) (Request, error) {
-	m := meter{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank")}
+	return ParseRequestIn(OfModel, modelID, body)
+}
+
+// ParseRequestIn is ParseRequest for a body in a dialect that does not depend on its model.
+func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
+	m := meter{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank"), takesLimit: d.limits(modelID)}
 	err := jsonbody.Walk(string(body), &m)
 	if m.err != nil {
 		err = m.err // it came first
@@ -57,6 +63,12 @@ func ParseRequest(modelID string, body []byte) (Request, error) {
 		return Request{}, request.Malformed(err)
 	}
 	m.req.Prompt.OtherBytes = m.other
+	if m.prompts > 1 {
+		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
+	}
+	if d == OfModel && m.responses && !m.conversation {
+		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
+	}
 	if m.req.MaxTokens > 0 {
 		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
 	}
@@ -64,6 +76,14 @@ func ParseRequest(modelID string, body []byte) (Request, error) {
 		m.req.Queries = max((m.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1)
 	}
 	return m.req, nil
+}
+
+// timesAtMost returns a*b of two positive numbers, at most math.MaxInt64.
+func timesAtMost(a, b int64) int64 {
+	if a > math.MaxInt64/b {
+		return math.MaxInt64
+	}
+	return a * b
 }
 
 // ParseExtra reads Converse's additional model request fields, a JSON object or nothing, by the same rules.
@@ -88,6 +108,12 @@ type meter struct {
 	chunks int64 // of the documents to rerank
 	rerank bool
 	err    error // the first one
+
+	prompts        int64                         // in a list, each of which is answered for itself
+	takesLimit     func(inside, key string) bool // whether a field is the output limit of the body's dialect
+	responsesLimit int64                         // the output limit by its name in Responses, which InvokeModel's body may be in
+	responses      bool                          // the body has Responses' "input"
+	conversation   bool                          // or the messages of another dialect
 }
 
 // What does not matter to the cost is where things stand.
@@ -101,6 +127,7 @@ func (m *meter) Misshapen(int, string) {}
 
 func (m *meter) Message(int)     { m.req.Prompt.Messages++ }
 func (m *meter) Input()          { m.req.Texts++ }
+func (m *meter) Prompt()         { m.prompts++ }
 func (m *meter) Detail()         { m.req.DocumentImages = true }
 func (m *meter) Other(bytes int) { m.other += int64(bytes) }
 func (m *meter) Blocks() int     { return len(m.req.Prompt.Blocks) }

@@ -396,6 +396,20 @@ func TestParseRequest_RetentionIsTheDearestWrite(t *testing.T) {
 	}
 }
 
+// A completion can be asked for of several prompts at once, each of which gets all answers.
+func TestParseRequest_EveryPromptIsAnswered(t *testing.T) {
+	for prompt, want := range map[string]int64{
+		`"one"`: 2, `["one"]`: 2, `["one","two","three"]`: 6, `[[1,2],[3],"x"]`: 6, `[1,2,3]`: 2, `[]`: 2, `null`: 2, `[{"role":"user","content":"one"},{"role":"user","content":"two"}]`: 2,
+	} {
+		r, err := ParseRequest("mistral.mistral-7b-instruct-v0:2", []byte(`{"prompt":`+prompt+`,"max_tokens":100,"n":2}`))
+		require.NoError(t, err, prompt)
+		require.Equal(t, want, r.Choices, prompt)
+	}
+	r, err := ParseRequest("", []byte(`{"n":9223372036854775807,"prompt":["one","two","three"]}`))
+	require.NoError(t, err)
+	require.Equal(t, int64(1<<63-1), r.Choices)
+}
+
 // Spellings of a limit that a service takes are no reason to refuse a call.
 func TestParseRequest_LimitsInEverySpellingOfAnInteger(t *testing.T) {
 	for spelled, want := range map[string]int64{

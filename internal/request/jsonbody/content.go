@@ -153,6 +153,10 @@ func (w *walk) whole(key string, c byte) (bool, error) {
 		if c == '{' || c == '[' {
 			return true, w.own()
 		}
+	case "tool_results": // Cohere's, which are rendered as text
+		if c == '{' || c == '[' {
+			return true, w.own()
+		}
 	case "video", "audio", "input_audio", "video_url", "audio_url":
 		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") {
 			raw, err := w.Value()

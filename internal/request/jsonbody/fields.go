@@ -1,6 +1,10 @@
 package jsonbody
 
-import "github.com/bedrockguard/bedrockguard-go/internal/request"
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
 
 // metered reads a field of the body, or of the fields for the model inside of Converse's, that is not part of a prompt with cache points.
 func (w *walk) metered(key string) error {
@@ -8,6 +12,10 @@ func (w *walk) metered(key string) error {
 	switch key {
 	case "input":
 		return w.input(key)
+	case "prompt":
+		if c == '[' {
+			return w.prompts(key)
+		}
 	case "chat_history":
 		return w.history(key)
 	case "functions":
@@ -66,7 +74,11 @@ func (w *walk) setting(key string, sure bool) error {
 		return w.part(key)
 	}
 	sure = sure && hasSettings(key)
-	return w.Object(func(k string) error { return w.setting(k, sure) })
+	outer := w.inside
+	w.inside = strings.TrimPrefix(outer+"/"+key, "/")
+	err := w.Object(func(k string) error { return w.setting(k, sure) })
+	w.inside = outer
+	return err
 }
 
 func (w *walk) limit(l request.Limit, key string, sure bool) error {
@@ -74,7 +86,7 @@ func (w *walk) limit(l request.Limit, key string, sure bool) error {
 	at := w.Pos()
 	raw, err := w.Value()
 	if err == nil {
-		w.meter.Limit(l, Value{key, raw, at}, sure, w.within)
+		w.meter.Limit(l, Value{key, raw, at, w.inside}, sure, w.within)
 	}
 	return err
 }
@@ -119,7 +131,12 @@ func (w *walk) documents(key string) error {
 	return w.Array(func() error {
 		w.Peek()
 		start := w.Pos()
-		err := w.value(key)
+		var err error
+		if c := w.Peek(); c == '{' || c == '[' { // it is rendered as text, whatever its keys are called
+			err = w.own()
+		} else {
+			err = w.value(key)
+		}
 		w.meter.Document(w.Pos() - start)
 		return err
 	})
@@ -134,6 +151,17 @@ func (w *walk) embedded(key string) error {
 	w.bytes(keyBytes(key))
 	return w.Array(func() error {
 		w.meter.Input()
+		return w.value(key)
+	})
+}
+
+// prompts reads several prompts, each a text or a list of tokens. Anything else in the list is a part of one prompt.
+func (w *walk) prompts(key string) error {
+	w.bytes(keyBytes(key))
+	return w.Array(func() error {
+		if c := w.Peek(); c == '"' || c == '[' {
+			w.meter.Prompt()
+		}
 		return w.value(key)
 	})
 }

@@ -2,6 +2,7 @@ package jsonbody
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
@@ -61,6 +62,8 @@ type Meter interface {
 	// Input tells of one more text or other input to embed, and Document of a document beside the conversation, of so many bytes.
 	Input()
 	Document(bytes int)
+	// Prompt tells of one of several prompts in a list, each of which is answered for itself.
+	Prompt()
 	// Other tells of bytes that are in no string or literal that was told of.
 	Other(bytes int)
 	// Blocks is how many pieces of content the meter has counted.
@@ -72,6 +75,7 @@ type Value struct {
 	Key    string
 	Raw    string
 	Offset int
+	Inside string // the object of the body that it stands in, by the keys on the way to it, joined with slashes; empty for the body itself
 }
 
 // Span is a range of bytes in a body.
@@ -126,7 +130,7 @@ type Source struct {
 	Type      string // "base64", "text", "url", …
 	MediaType string
 	Data      jsonscan.Text
-	First     jsonscan.Text // those under its other name, if it has both: whichever are not the data are text
+	First     jsonscan.Text // those under its other name, if it has both: which of them are the data is not known
 	Told      bool          // there is data, though it may be empty
 	Bedrocks  bool          // the data have Bedrock's name, bytes: then their format is told apart from them
 	Remote    string        // the field with an address that stands for it; empty for none
@@ -140,6 +144,26 @@ func (o *Object) Media() (kind, format string) {
 		return kind, format
 	}
 	return o.Name(), cmp.Or(o.Format, o.MediaType)
+}
+
+// Kinds returns what the source of an object can hold: what Media returns and, where the object or the key that it stands under says another
+// thing, that as well.
+func (o *Object) Kinds() (all [][2]string) {
+	kind, format := o.Media()
+	all = append(all, [2]string{kind, format})
+	for _, name := range [...]string{o.Name(), o.Key} {
+		switch name {
+		case "image", "document", "audio", "video":
+		default:
+			continue
+		}
+		other := [2]string{name, cmp.Or(o.Format, o.MediaType)}
+		sameKind := func(one [2]string) bool { return one[0] == name && (other[1] == "" || one[1] == other[1]) }
+		if !slices.ContainsFunc(all, sameKind) {
+			all = append(all, other)
+		}
+	}
+	return all
 }
 
 // Tool is a definition of a tool, or what stands in the place of one.

@@ -28,8 +28,9 @@ type walk struct {
 	sink  Sink
 	meter Meter
 
-	within bool // it reads the model's own fields inside of Converse's
-	depth  int  // of objects that are open in a block
+	within bool   // it reads the model's own fields inside of Converse's
+	inside string // the object of settings that it reads, by the keys on the way to it, joined with slashes; empty for the body itself
+	depth  int    // of objects that are open in a block
 	tool   Tool
 }
 

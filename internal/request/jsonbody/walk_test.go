@@ -69,6 +69,7 @@ func (m *everything) Kept(string, string)    { m.blocks++ }
 func (m *everything) Unseen(string)          { m.blocks++ }
 func (m *everything) Detail()                {}
 func (m *everything) Input()                 {}
+func (m *everything) Prompt()                {}
 func (m *everything) Document(int)           {}
 func (m *everything) Other(int)              {}
 func (m *everything) Blocks() int            { return m.blocks }
