@@ -1,4 +1,4 @@
-package storetest
+package walk
 
 import (
 	"maps"
@@ -110,11 +110,11 @@ func modelAccounts() []modelAccount {
 	return accounts
 }
 
-func newModel(h Harness) *model {
-	m := &model{accounts: modelAccounts(), byID: make(map[driver.ID]*modelEntry), loose: h.Loose != ""}
+func newModel(o Options) *model {
+	m := &model{accounts: modelAccounts(), byID: make(map[driver.ID]*modelEntry), loose: o.Loose}
 	for i := range m.accounts {
 		a := &m.accounts[i]
-		a.Max *= h.Scale
+		a.Max *= o.Scale
 	}
 	return m
 }
@@ -329,7 +329,7 @@ func (m *model) usage() map[string][2]int64 {
 func firstOf(shares map[string]int64) string { return inUsageOrder(shares)[0] }
 
 func inUsageOrder(all map[string]int64) (workflows []string) {
-	for _, share := range shares(all) {
+	for _, share := range Shares(all) {
 		workflows = append(workflows, share.Call.Scope.Workflow)
 	}
 	return workflows
