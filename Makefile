@@ -151,7 +151,7 @@ bench:
 	go test -run '^$$' -bench Tracker -benchmem ./cache
 	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget ./budget/lease
 	go test -run TestLeasesOfTenThousandHolders -v ./budget/lease
-	cd bedrockguard/cmd/bedrockguard && go test -run '^$$' -bench Followed -benchtime 8x .
+	cd bedrockguard/cmd/bedrockguard && go test -run '^$$' -bench Followed -benchtime 8x ./internal/look
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchtime 7x .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .

@@ -73,6 +73,17 @@ var rooms = []room{
 	{"bedrockguard/stsidentity", nil, []string{awsSDK}, "an identity is a function"},
 	{"bedrockguard/otelguard", []string{"bedrockguard", "budget", "budget/price", "cache"}, []string{"go.opentelemetry.io/"}, "a listener to events"},
 	{"bedrockguard/cmd", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "a command may use all that users may"},
+	{commandRooms + "exit", nil, []string{"github.com/urfave/cli"}, "how a command ends is told to nobody but the command line's parser"},
+	{commandRooms + "output", []string{"budget", "budget/price"}, []string{anything}, "what is printed comes from those who print"},
+	{commandRooms + "awsenv", nil, []string{awsSDK}, "what the SDK finds"},
+	{commandRooms + "storeurl", []string{commandRooms + "awsenv", commandRooms + "exit", "budget", "budget/..."}, []string{anything}, "opens stores, and prints nothing"},
+	{commandRooms + "commandline", []string{commandRooms + "exit", commandRooms + "output", commandRooms + "storeurl", "bedrockguard", "budget", "budget/driver"}, []string{anything}, "what is common to commands knows none of them"},
+	{commandRooms + "look", slices.Concat(verbsMayImport, []string{commandRooms + "cacheaudit"}), []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "steer", verbsMayImport, []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "setup", slices.Concat(verbsMayImport, []string{commandRooms + "iam", commandRooms + "outer"}), []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "prove", verbsMayImport, []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "guard", slices.Concat(verbsMayImport, []string{"bedrockguard/notify", "bedrockguard/otelguard", "bedrockguard/proxy/...", "bedrockguard/statuspage"}), []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "seed", []string{"budget"}, nil, "makes calls for tests"},
 
 	{"internal/checked", nil, nil, "arithmetic"},
 	{"internal/jsonscan", nil, nil, "the standard library alone"},
@@ -91,6 +102,15 @@ var rooms = []room{
 	{"internal/tools", nil, []string{"golang.org/x/"}, "tools know the repository as text"},
 
 	{"examples", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "an example uses what users may"},
+}
+
+// commandRooms is the folder with the packages of the command.
+const commandRooms = "bedrockguard/cmd/bedrockguard/internal/"
+
+// verbsMayImport is what each kind of commands may import: what they share, and what users have.
+var verbsMayImport = []string{
+	commandRooms + "awsenv", commandRooms + "commandline", commandRooms + "exit", commandRooms + "output", commandRooms + "storeurl",
+	"bedrockguard", "budget", "budget/...", "cache", "cache/prompt",
 }
 
 var storeMayImport = []string{"budget/driver", "budget/price", "budget/internal/account"}
@@ -141,6 +161,8 @@ func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 		"bedrockguard/proxy/sigv4": "github.com/aws/aws-sdk-go-v2/aws/signer/v4",
 		"internal/servers":         modulePath + "budget",
 		"examples/quickstart":      modulePath + "internal/tokens",
+		commandRooms + "look":      modulePath + commandRooms + "guard",
+		commandRooms + "output":    modulePath + commandRooms + "commandline",
 	} {
 		row := roomOf(folder)
 		require.NotNil(t, row, folder)
