@@ -200,7 +200,7 @@ SERVICE_MODEL_PACKAGES ?= $(shell mktemp -d)
 service-model: SERVICE_MODEL_PACKAGES := $(SERVICE_MODEL_PACKAGES)
 service-model:
 	python3 -m pip install --quiet --target "$(SERVICE_MODEL_PACKAGES)" --no-deps -r internal/tools/servicemodel/requirements.txt
-	PYTHONPATH="$(SERVICE_MODEL_PACKAGES)" python3 internal/tools/servicemodel/shapes.py bedrockguard/bedrocktest/shapes.json
+	PYTHONPATH="$(SERVICE_MODEL_PACKAGES)" python3 internal/tools/servicemodel/shapes.py bedrockguard/bedrocktest/internal/shapes/shapes.json
 
 # The recordings that `make recordings` reads: a folder with one subfolder for each repository, named owner+name. DIFFERENCES=-differences
 # names each call that differs.

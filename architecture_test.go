@@ -67,8 +67,13 @@ var rooms = []room{
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
 	{"bedrockguard/statuspage", []string{"bedrockguard", "budget", "budget/driver", "budget/price", "cache"}, nil, "the standard library and this module alone"},
 	{"bedrockguard/notify", []string{"bedrockguard", "budget", "cache"}, nil, "the standard library and this module alone"},
-	{"bedrockguard/bedrocktest", nil, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
-	{"bedrockguard/bedrocktest/internal", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
+	{"bedrockguard/bedrocktest", []string{simulatorRooms + "..."}, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
+	{simulatorRooms + "refusal", nil, nil, "the standard library alone"},
+	{simulatorRooms + "jsonnode", []string{simulatorRooms + "refusal"}, nil, "reads JSON, and knows no request"},
+	{simulatorRooms + "document", nil, nil, "reads files; the standard library alone"},
+	{simulatorRooms + "modeltable", []string{simulatorRooms + "document"}, nil, "what is known of models; it knows no request"},
+	{simulatorRooms + "shapes", []string{simulatorRooms + "jsonnode", simulatorRooms + "refusal"}, nil, "the service model; it knows no model"},
+	{simulatorRooms + "replay", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
 	{"bedrockguard/agenttest", []string{"bedrockguard", "bedrockguard/bedrocktest", "budget", "budget/memstore", "budget/price", "cache"}, []string{awsSDK}, "what a user could write"},
 	{"bedrockguard/stsidentity", nil, []string{awsSDK}, "an identity is a function"},
 	{"bedrockguard/otelguard", []string{"bedrockguard", "budget", "budget/price", "cache"}, []string{"go.opentelemetry.io/"}, "a listener to events"},
@@ -103,6 +108,9 @@ var rooms = []room{
 
 	{"examples", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "an example uses what users may"},
 }
+
+// simulatorRooms is the folder with the packages of the simulator.
+const simulatorRooms = "bedrockguard/bedrocktest/internal/"
 
 // commandRooms is the folder with the packages of the command.
 const commandRooms = "bedrockguard/cmd/bedrockguard/internal/"
@@ -161,6 +169,8 @@ func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 		"bedrockguard/proxy/sigv4": "github.com/aws/aws-sdk-go-v2/aws/signer/v4",
 		"internal/servers":         modulePath + "budget",
 		"examples/quickstart":      modulePath + "internal/tokens",
+		simulatorRooms + "shapes":  modulePath + "internal/request",
+		simulatorRooms + "refusal": modulePath + "bedrockguard/bedrocktest",
 		commandRooms + "look":      modulePath + commandRooms + "guard",
 		commandRooms + "output":    modulePath + commandRooms + "commandline",
 	} {

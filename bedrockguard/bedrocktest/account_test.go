@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 const accountBody = `{"messages":[{"role":"user","content":[{"text":"hi"}]}],"inferenceConfig":{"maxTokens":100}}`
@@ -48,9 +50,9 @@ func TestQuotasOfModelsBurnDown(t *testing.T) {
 	for id, want := range map[string]int{
 		"us.anthropic.claude-opus-4-8": 15, sonnet5: 10, sonnet45: 5, "anthropic.claude-3-haiku-20240307-v1:0": 1, novaPro: 1,
 	} {
-		m, _, _, ok := lookup(id, nil)
+		m, _, _, ok := modeltable.Lookup(id, nil)
 		require.True(t, ok, id)
-		require.Equal(t, want, m.burndown(), id)
+		require.Equal(t, want, m.Burndown(), id)
 	}
 }
 

@@ -5,30 +5,33 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // signatures are the first bytes of files in the image formats.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 
-func imageBytes(a *asked) (refused *refusal) {
+func imageBytes(a *asked) (refused *refusal.Error) {
 	if !a.claude() && a.model.Provider != "amazon" {
 		return nil
 	}
-	look := func(data *node) {
-		raw, _ := base64.StdEncoding.DecodeString(firstBytes(data.text()))
+	look := func(data *jsonnode.Node) {
+		raw, _ := base64.StdEncoding.DecodeString(firstBytes(data.Text()))
 		if data != nil && !slices.ContainsFunc(signatures, func(s string) bool { return strings.HasPrefix(string(raw), s) }) {
-			refused = modelError("Could not process image")
+			refused = refusal.ModelError("Could not process image")
 		}
 	}
-	a.blocks(func(_, b *node) bool {
-		all := []*node{b}
-		for _, result := range []*node{b.get("toolResult"), b} {
-			all = append(all, result.get("content").list()...)
+	a.blocks(func(_, b *jsonnode.Node) bool {
+		all := []*jsonnode.Node{b}
+		for _, result := range []*jsonnode.Node{b.Get("toolResult"), b} {
+			all = append(all, result.Get("content").List()...)
 		}
 		for _, c := range all {
-			look(c.get("image").get("source").get("bytes"))
-			if c.get("type").text() == "image" {
-				look(c.get("source").get("data"))
+			look(c.Get("image").Get("source").Get("bytes"))
+			if c.Get("type").Text() == "image" {
+				look(c.Get("source").Get("data"))
 			}
 		}
 		return refused == nil
@@ -42,34 +45,34 @@ func firstBytes(data string) string { return data[:min(len(data)/4*4, 16)] }
 // textFormats are the document formats that Claude gets as text.
 var textFormats = []string{"txt", "md", "csv", "html", "doc", "docx", "xls", "xlsx"}
 
-func pointBehindText(a *asked) (refused *refusal) {
+func pointBehindText(a *asked) (refused *refusal.Error) {
 	if !a.converse || !a.claude() {
 		return nil
 	}
 	for _, m := range a.messages {
 		behind := false
-		for _, b := range m.get("content").list() {
-			if behind && b.get("cachePoint") != nil {
-				return modelError("messages: cache_control may not be set on this block")
+		for _, b := range m.Get("content").List() {
+			if behind && b.Get("cachePoint") != nil {
+				return refusal.ModelError("messages: cache_control may not be set on this block")
 			}
-			behind = contains(textFormats, b.get("document").get("format").text())
+			behind = contains(textFormats, b.Get("document").Get("format").Text())
 		}
 	}
 	return nil
 }
 
-func mediaOfModel(a *asked) *refusal {
+func mediaOfModel(a *asked) *refusal.Error {
 	if !a.converse {
 		return nil
 	}
 	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
 	for i, m := range a.messages {
-		for j, b := range m.get("content").list() {
+		for j, b := range m.Get("content").List() {
 			at := [2]int{i, j}
 			if refused := a.media(b, at, textOnly, false); refused != nil {
 				return refused
 			}
-			for _, c := range b.get("toolResult").get("content").list() {
+			for _, c := range b.Get("toolResult").Get("content").List() {
 				if refused := a.media(c, at, textOnly, true); refused != nil {
 					return refused
 				}
@@ -82,25 +85,25 @@ func mediaOfModel(a *asked) *refusal {
 // media checks one block of a message for media that the model does not accept (as recorded, 2026). at is the number of the message and of
 // the block. Claude accepts no S3 locations, except for documents in tool results, which it does not read; in tool results Nova accepts only
 // images from S3.
-func (a *asked) media(b *node, at [2]int, textOnly, result bool) *refusal {
-	image, video, audio, document := b.get("image"), b.get("video"), b.get("audio"), b.get("document")
-	s3 := func(n *node) bool { return n.get("source").get("s3Location") != nil }
-	unsupported := func(kind string) *refusal {
-		return invalid("This model doesn't support the %s content block that you provided. Update the content block and try again.", kind)
+func (a *asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
+	image, video, audio, document := b.Get("image"), b.Get("video"), b.Get("audio"), b.Get("document")
+	s3 := func(n *jsonnode.Node) bool { return n.Get("source").Get("s3Location") != nil }
+	unsupported := func(kind string) *refusal.Error {
+		return refusal.Invalid("This model doesn't support the %s content block that you provided. Update the content block and try again.", kind)
 	}
 	switch {
 	case image != nil && textOnly:
 		return unsupported("image")
-	case video != nil && !a.model.takesVideo():
+	case video != nil && !a.model.TakesVideo():
 		return unsupported("video")
-	case audio != nil && !a.model.takesAudio():
+	case audio != nil && !a.model.TakesAudio():
 		return unsupported("audio")
 	case a.claude() && s3(image):
-		return invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
+		return refusal.Invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
 	case a.claude() && s3(document) && !result:
-		return modelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at[0], at[1]))
+		return refusal.ModelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at[0], at[1]))
 	case a.model.Provider == "amazon" && result && (s3(document) || s3(video)):
-		return modelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at[0], at[1]))
+		return refusal.ModelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at[0], at[1]))
 	}
 	return nil
 }

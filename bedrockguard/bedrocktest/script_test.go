@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // recordedKinds are the kinds of answers that Converse was recorded giving (15 public repositories, 2024-01 to 2026-08), with what each
@@ -94,7 +96,7 @@ func TestRecordedKindsOfAnswersCanBeScripted(t *testing.T) {
 			}
 			require.NoError(t, stream.GetStream().Close())
 			told := []string{}
-			for _, e := range converseEvents(&inference{model: &model{}}, served{}, tc.reply.complete(server, &inference{model: &model{}})) {
+			for _, e := range converseEvents(&inference{model: &modeltable.Model{}}, served{}, tc.reply.complete(server, &inference{model: &modeltable.Model{}})) {
 				told = append(told, names[e.kind])
 			}
 			require.Equal(t, tc.events, strings.Join(told, " "))

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // Options configures a Server. The zero value is a service without faults.
@@ -68,7 +70,7 @@ func (o *Options) count(text string) int {
 	if o.CountTokens != nil {
 		return o.CountTokens(text)
 	}
-	return countTokens(text)
+	return modeltable.CountTokens(text)
 }
 
 // Server is a simulated Bedrock runtime. It is safe for concurrent use.

@@ -1,4 +1,5 @@
-package bedrocktest
+// Package modeltable has what the simulator knows of each model: its prices, its limits, and the tokens that texts and images have for it.
+package modeltable
 
 import (
 	_ "embed"
@@ -14,31 +15,31 @@ var pricesJSON []byte
 
 // The classes in which tokens are billed, as indexes of rates.
 const (
-	classInput = iota
-	classOutput
-	classRead
-	classWrite5m
-	classWrite1h
+	ClassInput = iota
+	ClassOutput
+	ClassRead
+	ClassWrite5m
+	ClassWrite1h
 	classes
 )
 
-// rates are prices in pico-USD per token.
-type rates [classes]uint64
+// Rates are prices in pico-USD per token.
+type Rates [classes]uint64
 
-// model is one row of the price table. Factors are in thousandths. Rates by region are final, for calls that are made from that region.
-type model struct {
+// Model is one row of the price table. Factors are in thousandths. Rates by region are final, for calls that are made from that region.
+type Model struct {
 	ID          string                       `json:"id"`
 	Provider    string                       `json:"provider"`
 	Mode        string                       `json:"mode"`     // empty for a chat model; embedding, rerank
-	Rates       rates                        `json:"rates"`    // of the global profile, or of us-east-1 if there is none
+	Rates       Rates                        `json:"rates"`    // of the global profile, or of us-east-1 if there is none
 	Premium     uint64                       `json:"premium"`  // on every id that is not global; 0 means 1000
 	Gov         uint64                       `json:"gov"`      // outside of the commercial partition; 0 means 1000
 	Unlisted    uint64                       `json:"unlisted"` // in a region without a price of its own; 0 means 1000
 	Global      bool                         `json:"global"`   // there is a global profile
-	Regions     map[string]rates             `json:"regions"`  // for every id that is not global
-	Globals     map[string]rates             `json:"globals"`  // for the global profile
+	Regions     map[string]Rates             `json:"regions"`  // for every id that is not global
+	Globals     map[string]Rates             `json:"globals"`  // for the global profile
 	Long        longContext                  `json:"long"`
-	Optimized   rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
+	Optimized   Rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
 	Tiers       map[string]uint64            `json:"tiers"`
 	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices give a higher factor than Tiers
 	Fees        fees                         `json:"fees"`
@@ -49,13 +50,13 @@ type model struct {
 	Aliases     []string                     `json:"aliases"`
 
 	frame  sync.Once // guards framed
-	framed framing
+	framed Framing
 }
 
 // longContext is the base price of a request with more input tokens than Above; there is none if Above is 0.
 type longContext struct {
 	Above int   `json:"above"`
-	Rates rates `json:"rates"`
+	Rates Rates `json:"rates"`
 }
 
 // fees are prices, in nano-USD for images, seconds and queries, and in pico-USD for tokens that are not text.
@@ -68,7 +69,8 @@ type fees struct {
 	ImageToken    uint64 `json:"imageToken"` // 0 if the tokens of an image cost as much as text
 }
 
-func (m *model) embeds() bool { return m.Mode == "embedding" }
+// Embeds reports whether the model makes embeddings.
+func (m *Model) Embeds() bool { return m.Mode == "embedding" }
 
 type cacheRule struct {
 	Min    int      `json:"min"`
@@ -78,25 +80,26 @@ type cacheRule struct {
 	Max    int      `json:"max"`
 }
 
-// priceTable has the models by id and alias, and the defaults for models without a figure of their own.
-type priceTable struct {
-	byID  map[string]*model
+// PriceTable has the models by id and alias, and the defaults for models without a figure of their own.
+type PriceTable struct {
+	ByID  map[string]*Model
 	tiers map[string]uint64 // the highest factor of any model
 }
 
-var table = sync.OnceValue(func() priceTable {
+// Table returns what is known of all models. It is read once.
+var Table = sync.OnceValue(func() PriceTable {
 	var file struct {
 		Tiers  map[string]uint64 `json:"tiers"`
-		Models []*model          `json:"models"`
+		Models []*Model          `json:"models"`
 	}
-	t := priceTable{byID: make(map[string]*model)}
+	t := PriceTable{ByID: make(map[string]*Model)}
 	if err := json.Unmarshal(pricesJSON, &file); err != nil {
 		return t // then every model is unknown, which tests notice at once
 	}
 	t.tiers = file.Tiers
 	for _, m := range file.Models {
 		for _, id := range append(m.Aliases, m.ID) {
-			t.byID[id] = m
+			t.ByID[id] = m
 		}
 	}
 	return t
@@ -104,9 +107,9 @@ var table = sync.OnceValue(func() priceTable {
 
 var profiles = []string{"us", "eu", "apac", "jp", "au", "ca", "in", "us-gov", "global"}
 
-// lookup resolves the modelId of a path: a model id, a profile, an ARN of either, or one of the user's own names. region is that of an ARN,
+// Lookup resolves the modelId of a path: a model id, a profile, an ARN of either, or one of the user's own names. region is that of an ARN,
 // else empty.
-func lookup(id string, names map[string]string) (m *model, profile, region string, ok bool) {
+func Lookup(id string, names map[string]string) (m *Model, profile, region string, ok bool) {
 	id, err := url.PathUnescape(id)
 	if err != nil {
 		return nil, "", "", false
@@ -125,36 +128,36 @@ func lookup(id string, names map[string]string) (m *model, profile, region strin
 		}
 		id, region = rest, parts[3]
 	}
-	if m, ok := table().byID[id]; ok {
+	if m, ok := Table().ByID[id]; ok {
 		return m, "", region, true
 	}
 	profile, rest, _ := strings.Cut(id, ".")
-	if m, ok := table().byID[rest]; ok && slices.Contains(profiles, profile) {
+	if m, ok := Table().ByID[rest]; ok && slices.Contains(profiles, profile) {
 		return m, profile, region, true
 	}
 	return nil, "", "", false
 }
 
-// ratesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region.
-func (m *model) ratesFor(profile, region string, input int, optimized bool) rates {
+// RatesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region.
+func (m *Model) RatesFor(profile, region string, input int, optimized bool) Rates {
 	at := m.ratesAt(profile, region)
 	r := at
 	switch {
 	case m.Long.Above > 0 && input > m.Long.Above:
 		r = m.Long.Rates.inProportion(at, m.Rates)
-	case optimized && m.Optimized[classInput] > 0:
+	case optimized && m.Optimized[ClassInput] > 0:
 		r = m.Optimized.inProportion(at, m.Rates)
 	}
-	for class := classRead; class < classes; class++ {
+	for class := ClassRead; class < classes; class++ {
 		if r[class] == 0 { // no price is published, and cached input is never free
-			r[class] = r[classInput]
+			r[class] = r[ClassInput]
 		}
 	}
 	return r
 }
 
 // ratesAt returns the rates with a profile that is called from a region, without long contexts and modes.
-func (m *model) ratesAt(profile, region string) rates {
+func (m *Model) ratesAt(profile, region string) Rates {
 	partition := commercial(region)
 	if profile == "global" && m.Global && partition {
 		if r, ok := m.Globals[region]; ok || len(m.Globals) == 0 || home(region) {
@@ -166,7 +169,7 @@ func (m *model) ratesAt(profile, region string) rates {
 		return highest(m.Globals, m.Rates)
 	}
 	if profile == "us-gov" && partition { // such a profile does not exist: the higher of what the id and the region say
-		return m.ratesAt("", region).higher(m.ratesAt("", "us-gov-west-1")).higher(m.ratesAt("", "us-gov-east-1"))
+		return m.ratesAt("", region).Higher(m.ratesAt("", "us-gov-west-1")).Higher(m.ratesAt("", "us-gov-east-1"))
 	}
 	if r, ok := m.Regions[region]; ok {
 		return r
@@ -193,16 +196,17 @@ func commercial(region string) bool {
 }
 
 // highest returns the highest rate of each class among the commercial regions of a table and r.
-func highest(byRegion map[string]rates, r rates) rates {
+func highest(byRegion map[string]Rates, r Rates) Rates {
 	for region, other := range byRegion {
 		if commercial(region) {
-			r = r.higher(other)
+			r = r.Higher(other)
 		}
 	}
 	return r
 }
 
-func (r rates) higher(other rates) rates {
+// Higher returns the higher rate of each class.
+func (r Rates) Higher(other Rates) Rates {
 	for i := range r {
 		r[i] = max(r[i], other[i])
 	}
@@ -210,7 +214,7 @@ func (r rates) higher(other rates) rates {
 }
 
 // by multiplies by thousandths, rounded up.
-func (r rates) by(factor uint64) rates {
+func (r Rates) by(factor uint64) Rates {
 	for i := range r {
 		r[i] = (r[i]*factor + 999) / 1000
 	}
@@ -218,7 +222,7 @@ func (r rates) by(factor uint64) rates {
 }
 
 // inProportion changes each rate as base was changed to final, rounded up.
-func (r rates) inProportion(final, base rates) rates {
+func (r Rates) inProportion(final, base Rates) Rates {
 	for i := range r {
 		if base[i] > 0 {
 			r[i] = (r[i]*final[i] + base[i] - 1) / base[i]
@@ -227,22 +231,22 @@ func (r rates) inProportion(final, base rates) rates {
 	return r
 }
 
-// tierFactor returns a service tier's factor in thousandths: the highest published ratio of the model in the region, else in any region,
+// TierFactor returns a service tier's factor in thousandths: the highest published ratio of the model in the region, else in any region,
 // else of any model.
-func (m *model) tierFactor(tier, region string) uint64 {
+func (m *Model) TierFactor(tier, region string) uint64 {
 	switch tier {
 	case "", "default", "reserved":
 		return 1000
 	}
 	factor := max(m.Tiers[tier], m.RegionTiers[region][tier])
 	if factor == 0 {
-		factor = table().tiers[tier]
+		factor = Table().tiers[tier]
 	}
 	return max(factor, 1)
 }
 
-// feesAt returns the model's fees in a region. If the model has fees by region, a region without an entry has the highest of them.
-func (m *model) feesAt(region string) fees {
+// FeesAt returns the model's fees in a region. If the model has fees by region, a region without an entry has the highest of them.
+func (m *Model) FeesAt(region string) fees {
 	f := m.Fees
 	if listed, ok := m.RegionFees[region]; ok {
 		return listed

@@ -1,4 +1,5 @@
-package bedrocktest
+// Package shapes checks requests against AWS's service model.
+package shapes
 
 import (
 	_ "embed"
@@ -13,6 +14,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // shapesJSON is the part of AWS's service model about requests, with its source and date; `make service-model` writes it.
@@ -20,8 +24,8 @@ import (
 //go:embed shapes.json
 var shapesJSON []byte
 
-// shape is one type of the service model, with its constraints.
-type shape struct {
+// Shape is one type of the service model, with its constraints.
+type Shape struct {
 	Type     string                 `json:"type"`
 	Members  map[string]shapeMember `json:"members"`
 	Required []string               `json:"required"`
@@ -36,22 +40,22 @@ type shape struct {
 	Document bool                   `json:"document"` // any JSON value
 	Payload  string                 `json:"payload"`  // the field that is the whole body
 
-	names   []string // of the fields in the body, sorted
-	outside []string // of the fields in the path or in a header, sorted
-	pattern *regexp.Regexp
-	known   sync.Map // results of earlier matches with short texts: ids and names are repeated often
+	Names   []string       // of the fields in the body, sorted
+	outside []string       // of the fields in the path or in a header, sorted
+	Matcher *regexp.Regexp // of Pattern; nil without one
+	known   sync.Map       // results of earlier matches with short texts: ids and names are repeated often
 	count   atomic.Int32
 	whole   bool // numbers are integers
 
-	member, key, value *shape
+	member, key, value *Shape
 }
 
 // matches reports whether a text satisfies the pattern.
-func (s *shape) matches(text string) bool {
+func (s *Shape) matches(text string) bool {
 	if ok, found := s.known.Load(text); found {
 		return ok.(bool)
 	}
-	ok := s.pattern.MatchString(text)
+	ok := s.Matcher.MatchString(text)
 	if len(text) <= maxKnownLength && s.count.Add(1) <= maxKnown {
 		s.known.Store(strings.Clone(text), ok)
 	}
@@ -70,13 +74,13 @@ type shapeMember struct {
 	// LocationName is the header's name, if it is in a header.
 	LocationName string `json:"locationName"`
 
-	shape *shape
+	shape *Shape
 }
 
-// serviceShapes are the types by name.
-var serviceShapes = sync.OnceValue(func() map[string]*shape {
+// All are the types by name.
+var All = sync.OnceValue(func() map[string]*Shape {
 	var table struct {
-		Shapes map[string]*shape `json:"shapes"`
+		Shapes map[string]*Shape `json:"shapes"`
 	}
 	if err := json.Unmarshal(shapesJSON, &table); err != nil {
 		panic("bedrocktest: the table of the service model: " + err.Error()) // a test reads the table
@@ -88,15 +92,15 @@ var serviceShapes = sync.OnceValue(func() map[string]*shape {
 			m.shape = table.Shapes[m.Shape]
 			s.Members[name] = m
 			if m.Location == "" {
-				s.names = append(s.names, name)
+				s.Names = append(s.Names, name)
 			} else {
 				s.outside = append(s.outside, name)
 			}
 		}
-		slices.Sort(s.names)
+		slices.Sort(s.Names)
 		slices.Sort(s.outside)
 		if s.Pattern != "" {
-			s.pattern = regexp.MustCompile("^(?:" + s.Pattern + ")$")
+			s.Matcher = regexp.MustCompile("^(?:" + s.Pattern + ")$")
 		}
 	}
 	return table.Shapes
@@ -117,11 +121,11 @@ type step struct {
 // maxViolations is how many violated constraints the service lists in one error.
 const maxViolations = 10
 
-// conforms checks a request against a type of the service model: its headers, the parts of its path by field name, and its body. If the body
+// Conforms checks a request against a type of the service model: its headers, the parts of its path by field name, and its body. If the body
 // of the type is not JSON, the body is not checked.
-func conforms(r *http.Request, path map[string]string, n *node, name string) *refusal {
+func Conforms(r *http.Request, path map[string]string, n *jsonnode.Node, name string) *refusal.Error {
 	var c checker
-	s := serviceShapes()[name]
+	s := All()[name]
 	for _, member := range s.outside {
 		m := s.Members[member]
 		text, given := path[member]
@@ -142,7 +146,7 @@ func conforms(r *http.Request, path map[string]string, n *node, name string) *re
 	return c.refusal()
 }
 
-func (c *checker) refusal() *refusal {
+func (c *checker) refusal() *refusal.Error {
 	if len(c.violations) == 0 {
 		return nil
 	}
@@ -151,7 +155,7 @@ func (c *checker) refusal() *refusal {
 		word = "error"
 	}
 	told := c.violations[:min(len(c.violations), maxViolations)]
-	return invalid("%d validation %s detected: %s", len(c.violations), word, strings.Join(told, "; "))
+	return refusal.Invalid("%d validation %s detected: %s", len(c.violations), word, strings.Join(told, "; "))
 }
 
 // where returns the path to the checked value.
@@ -181,29 +185,29 @@ func (c *checker) violates(value *string, constraint string) {
 }
 
 // serialization returns the service's answer to a value of the wrong type.
-func serialization(format string, args ...any) *refusal {
-	return &refusal{400, "SerializationException", fmt.Sprintf(format, args...)}
+func serialization(format string, args ...any) *refusal.Error {
+	return refusal.New(400, "SerializationException", fmt.Sprintf(format, args...))
 }
 
 // kinds are the service's names of JSON types.
 var kinds = map[byte]string{'"': "STRING_VALUE", 't': "TRUE_VALUE", 'f': "FALSE_VALUE", '[': "START_ARRAY", '{': "START_OBJECT"}
 
-func kindName(n *node) string {
-	if name, ok := kinds[n.kind()]; ok {
+func kindName(n *jsonnode.Node) string {
+	if name, ok := kinds[n.Kind()]; ok {
 		return name
 	}
 	return "NUMBER_VALUE"
 }
 
 // inside checks a value that is one step deeper.
-func (c *checker) inside(to step, s *shape, n *node) *refusal {
+func (c *checker) inside(to step, s *Shape, n *jsonnode.Node) *refusal.Error {
 	c.at = append(c.at, to)
 	refused := c.value(s, n)
 	c.at = c.at[:len(c.at)-1]
 	return refused
 }
 
-func (c *checker) value(s *shape, n *node) *refusal {
+func (c *checker) value(s *Shape, n *jsonnode.Node) *refusal.Error {
 	switch {
 	case s.Document:
 		return nil
@@ -214,7 +218,7 @@ func (c *checker) value(s *shape, n *node) *refusal {
 	case s.Type == "map":
 		return c.entries(s, n)
 	case s.Type == "boolean":
-		if k := n.kind(); k != 't' && k != 'f' {
+		if k := n.Kind(); k != 't' && k != 'f' {
 			return serialization("%s can not be converted to a Boolean", kindName(n))
 		}
 	case s.Type == "integer" || s.Type == "long" || s.Type == "float" || s.Type == "double":
@@ -222,55 +226,55 @@ func (c *checker) value(s *shape, n *node) *refusal {
 	case s.Type == "blob":
 		return c.blob(s, n)
 	default: // a string, or a time, which is written as a string
-		if n.kind() != '"' {
+		if n.Kind() != '"' {
 			return serialization("%s can not be converted to a String", kindName(n))
 		}
-		if s.Min != nil || s.Max != nil || s.pattern != nil || s.Enum != nil {
-			c.text(s, n.text())
+		if s.Min != nil || s.Max != nil || s.Matcher != nil || s.Enum != nil {
+			c.text(s, n.Text())
 		}
 	}
 	return nil
 }
 
-func (c *checker) structure(s *shape, n *node) *refusal {
-	if n.kind() != '{' {
+func (c *checker) structure(s *Shape, n *jsonnode.Node) *refusal.Error {
+	if n.Kind() != '{' {
 		return serialization("Unexpected field type: expected a structure, got %s", kindName(n))
 	}
 	set := 0
-	for i, key := range n.keys {
+	for i, key := range n.Keys {
 		m, known := s.Members[key]
 		if !known || m.Location != "" {
-			return invalid("extraneous key [%.40s] is not permitted", key)
+			return refusal.Invalid("extraneous key [%.40s] is not permitted", key)
 		}
-		if n.items[i].raw == "null" {
+		if n.Items[i].Raw == "null" {
 			continue
 		}
 		set++
-		if refused := c.inside(step{key: key}, m.shape, n.items[i]); refused != nil {
+		if refused := c.inside(step{key: key}, m.shape, n.Items[i]); refused != nil {
 			return refused
 		}
 	}
 	for _, name := range s.Required {
-		if n.get(name) == nil && s.Members[name].Location == "" {
+		if n.Get(name) == nil && s.Members[name].Location == "" {
 			c.at = append(c.at, step{key: name})
 			c.violates(nil, "not be null")
 			c.at = c.at[:len(c.at)-1]
 		}
 	}
 	if s.Union && set != 1 {
-		return invalid("The object at %s must set exactly one of the following keys: %s.", c.where(), strings.Join(s.names, ", "))
+		return refusal.Invalid("The object at %s must set exactly one of the following keys: %s.", c.where(), strings.Join(s.Names, ", "))
 	}
 	return nil
 }
 
-func (c *checker) list(s *shape, n *node) *refusal {
-	if n.kind() != '[' {
+func (c *checker) list(s *Shape, n *jsonnode.Node) *refusal.Error {
+	if n.Kind() != '[' {
 		return serialization("Expected list or null, got %s", kindName(n))
 	}
-	c.length(s, len(n.items), nil)
-	for i, item := range n.items {
+	c.length(s, len(n.Items), nil)
+	for i, item := range n.Items {
 		to := step{item: i + 1}
-		if item.raw == "null" {
+		if item.Raw == "null" {
 			c.at = append(c.at, to)
 			c.violates(nil, "not be null")
 			c.at = c.at[:len(c.at)-1]
@@ -283,48 +287,48 @@ func (c *checker) list(s *shape, n *node) *refusal {
 	return nil
 }
 
-func (c *checker) entries(s *shape, n *node) *refusal {
-	if n.kind() != '{' {
+func (c *checker) entries(s *Shape, n *jsonnode.Node) *refusal.Error {
+	if n.Kind() != '{' {
 		return serialization("Expected map or null, got %s", kindName(n))
 	}
-	c.length(s, len(n.items), nil)
-	for i, key := range n.keys {
+	c.length(s, len(n.Items), nil)
+	for i, key := range n.Keys {
 		c.text(s.key, key)
-		if n.items[i].raw == "null" {
+		if n.Items[i].Raw == "null" {
 			continue
 		}
-		if refused := c.inside(step{key: key + ".member"}, s.value, n.items[i]); refused != nil {
+		if refused := c.inside(step{key: key + ".member"}, s.value, n.Items[i]); refused != nil {
 			return refused
 		}
 	}
 	return nil
 }
 
-func (c *checker) number(s *shape, n *node) *refusal {
+func (c *checker) number(s *Shape, n *jsonnode.Node) *refusal.Error {
 	kind := "Float"
 	if s.whole {
 		kind = "Integer"
 	}
-	v, err := strconv.ParseFloat(n.raw, 64)
-	if err != nil || n.kind() == '"' || s.whole && v != float64(int32(v)) {
+	v, err := strconv.ParseFloat(n.Raw, 64)
+	if err != nil || n.Kind() == '"' || s.whole && v != float64(int32(v)) {
 		return serialization("%s can not be converted to %s", kindName(n), kind)
 	}
 	if s.Min != nil && v < *s.Min {
-		c.violates(&n.raw, "have value greater than or equal to "+plainNumber(*s.Min))
+		c.violates(&n.Raw, "have value greater than or equal to "+plainNumber(*s.Min))
 	}
 	if s.Max != nil && v > *s.Max {
-		c.violates(&n.raw, "have value less than or equal to "+plainNumber(*s.Max))
+		c.violates(&n.Raw, "have value less than or equal to "+plainNumber(*s.Max))
 	}
 	return nil
 }
 
 func plainNumber(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-func (c *checker) blob(s *shape, n *node) *refusal {
-	if n.kind() != '"' {
+func (c *checker) blob(s *Shape, n *jsonnode.Node) *refusal.Error {
+	if n.Kind() != '"' {
 		return serialization("%s can not be converted to Blob", kindName(n))
 	}
-	raw := n.text()
+	raw := n.Text()
 	if _, err := base64.StdEncoding.DecodeString(raw); err != nil {
 		return serialization("Invalid base64 in a blob")
 	}
@@ -332,19 +336,19 @@ func (c *checker) blob(s *shape, n *node) *refusal {
 	return nil
 }
 
-func (c *checker) text(s *shape, text string) {
+func (c *checker) text(s *Shape, text string) {
 	if s.Min != nil || s.Max != nil {
 		c.length(s, utf8.RuneCountInString(text), &text)
 	}
-	if s.pattern != nil && !s.matches(text) {
+	if s.Matcher != nil && !s.matches(text) {
 		c.violates(&text, "satisfy regular expression pattern: "+s.Pattern)
 	}
-	if s.Enum != nil && !contains(s.Enum, text) {
+	if s.Enum != nil && !slices.Contains(s.Enum, text) {
 		c.violates(&text, "satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
 	}
 }
 
-func (c *checker) length(s *shape, n int, value *string) {
+func (c *checker) length(s *Shape, n int, value *string) {
 	if s.Min != nil && float64(n) < *s.Min {
 		c.violates(value, "have length greater than or equal to "+plainNumber(*s.Min))
 	}

@@ -1,19 +1,18 @@
-package bedrocktest
+package modeltable
 
 import (
-	"bytes"
-	"encoding/base64"
-	"image"
-	_ "image/gif"  // decoders for the sizes of images
-	_ "image/jpeg" // same
-	_ "image/png"  // same
+	_ "image/gif"
+	_ "image/jpeg"
+	_ "image/png"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
 )
 
-// countTokens counts text with more tokens than usual tokenizers: between 0.95 and 1.5 times cl100k_base on prose, source code and JSON, and
+// CountTokens counts text with more tokens than usual tokenizers: between 0.95 and 1.5 times cl100k_base on prose, source code and JSON, and
 // never more than there are bytes.
-func countTokens(text string) int {
+func CountTokens(text string) int {
 	n := 0
 	for i := 0; i < len(text); {
 		j := i + 1
@@ -70,9 +69,9 @@ func punctuation(c byte) bool {
 // guide names 2,600 for the largest. Nova 2 was recorded with 152 for 400x301 and with 427 for 597x566. Llama 4 and Pixtral were recorded
 // with one token for some 250 pixels; here it is one for 220, also for unknown families, which have at least 1,000.
 const (
-	maxImageTokens      = 1600
-	maxLargeImageTokens = 4784
-	maxOtherImageTokens = 3200
+	MaxImageTokens      = 1600
+	MaxLargeImageTokens = 4784
+	MaxOtherImageTokens = 3200
 	minOtherImageTokens = 1000
 	minImageTokens      = 8 // a single pixel was recorded with about 6
 	minNovaImageTokens  = 1850
@@ -81,25 +80,25 @@ const (
 // imagePatch is the edge, in pixels, of the patches into which Claude divides an image: one token each.
 const imagePatch = 28
 
-// imageTokens counts an image given in base64 by its pixels.
-func imageTokens(m *model, data string) int {
-	width, height := imageSize(data)
+// ImageTokens counts an image given in base64 by its pixels.
+func ImageTokens(m *Model, data string) int {
+	width, height := document.ImageSize(data)
 	switch {
 	case strings.HasPrefix(m.ID, "amazon.nova-2") && width > 0:
-		return min(width*height/700+60, maxOtherImageTokens)
+		return min(width*height/700+60, MaxOtherImageTokens)
 	case strings.HasPrefix(m.ID, "amazon.nova") && !strings.HasPrefix(m.ID, "amazon.nova-2"):
 		if width == 0 {
-			return maxOtherImageTokens
+			return MaxOtherImageTokens
 		}
-		return min(max(width*height/375, minNovaImageTokens), maxOtherImageTokens)
+		return min(max(width*height/375, minNovaImageTokens), MaxOtherImageTokens)
 	case m.Provider != "anthropic" && width == 0:
-		return maxOtherImageTokens
+		return MaxOtherImageTokens
 	case m.Provider != "anthropic":
-		return min(max(width*height/220, minOtherImageTokens), maxOtherImageTokens)
+		return min(max(width*height/220, minOtherImageTokens), MaxOtherImageTokens)
 	}
-	most := maxImageTokens
+	most := MaxImageTokens
 	if largeImages(m.ID) {
-		most = maxLargeImageTokens
+		most = MaxLargeImageTokens
 	}
 	if width == 0 {
 		return most
@@ -116,13 +115,4 @@ func largeImages(id string) bool {
 		}
 	}
 	return false
-}
-
-// imageSize returns the size in pixels of an image given in base64, and zeros if its header does not have it.
-func imageSize(data string) (width, height int) {
-	config, _, err := image.DecodeConfig(base64.NewDecoder(base64.StdEncoding, bytes.NewReader([]byte(data))))
-	if err != nil || config.Width <= 0 || config.Height <= 0 {
-		return 0, 0
-	}
-	return config.Width, config.Height
 }

@@ -1,4 +1,4 @@
-package bedrocktest
+package document
 
 import (
 	"archive/zip"
@@ -49,8 +49,8 @@ func elements(data []byte, visit func(xml.Token)) {
 	}
 }
 
-// readDocx returns the text of a Word document, a line for each paragraph, and each use of a picture in base64.
-func readDocx(raw []byte) (text string, pictures []string, ok bool) {
+// ReadDocx returns the text of a Word document, a line for each paragraph, and each use of a picture in base64.
+func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
 	all, ok := parts(raw)
 	document := all["word/document.xml"]
 	if !ok || document == nil {
@@ -93,8 +93,8 @@ func readDocx(raw []byte) (text string, pictures []string, ok bool) {
 	return out.String(), pictures, true
 }
 
-// readXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell that refers to a shared string has the whole string.
-func readXlsx(raw []byte) (string, bool) {
+// ReadXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell that refers to a shared string has the whole string.
+func ReadXlsx(raw []byte) (string, bool) {
 	all, ok := parts(raw)
 	if !ok {
 		return "", false

@@ -1,4 +1,4 @@
-package bedrocktest
+package modeltable
 
 import (
 	"encoding/json"
@@ -38,7 +38,7 @@ every request is written every time and never read, which costs more than no cac
 
 func TestCountTokensIsNearARealTokenizer(t *testing.T) {
 	texts := map[string]string{"English prose": prose}
-	for _, pattern := range []string{"../../budget/*.go", "*.go"} {
+	for _, pattern := range []string{"../../../../budget/*.go", "../../*.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
@@ -66,7 +66,7 @@ func TestCountTokensIsNearARealTokenizer(t *testing.T) {
 		if len(text) < 500 { // a few lines say nothing about a ratio
 			continue
 		}
-		got, want := countTokens(text), len(encoding.EncodeOrdinary(text))
+		got, want := CountTokens(text), len(encoding.EncodeOrdinary(text))
 		ratio := float64(got) / float64(want)
 		t.Logf("%-40s %7d bytes %7d of cl100k_base %6d: %.2f", name, len(text), got, want, ratio)
 		require.GreaterOrEqual(t, ratio, 0.95, name)
@@ -78,9 +78,9 @@ func TestCountTokensIsNearARealTokenizer(t *testing.T) {
 func TestCountTokensAtItsEdges(t *testing.T) {
 	tests := map[string]int{"": 0, " ": 0, "\n": 1, "a": 1, "hello": 1, "a b": 2, "  ": 1, "1234": 2, "{}": 1, "\u00e9": 1}
 	for text, want := range tests {
-		require.Equal(t, want, countTokens(text), "%q", text)
+		require.Equal(t, want, CountTokens(text), "%q", text)
 	}
-	require.LessOrEqual(t, countTokens(strings.Repeat("\u4e2d", 100)), 300)
+	require.LessOrEqual(t, CountTokens(strings.Repeat("\u4e2d", 100)), 300)
 }
 
 func FuzzCountTokens(f *testing.F) {
@@ -88,7 +88,7 @@ func FuzzCountTokens(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		n := countTokens(text)
+		n := CountTokens(text)
 		require.GreaterOrEqual(t, n, 0)
 		require.LessOrEqual(t, n, len(text))
 	})

@@ -1,4 +1,6 @@
-package bedrocktest
+// Package document reads what a model gets of a file: the text of PDF pages, Word documents and workbooks, the size of a picture and the length
+// of a film.
+package document
 
 import (
 	"bytes"
@@ -28,10 +30,10 @@ var (
 	pdfDraw      = regexp.MustCompile(`/([^\s/\[\]<>()]+)\s+Do\b`)
 )
 
-// readPDF returns the text of each page, in the order of the page tree. It reads plain and deflated streams, objects in object streams,
+// ReadPDF returns the text of each page, in the order of the page tree. It reads plain and deflated streams, objects in object streams,
 // content that pages share, and text in forms that a page draws, but nothing that is encrypted. It returns nothing for a file of another
 // kind.
-func readPDF(raw []byte) []string {
+func ReadPDF(raw []byte) []string {
 	f := &pdfFile{objects: make(map[int]*pdfObject)}
 	f.read(raw)
 	var pages []string
