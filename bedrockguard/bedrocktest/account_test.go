@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestQuotasThrottleByThemselves(t *testing.T) {
 	require.Equal(t, 200, send().status)
 	require.Equal(t, 200, send().status)
 	got := send()
-	require.Equal(t, "429 ThrottlingException", itoa(got.status)+" "+got.errType)
+	require.Equal(t, "429 ThrottlingException", strconv.Itoa(got.status)+" "+got.errType)
 	require.Contains(t, got.body, "Too many requests")
 	clock.advance(time.Minute)
 	require.Equal(t, 200, send().status)
@@ -71,7 +72,7 @@ func TestModelsOfAnAccount(t *testing.T) {
 	send := func(model string) string {
 		got, err := post(t, server, url.PathEscape(model), "converse", accountBody)
 		require.NoError(t, err)
-		return itoa(got.status) + " " + got.errType
+		return strconv.Itoa(got.status) + " " + got.errType
 	}
 	require.Equal(t, "403 AccessDeniedException", send(opus46))
 	require.Equal(t, "400 ValidationException", send(novaPro))

@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
@@ -23,7 +24,7 @@ func (s *Server) parseAnthropic(n *jsonnode.Node, in *inference) *refusal.Error 
 	switch {
 	case err != nil:
 		return err
-	case in.form == "" && !contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.Get("anthropic_version").Text()):
+	case in.form == "" && !slices.Contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.Get("anthropic_version").Text()):
 		return refusal.Invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
 	}
 	limit, ok := n.Get("max_tokens").Number()
@@ -36,7 +37,7 @@ func (s *Server) parseAnthropic(n *jsonnode.Node, in *inference) *refusal.Error 
 	}
 	in.outputSchema(s, n.Get("output_config").Get("format"), n.Get("output_format"))
 	in.compaction(n)
-	in.hidden.forced = contains([]string{"any", "tool"}, n.Get("tool_choice").Get("type").Text())
+	in.hidden.forced = slices.Contains([]string{"any", "tool"}, n.Get("tool_choice").Get("type").Text())
 	in.hidden.thinking = n.Get("thinking").Get("type").Is(`"enabled"`)
 	in.variant = jsonnode.RawOf(n.Get("tool_choice")) + "\x00" + jsonnode.RawOf(n.Get("thinking"))
 	for _, t := range n.Get("tools").List() {

@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
@@ -57,7 +58,7 @@ func (r Reply) cohereFinish() string {
 
 // cohereChatAnswer returns an answer, which has no token counts: only the response headers have them. Tool uses are in a field of their own.
 func cohereChatAnswer(in *inference, _ served, r Reply) any {
-	id := "cohere-" + itoa(r.seq)
+	id := "cohere-" + strconv.Itoa(r.seq)
 	history := append(in.history[:len(in.history):len(in.history)],
 		map[string]any{"role": "USER", "message": in.request.LastText}, map[string]any{"role": "CHATBOT", "message": r.Text})
 	body := map[string]any{"response_id": id, "generation_id": id, "text": r.Text, "finish_reason": r.cohereFinish(), "chat_history": history}
@@ -111,10 +112,10 @@ func (s *Server) parseCohereText(n *jsonnode.Node, in *inference) *refusal.Error
 const maxGenerations = 5
 
 func cohereTextAnswer(in *inference, _ served, r Reply) any {
-	id := "cohere-" + itoa(r.seq)
+	id := "cohere-" + strconv.Itoa(r.seq)
 	generations := []any{}
 	for i := range max(in.choices, 1) {
-		generations = append(generations, map[string]any{"id": id + "-" + itoa(i), "text": r.Text, "finish_reason": r.cohereFinish()})
+		generations = append(generations, map[string]any{"id": id + "-" + strconv.Itoa(i), "text": r.Text, "finish_reason": r.cohereFinish()})
 	}
 	return map[string]any{"id": id, "prompt": in.request.LastText, "generations": generations}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
@@ -166,7 +167,7 @@ const doneEvent = "done"
 func chatStream(in *inference, sv served, r Reply) []event {
 	head := func(delta map[string]any, finish any) map[string]any {
 		return map[string]any{
-			"id": "chatcmpl-" + itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
+			"id": "chatcmpl-" + strconv.Itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
 			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}},
 		}
 	}

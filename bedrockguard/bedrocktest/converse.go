@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
@@ -197,15 +198,15 @@ func (in *inference) blank() *refusal.Error {
 func paired(message int, used, answered []string) *refusal.Error {
 	for i, id := range answered {
 		switch {
-		case contains(answered[:i], id):
+		case slices.Contains(answered[:i], id):
 			return refusal.Invalid("The toolResult blocks at messages.%d.content contain duplicate Ids: %s", message, id)
 		case len(answered) > len(used):
 			return refusal.Invalid("The number of toolResult blocks at messages.%d.content exceeds the number of toolUse blocks of previous turn.", message)
-		case !contains(used, id):
-			return refusal.ModelError("messages." + itoa(message) + ".content: unexpected `tool_use_id` found in `tool_result` blocks: " + id + ". Each `tool_result` block must have a corresponding `tool_use` block in the previous message.")
+		case !slices.Contains(used, id):
+			return refusal.ModelError("messages." + strconv.Itoa(message) + ".content: unexpected `tool_use_id` found in `tool_result` blocks: " + id + ". Each `tool_result` block must have a corresponding `tool_use` block in the previous message.")
 		}
 	}
-	if missing := slices.DeleteFunc(slices.Clone(used), func(id string) bool { return contains(answered, id) }); len(missing) > 0 {
+	if missing := slices.DeleteFunc(slices.Clone(used), func(id string) bool { return slices.Contains(answered, id) }); len(missing) > 0 {
 		return refusal.Invalid("Expected toolResult blocks at messages.%d.content for the following Ids: %s", message, strings.Join(missing, ", "))
 	}
 	return nil
@@ -220,7 +221,7 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 		return refusal.Invalid("The toolResult blocks at messages.%d.content belong to the user: a message of the assistant can't hold them.", message)
 	}
 	for i, id := range used {
-		if id == "" || contains(used[:i], id) {
+		if id == "" || slices.Contains(used[:i], id) {
 			return refusal.Invalid("The toolUse blocks at messages.%d.content contain duplicate Ids: %s", message, id)
 		}
 	}

@@ -1,7 +1,7 @@
 package bedrocktest
 
 import (
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
@@ -293,7 +293,7 @@ func (s *Server) parseChat(n *jsonnode.Node, in *inference) *refusal.Error {
 	in.outputSchema(s, n.Get("response_format"))
 	for _, m := range list {
 		role := m.Get("role").Text()
-		if !contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
+		if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
 			return refusal.Invalid("messages: roles are system, developer, user, assistant and tool")
 		}
 		in.open(role)
@@ -405,5 +405,3 @@ const epoch = 1_764_460_800
 // chunk is an event of InvokeModelWithResponseStream. A usageChunk holds token counts, which the fault MissingUsage takes out.
 func chunk(body map[string]any) event      { return event{chunkEvent, body} }
 func usageChunk(body map[string]any) event { return event{usageChunkEvent, body} }
-
-func itoa(n int) string { return strconv.Itoa(n) }

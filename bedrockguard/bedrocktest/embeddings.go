@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
@@ -133,7 +134,7 @@ func (s *Server) parseCohereEmbed(n *jsonnode.Node, in *inference) *refusal.Erro
 	}
 	in.noOutput = true
 	in.request.Messages = len(texts) + len(images)
-	cut := contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
+	cut := slices.Contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
 	for _, t := range texts {
 		if t.Text() == "" {
 			return refusal.Invalid("texts: non-empty strings are required")
@@ -174,7 +175,7 @@ func cohereDimensions(m *modeltable.Model) int {
 // cohereEmbedAnswer returns an answer, which has no token counts: only the header has them. Vectors are listed by type if the request asks
 // for types, and always in the fourth generation.
 func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
-	told := map[string]any{"id": "embed-" + itoa(in.request.Seq), "response_type": "embeddings_floats"}
+	told := map[string]any{"id": "embed-" + strconv.Itoa(in.request.Seq), "response_type": "embeddings_floats"}
 	texts, plain, byType := []any{}, []any{}, map[string]any{}
 	for _, v := range in.vectors {
 		if v.kind == "texts" {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func (g *sampler) variants(name string) (all []any) {
 		if s.Max != nil && *s.Max < 200 && s.Type == "list" && *s.Max > 1 && g.shapes[s.Member].Type == "string" {
 			many := []any{}
 			for i := range int(*s.Max) {
-				many = append(many, itoa(i))
+				many = append(many, strconv.Itoa(i))
 			}
 			all = append(all, many)
 		}
@@ -57,7 +58,7 @@ func (g *sampler) variants(name string) (all []any) {
 		if s.Max != nil && *s.Max < 200 {
 			many := map[string]any{}
 			for i := range int(*s.Max) {
-				many["key"+itoa(i)] = g.valid(s.Value)
+				many["key"+strconv.Itoa(i)] = g.valid(s.Value)
 			}
 			all = append(all, many)
 		}

@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -74,7 +75,7 @@ func (in *inference) guarded(section, text string) {
 // askGuardrails sets which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank have
 // none.
 func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal.Error {
-	if named != "" && s.opts.Guardrails != nil && !contains(s.opts.Guardrails, named) && !contains(s.opts.EnforcedGuardrails, named) {
+	if named != "" && s.opts.Guardrails != nil && !slices.Contains(s.opts.Guardrails, named) && !slices.Contains(s.opts.EnforcedGuardrails, named) {
 		return refusal.Invalid("The guardrail identifier or version provided in the request does not exist.")
 	}
 	if in.model.Mode != "" {
@@ -82,7 +83,7 @@ func (s *Server) askGuardrails(in *inference, named, version string, traced bool
 	}
 	in.guardrails, in.guardrailVersion = append(in.guardrails, s.opts.EnforcedGuardrails...), version
 	in.traced = len(in.guardrails)
-	if named != "" && !contains(in.guardrails, named) {
+	if named != "" && !slices.Contains(in.guardrails, named) {
 		in.guardrails = append(in.guardrails, named)
 		if traced {
 			in.traced++

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
 // profileRegions holds the regions to which the profiles of a geography send requests (AWS's page of inference profiles, read 2026-11, in
@@ -27,7 +28,7 @@ const (
 // geographyOf returns the geography whose profiles a region lists, or us if the region is in none.
 func geographyOf(region string) string {
 	for _, geography := range []string{"us-gov", "us", "eu", "apac"} {
-		if slices.ContainsFunc(geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
+		if slices.ContainsFunc(rules.Geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
 			return geography
 		}
 	}

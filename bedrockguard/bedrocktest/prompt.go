@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
@@ -139,10 +140,10 @@ func (in *inference) point(section, ttl string) *refusal.Error {
 	if ttl == "" {
 		ttl = "5m"
 	}
-	if !contains(rule.TTLs, ttl) {
+	if !slices.Contains(rule.TTLs, ttl) {
 		return refusal.Invalid("the ttl of a cache point is not supported by this model")
 	}
-	if !contains(rule.Fields, section) {
+	if !slices.Contains(rule.Fields, section) {
 		return refusal.Invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
 	}
 	if len(in.blocks) == 0 || in.blocks[len(in.blocks)-1].section != section || in.role != "" {
@@ -202,7 +203,7 @@ func (in *inference) finish() *refusal.Error {
 		return refusal.Invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
 	}
 	in.maxTokens = max(in.maxTokens, in.extraTokens)
-	if !contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.tier) {
+	if !slices.Contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.tier) {
 		return refusal.Invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
 	}
 	if in.tier != "" && in.tier != "default" && in.tier != "reserved" && in.model.Provider == "anthropic" {
@@ -232,15 +233,6 @@ func (in *inference) tooLong() bool {
 
 // maxInput bounds every request, so that no bill can overflow.
 const maxInput = 10_000_000
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
-}
 
 // counts remembers the tokens of blocks, so that in a growing conversation only new blocks are counted. It is safe for concurrent use.
 type counts struct {

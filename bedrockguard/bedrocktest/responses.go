@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -165,7 +166,7 @@ const bytesOfHiddenToken = 16
 // responseItems returns the items of an answer.
 func responseItems(r Reply) []map[string]any {
 	var items []map[string]any
-	id := func(kind string, i int) string { return kind + "_" + itoa(r.seq) + "_" + itoa(i) }
+	id := func(kind string, i int) string { return kind + "_" + strconv.Itoa(r.seq) + "_" + strconv.Itoa(i) }
 	for i, b := range r.Blocks {
 		item := map[string]any{"status": "completed"}
 		switch {
@@ -240,7 +241,7 @@ func (in *inference) echoed() map[string]any {
 func responsesAnswer(in *inference, sv served, r Reply) any {
 	body := in.echoed()
 	for key, value := range map[string]any{
-		"id": "resp_" + itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
+		"id": "resp_" + strconv.Itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
 		"error": nil, "incomplete_details": nil, "output": responseItems(r), "service_tier": in.by.tierName(), "usage": responsesUsage(in, sv, r),
 	} {
 		body[key] = value

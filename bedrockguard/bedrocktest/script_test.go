@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -230,7 +231,7 @@ func TestFaultsGoByTheRequest(t *testing.T) {
 	require.Equal(t, 200, send(haiku, "pass").status)
 	for _, want := range []string{"429 ThrottlingException", "403 AccessDeniedException", "429 ModelNotReadyException", "400 ServiceQuotaExceededException", "403 ExpiredTokenException"} {
 		got := send(haiku, "fail")
-		require.Equal(t, want, itoa(got.status)+" "+got.errType)
+		require.Equal(t, want, strconv.Itoa(got.status)+" "+got.errType)
 	}
 	require.Equal(t, 200, send(haiku, "fail").status, "the script is used up")
 	require.Equal(t, 3, server.Bill().Inferences)

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
 // Options configures a Server. The zero value is a service without faults.
@@ -85,7 +86,7 @@ type Server struct {
 	quotas    quotas
 	stored    stored
 	jobs      jobs
-	rules     []modelRule // those that are not switched off
+	rules     []rules.Rule // those that are not switched off
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64
@@ -130,7 +131,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
-	s.rules = slices.DeleteFunc(modelRules(), func(r modelRule) bool { return slices.Contains(o.Without, r.name) })
+	s.rules = slices.DeleteFunc(rules.All(), func(r rules.Rule) bool { return slices.Contains(o.Without, Rule(r.Name)) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
@@ -35,7 +36,7 @@ func (in *inference) vector(n *jsonnode.Node, kind, of string, dimensions int, a
 	v := vector{of: of, kind: kind, dimensions: dimensions}
 	for _, key := range []string{"embeddingTypes", "embedding_types"} {
 		for _, t := range n.Get(key).List() {
-			if !contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.Text()) {
+			if !slices.Contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.Text()) {
 				return refusal.Invalid("%s: an unknown type of embedding", key)
 			}
 			v.asked = append(v.asked, t.Text())

@@ -1,4 +1,4 @@
-package bedrocktest
+package rules
 
 import (
 	"encoding/base64"
@@ -13,8 +13,8 @@ import (
 // signatures are the first bytes of files in the image formats.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 
-func imageBytes(a *asked) (refused *refusal.Error) {
-	if !a.claude() && a.model.Provider != "amazon" {
+func imageBytes(a *Asked) (refused *refusal.Error) {
+	if !a.claude() && a.Model.Provider != "amazon" {
 		return nil
 	}
 	look := func(data *jsonnode.Node) {
@@ -45,7 +45,7 @@ func firstBytes(data string) string { return data[:min(len(data)/4*4, 16)] }
 // textFormats are the document formats that Claude gets as text.
 var textFormats = []string{"txt", "md", "csv", "html", "doc", "docx", "xls", "xlsx"}
 
-func pointBehindText(a *asked) (refused *refusal.Error) {
+func pointBehindText(a *Asked) (refused *refusal.Error) {
 	if !a.converse || !a.claude() {
 		return nil
 	}
@@ -55,13 +55,13 @@ func pointBehindText(a *asked) (refused *refusal.Error) {
 			if behind && b.Get("cachePoint") != nil {
 				return refusal.ModelError("messages: cache_control may not be set on this block")
 			}
-			behind = contains(textFormats, b.Get("document").Get("format").Text())
+			behind = slices.Contains(textFormats, b.Get("document").Get("format").Text())
 		}
 	}
 	return nil
 }
 
-func mediaOfModel(a *asked) *refusal.Error {
+func mediaOfModel(a *Asked) *refusal.Error {
 	if !a.converse {
 		return nil
 	}
@@ -85,7 +85,7 @@ func mediaOfModel(a *asked) *refusal.Error {
 // media checks one block of a message for media that the model does not accept (as recorded, 2026). at is the number of the message and of
 // the block. Claude accepts no S3 locations, except for documents in tool results, which it does not read; in tool results Nova accepts only
 // images from S3.
-func (a *asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
+func (a *Asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
 	image, video, audio, document := b.Get("image"), b.Get("video"), b.Get("audio"), b.Get("document")
 	s3 := func(n *jsonnode.Node) bool { return n.Get("source").Get("s3Location") != nil }
 	unsupported := func(kind string) *refusal.Error {
@@ -94,15 +94,15 @@ func (a *asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refus
 	switch {
 	case image != nil && textOnly:
 		return unsupported("image")
-	case video != nil && !a.model.TakesVideo():
+	case video != nil && !a.Model.TakesVideo():
 		return unsupported("video")
-	case audio != nil && !a.model.TakesAudio():
+	case audio != nil && !a.Model.TakesAudio():
 		return unsupported("audio")
 	case a.claude() && s3(image):
 		return refusal.Invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
 	case a.claude() && s3(document) && !result:
 		return refusal.ModelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at[0], at[1]))
-	case a.model.Provider == "amazon" && result && (s3(document) || s3(video)):
+	case a.Model.Provider == "amazon" && result && (s3(document) || s3(video)):
 		return refusal.ModelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at[0], at[1]))
 	}
 	return nil
