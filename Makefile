@@ -151,7 +151,7 @@ bench:
 	go test -run '^$$' -bench Tracker -benchmem ./cache
 	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget ./budget/lease
 	go test -run TestLeasesOfTenThousandHolders -v ./budget/lease
-	cd bedrockguard/cmd/bedrockguard && go test -run '^$$' -bench Followed -benchtime 8x .
+	cd bedrockguard/cmd/bedrockguard && go test -run '^$$' -bench Followed -benchtime 8x ./internal/look
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchtime 7x .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .
@@ -200,7 +200,7 @@ SERVICE_MODEL_PACKAGES ?= $(shell mktemp -d)
 service-model: SERVICE_MODEL_PACKAGES := $(SERVICE_MODEL_PACKAGES)
 service-model:
 	python3 -m pip install --quiet --target "$(SERVICE_MODEL_PACKAGES)" --no-deps -r internal/tools/servicemodel/requirements.txt
-	PYTHONPATH="$(SERVICE_MODEL_PACKAGES)" python3 internal/tools/servicemodel/shapes.py bedrockguard/bedrocktest/shapes.json
+	PYTHONPATH="$(SERVICE_MODEL_PACKAGES)" python3 internal/tools/servicemodel/shapes.py bedrockguard/bedrocktest/internal/shapes/shapes.json
 
 # The recordings that `make recordings` reads: a folder with one subfolder for each repository, named owner+name. DIFFERENCES=-differences
 # names each call that differs.

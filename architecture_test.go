@@ -48,7 +48,8 @@ var rooms = []room{
 	{"budget/verify", domain, nil, "a ledger is proved by its own entries"},
 	{"budget/internal/account", []string{"budget/driver", "budget/price"}, nil, "what stores share is the domain's"},
 	{"budget/internal/earlier", []string{"budget/driver", "budget/storetest"}, []string{"github.com/stretchr/testify"}, "ledgers of earlier versions, for tests"},
-	{"budget/storetest", domain, []string{"github.com/stretchr/testify"}, "the suite is its own oracle"},
+	{"budget/storetest", slices.Concat(domain, []string{"budget/storetest/internal/walk"}), []string{"github.com/stretchr/testify"}, "the suite is its own oracle"},
+	{"budget/storetest/internal/walk", []string{"budget/driver"}, []string{"github.com/stretchr/testify"}, "random steps and a model; it knows no rule of the suite"},
 	{"budget/memstore", storeMayImport, nil, "stores know what a ledger asks of them, and not the ledger"},
 	{"budget/sqlitestore", storeMayImport, []string{"modernc.org/sqlite"}, "stores know what a ledger asks of them, and not the ledger"},
 	{"budget/redisstore", storeMayImport, []string{"github.com/redis/go-redis"}, "stores know what a ledger asks of them, and not the ledger"},
@@ -66,12 +67,29 @@ var rooms = []room{
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
 	{"bedrockguard/statuspage", []string{"bedrockguard", "budget", "budget/driver", "budget/price", "cache"}, nil, "the standard library and this module alone"},
 	{"bedrockguard/notify", []string{"bedrockguard", "budget", "cache"}, nil, "the standard library and this module alone"},
-	{"bedrockguard/bedrocktest", nil, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
-	{"bedrockguard/bedrocktest/internal", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
+	{"bedrockguard/bedrocktest", []string{simulatorRooms + "..."}, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
+	{simulatorRooms + "refusal", nil, nil, "the standard library alone"},
+	{simulatorRooms + "jsonnode", []string{simulatorRooms + "refusal"}, nil, "reads JSON, and knows no request"},
+	{simulatorRooms + "document", nil, nil, "reads files; the standard library alone"},
+	{simulatorRooms + "modeltable", []string{simulatorRooms + "document"}, nil, "what is known of models; it knows no request"},
+	{simulatorRooms + "shapes", []string{simulatorRooms + "jsonnode", simulatorRooms + "refusal"}, nil, "the service model; it knows no model"},
+	{simulatorRooms + "rules", []string{simulatorRooms + "jsonnode", simulatorRooms + "modeltable", simulatorRooms + "refusal"}, nil, "what models refuse; it knows no server"},
+	{simulatorRooms + "replay", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
 	{"bedrockguard/agenttest", []string{"bedrockguard", "bedrockguard/bedrocktest", "budget", "budget/memstore", "budget/price", "cache"}, []string{awsSDK}, "what a user could write"},
 	{"bedrockguard/stsidentity", nil, []string{awsSDK}, "an identity is a function"},
 	{"bedrockguard/otelguard", []string{"bedrockguard", "budget", "budget/price", "cache"}, []string{"go.opentelemetry.io/"}, "a listener to events"},
 	{"bedrockguard/cmd", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "a command may use all that users may"},
+	{commandRooms + "exit", nil, []string{"github.com/urfave/cli"}, "how a command ends is told to nobody but the command line's parser"},
+	{commandRooms + "output", []string{"budget", "budget/price"}, []string{anything}, "what is printed comes from those who print"},
+	{commandRooms + "awsenv", nil, []string{awsSDK}, "what the SDK finds"},
+	{commandRooms + "storeurl", []string{commandRooms + "awsenv", commandRooms + "exit", "budget", "budget/..."}, []string{anything}, "opens stores, and prints nothing"},
+	{commandRooms + "commandline", []string{commandRooms + "exit", commandRooms + "output", commandRooms + "storeurl", "bedrockguard", "budget", "budget/driver"}, []string{anything}, "what is common to commands knows none of them"},
+	{commandRooms + "look", slices.Concat(verbsMayImport, []string{commandRooms + "cacheaudit"}), []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "steer", verbsMayImport, []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "setup", slices.Concat(verbsMayImport, []string{commandRooms + "iam", commandRooms + "outer"}), []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "prove", verbsMayImport, []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "guard", slices.Concat(verbsMayImport, []string{"bedrockguard/notify", "bedrockguard/otelguard", "bedrockguard/proxy/...", "bedrockguard/statuspage"}), []string{anything}, "kinds of commands do not know each other"},
+	{commandRooms + "seed", []string{"budget"}, nil, "makes calls for tests"},
 
 	{"internal/checked", nil, nil, "arithmetic"},
 	{"internal/jsonscan", nil, nil, "the standard library alone"},
@@ -90,6 +108,18 @@ var rooms = []room{
 	{"internal/tools", nil, []string{"golang.org/x/"}, "tools know the repository as text"},
 
 	{"examples", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "an example uses what users may"},
+}
+
+// simulatorRooms is the folder with the packages of the simulator.
+const simulatorRooms = "bedrockguard/bedrocktest/internal/"
+
+// commandRooms is the folder with the packages of the command.
+const commandRooms = "bedrockguard/cmd/bedrockguard/internal/"
+
+// verbsMayImport is what each kind of commands may import: what they share, and what users have.
+var verbsMayImport = []string{
+	commandRooms + "awsenv", commandRooms + "commandline", commandRooms + "exit", commandRooms + "output", commandRooms + "storeurl",
+	"bedrockguard", "budget", "budget/...", "cache", "cache/prompt",
 }
 
 var storeMayImport = []string{"budget/driver", "budget/price", "budget/internal/account"}
@@ -140,6 +170,10 @@ func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 		"bedrockguard/proxy/sigv4": "github.com/aws/aws-sdk-go-v2/aws/signer/v4",
 		"internal/servers":         modulePath + "budget",
 		"examples/quickstart":      modulePath + "internal/tokens",
+		simulatorRooms + "shapes":  modulePath + "internal/request",
+		simulatorRooms + "refusal": modulePath + "bedrockguard/bedrocktest",
+		commandRooms + "look":      modulePath + commandRooms + "guard",
+		commandRooms + "output":    modulePath + commandRooms + "commandline",
 	} {
 		row := roomOf(folder)
 		require.NotNil(t, row, folder)

@@ -2,10 +2,13 @@ package bedrocktest
 
 import (
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 const accountBody = `{"messages":[{"role":"user","content":[{"text":"hi"}]}],"inferenceConfig":{"maxTokens":100}}`
@@ -26,7 +29,7 @@ func TestQuotasThrottleByThemselves(t *testing.T) {
 	require.Equal(t, 200, send().status)
 	require.Equal(t, 200, send().status)
 	got := send()
-	require.Equal(t, "429 ThrottlingException", itoa(got.status)+" "+got.errType)
+	require.Equal(t, "429 ThrottlingException", strconv.Itoa(got.status)+" "+got.errType)
 	require.Contains(t, got.body, "Too many requests")
 	clock.advance(time.Minute)
 	require.Equal(t, 200, send().status)
@@ -48,9 +51,9 @@ func TestQuotasOfModelsBurnDown(t *testing.T) {
 	for id, want := range map[string]int{
 		"us.anthropic.claude-opus-4-8": 15, sonnet5: 10, sonnet45: 5, "anthropic.claude-3-haiku-20240307-v1:0": 1, novaPro: 1,
 	} {
-		m, _, _, ok := lookup(id, nil)
+		m, _, _, ok := modeltable.Lookup(id, nil)
 		require.True(t, ok, id)
-		require.Equal(t, want, m.burndown(), id)
+		require.Equal(t, want, m.Burndown(), id)
 	}
 }
 
@@ -69,7 +72,7 @@ func TestModelsOfAnAccount(t *testing.T) {
 	send := func(model string) string {
 		got, err := post(t, server, url.PathEscape(model), "converse", accountBody)
 		require.NoError(t, err)
-		return itoa(got.status) + " " + got.errType
+		return strconv.Itoa(got.status) + " " + got.errType
 	}
 	require.Equal(t, "403 AccessDeniedException", send(opus46))
 	require.Equal(t, "400 ValidationException", send(novaPro))

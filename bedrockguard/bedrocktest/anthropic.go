@@ -2,11 +2,17 @@ package bedrocktest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // parseAnthropic validates an InvokeModel body in Anthropic's dialect.
-func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
+func (s *Server) parseAnthropic(n *jsonnode.Node, in *inference) *refusal.Error {
 	known := []string{
 		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
 		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction",
@@ -14,29 +20,29 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 	if in.form != "" { // Anthropic's own route has the version in a header
 		known = append(known[2:], "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")
 	}
-	err := n.only("the request", known...)
+	err := n.Only("the request", known...)
 	switch {
 	case err != nil:
 		return err
-	case in.form == "" && !contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.get("anthropic_version").text()):
-		return invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
+	case in.form == "" && !slices.Contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.Get("anthropic_version").Text()):
+		return refusal.Invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
 	}
-	limit, ok := n.get("max_tokens").number()
+	limit, ok := n.Get("max_tokens").Number()
 	if !ok || limit < 0 {
-		return invalid("max_tokens: an integer of at least 0 is required")
+		return refusal.Invalid("max_tokens: an integer of at least 0 is required")
 	}
 	in.maxTokens, in.noOutput = limit, limit == 0 // a limit of zero only reads the prompt into the cache
-	if budget, ok := n.get("thinking").get("budget_tokens").number(); ok && budget >= limit {
-		return invalid("max_tokens must be greater than thinking.budget_tokens")
+	if budget, ok := n.Get("thinking").Get("budget_tokens").Number(); ok && budget >= limit {
+		return refusal.Invalid("max_tokens must be greater than thinking.budget_tokens")
 	}
-	in.outputSchema(s, n.get("output_config").get("format"), n.get("output_format"))
+	in.outputSchema(s, n.Get("output_config").Get("format"), n.Get("output_format"))
 	in.compaction(n)
-	in.hidden.forced = contains([]string{"any", "tool"}, n.get("tool_choice").get("type").text())
-	in.hidden.thinking = n.get("thinking").get("type").is(`"enabled"`)
-	in.variant = rawOf(n.get("tool_choice")) + "\x00" + rawOf(n.get("thinking"))
-	for _, t := range n.get("tools").list() {
-		if t.get("name").text() == "" {
-			return invalid("tools: a name is required")
+	in.hidden.forced = slices.Contains([]string{"any", "tool"}, n.Get("tool_choice").Get("type").Text())
+	in.hidden.thinking = n.Get("thinking").Get("type").Is(`"enabled"`)
+	in.variant = jsonnode.RawOf(n.Get("tool_choice")) + "\x00" + jsonnode.RawOf(n.Get("thinking"))
+	for _, t := range n.Get("tools").List() {
+		if t.Get("name").Text() == "" {
+			return refusal.Invalid("tools: a name is required")
 		}
 		in.addJSON(s, tools, withoutMarker(t))
 		in.tool(s, t)
@@ -44,38 +50,38 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 			return err
 		}
 	}
-	if err := s.anthropicSystem(n.get("system"), in); err != nil {
+	if err := s.anthropicSystem(n.Get("system"), in); err != nil {
 		return err
 	}
 	return s.anthropicMessages(n, in)
 }
 
-func (in *inference) cacheControl(section string, b *node) *refusal {
-	control := b.get("cache_control")
+func (in *inference) cacheControl(section string, b *jsonnode.Node) *refusal.Error {
+	control := b.Get("cache_control")
 	if control == nil {
 		return nil
 	}
-	if err := control.only("cache_control", "type", "ttl"); err != nil {
+	if err := control.Only("cache_control", "type", "ttl"); err != nil {
 		return err
 	}
-	if control.get("type").text() != "ephemeral" {
-		return invalid("the type of cache_control must be ephemeral")
+	if control.Get("type").Text() != "ephemeral" {
+		return refusal.Invalid("the type of cache_control must be ephemeral")
 	}
-	return in.point(section, control.get("ttl").text())
+	return in.point(section, control.Get("ttl").Text())
 }
 
-func (s *Server) anthropicSystem(n *node, in *inference) *refusal {
-	if n.kind() == '"' {
-		if n.text() == "" {
-			return invalid("system: text content blocks must be non-empty")
+func (s *Server) anthropicSystem(n *jsonnode.Node, in *inference) *refusal.Error {
+	if n.Kind() == '"' {
+		if n.Text() == "" {
+			return refusal.Invalid("system: text content blocks must be non-empty")
 		}
 		in.addText(s, system, n, n)
 		return nil
 	}
-	if n != nil && n.kind() != '[' {
-		return invalid("system is neither a string nor a list")
+	if n != nil && n.Kind() != '[' {
+		return refusal.Invalid("system is neither a string nor a list")
 	}
-	for _, b := range n.list() {
+	for _, b := range n.List() {
 		if err := s.anthropicText(system, b, in); err != nil {
 			return err
 		}
@@ -83,44 +89,44 @@ func (s *Server) anthropicSystem(n *node, in *inference) *refusal {
 	return nil
 }
 
-func (s *Server) anthropicText(section string, b *node, in *inference) *refusal {
-	if err := b.only(section, "type", "text", "cache_control", "citations"); err != nil {
+func (s *Server) anthropicText(section string, b *jsonnode.Node, in *inference) *refusal.Error {
+	if err := b.Only(section, "type", "text", "cache_control", "citations"); err != nil {
 		return err
 	}
-	text := b.get("text")
-	if b.get("type").text() != "text" || text.text() == "" {
-		return invalid("%s: text content blocks must be non-empty", section)
+	text := b.Get("text")
+	if b.Get("type").Text() != "text" || text.Text() == "" {
+		return refusal.Invalid("%s: text content blocks must be non-empty", section)
 	}
 	in.addText(s, section, text, text)
 	return in.cacheControl(section, b)
 }
 
-func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
-	list := n.get("messages").list()
+func (s *Server) anthropicMessages(n *jsonnode.Node, in *inference) *refusal.Error {
+	list := n.Get("messages").List()
 	if len(list) == 0 {
-		return invalid("messages: at least one message is required")
+		return refusal.Invalid("messages: at least one message is required")
 	}
 	in.request.Messages = len(list)
 	var open []string
 	for i, m := range list {
-		if err := m.only("messages", "role", "content"); err != nil {
+		if err := m.Only("messages", "role", "content"); err != nil {
 			return err
 		}
-		role := m.get("role").text()
-		inserted := role == "system" && i > 0 && in.model.takesInsertedSystem()
+		role := m.Get("role").Text()
+		inserted := role == "system" && i > 0 && in.model.TakesInsertedSystem()
 		if i == 0 && role != "user" || role != "user" && role != "assistant" && !inserted {
-			return invalid("messages: roles are user and assistant, beginning with user")
+			return refusal.Invalid("messages: roles are user and assistant, beginning with user")
 		}
 		in.open(role)
 		used, answered := []string(nil), []string(nil)
-		content := m.get("content")
-		if content.kind() == '"' && content.text() != "" {
-			in.request.LastText = content.text()
+		content := m.Get("content")
+		if content.Kind() == '"' && content.Text() != "" {
+			in.request.LastText = content.Text()
 			in.addText(s, messages, content, content)
-		} else if len(content.list()) == 0 {
-			return invalid("messages: content must not be empty")
+		} else if len(content.List()) == 0 {
+			return refusal.Invalid("messages: content must not be empty")
 		}
-		for _, b := range content.list() {
+		for _, b := range content.List() {
 			if err := s.anthropicBlock(b, in, &used, &answered); err != nil {
 				return err
 			}
@@ -136,31 +142,31 @@ func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
 	return nil
 }
 
-func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string) *refusal {
-	switch b.get("type").text() {
+func (s *Server) anthropicBlock(b *jsonnode.Node, in *inference, used, answered *[]string) *refusal.Error {
+	switch b.Get("type").Text() {
 	case "text":
-		in.request.LastText = b.get("text").text()
+		in.request.LastText = b.Get("text").Text()
 		return s.anthropicText(messages, b, in)
 	case "tool_use":
-		if err := b.only("messages: tool_use", "type", "id", "name", "input", "cache_control", "caller"); err != nil {
+		if err := b.Only("messages: tool_use", "type", "id", "name", "input", "cache_control", "caller"); err != nil {
 			return err
 		}
-		*used = append(*used, b.get("id").text())
+		*used = append(*used, b.Get("id").Text())
 	case "tool_result":
-		*answered = append(*answered, b.get("tool_use_id").text())
-		if media, ok := s.anthropicResultImages(b.get("content"), in); ok {
+		*answered = append(*answered, b.Get("tool_use_id").Text())
+		if media, ok := s.anthropicResultImages(b.Get("content"), in); ok {
 			in.guarded(messages, withoutMarker(b))
 			in.add(s, messages, withoutMarker(b), media)
 			return in.cacheControl(messages, b)
 		}
 	case "thinking", "redacted_thinking":
-		if b.get("cache_control") != nil {
-			return invalid("cache_control cannot be set on thinking blocks")
+		if b.Get("cache_control") != nil {
+			return refusal.Invalid("cache_control cannot be set on thinking blocks")
 		}
-		in.addJSON(s, messages, b.raw).reasoning = true
+		in.addJSON(s, messages, b.Raw).reasoning = true
 		return nil
 	case "image":
-		in.image(s, withoutMarker(b), b.get("source").get("data"))
+		in.image(s, withoutMarker(b), b.Get("source").Get("data"))
 		return in.cacheControl(messages, b)
 	case "document":
 		s.anthropicDocument(b, in)
@@ -168,21 +174,21 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 	case "search_result":
 		in.cited(b, 0)
 	default:
-		return invalid("messages: unknown type of content block")
+		return refusal.Invalid("messages: unknown type of content block")
 	}
 	in.addJSON(s, messages, withoutMarker(b))
 	return in.cacheControl(messages, b)
 }
 
 // anthropicResultImages counts the content of a tool result with images in it, and reports whether there are any.
-func (s *Server) anthropicResultImages(content *node, in *inference) (tokens int, ok bool) {
-	for _, c := range content.list() {
-		if c.get("type").text() == "image" {
+func (s *Server) anthropicResultImages(content *jsonnode.Node, in *inference) (tokens int, ok bool) {
+	for _, c := range content.List() {
+		if c.Get("type").Text() == "image" {
 			ok = true
-			tokens += imageTokens(in.model, c.get("source").get("data").text())
+			tokens += modeltable.ImageTokens(in.model, c.Get("source").Get("data").Text())
 			in.images++
 		} else {
-			tokens += s.count(in.model, c.raw)
+			tokens += s.count(in.model, c.Raw)
 		}
 	}
 	if ok {
@@ -193,39 +199,39 @@ func (s *Server) anthropicResultImages(content *node, in *inference) (tokens int
 
 // withoutMarker returns a block's content without its cache_control, and in the same form for a block that has none. The marker is not part
 // of the prefix: if it moves to a later block, what was written before must still be found.
-func withoutMarker(b *node) string {
-	if b.kind() != '{' {
-		return rawOf(b)
+func withoutMarker(b *jsonnode.Node) string {
+	if b.Kind() != '{' {
+		return jsonnode.RawOf(b)
 	}
 	var out strings.Builder
-	for i, k := range b.keys {
+	for i, k := range b.Keys {
 		if k != "cache_control" {
-			fmt.Fprintf(&out, `,"%s":%s`, k, b.items[i].raw)
+			fmt.Fprintf(&out, `,"%s":%s`, k, b.Items[i].Raw)
 		}
 	}
 	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
 }
 
 // anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text.
-func (s *Server) anthropicDocument(b *node, in *inference) {
-	source := b.get("source")
-	format := documentFormat(source.get("media_type").text())
-	if source.get("type").text() != "base64" || format == "" {
+func (s *Server) anthropicDocument(b *jsonnode.Node, in *inference) {
+	source := b.Get("source")
+	format := document.Format(source.Get("media_type").Text())
+	if source.Get("type").Text() != "base64" || format == "" {
 		in.cited(b, 0)
 		in.addJSON(s, messages, withoutMarker(b))
 		return
 	}
-	n, marks := s.documentTokens(in.model, format, source.get("data").text())
+	n, marks := s.documentTokens(in.model, format, source.Get("data").Text())
 	in.cited(b, marks)
 	for _, key := range []string{"title", "context"} {
-		n += s.count(in.model, b.get(key).text())
+		n += s.count(in.model, b.Get(key).Text())
 	}
 	in.add(s, messages, withoutMarker(b), n)
 }
 
 func anthropicUsage(in *inference, sv served, output int) map[string]any {
-	usage := in.model.splitJSON(sv, output)
-	if in.model.takesInsertedSystem() && output > 0 { // only the models of 2026 report these
+	usage := modelSplitJSON(in.model, sv, output)
+	if in.model.TakesInsertedSystem() && output > 0 { // only the models of 2026 report these
 		tier := in.by.tier
 		if tier == "" || tier == "default" {
 			tier = "standard"
@@ -256,14 +262,14 @@ func anthropicAnswer(in *inference, sv served, r Reply) any {
 		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": content,
 		"stop_reason": r.stop(), "stop_sequence": r.stopSequence(), "usage": anthropicUsage(in, sv, r.OutputTokens),
 	}
-	if in.model.takesInsertedSystem() {
+	if in.model.TakesInsertedSystem() {
 		told["stop_details"] = nil
 	}
 	return told
 }
 
 func anthropicEvents(in *inference, sv served, r Reply) []event {
-	start := in.model.splitJSON(sv, 1)
+	start := modelSplitJSON(in.model, sv, 1)
 	if in.form != "" {
 		start = anthropicUsage(in, sv, 1)
 	}
@@ -281,11 +287,11 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events,
 		usageChunk(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": r.stopSequence()}, "usage": usage}),
-		usageChunk(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
+		usageChunk(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens)}, r)))
 }
 
-// splitJSON is the function splitJSON without the fields of the cache, if the model has none.
-func (m *model) splitJSON(sv served, output int) map[string]any {
+// modelSplitJSON is splitJSON without the fields of the cache, if the model has none.
+func modelSplitJSON(m *modeltable.Model, sv served, output int) map[string]any {
 	usage := splitJSON(sv, output)
 	if m.Cache == nil {
 		for _, key := range []string{"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"} {
@@ -296,7 +302,7 @@ func (m *model) splitJSON(sv served, output int) map[string]any {
 }
 
 // metrics is what Bedrock itself adds to the last chunk of every dialect.
-func (m *model) metrics(sv served, output int) map[string]any {
+func metrics(m *modeltable.Model, sv served, output int) map[string]any {
 	told := map[string]any{
 		"inputTokenCount": sv.input, "outputTokenCount": output, "invocationLatency": 2, "firstByteLatency": 1,
 	}

@@ -7,6 +7,11 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
 // job is an asynchronous invocation. It is done when its latency has passed, and writes nothing to S3.
@@ -37,22 +42,22 @@ const reelSecond = 80_000_000
 
 // startAsync serves StartAsyncInvoke. Options.Reply is asked with the operation "start-async-invoke"; its latency is how long the job takes,
 // and ModelError makes the job fail. A job is billed when it is started.
-func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
-	n, refused := parseJSON(body)
+func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
+	n, refused := jsonnode.Parse(body)
 	if refused == nil {
-		refused = conforms(r, nil, n, "StartAsyncInvokeRequest")
+		refused = shapes.Conforms(r, nil, n, "StartAsyncInvokeRequest")
 	}
 	if refused != nil {
 		return refused
 	}
-	id, token := n.get("modelId").text(), n.get("clientRequestToken").text()
+	id, token := n.Get("modelId").Text(), n.Get("clientRequestToken").Text()
 	if j := s.jobs.byToken(token); j != nil {
 		return answer(w, map[string]any{"invocationArn": j.arn})
 	}
 	if m, _, _, ok := s.lookup(id); ok {
 		refused = s.available(id, m)
 	} else if !strings.Contains(id, "nova-reel") && !strings.Contains(id, "twelvelabs") {
-		refused = invalid("The provided model identifier is invalid.")
+		refused = refusal.Invalid("The provided model identifier is invalid.")
 	}
 	if refused != nil {
 		return refused
@@ -74,7 +79,7 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	now := s.opts.Clock()
 	j := &job{
 		arn:   "arn:aws:bedrock:" + s.opts.Region + ":123456789012:async-invoke/" + strings.ToLower(requestID()[24:]),
-		model: id, token: token, bucket: n.get("outputDataConfig").get("s3OutputDataConfig").get("s3Uri").text(),
+		model: id, token: token, bucket: n.Get("outputDataConfig").Get("s3OutputDataConfig").Get("s3Uri").Text(),
 		submitted: now, done: now.Add(reply.Latency), failed: fault == ModelError,
 	}
 	s.jobs.mu.Lock()
@@ -82,8 +87,8 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	s.jobs.mu.Unlock()
 	s.book.charge(Inference{
 		Seq: seq, Time: now, Operation: request.Operation, ModelID: id, AskedModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
-		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobUnits(id, n.get("modelInput")), Fault: fault,
-	}, rates{}, 1000)
+		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobUnits(id, n.Get("modelInput")), Fault: fault,
+	}, modeltable.Rates{}, 1000)
 	return answer(w, map[string]any{"invocationArn": j.arn})
 }
 
@@ -95,11 +100,11 @@ const (
 
 // jobUnits returns the price of a job: the seconds of a generated video, or of media to embed, which count with the greatest length that a
 // job accepts (Nova's guide, 2026-11: two hours).
-func (s *Server) jobUnits(id string, input *node) int64 {
+func (s *Server) jobUnits(id string, input *jsonnode.Node) int64 {
 	if strings.Contains(id, "nova-reel") {
 		seconds := defaultFilm
 		for _, key := range []string{"videoGenerationConfig", "multiShotAutomatedParams"} {
-			if v, ok := input.get(key).get("durationSeconds").number(); ok {
+			if v, ok := input.Get(key).Get("durationSeconds").Number(); ok {
 				seconds = min(max(v, seconds), longestFilm)
 			}
 		}
@@ -109,11 +114,11 @@ func (s *Server) jobUnits(id string, input *node) int64 {
 	if !ok {
 		return 0
 	}
-	fees := m.feesAt(s.opts.Region)
-	switch params := input.get("segmentedEmbeddingParams"); {
-	case params.get("video") != nil:
+	fees := m.FeesAt(s.opts.Region)
+	switch params := input.Get("segmentedEmbeddingParams"); {
+	case params.Get("video") != nil:
 		return 7200 * fees.VideoSecond
-	case params.get("audio") != nil:
+	case params.Get("audio") != nil:
 		return 7200 * fees.AudioSecond
 	default:
 		return 0
@@ -139,7 +144,7 @@ func (s *Server) told(j *job) map[string]any {
 }
 
 // getAsync serves GetAsyncInvoke.
-func (s *Server) getAsync(w http.ResponseWriter, arn string) *refusal {
+func (s *Server) getAsync(w http.ResponseWriter, arn string) *refusal.Error {
 	arn, _ = url.PathUnescape(arn)
 	s.jobs.mu.Lock()
 	defer s.jobs.mu.Unlock()
@@ -148,11 +153,11 @@ func (s *Server) getAsync(w http.ResponseWriter, arn string) *refusal {
 			return answer(w, s.told(j))
 		}
 	}
-	return &refusal{404, "ResourceNotFoundException", "There is no such asynchronous invocation."}
+	return refusal.New(404, "ResourceNotFoundException", "There is no such asynchronous invocation.")
 }
 
 // listAsync serves ListAsyncInvokes, the newest first, on one page.
-func (s *Server) listAsync(w http.ResponseWriter, query url.Values) *refusal {
+func (s *Server) listAsync(w http.ResponseWriter, query url.Values) *refusal.Error {
 	s.jobs.mu.Lock()
 	defer s.jobs.mu.Unlock()
 	all := []any{}

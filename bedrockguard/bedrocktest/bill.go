@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // ClassLine is one line of a bill.
@@ -71,11 +73,11 @@ type book struct {
 }
 
 // charge prices an inference at its rates, with a tier's factor, and adds it.
-func (b *book) charge(i Inference, r rates, tier uint64) Inference {
+func (b *book) charge(i Inference, r modeltable.Rates, tier uint64) Inference {
 	cost := func(tokens int64, class int) int64 { return nano(tokens, r[class], tier) }
-	input, read := cost(i.InputTokens, classInput), cost(i.CacheReadTokens, classRead)
-	write := cost(i.CacheWrite5mTokens, classWrite5m) + cost(i.CacheWrite1hTokens, classWrite1h)
-	output := cost(i.OutputTokens, classOutput)
+	input, read := cost(i.InputTokens, modeltable.ClassInput), cost(i.CacheReadTokens, modeltable.ClassRead)
+	write := cost(i.CacheWrite5mTokens, modeltable.ClassWrite5m) + cost(i.CacheWrite1hTokens, modeltable.ClassWrite1h)
+	output := cost(i.OutputTokens, modeltable.ClassOutput)
 	i.NanoUSD = input + read + write + output + i.UnitsNanoUSD + i.GuardrailNanoUSD
 
 	b.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // Prices of Opus 4.6 in nano-USD per token, under global and under everything else: input 5000/5500, output 25000/27500,
@@ -160,8 +162,8 @@ func TestBillArithmetic(t *testing.T) {
 	require.Equal(t, int64(9), nano(1, 8750, 1000))
 	require.Equal(t, int64(35), nano(4, 8750, 1000))
 	var dearest uint64
-	for _, m := range table().byID {
-		for _, r := range []rates{m.Rates, m.Long.Rates} {
+	for _, m := range modeltable.Table().ByID {
+		for _, r := range []modeltable.Rates{m.Rates, m.Long.Rates} {
 			for _, price := range r {
 				dearest = max(dearest, price)
 			}

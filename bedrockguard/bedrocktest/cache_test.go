@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // turn is one request of a conversation and how its input is billed. A message brings 4 tokens of framing.
@@ -118,9 +120,9 @@ func TestCacheSemantics(t *testing.T) {
 			{10 * time.Minute, hour().user(big("u"), point(fiveMinutes)), split{read: 2000, write5m: 2004}},
 		},
 		"a tool choice changes the messages alone": {
-			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d")))}},
-			{0, static().tool("a", "d").choose(&types.ToolChoiceMemberAny{}).user(big("u"), point("")), split{read: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d"))), write5m: 2004 + 100}},
-			{0, static().tool("a", "d").user(big("u"), point("")), split{read: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d"))), write5m: 2004}},
+			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + modeltable.ToolsOfClaude + int64(len(toolJSON("a", "d")))}},
+			{0, static().tool("a", "d").choose(&types.ToolChoiceMemberAny{}).user(big("u"), point("")), split{read: 2000 + modeltable.ToolsOfClaude + int64(len(toolJSON("a", "d"))), write5m: 2004 + 100}},
+			{0, static().tool("a", "d").user(big("u"), point("")), split{read: 2000 + modeltable.ToolsOfClaude + int64(len(toolJSON("a", "d"))), write5m: 2004}},
 		},
 		"thinking changes the messages alone": {
 			{0, static().user(big("u"), point("")), split{write5m: 4004}},
@@ -130,11 +132,11 @@ func TestCacheSemantics(t *testing.T) {
 		},
 		"the first image changes the messages alone": {
 			{0, static().user(big("u"), point("")), split{write5m: 4004}},
-			{0, static().user(big("u"), point(""), picture()), split{input: maxImageTokens, read: 2000, write5m: 2004}},
+			{0, static().user(big("u"), point(""), picture()), split{input: modeltable.MaxImageTokens, read: 2000, write5m: 2004}},
 		},
 		"tools change everything behind them": {
-			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d")))}},
-			{0, static().tool("a", "e").user(q), split{input: 12, write5m: 2000 + toolsOfClaude + int64(len(toolJSON("a", "e")))}},
+			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + modeltable.ToolsOfClaude + int64(len(toolJSON("a", "d")))}},
+			{0, static().tool("a", "e").user(q), split{input: 12, write5m: 2000 + modeltable.ToolsOfClaude + int64(len(toolJSON("a", "e")))}},
 		},
 		"each model has a cache of its own": {
 			{0, static().user(q), split{input: 12, write5m: 2000}},
@@ -186,7 +188,7 @@ func TestCacheKeepsNothingOfAnAnswerThatNeverBegan(t *testing.T) {
 // Requests that are under way together all write: there is nothing to read before the first response has begun.
 func TestCacheIsReadableOnceTheFirstResponseHasBegun(t *testing.T) {
 	now := newFakeClock().Now()
-	m, _, _, ok := lookup(sonnet45, nil)
+	m, _, _, ok := modeltable.Lookup(sonnet45, nil)
 	require.True(t, ok)
 	in := &inference{model: m, blocks: []block{{section: system, tokens: 2000, point: "5m"}}, request: Request{InputTokens: 2000}}
 	var cache promptCache

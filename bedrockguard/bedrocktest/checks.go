@@ -5,6 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
 // checkPrices are the list prices of InvokeGuardrailChecks in nano-USD for a text unit: 0.07, 0.08 and 0.10 USD per 1,000 (AWS's price
@@ -12,19 +17,19 @@ import (
 var checkPrices = map[string]int64{"contentFilter": 70_000, "promptAttack": 80_000, "sensitiveInformation": 100_000}
 
 // checks serves InvokeGuardrailChecks. Options.Assess makes the findings: its Policies are the results of the checks as a JSON object.
-func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
-	n, refused := parseJSON(body)
+func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
+	n, refused := jsonnode.Parse(body)
 	if refused == nil {
-		refused = conforms(r, nil, n, "InvokeGuardrailChecksRequest")
+		refused = shapes.Conforms(r, nil, n, "InvokeGuardrailChecksRequest")
 	}
 	if refused != nil {
 		return refused
 	}
 	var texts []string
 	units := int64(0)
-	for _, m := range n.get("messages").list() {
-		for _, b := range m.get("content").list() {
-			text := b.get("text").text()
+	for _, m := range n.Get("messages").List() {
+		for _, b := range m.Get("content").List() {
+			text := b.Get("text").Text()
 			texts = append(texts, text)
 			units += textUnits(utf8.RuneCountInString(text))
 		}
@@ -35,7 +40,7 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 	}
 	results, usage, cost := map[string]any{}, map[string]any{}, int64(0)
 	for name, price := range checkPrices {
-		check := n.get("checks").get(name)
+		check := n.Get("checks").Get(name)
 		if check == nil {
 			continue
 		}
@@ -48,18 +53,18 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 	s.book.charge(Inference{
 		Seq: seq, Time: s.opts.Clock(), Operation: "invoke-guardrail-checks", RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: cost,
-	}, rates{}, 1000)
+	}, modeltable.Rates{}, 1000)
 	return answer(w, map[string]any{"results": results, "usage": usage})
 }
 
 // unfound returns the results of a check that found nothing.
-func unfound(name string, check *node) map[string]any {
+func unfound(name string, check *jsonnode.Node) map[string]any {
 	if name == "sensitiveInformation" {
 		return map[string]any{"results": []any{}, "truncated": false}
 	}
 	list := []any{}
-	for _, c := range check.get("categories").list() {
-		list = append(list, map[string]any{"category": c.get("category").text(), "severityScore": 0})
+	for _, c := range check.Get("categories").List() {
+		list = append(list, map[string]any{"category": c.Get("category").Text(), "severityScore": 0})
 	}
 	return map[string]any{"results": list}
 }

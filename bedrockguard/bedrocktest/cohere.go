@@ -1,43 +1,49 @@
 package bedrocktest
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
 
 // documentFrame is how many tokens the prompt template of Cohere's chat models adds to each document: a heading, its number and the names of its
 // fields. Measured on the public template of Command R (2026-11): 2,000 documents of 32 bytes each are rendered to some 40,000 tokens.
 const documentFrame = 20
 
 // parseCohereChat parses the bodies of Command R: a message, the history before it, and documents on which to base the answer.
-func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
-	err := n.only("the request", "message", "chat_history", "documents", "preamble", "max_tokens", "temperature", "p", "k", "tools", "tool_results",
+func (s *Server) parseCohereChat(n *jsonnode.Node, in *inference) *refusal.Error {
+	err := n.Only("the request", "message", "chat_history", "documents", "preamble", "max_tokens", "temperature", "p", "k", "tools", "tool_results",
 		"stop_sequences", "seed", "search_queries_only", "prompt_truncation", "citation_quality", "return_prompt", "raw_prompting")
 	if err != nil {
 		return err
 	}
-	message := n.get("message")
-	if message.text() == "" {
-		return invalid("message: a non-empty string is required")
+	message := n.Get("message")
+	if message.Text() == "" {
+		return refusal.Invalid("message: a non-empty string is required")
 	}
-	if err := in.limit(n.get("max_tokens")); err != nil {
+	if err := in.limit(n.Get("max_tokens")); err != nil {
 		return err
 	}
-	if preamble := n.get("preamble"); preamble.text() != "" {
+	if preamble := n.Get("preamble"); preamble.Text() != "" {
 		in.addText(s, system, preamble, preamble)
 	}
-	for _, t := range n.get("tools").list() {
-		in.addJSON(s, messages, t.raw)
+	for _, t := range n.Get("tools").List() {
+		in.addJSON(s, messages, t.Raw)
 		in.tool(s, t)
 	}
-	for _, d := range n.get("documents").list() {
-		in.addJSON(s, messages, d.raw).tokens += documentFrame
+	for _, d := range n.Get("documents").List() {
+		in.addJSON(s, messages, d.Raw).tokens += documentFrame
 	}
-	history := n.get("chat_history").list()
+	history := n.Get("chat_history").List()
 	for _, m := range history {
-		in.open(m.get("role").text())
-		in.addText(s, messages, m, m.get("message"))
-		in.history = append(in.history, json.RawMessage(m.raw))
+		in.open(m.Get("role").Text())
+		in.addText(s, messages, m, m.Get("message"))
+		in.history = append(in.history, json.RawMessage(m.Raw))
 	}
 	in.open("USER")
-	in.request.Messages, in.request.LastText = len(history)+1, message.text()
+	in.request.Messages, in.request.LastText = len(history)+1, message.Text()
 	in.addText(s, messages, message, message)
 	return nil
 }
@@ -52,7 +58,7 @@ func (r Reply) cohereFinish() string {
 
 // cohereChatAnswer returns an answer, which has no token counts: only the response headers have them. Tool uses are in a field of their own.
 func cohereChatAnswer(in *inference, _ served, r Reply) any {
-	id := "cohere-" + itoa(r.seq)
+	id := "cohere-" + strconv.Itoa(r.seq)
 	history := append(in.history[:len(in.history):len(in.history)],
 		map[string]any{"role": "USER", "message": in.request.LastText}, map[string]any{"role": "CHATBOT", "message": r.Text})
 	body := map[string]any{"response_id": id, "generation_id": id, "text": r.Text, "finish_reason": r.cohereFinish(), "chat_history": history}
@@ -83,19 +89,19 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"event_type": "stream-end", "is_finished": true, "finish_reason": r.cohereFinish(), "response": cohereChatAnswer(in, sv, r),
-		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens),
 	}, r)))
 }
 
 // parseCohereText parses the bodies of Command. Its prompt is billed once for each generation (as recorded, 2024).
-func (s *Server) parseCohereText(n *node, in *inference) *refusal {
+func (s *Server) parseCohereText(n *jsonnode.Node, in *inference) *refusal.Error {
 	members := []string{"prompt", "max_tokens", "temperature", "p", "k", "stop_sequences", "return_likelihoods", "stream", "num_generations", "truncate"}
 	if err := plain(members, "max_tokens")(s, n, in); err != nil {
 		return err
 	}
-	if generations, ok := n.get("num_generations").number(); ok {
+	if generations, ok := n.Get("num_generations").Number(); ok {
 		if generations < 1 || generations > maxGenerations {
-			return invalid("num_generations must be between 1 and %d", maxGenerations)
+			return refusal.Invalid("num_generations must be between 1 and %d", maxGenerations)
 		}
 		in.choices, in.repeats = generations, generations
 	}
@@ -106,10 +112,10 @@ func (s *Server) parseCohereText(n *node, in *inference) *refusal {
 const maxGenerations = 5
 
 func cohereTextAnswer(in *inference, _ served, r Reply) any {
-	id := "cohere-" + itoa(r.seq)
+	id := "cohere-" + strconv.Itoa(r.seq)
 	generations := []any{}
 	for i := range max(in.choices, 1) {
-		generations = append(generations, map[string]any{"id": id + "-" + itoa(i), "text": r.Text, "finish_reason": r.cohereFinish()})
+		generations = append(generations, map[string]any{"id": id + "-" + strconv.Itoa(i), "text": r.Text, "finish_reason": r.cohereFinish()})
 	}
 	return map[string]any{"id": id, "prompt": in.request.LastText, "generations": generations}
 }
@@ -122,6 +128,6 @@ func cohereTextEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"is_finished": false, "text": piece}))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
-		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens),
 	}, r)))
 }

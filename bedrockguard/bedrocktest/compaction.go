@@ -1,6 +1,10 @@
 package bedrocktest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+)
 
 // Compaction, in tokens. A request that allows it is billed as if it were compacted at least once, and once more for each 50,000 tokens of
 // its prompt, the shortest history that Anthropic lets a request name (2026-09).
@@ -18,16 +22,16 @@ type iteration struct {
 }
 
 // compaction sets whether the service may shorten the history: by an edit of that kind, or by the field of 2026-09-04.
-func (in *inference) compaction(n *node) {
+func (in *inference) compaction(n *jsonnode.Node) {
 	if in.model.Provider != "anthropic" {
 		return
 	}
-	for _, edit := range n.get("context_management").get("edits").list() {
-		if strings.HasPrefix(edit.get("type").text(), "compact_") {
+	for _, edit := range n.Get("context_management").Get("edits").List() {
+		if strings.HasPrefix(edit.Get("type").Text(), "compact_") {
 			in.hidden.compacts = true
 		}
 	}
-	switch rawOf(n.get("compaction")) {
+	switch jsonnode.RawOf(n.Get("compaction")) {
 	case "", "false", "{}":
 	default:
 		in.hidden.compacts = true

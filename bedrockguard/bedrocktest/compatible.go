@@ -5,7 +5,12 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // The OpenAI and Anthropic routes of bedrock-runtime and of bedrock-mantle (AWS's pages of the APIs, read 2026-11). The server is both: a
@@ -41,34 +46,30 @@ func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, bod
 		return false
 	}
 	w.Header().Set("x-request-id", w.Header().Get("x-amzn-requestid"))
-	var refused *refusal
+	var refused *refusal.Error
 	switch {
 	case !authorized(r) && r.Header.Get("X-Api-Key") == "":
-		refused = &refusal{401, "AuthenticationException", "The request is not signed."}
+		refused = refusal.New(401, "AuthenticationException", "The request is not signed.")
 	case route == "models" && rest == "" && r.Method == http.MethodGet:
 		refused = listModels(w)
 	case route == responsesRoute && rest != "":
 		refused = s.storedResponse(w, r, rest)
 	case r.Method != http.MethodPost, rest != "" && rest != "count_tokens":
-		refused = notServed()
+		refused = refusal.NotServed()
 	default:
 		refused = s.compatibleModel(w, r, seq, prefix, route, rest == "count_tokens", body)
 	}
 	if refused != nil {
 		s.recordRefused(seq, r, body, refused)
 		s.wait(r.Context(), s.opts.FirstByteDelay)
-		refused.writeAs(route, w)
+		refused.WriteAs(route == messagesRoute, w)
 	}
 	return true
 }
 
-func notServed() *refusal {
-	return &refusal{404, "UnknownOperationException", "The operation is not served here."}
-}
-
-func listModels(w http.ResponseWriter) *refusal {
+func listModels(w http.ResponseWriter) *refusal.Error {
 	data := []any{}
-	for id, m := range table().byID {
+	for id, m := range modeltable.Table().ByID {
 		if m.ID == id && m.Mode == "" {
 			data = append(data, map[string]any{"id": id, "object": "model", "created": epoch, "owned_by": "system", "status": "available"})
 		}
@@ -88,45 +89,30 @@ func compatibleDialect(route string) dialect {
 	}
 }
 
-// chats reports whether a model accepts OpenAI's dialects.
-func (m *model) chats() bool {
-	return m.Mode == "" && !contains([]string{"anthropic", "amazon", "meta", "cohere", "ai21"}, m.Provider)
-}
-
-// mantlePrefix is the prefix under which mantle serves a model (as recorded, 2026-08).
-func (m *model) mantlePrefix() string {
-	for _, family := range []string{"google.gemma-4", "openai.gpt-5", "xai."} {
-		if strings.HasPrefix(m.ID, family) {
-			return "openai/v1/"
-		}
-	}
-	return "v1/"
-}
-
-func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int, prefix, route string, count bool, body []byte) *refusal {
-	n, refused := parseJSON(body)
+func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int, prefix, route string, count bool, body []byte) *refusal.Error {
+	n, refused := jsonnode.Parse(body)
 	if refused != nil {
 		return refused
 	}
-	id := n.get("model").text()
+	id := n.Get("model").Text()
 	m, profile, region, ok := s.lookup(id)
 	switch {
 	case id == "":
-		return invalid("model: a string is required")
+		return refusal.Invalid("model: a string is required")
 	case !ok:
-		return &refusal{404, "ResourceNotFoundException", "The model '" + id + "' does not exist"}
-	case (route == messagesRoute) != (m.Provider == "anthropic"), route != messagesRoute && !m.chats():
-		return invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
-	case route != messagesRoute && onMantle(r) && prefix != m.mantlePrefix():
-		return invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
+		return refusal.New(404, "ResourceNotFoundException", "The model '"+id+"' does not exist")
+	case (route == messagesRoute) != (m.Provider == "anthropic"), route != messagesRoute && !m.Chats():
+		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
+	case route != messagesRoute && onMantle(r) && prefix != m.MantlePrefix():
+		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
 	case count && !onMantle(r):
-		return notServed()
+		return refusal.NotServed()
 	}
 	if refused := s.available(id, m); refused != nil {
 		return refused
 	}
 	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, form: route, request: Request{Seq: seq, Operation: route, AskedID: id, Header: r.Header}}
-	in.usageAsked = n.get("stream_options").get("include_usage").is("true")
+	in.usageAsked = n.Get("stream_options").Get("include_usage").Is("true")
 	d := compatibleDialect(route)
 	if refused := d.parse(s, n, in); refused != nil {
 		return refused
@@ -144,30 +130,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	}
 	in.request.describe(n, body)
 	s.record(in.request)
-	return s.infer(w, r, in, d, n.get("stream").is("true"))
-}
-
-// writeAs answers with a refusal in the form of a route.
-func (r *refusal) writeAs(route string, w http.ResponseWriter) {
-	w.Header().Set("content-type", "application/json")
-	w.WriteHeader(r.status)
-	_ = json.NewEncoder(w).Encode(r.told(route))
-}
-
-// told returns an error in the form of a route.
-func (r *refusal) told(route string) map[string]any {
-	kinds := map[int][2]string{ // of OpenAI and of Anthropic
-		400: {"invalid_request_error", "invalid_request_error"}, 401: {"authentication_error", "authentication_error"}, 403: {"permission_error", "permission_error"},
-		404: {"not_found_error", "not_found_error"}, 429: {"rate_limit_error", "rate_limit_error"}, 503: {"server_error", "overloaded_error"},
-	}
-	kind, known := kinds[r.status]
-	if !known {
-		kind = [2]string{"server_error", "api_error"}
-	}
-	if route == messagesRoute {
-		return map[string]any{"type": "error", "error": map[string]any{"type": kind[1], "message": r.message}}
-	}
-	return map[string]any{"error": map[string]any{"type": kind[0], "message": r.message, "code": nil, "param": nil}}
+	return s.infer(w, r, in, d, n.Get("stream").Is("true"))
 }
 
 // sse encodes an event of a stream as a server-sent event.
@@ -181,7 +144,7 @@ func (e event) sse(route string, fault FaultKind) []byte {
 	case e.kind == doneEvent:
 		return []byte("data: [DONE]\n\n")
 	case e.kind == exceptionEvent:
-		body, kind = fault.status().told(route), "error"
+		body, kind = fault.status().Told(route == messagesRoute), "error"
 	case body["amazon-bedrock-invocationMetrics"] != nil:
 		body = maps.Clone(body)
 		delete(body, "amazon-bedrock-invocationMetrics")
@@ -204,7 +167,7 @@ const doneEvent = "done"
 func chatStream(in *inference, sv served, r Reply) []event {
 	head := func(delta map[string]any, finish any) map[string]any {
 		return map[string]any{
-			"id": "chatcmpl-" + itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
+			"id": "chatcmpl-" + strconv.Itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
 			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}},
 		}
 	}

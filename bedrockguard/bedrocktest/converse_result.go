@@ -1,24 +1,28 @@
 package bedrocktest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+)
 
 // notedDocument is how many tokens a short note has, which replaces a document that a model does not get (recorded on Pixtral: some 20).
 const notedDocument = 24
 
 // unread returns the text of a tool result with documents, for a family that does not get these; empty for any other result. Recorded:
 // documents in tool results do not reach Llama and Pixtral.
-func (in *inference) unread(result *node) string {
+func (in *inference) unread(result *jsonnode.Node) string {
 	if in.model.Provider == "anthropic" || in.model.Provider == "amazon" {
 		return ""
 	}
 	var text strings.Builder
 	documents := false
-	for _, c := range result.get("content").list() {
-		if c.get("document").get("source").get("bytes") != nil {
+	for _, c := range result.Get("content").List() {
+		if c.Get("document").Get("source").Get("bytes") != nil {
 			documents = true
 			continue
 		}
-		text.WriteString(c.raw)
+		text.WriteString(c.Raw)
 	}
 	if !documents {
 		return ""

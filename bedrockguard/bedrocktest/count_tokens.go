@@ -5,20 +5,24 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// countTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
+// CountTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
 // runtime counts.
-func (s *Server) countTokens(w http.ResponseWriter, n *node, in *inference, profile string) *refusal {
+func (s *Server) countTokens(w http.ResponseWriter, n *jsonnode.Node, in *inference, profile string) *refusal.Error {
 	if profile != "" || !countable(in.model) {
-		return invalid("The provided model doesn't support counting tokens.")
+		return refusal.Invalid("The provided model doesn't support counting tokens.")
 	}
-	refused := n.only("the request", "input")
+	refused := n.Only("the request", "input")
 	if refused == nil {
-		refused = n.get("input").only("input", "converse", "invokeModel")
+		refused = n.Get("input").Only("input", "converse", "invokeModel")
 	}
 	if refused == nil {
-		refused = s.countInput(n.get("input"), in)
+		refused = s.countInput(n.Get("input"), in)
 	}
 	if refused == nil {
 		refused = in.finish()
@@ -30,31 +34,31 @@ func (s *Server) countTokens(w http.ResponseWriter, n *node, in *inference, prof
 }
 
 // countInput parses either of the two forms of a prompt.
-func (s *Server) countInput(input *node, in *inference) *refusal {
-	converse, invoke := input.get("converse"), input.get("invokeModel")
+func (s *Server) countInput(input *jsonnode.Node, in *inference) *refusal.Error {
+	converse, invoke := input.Get("converse"), input.Get("invokeModel")
 	switch {
 	case (converse == nil) == (invoke == nil):
-		return invalid("input must have exactly one of converse and invokeModel")
+		return refusal.Invalid("input must have exactly one of converse and invokeModel")
 	case converse != nil:
-		if err := converse.only("converse", "messages", "system", "toolConfig", "additionalModelRequestFields"); err != nil {
+		if err := converse.Only("converse", "messages", "system", "toolConfig", "additionalModelRequestFields"); err != nil {
 			return err
 		}
 		return s.parseConverse(converse, in)
 	}
-	if err := invoke.only("invokeModel", "body"); err != nil {
+	if err := invoke.Only("invokeModel", "body"); err != nil {
 		return err
 	}
-	body, err := base64.StdEncoding.DecodeString(invoke.get("body").text())
+	body, err := base64.StdEncoding.DecodeString(invoke.Get("body").Text())
 	if err != nil {
-		return invalid("invokeModel.body is not base64")
+		return refusal.Invalid("invokeModel.body is not base64")
 	}
-	parsed, refused := parseJSON(body)
+	parsed, refused := jsonnode.Parse(body)
 	if refused != nil {
 		return refused
 	}
-	for _, t := range parsed.get("tools").list() {
-		if kind := t.get("type").text(); runsAtProvider(kind) && !slices.Contains(s.opts.Without, RuleServerToolCounted) {
-			return invalid("tools: %s is not supported here", kind)
+	for _, t := range parsed.Get("tools").List() {
+		if kind := t.Get("type").Text(); runsAtProvider(kind) && !slices.Contains(s.opts.Without, RuleServerToolCounted) {
+			return refusal.Invalid("tools: %s is not supported here", kind)
 		}
 	}
 	return s.parseAnthropic(parsed, in)
@@ -72,7 +76,7 @@ func runsAtProvider(kind string) bool {
 
 // countable reports whether the runtime counts for a model: generations 3.5 to 4.6 of Claude, as observed up to November 2026. Another
 // endpoint counts for later ones.
-func countable(m *model) bool {
+func countable(m *modeltable.Model) bool {
 	for _, family := range []string{
 		"claude-3-5-", "claude-3-7-", "claude-opus-4-2025", "claude-opus-4-1-", "claude-opus-4-5-", "claude-opus-4-6-",
 		"claude-sonnet-4-2025", "claude-sonnet-4-5-", "claude-sonnet-4-6", "claude-haiku-4-5-",

@@ -1,23 +1,30 @@
 package bedrocktest
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
 
 // dialect is the form of a model family's requests and answers in InvokeModel.
 type dialect struct {
-	parse  func(*Server, *node, *inference) *refusal
+	parse  func(*Server, *jsonnode.Node, *inference) *refusal.Error
 	answer func(*inference, served, Reply) any
 	events func(*inference, served, Reply) []event
 }
 
 // dialectOf returns the dialect of a model, or the zero value if the simulator does not serve the model through InvokeModel.
-func dialectOf(m *model) dialect {
+func dialectOf(m *modeltable.Model) dialect {
 	id := m.ID
 	switch {
 	case m.Provider == "anthropic":
 		return dialect{(*Server).parseAnthropic, anthropicAnswer, anthropicEvents}
 	case m.Mode == "rerank":
 		return dialect{(*Server).parseRerank, rerankAnswer, nil}
-	case strings.HasPrefix(id, "amazon.nova") && m.embeds():
+	case strings.HasPrefix(id, "amazon.nova") && m.Embeds():
 		return dialect{(*Server).parseNovaEmbed, novaEmbedAnswer, nil}
 	case strings.HasPrefix(id, "amazon.nova"):
 		return dialect{(*Server).parseNova, novaAnswer, novaEvents}
@@ -35,7 +42,7 @@ func dialectOf(m *model) dialect {
 		return dialect{plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
 	case promptOnlyMistral(m):
 		return dialect{plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, mistralEvents}
-	case m.embeds():
+	case m.Embeds():
 		return dialect{}
 	default:
 		return dialect{(*Server).parseChat, chatAnswer, chatEvents}
@@ -43,7 +50,7 @@ func dialectOf(m *model) dialect {
 }
 
 // promptOnlyMistral reports whether a model is one of Mistral's of 2023 and 2024, which take one prompt instead of messages.
-func promptOnlyMistral(m *model) bool {
+func promptOnlyMistral(m *modeltable.Model) bool {
 	if m.Provider == "mistral" && strings.Contains(m.ID, "instruct-v0") {
 		return true
 	}
@@ -60,82 +67,82 @@ var (
 
 // plain returns a parser of bodies whose prompt is one string. members are the names that a body may have, the prompt's first; limit is the path
 // of names to the output limit.
-func plain(members []string, limit ...string) func(*Server, *node, *inference) *refusal {
-	return func(s *Server, n *node, in *inference) *refusal {
-		if err := n.only("the request", members...); err != nil {
+func plain(members []string, limit ...string) func(*Server, *jsonnode.Node, *inference) *refusal.Error {
+	return func(s *Server, n *jsonnode.Node, in *inference) *refusal.Error {
+		if err := n.Only("the request", members...); err != nil {
 			return err
 		}
 		prompt := members[0]
-		text := n.get(prompt)
-		if text.text() == "" {
-			return invalid("%s: a non-empty string is required", prompt)
+		text := n.Get(prompt)
+		if text.Text() == "" {
+			return refusal.Invalid("%s: a non-empty string is required", prompt)
 		}
-		in.request.Messages, in.request.LastText, in.hidden.raw = 1, text.text(), true
+		in.request.Messages, in.request.LastText, in.hidden.raw = 1, text.Text(), true
 		in.addText(s, messages, text, text)
 		if len(limit) == 0 {
 			return nil
 		}
 		at := n
 		for _, key := range limit {
-			at = at.get(key)
+			at = at.Get(key)
 		}
 		return in.limit(at)
 	}
 }
 
 // limit reads an output limit. Without one, n is nil and the model's own limit applies.
-func (in *inference) limit(n *node) *refusal {
+func (in *inference) limit(n *jsonnode.Node) *refusal.Error {
 	if n == nil {
 		return nil
 	}
-	v, ok := n.number()
+	v, ok := n.Number()
 	if !ok || v <= 0 {
-		return invalid("the maximum of output tokens must be an integer of at least 1")
+		return refusal.Invalid("the maximum of output tokens must be an integer of at least 1")
 	}
 	in.maxTokens = v
 	return nil
 }
 
-func (s *Server) parseNova(n *node, in *inference) *refusal {
-	if err := n.only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
+func (s *Server) parseNova(n *jsonnode.Node, in *inference) *refusal.Error {
+	if err := n.Only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
 		return err
 	}
-	config := n.get("inferenceConfig")
-	limit := config.get("maxTokens")
+	config := n.Get("inferenceConfig")
+	limit := config.Get("maxTokens")
 	if limit == nil {
-		limit = config.get("max_new_tokens")
+		limit = config.Get("max_new_tokens")
 	}
 	if err := in.limit(limit); err != nil {
 		return err
 	}
-	choice := n.get("toolConfig").get("toolChoice")
-	in.hidden.forced = choice.get("any") != nil || choice.get("tool") != nil
-	for _, t := range n.get("toolConfig").get("tools").list() {
-		in.addJSON(s, tools, t.raw)
+	choice := n.Get("toolConfig").Get("toolChoice")
+	in.hidden.forced = choice.Get("any") != nil || choice.Get("tool") != nil
+	for _, t := range n.Get("toolConfig").Get("tools").List() {
+		in.addJSON(s, tools, t.Raw)
 		in.tool(s, t)
 	}
-	for _, b := range n.get("system").list() {
+	for _, b := range n.Get("system").List() {
 		if err := s.novaText(system, b, in); err != nil {
 			return err
 		}
 	}
-	list := n.get("messages").list()
+	list := n.Get("messages").List()
 	if len(list) == 0 {
-		return invalid("messages must not be empty")
+		return refusal.Invalid("messages must not be empty")
 	}
 	in.request.Messages = len(list)
 	want := "user"
 	for i, m := range list {
-		role := m.get("role").text()
+		role := m.Get("role").Text()
 		if role != want {
-			return invalid("Malformed input request: #/messages/%d/role: roles alternate between user and assistant, please reformat your input and try again.", i)
+			return refusal.Invalid("Malformed input request: #/messages/%d/role: roles alternate between user and assistant, please reformat your input and try again.", i)
 		}
-		if len(m.get("content").list()) == 0 {
-			return invalid("Malformed input request: #/messages/%d/content: expected minimum item count: 1, found: 0, please reformat your input and try again.", i)
+		if len(m.Get("content").List()) == 0 {
+			return refusal.Invalid("Malformed input request: #/messages/%d/content: expected minimum item count: 1, found: 0, please reformat your input and try again.", i)
 		}
 		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
 		in.open(role)
-		for j, b := range m.get("content").list() {
+		for j, b := range m.Get("content").List() {
 			in.message, in.block = i, j
 			if err := s.novaBlock(b, in); err != nil {
 				return err
@@ -146,14 +153,14 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 }
 
 // novaBlock reads a block of a message.
-func (s *Server) novaBlock(b *node, in *inference) *refusal {
+func (s *Server) novaBlock(b *jsonnode.Node, in *inference) *refusal.Error {
 	switch {
-	case b.get("image") != nil:
-		in.image(s, b.raw, b.get("image").get("source").get("bytes"))
-	case b.get("document") != nil:
-		in.document(s, b, b.get("document"))
-	case b.get("toolUse") != nil, b.get("toolResult") != nil:
-		in.addJSON(s, messages, b.raw)
+	case b.Get("image") != nil:
+		in.image(s, b.Raw, b.Get("image").Get("source").Get("bytes"))
+	case b.Get("document") != nil:
+		in.document(s, b, b.Get("document"))
+	case b.Get("toolUse") != nil, b.Get("toolResult") != nil:
+		in.addJSON(s, messages, b.Raw)
 	default:
 		return s.novaText(messages, b, in)
 	}
@@ -161,20 +168,20 @@ func (s *Server) novaBlock(b *node, in *inference) *refusal {
 }
 
 // novaText parses a block that may contain its cache point, as Nova's own bodies do.
-func (s *Server) novaText(section string, b *node, in *inference) *refusal {
-	text := b.get("text")
-	if text.text() == "" {
+func (s *Server) novaText(section string, b *jsonnode.Node, in *inference) *refusal.Error {
+	text := b.Get("text")
+	if text.Text() == "" {
 		what := "required key [text] not found"
-		for _, key := range b.keyNames() {
+		for _, key := range b.KeyNames() {
 			if key != "text" && key != "cachePoint" {
 				what = "extraneous key [" + key[:min(len(key), 40)] + "] is not permitted"
 			}
 		}
-		return invalid("Malformed input request: #/%s/%d/content/%d: %s, please reformat your input and try again.", section, in.message, in.block, what)
+		return refusal.Invalid("Malformed input request: #/%s/%d/content/%d: %s, please reformat your input and try again.", section, in.message, in.block, what)
 	}
-	in.request.LastText = text.text()
+	in.request.LastText = text.Text()
 	in.addText(s, section, text, text)
-	if point := b.get("cachePoint"); point != nil {
+	if point := b.Get("cachePoint"); point != nil {
 		return in.conversePoint(section, point)
 	}
 	return nil
@@ -210,7 +217,7 @@ func novaEvents(in *inference, sv served, r Reply) []event {
 	delete(usage, "totalTokens")
 	return append(events,
 		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
-		usageChunk(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
+		usageChunk(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens)}, r)))
 }
 
 func titanTextAnswer(_ *inference, sv served, r Reply) any {
@@ -224,7 +231,7 @@ func titanTextEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"outputText": "", "index": 0, "completionReason": r.chosen(titanWords), "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
-		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -243,7 +250,7 @@ func llamaEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords),
-		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -258,56 +265,56 @@ func mistralEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
-		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens),
 	}, r)))
 }
 
 // parseChat reads bodies in the shape of OpenAI's chat completions, which many families share.
-func (s *Server) parseChat(n *node, in *inference) *refusal {
-	limit := n.get("max_completion_tokens")
+func (s *Server) parseChat(n *jsonnode.Node, in *inference) *refusal.Error {
+	limit := n.Get("max_completion_tokens")
 	if limit == nil {
-		limit = n.get("max_tokens")
+		limit = n.Get("max_tokens")
 	}
 	if err := in.limit(limit); err != nil {
 		return err
 	}
-	list := n.get("messages").list()
+	list := n.Get("messages").List()
 	if len(list) == 0 {
-		return invalid("messages must not be empty")
+		return refusal.Invalid("messages must not be empty")
 	}
 	in.request.Messages = len(list)
-	in.askTier(tierOf(n.get("service_tier")))
-	if choices, ok := n.get("n").number(); ok {
+	in.askTier(tierOf(n.Get("service_tier")))
+	if choices, ok := n.Get("n").Number(); ok {
 		if choices < 1 || choices > maxChoices {
-			return invalid("n must be between 1 and %d", maxChoices)
+			return refusal.Invalid("n must be between 1 and %d", maxChoices)
 		}
 		in.choices = choices
 	}
-	in.outputSchema(s, n.get("response_format"))
+	in.outputSchema(s, n.Get("response_format"))
 	for _, m := range list {
-		role := m.get("role").text()
-		if !contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
-			return invalid("messages: roles are system, developer, user, assistant and tool")
+		role := m.Get("role").Text()
+		if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
+			return refusal.Invalid("messages: roles are system, developer, user, assistant and tool")
 		}
 		in.open(role)
-		content := m.get("content")
-		if content.kind() == '"' {
-			in.request.LastText = content.text()
+		content := m.Get("content")
+		if content.Kind() == '"' {
+			in.request.LastText = content.Text()
 			in.addText(s, messages, content, content)
-			if calls := m.get("tool_calls"); calls != nil {
-				in.addJSON(s, messages, calls.raw)
+			if calls := m.Get("tool_calls"); calls != nil {
+				in.addJSON(s, messages, calls.Raw)
 			}
 			continue
 		}
-		if len(content.list()) == 0 {
-			in.addJSON(s, messages, m.raw)
+		if len(content.List()) == 0 {
+			in.addJSON(s, messages, m.Raw)
 		}
-		for _, part := range content.list() {
+		for _, part := range content.List() {
 			s.chatPart(part, in)
 		}
 	}
-	for _, t := range n.get("tools").list() {
-		in.addJSON(s, messages, t.raw)
+	for _, t := range n.Get("tools").List() {
+		in.addJSON(s, messages, t.Raw)
 		in.tool(s, t)
 	}
 	return nil
@@ -317,27 +324,27 @@ func (s *Server) parseChat(n *node, in *inference) *refusal {
 const maxChoices = 8
 
 // chatPart reads one part of a message: text, an image as a data URL, or JSON.
-func (s *Server) chatPart(part *node, in *inference) {
-	if text := part.get("text"); text.text() != "" {
-		in.request.LastText = text.text()
+func (s *Server) chatPart(part *jsonnode.Node, in *inference) {
+	if text := part.Get("text"); text.Text() != "" {
+		in.request.LastText = text.Text()
 		in.addText(s, messages, part, text)
 		return
 	}
-	url := part.get("image_url")
-	if url.kind() == '{' {
-		url = url.get("url")
+	url := part.Get("image_url")
+	if url.Kind() == '{' {
+		url = url.Get("url")
 	}
-	if data, ok := dataOf(url.text()); ok {
+	if data, ok := dataOf(url.Text()); ok {
 		in.images++
 		in.seeImages()
-		in.add(s, messages, part.raw, imageTokens(in.model, data))
+		in.add(s, messages, part.Raw, modeltable.ImageTokens(in.model, data))
 		return
 	}
-	if sounds := part.get("input_audio").get("data"); sounds != nil {
-		in.add(s, messages, part.raw, soundTokens(sounds.text()))
+	if sounds := part.Get("input_audio").Get("data"); sounds != nil {
+		in.add(s, messages, part.Raw, modeltable.SoundTokens(sounds.Text()))
 		return
 	}
-	in.addJSON(s, messages, part.raw)
+	in.addJSON(s, messages, part.Raw)
 }
 
 // dataOf returns the base64 data of a data URL.
@@ -388,7 +395,7 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen(chatWords)}},
-		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(in.model, sv, r.OutputTokens),
 	}, r)))
 }
 

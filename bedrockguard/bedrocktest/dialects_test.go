@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 const (
@@ -124,7 +126,7 @@ func at(t *testing.T, raw []byte, path ...string) int {
 
 // caches reports whether a model has a prompt cache, of which answers of other models tell nothing.
 func caches(id string) bool {
-	m, _, _, ok := lookup(id, nil)
+	m, _, _, ok := modeltable.Lookup(id, nil)
 	return ok && m.Cache != nil
 }
 

@@ -2,59 +2,42 @@ package bedrocktest
 
 import (
 	"encoding/base64"
-	"strings"
-)
 
-// documentFormat returns Converse's name for a media type; empty if it is not a document.
-func documentFormat(mediaType string) string {
-	switch mediaType {
-	case "application/pdf":
-		return "pdf"
-	case "text/plain":
-		return "txt"
-	case "application/vnd.openxmlformats-officedocument.wordprocessingml.document":
-		return "docx"
-	case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
-		return "xlsx"
-	default:
-		if kind, ok := strings.CutPrefix(mediaType, "text/"); ok {
-			return kind
-		}
-		return ""
-	}
-}
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+)
 
 // documentTokens counts a document in base64 by what a model gets of it: the text of a plain file; the unpacked text of an office file; the
 // text and an image of each page of a PDF. A file that can't be opened counts one token for three bytes. marks are the tokens that the
 // service adds to the text of a PDF with citations.
-func (s *Server) documentTokens(m *model, format, data string) (n, marks int) {
+func (s *Server) documentTokens(m *modeltable.Model, format, data string) (n, marks int) {
 	raw, err := base64.StdEncoding.DecodeString(data)
 	if err != nil {
 		return base64.StdEncoding.DecodedLen(len(data))/3 + 1, 0
 	}
 	switch format {
 	case "pdf":
-		if pages := readPDF(raw); len(pages) > 0 {
+		if pages := document.ReadPDF(raw); len(pages) > 0 {
 			read := 0
 			for _, page := range pages {
 				count := s.count(m, page)
 				read += count
 				marks += min((count*citedText+999)/1000, len(page))
 			}
-			return read + len(pages)*(pageTokens(m)+framingOf(m).page), marks
+			return read + len(pages)*(modeltable.PageTokens(m)+modeltable.FramingOf(m).Page), marks
 		}
 	case "docx":
-		if text, pictures, ok := readDocx(raw); ok {
+		if text, pictures, ok := document.ReadDocx(raw); ok {
 			n := s.count(m, text) + officeFrame
 			if m.Provider == "amazon" { // Claude only gets the text; Nova reads the images too (Nova's guide, 2026-11)
 				for _, p := range pictures {
-					n += imageTokens(m, p)
+					n += modeltable.ImageTokens(m, p)
 				}
 			}
 			return n, 0
 		}
 	case "xlsx":
-		if text, ok := readXlsx(raw); ok {
+		if text, ok := document.ReadXlsx(raw); ok {
 			return s.count(m, text) + officeFrame, 0
 		}
 	case "txt", "md", "csv", "html", "plain", "markdown":
@@ -65,6 +48,3 @@ func (s *Server) documentTokens(m *model, format, data string) (n, marks int) {
 
 // officeFrame is how many tokens surround the text of an office file. Recorded on Claude Sonnet 4.5: 42 for a Word document, 80 for a sheet.
 const officeFrame = 90
-
-// pageTokens is the tokens of the image of a PDF page: those of the family's largest image.
-func pageTokens(m *model) int { return imageTokens(m, "") }

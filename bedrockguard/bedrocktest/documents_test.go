@@ -15,6 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 func zipped(t *testing.T, files map[string]string) []byte {
@@ -32,7 +35,7 @@ func zipped(t *testing.T, files map[string]string) []byte {
 }
 
 func TestCellsOfAWorkbookAreExpanded(t *testing.T) {
-	text, ok := readXlsx(zipped(t, map[string]string{
+	text, ok := document.ReadXlsx(zipped(t, map[string]string{
 		"xl/sharedStrings.xml":     `<sst><si><t>alpha</t></si><si><r><t>be</t></r><r><t>ta</t></r></si></sst>`,
 		"xl/worksheets/sheet1.xml": `<worksheet><sheetData><row><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="C1"><v>12.5</v></c><c t="inlineStr"><is><t>own</t></is></c></row><row><c t="s"><v>0</v></c></row></sheetData></worksheet>`,
 	}))
@@ -43,15 +46,15 @@ func TestCellsOfAWorkbookAreExpanded(t *testing.T) {
 func TestPicturesOfADocumentAreReadByNova(t *testing.T) {
 	var picture bytes.Buffer
 	require.NoError(t, png.Encode(&picture, image.NewGray(image.Rect(0, 0, 1000, 1000))))
-	text, pictures, ok := readDocx(zipped(t, map[string]string{
+	text, pictures, ok := document.ReadDocx(zipped(t, map[string]string{
 		"word/document.xml":     `<w:document xmlns:w="w" xmlns:a="a"><w:body><w:p><w:r><w:t>one &amp; two</w:t></w:r></w:p><w:p><a:blip/><a:blip/></w:p></w:body></w:document>`,
 		"word/media/image1.png": picture.String(),
 	}))
 	require.True(t, ok)
 	assert.Equal(t, "one & two\n\n", text)
 	require.Len(t, pictures, 2, "each use of a picture")
-	m, _, _, _ := lookup(novaPro, nil)
-	assert.Equal(t, 1_000_000/375, imageTokens(m, pictures[0]))
+	m, _, _, _ := modeltable.Lookup(novaPro, nil)
+	assert.Equal(t, 1_000_000/375, modeltable.ImageTokens(m, pictures[0]))
 }
 
 // pdfOf puts objects, numbered from 1, into a file.
@@ -90,7 +93,7 @@ func TestTextOfAPDF(t *testing.T) {
 		"no PDF": {[]byte("nothing"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := readPDF(tc.file)
+			got := document.ReadPDF(tc.file)
 			for i := range got {
 				got[i] = strings.ReplaceAll(got[i], "\n\n", "\n")
 			}
@@ -100,12 +103,12 @@ func TestTextOfAPDF(t *testing.T) {
 }
 
 func TestImagesAreCountedByPixels(t *testing.T) {
-	claude, _, _, _ := lookup(opus46, nil)
-	large, _, _, _ := lookup(sonnet5, nil)
-	nova, _, _, _ := lookup(novaPro, nil)
-	assert.Equal(t, maxImageTokens, imageTokens(claude, "no image"))
-	assert.Equal(t, maxLargeImageTokens, imageTokens(large, "no image"))
-	assert.Equal(t, maxOtherImageTokens, imageTokens(nova, "no image"))
+	claude, _, _, _ := modeltable.Lookup(opus46, nil)
+	large, _, _, _ := modeltable.Lookup(sonnet5, nil)
+	nova, _, _, _ := modeltable.Lookup(novaPro, nil)
+	assert.Equal(t, modeltable.MaxImageTokens, modeltable.ImageTokens(claude, "no image"))
+	assert.Equal(t, modeltable.MaxLargeImageTokens, modeltable.ImageTokens(large, "no image"))
+	assert.Equal(t, modeltable.MaxOtherImageTokens, modeltable.ImageTokens(nova, "no image"))
 }
 
 // TestDocumentsAreOnTheBill by what they unpack to, in both forms that a request has.
@@ -126,5 +129,5 @@ func TestDocumentsAreOnTheBill(t *testing.T) {
 		map[string]any{"type": "document", "source": map[string]any{"type": "base64", "media_type": "application/pdf", "data": page}},
 	}}}})
 	require.NoError(t, err)
-	assert.EqualValues(t, 4+len("abc\n")+maxLargeImageTokens+180, inputOf(t, sonnet5, string(body)))
+	assert.EqualValues(t, 4+len("abc\n")+modeltable.MaxLargeImageTokens+180, inputOf(t, sonnet5, string(body)))
 }

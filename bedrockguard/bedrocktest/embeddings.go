@@ -3,17 +3,22 @@ package bedrocktest
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // oneText parses a text to embed, which may fill the model's window. A longer one is refused, unless the request asks for it to be cut.
-func (s *Server) oneText(in *inference, text *node, cut bool) *refusal {
+func (s *Server) oneText(in *inference, text *jsonnode.Node, cut bool) *refusal.Error {
 	b := in.addText(s, messages, text, text)
 	if b.tokens <= in.model.Window {
 		return nil
 	}
 	if !cut {
-		return invalid("a text is too long: the maximum is %d tokens", in.model.Window)
+		return refusal.Invalid("a text is too long: the maximum is %d tokens", in.model.Window)
 	}
 	b.tokens = in.model.Window
 	return nil
@@ -23,27 +28,27 @@ func (s *Server) oneText(in *inference, text *node, cut bool) *refusal {
 // not open media: all count with this length.
 const mediaLimit = 30
 
-func (s *Server) parseTitanEmbed(n *node, in *inference) *refusal {
-	if err := n.only("the request", "inputText", "inputImage", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"); err != nil {
+func (s *Server) parseTitanEmbed(n *jsonnode.Node, in *inference) *refusal.Error {
+	if err := n.Only("the request", "inputText", "inputImage", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"); err != nil {
 		return err
 	}
 	in.noOutput, in.request.Messages = true, 1
-	text, picture := n.get("inputText"), n.get("inputImage")
-	if picture != nil && in.model.Fees.Image == 0 || text.text() == "" && picture.text() == "" {
-		return invalid("inputText: a non-empty string is required")
+	text, picture := n.Get("inputText"), n.Get("inputImage")
+	if picture != nil && in.model.Fees.Image == 0 || text.Text() == "" && picture.Text() == "" {
+		return refusal.Invalid("inputText: a non-empty string is required")
 	}
 	dimensions := map[bool]int{true: 1024, false: 1536}[picture != nil || strings.Contains(in.model.ID, "v2") || strings.Contains(in.model.ID, "image")]
-	if err := in.vector(n, "TEXT", text.text()+picture.text(), dimensions, n.get("dimensions"), n.get("embeddingConfig").get("outputEmbeddingLength")); err != nil {
+	if err := in.vector(n, "TEXT", text.Text()+picture.Text(), dimensions, n.Get("dimensions"), n.Get("embeddingConfig").Get("outputEmbeddingLength")); err != nil {
 		return err
 	}
 	if picture != nil {
-		in.units += in.model.feesAt(s.opts.Region).Image
+		in.units += in.model.FeesAt(s.opts.Region).Image
 	}
 	if text == nil {
-		in.add(s, messages, picture.raw, 0)
+		in.add(s, messages, picture.Raw, 0)
 		return nil
 	}
-	in.request.LastText = text.text()
+	in.request.LastText = text.Text()
 	return s.oneText(in, text, false)
 }
 
@@ -64,43 +69,43 @@ func titanEmbedAnswer(in *inference, sv served, _ Reply) any {
 	return told
 }
 
-func (s *Server) parseNovaEmbed(n *node, in *inference) *refusal {
-	if err := n.only("the request", "schemaVersion", "taskType", "singleEmbeddingParams"); err != nil {
+func (s *Server) parseNovaEmbed(n *jsonnode.Node, in *inference) *refusal.Error {
+	if err := n.Only("the request", "schemaVersion", "taskType", "singleEmbeddingParams"); err != nil {
 		return err
 	}
 	in.noOutput, in.request.Messages = true, 1
-	p := n.get("singleEmbeddingParams")
-	if n.get("taskType").text() != "SINGLE_EMBEDDING" || p.get("embeddingPurpose").text() == "" {
-		return invalid("taskType and embeddingPurpose are required")
+	p := n.Get("singleEmbeddingParams")
+	if n.Get("taskType").Text() != "SINGLE_EMBEDDING" || p.Get("embeddingPurpose").Text() == "" {
+		return refusal.Invalid("taskType and embeddingPurpose are required")
 	}
-	price := in.model.feesAt(s.opts.Region)
+	price := in.model.FeesAt(s.opts.Region)
 	for _, kind := range []string{"text", "image", "video", "audio"} {
-		if part := p.get(kind); part != nil {
-			if err := in.vector(n, strings.ToUpper(kind), part.raw, 3072, p.get("embeddingDimension")); err != nil {
+		if part := p.Get(kind); part != nil {
+			if err := in.vector(n, strings.ToUpper(kind), part.Raw, 3072, p.Get("embeddingDimension")); err != nil {
 				return err
 			}
-			if kind == "video" && part.get("embeddingMode").text() == "AUDIO_VIDEO_COMBINED" {
+			if kind == "video" && part.Get("embeddingMode").Text() == "AUDIO_VIDEO_COMBINED" {
 				in.vectors[0].kind = "AUDIO_VIDEO_COMBINED"
 			}
 		}
 	}
-	switch text := p.get("text"); {
-	case text.get("value").text() != "":
-		return s.oneText(in, text.get("value"), text.get("truncationMode").text() != "NONE")
-	case p.get("image") != nil:
-		if p.get("image").get("detailLevel").text() == "DOCUMENT_IMAGE" {
+	switch text := p.Get("text"); {
+	case text.Get("value").Text() != "":
+		return s.oneText(in, text.Get("value"), text.Get("truncationMode").Text() != "NONE")
+	case p.Get("image") != nil:
+		if p.Get("image").Get("detailLevel").Text() == "DOCUMENT_IMAGE" {
 			in.units += price.DocumentImage
 		} else {
 			in.units += price.Image
 		}
-	case p.get("video") != nil:
+	case p.Get("video") != nil:
 		in.units += mediaLimit * price.VideoSecond
-	case p.get("audio") != nil:
+	case p.Get("audio") != nil:
 		in.units += mediaLimit * price.AudioSecond
 	default:
-		return invalid("one of text, image, video and audio is required")
+		return refusal.Invalid("one of text, image, video and audio is required")
 	}
-	in.add(s, messages, p.raw, 0)
+	in.add(s, messages, p.Raw, 0)
 	return nil
 }
 
@@ -115,52 +120,52 @@ func novaEmbedAnswer(in *inference, _ served, _ Reply) any {
 // maxEmbedTexts is how many texts one request can hold (Cohere's page in the Bedrock user guide, 2026-11).
 const maxEmbedTexts = 96
 
-func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
-	err := n.only("the request", "texts", "images", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
+func (s *Server) parseCohereEmbed(n *jsonnode.Node, in *inference) *refusal.Error {
+	err := n.Only("the request", "texts", "images", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
 	if err != nil {
 		return err
 	}
-	texts, images := n.get("texts").list(), n.get("images").list()
-	if len(texts)+len(images) == 0 || n.get("input_type").text() == "" {
-		return invalid("texts and input_type are required")
+	texts, images := n.Get("texts").List(), n.Get("images").List()
+	if len(texts)+len(images) == 0 || n.Get("input_type").Text() == "" {
+		return refusal.Invalid("texts and input_type are required")
 	}
 	if len(texts)+len(images) > maxEmbedTexts {
-		return invalid("at most %d texts are embedded at once", maxEmbedTexts)
+		return refusal.Invalid("at most %d texts are embedded at once", maxEmbedTexts)
 	}
 	in.noOutput = true
 	in.request.Messages = len(texts) + len(images)
-	cut := contains([]string{"START", "END", "LEFT", "RIGHT"}, n.get("truncate").text())
+	cut := slices.Contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
 	for _, t := range texts {
-		if t.text() == "" {
-			return invalid("texts: non-empty strings are required")
+		if t.Text() == "" {
+			return refusal.Invalid("texts: non-empty strings are required")
 		}
-		if err := in.vector(n, "texts", t.text(), cohereDimensions(in.model), n.get("output_dimension")); err != nil {
+		if err := in.vector(n, "texts", t.Text(), cohereDimensions(in.model), n.Get("output_dimension")); err != nil {
 			return err
 		}
 		if err := s.oneText(in, t, cut); err != nil {
 			return err
 		}
 	}
-	price := in.model.feesAt(s.opts.Region)
+	price := in.model.FeesAt(s.opts.Region)
 	for _, i := range images {
-		data, ok := dataOf(i.text())
+		data, ok := dataOf(i.Text())
 		if !ok {
-			return invalid("images: data URLs are required")
+			return refusal.Invalid("images: data URLs are required")
 		}
-		if err := in.vector(n, "images", data, cohereDimensions(in.model), n.get("output_dimension")); err != nil {
+		if err := in.vector(n, "images", data, cohereDimensions(in.model), n.Get("output_dimension")); err != nil {
 			return err
 		}
 		in.units += price.Image
-		b := in.add(s, messages, i.raw, 0)
+		b := in.add(s, messages, i.Raw, 0)
 		if price.ImageToken > 0 {
-			b.tokens = imageTokens(in.model, data)
+			b.tokens = modeltable.ImageTokens(in.model, data)
 			in.imageTokens += b.tokens
 		}
 	}
 	return nil
 }
 
-func cohereDimensions(m *model) int {
+func cohereDimensions(m *modeltable.Model) int {
 	if strings.Contains(m.ID, "v4") {
 		return 1536
 	}
@@ -170,7 +175,7 @@ func cohereDimensions(m *model) int {
 // cohereEmbedAnswer returns an answer, which has no token counts: only the header has them. Vectors are listed by type if the request asks
 // for types, and always in the fourth generation.
 func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
-	told := map[string]any{"id": "embed-" + itoa(in.request.Seq), "response_type": "embeddings_floats"}
+	told := map[string]any{"id": "embed-" + strconv.Itoa(in.request.Seq), "response_type": "embeddings_floats"}
 	texts, plain, byType := []any{}, []any{}, map[string]any{}
 	for _, v := range in.vectors {
 		if v.kind == "texts" {
@@ -203,24 +208,24 @@ const (
 	maxReranked    = 1000
 )
 
-func (s *Server) parseRerank(n *node, in *inference) *refusal {
-	if err := n.only("the request", "query", "documents", "top_n", "api_version", "max_tokens_per_doc", "rank_fields"); err != nil {
+func (s *Server) parseRerank(n *jsonnode.Node, in *inference) *refusal.Error {
+	if err := n.Only("the request", "query", "documents", "top_n", "api_version", "max_tokens_per_doc", "rank_fields"); err != nil {
 		return err
 	}
-	query, documents := n.get("query"), n.get("documents").list()
-	if query.text() == "" || len(documents) == 0 || len(documents) > maxReranked {
-		return invalid("query and 1 to %d documents are required", maxReranked)
+	query, documents := n.Get("query"), n.Get("documents").List()
+	if query.Text() == "" || len(documents) == 0 || len(documents) > maxReranked {
+		return refusal.Invalid("query and 1 to %d documents are required", maxReranked)
 	}
-	in.noOutput, in.request.Messages, in.request.LastText = true, len(documents), query.text()
-	asked := min(s.opts.count(query.text()), chunkTokens/2)
+	in.noOutput, in.request.Messages, in.request.LastText = true, len(documents), query.Text()
+	asked := min(s.opts.count(query.Text()), chunkTokens/2)
 	chunks := 0
 	for _, d := range documents {
-		text := d.raw
-		if d.kind() == '"' {
-			text = d.text()
+		text := d.Raw
+		if d.Kind() == '"' {
+			text = d.Text()
 		}
 		if strings.TrimSpace(text) == "" {
-			return invalid("documents must not be empty")
+			return refusal.Invalid("documents must not be empty")
 		}
 		in.documents = append(in.documents, text)
 		room := chunkTokens - asked
@@ -230,18 +235,18 @@ func (s *Server) parseRerank(n *node, in *inference) *refusal {
 		return err
 	}
 	units := int64((chunks + chunksPerQuery - 1) / chunksPerQuery)
-	in.units += units * in.model.feesAt(s.opts.Region).Query
-	in.add(s, messages, n.raw, 0)
+	in.units += units * in.model.FeesAt(s.opts.Region).Query
+	in.add(s, messages, n.Raw, 0)
 	return nil
 }
 
 // ranked sets how many results are returned.
-func (in *inference) ranked(n *node, documents int) *refusal {
+func (in *inference) ranked(n *jsonnode.Node, documents int) *refusal.Error {
 	in.topN = documents
-	if top := n.get("top_n"); top != nil {
-		v, ok := top.number()
+	if top := n.Get("top_n"); top != nil {
+		v, ok := top.Number()
 		if !ok || v < 1 {
-			return invalid("top_n must be an integer of at least 1")
+			return refusal.Invalid("top_n must be an integer of at least 1")
 		}
 		in.topN = min(v, documents)
 	}

@@ -1,6 +1,11 @@
 package bedrocktest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
 
 // isEndpoint reports whether an id is that of a SageMaker endpoint, which Bedrock calls for models of its marketplace.
 func isEndpoint(id string) bool { return strings.HasPrefix(id, "arn:aws:sagemaker:") }
@@ -11,22 +16,22 @@ func endpointDialect() dialect {
 	return dialect{(*Server).parseEndpoint, endpointAnswer, endpointEvents}
 }
 
-func (s *Server) parseEndpoint(n *node, in *inference) *refusal {
-	if n.get("messages") != nil {
+func (s *Server) parseEndpoint(n *jsonnode.Node, in *inference) *refusal.Error {
+	if n.Get("messages") != nil {
 		return s.parseChat(n, in)
 	}
-	text := n.get("prompt")
+	text := n.Get("prompt")
 	if text == nil {
-		text = n.get("inputs")
+		text = n.Get("inputs")
 	}
-	if text.text() == "" {
-		return modelError("prompt, inputs or messages are required")
+	if text.Text() == "" {
+		return refusal.ModelError("prompt, inputs or messages are required")
 	}
-	in.request.Messages, in.request.LastText, in.hidden.raw = 1, text.text(), true
+	in.request.Messages, in.request.LastText, in.hidden.raw = 1, text.Text(), true
 	in.addText(s, messages, text, text)
-	limit := n.get("max_tokens")
+	limit := n.Get("max_tokens")
 	if limit == nil {
-		limit = n.get("parameters").get("max_new_tokens")
+		limit = n.Get("parameters").Get("max_new_tokens")
 	}
 	return in.limit(limit)
 }
@@ -50,6 +55,6 @@ func endpointEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(completion(in, piece, nil)))
 	}
 	last := completion(in, "", r.chosen(chatWords))
-	last["usage"], last["amazon-bedrock-invocationMetrics"] = chatUsage(sv, r.OutputTokens), in.model.metrics(sv, r.OutputTokens)
+	last["usage"], last["amazon-bedrock-invocationMetrics"] = chatUsage(sv, r.OutputTokens), metrics(in.model, sv, r.OutputTokens)
 	return append(events, usageChunk(last))
 }

@@ -3,6 +3,8 @@ package bedrocktest
 import (
 	"math/rand/v2"
 	"sync/atomic"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // FaultKind is something that goes wrong with a request.
@@ -91,28 +93,28 @@ func random(seed uint64, rate float64, kinds []FaultKind) Faults {
 }
 
 // status returns the answer to a request with this fault, or nil if the fault has none.
-func (k FaultKind) status() *refusal {
+func (k FaultKind) status() *refusal.Error {
 	switch k {
 	case Throttle, ThrottledAtFirst, ThrottledMidStream:
-		return &refusal{429, "ThrottlingException", "Too many requests, please wait before trying again."}
+		return refusal.New(429, "ThrottlingException", "Too many requests, please wait before trying again.")
 	case NotReady:
-		return &refusal{429, "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again."}
+		return refusal.New(429, "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again.")
 	case OverQuota:
-		return &refusal{400, "ServiceQuotaExceededException", "Your request exceeds the service quota for your account."}
+		return refusal.New(400, "ServiceQuotaExceededException", "Your request exceeds the service quota for your account.")
 	case Expired:
-		return &refusal{403, "ExpiredTokenException", "The security token included in the request is expired"}
+		return refusal.New(403, "ExpiredTokenException", "The security token included in the request is expired")
 	case Denied:
-		return noAccess()
+		return refusal.NoAccess()
 	case Unavailable, UnavailableAtFirst, UnavailableMidStream:
-		return &refusal{503, "ServiceUnavailableException", "The service is temporarily unavailable."}
+		return refusal.New(503, "ServiceUnavailableException", "The service is temporarily unavailable.")
 	case Internal, InternalMidStream:
-		return &refusal{500, "InternalServerException", "The system encountered an unexpected error during processing."}
+		return refusal.New(500, "InternalServerException", "The system encountered an unexpected error during processing.")
 	case ModelTimeout, TimeoutMidStream:
-		return &refusal{408, "ModelTimeoutException", "The model took too long to respond."}
+		return refusal.New(408, "ModelTimeoutException", "The model took too long to respond.")
 	case InvalidAtFirst:
-		return invalid("The provided request is not valid.")
+		return refusal.Invalid("The provided request is not valid.")
 	case ModelError, StreamError:
-		return &refusal{424, "ModelErrorException", "The model returned an error."}
+		return refusal.New(424, "ModelErrorException", "The model returned an error.")
 	default:
 		return nil
 	}
@@ -152,7 +154,7 @@ func (k FaultKind) exception() string {
 
 // exceptionBody returns the event with which a stream with this fault ends.
 func (k FaultKind) exceptionBody() map[string]any {
-	body := map[string]any{"type": k.exception(), "message": k.status().message}
+	body := map[string]any{"type": k.exception(), "message": k.status().Message}
 	if k == StreamError {
 		body["originalStatusCode"] = 424
 	}

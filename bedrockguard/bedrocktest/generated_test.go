@@ -5,11 +5,14 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
 // variants returns values of a type in which each member stands once, valid, down to the last one.
@@ -46,7 +49,7 @@ func (g *sampler) variants(name string) (all []any) {
 		if s.Max != nil && *s.Max < 200 && s.Type == "list" && *s.Max > 1 && g.shapes[s.Member].Type == "string" {
 			many := []any{}
 			for i := range int(*s.Max) {
-				many = append(many, itoa(i))
+				many = append(many, strconv.Itoa(i))
 			}
 			all = append(all, many)
 		}
@@ -55,7 +58,7 @@ func (g *sampler) variants(name string) (all []any) {
 		if s.Max != nil && *s.Max < 200 {
 			many := map[string]any{}
 			for i := range int(*s.Max) {
-				many["key"+itoa(i)] = g.valid(s.Value)
+				many["key"+strconv.Itoa(i)] = g.valid(s.Value)
 			}
 			all = append(all, many)
 		}
@@ -68,7 +71,7 @@ func (g *sampler) variants(name string) (all []any) {
 	if !s.Union {
 		all = append(all, whole)
 	}
-	for _, m := range s.names {
+	for _, m := range s.Names {
 		for _, v := range g.variants(s.Members[m].Shape) {
 			with := map[string]any{m: v}
 			if !s.Union {
@@ -82,7 +85,7 @@ func (g *sampler) variants(name string) (all []any) {
 }
 
 // limits are the least and the most of a number that is allowed, where they are not beyond what a model takes.
-func (g *sampler) limits(s *shape, name string) []any {
+func (g *sampler) limits(s *shapes.Shape, name string) []any {
 	all := []any{g.valid(name)}
 	if s.Min != nil {
 		all = append(all, *s.Min)
@@ -124,7 +127,7 @@ func placed(block map[string]any) []any {
 
 // generated returns valid requests: each member of each structure that a Converse request can hold, once.
 func generated() map[string]any {
-	g := &sampler{shapes: serviceShapes()}
+	g := &sampler{shapes: shapes.All()}
 	request := g.shapes["ConverseRequest"]
 	all := map[string]any{}
 	keep := func(member string, v any) {
@@ -137,7 +140,7 @@ func generated() map[string]any {
 		raw, _ = json.Marshal(body)
 		all[string(raw)] = body
 	}
-	for _, member := range request.names {
+	for _, member := range request.Names {
 		if member == "messages" {
 			for _, block := range g.variants("ContentBlock") {
 				keep(member, placed(block.(map[string]any)))

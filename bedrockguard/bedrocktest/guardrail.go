@@ -2,8 +2,12 @@ package bedrocktest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // textUnitCharacters is how many characters one text unit of a guardrail covers (Amazon Bedrock's pricing page, 2026-11).
@@ -70,16 +74,16 @@ func (in *inference) guarded(section, text string) {
 
 // askGuardrails sets which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank have
 // none.
-func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal {
-	if named != "" && s.opts.Guardrails != nil && !contains(s.opts.Guardrails, named) && !contains(s.opts.EnforcedGuardrails, named) {
-		return invalid("The guardrail identifier or version provided in the request does not exist.")
+func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal.Error {
+	if named != "" && s.opts.Guardrails != nil && !slices.Contains(s.opts.Guardrails, named) && !slices.Contains(s.opts.EnforcedGuardrails, named) {
+		return refusal.Invalid("The guardrail identifier or version provided in the request does not exist.")
 	}
 	if in.model.Mode != "" {
 		return nil
 	}
 	in.guardrails, in.guardrailVersion = append(in.guardrails, s.opts.EnforcedGuardrails...), version
 	in.traced = len(in.guardrails)
-	if named != "" && !contains(in.guardrails, named) {
+	if named != "" && !slices.Contains(in.guardrails, named) {
 		in.guardrails = append(in.guardrails, named)
 		if traced {
 			in.traced++
@@ -173,35 +177,35 @@ func assessment(id, version string, e evaluation, characters int, found string) 
 }
 
 // applyGuardrail serves ApplyGuardrail: each text is evaluated and billed separately.
-func (s *Server) applyGuardrail(id string, n *node) (evaluation, string, *refusal) {
+func (s *Server) applyGuardrail(id string, n *jsonnode.Node) (evaluation, string, *refusal.Error) {
 	var e evaluation
 	var texts []string
-	content := n.get("content").list()
-	if source := n.get("source").text(); source != "INPUT" && source != "OUTPUT" || len(content) == 0 {
-		return e, "", invalid("source must be INPUT or OUTPUT, and content must not be empty")
+	content := n.Get("content").List()
+	if source := n.Get("source").Text(); source != "INPUT" && source != "OUTPUT" || len(content) == 0 {
+		return e, "", refusal.Invalid("source must be INPUT or OUTPUT, and content must not be empty")
 	}
 	for _, b := range content {
-		switch text := b.get("text").get("text").text(); {
+		switch text := b.Get("text").Get("text").Text(); {
 		case text != "":
 			e.units += textUnits(utf8.RuneCountInString(text))
 			texts = append(texts, text)
-		case b.get("image") != nil:
+		case b.Get("image") != nil:
 			e.images++
 		default:
-			return e, "", invalid("content must hold texts and images")
+			return e, "", refusal.Invalid("content must hold texts and images")
 		}
 	}
 	if strings.TrimSpace(id) == "" {
-		return e, "", invalid("the guardrail needs an id")
+		return e, "", refusal.Invalid("the guardrail needs an id")
 	}
 	return e, strings.Join(texts, "\n"), nil
 }
 
 // applied returns the answer of ApplyGuardrail about a text.
-func (s *Server) applied(n *node, id, version string, e evaluation, text string) map[string]any {
+func (s *Server) applied(n *jsonnode.Node, id, version string, e evaluation, text string) map[string]any {
 	var found Finding
 	if s.opts.Assess != nil {
-		found = s.opts.Assess(n.get("source").text(), text)
+		found = s.opts.Assess(n.Get("source").Text(), text)
 	}
 	told := map[string]any{
 		"action": "NONE", "actionReason": "No action.", "outputs": []any{}, "usage": e.usage(),

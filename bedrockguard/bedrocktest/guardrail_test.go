@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // allPolicies is what one text unit costs under all policies, in nano-USD.
@@ -135,10 +137,10 @@ func TestDearerOfTwoTiersCounts(t *testing.T) {
 
 // TestTiersGoByModelAndRegion: published prices are whole cents, so that the ratio differs by region.
 func TestTiersGoByModelAndRegion(t *testing.T) {
-	m, _, _, _ := lookup(gptOSS, nil)
-	assert.EqualValues(t, 1750, m.tierFactor("priority", "us-east-1"))
-	assert.EqualValues(t, 1783, m.tierFactor("priority", "eu-west-2"))
-	assert.EqualValues(t, 1000, m.tierFactor("", "eu-west-2"))
-	none, _, _, _ := lookup("cohere.command-r-v1:0", nil)
-	assert.EqualValues(t, 2000, none.tierFactor("priority", "us-east-1"), "the dearest of the table")
+	m, _, _, _ := modeltable.Lookup(gptOSS, nil)
+	assert.EqualValues(t, 1750, m.TierFactor("priority", "us-east-1"))
+	assert.EqualValues(t, 1783, m.TierFactor("priority", "eu-west-2"))
+	assert.EqualValues(t, 1000, m.TierFactor("", "eu-west-2"))
+	none, _, _, _ := modeltable.Lookup("cohere.command-r-v1:0", nil)
+	assert.EqualValues(t, 2000, none.TierFactor("priority", "us-east-1"), "the dearest of the table")
 }

@@ -3,6 +3,10 @@ package bedrocktest
 import (
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // Text that the service adds to a prompt and that is not in the request, in tokens. The figures are the largest that were recorded or
@@ -30,7 +34,7 @@ const (
 // familyPrompt is how many tokens the text has with which a family of models begins each prompt: gpt-oss names its channels and the date,
 // Llama two dates, Nova 2 an instruction. Recorded as the difference between the billed tokens and those of short prompts, until 2026-08. A
 // prompt that is passed as one string has no template around it.
-func familyPrompt(m *model, templated bool) int {
+func familyPrompt(m *modeltable.Model, templated bool) int {
 	switch id := m.ID; {
 	case m.Mode != "" || !templated:
 		return 0
@@ -61,31 +65,31 @@ type hidden struct {
 }
 
 // tokens returns how many tokens are added at the beginning of a prompt of the model.
-func (h *hidden) tokens(m *model) int {
-	f := framingOf(m)
+func (h *hidden) tokens(m *modeltable.Model) int {
+	f := modeltable.FramingOf(m)
 	n := familyPrompt(m, !h.raw) + h.schemaTokens + h.marks
 	if m.Provider == "anthropic" {
 		n += h.schemas * schemaPrompt
 	}
 	n += series(h.citations, firstCitation, furtherCitation) + series(h.builtins, firstBuiltin, furtherBuiltin)
 	if h.tools > 0 {
-		n += f.tools
+		n += f.Tools
 	}
 	return n
 }
 
 // atMessages returns how many tokens are added where the messages begin. They are not at the beginning of the prompt, because a change of
 // these settings does not invalidate a cached prefix of tools and system prompts.
-func (h *hidden) atMessages(m *model) (n int) {
-	f := framingOf(m)
+func (h *hidden) atMessages(m *modeltable.Model) (n int) {
+	f := modeltable.FramingOf(m)
 	if h.tools > 0 && h.forced {
-		n += f.forced - f.tools
+		n += f.Forced - f.Tools
 	}
 	if h.thinking {
-		n += f.thinking
+		n += f.Thinking
 	}
 	if h.leading {
-		n += f.leading
+		n += f.Leading
 	}
 	return n
 }
@@ -103,7 +107,7 @@ func series(n, first, further int) int {
 func (in *inference) hide() {
 	n := in.hidden.tokens(in.model)
 	if !in.hidden.raw {
-		in.framing += in.frame.request
+		in.framing += in.frame.Request
 	}
 	if len(in.blocks) == 0 {
 		in.framing += n + in.hidden.atMessages(in.model)
@@ -117,34 +121,34 @@ func (in *inference) hide() {
 }
 
 // cited counts a document or search result with citations, and the marks in its text if it is a PDF.
-func (in *inference) cited(b *node, marks int) {
-	if b.get("citations").get("enabled").is("true") {
+func (in *inference) cited(b *jsonnode.Node, marks int) {
+	if b.Get("citations").Get("enabled").Is("true") {
 		in.hidden.citations++
 		in.hidden.marks += marks
 	}
 }
 
 // outputSchema counts the schema of a structured output, whatever its place in a dialect, if the model reads it as text.
-func (in *inference) outputSchema(s *Server, settings ...*node) {
+func (in *inference) outputSchema(s *Server, settings ...*jsonnode.Node) {
 	for _, n := range settings {
 		reads := in.model.Provider == "anthropic" || in.model.Provider == "openai"
-		if n == nil || !reads || !strings.Contains(n.raw, "schema") {
+		if n == nil || !reads || !strings.Contains(n.Raw, "schema") {
 			continue
 		}
 		in.hidden.schemas++
-		in.hidden.schemaTokens += s.count(in.model, n.raw)
+		in.hidden.schemaTokens += s.count(in.model, n.Raw)
 	}
 }
 
 // tool counts a tool definition in any dialect.
-func (in *inference) tool(s *Server, t *node) {
+func (in *inference) tool(s *Server, t *jsonnode.Node) {
 	in.hidden.tools++
-	if builtin(t.get("type").text()) {
+	if builtin(t.Get("type").Text()) {
 		in.hidden.builtins++
 	}
-	for _, definition := range []*node{t, t.get("toolSpec"), t.get("function")} {
-		if definition.get("strict").is("true") {
-			in.hidden.schemaTokens += s.count(in.model, t.raw)
+	for _, definition := range []*jsonnode.Node{t, t.Get("toolSpec"), t.Get("function")} {
+		if definition.Get("strict").Is("true") {
+			in.hidden.schemaTokens += s.count(in.model, t.Raw)
 			return
 		}
 	}
@@ -161,36 +165,36 @@ func builtin(kind string) bool {
 }
 
 // additional parses the fields of a Converse request that are passed to the model unchanged.
-func (s *Server) additional(n *node, in *inference) *refusal {
-	for _, t := range n.get("tools").list() {
+func (s *Server) additional(n *jsonnode.Node, in *inference) *refusal.Error {
+	for _, t := range n.Get("tools").List() {
 		in.addJSON(s, tools, withoutMarker(t))
 		in.tool(s, t)
 	}
 	for _, key := range []string{"max_tokens", "max_completion_tokens", "max_new_tokens"} {
-		if limit, ok := n.get(key).number(); ok {
+		if limit, ok := n.Get(key).Number(); ok {
 			in.extraTokens = max(in.extraTokens, limit)
 		}
 	}
 	for _, key := range []string{"thinking", "reasoning_config", "reasoningConfig"} {
-		if budget, ok := n.get(key).get("budget_tokens").number(); ok {
+		if budget, ok := n.Get(key).Get("budget_tokens").Number(); ok {
 			in.extraTokens = max(in.extraTokens, budget)
 		}
-		in.hidden.thinking = in.hidden.thinking || n.get(key).get("type").is(`"enabled"`)
+		in.hidden.thinking = in.hidden.thinking || n.Get(key).Get("type").Is(`"enabled"`)
 	}
-	if tier := n.get("service_tier"); tier != nil {
+	if tier := n.Get("service_tier"); tier != nil {
 		in.askTier(tierOf(tier))
 	}
-	in.outputSchema(s, n.get("output_config"), n.get("output_format"), n.get("response_format"))
+	in.outputSchema(s, n.Get("output_config"), n.Get("output_format"), n.Get("response_format"))
 	in.compaction(n)
 	return nil
 }
 
 // tierOf reads a tier given as a string or as {"type": tier}.
-func tierOf(n *node) string {
-	if n.kind() == '{' {
-		n = n.get("type")
+func tierOf(n *jsonnode.Node) string {
+	if n.Kind() == '{' {
+		n = n.Get("type")
 	}
-	switch tier := strings.ToLower(n.text()); tier {
+	switch tier := strings.ToLower(n.Text()); tier {
 	case "auto", "standard_only":
 		return "default"
 	default:

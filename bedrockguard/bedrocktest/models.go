@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // Model changes what the simulator knows of a model, or adds one.
@@ -38,7 +41,7 @@ func (o *Options) models() (map[string]*knownModel, error) {
 		if id == "" {
 			id = m.ID
 		}
-		if _, _, _, ok := lookup(id, nil); !ok {
+		if _, _, _, ok := modeltable.Lookup(id, nil); !ok {
 			return nil, fmt.Errorf("bedrocktest: model %q is not known; say in Like which known model it is like", id)
 		}
 		all[m.ID] = &knownModel{Model: m}
@@ -46,18 +49,18 @@ func (o *Options) models() (map[string]*knownModel, error) {
 	return all, nil
 }
 
-// lookup resolves the modelId of a path, like the function of that name, but with the models and names that a test adds.
-func (s *Server) lookup(id string) (m *model, profile, region string, ok bool) {
+// Lookup resolves the modelId of a path, like the function of that name, but with the models and names that a test adds.
+func (s *Server) lookup(id string) (m *modeltable.Model, profile, region string, ok bool) {
 	if plain, err := url.PathUnescape(id); err == nil {
 		if known := s.models[plain]; known != nil && known.Like != "" {
-			return lookup(known.Like, nil)
+			return modeltable.Lookup(known.Like, nil)
 		}
 	}
-	return lookup(id, s.opts.Names)
+	return modeltable.Lookup(id, s.opts.Names)
 }
 
 // available says why a model can't be called; nil if it can.
-func (s *Server) available(id string, m *model) *refusal {
+func (s *Server) available(id string, m *modeltable.Model) *refusal.Error {
 	known := s.models[id]
 	if known == nil {
 		known = s.models[m.ID]
@@ -66,17 +69,13 @@ func (s *Server) available(id string, m *model) *refusal {
 	case known == nil:
 		return nil
 	case known.Regions != nil && !slices.Contains(known.Regions, s.opts.Region):
-		return invalid("The provided model identifier is invalid.")
+		return refusal.Invalid("The provided model identifier is invalid.")
 	case !known.Ends.IsZero() && !s.opts.Clock().Before(known.Ends):
-		return atEnd()
+		return refusal.AtEnd()
 	case known.Denied:
-		return noAccess()
+		return refusal.NoAccess()
 	case known.asked.Add(1) <= int64(known.NotReady):
 		return NotReady.status()
 	}
 	return nil
-}
-
-func noAccess() *refusal {
-	return &refusal{403, "AccessDeniedException", "You don't have access to the model with the specified model ID."}
 }

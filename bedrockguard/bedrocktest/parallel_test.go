@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 func TestManyClientsAtOnce(t *testing.T) {
@@ -48,14 +51,14 @@ func TestManyClientsAtOnce(t *testing.T) {
 
 // A request of 400 KB that was never seen before, without the socket: it has to stay below five milliseconds.
 func BenchmarkServer_Converse400KB(b *testing.B) {
-	m, _, _, _ := lookup(opus46, nil)
+	m, _, _, _ := modeltable.Lookup(opus46, nil)
 	text := strings.Repeat("A sentence of ordinary words, 42 of them. ", 400_000/42)
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		s, in := &Server{}, &inference{model: m}
 		body := fmt.Sprintf(`{"messages":[{"role":"user","content":[{"text":"%d %s"},{"cachePoint":{"type":"default"}}]}]}`, i, text)
-		n, refused := parseJSON([]byte(body))
+		n, refused := jsonnode.Parse([]byte(body))
 		if refused == nil {
 			refused = s.parseConverse(n, in)
 		}

@@ -5,6 +5,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
 // profileRegions holds the regions to which the profiles of a geography send requests (AWS's page of inference profiles, read 2026-11, in
@@ -24,7 +28,7 @@ const (
 // geographyOf returns the geography whose profiles a region lists, or us if the region is in none.
 func geographyOf(region string) string {
 	for _, geography := range []string{"us-gov", "us", "eu", "apac"} {
-		if slices.ContainsFunc(geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
+		if slices.ContainsFunc(rules.Geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
 			return geography
 		}
 	}
@@ -32,7 +36,7 @@ func geographyOf(region string) string {
 }
 
 // inferenceProfiles serves GetInferenceProfile and ListInferenceProfiles of the control plane, and returns false for any other path.
-func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path []string) (refused *refusal, served bool) {
+func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path []string) (refused *refusal.Error, served bool) {
 	if path[0] != "inference-profiles" || r.Method != http.MethodGet {
 		return nil, false
 	}
@@ -47,21 +51,21 @@ func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path 
 	return s.listProfiles(w, kind), true
 }
 
-func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal {
+func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
 	m, geography, _, ok := s.lookup(url.PathEscape(id))
 	kind := systemProfile
 	if _, named := s.opts.Names[id]; named {
 		kind = applicationProfile
 	}
 	if !ok || geography == "" && kind == systemProfile {
-		return &refusal{404, "ResourceNotFoundException", "The provided inference profile was not found."}
+		return refusal.New(404, "ResourceNotFoundException", "The provided inference profile was not found.")
 	}
 	return answer(w, s.profileSummary(id, m, geography, kind))
 }
 
 // profileSummary describes an inference profile, in the form of GetInferenceProfile and ListInferenceProfiles. A profile without a geography,
 // such as an application's, sends requests to the server's own region.
-func (s *Server) profileSummary(id string, m *model, geography, kind string) map[string]any {
+func (s *Server) profileSummary(id string, m *modeltable.Model, geography, kind string) map[string]any {
 	const created = "2026-01-01T00:00:00Z"
 	arn := id
 	if kind == systemProfile {
@@ -84,12 +88,12 @@ func (s *Server) profileSummary(id string, m *model, geography, kind string) map
 
 // listProfiles lists the profiles of the region's geography, the global ones, and those that Options.Names gives. kind selects one type; empty
 // selects both.
-func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal {
+func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal.Error {
 	all := []map[string]any{}
 	if kind != applicationProfile {
 		geography := geographyOf(s.opts.Region)
-		for id, m := range table().byID {
-			if m.ID != id || !m.throughProfiles() && !m.Global {
+		for id, m := range modeltable.Table().ByID {
+			if m.ID != id || !m.ThroughProfiles() && !m.Global {
 				continue
 			}
 			all = append(all, s.profileSummary(geography+"."+id, m, geography, systemProfile))

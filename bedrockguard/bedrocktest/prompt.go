@@ -3,7 +3,12 @@ package bedrocktest
 import (
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // The sections of a prompt, in the order in which the cache reads them.
@@ -25,7 +30,7 @@ type block struct {
 
 // inference is a validated request, in a form that is common to all dialects.
 type inference struct {
-	model   *model
+	model   *modeltable.Model
 	profile string
 	region  string // of the ARN that was called; empty for an id
 	blocks  []block
@@ -33,7 +38,7 @@ type inference struct {
 	variant string
 	// wholeVariant has the settings on which the whole cache depends: the tool choice on Nova (as recorded, 2026).
 	wholeVariant string
-	frame        framing
+	frame        modeltable.Framing
 	framing      int    // tokens that are added to the next block: a message's frame, the preamble of tools
 	role         string // of a message that has no block yet
 	maxTokens    int
@@ -62,15 +67,15 @@ type inference struct {
 	form             string  // the route, for OpenAI's and Anthropic's own; empty for Bedrock's
 	usageAsked       bool    // a stream of chat completions asks for usage
 	store            *Server // where the response is stored; nil if it is not
-	storedItems      []*node
-	sent             *node    // the body of a Responses request
-	speaking         bool     // the previous item was the assistant's
-	message          int      // number of the message that is being parsed
-	block            int      // number of the block in that message
-	history          []any    // for Cohere, which repeats it in the answer
-	vectors          []vector // for the answer
-	documents        []string // the documents to rank
-	topN             int      // how many of these to return
+	storedItems      []*jsonnode.Node
+	sent             *jsonnode.Node // the body of a Responses request
+	speaking         bool           // the previous item was the assistant's
+	message          int            // number of the message that is being parsed
+	block            int            // number of the block in that message
+	history          []any          // for Cohere, which repeats it in the answer
+	vectors          []vector       // for the answer
+	documents        []string       // the documents to rank
+	topN             int            // how many of these to return
 	// lastIsText says that the last message block is text: Nova accepts cache points only after text.
 	lastIsText bool
 }
@@ -102,10 +107,10 @@ func (in *inference) add(s *Server, section, raw string, tokens int) *block {
 }
 
 // addText adds a block of text. Its count is remembered from an earlier request if possible.
-func (in *inference) addText(s *Server, section string, raw, text *node) *block {
-	in.guarded(section, text.text())
-	b := in.add(s, section, raw.raw, 0)
-	b.tokens += s.scaled(in.model, s.counts.of(b.hash, func() int { return s.opts.count(text.text()) }), len(text.raw))
+func (in *inference) addText(s *Server, section string, raw, text *jsonnode.Node) *block {
+	in.guarded(section, text.Text())
+	b := in.add(s, section, raw.Raw, 0)
+	b.tokens += s.scaled(in.model, s.counts.of(b.hash, func() int { return s.opts.count(text.Text()) }), len(text.Raw))
 	return b
 }
 
@@ -121,42 +126,42 @@ func (in *inference) addJSON(s *Server, section, raw string) *block {
 
 // open begins a message.
 func (in *inference) open(role string) {
-	in.framing += in.frame.message
+	in.framing += in.frame.Message
 	in.role = role
 }
 
 // point puts a cache point after the last block.
-func (in *inference) point(section, ttl string) *refusal {
+func (in *inference) point(section, ttl string) *refusal.Error {
 	rule := in.model.Cache
 	if rule == nil {
-		return &refusal{403, "AccessDeniedException", "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information."}
+		return refusal.New(403, "AccessDeniedException", "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information.")
 	}
 	in.marked = true
 	if ttl == "" {
 		ttl = "5m"
 	}
-	if !contains(rule.TTLs, ttl) {
-		return invalid("the ttl of a cache point is not supported by this model")
+	if !slices.Contains(rule.TTLs, ttl) {
+		return refusal.Invalid("the ttl of a cache point is not supported by this model")
 	}
-	if !contains(rule.Fields, section) {
-		return invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
+	if !slices.Contains(rule.Fields, section) {
+		return refusal.Invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
 	}
 	if len(in.blocks) == 0 || in.blocks[len(in.blocks)-1].section != section || in.role != "" {
-		return invalid("a cache point must follow content of its own section and message")
+		return refusal.Invalid("a cache point must follow content of its own section and message")
 	}
 	last := &in.blocks[len(in.blocks)-1]
 	if last.reasoning {
-		return invalid("Cache point cannot be inserted after reasoning block.")
+		return refusal.Invalid("Cache point cannot be inserted after reasoning block.")
 	}
 	if last.point != "" {
-		return invalid("two cache points follow the same block")
+		return refusal.Invalid("two cache points follow the same block")
 	}
 	last.point = ttl
 	return in.checkPoints()
 }
 
 // checkPoints checks the number of points and the order of their lifetimes.
-func (in *inference) checkPoints() *refusal {
+func (in *inference) checkPoints() *refusal.Error {
 	n, short := 0, false
 	for _, b := range in.blocks {
 		if b.point == "" {
@@ -164,25 +169,25 @@ func (in *inference) checkPoints() *refusal {
 		}
 		n++
 		if b.point == "1h" && short {
-			return invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.")
+			return refusal.Invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.")
 		}
 		short = short || b.point == "5m"
 	}
 	if n > in.model.Cache.Points {
-		return invalid("A maximum of %d blocks with cache_control may be provided. Found %d.", in.model.Cache.Points, n)
+		return refusal.Invalid("A maximum of %d blocks with cache_control may be provided. Found %d.", in.model.Cache.Points, n)
 	}
 	return nil
 }
 
 // finish makes the checks that need the whole prompt.
-func (in *inference) finish() *refusal {
+func (in *inference) finish() *refusal.Error {
 	in.hide()
 	in.request.InputTokens = in.framing
 	for _, b := range in.blocks {
 		in.request.InputTokens += b.tokens
 	}
 	if in.tooLong() || in.request.InputTokens > maxInput {
-		return invalid("Input is too long for requested model.")
+		return refusal.Invalid("Input is too long for requested model.")
 	}
 	if in.repeats > 1 && len(in.blocks) > 0 {
 		in.blocks[0].tokens += in.request.InputTokens * (in.repeats - 1)
@@ -195,14 +200,14 @@ func (in *inference) finish() *refusal {
 	case in.maxTokens == 0 && in.extraTokens == 0:
 		in.maxTokens = limit
 	case limit > 0 && in.maxTokens > limit:
-		return invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
+		return refusal.Invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
 	}
 	in.maxTokens = max(in.maxTokens, in.extraTokens)
-	if !contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.tier) {
-		return invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
+	if !slices.Contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.tier) {
+		return refusal.Invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
 	}
 	if in.tier != "" && in.tier != "default" && in.tier != "reserved" && in.model.Provider == "anthropic" {
-		return invalid("The service tier is not supported by this model.")
+		return refusal.Invalid("The service tier is not supported by this model.")
 	}
 	in.request.MaxTokens, in.request.ModelID = in.maxTokens, in.model.ID
 	return nil
@@ -216,7 +221,7 @@ const longWindow = 1_000_000
 // from its end on.
 func (in *inference) tooLong() bool {
 	m := in.model
-	if m.embeds() {
+	if m.Embeds() {
 		return false // each text has a window of its own, which is checked when it is parsed
 	}
 	window := m.Window
@@ -228,15 +233,6 @@ func (in *inference) tooLong() bool {
 
 // maxInput bounds every request, so that no bill can overflow.
 const maxInput = 10_000_000
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
-}
 
 // counts remembers the tokens of blocks, so that in a growing conversation only new blocks are counted. It is safe for concurrent use.
 type counts struct {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // Quota is how much an account can ask of a model in a minute. Until a request is answered it uses its input and its maximum output, and
@@ -30,7 +32,7 @@ type use struct {
 }
 
 // take adds a request, or throttles it. Without a limit nothing is remembered.
-func (q *quotas) take(in *inference, now time.Time) (*use, *refusal) {
+func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 	if len(q.limits) == 0 {
 		return nil, nil
 	}
@@ -56,7 +58,7 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal) {
 		case l.RequestsPerMinute > 0 && len(recent) >= l.RequestsPerMinute:
 			return nil, Throttle.status()
 		case l.TokensPerMinute > 0 && total > l.TokensPerMinute:
-			return nil, &refusal{429, "ThrottlingException", "Too many tokens, please wait before trying again."}
+			return nil, refusal.New(429, "ThrottlingException", "Too many tokens, please wait before trying again.")
 		}
 	}
 	q.used[id] = append(recent, held)
@@ -71,28 +73,4 @@ func (u *use) settle(tokens int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.tokens = tokens
-}
-
-// burndown is how many tokens of a quota one token of output uses (Amazon Bedrock user guide, read 2026-11).
-func (m *model) burndown() int {
-	has := func(families ...string) bool {
-		for _, f := range families {
-			if strings.Contains(m.ID, f) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has("claude-opus-4-8"):
-		return 15
-	case has("claude-sonnet-5", "claude-opus-5", "claude-fable", "claude-haiku-5", "gpt-5.6"):
-		return 10
-	case has("claude-3-haiku", "claude-3-sonnet", "claude-3-opus", "claude-3-5", "claude-v2", "claude-instant"):
-		return 1
-	case m.Provider == "anthropic":
-		return 5
-	default:
-		return 1
-	}
 }

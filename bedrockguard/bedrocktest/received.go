@@ -5,6 +5,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // ToolResult is the result of a tool in the last message of a request.
@@ -15,28 +18,28 @@ type ToolResult struct {
 }
 
 // describe fills in the fields of a Request, for any dialect.
-func (r *Request) describe(n *node, body []byte) {
+func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	r.Body = body
-	r.System = textsOf(n.get("system")) + n.get("instructions").text() + n.get("preamble").text()
-	for _, list := range []*node{n.get("tools"), n.get("toolConfig").get("tools")} {
-		for _, t := range list.list() {
-			for _, name := range []*node{t.get("name"), t.get("toolSpec").get("name"), t.get("function").get("name"), t.get("systemTool").get("name")} {
-				if name.text() != "" {
-					r.Tools = append(r.Tools, name.text())
+	r.System = textsOf(n.Get("system")) + n.Get("instructions").Text() + n.Get("preamble").Text()
+	for _, list := range []*jsonnode.Node{n.Get("tools"), n.Get("toolConfig").Get("tools")} {
+		for _, t := range list.List() {
+			for _, name := range []*jsonnode.Node{t.Get("name"), t.Get("toolSpec").Get("name"), t.Get("function").Get("name"), t.Get("systemTool").Get("name")} {
+				if name.Text() != "" {
+					r.Tools = append(r.Tools, name.Text())
 				}
 			}
 		}
 	}
-	messages := n.get("messages").list()
-	for i, m := range slices.Concat(n.get("chat_history").list(), messages) {
+	messages := n.Get("messages").List()
+	for i, m := range slices.Concat(n.Get("chat_history").List(), messages) {
 		prefill := len(messages) > 0 && i == len(messages)-1
-		if role := m.get("role").text(); role == assistant && !prefill || role == "CHATBOT" {
+		if role := m.Get("role").Text(); role == assistant && !prefill || role == "CHATBOT" {
 			r.Turn++
 		}
 	}
 	for i, m := range messages {
-		if role := m.get("role").text(); role == "system" || role == "developer" {
-			r.System = strings.TrimPrefix(r.System+"\n"+textsOf(m.get("content")), "\n")
+		if role := m.Get("role").Text(); role == "system" || role == "developer" {
+			r.System = strings.TrimPrefix(r.System+"\n"+textsOf(m.Get("content")), "\n")
 		}
 		if i == len(messages)-1 || trailing(messages[i:]) {
 			r.results(m)
@@ -45,9 +48,9 @@ func (r *Request) describe(n *node, body []byte) {
 }
 
 // trailing reports whether all of these messages are results of tools: in chat completions each result is a message.
-func trailing(messages []*node) bool {
+func trailing(messages []*jsonnode.Node) bool {
 	for _, m := range messages {
-		if m.get("role").text() != "tool" {
+		if m.Get("role").Text() != "tool" {
 			return false
 		}
 	}
@@ -55,34 +58,34 @@ func trailing(messages []*node) bool {
 }
 
 // results adds the tool results of one message.
-func (r *Request) results(m *node) {
-	if m.get("role").text() == "tool" {
-		r.ToolResults = append(r.ToolResults, ToolResult{ID: m.get("tool_call_id").text(), Content: textsOf(m.get("content"))})
+func (r *Request) results(m *jsonnode.Node) {
+	if m.Get("role").Text() == "tool" {
+		r.ToolResults = append(r.ToolResults, ToolResult{ID: m.Get("tool_call_id").Text(), Content: textsOf(m.Get("content"))})
 	}
-	for _, b := range m.get("content").list() {
-		if t := b.get("toolResult"); t != nil {
-			r.ToolResults = append(r.ToolResults, ToolResult{ID: t.get("toolUseId").text(), Content: textsOf(t.get("content")), Failed: t.get("status").text() == "error"})
+	for _, b := range m.Get("content").List() {
+		if t := b.Get("toolResult"); t != nil {
+			r.ToolResults = append(r.ToolResults, ToolResult{ID: t.Get("toolUseId").Text(), Content: textsOf(t.Get("content")), Failed: t.Get("status").Text() == "error"})
 		}
-		if b.get("type").text() == "tool_result" {
-			r.ToolResults = append(r.ToolResults, ToolResult{ID: b.get("tool_use_id").text(), Content: textsOf(b.get("content")), Failed: b.get("is_error").is("true")})
+		if b.Get("type").Text() == "tool_result" {
+			r.ToolResults = append(r.ToolResults, ToolResult{ID: b.Get("tool_use_id").Text(), Content: textsOf(b.Get("content")), Failed: b.Get("is_error").Is("true")})
 		}
 	}
 }
 
 // textsOf joins the texts in a string or a list of blocks. A block of JSON is added unchanged.
-func textsOf(n *node) string {
-	if n.kind() == '"' {
-		return n.text()
+func textsOf(n *jsonnode.Node) string {
+	if n.Kind() == '"' {
+		return n.Text()
 	}
 	var all []string
-	for _, b := range n.list() {
+	for _, b := range n.List() {
 		switch {
-		case b.kind() == '"':
-			all = append(all, b.text())
-		case b.get("text") != nil:
-			all = append(all, b.get("text").text())
-		case b.get("json") != nil:
-			all = append(all, b.get("json").raw)
+		case b.Kind() == '"':
+			all = append(all, b.Text())
+		case b.Get("text") != nil:
+			all = append(all, b.Get("text").Text())
+		case b.Get("json") != nil:
+			all = append(all, b.Get("json").Raw)
 		}
 	}
 	return strings.Join(all, "\n")
@@ -105,11 +108,11 @@ func (s *Server) record(r Request) {
 }
 
 // recordRefused records why a request was refused, even if it could not be parsed.
-func (s *Server) recordRefused(seq int, r *http.Request, body []byte, refused *refusal) {
+func (s *Server) recordRefused(seq int, r *http.Request, body []byte, refused *refusal.Error) {
 	if !s.opts.Record {
 		return
 	}
-	reason := refused.errType + ": " + refused.message
+	reason := refused.Type + ": " + refused.Message
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.received {

@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func refusedForms() []reported {
 	forced := strings.Replace(look, `]}`, `],"toolChoice":{"any":{}}}`, 1)
 	many := strings.Builder{}
 	for i := range 17 {
-		many.WriteString(`,"k` + itoa(i) + `":"v"`)
+		many.WriteString(`,"k` + strconv.Itoa(i) + `":"v"`)
 	}
 	serverTool := base64.StdEncoding.EncodeToString([]byte(repHead + `{"role":"user","content":"hi"}],"tools":[{"type":"web_search_20250305","name":"web_search"}]}`))
 	on := func(model, body string) reported {

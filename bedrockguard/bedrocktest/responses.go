@@ -4,39 +4,44 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // stored has the conversations of stored responses, by id: their input and their output. It is safe for concurrent use.
 type stored struct {
 	mu     sync.Mutex
-	items  map[string][]*node
+	items  map[string][]*jsonnode.Node
 	bodies map[string]map[string]any
 }
 
-func (s *stored) put(id string, items []*node, body map[string]any) {
+func (s *stored) put(id string, items []*jsonnode.Node, body map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.items == nil {
-		s.items, s.bodies = map[string][]*node{}, map[string]map[string]any{}
+		s.items, s.bodies = map[string][]*jsonnode.Node{}, map[string]map[string]any{}
 	}
 	s.items[id], s.bodies[id] = items, body
 }
 
-func (s *stored) get(id string) ([]*node, map[string]any, bool) {
+func (s *stored) get(id string) ([]*jsonnode.Node, map[string]any, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	items, ok := s.items[id]
 	return items, s.bodies[id], ok
 }
 
-func noResponse(id string) *refusal {
-	return &refusal{404, "ResourceNotFoundException", "Response with id '" + id + "' not found."}
+func noResponse(id string) *refusal.Error {
+	return refusal.New(404, "ResourceNotFoundException", "Response with id '"+id+"' not found.")
 }
 
 // storedResponse serves the routes of one response that was stored.
-func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id string) *refusal {
+func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id string) *refusal.Error {
 	_, body, ok := s.stored.get(id)
 	switch {
 	case !ok:
@@ -50,61 +55,61 @@ func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id strin
 		delete(s.stored.bodies, id)
 		return answer(w, map[string]any{"id": id, "object": "response", "deleted": true})
 	default:
-		return notServed()
+		return refusal.NotServed()
 	}
 }
 
 // parseResponses parses a request of OpenAI's Responses API. It is stateful unless it says otherwise: the content of a previous response is
 // input again, and is billed again.
-func (s *Server) parseResponses(n *node, in *inference) *refusal {
-	if n.get("background").is("true") {
-		return invalid("background: only synchronous responses are served")
+func (s *Server) parseResponses(n *jsonnode.Node, in *inference) *refusal.Error {
+	if n.Get("background").Is("true") {
+		return refusal.Invalid("background: only synchronous responses are served")
 	}
 	in.sent = n
-	if err := in.limit(n.get("max_output_tokens")); err != nil {
+	if err := in.limit(n.Get("max_output_tokens")); err != nil {
 		return err
 	}
-	in.askTier(tierOf(n.get("service_tier")))
-	in.outputSchema(s, n.get("text").get("format"))
-	for _, t := range n.get("tools").list() {
-		in.addJSON(s, tools, t.raw)
+	in.askTier(tierOf(n.Get("service_tier")))
+	in.outputSchema(s, n.Get("text").Get("format"))
+	for _, t := range n.Get("tools").List() {
+		in.addJSON(s, tools, t.Raw)
 		in.tool(s, t)
 	}
-	if instructions := n.get("instructions"); instructions.text() != "" {
+	if instructions := n.Get("instructions"); instructions.Text() != "" {
 		in.addText(s, system, instructions, instructions)
 	}
-	var items []*node
-	if previous := n.get("previous_response_id").text(); previous != "" {
+	var items []*jsonnode.Node
+	if previous := n.Get("previous_response_id").Text(); previous != "" {
 		before, _, ok := s.stored.get(previous)
 		if !ok {
 			return noResponse(previous)
 		}
 		items = append(items, before...)
 	}
-	switch input := n.get("input"); {
-	case input.text() != "":
-		items = append(items, &node{raw: `{"role":"user","content":` + input.raw + `}`, keys: []string{"role", "content"}, items: []*node{{raw: `"user"`}, input}})
-	case len(input.list()) > 0:
-		items = append(items, input.list()...)
+	switch input := n.Get("input"); {
+	case input.Text() != "":
+		items = append(items, &jsonnode.Node{Raw: `{"role":"user","content":` + input.Raw + `}`, Keys: []string{"role", "content"}, Items: []*jsonnode.Node{{Raw: `"user"`}, input}})
+	case len(input.List()) > 0:
+		items = append(items, input.List()...)
 	default:
-		return invalid("input: a non-empty string or list is required")
+		return refusal.Invalid("input: a non-empty string or list is required")
 	}
 	in.request.Messages = len(items)
 	for _, item := range items {
 		s.responseItem(item, in)
 	}
-	if !n.get("store").is("false") {
+	if !n.Get("store").Is("false") {
 		in.store, in.storedItems = s, items
 	}
 	return nil
 }
 
 // responseItem reads one item of an input.
-func (s *Server) responseItem(item *node, in *inference) {
-	kind := item.get("type").text()
+func (s *Server) responseItem(item *jsonnode.Node, in *inference) {
+	kind := item.Get("type").Text()
 	speaks := kind != "function_call_output" && kind != "item_reference"
 	if kind == "" || kind == "message" {
-		speaks = item.get("role").text() == assistant
+		speaks = item.Get("role").Text() == assistant
 	}
 	if speaks && !in.speaking { // several items in a row are one turn
 		in.request.Turn++
@@ -113,38 +118,38 @@ func (s *Server) responseItem(item *node, in *inference) {
 	switch kind {
 	case "function_call_output":
 		in.open("tool")
-		in.request.ToolResults = append(in.request.ToolResults, ToolResult{ID: item.get("call_id").text(), Content: textsOf(item.get("output"))})
-		in.add(s, messages, item.raw, s.count(in.model, textsOf(item.get("output"))))
+		in.request.ToolResults = append(in.request.ToolResults, ToolResult{ID: item.Get("call_id").Text(), Content: textsOf(item.Get("output"))})
+		in.add(s, messages, item.Raw, s.count(in.model, textsOf(item.Get("output"))))
 		return
 	case "function_call":
 		in.open(assistant)
-		in.add(s, messages, item.raw, s.count(in.model, item.get("name").text()+" "+item.get("arguments").text())+callTokens)
+		in.add(s, messages, item.Raw, s.count(in.model, item.Get("name").Text()+" "+item.Get("arguments").Text())+callTokens)
 		return
 	case "reasoning":
 		in.open(assistant)
-		n := s.count(in.model, rawOf(item.get("content"))+rawOf(item.get("summary")))
-		in.add(s, messages, item.raw, n+len(item.get("encrypted_content").text())/bytesOfHiddenToken)
+		n := s.count(in.model, jsonnode.RawOf(item.Get("content"))+jsonnode.RawOf(item.Get("summary")))
+		in.add(s, messages, item.Raw, n+len(item.Get("encrypted_content").Text())/bytesOfHiddenToken)
 		return
 	case "", "message":
 	default: // references, and uses of tools that the service runs
 		in.open(assistant)
-		in.addJSON(s, messages, item.raw)
+		in.addJSON(s, messages, item.Raw)
 		return
 	}
-	role := item.get("role").text()
+	role := item.Get("role").Text()
 	in.request.ToolResults = nil
 	in.open(role)
-	content := item.get("content")
-	if content.kind() == '"' {
-		in.request.LastText = content.text()
+	content := item.Get("content")
+	if content.Kind() == '"' {
+		in.request.LastText = content.Text()
 		in.addText(s, messages, item, content)
 		return
 	}
-	for _, part := range content.list() {
+	for _, part := range content.List() {
 		s.chatPart(part, in)
 	}
-	if len(content.list()) == 0 {
-		in.addJSON(s, messages, item.raw)
+	if len(content.List()) == 0 {
+		in.addJSON(s, messages, item.Raw)
 	}
 }
 
@@ -161,7 +166,7 @@ const bytesOfHiddenToken = 16
 // responseItems returns the items of an answer.
 func responseItems(r Reply) []map[string]any {
 	var items []map[string]any
-	id := func(kind string, i int) string { return kind + "_" + itoa(r.seq) + "_" + itoa(i) }
+	id := func(kind string, i int) string { return kind + "_" + strconv.Itoa(r.seq) + "_" + strconv.Itoa(i) }
 	for i, b := range r.Blocks {
 		item := map[string]any{"status": "completed"}
 		switch {
@@ -195,7 +200,7 @@ func responsesUsage(in *inference, sv served, r Reply) map[string]any {
 	thought := 0
 	for _, b := range r.Blocks {
 		if b.Reasoning != nil {
-			thought += countTokens(b.Reasoning.Text)
+			thought += modeltable.CountTokens(b.Reasoning.Text)
 		}
 	}
 	details := map[string]any{"cached_tokens": sv.read}
@@ -226,8 +231,8 @@ func (in *inference) echoed() map[string]any {
 		})
 	}
 	for key := range settings {
-		if given := in.sent.get(key); given != nil && key != "completed_at" && key != "billing" {
-			settings[key] = json.RawMessage(given.raw)
+		if given := in.sent.Get(key); given != nil && key != "completed_at" && key != "billing" {
+			settings[key] = json.RawMessage(given.Raw)
 		}
 	}
 	return settings
@@ -236,7 +241,7 @@ func (in *inference) echoed() map[string]any {
 func responsesAnswer(in *inference, sv served, r Reply) any {
 	body := in.echoed()
 	for key, value := range map[string]any{
-		"id": "resp_" + itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
+		"id": "resp_" + strconv.Itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
 		"error": nil, "incomplete_details": nil, "output": responseItems(r), "service_tier": in.by.tierName(), "usage": responsesUsage(in, sv, r),
 	} {
 		body[key] = value
@@ -251,7 +256,7 @@ func responsesAnswer(in *inference, sv served, r Reply) any {
 		items := in.storedItems[:len(in.storedItems):len(in.storedItems)]
 		for _, item := range responseItems(r) {
 			raw, _ := json.Marshal(item) // maps, strings and numbers
-			if n, refused := parseJSON(raw); refused == nil {
+			if n, refused := jsonnode.Parse(raw); refused == nil {
 				items = append(items, n)
 			}
 		}

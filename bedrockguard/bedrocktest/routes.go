@@ -9,6 +9,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
 // maxBody is the largest request that is read.
@@ -33,7 +38,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refused := s.route(w, r, seq, body); refused != nil {
 		s.recordRefused(seq, r, body, refused)
 		s.wait(r.Context(), s.opts.FirstByteDelay)
-		refused.write(w)
+		refused.Write(w)
 	}
 }
 
@@ -44,19 +49,9 @@ func requestID() string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// errorNamespace follows the type of each error that Bedrock itself answers with (as recorded, 2024 to 2026).
-const errorNamespace = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
-
-func (r *refusal) write(w http.ResponseWriter) {
-	w.Header().Set("x-amzn-errortype", r.errType+errorNamespace)
-	w.Header().Set("content-type", "application/json")
-	w.WriteHeader(r.status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"message": r.message})
-}
-
-func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
+func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
 	if !authorized(r) {
-		return &refusal{403, "AccessDeniedException", "Missing Authentication Token"}
+		return refusal.New(403, "AccessDeniedException", "Missing Authentication Token")
 	}
 	path := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	switch {
@@ -76,10 +71,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []b
 	if refused, served := s.inferenceProfiles(w, r, path); served {
 		return refused
 	}
-	return notServed()
+	return refusal.NotServed()
 }
 
-func answer(w http.ResponseWriter, body any) *refusal {
+func answer(w http.ResponseWriter, body any) *refusal.Error {
 	w.Header().Set("content-type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
 	return nil
@@ -102,23 +97,23 @@ var requestShapes = map[string]string{
 	"invoke": "InvokeModelRequest", "invoke-with-response-stream": "InvokeModelWithResponseStreamRequest",
 }
 
-// model serves the operations on one model.
-func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal {
+// Model serves the operations on one model.
+func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal.Error {
 	shape, known := requestShapes[operation]
 	if !known {
-		return notServed()
+		return refusal.NotServed()
 	}
 	id, _ := url.PathUnescape(modelID)
 	m, profile, region, ok := s.lookup(modelID)
-	n, refused := parseJSON(body)
+	n, refused := jsonnode.Parse(body)
 	if refused == nil {
-		refused = conforms(r, map[string]string{"modelId": id}, n, shape)
+		refused = shapes.Conforms(r, map[string]string{"modelId": id}, n, shape)
 	}
 	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) { // InvokeModel passes the body to the model without parsing it
 		return refused
 	}
 	if !ok {
-		return invalid("The provided model identifier is invalid.")
+		return refusal.Invalid("The provided model identifier is invalid.")
 	}
 	if refused := s.available(id, m); refused != nil {
 		return refused
@@ -128,11 +123,11 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	switch operation {
 	case "converse", "converse-stream":
 		if m.Mode != "" {
-			return invalid("This action doesn't support the model that you provided.")
+			return refusal.Invalid("This action doesn't support the model that you provided.")
 		}
 		d = dialect{(*Server).parseConverse, converseAnswer, converseEvents}
-		config := n.get("guardrailConfig")
-		refused = s.askGuardrails(in, config.get("guardrailIdentifier").text(), config.get("guardrailVersion").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
+		config := n.Get("guardrailConfig")
+		refused = s.askGuardrails(in, config.Get("guardrailIdentifier").Text(), config.Get("guardrailVersion").Text(), strings.HasPrefix(config.Get("trace").Text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
 		if d = dialectOf(m); isEndpoint(id) {
 			d = endpointDialect()
@@ -148,7 +143,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	}
 	streams := strings.HasSuffix(operation, "stream")
 	if d.parse == nil || streams && d.events == nil {
-		return invalid("This action doesn't support the model that you provided.")
+		return refusal.Invalid("This action doesn't support the model that you provided.")
 	}
 	if refused := d.parse(s, n, in); refused != nil {
 		return refused
@@ -167,7 +162,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 }
 
 // infer bills a valid request and answers it, with its fault if it has one.
-func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal {
+func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal.Error {
 	held, refused := s.quotas.take(in, s.opts.Clock())
 	if refused != nil {
 		return refused
@@ -194,7 +189,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	}
 	sv := s.bill(w, r, in, &reply, fault)
 	if held != nil {
-		held.settle(sv.input + sv.write5m + sv.write1h + reply.OutputTokens*in.model.burndown())
+		held.settle(sv.input + sv.write5m + sv.write1h + reply.OutputTokens*in.model.Burndown())
 	}
 	switch fault {
 	case Reset:
@@ -253,22 +248,22 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		i.OutputTokens += int64(step.output)
 	}
 	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
-	if rate := in.model.feesAt(s.opts.Region).ImageToken; rate > rates[classInput] {
-		i.UnitsNanoUSD += nano(int64(in.imageTokens), rate-rates[classInput], tier) // in addition to their price as text
+	if rate := in.model.FeesAt(s.opts.Region).ImageToken; rate > rates[modeltable.ClassInput] {
+		i.UnitsNanoUSD += nano(int64(in.imageTokens), rate-rates[modeltable.ClassInput], tier) // in addition to their price as text
 	}
 	s.book.charge(i, rates, tier)
 	return steps[len(steps)-1].split
 }
 
 // guard serves ApplyGuardrail.
-func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, version string, body []byte) *refusal {
-	n, refused := parseJSON(body)
+func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, version string, body []byte) *refusal.Error {
+	n, refused := jsonnode.Parse(body)
 	if refused != nil {
 		return refused
 	}
 	id, _ = url.PathUnescape(id)
 	version, _ = url.PathUnescape(version)
-	if refused := conforms(r, map[string]string{"guardrailIdentifier": id, "guardrailVersion": version}, n, "ApplyGuardrailRequest"); refused != nil {
+	if refused := shapes.Conforms(r, map[string]string{"guardrailIdentifier": id, "guardrailVersion": version}, n, "ApplyGuardrailRequest"); refused != nil {
 		return refused
 	}
 	e, text, refused := s.applyGuardrail(id, n)
@@ -278,7 +273,7 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, vers
 	s.book.charge(Inference{
 		Seq: seq, Time: s.opts.Clock(), Operation: "apply-guardrail", ModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: e.nanoUSD(),
-	}, rates{}, 1000)
+	}, modeltable.Rates{}, 1000)
 	return answer(w, s.applied(n, id, version, e, text))
 }
 

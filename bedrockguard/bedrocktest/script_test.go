@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // recordedKinds are the kinds of answers that Converse was recorded giving (15 public repositories, 2024-01 to 2026-08), with what each
@@ -94,7 +97,7 @@ func TestRecordedKindsOfAnswersCanBeScripted(t *testing.T) {
 			}
 			require.NoError(t, stream.GetStream().Close())
 			told := []string{}
-			for _, e := range converseEvents(&inference{model: &model{}}, served{}, tc.reply.complete(server, &inference{model: &model{}})) {
+			for _, e := range converseEvents(&inference{model: &modeltable.Model{}}, served{}, tc.reply.complete(server, &inference{model: &modeltable.Model{}})) {
 				told = append(told, names[e.kind])
 			}
 			require.Equal(t, tc.events, strings.Join(told, " "))
@@ -228,7 +231,7 @@ func TestFaultsGoByTheRequest(t *testing.T) {
 	require.Equal(t, 200, send(haiku, "pass").status)
 	for _, want := range []string{"429 ThrottlingException", "403 AccessDeniedException", "429 ModelNotReadyException", "400 ServiceQuotaExceededException", "403 ExpiredTokenException"} {
 		got := send(haiku, "fail")
-		require.Equal(t, want, itoa(got.status)+" "+got.errType)
+		require.Equal(t, want, strconv.Itoa(got.status)+" "+got.errType)
 	}
 	require.Equal(t, 200, send(haiku, "fail").status, "the script is used up")
 	require.Equal(t, 3, server.Bill().Inferences)

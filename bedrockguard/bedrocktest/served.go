@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // Served says how the service answers a request in another way than it was asked. In the zero value nothing differs.
@@ -20,7 +22,7 @@ type Served struct {
 
 // answering is the model that answers a request, and at which price.
 type answering struct {
-	model   *model
+	model   *modeltable.Model
 	profile string
 	regions []string // the regions whose prices may apply: the one from which the call is made, and that of an ARN
 	name    string   // the model's name in the answer; empty if it is the requested one
@@ -42,7 +44,9 @@ func (s *Server) answeredBy(in *inference) answering {
 	}
 	sv := s.opts.Serve(in.request)
 	// A body does not show the profile, so the requested model with another profile counts as itself.
-	same := func(m *model) bool { return m == in.model && !strings.HasPrefix(in.request.Operation, "converse") }
+	same := func(m *modeltable.Model) bool {
+		return m == in.model && !strings.HasPrefix(in.request.Operation, "converse")
+	}
 	if m, profile, region, ok := s.lookup(sv.Model); ok && in.namesModel() && !same(m) {
 		by.model, by.profile, by.name = m, profile, sv.Model
 		if region != "" {
@@ -67,10 +71,10 @@ func (in *inference) namesModel() bool {
 }
 
 // price returns the rates and the tier's factor of a request with this number of input tokens: the highest of the regions.
-func (by *answering) price(input int) (r rates, tier uint64) {
+func (by *answering) price(input int) (r modeltable.Rates, tier uint64) {
 	for _, region := range by.regions {
-		r = r.higher(by.model.ratesFor(by.profile, region, input, by.latency == "optimized"))
-		tier = max(tier, by.model.tierFactor(by.tier, region))
+		r = r.Higher(by.model.RatesFor(by.profile, region, input, by.latency == "optimized"))
+		tier = max(tier, by.model.TierFactor(by.tier, region))
 	}
 	return r, tier
 }
@@ -92,7 +96,7 @@ func (in *inference) askTier(tier string) {
 	if tier == "" {
 		return
 	}
-	if in.tier == "" || in.model.tierFactor(tier, "") > in.model.tierFactor(in.tier, "") {
+	if in.tier == "" || in.model.TierFactor(tier, "") > in.model.TierFactor(in.tier, "") {
 		in.tier = tier
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
 // Options configures a Server. The zero value is a service without faults.
@@ -68,7 +71,7 @@ func (o *Options) count(text string) int {
 	if o.CountTokens != nil {
 		return o.CountTokens(text)
 	}
-	return countTokens(text)
+	return modeltable.CountTokens(text)
 }
 
 // Server is a simulated Bedrock runtime. It is safe for concurrent use.
@@ -83,7 +86,7 @@ type Server struct {
 	quotas    quotas
 	stored    stored
 	jobs      jobs
-	rules     []modelRule // those that are not switched off
+	rules     []rules.Rule // those that are not switched off
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64
@@ -128,7 +131,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
-	s.rules = slices.DeleteFunc(modelRules(), func(r modelRule) bool { return slices.Contains(o.Without, r.name) })
+	s.rules = slices.DeleteFunc(rules.All(), func(r rules.Rule) bool { return slices.Contains(o.Without, Rule(r.Name)) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
 // sampler makes requests from the service model: valid ones, and ones that break one constraint.
 type sampler struct {
-	shapes map[string]*shape
+	shapes map[string]*shapes.Shape
 	broken map[string]any // by a name
 	depth  int
 }
@@ -69,13 +71,13 @@ func (g *sampler) valid(name string) any {
 }
 
 // plainest is the member of a union that needs least.
-func (g *sampler) plainest(s *shape) string {
+func (g *sampler) plainest(s *shapes.Shape) string {
 	for _, m := range []string{"text", "json", "bytes", "auto", "toolSpec"} {
-		if slices.Contains(s.names, m) {
+		if slices.Contains(s.Names, m) {
 			return m
 		}
 	}
-	return s.names[0]
+	return s.Names[0]
 }
 
 // breaks calls f with each way in which a value of a type can break one constraint, inside of it included; wrap puts the value into the
@@ -116,7 +118,7 @@ func (g *sampler) breaks(name, where string, wrap func(any) any) {
 		if s.Max != nil && *s.Max < 100_000 {
 			bad("too long", strings.Repeat("a", int(*s.Max)+1))
 		}
-		if s.pattern != nil && !s.pattern.MatchString("|\x00") {
+		if s.Matcher != nil && !s.Matcher.MatchString("|\x00") {
 			bad("pattern", "|\x00")
 		}
 		if s.Enum != nil {
@@ -134,7 +136,7 @@ func (g *sampler) breaks(name, where string, wrap func(any) any) {
 	}
 }
 
-func (g *sampler) breakStructure(s *shape, where string, wrap func(any) any, bad func(string, any)) {
+func (g *sampler) breakStructure(s *shapes.Shape, where string, wrap func(any) any, bad func(string, any)) {
 	whole, _ := g.valid(nameOf(g.shapes, s)).(map[string]any)
 	with := func(change func(map[string]any)) map[string]any {
 		out := maps.Clone(whole)
@@ -149,11 +151,11 @@ func (g *sampler) breakStructure(s *shape, where string, wrap func(any) any, bad
 	}
 	if s.Union {
 		bad("none of a union", map[string]any{})
-		if len(s.names) > 1 {
-			bad("two of a union", map[string]any{s.names[0]: g.valid(s.Members[s.names[0]].Shape), s.names[1]: g.valid(s.Members[s.names[1]].Shape)})
+		if len(s.Names) > 1 {
+			bad("two of a union", map[string]any{s.Names[0]: g.valid(s.Members[s.Names[0]].Shape), s.Names[1]: g.valid(s.Members[s.Names[1]].Shape)})
 		}
 	}
-	for _, m := range s.names {
+	for _, m := range s.Names {
 		g.breaks(s.Members[m].Shape, where+"."+m, func(v any) any {
 			if s.Union {
 				return wrap(map[string]any{m: v})
@@ -163,7 +165,7 @@ func (g *sampler) breakStructure(s *shape, where string, wrap func(any) any, bad
 	}
 }
 
-func nameOf(shapes map[string]*shape, s *shape) string {
+func nameOf(shapes map[string]*shapes.Shape, s *shapes.Shape) string {
 	for name, other := range shapes {
 		if other == s {
 			return name
@@ -182,7 +184,7 @@ func TestRequestsThatTheServiceModelRulesOut(t *testing.T) {
 		"converse": "ConverseRequest", "converse-stream": "ConverseStreamRequest", "count-tokens": "CountTokensRequest",
 		"guardrail/g1/version/1/apply": "ApplyGuardrailRequest", "guardrail-checks/invoke": "InvokeGuardrailChecksRequest", "async-invoke": "StartAsyncInvokeRequest",
 	} {
-		g := &sampler{shapes: serviceShapes(), broken: map[string]any{}}
+		g := &sampler{shapes: shapes.All(), broken: map[string]any{}}
 		base := map[string]any{"messages": []any{map[string]any{"role": "user", "content": []any{map[string]any{"text": "q"}}}}}
 		path := "/model/" + opus46 + "/" + operation
 		if !strings.HasPrefix(operation, "converse") {

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // answered is a response as it came.
@@ -37,7 +39,7 @@ func postTo(t *testing.T, server *Server, path, auth, body string) (answered, er
 	raw, err := io.ReadAll(response.Body)
 	kind, namespace, _ := strings.Cut(response.Header.Get("X-Amzn-Errortype"), ":")
 	if response.StatusCode >= 400 {
-		require.Equal(t, errorNamespace, ":"+namespace)
+		require.Equal(t, refusal.ErrorNamespace, ":"+namespace)
 	}
 	return answered{response.StatusCode, kind, string(raw)}, err
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 )
 
 // sendRaw posts a body that no typed client would build, and returns the status and the answer.
@@ -55,7 +57,7 @@ func TestStrictness(t *testing.T) {
 		{"no marker among the additional fields", strictClaude, "converse", `{"messages":[` + strictAsk + `],"additionalModelRequestFields":{"cacheControl":{}}}`, "cacheControl"},
 		{"members of a text block", strictClaude, "invoke", `{` + strictHead + `,"messages":[{"role":"user","content":[{"type":"text","text":"x","ttl":"1h"}]}]}`, "extraneous key"},
 		{"roles of a chat", strictOSS, "invoke", `{"messages":[{"role":"oracle","content":"x"}]}`, "roles are"},
-		{"a duplicate key among many", strictClaude, "converse", manyKeys(2 * scanLimit), "duplicate key"},
+		{"a duplicate key among many", strictClaude, "converse", manyKeys(2 * jsonnode.ScanLimit), "duplicate key"},
 		{"counting for a model that is counted elsewhere", "anthropic.claude-opus-5", "count-tokens", `{"input":{"converse":{"messages":[` + strictAsk + `]}}}`, "doesn't support counting"},
 		{"counting in one form", strictClaude, "count-tokens", `{"input":{}}`, "exactly one"},
 		{"counting a body in base64", strictClaude, "count-tokens", `{"input":{"invokeModel":{"body":"*"}}}`, "base64"},

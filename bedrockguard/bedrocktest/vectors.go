@@ -4,6 +4,10 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // vector is the embedding of a text, an image or a video: always the same for the same content, with a norm of 1.
@@ -18,24 +22,24 @@ type vector struct {
 const maxDimensions = 4096
 
 // vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
-func (in *inference) vector(n *node, kind, of string, dimensions int, asked ...*node) *refusal {
+func (in *inference) vector(n *jsonnode.Node, kind, of string, dimensions int, asked ...*jsonnode.Node) *refusal.Error {
 	for _, a := range asked {
 		if a == nil {
 			continue
 		}
-		v, ok := a.number()
+		v, ok := a.Number()
 		if !ok || v < 1 || v > maxDimensions {
-			return invalid("the dimensions of an embedding must be an integer that the model supports")
+			return refusal.Invalid("the dimensions of an embedding must be an integer that the model supports")
 		}
 		dimensions = v
 	}
 	v := vector{of: of, kind: kind, dimensions: dimensions}
 	for _, key := range []string{"embeddingTypes", "embedding_types"} {
-		for _, t := range n.get(key).list() {
-			if !contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.text()) {
-				return invalid("%s: an unknown type of embedding", key)
+		for _, t := range n.Get(key).List() {
+			if !slices.Contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.Text()) {
+				return refusal.Invalid("%s: an unknown type of embedding", key)
 			}
-			v.asked = append(v.asked, t.text())
+			v.asked = append(v.asked, t.Text())
 		}
 	}
 	in.vectors = append(in.vectors, v)

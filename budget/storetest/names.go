@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest/internal/walk"
 )
 
 // whole is a scope in which everything is set, to values that are no valid text.
@@ -272,7 +273,7 @@ func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 		start   int64
 	}
 	sums := make(map[place][2]int64) // settled and pending
-	for _, e := range allEntries(ctx, t, store) {
+	for _, e := range walk.AllEntries(ctx, t, store) {
 		for _, b := range e.Lines {
 			at := place{b.Account, b.Start.UnixNano()}
 			sum := sums[at]

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest/internal/walk"
 )
 
 // start is when the clock of every subtest begins: a Tuesday, away from the edge of any window.
@@ -221,21 +222,7 @@ func (s *subject) entries(q driver.Query) []driver.Entry {
 // all returns every entry.
 func (s *subject) all() []driver.Entry {
 	s.t.Helper()
-	return allEntries(s.ctx, s.t, s.store)
-}
-
-// allEntries pages through every entry.
-func allEntries(ctx context.Context, t require.TestingT, store driver.Store) (all []driver.Entry) {
-	q := driver.Query{Max: 1000}
-	for {
-		page, err := store.Entries(ctx, q)
-		require.NoError(t, err)
-		all = append(all, page...)
-		if len(page) < q.Max {
-			return all
-		}
-		q.After = page[len(page)-1].ID
-	}
+	return walk.AllEntries(s.ctx, s.t, s.store)
 }
 
 // moments bounds at how many points in time verify adds the accounts up.

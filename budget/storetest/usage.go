@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest/internal/walk"
 )
 
 // UsageRows is how many rows of usage the stores that the suite opens may keep of one day.
@@ -79,18 +80,6 @@ func (s *subject) spent() map[string]int64 {
 		sums[at] = row.Charge[driver.UnitUSD]
 	}
 	return sums
-}
-
-// shares divides an amount among the calls of workflows, in the order that the contract asks for.
-func shares(amounts map[string]int64) (all []driver.Share) {
-	for workflow, n := range amounts {
-		all = append(all, driver.Share{Call: &driver.Call{Scope: driver.Scope{Workflow: workflow}}, Amount: usd(n)})
-	}
-	slices.SortFunc(all, func(a, b driver.Share) int {
-		x, y := a.Call.UsageKey(), b.Call.UsageKey()
-		return bytes.Compare(x[:], y[:])
-	})
-	return all
 }
 
 const today = "2026-03-10 "
@@ -214,7 +203,7 @@ var usageRules = []rule{
 		s.correct(late, 1)
 		require.Equal(s.t, int64(8), s.spent()[today+"other"])
 		st := s.settlementOf(s.holdFor(6, driver.Scope{Workflow: "late"}, l), 6)
-		st.Shares = shares(map[string]int64{"late": 4, "later": 2})
+		st.Shares = walk.Shares(map[string]int64{"late": 4, "later": 2})
 		s.post(st)
 		require.Equal(s.t, int64(14), s.spent()[today+"other"])
 		s.correct(later, 0)
@@ -228,7 +217,7 @@ var usageRules = []rule{
 		r := s.hold(100, l)
 		s.admit(r)
 		st := s.settlement(r, 60)
-		st.Shares = shares(map[string]int64{"x": 10, "y": 50})
+		st.Shares = walk.Shares(map[string]int64{"x": 10, "y": 50})
 		s.post(st)
 		require.Equal(s.t, map[string]int64{today + "workflow=x": 10, today + "workflow=y": 50}, s.spent())
 		again := s.post(st)
@@ -238,13 +227,13 @@ var usageRules = []rule{
 			require.NoError(s.t, err)
 			return p
 		}
-		moved := correct(60, shares(map[string]int64{"x": 20, "y": 15, "z": 25}))
+		moved := correct(60, walk.Shares(map[string]int64{"x": 20, "y": 15, "z": 25}))
 		require.False(s.t, moved.Replayed)
 		require.Equal(s.t, map[string]int64{today + "workflow=x": 20, today + "workflow=y": 15, today + "workflow=z": 25}, s.spent())
-		require.True(s.t, correct(60, shares(map[string]int64{"x": 20, "y": 15, "z": 25})).Replayed)
+		require.True(s.t, correct(60, walk.Shares(map[string]int64{"x": 20, "y": 15, "z": 25})).Replayed)
 		require.True(s.t, correct(60, nil).Replayed)
 		s.stands(l, 60, 0)
-		first := shares(map[string]int64{"x": 1, "y": 1, "z": 1})[0].Call.Scope
+		first := walk.Shares(map[string]int64{"x": 1, "y": 1, "z": 1})[0].Call.Scope
 		correct(9, nil)
 		require.Equal(s.t, map[string]int64{today + first.String(): 9}, s.spent())
 		s.stands(l, 9, 0)
@@ -256,7 +245,7 @@ var usageRules = []rule{
 		s.expire(1)
 		require.Equal(s.t, map[string]int64{today + `workflow="drawn for"`: 50}, s.spent())
 		st := s.settlement(r, 30)
-		st.Shares = shares(map[string]int64{"x": 10, "y": 20})
+		st.Shares = walk.Shares(map[string]int64{"x": 10, "y": 20})
 		s.post(st)
 		require.Equal(s.t, map[string]int64{today + "workflow=x": 10, today + "workflow=y": 20}, s.spent())
 	}},
@@ -265,13 +254,13 @@ var usageRules = []rule{
 		r := s.reserve(50, l)
 		settled := s.reserve(10, l)
 		s.settle(settled, 10)
-		good := shares(map[string]int64{"x": 10, "y": 20})
+		good := walk.Shares(map[string]int64{"x": 10, "y": 20})
 		many := make(map[string]int64)
 		for n := range driver.MaxShares + 1 {
 			many[fmt.Sprint(n)] = 1
 		}
 		for name, bad := range map[string][]driver.Share{
-			"less": good[:1], "more": append(slices.Clone(good), good[1]), "in another order": {good[1], good[0]}, "too many": shares(many),
+			"less": good[:1], "more": append(slices.Clone(good), good[1]), "in another order": {good[1], good[0]}, "too many": walk.Shares(many),
 			"negative": {{Call: good[0].Call, Amount: usd(-1)}, {Call: good[1].Call, Amount: usd(31)}},
 		} {
 			n := int64(30)

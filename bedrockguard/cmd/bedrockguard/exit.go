@@ -1,65 +1,39 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
-	"github.com/urfave/cli/v3"
-
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/storeurl"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// The exit codes. docs/command.md and the help list them.
-const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
-	exitFound   = 3
-)
-
-const exitCodes = `Exit codes: 0 it is done; 1 it failed; 2 the command line makes no sense; 3 it is done, and there is something to look at: a kill that matches
-no known account, an account without room in a policy, a finding, a problem, a balance that differs, a way to spend that is not closed.`
-
-// usage is an error of the command line.
-type usage struct{ text string }
-
-func (e *usage) Error() string { return e.text }
-
-func usageError(format string, args ...any) error { return &usage{fmt.Sprintf(format, args...)} }
-
-// misused turns an error of the command line's parser into a usage error.
-func misused(_ context.Context, _ *cli.Command, err error, _ bool) error { return &usage{err.Error()} }
-
-// found says that a command succeeded, but found something that scripts should notice. It is printed already.
-type found struct{ what string }
-
-func (e *found) Error() string { return e.what }
-
 // report prints an error, and returns the exit code for its kind.
 func report(w io.Writer, err error) int {
-	var misuse *usage
-	var noticed *found
-	if child, ok := errors.AsType[*childExit](err); ok {
-		return child.code
+	var misuse *exit.Usage
+	var noticed *exit.Finding
+	if child, ok := errors.AsType[*exit.Child](err); ok {
+		return child.Code
 	}
 	switch {
 	case err == nil:
-		return exitOK
+		return exit.CodeOK
 	case errors.As(err, &noticed):
-		fmt.Fprintf(w, "bedrockguard: %s\n", printable(noticed.what))
-		return exitFound
+		fmt.Fprintf(w, "bedrockguard: %s\n", output.Printable(noticed.What))
+		return exit.CodeFound
 	case errors.As(err, &misuse):
-		fmt.Fprintf(w, "bedrockguard: %s\n", printable(misuse.text))
-		return exitUsage
+		fmt.Fprintf(w, "bedrockguard: %s\n", output.Printable(misuse.Text))
+		return exit.CodeUsage
 	}
-	fmt.Fprintf(w, "bedrockguard: %s\n", printableLines(err.Error()))
+	fmt.Fprintf(w, "bedrockguard: %s\n", output.PrintableLines(err.Error()))
 	if advice := adviceFor(err); advice != "" {
 		fmt.Fprintf(w, "%s\n", advice)
 	}
-	return exitFailure
+	return exit.CodeFailure
 }
 
 // adviceFor returns what to do about an error whose text does not know this command.
@@ -67,7 +41,7 @@ func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, budget.ErrLost):
 		return "Look at what is left with status, and accept it with: bedrockguard accept-loss --reason \"…\""
-	case errors.Is(err, budget.ErrNoLedger), noTable(err):
+	case errors.Is(err, budget.ErrNoLedger), storeurl.NoTable(err):
 		return "If this is the first start, make the ledger with: bedrockguard init. If there was one, it is gone."
 	}
 	for _, option := range [...][2]string{

@@ -16,17 +16,25 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/guard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/look"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/prove"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/setup"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/steer"
 )
 
-// verbs returns the commands, in the order of the help. To add one, write a file for it and add a line here.
+// verbs returns the commands, in the order of the help. To add one, write a file for it in the package of its kind and add it here.
 func verbs() []*cli.Command {
 	return []*cli.Command{
-		statusCommand(), topCommand(), serveCommand(), reportCommand(), killsCommand(), overridesCommand(), limitsCommand(), accountsCommand(), entriesCommand(),
-		killCommand(), reviveCommand(), overrideCommand(), unlatchCommand(), correctCommand(),
-		initCommand(), policyCommand(), acceptLossCommand(),
-		verifyCommand(), auditTrailCommand(), doctorCommand(),
-		modelsCommand(), pricesCommand(), lintCommand(), auditCommand(),
-		runCommand(), proxyCommand(), keysCommand(), outerCommand(),
+		look.StatusCommand(), look.TopCommand(), guard.ServeCommand(), look.ReportCommand(), look.KillsCommand(), look.OverridesCommand(), look.LimitsCommand(), look.AccountsCommand(), look.EntriesCommand(),
+		steer.KillCommand(), steer.ReviveCommand(), steer.OverrideCommand(), steer.UnlatchCommand(), steer.CorrectCommand(),
+		setup.InitCommand(), setup.PolicyCommand(), setup.AcceptLossCommand(),
+		prove.VerifyCommand(), prove.AuditTrailCommand(), prove.DoctorCommand(),
+		look.ModelsCommand(), look.PricesCommand(), look.LintCommand(), look.AuditCommand(),
+		guard.RunCommand(), guard.ProxyCommand(), guard.KeysCommand(), setup.OuterCommand(),
 	}
 }
 
@@ -42,19 +50,19 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	redis.SetLogger(silence{}) // the client's own messages repeat what errors say
 	root := &cli.Command{
 		Name: "bedrockguard", Usage: "see who spends on Amazon Bedrock, stop it, and prove it",
-		Description: exitCodes,
+		Description: exit.Codes,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", Sources: cli.EnvVars("BEDROCKGUARD_STORE"), Usage: "the ledger: sqlite:FILE, redis://…, postgres://… or dynamodb://TABLE", HideDefault: true},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.StringFlag{Name: "as", Sources: cli.EnvVars("BEDROCKGUARD_OPERATOR"), Usage: "who makes a change, for the audit trail; the user's name unless set", HideDefault: true},
-			&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "how long to wait for the store"},
+			&cli.DurationFlag{Name: "timeout", Value: commandline.DefaultTimeout, Usage: "how long to wait for the store"},
 		},
 		Commands: verbs(), Action: noVerb, Suggest: true,
 		EnableShellCompletion: true, ConfigureShellCompletionCommand: func(c *cli.Command) { c.Hidden = false },
 		Reader: in, Writer: out, ErrWriter: errOut,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 	}
-	everyCommand(root, func(c *cli.Command) { c.OnUsageError = misused })
+	everyCommand(root, func(c *cli.Command) { c.OnUsageError = exit.Misused })
 	err := root.Run(ctx, args)
 	return report(errOut, err)
 }
@@ -75,7 +83,7 @@ func everyCommand(c *cli.Command, f func(*cli.Command)) {
 // noVerb runs if no command is named, or an unknown one.
 func noVerb(_ context.Context, c *cli.Command) error {
 	if c.Args().Present() {
-		return usageError("there is no command %q: bedrockguard --help lists them", c.Args().First())
+		return exit.UsageError("there is no command %q: bedrockguard --help lists them", c.Args().First())
 	}
 	return cli.ShowRootCommandHelp(c)
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/storeurl"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -65,7 +67,7 @@ func writeSecret(t *testing.T) string {
 // The page over a store, beside the processes that spend: what it kills is killed for them.
 func TestServeShowsAndSteersAStore(t *testing.T) {
 	store := "sqlite:" + filepath.Join(t.TempDir(), "spend.db")
-	made, closeStore, err := openStore(t.Context(), store, true)
+	made, closeStore, err := storeurl.Open(t.Context(), store, true)
 	require.NoError(t, err)
 	defer closeStore()
 	ledger, err := budget.Open(t.Context(), made, budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(200), Window: budget.Monthly}}})
@@ -120,7 +122,7 @@ func TestPageIsNotServedUnsafely(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "real-secret")
 	store := "sqlite:" + filepath.Join(t.TempDir(), "spend.db")
-	_, closeStore, err := openStore(t.Context(), store, true)
+	_, closeStore, err := storeurl.Open(t.Context(), store, true)
 	require.NoError(t, err)
 	require.NoError(t, closeStore())
 	short := filepath.Join(t.TempDir(), "short")
@@ -130,12 +132,12 @@ func TestPageIsNotServedUnsafely(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"in the clear":        {[]string{"--listen", "0.0.0.0:0", "--secret-file", writeSecret(t)}, exitUsage, "in the clear"},
-		"without a secret":    {[]string{"--listen", "0.0.0.0:0", "--behind-tls"}, exitUsage, "read by everybody"},
-		"without a host name": {[]string{"--listen", "0.0.0.0:0", "--behind-tls", "--secret-file", writeSecret(t)}, exitUsage, "host name"},
-		"a short secret":      {[]string{"--listen", "127.0.0.1:0", "--secret-file", short}, exitFailure, "at least 16"},
-		"no such file":        {[]string{"--listen", "127.0.0.1:0", "--secret-file", "/nowhere"}, exitFailure, "nowhere"},
-		"no such address":     {[]string{"--listen", "nowhere"}, exitFailure, "nowhere"},
+		"in the clear":        {[]string{"--listen", "0.0.0.0:0", "--secret-file", writeSecret(t)}, exit.CodeUsage, "in the clear"},
+		"without a secret":    {[]string{"--listen", "0.0.0.0:0", "--behind-tls"}, exit.CodeUsage, "read by everybody"},
+		"without a host name": {[]string{"--listen", "0.0.0.0:0", "--behind-tls", "--secret-file", writeSecret(t)}, exit.CodeUsage, "host name"},
+		"a short secret":      {[]string{"--listen", "127.0.0.1:0", "--secret-file", short}, exit.CodeFailure, "at least 16"},
+		"no such file":        {[]string{"--listen", "127.0.0.1:0", "--secret-file", "/nowhere"}, exit.CodeFailure, "nowhere"},
+		"no such address":     {[]string{"--listen", "nowhere"}, exit.CodeFailure, "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said spoken
@@ -146,5 +148,5 @@ func TestPageIsNotServedUnsafely(t *testing.T) {
 	}
 	var said spoken
 	code := run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD", "--page-secret-file", short, "--region", "us-east-1", "--", "true"}, strings.NewReader(""), &said, &said)
-	require.Equal(t, exitUsage, code, said.String())
+	require.Equal(t, exit.CodeUsage, code, said.String())
 }

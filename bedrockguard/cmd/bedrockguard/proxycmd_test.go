@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/keys"
 )
 
 // spoken is what a command has written so far. It is safe for concurrent use.
@@ -101,11 +103,11 @@ func TestProxyRefusesToServeWhatIsUnsafe(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"an open door to the network": {[]string{"--listen", "0.0.0.0:0", "--open-loopback"}, exitUsage, "can be reached from elsewhere"},
-		"nobody":                      {nil, exitUsage, "let in"},
-		"half of TLS":                 {[]string{"--open-loopback", "--tls-cert", "x"}, exitUsage, "--tls-key"},
-		"a policy that is none":       {[]string{"--open-loopback", "--policy", writePolicy(t, "limits:\n  - {name: x, max: 5 euro}\n")}, exitFailure, "line 2, column"},
-		"no such policy":              {[]string{"--open-loopback", "--policy", "/nowhere.yaml"}, exitFailure, "nowhere"},
+		"an open door to the network": {[]string{"--listen", "0.0.0.0:0", "--open-loopback"}, exit.CodeUsage, "can be reached from elsewhere"},
+		"nobody":                      {nil, exit.CodeUsage, "let in"},
+		"half of TLS":                 {[]string{"--open-loopback", "--tls-cert", "x"}, exit.CodeUsage, "--tls-key"},
+		"a policy that is none":       {[]string{"--open-loopback", "--policy", writePolicy(t, "limits:\n  - {name: x, max: 5 euro}\n")}, exit.CodeFailure, "line 2, column"},
+		"no such policy":              {[]string{"--open-loopback", "--policy", "/nowhere.yaml"}, exit.CodeFailure, "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said spoken
@@ -131,7 +133,11 @@ func TestKeysOfTheProxy(t *testing.T) {
 	require.NoError(t, os.WriteFile(master, []byte(text), 0o600))
 	code, text = command("--json", "keys", "create", "--keys", book, "--master-key", master, "--principal", "ci", "--tag", "team=search", "--expires", "24h")
 	require.Zero(t, code, text)
-	var made newKeyJSON
+	var made struct {
+		keys.Key
+		BearerKey string `json:"bearer"`
+		Secret    string `json:"secret_access_key"`
+	}
 	require.NoError(t, json.Unmarshal([]byte(text), &made))
 	require.NotEmpty(t, made.BearerKey)
 	require.NotEmpty(t, made.Secret)
@@ -148,10 +154,10 @@ func TestKeysOfTheProxy(t *testing.T) {
 	require.Contains(t, text, "revoked")
 	for _, args := range [][]string{{"keys", "list"}, {"keys", "revoke", "--keys", book}, {"keys", "create", "--keys", book, "--principal", "x", "--expires", "-1h"}} {
 		code, text = command(args...)
-		require.Equal(t, exitUsage, code, text)
+		require.Equal(t, exit.CodeUsage, code, text)
 	}
 	code, _ = command("keys", "revoke", "--keys", book, "BGAK0000000000000000")
-	require.Equal(t, exitFailure, code)
+	require.Equal(t, exit.CodeFailure, code)
 	code, _ = command("keys", "list", "--keys", filepath.Join(folder, "none.json"))
-	require.Equal(t, exitFailure, code)
+	require.Equal(t, exit.CodeFailure, code)
 }

@@ -18,9 +18,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
-	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/storeurl"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -132,7 +133,7 @@ func TestRunStopsAProgramAtItsLimit(t *testing.T) {
 		t.Run(child, func(t *testing.T) {
 			server := bedrocktest.New(t, replies(1000))
 			code, _, text := runs(t, child, server, "--max", "0.05USD")
-			require.Equal(t, exitStopped, code, text)
+			require.Equal(t, exit.CodeStopped, code, text)
 			require.Contains(t, text, "402 Payment Required")
 			require.Contains(t, text, "of 0.05 USD")
 			require.LessOrEqual(t, server.Bill().NanoUSD, int64(50_000_000))
@@ -145,39 +146,9 @@ func TestRunStopsAProgramAtItsLimit(t *testing.T) {
 func TestRunBrakesAProgramThatRunsInCircles(t *testing.T) {
 	server := bedrocktest.New(t, replies(10))
 	code, _, errOut := runs(t, "chat", server, "--max", "5USD", "--brake-identical", "6")
-	require.Equal(t, exitStopped, code, errOut)
+	require.Equal(t, exit.CodeStopped, code, errOut)
 	require.Contains(t, errOut, "7 identical requests in a row, at most 6")
 	require.Equal(t, 6, server.Bill().Inferences)
-}
-
-// Calls are told apart by who pays, what runs and tags; a script is named, and not what runs it.
-func TestRunSaysOnWhoseAccountItIs(t *testing.T) {
-	for name, tc := range map[string]struct {
-		flags, args []string
-		want        budget.Scope
-	}{
-		"a program":       {nil, []string{"/opt/agent/run-all", "x"}, budget.Scope{Workflow: "run-all"}},
-		"a script":        {nil, []string{"/usr/bin/python3.11", "src/agent.py", "x"}, budget.Scope{Workflow: "agent.py"}},
-		"a module":        {nil, []string{"python", "-m", "agent"}, budget.Scope{Workflow: "python"}},
-		"an interpreter":  {nil, []string{"node"}, budget.Scope{Workflow: "node"}},
-		"what was asked":  {[]string{"--workflow", "nightly", "--principal", "ci", "--tag", "team=search", "--model", "anthropic.*"}, []string{"python", "a.py"}, budget.Scope{Workflow: "nightly", Principal: "ci", Tags: map[string]string{"team": "search"}}},
-		"a tag half done": {[]string{"--tag", "team"}, []string{"python", "a.py"}, budget.Scope{}},
-	} {
-		var got budget.Scope
-		var err error
-		command := runCommand()
-		command.Action = func(_ context.Context, c *cli.Command) error {
-			got, err = runAccount(c, tc.args)
-			return nil
-		}
-		require.NoError(t, command.Run(t.Context(), append(append([]string{"run", "--max", "1USD"}, tc.flags...), "--", "x")))
-		if tc.want.Workflow == "" {
-			require.ErrorContains(t, err, "want NAME=VALUE", name)
-			continue
-		}
-		require.NoError(t, err, name)
-		require.Equal(t, tc.want, got, name)
-	}
 }
 
 func TestRunTellsTheProgramsOwnExitCode(t *testing.T) {
@@ -234,18 +205,18 @@ func TestRunRefusesACommandLineThatMakesNoSense(t *testing.T) {
 	server := bedrocktest.New(t, bedrocktest.Options{})
 	for _, flags := range [][]string{{"--max", "5 euros"}, {"--max", "5USD", "--per", "weekly-ish"}, {}, {"--max", "5USD", "--upstream", "ftp://x"}} {
 		code, _, text := runs(t, "quiet", server, flags...)
-		require.Equal(t, exitUsage, code, text)
+		require.Equal(t, exit.CodeUsage, code, text)
 	}
 	var errOut bytes.Buffer
-	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD"}, strings.NewReader(""), &errOut, &errOut))
-	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD", "--region", "us-east-1", "--", "/no/such/program"}, strings.NewReader(""), &errOut, &errOut), errOut.String())
+	require.Equal(t, exit.CodeUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD"}, strings.NewReader(""), &errOut, &errOut))
+	require.Equal(t, exit.CodeUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD", "--region", "us-east-1", "--", "/no/such/program"}, strings.NewReader(""), &errOut, &errOut), errOut.String())
 }
 
 // The limit of a run stands beside the policy that the store holds, which is meant for all processes: the lower one stops the program, and a
 // change of the policy reaches a run that is under way.
 func TestRunHeedsThePolicyOfTheStore(t *testing.T) {
 	address := "sqlite:" + filepath.Join(t.TempDir(), "spend.db")
-	store, closeStore, err := openStore(t.Context(), address, true)
+	store, closeStore, err := storeurl.Open(t.Context(), address, true)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, closeStore()) }()
 	operator, err := budget.Operate(t.Context(), store)
@@ -259,7 +230,7 @@ func TestRunHeedsThePolicyOfTheStore(t *testing.T) {
 	for flag, want := range map[string]string{"0.05USD": `limit "run" exceeded`, "5USD": `limit "workflow-day" exceeded`} {
 		server := bedrocktest.New(t, replies(1000))
 		code, _, text := runs(t, "chat", server, "--store", address, "--max", flag, "--per", "daily", "--workflow", "of "+flag)
-		require.Equal(t, exitStopped, code, text)
+		require.Equal(t, exit.CodeStopped, code, text)
 		require.Contains(t, text, want)
 	}
 
@@ -274,7 +245,7 @@ func TestRunHeedsThePolicyOfTheStore(t *testing.T) {
 	}
 	options.FirstByteDelay = 50 * time.Millisecond // the program asks 200 times, for ten seconds in all
 	code, _, text := runs(t, "chat", bedrocktest.New(t, options), "--store", address, "--max", "500USD", "--workflow", "changed")
-	require.Equal(t, exitStopped, code, text)
+	require.Equal(t, exit.CodeStopped, code, text)
 	require.Contains(t, text, `limit "workflow-day" exceeded`)
 	require.Contains(t, text, "of 0 USD left")
 }

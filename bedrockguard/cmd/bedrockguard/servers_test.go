@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -46,11 +47,11 @@ func TestAServerThatForgetsIsRefused(t *testing.T) {
 	stops = append([]func() error{server.Stop}, stops...)
 	at := fmt.Sprintf("redis://%s/0", server.Addr)
 	code, _, errOut := command(t, "--store", at, "init")
-	require.Equal(t, exitFailure, code)
+	require.Equal(t, exit.CodeFailure, code)
 	require.Contains(t, errOut, "appendonly is off")
 	require.Contains(t, errOut, "allow-no-append-only=true")
 	code, out, _ := command(t, "--store", at, "doctor", "--no-aws")
-	require.Equal(t, exitFound, code)
+	require.Equal(t, exit.CodeFound, code)
 	require.Contains(t, out, "appendonly is off")
 	code, _, errOut = command(t, "--store", at+"?allow-no-append-only=true", "init")
 	require.Zero(t, code, errOut)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
 )
 
 var metricsURL = regexp.MustCompile(`(?:metrics are at |"msg":"metrics","url":")(http://[0-9.:]+/metrics)`)
@@ -100,7 +101,7 @@ func TestRunTellsAChannelBeforeItEnds(t *testing.T) {
 	code := run(t.Context(), []string{
 		"bedrockguard", "run", "--max", "0.01USD", "--region", "us-east-1", "--upstream", server.URL(), "--metrics", "127.0.0.1:0", "--webhook", hook, "--", self,
 	}, strings.NewReader(""), &said, &said)
-	require.Equal(t, exitStopped, code, said.String())
+	require.Equal(t, exit.CodeStopped, code, said.String())
 	require.Regexp(t, metricsURL, said.String())
 	require.Len(t, messages, 1)
 	require.Contains(t, <-messages, `"limit":"run"`)
@@ -113,14 +114,14 @@ func TestSidesAreNotServedUnsafely(t *testing.T) {
 		code  int
 		text  string
 	}{
-		"metrics for everybody":       {[]string{"--metrics", "0.0.0.0:0"}, exitUsage, "read by everybody"},
-		"metrics flags alone":         {[]string{"--metrics-open"}, exitUsage, "give --metrics"},
-		"metrics at no address":       {[]string{"--metrics", "nowhere"}, exitFailure, "nowhere"},
-		"a format alone":              {[]string{"--webhook-format", "slack"}, exitUsage, "give --webhook"},
-		"an unknown format":           {[]string{"--webhook", "https://hooks.example/sesame", "--webhook-format", "xml"}, exitUsage, "xml"},
-		"a URL that is none":          {[]string{"--webhook", "sesame"}, exitUsage, "can't be parsed"},
-		"a secret in the clear":       {[]string{"--webhook", "http://hooks.example/sesame", "--webhook-format", "slack"}, exitUsage, "in the clear"},
-		"a page, and metrics nowhere": {[]string{"--page", "127.0.0.1:0", "--metrics", "nowhere"}, exitFailure, "nowhere"},
+		"metrics for everybody":       {[]string{"--metrics", "0.0.0.0:0"}, exit.CodeUsage, "read by everybody"},
+		"metrics flags alone":         {[]string{"--metrics-open"}, exit.CodeUsage, "give --metrics"},
+		"metrics at no address":       {[]string{"--metrics", "nowhere"}, exit.CodeFailure, "nowhere"},
+		"a format alone":              {[]string{"--webhook-format", "slack"}, exit.CodeUsage, "give --webhook"},
+		"an unknown format":           {[]string{"--webhook", "https://hooks.example/sesame", "--webhook-format", "xml"}, exit.CodeUsage, "xml"},
+		"a URL that is none":          {[]string{"--webhook", "sesame"}, exit.CodeUsage, "can't be parsed"},
+		"a secret in the clear":       {[]string{"--webhook", "http://hooks.example/sesame", "--webhook-format", "slack"}, exit.CodeUsage, "in the clear"},
+		"a page, and metrics nowhere": {[]string{"--page", "127.0.0.1:0", "--metrics", "nowhere"}, exit.CodeFailure, "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said spoken

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/seed"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
@@ -52,8 +54,8 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 			require.Positive(t, n, "nothing was changed")
 
 			code, out, errOut = command(t, "--store", "sqlite:"+at, "--json", "verify", "--tries", "1")
-			require.Equal(t, exitFound, code, out+errOut)
-			var told verifiedJSON
+			require.Equal(t, exit.CodeFound, code, out+errOut)
+			var told struct{ Differences []struct{ Kind string } }
 			require.NoError(t, json.Unmarshal([]byte(out), &told))
 			var kinds []string
 			for _, d := range told.Differences {
@@ -61,7 +63,7 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 			}
 			require.Contains(t, kinds, c.what)
 			code, out, _ = command(t, "--store", "sqlite:"+at, "verify", "--tries", "2")
-			require.Equal(t, exitFound, code, "it still differs when it is looked at again")
+			require.Equal(t, exit.CodeFound, code, "it still differs when it is looked at again")
 			require.Contains(t, out, c.what+": ")
 		})
 	}
@@ -78,13 +80,13 @@ func verifiable(t *testing.T) (at string) {
 		{Name: "all", Max: budget.USD(1000), Window: budget.Lifetime},
 	}})
 	require.NoError(t, err)
-	for _, c := range []seedCall{
-		{scope: budget.Scope{Workflow: "nightly"}, usd: 1},
-		{scope: budget.Scope{Workflow: "reviews"}, usd: 2, end: "estimated"},
-		{scope: budget.Scope{Workflow: "nightly"}, usd: 3, end: "pending"},
-		{scope: budget.Scope{Workflow: "reviews"}, usd: 4, end: "voided"},
+	for _, c := range []seed.Call{
+		{Scope: budget.Scope{Workflow: "nightly"}, USD: 1},
+		{Scope: budget.Scope{Workflow: "reviews"}, USD: 2, End: "estimated"},
+		{Scope: budget.Scope{Workflow: "nightly"}, USD: 3, End: "pending"},
+		{Scope: budget.Scope{Workflow: "reviews"}, USD: 4, End: "voided"},
 	} {
-		require.NoError(t, c.make(t.Context(), ledger))
+		require.NoError(t, c.Make(t.Context(), ledger))
 	}
 	return at
 }
@@ -104,8 +106,8 @@ func TestVerifyOfALedgerInUse(t *testing.T) {
 	var made atomic.Int64
 	go func() {
 		for ; ctx.Err() == nil; made.Add(1) {
-			call := seedCall{scope: budget.Scope{Workflow: "busy"}, usd: 0.0001}
-			if err := call.make(context.WithoutCancel(ctx), ledger); err != nil {
+			call := seed.Call{Scope: budget.Scope{Workflow: "busy"}, USD: 0.0001}
+			if err := call.Make(context.WithoutCancel(ctx), ledger); err != nil {
 				ended <- err
 				return
 			}

@@ -1,4 +1,4 @@
-"""Writes what AWS's service model says of bedrock-runtime's requests as a table: bedrockguard/bedrocktest/shapes.json.
+"""Writes what AWS's service model says of bedrock-runtime's requests as a table: bedrockguard/bedrocktest/internal/shapes/shapes.json.
 
 Run by `make service-model`, which installs the pinned botocore of requirements.txt. The table holds the constraints alone: members,
 types, lengths, ranges, patterns, enums, required members and unions. It holds no documentation.

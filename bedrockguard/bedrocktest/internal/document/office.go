@@ -1,0 +1,173 @@
+package document
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/base64"
+	"encoding/xml"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxUnpacked bounds what one part of an office file unpacks to.
+const maxUnpacked = 64 << 20
+
+// parts unpacks the files of an office document by name.
+func parts(raw []byte) (map[string][]byte, bool) {
+	z, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
+	if err != nil {
+		return nil, false
+	}
+	all := make(map[string][]byte)
+	for _, f := range z.File {
+		r, err := f.Open()
+		if err != nil {
+			return nil, false
+		}
+		data, err := io.ReadAll(io.LimitReader(r, maxUnpacked))
+		r.Close()
+		if err != nil {
+			return nil, false
+		}
+		all[f.Name] = data
+	}
+	return all, true
+}
+
+// elements goes through XML and calls visit for each start of an element, each text and each end.
+func elements(data []byte, visit func(xml.Token)) {
+	d := xml.NewDecoder(bytes.NewReader(data))
+	d.Strict = false
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return
+		}
+		visit(token)
+	}
+}
+
+// ReadDocx returns the text of a Word document, a line for each paragraph, and each use of a picture in base64.
+func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
+	all, ok := parts(raw)
+	document := all["word/document.xml"]
+	if !ok || document == nil {
+		return "", nil, false
+	}
+	var out strings.Builder
+	inText, uses := false, 0
+	elements(document, func(t xml.Token) {
+		switch t := t.(type) {
+		case xml.StartElement:
+			inText = t.Name.Local == "t"
+			if t.Name.Local == "blip" {
+				uses++
+			}
+		case xml.CharData:
+			if inText {
+				out.Write(t)
+			}
+		case xml.EndElement:
+			inText = false
+			if t.Name.Local == "p" {
+				out.WriteByte('\n')
+			}
+		}
+	})
+	var files []string
+	for name, data := range all {
+		if strings.HasPrefix(name, "word/media/") {
+			files = append(files, name+"\x00"+base64.StdEncoding.EncodeToString(data))
+		}
+	}
+	slices.Sort(files)
+	for i := range max(uses, len(files)) {
+		if len(files) == 0 {
+			break
+		}
+		_, data, _ := strings.Cut(files[i%len(files)], "\x00")
+		pictures = append(pictures, data)
+	}
+	return out.String(), pictures, true
+}
+
+// ReadXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell that refers to a shared string has the whole string.
+func ReadXlsx(raw []byte) (string, bool) {
+	all, ok := parts(raw)
+	if !ok {
+		return "", false
+	}
+	shared := sharedStrings(all["xl/sharedStrings.xml"])
+	var out strings.Builder
+	var names []string
+	for name := range all {
+		if strings.HasPrefix(name, "xl/worksheets/") && strings.HasSuffix(name, ".xml") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		kind, inValue := "", false
+		elements(all[name], func(t xml.Token) {
+			switch t := t.(type) {
+			case xml.StartElement:
+				switch t.Name.Local {
+				case "c":
+					kind = attribute(t, "t")
+				case "v", "t":
+					inValue = true
+				}
+			case xml.CharData:
+				if !inValue {
+					return
+				}
+				value := string(t)
+				if i, err := strconv.Atoi(value); kind == "s" && err == nil && i >= 0 && i < len(shared) {
+					value = shared[i]
+				}
+				out.WriteString(value)
+			case xml.EndElement:
+				if inValue {
+					inValue = false
+					out.WriteByte('\t')
+				}
+			}
+		})
+	}
+	return out.String(), len(names) > 0
+}
+
+func sharedStrings(data []byte) (all []string) {
+	var item strings.Builder
+	inText := false
+	elements(data, func(t xml.Token) {
+		switch t := t.(type) {
+		case xml.StartElement:
+			inText = t.Name.Local == "t"
+			if t.Name.Local == "si" {
+				item.Reset()
+			}
+		case xml.CharData:
+			if inText {
+				item.Write(t)
+			}
+		case xml.EndElement:
+			inText = false
+			if t.Name.Local == "si" {
+				all = append(all, item.String())
+			}
+		}
+	})
+	return all
+}
+
+func attribute(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}

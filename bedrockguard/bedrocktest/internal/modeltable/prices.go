@@ -1,0 +1,266 @@
+// Package modeltable has what the simulator knows of each model: its prices, its limits, and the tokens that texts and images have for it.
+package modeltable
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+)
+
+//go:embed prices.json
+var pricesJSON []byte
+
+// The classes in which tokens are billed, as indexes of rates.
+const (
+	ClassInput = iota
+	ClassOutput
+	ClassRead
+	ClassWrite5m
+	ClassWrite1h
+	classes
+)
+
+// Rates are prices in pico-USD per token.
+type Rates [classes]uint64
+
+// Model is one row of the price table. Factors are in thousandths. Rates by region are final, for calls that are made from that region.
+type Model struct {
+	ID          string                       `json:"id"`
+	Provider    string                       `json:"provider"`
+	Mode        string                       `json:"mode"`     // empty for a chat model; embedding, rerank
+	Rates       Rates                        `json:"rates"`    // of the global profile, or of us-east-1 if there is none
+	Premium     uint64                       `json:"premium"`  // on every id that is not global; 0 means 1000
+	Gov         uint64                       `json:"gov"`      // outside of the commercial partition; 0 means 1000
+	Unlisted    uint64                       `json:"unlisted"` // in a region without a price of its own; 0 means 1000
+	Global      bool                         `json:"global"`   // there is a global profile
+	Regions     map[string]Rates             `json:"regions"`  // for every id that is not global
+	Globals     map[string]Rates             `json:"globals"`  // for the global profile
+	Long        longContext                  `json:"long"`
+	Optimized   Rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
+	Tiers       map[string]uint64            `json:"tiers"`
+	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices give a higher factor than Tiers
+	Fees        fees                         `json:"fees"`
+	RegionFees  map[string]fees              `json:"regionFees"`
+	Window      int                          `json:"window"` // for an embedding model: of each text
+	Output      int                          `json:"output"`
+	Cache       *cacheRule                   `json:"cache"`
+	Aliases     []string                     `json:"aliases"`
+
+	frame  sync.Once // guards framed
+	framed Framing
+}
+
+// longContext is the base price of a request with more input tokens than Above; there is none if Above is 0.
+type longContext struct {
+	Above int   `json:"above"`
+	Rates Rates `json:"rates"`
+}
+
+// fees are prices, in nano-USD for images, seconds and queries, and in pico-USD for tokens that are not text.
+type fees struct {
+	Query         int64  `json:"query"`         // a search unit of a rerank request
+	Image         int64  `json:"image"`         // an image to embed
+	DocumentImage int64  `json:"documentImage"` // an image to embed as a page of a document
+	VideoSecond   int64  `json:"videoSecond"`
+	AudioSecond   int64  `json:"audioSecond"`
+	ImageToken    uint64 `json:"imageToken"` // 0 if the tokens of an image cost as much as text
+}
+
+// Embeds reports whether the model makes embeddings.
+func (m *Model) Embeds() bool { return m.Mode == "embedding" }
+
+type cacheRule struct {
+	Min    int      `json:"min"`
+	Points int      `json:"points"`
+	TTLs   []string `json:"ttls"`
+	Fields []string `json:"fields"`
+	Max    int      `json:"max"`
+}
+
+// PriceTable has the models by id and alias, and the defaults for models without a figure of their own.
+type PriceTable struct {
+	ByID  map[string]*Model
+	tiers map[string]uint64 // the highest factor of any model
+}
+
+// Table returns what is known of all models. It is read once.
+var Table = sync.OnceValue(func() PriceTable {
+	var file struct {
+		Tiers  map[string]uint64 `json:"tiers"`
+		Models []*Model          `json:"models"`
+	}
+	t := PriceTable{ByID: make(map[string]*Model)}
+	if err := json.Unmarshal(pricesJSON, &file); err != nil {
+		return t // then every model is unknown, which tests notice at once
+	}
+	t.tiers = file.Tiers
+	for _, m := range file.Models {
+		for _, id := range append(m.Aliases, m.ID) {
+			t.ByID[id] = m
+		}
+	}
+	return t
+})
+
+var profiles = []string{"us", "eu", "apac", "jp", "au", "ca", "in", "us-gov", "global"}
+
+// Lookup resolves the modelId of a path: a model id, a profile, an ARN of either, or one of the user's own names. region is that of an ARN,
+// else empty.
+func Lookup(id string, names map[string]string) (m *Model, profile, region string, ok bool) {
+	id, err := url.PathUnescape(id)
+	if err != nil {
+		return nil, "", "", false
+	}
+	if known, mapped := names[id]; mapped {
+		id = known
+	}
+	if strings.HasPrefix(id, "arn:") {
+		parts := strings.SplitN(id, ":", 6)
+		if len(parts) != 6 || parts[2] != "bedrock" {
+			return nil, "", "", false
+		}
+		kind, rest, _ := strings.Cut(parts[5], "/")
+		if kind != "foundation-model" && kind != "inference-profile" {
+			return nil, "", "", false
+		}
+		id, region = rest, parts[3]
+	}
+	if m, ok := Table().ByID[id]; ok {
+		return m, "", region, true
+	}
+	profile, rest, _ := strings.Cut(id, ".")
+	if m, ok := Table().ByID[rest]; ok && slices.Contains(profiles, profile) {
+		return m, profile, region, true
+	}
+	return nil, "", "", false
+}
+
+// RatesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region.
+func (m *Model) RatesFor(profile, region string, input int, optimized bool) Rates {
+	at := m.ratesAt(profile, region)
+	r := at
+	switch {
+	case m.Long.Above > 0 && input > m.Long.Above:
+		r = m.Long.Rates.inProportion(at, m.Rates)
+	case optimized && m.Optimized[ClassInput] > 0:
+		r = m.Optimized.inProportion(at, m.Rates)
+	}
+	for class := ClassRead; class < classes; class++ {
+		if r[class] == 0 { // no price is published, and cached input is never free
+			r[class] = r[ClassInput]
+		}
+	}
+	return r
+}
+
+// ratesAt returns the rates with a profile that is called from a region, without long contexts and modes.
+func (m *Model) ratesAt(profile, region string) Rates {
+	partition := commercial(region)
+	if profile == "global" && m.Global && partition {
+		if r, ok := m.Globals[region]; ok || len(m.Globals) == 0 || home(region) {
+			if ok {
+				return r
+			}
+			return m.Rates
+		}
+		return highest(m.Globals, m.Rates)
+	}
+	if profile == "us-gov" && partition { // such a profile does not exist: the higher of what the id and the region say
+		return m.ratesAt("", region).Higher(m.ratesAt("", "us-gov-west-1")).Higher(m.ratesAt("", "us-gov-east-1"))
+	}
+	if r, ok := m.Regions[region]; ok {
+		return r
+	}
+	premium := max(m.Premium, 1000)
+	switch {
+	case !partition:
+		return m.Rates.by(max(m.Gov, 1000))
+	case home(region) || m.Unlisted <= 1000:
+		return m.Rates.by(premium)
+	default:
+		return highest(m.Regions, m.Rates.by(premium*m.Unlisted/1000))
+	}
+}
+
+// home reports whether a region's prices are the base price times the premium.
+func home(region string) bool {
+	return region == "us-east-1" || region == "us-east-2" || region == "us-west-2"
+}
+
+// commercial reports whether a region is in the commercial partition.
+func commercial(region string) bool {
+	return !strings.HasPrefix(region, "us-gov-") && !strings.HasPrefix(region, "cn-") && !strings.HasPrefix(region, "us-iso") && !strings.HasPrefix(region, "eusc-")
+}
+
+// highest returns the highest rate of each class among the commercial regions of a table and r.
+func highest(byRegion map[string]Rates, r Rates) Rates {
+	for region, other := range byRegion {
+		if commercial(region) {
+			r = r.Higher(other)
+		}
+	}
+	return r
+}
+
+// Higher returns the higher rate of each class.
+func (r Rates) Higher(other Rates) Rates {
+	for i := range r {
+		r[i] = max(r[i], other[i])
+	}
+	return r
+}
+
+// by multiplies by thousandths, rounded up.
+func (r Rates) by(factor uint64) Rates {
+	for i := range r {
+		r[i] = (r[i]*factor + 999) / 1000
+	}
+	return r
+}
+
+// inProportion changes each rate as base was changed to final, rounded up.
+func (r Rates) inProportion(final, base Rates) Rates {
+	for i := range r {
+		if base[i] > 0 {
+			r[i] = (r[i]*final[i] + base[i] - 1) / base[i]
+		}
+	}
+	return r
+}
+
+// TierFactor returns a service tier's factor in thousandths: the highest published ratio of the model in the region, else in any region,
+// else of any model.
+func (m *Model) TierFactor(tier, region string) uint64 {
+	switch tier {
+	case "", "default", "reserved":
+		return 1000
+	}
+	factor := max(m.Tiers[tier], m.RegionTiers[region][tier])
+	if factor == 0 {
+		factor = Table().tiers[tier]
+	}
+	return max(factor, 1)
+}
+
+// FeesAt returns the model's fees in a region. If the model has fees by region, a region without an entry has the highest of them.
+func (m *Model) FeesAt(region string) fees {
+	f := m.Fees
+	if listed, ok := m.RegionFees[region]; ok {
+		return listed
+	}
+	if len(m.RegionFees) > 0 && home(region) {
+		return m.RegionFees["us-east-1"]
+	}
+	if commercial(region) || len(m.RegionFees) > 0 {
+		return f
+	}
+	gov := int64(max(m.Gov, 1000))
+	for _, fee := range []*int64{&f.Query, &f.Image, &f.DocumentImage, &f.VideoSecond, &f.AudioSecond} {
+		*fee = (*fee*gov + 999) / 1000
+	}
+	f.ImageToken = (f.ImageToken*uint64(gov) + 999) / 1000
+	return f
+}

@@ -1,0 +1,109 @@
+package rules
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// signatures are the first bytes of files in the image formats.
+var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
+
+func imageBytes(a *Asked) (refused *refusal.Error) {
+	if !a.claude() && a.Model.Provider != "amazon" {
+		return nil
+	}
+	look := func(data *jsonnode.Node) {
+		raw, _ := base64.StdEncoding.DecodeString(firstBytes(data.Text()))
+		if data != nil && !slices.ContainsFunc(signatures, func(s string) bool { return strings.HasPrefix(string(raw), s) }) {
+			refused = refusal.ModelError("Could not process image")
+		}
+	}
+	a.blocks(func(_, b *jsonnode.Node) bool {
+		all := []*jsonnode.Node{b}
+		for _, result := range []*jsonnode.Node{b.Get("toolResult"), b} {
+			all = append(all, result.Get("content").List()...)
+		}
+		for _, c := range all {
+			look(c.Get("image").Get("source").Get("bytes"))
+			if c.Get("type").Text() == "image" {
+				look(c.Get("source").Get("data"))
+			}
+		}
+		return refused == nil
+	})
+	return refused
+}
+
+// firstBytes returns as much base64 as the beginning of a file needs.
+func firstBytes(data string) string { return data[:min(len(data)/4*4, 16)] }
+
+// textFormats are the document formats that Claude gets as text.
+var textFormats = []string{"txt", "md", "csv", "html", "doc", "docx", "xls", "xlsx"}
+
+func pointBehindText(a *Asked) (refused *refusal.Error) {
+	if !a.converse || !a.claude() {
+		return nil
+	}
+	for _, m := range a.messages {
+		behind := false
+		for _, b := range m.Get("content").List() {
+			if behind && b.Get("cachePoint") != nil {
+				return refusal.ModelError("messages: cache_control may not be set on this block")
+			}
+			behind = slices.Contains(textFormats, b.Get("document").Get("format").Text())
+		}
+	}
+	return nil
+}
+
+func mediaOfModel(a *Asked) *refusal.Error {
+	if !a.converse {
+		return nil
+	}
+	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
+	for i, m := range a.messages {
+		for j, b := range m.Get("content").List() {
+			at := [2]int{i, j}
+			if refused := a.media(b, at, textOnly, false); refused != nil {
+				return refused
+			}
+			for _, c := range b.Get("toolResult").Get("content").List() {
+				if refused := a.media(c, at, textOnly, true); refused != nil {
+					return refused
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// media checks one block of a message for media that the model does not accept (as recorded, 2026). at is the number of the message and of
+// the block. Claude accepts no S3 locations, except for documents in tool results, which it does not read; in tool results Nova accepts only
+// images from S3.
+func (a *Asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
+	image, video, audio, document := b.Get("image"), b.Get("video"), b.Get("audio"), b.Get("document")
+	s3 := func(n *jsonnode.Node) bool { return n.Get("source").Get("s3Location") != nil }
+	unsupported := func(kind string) *refusal.Error {
+		return refusal.Invalid("This model doesn't support the %s content block that you provided. Update the content block and try again.", kind)
+	}
+	switch {
+	case image != nil && textOnly:
+		return unsupported("image")
+	case video != nil && !a.Model.TakesVideo():
+		return unsupported("video")
+	case audio != nil && !a.Model.TakesAudio():
+		return unsupported("audio")
+	case a.claude() && s3(image):
+		return refusal.Invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
+	case a.claude() && s3(document) && !result:
+		return refusal.ModelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at[0], at[1]))
+	case a.Model.Provider == "amazon" && result && (s3(document) || s3(video)):
+		return refusal.ModelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at[0], at[1]))
+	}
+	return nil
+}

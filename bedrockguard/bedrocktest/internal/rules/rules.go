@@ -1,0 +1,406 @@
+// Package rules has the rules that the service only has for some models.
+package rules
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// Asked is what rules check of a request: what Read finds in its body, and what the server knows of it.
+type Asked struct {
+	Model      *modeltable.Model
+	Profile    string
+	Region     string // where the request was sent
+	Now        time.Time
+	EndsByTest bool // a test has set when the model ends, so that endOfLife does not apply
+	Added      bool // the test has added the id, so that no profile is needed
+	converse   bool
+	request    *jsonnode.Node
+
+	temperature, topP, stop *jsonnode.Node
+	thinking                *jsonnode.Node // the thinking settings, if thinking is on
+	maxTokens               int
+	forced                  bool // a tool has to be used
+	messages                []*jsonnode.Node
+	tools                   []*jsonnode.Node
+}
+
+// Read reads the parts that rules check from a body of Converse, or else of InvokeModel. The caller sets the rest.
+func Read(n *jsonnode.Node, converse bool) *Asked {
+	a := &Asked{converse: converse, request: n, messages: n.Get("messages").List()}
+	if converse {
+		config := n.Get("inferenceConfig")
+		a.temperature, a.topP, a.stop = config.Get("temperature"), config.Get("topP"), config.Get("stopSequences")
+		a.maxTokens, _ = config.Get("maxTokens").Number()
+		a.thinking = n.Get("additionalModelRequestFields").Get("thinking")
+		choice := n.Get("toolConfig").Get("toolChoice")
+		a.forced = choice.Get("any") != nil || choice.Get("tool") != nil
+		a.tools = n.Get("toolConfig").Get("tools").List()
+	} else {
+		a.temperature, a.topP, a.stop = n.Get("temperature"), n.Get("top_p"), n.Get("stop_sequences")
+		a.maxTokens, _ = n.Get("max_tokens").Number()
+		a.thinking = n.Get("thinking")
+		choice := n.Get("tool_choice").Get("type").Text()
+		a.forced = choice == "any" || choice == "tool"
+		a.tools = n.Get("tools").List()
+	}
+	if t := a.thinking.Get("type").Text(); t != "enabled" && t != "adaptive" {
+		a.thinking = nil
+	}
+	return a
+}
+
+func (a *Asked) claude() bool { return a.Model.Provider == "anthropic" }
+
+// named reports whether the model belongs to one of these families.
+func (a *Asked) named(families ...string) bool {
+	return slices.ContainsFunc(families, func(f string) bool { return strings.Contains(a.Model.ID, f) })
+}
+
+// prefill returns the last message if the assistant wrote it.
+func (a *Asked) prefill() *jsonnode.Node {
+	if len(a.messages) == 0 {
+		return nil
+	}
+	m := a.messages[len(a.messages)-1]
+	if m.Get("role").Text() != "assistant" {
+		return nil
+	}
+	return m
+}
+
+// blocks calls f with each content block of each message, until it returns false.
+func (a *Asked) blocks(f func(m, b *jsonnode.Node) bool) {
+	for _, m := range a.messages {
+		for _, b := range m.Get("content").List() {
+			if !f(m, b) {
+				return
+			}
+		}
+	}
+}
+
+// Rule is one rule. It returns why a request breaks it, or nothing.
+type Rule struct {
+	Name   string // by which Options.Without switches it off
+	Broken func(*Asked) *refusal.Error
+}
+
+// All returns the rules in the order in which the service seems to check them.
+func All() []Rule {
+	return []Rule{
+		{"end-of-life", endOfLife},
+		{"region-of-profile", regionOfProfile},
+		{"profile-only", profileOnly},
+		{"document-name", documentName},
+		{"media-of-model", mediaOfModel},
+		{"image-bytes", imageBytes},
+		{"point-behind-text", pointBehindText},
+		{"system-of-model", systemOfModel},
+		{"tools-without-config", toolsWithoutConfig},
+		{"property-keys", propertyKeys},
+		{"tool-schema", toolSchema},
+		{"tools-of-model", toolsOfModel},
+		{"stop-of-model", stopOfModel},
+		{"additional-fields", additionalFields},
+		{"empty-result", emptyResult},
+		{"tool-use-ids", toolUseIDs},
+		{"sampling", sampling},
+		{"thinking-budget", thinkingBudget},
+		{"thinking-sampling", thinkingSampling},
+		{"thinking-tools", thinkingTools},
+		{"thinking-first", thinkingFirst},
+		{"prefill", prefill},
+		{"trailing-blank", trailingBlank},
+	}
+}
+
+// ends says when models ended (AWS's model lifecycle page, and refusals that users reported, read 2026-11).
+var ends = map[string]string{
+	"anthropic.claude-3-5-haiku-20241022-v1:0": "2026-08-01", "anthropic.claude-3-7-sonnet-20250219-v1:0": "2026-04-28",
+	"anthropic.claude-3-5-sonnet-20241022-v2:0": "2026-03-01", "anthropic.claude-3-5-sonnet-20240620-v1:0": "2026-03-01",
+	"anthropic.claude-3-haiku-20240307-v1:0": "2026-09-10",
+}
+
+// endOfLife refuses a model after the end in the table. If a test sets the end itself, available checks that instead.
+func endOfLife(a *Asked) *refusal.Error {
+	end, known := ends[a.Model.ID]
+	if !known || a.EndsByTest {
+		return nil
+	}
+	if at, err := time.Parse(time.DateOnly, end); err != nil || a.Now.Before(at) {
+		return nil
+	}
+	return refusal.AtEnd()
+}
+
+func regionOfProfile(a *Asked) *refusal.Error {
+	of, geographic := Geographies[a.Profile]
+	if !geographic || slices.ContainsFunc(of, func(prefix string) bool { return strings.HasPrefix(a.Region, prefix) }) {
+		return nil
+	}
+	return refusal.Invalid("The provided model identifier is invalid.")
+}
+
+func profileOnly(a *Asked) *refusal.Error {
+	if a.Profile != "" || a.Added || !a.Model.ThroughProfiles() {
+		return nil
+	}
+	return refusal.Invalid("Invocation of model ID %s with on-demand throughput isn't supported. Retry your request with the ID or ARN of an inference profile that contains this model.", a.Model.ID)
+}
+
+// documentNames also allows underscores, which are not in the API reference: recorded on Sonnet 4.5 and 5 (2026).
+var documentNames = regexp.MustCompile(`^[A-Za-z0-9_()\[\]-]+( [A-Za-z0-9_()\[\]-]+)*$`)
+
+func documentName(a *Asked) (refused *refusal.Error) {
+	if !a.converse {
+		return nil
+	}
+	for _, m := range a.messages {
+		names, text := map[string]bool{}, false
+		for _, b := range m.Get("content").List() {
+			text = text || b.Get("text") != nil
+			d := b.Get("document")
+			if d == nil {
+				continue
+			}
+			name := d.Get("name").Text()
+			switch {
+			case !documentNames.MatchString(name):
+				return refusal.Invalid("The document file name can only contain alphanumeric characters, whitespace characters, hyphens, parentheses, and square brackets. The name can't contain more than one consecutive whitespace character.")
+			case names[name]:
+				return refusal.Invalid("Messages can not contain multiple documents with the same name.")
+			}
+			names[name] = true
+		}
+		if len(names) > 0 && !text {
+			return refusal.Invalid("A text block is required in a message that holds documents.")
+		}
+	}
+	return nil
+}
+
+func systemOfModel(a *Asked) *refusal.Error {
+	if a.request.Get("system") != nil && a.named("titan-text", "mistral-7b", "mixtral-8x7b") {
+		return refusal.Invalid("This model doesn't support system messages. Try again without a system message or use a model that supports system messages.")
+	}
+	return nil
+}
+
+func toolsWithoutConfig(a *Asked) (refused *refusal.Error) {
+	if !a.converse || a.request.Get("toolConfig") != nil {
+		return nil
+	}
+	a.blocks(func(_, b *jsonnode.Node) bool {
+		if b.Get("toolUse") != nil || b.Get("toolResult") != nil {
+			refused = refusal.Invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+		}
+		return refused == nil
+	})
+	return refused
+}
+
+var propertyKey = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,64}$`)
+
+func propertyKeys(a *Asked) *refusal.Error {
+	if !a.claude() {
+		return nil
+	}
+	for i, t := range a.tools {
+		schema := t.Get("input_schema")
+		if a.converse {
+			schema = t.Get("toolSpec").Get("inputSchema").Get("json")
+		}
+		if properties := schema.Get("properties"); properties != nil {
+			for _, key := range properties.Keys {
+				if !propertyKey.MatchString(key) {
+					return refusal.ModelError("tools." + strconv.Itoa(i) + ".custom.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func toolSchema(a *Asked) *refusal.Error {
+	if a.converse || !a.claude() {
+		return nil
+	}
+	for i, t := range a.tools {
+		if kind := t.Get("type").Text(); (kind == "" || kind == "custom") && t.Get("input_schema") == nil {
+			return refusal.Invalid("tools.%d.custom.input_schema: Field required", i)
+		}
+	}
+	return nil
+}
+
+func toolsOfModel(a *Asked) *refusal.Error {
+	switch {
+	case len(a.tools) > 0 && a.named("deepseek.r1"):
+		return refusal.Invalid("This model doesn't support tool use.")
+	case a.forced && a.named("llama"):
+		return refusal.Invalid("This model doesn't support the toolConfig.toolChoice.any field. Remove toolConfig.toolChoice.any and try again.")
+	}
+	return nil
+}
+
+func stopOfModel(a *Asked) *refusal.Error {
+	if a.converse && len(a.stop.List()) > 0 && a.named("qwen.", "gpt-oss") {
+		return refusal.Invalid("This model doesn't support the stopSequences field. Remove stopSequences and try again.")
+	}
+	return nil
+}
+
+// claudeFields are the fields that Claude accepts in additionalModelRequestFields, besides Converse's own (the Messages API, 2026-11).
+var claudeFields = []string{
+	"thinking", "anthropic_beta", "anthropic_version", "tools", "tool_choice", "top_k", "output_config", "output_format", "context_management", "compaction",
+	"metadata", "max_tokens", "service_tier", "reasoning_config", "speed", "temperature", "top_p", "stop_sequences",
+}
+
+func additionalFields(a *Asked) *refusal.Error {
+	fields := a.request.Get("additionalModelRequestFields")
+	if !a.converse || !a.claude() || fields == nil {
+		return nil
+	}
+	for _, key := range fields.Keys {
+		if !slices.Contains(claudeFields, key) {
+			return refusal.ModelError(key + ": Extra inputs are not permitted")
+		}
+	}
+	return nil
+}
+
+func emptyResult(a *Asked) (refused *refusal.Error) {
+	if !a.converse || !a.claude() {
+		return nil
+	}
+	a.blocks(func(_, b *jsonnode.Node) bool {
+		if r := b.Get("toolResult"); r.Get("status").Text() == "error" && len(r.Get("content").List()) == 0 {
+			refused = refusal.ModelError("messages: content cannot be empty if is_error is true")
+		}
+		return refused == nil
+	})
+	return refused
+}
+
+func toolUseIDs(a *Asked) (refused *refusal.Error) {
+	if !a.claude() {
+		return nil
+	}
+	seen := map[string]bool{}
+	a.blocks(func(_, b *jsonnode.Node) bool {
+		id := b.Get("toolUse").Get("toolUseId").Text()
+		if b.Get("type").Text() == "tool_use" {
+			id = b.Get("id").Text()
+		}
+		if id != "" && seen[id] {
+			refused = refusal.ModelError("messages: `tool_use` ids must be unique")
+		}
+		seen[id] = true
+		return refused == nil
+	})
+	return refused
+}
+
+func sampling(a *Asked) *refusal.Error {
+	if !a.claude() {
+		return nil
+	}
+	set := a.temperature != nil || a.topP != nil
+	switch {
+	case set && a.named("opus-4-7", "opus-4-8", "opus-5", "sonnet-5", "fable", "haiku-5-5"):
+		return refusal.ModelError("`temperature` is deprecated for this model.")
+	case a.temperature != nil && a.topP != nil && a.named("-4-5", "opus-4-1", "-4-6"):
+		return refusal.ModelError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+	}
+	if v, ok := a.temperature.Decimal(); ok && (v < 0 || v > 1) {
+		return refusal.Invalid("temperature: range: 0..1")
+	}
+	return nil
+}
+
+func thinkingBudget(a *Asked) *refusal.Error {
+	budget, ok := a.thinking.Get("budget_tokens").Number()
+	switch {
+	case !ok || !a.claude():
+		return nil
+	case budget < 1024:
+		return refusal.ModelError("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+	case a.maxTokens > 0 && budget >= a.maxTokens:
+		return refusal.ModelError("`max_tokens` must be greater than `thinking.budget_tokens`.")
+	}
+	return nil
+}
+
+func thinkingSampling(a *Asked) *refusal.Error {
+	if v, ok := a.temperature.Decimal(); ok && v != 1 && a.thinking != nil && a.claude() {
+		return refusal.ModelError("`temperature` may only be set to 1 when thinking is enabled.")
+	}
+	return nil
+}
+
+func thinkingTools(a *Asked) *refusal.Error {
+	if a.forced && a.thinking != nil && a.claude() {
+		return refusal.ModelError("Thinking may not be enabled when tool_choice forces tool use.")
+	}
+	return nil
+}
+
+func thinkingFirst(a *Asked) *refusal.Error {
+	if a.thinking == nil || !a.claude() {
+		return nil
+	}
+	for i := len(a.messages) - 1; i >= 0; i-- {
+		m := a.messages[i]
+		if m.Get("role").Text() != "assistant" {
+			continue
+		}
+		blocks := m.Get("content").List()
+		if len(blocks) == 0 {
+			return nil
+		}
+		first := blocks[0]
+		kind := first.Get("type").Text()
+		uses := slices.ContainsFunc(blocks, func(b *jsonnode.Node) bool { return b.Get("toolUse") != nil || b.Get("type").Text() == "tool_use" })
+		if uses && first.Get("reasoningContent") == nil && kind != "thinking" && kind != "redacted_thinking" {
+			return refusal.ModelError("messages." + strconv.Itoa(i) + ".content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block.")
+		}
+		return nil
+	}
+	return nil
+}
+
+func prefill(a *Asked) *refusal.Error {
+	if a.prefill() != nil && a.claude() && a.named("opus-4-6", "opus-4-7", "opus-4-8", "opus-5", "sonnet-4-6", "sonnet-5", "fable", "haiku-5-5") {
+		return refusal.ModelError("This model does not support assistant message prefill. The conversation must end with a user message.")
+	}
+	return nil
+}
+
+func trailingBlank(a *Asked) *refusal.Error {
+	m := a.prefill()
+	if m == nil || !a.claude() {
+		return nil
+	}
+	text := m.Get("content").Text()
+	if blocks := m.Get("content").List(); len(blocks) > 0 {
+		text = blocks[len(blocks)-1].Get("text").Text()
+	}
+	if text != strings.TrimRight(text, " \t\r\n") {
+		return refusal.ModelError("messages: final assistant content cannot end with trailing whitespace")
+	}
+	return nil
+}
+
+// Geographies are the prefixes of the regions from which a geography's profiles can be called.
+var Geographies = map[string][]string{
+	"us": {"us-", "ca-"}, "eu": {"eu-", "il-"}, "apac": {"ap-", "me-"}, "jp": {"ap-northeast-"}, "au": {"ap-southeast-"}, "ca": {"ca-", "us-"}, "in": {"ap-south-"},
+	"us-gov": {"us-gov-"},
+}

@@ -1,0 +1,90 @@
+package guard
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// removedVariables are the variables that childEnvironment removes: AWS's SDKs and other clients find credentials, endpoints and settings in them, besides the
+// variables that it sets itself (their guides on credentials and settings, 2026-11). Without them the child can only reach Bedrock through
+// this proxy.
+var removedVariables = []string{
+	"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN",
+	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+	"AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_CREDENTIAL_FILE", "AWS_LOGIN_CACHE_DIRECTORY", "AWS_ENDPOINT_URL", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_FIPS_ENDPOINT",
+	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_SDK_LOAD_CONFIG", "CLAUDE_CODE_SKIP_BEDROCK_AUTH", "ANTHROPIC_AUTH_TOKEN",
+}
+
+// childEnvironment returns the environment of a child whose calls to Bedrock go to base. scratch is an empty folder for it. With keepAWS its
+// AWS credentials are kept.
+func childEnvironment(environ []string, base, region, scratch string, keys virtualKeys, keepAWS bool) ([]string, error) {
+	set := map[string]string{
+		"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": base,                // AWS's SDKs, strands, langchain-aws, pydantic-ai, the Vercel AI SDK
+		"AWS_ENDPOINT_URL_BEDROCK":         base,                // for lists of models and profiles
+		"AWS_BEDROCK_RUNTIME_ENDPOINT":     base,                // LiteLLM
+		"ANTHROPIC_BEDROCK_BASE_URL":       base,                // Anthropic's SDKs for Bedrock, Claude Code
+		"CLAUDE_CODE_USE_BEDROCK":          "1",                 // which uses the one above, and signs
+		"ANTHROPIC_BASE_URL":               base + "/anthropic", // Anthropic's SDKs
+		"OPENAI_BASE_URL":                  base + "/openai/v1", // OpenAI's SDKs
+		"OPENAI_API_BASE":                  base + "/openai/v1", // LiteLLM's openai/ models
+		"ANTHROPIC_API_KEY":                keys.bearer,
+		"OPENAI_API_KEY":                   keys.bearer,
+		"AWS_REGION":                       region,
+		"AWS_DEFAULT_REGION":               region,
+	}
+	opencode, err := openCodeConfig(scratch, base)
+	if err != nil {
+		return nil, err
+	}
+	set["OPENCODE_CONFIG"] = opencode
+	var unset []string
+	if !keepAWS {
+		empty := filepath.Join(scratch, "empty")
+		if err := os.WriteFile(empty, nil, 0o600); err != nil {
+			return nil, err
+		}
+		unset = removedVariables
+		set["AWS_ACCESS_KEY_ID"], set["AWS_SECRET_ACCESS_KEY"] = keys.accessKeyID, keys.secret
+		set["AWS_CONFIG_FILE"], set["AWS_SHARED_CREDENTIALS_FILE"], set["BOTO_CONFIG"] = empty, empty, empty
+		set["AWS_EC2_METADATA_DISABLED"] = "true"
+	}
+	out := make([]string, 0, len(environ)+len(set))
+	direct := "127.0.0.1,localhost" // a proxy of the network must not come between the child and this one
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		_, replaced := set[name]
+		switch {
+		case strings.EqualFold(name, "NO_PROXY"):
+			if value != "" {
+				direct += "," + value
+			}
+		case replaced, slices.Contains(unset, name), strings.HasPrefix(name, "BEDROCKGUARD_"):
+		default:
+			out = append(out, entry)
+		}
+	}
+	out = append(out, "NO_PROXY="+direct, "no_proxy="+direct)
+	for name, value := range set {
+		out = append(out, name+"="+value)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// openCodeConfig writes a configuration for opencode, which has no variable for its endpoint.
+func openCodeConfig(scratch, base string) (string, error) {
+	type object = map[string]any
+	raw, err := json.Marshal(object{
+		"$schema":  "https://opencode.ai/config.json",
+		"provider": object{"amazon-bedrock": object{"options": object{"baseURL": base}}},
+	})
+	if err != nil {
+		return "", err
+	}
+	at := filepath.Join(scratch, "opencode.json")
+	return at, os.WriteFile(at, raw, 0o600)
+}

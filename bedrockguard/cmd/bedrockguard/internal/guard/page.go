@@ -1,0 +1,178 @@
+package guard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// ServeCommand is bedrockguard serve.
+func ServeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "serve", Category: "look", Usage: "serve the status page over a store, beside the processes that spend",
+		Description: "Shows limits, spend, burn rates, the prompt cache, calls in flight, flags and the audit trail. With --secret-file, whoever logs in with what the\n" +
+			"file holds may kill, revive and override; without, nothing can be changed. Of guards it is told nothing: proxy and run have --page for that.",
+		Flags: []cli.Flag{
+			commandline.PolicyFlag(),
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8788", Usage: "the address to serve at"},
+			&cli.StringFlag{Name: "secret-file", TakesFile: true, Usage: "a file with the secret that lets its owner make changes; at least 16 bytes", HideDefault: true},
+			&cli.StringSliceFlag{Name: "host", Usage: "a host name under which the page may be asked for; may be repeated", HideDefault: true},
+			&cli.BoolFlag{Name: "behind-tls", Usage: "something in front of this ends TLS: without it only loopback addresses are served"},
+		},
+		Action: servePage,
+	}
+}
+
+// pageFlags are the flags of commands that can serve the page in addition.
+func pageFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "page", Usage: "serve the status page at this address, such as 127.0.0.1:8788", HideDefault: true},
+		&cli.StringFlag{Name: "page-secret-file", TakesFile: true, Usage: "a file with the secret that lets its owner make changes on the page", HideDefault: true},
+		&cli.StringSliceFlag{Name: "page-host", Usage: "a host name under which the page may be asked for; may be repeated", HideDefault: true},
+	}
+}
+
+// pageServer is the status page with its listener. A nil one serves nothing.
+type pageServer struct {
+	page   *statuspage.Page
+	server *http.Server
+	url    string
+	served chan error
+}
+
+// openPage serves the page that the flags of pageFlags ask for; it returns nil if they ask for none.
+func openPage(c *cli.Command, ledger *budget.Ledger) (*pageServer, error) {
+	if c.String("page") == "" {
+		if c.String("page-secret-file") != "" || len(c.StringSlice("page-host")) > 0 {
+			return nil, exit.UsageError("--page-secret-file and --page-host are of the page: give --page, too")
+		}
+		return nil, nil
+	}
+	return startPage(c.String("page"), c.String("page-secret-file"), c.StringSlice("page-host"), c.Bool("behind-tls"), statuspage.Options{Ledger: ledger})
+}
+
+// startPage serves the page at an address, if that is safe.
+func startPage(address, secretFile string, hosts []string, behindTLS bool, o statuspage.Options) (*pageServer, error) {
+	if secretFile != "" {
+		secret, err := os.ReadFile(secretFile)
+		if err != nil {
+			return nil, err
+		}
+		if o.Secret = string(bytes.TrimSpace(secret)); o.Secret == "" {
+			return nil, exit.UsageError("%s holds no secret: make one with openssl rand -hex 16", secretFile)
+		}
+	}
+	if len(hosts) > 0 {
+		o.Hosts = hosts
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	at, err := netip.ParseAddrPort(listener.Addr().String())
+	if loopback := err == nil && at.Addr().Unmap().IsLoopback(); !loopback {
+		o.LoginToRead = true
+		err = mayServePage(listener.Addr(), &o, behindTLS)
+	}
+	var page *statuspage.Page
+	if err == nil {
+		page, err = statuspage.New(o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	p := &pageServer{page: page, url: "http://" + listener.Addr().String() + "/", served: make(chan error, 1), server: &http.Server{
+		Handler: page, ReadHeaderTimeout: headerTimeout, ReadTimeout: 3 * headerTimeout, WriteTimeout: time.Minute, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	}}
+	go func() { p.served <- p.server.Serve(listener) }()
+	return p, nil
+}
+
+// mayServePage refuses an address at which strangers could read the page, or the secret on its way there.
+func mayServePage(at net.Addr, o *statuspage.Options, behindTLS bool) error {
+	switch {
+	case !behindTLS:
+		return exit.UsageError("the page's secret would travel in the clear to %s: serve it at a loopback address, or give --behind-tls where something in front ends TLS", at)
+	case o.Secret == "":
+		return exit.UsageError("the page at %s could be read by everybody: give it a secret file", at)
+	case len(o.Hosts) == 0:
+		return exit.UsageError("the page at %s answers to no host name but those of loopback: name the one that it is reached by", at)
+	}
+	return nil
+}
+
+// listeners returns the listeners that a guard needs for the page.
+func (p *pageServer) listeners() []func(context.Context, bedrockguard.Event) {
+	if p == nil {
+		return nil
+	}
+	return []func(context.Context, bedrockguard.Event){p.page.Listen}
+}
+
+// close waits a few seconds for running requests.
+func (p *pageServer) close() error {
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := p.server.Shutdown(ctx)
+	if err != nil {
+		err = p.server.Close()
+	}
+	if served := <-p.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+func servePage(ctx context.Context, c *cli.Command) (err error) {
+	d, closeStore, err := commandline.OpenDesk(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	options := statuspage.Options{Operator: d.Operator}
+	if len(policy.Limits) > 0 {
+		ledger, err := budget.Open(ctx, d.Store, policy, func(o *budget.OpenOptions) { o.OwnPolicy = true })
+		if err != nil {
+			return err
+		}
+		options = statuspage.Options{Ledger: ledger}
+		if c.String("policy") == "" {
+			stopFollowing := follow(ctx, ledger, slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil)))
+			defer stopFollowing()
+		}
+	}
+	p, err := startPage(c.String("listen"), c.String("secret-file"), c.StringSlice("host"), c.Bool("behind-tls"), options)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", p.url)
+	select {
+	case <-ctx.Done():
+	case served := <-p.served:
+		p.served <- served
+	}
+	return p.close()
+}

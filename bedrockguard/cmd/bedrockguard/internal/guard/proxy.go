@@ -1,0 +1,194 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/storeurl"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/keys"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// ProxyCommand is bedrockguard proxy.
+func ProxyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "proxy", Category: "guard", Usage: "serve a guarded Bedrock endpoint for programs in any language",
+		Description: "Serves Bedrock's API at --listen, over HTTP/1.1 and HTTP/2, under the limits of --policy in the ledger of --store. Clients keep their SDKs and are\n" +
+			"pointed at it: AWS_ENDPOINT_URL_BEDROCK_RUNTIME, ANTHROPIC_BASE_URL with /anthropic, OPENAI_BASE_URL with /openai/v1.\n\n" +
+			"/healthz answers as long as the process does, /readyz as long as the store answers. SIGTERM lets what is under way end and settles it.",
+		Flags: append(slices.Concat(upstreamFlags(), keyFlags(), sideFlags(), brakeFlags()),
+			commandline.PolicyFlag(),
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8787", Usage: "the address to serve at"},
+			&cli.BoolFlag{Name: "create", Usage: "make a ledger in the store if there is none"},
+			&cli.BoolFlag{Name: "open-loopback", Usage: "let every program on this machine in, without a key; only for a loopback address"},
+			&cli.StringFlag{Name: "principal", Usage: "with --open-loopback, on whose account the calls are", HideDefault: true},
+			&cli.StringFlag{Name: "tls-cert", TakesFile: true, Usage: "a PEM file with the certificate chain", HideDefault: true},
+			&cli.StringFlag{Name: "tls-key", TakesFile: true, Usage: "a PEM file with its key", HideDefault: true},
+			&cli.BoolFlag{Name: "behind-tls", Usage: "something in front of this ends TLS: without it and without --tls-cert, only loopback addresses are served"},
+			&cli.BoolFlag{Name: "shadow", Usage: "refuse nothing but what was killed, and log what would have been refused"},
+			&cli.BoolFlag{Name: "clamp", Usage: "lower the output limit of a call into what is left, where it would be refused"},
+			&cli.IntFlag{Name: "max-tokens", Usage: "the output limit of calls that set none; what the model can write unless set", HideDefault: true},
+			&cli.DurationFlag{Name: "max-wait", Usage: "how long a call may wait for room that calls in flight hold", HideDefault: true},
+		),
+		Action: serveProxy,
+	}
+}
+
+func serveProxy(ctx context.Context, c *cli.Command) (err error) {
+	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
+		return exit.UsageError("--tls-cert and --tls-key: want both or neither")
+	}
+	who, err := proxyCallers(c)
+	if err != nil {
+		return err
+	}
+	up, err := openUpstream(ctx, c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := storeurl.Open(ctx, c.String("store"), c.Bool("create"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+	ledger, err := openWithPolicy(ctx, c, store)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(c.Root().ErrWriter, nil))
+	beside, err := openSides(c, ledger, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, beside.close()) }()
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"), Brakes: brakesOf(c),
+		Output:    bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: c.Bool("clamp")},
+		Listeners: append(beside.listeners(), logged(log)),
+	})
+	if err != nil {
+		return err
+	}
+	beside.metrics.watch(guard)
+	listener, err := net.Listen("tcp", c.String("listen"))
+	if err != nil {
+		return err
+	}
+	if err := mayServe(c, listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	f, err := openFront(listener, up, guard, who, health(ledger))
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if c.String("policy") == "" {
+		stopFollowing := follow(ctx, ledger, log)
+		defer stopFollowing()
+	}
+	f.start(c.String("tls-cert"), c.String("tls-key"))
+	if beside.page != nil {
+		log.Info("page", "url", beside.page.url)
+	}
+	if beside.metrics != nil {
+		log.Info("metrics", "url", beside.metrics.url)
+	}
+	log.Info("serving", "address", listener.Addr().String(), "region", up.region)
+	select {
+	case <-ctx.Done():
+	case err = <-f.served:
+		f.served <- err
+	}
+	return f.close()
+}
+
+// openWithPolicy opens the ledger with the policy of a file, or with the one in the store.
+func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*budget.Ledger, error) {
+	var policy budget.Policy
+	if at := c.String("policy"); at != "" {
+		var err error
+		if policy, err = commandline.ReadPolicyFile(at); err != nil {
+			return nil, err
+		}
+	}
+	return budget.Open(ctx, store, policy)
+}
+
+func proxyCallers(c *cli.Command) (proxy.Callers, error) {
+	if c.Bool("open-loopback") {
+		return proxy.Loopback(budget.Scope{Principal: c.String("principal")}), nil
+	}
+	if c.String("keys") == "" {
+		return nil, exit.UsageError("nobody could be let in: give --keys, or --open-loopback")
+	}
+	book, err := openKeys(c, false)
+	if err != nil {
+		return nil, err
+	}
+	master, err := masterKey(c)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.Keys(&keys.Ring{Book: book, Master: master}), nil
+}
+
+// mayServe refuses an address at which keys would be sent unencrypted.
+func mayServe(c *cli.Command, at net.Addr) error {
+	addr, err := netip.ParseAddrPort(at.String())
+	loopback := err == nil && addr.Addr().Unmap().IsLoopback()
+	switch {
+	case c.Bool("open-loopback") && !loopback:
+		return exit.UsageError("--open-loopback lets in who has no key: %s can be reached from elsewhere", at)
+	case !loopback && c.String("tls-cert") == "" && !c.Bool("behind-tls"):
+		return exit.UsageError("keys would travel in the clear to %s: give --tls-cert and --tls-key, or --behind-tls", at)
+	}
+	return nil
+}
+
+// health answers health checks: whether the process and its store work.
+func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+			defer cancel()
+			if _, err := ledger.Kills(ctx); err != nil {
+				http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintln(w, "ok")
+		})
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+				mux.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r) // a ServeMux would clean the paths, which contain model ids
+		})
+	}
+}
+
+// logged logs what an operator wants to know: refusals, kills, thresholds and findings, but no successful calls.
+func logged(log *slog.Logger) func(context.Context, bedrockguard.Event) {
+	return func(ctx context.Context, e bedrockguard.Event) {
+		switch e.Kind {
+		case bedrockguard.EventReserved, bedrockguard.EventSettled, bedrockguard.EventVoided:
+			log.LogAttrs(ctx, slog.LevelDebug, string(e.Kind), slog.Any("event", e))
+		default:
+			log.LogAttrs(ctx, slog.LevelWarn, string(e.Kind), slog.Any("event", e))
+		}
+	}
+}

@@ -1,0 +1,241 @@
+// Package guard has the commands that guard programs or are beside them: run and proxy with what they serve in addition, the keys of the proxy,
+// and the page over a store.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/term"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/storeurl"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+)
+
+// RunCommand is bedrockguard run.
+func RunCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run", Category: "guard", Usage: "run a program that can spend so much on Bedrock, and no more", ArgsUsage: "-- PROGRAM [ARGUMENT]…",
+		Description: "Starts a guarded endpoint on loopback, points the program's Bedrock, Anthropic and OpenAI clients at it by their environment, and gives the program\n" +
+			"credentials that are worth nothing elsewhere: it can't go round the limit. No configuration is needed.\n\n" +
+			"The exit code is the program's own; 4 says that it failed after a call of its was refused for want of budget, killed, or braked in a loop.",
+		Flags: append(slices.Concat(upstreamFlags(), sideFlags(), brakeFlags()),
+			&cli.StringFlag{Name: "max", Required: true, Usage: "what may be spent, such as 5USD, or \"200 calls\""},
+			&cli.StringFlag{Name: "model", Usage: "count only this model, or those of a pattern such as anthropic.*; all others are unlimited", HideDefault: true},
+			&cli.StringFlag{Name: "per", Usage: "the window in which it may be spent, such as daily; the whole run unless set", HideDefault: true},
+			&cli.StringFlag{Name: "workflow", Usage: "the workflow on whose account it is; the name of the program, or of the script that it runs, unless set", HideDefault: true},
+			&cli.StringFlag{Name: "principal", Usage: "who pays", HideDefault: true},
+			&cli.StringSliceFlag{Name: "tag", Usage: "a tag of all calls, as team=search; may be repeated", HideDefault: true},
+			&cli.IntFlag{Name: "max-tokens", Usage: "the output limit of calls that set none; what the model can write unless set", HideDefault: true},
+			&cli.BoolFlag{Name: "strict", Usage: "refuse a call that does not fit as it is, instead of lowering its output limit into what is left, or leaving out cache points"},
+			&cli.BoolFlag{Name: "keep-aws", Usage: "leave the AWS credentials that are there: the limit can be gone round"},
+		),
+		Action: runProgram,
+	}
+}
+
+func runProgram(ctx context.Context, c *cli.Command) error {
+	args := c.Args().Slice()
+	if len(args) == 0 {
+		return exit.UsageError("no program is named: bedrockguard run --max 5USD -- PROGRAM")
+	}
+	limit, err := runLimit(c)
+	if err != nil {
+		return err
+	}
+	account, err := runAccount(c, args)
+	if err != nil {
+		return err
+	}
+	up, err := openUpstream(ctx, c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := runStore(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeStore() }()
+	// The policy of the store is enforced, too, if it holds one.
+	ledger, err := budget.Open(ctx, store, budget.Policy{}, func(o *budget.OpenOptions) { o.Beside = []budget.Limit{limit} })
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil))
+	beside, err := openSides(c, ledger, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = beside.close() }() // what was not delivered is in the log
+	if beside.page != nil {
+		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", beside.page.url)
+	}
+	if beside.metrics != nil {
+		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: metrics are at %s\n", beside.metrics.url)
+	}
+	var sums tally
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+		OnEvent: sums.listen, Listeners: beside.listeners(), Brakes: brakesOf(c),
+		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
+	})
+	if err != nil {
+		return err
+	}
+	beside.metrics.watch(guard)
+	keys := newVirtualKeys()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	f, err := openFront(listener, up, guard, callersOf(c, keys, account), nil)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	f.start("", "")
+	stopFollowing := follow(ctx, ledger, log)
+	defer stopFollowing()
+	code, err := runChild(c, args, "http://"+listener.Addr().String(), up.region, keys)
+	closed := f.close()
+	sums.print(c.Root().ErrWriter, limit.Max)
+	if err == nil && sums.nothing() {
+		fmt.Fprint(c.Root().ErrWriter, noCalls)
+	}
+	switch {
+	case err != nil:
+		return errors.Join(err, closed)
+	case code != 0 && sums.wasStopped():
+		return exit.OfChild(exit.CodeStopped)
+	case code != 0:
+		return exit.OfChild(code)
+	}
+	return closed
+}
+
+// callersOf returns who may call the proxy: the program, by its keys. A program that keeps its own credentials signs with those, which can't
+// be verified here, so anyone may.
+func callersOf(c *cli.Command, keys virtualKeys, scope budget.Scope) proxy.Callers {
+	if c.Bool("keep-aws") {
+		return proxy.Loopback(scope)
+	}
+	return keys.callers(scope)
+}
+
+// noCalls is printed if no call of the program reached the proxy.
+const noCalls = `bedrockguard: no call came through. Most clients read their endpoint from the environment; a few want it in their code or configuration:
+  aws-sdk-go-v2   config.LoadDefaultConfig reads AWS_ENDPOINT_URL_BEDROCK_RUNTIME; BaseEndpoint in code stands above it
+  anthropic-go    option.WithBaseURL(os.Getenv("ANTHROPIC_BEDROCK_BASE_URL")) behind bedrock.WithConfig
+  openai-go       option.WithBaseURL(os.Getenv("OPENAI_BASE_URL"))
+  langchaingo     give its bedrockruntime client a config from the environment
+`
+
+// withSpace matches a number and a unit without a space between them: people write 5USD on a command line.
+var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
+
+// interpreters run the program in their first argument.
+var interpreters = regexp.MustCompile(`^(python|pypy|node|deno|bun|ruby|perl|php|bash|sh|zsh|java|dotnet)[0-9.]*$`)
+
+// runAccount returns the scope of the program's calls.
+func runAccount(c *cli.Command, args []string) (budget.Scope, error) {
+	s, err := commandline.ScopeOf(c)
+	if err != nil {
+		return s, err
+	}
+	s.Model, s.Region = "", "" // these flags are for the limit and the endpoint
+	if s.Workflow == "" {
+		s.Workflow = filepath.Base(args[0])
+		if interpreters.MatchString(s.Workflow) && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
+			s.Workflow = filepath.Base(args[1])
+		}
+	}
+	return s, s.Validate()
+}
+
+func runLimit(c *cli.Command) (budget.Limit, error) {
+	l := budget.Limit{Name: "run", Window: budget.Lifetime, Match: budget.Match{Model: c.String("model")}}
+	if err := l.Max.UnmarshalText([]byte(withSpace.ReplaceAllString(c.String("max"), "$1 $2"))); err != nil {
+		return l, exit.UsageError("--max: %s", err)
+	}
+	if per := c.String("per"); per != "" {
+		if err := l.Window.UnmarshalText([]byte(per)); err != nil {
+			return l, exit.UsageError("--per: %s", err)
+		}
+	}
+	return l, nil
+}
+
+// runStore opens the ledger of a run: one in memory, or the store on the command line, whose limits are shared with all who use it.
+func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, error) {
+	if at := c.String("store"); at != "" {
+		return storeurl.Open(ctx, at, true)
+	}
+	return memstore.New(memstore.Options{}), func() error { return nil }, nil
+}
+
+// runChild runs the program and returns its exit code. It passes on signals.
+func runChild(c *cli.Command, args []string, base, region string, keys virtualKeys) (int, error) {
+	scratch, err := os.MkdirTemp("", "bedrockguard-run-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(scratch)
+	environ, err := childEnvironment(os.Environ(), base, region, scratch, keys, c.Bool("keep-aws"))
+	if err != nil {
+		return 0, err
+	}
+	if c.Bool("keep-aws") {
+		fmt.Fprintln(c.Root().ErrWriter, "bedrockguard: the program has the AWS credentials that were there: it can go round the limit")
+	}
+	child := exec.Command(args[0], args[1:]...)
+	child.Env, child.Stdin, child.Stdout, child.Stderr = environ, c.Root().Reader, c.Root().Writer, c.Root().ErrWriter
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, passedOn...)
+	defer signal.Stop(signals)
+	if err := child.Start(); err != nil {
+		return 0, exit.UsageError("%s can't be started: %s", args[0], err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			if s == os.Interrupt && term.IsTerminal(int(os.Stdin.Fd())) {
+				continue // a terminal sends it to both
+			}
+			_ = child.Process.Signal(s) // fails if the program has ended
+		case err := <-ended:
+			return exitCodeOf(err)
+		}
+	}
+}
+
+// passedOn are the signals that ask a program to end or to reload its configuration.
+var passedOn = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
+// exitCodeOf returns a program's exit code as shells do: 128 plus the signal's number if a signal ended it.
+func exitCodeOf(err error) (int, error) {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return 0, err
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return exit.ExitCode(), nil
+}

@@ -1,0 +1,90 @@
+package guard
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/awsenv"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+)
+
+// upstreamFlags are the flags that say where requests are sent, and with which credentials.
+func upstreamFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "region", Sources: cli.EnvVars("AWS_REGION", "AWS_DEFAULT_REGION"), Usage: "where Bedrock is asked, and whose prices apply; that of the AWS configuration unless set", HideDefault: true},
+		&cli.StringFlag{Name: "upstream", Sources: cli.EnvVars("BEDROCKGUARD_UPSTREAM"), Usage: "another base URL than Bedrock's own, such as a VPC endpoint or a test server", HideDefault: true},
+	}
+}
+
+// upstream is the Bedrock to which a proxy sends requests.
+type upstream struct {
+	region string
+	url    *url.URL // nil means AWS's own endpoints
+	bearer string   // a Bedrock API key; empty if requests are signed
+	aws    aws.CredentialsProvider
+}
+
+// upstreamTimeout bounds how long a start waits for credentials: on a machine without any, the metadata service can hang.
+const upstreamTimeout = 10 * time.Second
+
+// openUpstream finds the region and the credentials, and fails if there are none.
+func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
+	u := &upstream{region: c.String("region"), bearer: os.Getenv("AWS_BEARER_TOKEN_BEDROCK")}
+	if at := c.String("upstream"); at != "" {
+		parsed, err := url.Parse(at)
+		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || strings.Trim(parsed.Path, "/") != "" {
+			return nil, exit.UsageError("--upstream is no base URL such as https://vpce-….vpce.amazonaws.com")
+		}
+		u.url = &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}
+	}
+	config, err := awsenv.Load(ctx, awsconfig.WithRegion(u.region))
+	if err != nil {
+		return nil, fmt.Errorf("the configuration of AWS: %w", err)
+	}
+	if u.region = config.Region; u.region == "" {
+		return nil, exit.UsageError("no region is named: give --region or set AWS_REGION")
+	}
+	if u.aws = config.Credentials; u.bearer != "" {
+		return u, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, upstreamTimeout)
+	defer cancel()
+	if _, err := u.aws.Retrieve(ctx); err != nil {
+		return nil, fmt.Errorf("no credentials for Bedrock were found: set AWS_PROFILE, AWS_ACCESS_KEY_ID or AWS_BEARER_TOKEN_BEDROCK: %w", err)
+	}
+	return u, nil
+}
+
+var signer = v4.NewSigner()
+
+// sign signs a request with the credentials of this process.
+func (u *upstream) sign(req *http.Request, body []byte) error {
+	if u.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+u.bearer)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), upstreamTimeout)
+	defer cancel()
+	credentials, err := u.aws.Retrieve(ctx)
+	if err != nil {
+		return fmt.Errorf("credentials for Bedrock: %w", err)
+	}
+	service := "bedrock"
+	if strings.HasPrefix(req.URL.Host, "bedrock-mantle") {
+		service = "bedrock-mantle"
+	}
+	hash := sha256.Sum256(body)
+	return signer.SignHTTP(ctx, credentials, req, hex.EncodeToString(hash[:]), service, u.region, time.Now())
+}

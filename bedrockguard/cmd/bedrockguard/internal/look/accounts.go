@@ -1,0 +1,173 @@
+package look
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// LimitsCommand is bedrockguard limits.
+func LimitsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "limits", Category: "look", Usage: "list the limits of the policy, and how many accounts each has",
+		Flags: []cli.Flag{commandline.PolicyFlag()}, Action: commandline.WithLedger(limits),
+	}
+}
+
+// limitJSON is a limit for JSON.
+type limitJSON struct {
+	Name     string               `json:"name"`
+	Max      *output.QuantityJSON `json:"max,omitempty"`
+	Window   string               `json:"window,omitempty"`
+	Per      []string             `json:"per,omitempty"`
+	Notify   []float64            `json:"notify,omitempty"`
+	Latch    bool                 `json:"latch,omitempty"`
+	Observe  bool                 `json:"observe,omitempty"`
+	MaxFor   int                  `json:"max_for,omitempty"` // how many exceptions it has
+	Accounts int                  `json:"accounts"`
+	InPolicy bool                 `json:"in_policy"`
+}
+
+func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	all := []*limitJSON{}
+	byName := make(map[string]*limitJSON)
+	for i := range policy.Limits {
+		l := &policy.Limits[i]
+		most := output.JSONQuantity(l.Max)
+		told := &limitJSON{Name: l.Name, Max: &most, Window: l.Window.String(), Notify: l.Notify, Latch: l.Latch, Observe: l.Observe, MaxFor: len(l.MaxFor), InPolicy: true}
+		if by := output.SplitText(l); by != "nothing" {
+			told.Per = strings.Split(by, ", ")
+		}
+		all, byName[l.Name] = append(all, told), told
+	}
+	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
+		if err != nil {
+			return err
+		}
+		if byName[a.Limit] == nil {
+			byName[a.Limit] = &limitJSON{Name: a.Limit}
+			all = append(all, byName[a.Limit])
+		}
+		byName[a.Limit].Accounts++
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, all)
+	}
+	t := output.NewTable("There is no policy, and no call was booked yet.", "LIMIT", "MAX", "WINDOW", "SPLIT BY", "ACCOUNTS", "NOTES")
+	for _, l := range all {
+		if !l.InPolicy {
+			t.Row(l.Name, "?", "?", "?", fmt.Sprint(l.Accounts), "not in the policy")
+			continue
+		}
+		t.Row(l.Name, l.Max.Text, l.Window, strings.Join(l.Per, ", "), fmt.Sprint(l.Accounts), l.notes())
+	}
+	return t.End(c.Root().Writer)
+}
+
+func (l *limitJSON) notes() string {
+	var notes []string
+	if l.Observe {
+		notes = append(notes, "observed only")
+	}
+	if l.Latch {
+		notes = append(notes, "latches")
+	}
+	if l.MaxFor > 0 {
+		notes = append(notes, fmt.Sprintf("%d exceptions", l.MaxFor))
+	}
+	return strings.Join(notes, ", ")
+}
+
+// AccountsCommand is bedrockguard accounts.
+func AccountsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "accounts", Category: "look", Usage: "list the accounts that are known, with their periods if asked",
+		Flags: append(commandline.ScopeFlags(),
+			&cli.StringFlag{Name: "limit", Usage: "only accounts of this limit", HideDefault: true},
+			&cli.BoolFlag{Name: "periods", Usage: "what was booked in each period, newest last"},
+		),
+		Action: commandline.WithLedger(accounts),
+	}
+}
+
+// accountJSON is an account for JSON.
+type accountJSON struct {
+	Limit    string           `json:"limit"`
+	Scope    output.ScopeJSON `json:"scope"`
+	Account  string           `json:"account"`
+	Override *overrideJSON    `json:"override,omitempty"`
+	Latched  *time.Time       `json:"latched_until,omitempty"`
+	Periods  []periodJSON     `json:"periods,omitempty"`
+}
+
+type periodJSON struct {
+	Start     time.Time `json:"start"`
+	Settled   int64     `json:"settled"`
+	Pending   int64     `json:"pending"`
+	Forgotten int64     `json:"forgotten,omitempty"` // the part of Settled whose entries are not remembered any more
+}
+
+func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	scope, err := commandline.ScopeOf(c)
+	if err != nil {
+		return err
+	}
+	all := []accountJSON{}
+	for a, err := range d.Accounts(ctx, budget.AccountQuery{Limit: c.String("limit"), Scope: scope}) {
+		if err != nil {
+			return err
+		}
+		told := accountJSON{Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: output.Moment(a.Latched)}
+		if a.Override != nil {
+			told.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
+		}
+		if c.Bool("periods") {
+			for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
+				if err != nil {
+					return err
+				}
+				told.Periods = append(told.Periods, periodJSON{p.Start.UTC(), p.Settled, p.Pending, p.Forgotten})
+			}
+		}
+		all = append(all, told)
+	}
+	slices.SortStableFunc(all, func(a, b accountJSON) int { return strings.Compare(a.order(), b.order()) })
+	if c.Bool("json") {
+		return output.PrintJSON(c, all)
+	}
+	return printAccounts(c, all)
+}
+
+func (a *accountJSON) order() string { return a.Limit + "\x00" + output.AccountText(a.Scope.Scope()) }
+
+func printAccounts(c *cli.Command, all []accountJSON) error {
+	w := c.Root().Writer
+	const none = "No account of these values is known."
+	if !c.Bool("periods") {
+		t := output.NewTable(none, "LIMIT", "ACCOUNT", "KEY", "NOTES")
+		for i := range all {
+			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true}
+			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), all[i].Account, s.notes())
+		}
+		return t.End(w)
+	}
+	t := output.NewTable(none, "LIMIT", "ACCOUNT", "PERIOD FROM", "SETTLED", "PENDING", "OF THAT FORGOTTEN")
+	for i := range all {
+		for _, p := range all[i].Periods {
+			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), output.When(p.Start), fmt.Sprint(p.Settled), fmt.Sprint(p.Pending), fmt.Sprint(p.Forgotten))
+		}
+	}
+	return t.End(w)
+}

@@ -1,0 +1,143 @@
+package look
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// EntriesCommand is bedrockguard entries.
+func EntriesCommand() *cli.Command {
+	return &cli.Command{
+		Name: "entries", Category: "look", Usage: "list single calls: what each reserved and cost",
+		Flags: append(commandline.ScopeFlags(),
+			&cli.StringFlag{Name: "state", Usage: "pending, settled, voided or expired", HideDefault: true},
+			&cli.BoolFlag{Name: "estimated", Usage: "only those that were charged their worst case"},
+			&cli.StringFlag{Name: "since", Usage: "from this moment on, or how long ago, such as 24h", HideDefault: true},
+			&cli.StringFlag{Name: "until", Usage: "before this moment", HideDefault: true},
+			&cli.StringFlag{Name: "reference", Usage: "by AWS's request id", HideDefault: true},
+			&cli.IntFlag{Name: "max", Value: 100, Usage: "how many to show at most, the newest; 0 shows all"},
+		),
+		Action: commandline.WithLedger(entries),
+	}
+}
+
+// entryJSON is an entry for JSON.
+type entryJSON struct {
+	ID         string           `json:"id"`
+	State      string           `json:"state"`
+	Estimated  bool             `json:"estimated,omitempty"`
+	Orphan     bool             `json:"orphan,omitempty"`
+	ReservedAt time.Time        `json:"reserved_at"`
+	ResolvedAt *time.Time       `json:"resolved_at,omitempty"`
+	Scope      output.ScopeJSON `json:"scope"`
+	Operation  string           `json:"operation,omitempty"`
+	Reference  string           `json:"reference,omitempty"`
+	Reserved   map[string]int64 `json:"reserved"`
+	Actual     map[string]int64 `json:"actual"`
+}
+
+func jsonEntry(e *budget.Entry) entryJSON {
+	return entryJSON{
+		e.ID.String(), e.State.String(), e.Estimated, e.Orphan, e.ReservedAt.UTC(), output.Moment(e.ResolvedAt), output.JSONScope(e.Scope), e.Operation, e.Reference,
+		output.JSONCharge(e.Reserved), output.JSONCharge(e.Actual),
+	}
+}
+
+func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	q, err := entryQuery(c)
+	if err != nil {
+		return err
+	}
+	all, hidden, err := newestEntries(ctx, d, q, c.Int("max"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		told := make([]entryJSON, len(all))
+		for i := range all {
+			told[i] = jsonEntry(&all[i])
+		}
+		return output.PrintJSON(c, told)
+	}
+	w := c.Root().Writer
+	t := output.NewTable("No call of these values is remembered.", "TIME", "ID", "STATE", "COST", "RESERVED", "SCOPE", "OPERATION", "REQUEST ID")
+	for i := range all {
+		e := &all[i]
+		state := e.State.String()
+		if e.Estimated {
+			state += ", estimated"
+		}
+		if e.Orphan {
+			state += ", orphan"
+		}
+		t.Row(output.When(e.ReservedAt), e.ID.String(), state, output.Money(e.Actual.In(budget.UnitUSD)), output.Money(e.Reserved.In(budget.UnitUSD)), output.ScopeText(e.Scope), e.Operation, e.Reference)
+	}
+	if err := t.End(w); err != nil {
+		return err
+	}
+	if hidden > 0 {
+		fmt.Fprintf(w, "%d older ones: --max 0 shows all.\n", hidden)
+	}
+	return nil
+}
+
+func entryQuery(c *cli.Command) (q budget.Query, err error) {
+	if q.Scope, err = commandline.ScopeOf(c); err != nil {
+		return q, err
+	}
+	if state := c.String("state"); state != "" {
+		for _, s := range []driver.State{driver.Pending, driver.Settled, driver.Voided, driver.Expired} {
+			if s.String() == state {
+				q.State = s
+			}
+		}
+		if q.State == 0 {
+			return q, exit.UsageError("--state %q: want pending, settled, voided or expired", state)
+		}
+	}
+	q.Estimated, q.Reference = c.Bool("estimated"), c.String("reference")
+	for flag, at := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
+		if text := c.String(flag); text != "" {
+			if *at, err = commandline.ParseMoment(flag, text, time.Now()); err != nil {
+				return q, err
+			}
+		}
+	}
+	if c.Int("max") < 0 {
+		return q, exit.UsageError("--max %d: want a number from 0 on", c.Int("max"))
+	}
+	return q, nil
+}
+
+// newestEntries returns the newest entries that a query selects, newest last, and how many older ones it left out. The store returns them by
+// their ids, which are random, so that all have to be read.
+func newestEntries(ctx context.Context, d *commandline.Desk, q budget.Query, most int) (all []budget.Entry, hidden int, err error) {
+	byTime := func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) }
+	cut := func() {
+		slices.SortStableFunc(all, byTime)
+		if rest := len(all) - most; most > 0 && rest > 0 {
+			hidden += rest
+			all = slices.Clone(all[rest:])
+		}
+	}
+	for e, err := range d.Entries(ctx, q) {
+		if err != nil {
+			return nil, 0, err
+		}
+		if all = append(all, e); most > 0 && len(all) >= most+10_000 {
+			cut()
+		}
+	}
+	cut()
+	return all, hidden, nil
+}

@@ -1,0 +1,40 @@
+package look
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// KillsCommand is bedrockguard kills.
+func KillsCommand() *cli.Command {
+	return &cli.Command{Name: "kills", Category: "look", Usage: "list the kill flags in force", Action: commandline.WithLedger(listKills)}
+}
+
+func listKills(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		all := make([]output.KillJSON, len(kills))
+		for i := range kills {
+			all[i] = output.JSONKill(&kills[i])
+		}
+		return output.PrintJSON(c, all)
+	}
+	return printKills(c, kills)
+}
+
+func printKills(c *cli.Command, kills []budget.Kill) error {
+	w := c.Root().Writer
+	t := output.NewTable("Nothing is killed.", "KILLED", "SINCE", "UNTIL", "REASON")
+	for i := range kills {
+		t.Row(output.ScopeText(kills[i].Scope), output.When(kills[i].At), output.When(kills[i].Until), kills[i].Reason)
+	}
+	return t.End(w)
+}

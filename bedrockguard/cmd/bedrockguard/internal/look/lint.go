@@ -1,0 +1,90 @@
+package look
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
+
+// LintCommand is bedrockguard lint.
+func LintCommand() *cli.Command {
+	return &cli.Command{
+		Name: "lint", Category: "look", Usage: "say what of a request will not be cached, and why", ArgsUsage: "REQUEST.json",
+		Description: "The file holds the body of InvokeModel, or a Converse request as JSON; - is standard input. Nothing is sent anywhere.\n\n" +
+			"Exit code 3 says that there are findings.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "model", Usage: "the id that the request is sent to; the request's own modelId unless set", HideDefault: true},
+			&cli.StringFlag{Name: "region", Value: "us-east-1", Sources: cli.EnvVars("AWS_REGION"), Usage: "where it is sent from"},
+		},
+		Action: lint,
+	}
+}
+
+// findingJSON is a finding for JSON.
+type findingJSON struct {
+	Rule      string `json:"rule"`
+	Where     string `json:"where,omitempty"`
+	Detail    string `json:"detail"`
+	Tokens    int64  `json:"tokens,omitempty"`
+	NanoUSD   int64  `json:"nano_usd,omitempty"`
+	Suspected bool   `json:"suspected,omitempty"`
+}
+
+func lint(_ context.Context, c *cli.Command) error {
+	name, raw, err := commandline.ReadArgument(c)
+	if err != nil {
+		return err
+	}
+	model := c.String("model")
+	if model == "" {
+		var request struct {
+			ModelID string `json:"modelId"`
+		}
+		if json.Unmarshal(raw, &request) != nil || request.ModelID == "" {
+			return exit.UsageError("the request names no modelId: give --model")
+		}
+		model = request.ModelID
+	}
+	_, facts, err := bedrockguard.ModelFacts(model, c.String("region"))
+	if err != nil {
+		return err
+	}
+	var p prompt.Prompt
+	if err := prompt.ParseBody(&p, facts.Provider, raw); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	findings := cache.Lint(&p, facts)
+	if c.Bool("json") {
+		told := make([]findingJSON, len(findings))
+		for i, f := range findings {
+			told[i] = findingJSON{string(f.Rule), f.Where, f.Detail, f.Tokens, f.NanoUSD, f.Suspected}
+		}
+		if err := output.PrintJSON(c, told); err != nil {
+			return err
+		}
+	} else {
+		w := c.Root().Writer
+		for i, f := range findings {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprint(w, output.PrintableLines(f.Render(output.Columns(w))))
+		}
+		if len(findings) == 0 {
+			fmt.Fprintf(w, "%s: nothing to change was found\n", output.Printable(name))
+		}
+	}
+	if len(findings) > 0 {
+		return exit.Found(fmt.Sprintf("%d findings in %s", len(findings), name))
+	}
+	return nil
+}

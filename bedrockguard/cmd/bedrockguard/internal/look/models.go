@@ -1,0 +1,168 @@
+package look
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+)
+
+// ModelsCommand is bedrockguard models.
+func ModelsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "models", Category: "look", Usage: "list the models of the built-in catalog", ArgsUsage: "[PATTERN]",
+		Description: "PATTERN is compared with ids, and may hold * and ?. Exit code 3 says that it matches none.",
+		Action:      models,
+	}
+}
+
+// modelsLike returns the models of the catalog whose ids match the pattern on the command line.
+func modelsLike(c *cli.Command) (all []bedrockguard.Model, err error) {
+	if c.Args().Len() > 1 {
+		return nil, exit.UsageError("want one pattern at most: put it into quotes")
+	}
+	like := budget.Match{Model: c.Args().First()}
+	for m := range bedrockguard.Models() {
+		if slices.ContainsFunc(append([]string{m.ID}, m.Aliases...), func(id string) bool { return like.Selects(budget.Scope{Model: id}) }) {
+			all = append(all, m)
+		}
+	}
+	if len(all) == 0 {
+		return nil, exit.Found(fmt.Sprintf("no model of the catalog is like %q", c.Args().First()))
+	}
+	return all, nil
+}
+
+func models(_ context.Context, c *cli.Command) error {
+	all, err := modelsLike(c)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		ID              string   `json:"id"`
+		Aliases         []string `json:"aliases,omitempty"`
+		Provider        string   `json:"provider"`
+		Mode            string   `json:"mode"`
+		Lifecycle       string   `json:"lifecycle"`
+		Profiles        []string `json:"profiles,omitempty"`
+		MaxInputTokens  int64    `json:"max_input_tokens,omitempty"`
+		MaxOutputTokens int64    `json:"max_output_tokens,omitempty"`
+		Unpriced        bool     `json:"unpriced,omitempty"`
+		Source          string   `json:"source,omitempty"`
+	}
+	told := []row{}
+	t := output.NewTable("", "ID", "PROVIDER", "MODE", "LIFECYCLE", "CONTEXT", "MAX OUTPUT", "NOTES")
+	for _, m := range all {
+		mode, lifecycle, note := string(m.Mode), string(m.Lifecycle), ""
+		if mode == "" {
+			mode = string(bedrockguard.ModeChat)
+		}
+		if lifecycle == "" {
+			lifecycle = string(bedrockguard.LifecycleActive)
+		}
+		if m.Unpriced {
+			note = "no price is published: calls are refused"
+		}
+		told = append(told, row{m.ID, m.Aliases, m.Provider, mode, lifecycle, m.Profiles, m.MaxInputTokens, m.MaxOutputTokens, m.Unpriced, m.Source})
+		t.Row(m.ID, m.Provider, mode, lifecycle, count(m.MaxInputTokens), count(m.MaxOutputTokens), note)
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, told)
+	}
+	return t.End(c.Root().Writer)
+}
+
+// count prints a number, and nothing for zero, which means unknown.
+func count(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// PricesCommand is bedrockguard prices.
+func PricesCommand() *cli.Command {
+	return &cli.Command{
+		Name: "prices", Category: "look", Usage: "list what models cost in a region, in USD per million tokens", ArgsUsage: "[PATTERN]",
+		Description: "PATTERN is compared with ids, and may hold * and ?. Ids of inference profiles, which have other prices in some places, are given whole.",
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "region", Value: "us-east-1", Sources: cli.EnvVars("AWS_REGION"), Usage: "where calls are made from"}},
+		Action:      prices,
+	}
+}
+
+// priceRow has the prices of a model, in USD per million tokens, as decimal text.
+type priceRow struct {
+	ID           string     `json:"id"`
+	Region       string     `json:"region"`
+	Input        string     `json:"input_usd_per_mtok"`
+	Output       string     `json:"output_usd_per_mtok"`
+	CacheRead    string     `json:"cache_read_usd_per_mtok"`
+	CacheWrite5m string     `json:"cache_write_5m_usd_per_mtok"`
+	CacheWrite1h string     `json:"cache_write_1h_usd_per_mtok"`
+	Long         *longPrice `json:"long_context,omitempty"`
+}
+
+type longPrice struct {
+	Above  int64  `json:"above_input_tokens"`
+	Input  string `json:"input_usd_per_mtok"`
+	Output string `json:"output_usd_per_mtok"`
+}
+
+func prices(_ context.Context, c *cli.Command) error {
+	region := c.String("region")
+	var ids []string
+	if id := c.Args().First(); id != "" && c.Args().Len() == 1 {
+		if _, _, err := bedrockguard.ModelFacts(id, region); err == nil {
+			ids = []string{id}
+		}
+	}
+	if ids == nil {
+		all, err := modelsLike(c)
+		if err != nil {
+			return err
+		}
+		for _, m := range all {
+			ids = append(ids, m.ID)
+		}
+	}
+	told := []priceRow{}
+	t := output.NewTable("", "ID", "INPUT", "OUTPUT", "CACHE READ", "WRITE 5 MIN", "WRITE 1 H", "NOTES")
+	for _, id := range ids {
+		list, _, err := bedrockguard.ModelFacts(id, region)
+		if err != nil {
+			t.Row(id, "", "", "", "", "", "no price is known")
+			continue
+		}
+		r, note := list.Rates, ""
+		row := priceRow{ID: id, Region: region, Input: perMTok(r.Input), Output: perMTok(r.Output), CacheRead: perMTok(r.CacheRead), CacheWrite5m: perMTok(r.CacheWrite5m), CacheWrite1h: perMTok(r.CacheWrite1h)}
+		if long := list.LongContext; long.Threshold > 0 {
+			row.Long = &longPrice{long.Threshold, perMTok(long.Rates.Input), perMTok(long.Rates.Output)}
+			note = fmt.Sprintf("above %d input tokens %s and %s", long.Threshold, row.Long.Input, row.Long.Output)
+		}
+		told = append(told, row)
+		t.Row(id, row.Input, row.Output, row.CacheRead, row.CacheWrite5m, row.CacheWrite1h, note)
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, told)
+	}
+	if err := t.End(c.Root().Writer); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c.Root().Writer, "\nList prices of %s, for calls from %s.\n", bedrockguard.CatalogDate().Format(time.DateOnly), output.Printable(region))
+	return err
+}
+
+// perMTok prints a price in USD per million tokens.
+func perMTok(p price.PicoUSD) string {
+	text := fmt.Sprintf("%d.%06d", p/1_000_000, p%1_000_000)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+}

@@ -1,0 +1,57 @@
+package look
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// OverridesCommand is bedrockguard overrides.
+func OverridesCommand() *cli.Command {
+	return &cli.Command{Name: "overrides", Category: "look", Usage: "list the accounts whose maximum was overridden", Action: commandline.WithLedger(overrides)}
+}
+
+func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	now, err := d.StoreTime(ctx)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		Limit   string           `json:"limit"`
+		Scope   output.ScopeJSON `json:"scope"`
+		Account string           `json:"account"`
+		Max     int64            `json:"max"`
+		Unit    string           `json:"unit,omitempty"`
+		Until   time.Time        `json:"until"`
+		Ended   bool             `json:"ended"`
+	}
+	units, err := d.Units(ctx)
+	if err != nil {
+		return err
+	}
+	told := []row{}
+	t := output.NewTable("No maximum is overridden.", "LIMIT", "ACCOUNT", "MAX", "UNTIL", "NOTES")
+	for a, err := range d.Overrides(ctx) {
+		if err != nil {
+			return err
+		}
+		unit := units[a.Key]
+		ended := !a.Override.Until.After(now)
+		told = append(told, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), a.Override.Max, output.JSONQuantity(budget.Quantity{Unit: unit}).Unit, a.Override.Until.UTC(), ended})
+		most, note := output.Money(budget.Quantity{N: a.Override.Max, Unit: unit})+output.UnitText(unit), ""
+		if ended {
+			note = "ended"
+		}
+		t.Row(a.Limit, nameOf(a.Limit, a.Scope, fmt.Sprintf("%x", a.Key)), most, output.When(a.Override.Until), note)
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, told)
+	}
+	return t.End(c.Root().Writer)
+}

@@ -1,0 +1,345 @@
+package look
+
+import (
+	"cmp"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// ReportCommand is bedrockguard report.
+func ReportCommand() *cli.Command {
+	return &cli.Command{
+		Name: "report", Category: "look", Usage: "print who spent what, by day or month, as a table, CSV, JSON or a picture",
+		Description: "Figures are what was settled, expired or corrected on each UTC day of the reservation; what is pending is not in them. What has expired by now is charged\n" +
+			"first. Values of scope flags may hold * and ?.",
+		Flags: append(commandline.ScopeFlags(),
+			&cli.StringFlag{Name: "by", Value: "workflow", Usage: "what to tell apart: principal, workflow, model, region and names of tags, with commas in between"},
+			&cli.StringFlag{Name: "since", Usage: "from this day on, or how long ago, such as 30d; this month unless set", HideDefault: true},
+			&cli.StringFlag{Name: "until", Usage: "before this day", HideDefault: true},
+			&cli.StringFlag{Name: "month", Usage: "one month, such as 2026-11", HideDefault: true},
+			&cli.StringFlag{Name: "every", Usage: "day or month: a row for each", HideDefault: true},
+			&cli.StringFlag{Name: "format", Value: "table", Usage: "table, csv, json or svg"},
+		),
+		Action: commandline.WithLedger(spendReport),
+	}
+}
+
+// spending is the result of report.
+type spending struct {
+	Since time.Time     `json:"since"`
+	Until time.Time     `json:"until"`
+	By    []string      `json:"by"`
+	Every string        `json:"every,omitempty"`
+	Rows  []*spendRow   `json:"rows"`
+	Total budgetCharges `json:"total"`
+}
+
+// budgetCharges are the exact sums of a row: money in nano-USD.
+type budgetCharges struct {
+	NanoUSD          int64 `json:"nano_usd"`
+	Calls            int64 `json:"calls"`
+	InputTokens      int64 `json:"input_tokens"`
+	CacheReadTokens  int64 `json:"cache_read_input_tokens"`
+	CacheWriteTokens int64 `json:"cache_write_input_tokens"`
+	OutputTokens     int64 `json:"output_tokens"`
+}
+
+type spendRow struct {
+	Day    *time.Time `json:"day,omitempty"` // the beginning of the day or month, if rows are by day or month
+	Values []string   `json:"values"`        // in the order of By; empty for calls without a value
+	Other  bool       `json:"other,omitempty"`
+	budgetCharges
+}
+
+func charges(c budget.Charge) budgetCharges {
+	return budgetCharges{
+		c[budget.UnitUSD], c[budget.UnitCalls], c[budget.UnitInputTokens], c[budget.UnitCacheReadInputTokens], c[budget.UnitCacheWriteInputTokens], c[budget.UnitOutputTokens],
+	}
+}
+
+func (s *budgetCharges) add(o budgetCharges) {
+	s.NanoUSD += o.NanoUSD
+	s.Calls += o.Calls
+	s.InputTokens += o.InputTokens
+	s.CacheReadTokens += o.CacheReadTokens
+	s.CacheWriteTokens += o.CacheWriteTokens
+	s.OutputTokens += o.OutputTokens
+}
+
+func spendReport(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	format := c.String("format")
+	if c.Bool("json") {
+		format = "json"
+	}
+	if !slices.Contains([]string{"table", "csv", "json", "svg"}, format) {
+		return exit.UsageError("--format %q: want table, csv, json or svg", format)
+	}
+	if err := chargeExpired(ctx, d); err != nil {
+		return err
+	}
+	now, err := d.StoreTime(ctx)
+	if err != nil {
+		return err
+	}
+	q, by, err := usageQuery(c, now)
+	if err != nil {
+		return err
+	}
+	s, err := readSpending(ctx, d, q, by)
+	if err != nil {
+		return err
+	}
+	w := c.Root().Writer
+	switch format {
+	case "csv":
+		return s.writeCSV(w)
+	case "json":
+		return output.PrintJSON(c, s)
+	case "svg":
+		return s.writeSVG(w)
+	default:
+		return s.writeTable(w)
+	}
+}
+
+// expireBatch is how many reservations are charged in one step.
+const expireBatch = 256
+
+// chargeExpired charges expired reservations, so that usage includes them.
+func chargeExpired(ctx context.Context, d *commandline.Desk) error {
+	for {
+		n, err := d.Store.Expire(ctx, expireBatch)
+		if err != nil || n < expireBatch {
+			return err
+		}
+	}
+}
+
+// usageQuery parses the command line. It also returns by which dimensions rows are split.
+func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string, err error) {
+	scope, err := commandline.ScopeOf(c)
+	if err != nil {
+		return q, nil, err
+	}
+	q.Where = budget.Match{Principal: scope.Principal, Workflow: scope.Workflow, Model: scope.Model, Region: scope.Region, Profile: scope.Profile, Project: scope.Project, Tags: scope.Tags}
+	for _, name := range strings.Split(c.String("by"), ",") {
+		name = strings.TrimSpace(name)
+		var per budget.Per
+		switch {
+		case name == "" || slices.Contains(by, name):
+			continue
+		case per.UnmarshalText([]byte(name)) == nil:
+			q.By |= per
+		default:
+			name = strings.TrimPrefix(name, "tag:")
+			q.ByTags = append(q.ByTags, name)
+		}
+		by = append(by, name)
+	}
+	switch c.String("every") {
+	case "":
+	case "day":
+		q.Every = budget.ByDay
+	case "month":
+		q.Every = budget.ByMonth
+	default:
+		return q, nil, exit.UsageError("--every %q: want day or month", c.String("every"))
+	}
+	q.Since, q.Until, err = reportSpan(c, now)
+	return q, by, err
+}
+
+// reportSpan reads from the command line which days the report is about. It returns the first one, since, and the day after the last one,
+// until, both as the beginning of a UTC day. By default the report is about this month up to today.
+func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err error) {
+	if month := c.String("month"); month != "" {
+		if c.String("since") != "" || c.String("until") != "" {
+			return since, until, exit.UsageError("--month, and --since or --until: want one of them")
+		}
+		if since, err = time.Parse("2006-01", month); err != nil {
+			return since, until, exit.UsageError("--month %q: want a month such as 2026-11", month)
+		}
+		return since, since.AddDate(0, 1, 0), nil
+	}
+	since = time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
+	until = driver.UsageDay(now).AddDate(0, 0, 1)
+	if text := c.String("since"); text != "" {
+		if since, err = commandline.ParseMoment("since", text, now); err != nil {
+			return since, until, err
+		}
+		since = driver.UsageDay(since)
+	}
+	if text := c.String("until"); text != "" {
+		if until, err = commandline.ParseMoment("until", text, now); err != nil {
+			return since, until, err
+		}
+		until = driver.UsageDay(until)
+	}
+	if !since.Before(until) {
+		return since, until, exit.UsageError("no day lies from %s to before %s", since.Format(time.DateOnly), until.Format(time.DateOnly))
+	}
+	return since, until, nil
+}
+
+func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery, by []string) (*spending, error) {
+	s := &spending{Since: q.Since, Until: q.Until, By: by, Rows: []*spendRow{}}
+	if q.Every != budget.Throughout {
+		s.Every = map[budget.Calendar]string{budget.ByDay: "day", budget.ByMonth: "month"}[q.Every]
+	}
+	for row, err := range d.Usage(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		r := &spendRow{Values: make([]string, len(by)), Other: row.Key == driver.OtherUsage, budgetCharges: charges(row.Charge)}
+		if q.Every != budget.Throughout {
+			r.Day = output.Moment(row.Day)
+		}
+		for i, name := range by {
+			r.Values[i] = valueOf(row.Scope, name)
+		}
+		s.Rows = append(s.Rows, r)
+		s.Total.add(r.budgetCharges)
+	}
+	slices.SortStableFunc(s.Rows, func(a, b *spendRow) int {
+		if a.Day != nil && b.Day != nil && !a.Day.Equal(*b.Day) {
+			return a.Day.Compare(*b.Day)
+		}
+		return cmp.Or(cmp.Compare(b.NanoUSD, a.NanoUSD), slices.Compare(a.Values, b.Values))
+	})
+	return s, nil
+}
+
+// valueOf returns the value of a scope's dimension or tag.
+func valueOf(s budget.Scope, name string) string {
+	switch name {
+	case "principal":
+		return s.Principal
+	case "workflow":
+		return s.Workflow
+	case "model":
+		return s.Model
+	case "region":
+		return s.Region
+	}
+	return s.Tags[name]
+}
+
+// day returns the day or month of a row as text.
+func (s *spending) day(r *spendRow) string {
+	if s.Every == "month" {
+		return r.Day.Format("2006-01")
+	}
+	return r.Day.Format(time.DateOnly)
+}
+
+// name returns the row's values in one text.
+func (r *spendRow) name() string {
+	if r.Other {
+		return "(not told apart)"
+	}
+	values := slices.Clone(r.Values)
+	for i := range values {
+		if values[i] == "" {
+			values[i] = "(none)"
+		}
+	}
+	if len(values) == 0 {
+		return "all"
+	}
+	return strings.Join(values, " · ")
+}
+
+func (s *spending) writeTable(w io.Writer) error {
+	var heads []string
+	if s.Every != "" {
+		heads = append(heads, strings.ToUpper(s.Every))
+	}
+	for _, by := range s.By {
+		heads = append(heads, output.Printable(strings.ToUpper(by)))
+	}
+	heads = append(heads, "CALLS", "INPUT TOKENS", "READ FROM CACHE", "WRITTEN", "OUTPUT TOKENS", "USD")
+	t := output.NewTable("", heads...)
+	figures := func(f budgetCharges) []string {
+		cells := make([]string, 0, 6)
+		for _, n := range []int64{f.Calls, f.InputTokens, f.CacheReadTokens, f.CacheWriteTokens, f.OutputTokens} {
+			cells = append(cells, strconv.FormatInt(n, 10))
+		}
+		return append(cells, output.Dollars(f.NanoUSD))
+	}
+	for _, r := range s.Rows {
+		var cells []string
+		if s.Every != "" {
+			cells = append(cells, s.day(r))
+		}
+		for _, v := range r.Values {
+			if r.Other {
+				v = "(not told apart)"
+			}
+			cells = append(cells, v)
+		}
+		t.Row(append(cells, figures(r.budgetCharges)...)...)
+	}
+	total := make([]string, len(heads)-6)
+	if len(total) > 0 {
+		total[0] = "total"
+	}
+	t.Row(append(total, figures(s.Total)...)...)
+	if err := t.End(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nFrom %s to %s, in UTC days, at list prices less discounts.\n", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly))
+	return err
+}
+
+func (s *spending) writeCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	var heads []string
+	if s.Every != "" {
+		heads = append(heads, s.Every)
+	}
+	for _, by := range s.By {
+		heads = append(heads, cell(by))
+	}
+	_ = out.Write(append(heads, "calls", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "output_tokens", "usd"))
+	for _, r := range s.Rows {
+		var cells []string
+		if s.Every != "" {
+			cells = append(cells, s.day(r))
+		}
+		for _, v := range r.Values {
+			if r.Other {
+				v = "(not told apart)"
+			}
+			cells = append(cells, cell(v))
+		}
+		for _, n := range []int64{r.Calls, r.InputTokens, r.CacheReadTokens, r.CacheWriteTokens, r.OutputTokens} {
+			cells = append(cells, strconv.FormatInt(n, 10))
+		}
+		_ = out.Write(append(cells, output.Dollars(r.NanoUSD)))
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// cell makes a value safe for a spreadsheet, which would run one that begins like a formula, and for a terminal.
+func cell(v string) string {
+	v = output.Printable(v)
+	if v != "" && strings.ContainsRune("=+-@", rune(v[0])) {
+		return "'" + v
+	}
+	return v
+}

@@ -1,0 +1,232 @@
+package look
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+)
+
+// The sizes of a picture, in pixels. The estimate of a letter's width is too large rather than too small, so that texts never overlap.
+const (
+	pictureWidth  = 960
+	letterWidth   = 8.2
+	rowHeight     = 24
+	headHeight    = 64
+	plotHeight    = 280
+	maxNameRunes  = 52
+	maxListRunes  = 80 // of a name in a line of its own
+	maxPictured   = 12 // how many series are drawn; the rest is added up
+	gapOfColumns  = 2
+	roomForLabels = 60
+)
+
+// pictureStyle makes the picture readable on a light and a dark background. People who can't tell red from green can tell the colours apart,
+// and each series is also named in words.
+const pictureStyle = `svg{background:#fff;font:14px ui-sans-serif,system-ui,sans-serif}text{fill:#1f2328}.quiet{fill:#57606a}.axis{stroke:#d0d7de}` +
+	`.s0{fill:#0072b2}.s1{fill:#e69f00}.s2{fill:#009e73}.s3{fill:#cc79a7}.s4{fill:#56b4e9}.s5{fill:#d55e00}.s6{fill:#8a7d00}.s7{fill:#7b61c4}.s8{fill:#3f8f8f}` +
+	`.s9{fill:#a65628}.s10{fill:#6b7f99}.s11{fill:#b0639b}.s12{fill:#8c959f}` +
+	`@media(prefers-color-scheme:dark){svg{background:#0d1117}text{fill:#e6edf3}.quiet{fill:#9198a1}.axis{stroke:#3d444d}` +
+	`.s0{fill:#4aa8e0}.s1{fill:#f0b429}.s2{fill:#2fc796}.s3{fill:#e3a1c6}.s4{fill:#8ccdf2}.s5{fill:#f0834d}.s6{fill:#c9bc3f}.s7{fill:#a693e6}.s8{fill:#6fbdbd}` +
+	`.s9{fill:#cf8a60}.s10{fill:#93a7bf}.s11{fill:#d394c2}.s12{fill:#8c959f}}`
+
+// picture is an SVG document that is being written.
+type picture struct{ bytes.Buffer }
+
+// text draws a text; class may be empty.
+func (p *picture) text(x, y float64, anchor, class, text string) {
+	fmt.Fprintf(p, `<text x="%.1f" y="%.1f" text-anchor="%s"`, x, y, anchor)
+	if class != "" {
+		fmt.Fprintf(p, ` class="%s"`, class)
+	}
+	p.WriteString(">")
+	_ = xml.EscapeText(p, []byte(output.Printable(text)))
+	p.WriteString("</text>\n")
+}
+
+// bar draws a rectangle whose text shows when the pointer is over it, and is read by screen readers.
+func (p *picture) bar(x, y, width, height float64, series int, text string) {
+	fmt.Fprintf(p, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="s%d"><title>`, x, y, width, height, series)
+	_ = xml.EscapeText(p, []byte(output.Printable(text)))
+	p.WriteString("</title></rect>\n")
+}
+
+func (p *picture) end(w io.Writer, height float64, title string) error {
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %.0f" width="%d" height="%.0f" role="img" aria-label="`, pictureWidth, height, pictureWidth, height)
+	_ = xml.EscapeText(w, []byte(title))
+	fmt.Fprintf(w, "\"><style>%s</style>\n", pictureStyle)
+	if _, err := w.Write(p.Bytes()); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "</svg>\n")
+	return err
+}
+
+func widthOf(s string) float64 { return letterWidth * float64(utf8.RuneCountInString(s)) }
+
+// series has what is drawn in one colour.
+type series struct {
+	name  string
+	total int64
+	at    map[time.Time]int64 // by day or month; the zero time if rows are not by day or month
+}
+
+// series returns the series of the picture, the most expensive first, and the sum of the rest as the last one.
+func (s *spending) series() []*series {
+	byName := make(map[string]*series)
+	var all []*series
+	for _, r := range s.Rows {
+		name := r.name()
+		one := byName[name]
+		if one == nil {
+			one = &series{name: name, at: make(map[time.Time]int64)}
+			byName[name], all = one, append(all, one)
+		}
+		one.total += r.NanoUSD
+		one.at[dayOf(r)] += r.NanoUSD
+	}
+	slices.SortStableFunc(all, func(a, b *series) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name)) })
+	if len(all) <= maxPictured {
+		return all
+	}
+	rest := &series{name: fmt.Sprintf("%d others", len(all)-maxPictured), at: make(map[time.Time]int64)}
+	for _, one := range all[maxPictured:] {
+		rest.total += one.total
+		for day, n := range one.at {
+			rest.at[day] += n
+		}
+	}
+	return append(all[:maxPictured], rest)
+}
+
+func dayOf(r *spendRow) time.Time {
+	if r.Day == nil {
+		return time.Time{}
+	}
+	return *r.Day
+}
+
+// writeSVG draws a bar for each row; or, if rows are by day or month, a stacked column for each of these.
+func (s *spending) writeSVG(w io.Writer) error {
+	p, all := &picture{}, s.series()
+	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), output.Dollars(s.Total.NanoUSD))
+	p.text(24, 32, "start", "", output.Clipped(title, 100))
+	if len(all) == 0 {
+		p.text(24, headHeight, "start", "quiet", "Nothing was spent.")
+		return p.end(w, headHeight+rowHeight, title)
+	}
+	height := s.bars(p, all)
+	if s.Every != "" {
+		p.Reset()
+		p.text(24, 32, "start", "", output.Clipped(title, 100))
+		height = s.columns(p, all)
+	}
+	return p.end(w, height, title)
+}
+
+// bars draws one bar for each row: name, bar and amount are beside each other, so that no labels overlap.
+func (s *spending) bars(p *picture, all []*series) float64 {
+	nameWidth, amountWidth, most := 0.0, 0.0, int64(1)
+	for _, one := range all {
+		nameWidth = max(nameWidth, widthOf(output.Clipped(one.name, maxNameRunes)))
+		amountWidth = max(amountWidth, widthOf(amountText(one.total)))
+		most = max(most, one.total)
+	}
+	left := 24 + nameWidth + 12
+	room := pictureWidth - left - amountWidth - 36
+	y := float64(headHeight)
+	for i, one := range all {
+		middle := y + rowHeight/2 + 5
+		p.text(left-12, middle, "end", "", output.Clipped(one.name, maxNameRunes))
+		width := max(1, room*float64(one.total)/float64(most))
+		p.bar(left, y+3, width, rowHeight-6, seriesColour(i), one.name+": "+amountText(one.total))
+		p.text(left+width+8, middle, "start", "quiet", amountText(one.total))
+		y += rowHeight
+	}
+	return y + 20
+}
+
+func seriesColour(i int) int { return min(i, maxPictured) }
+
+// Columns draws a column for each day or month, and below them a list of the series.
+func (s *spending) columns(p *picture, all []*series) float64 {
+	days := s.days()
+	sums, most := make(map[time.Time]int64), int64(1)
+	for _, one := range all {
+		for day, n := range one.at {
+			sums[day] += n
+			most = max(most, sums[day])
+		}
+	}
+	left := 24 + widthOf(amountText(most)) + 8
+	room := pictureWidth - left - 24
+	width := room / float64(len(days))
+	bottom := float64(headHeight + plotHeight)
+	for _, part := range []int64{0, 1, 2, 3, 4} {
+		y := bottom - plotHeight*float64(part)/4
+		fmt.Fprintf(p, `<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" class="axis"/>`+"\n", left, y, pictureWidth-24, y)
+		p.text(left-8, y+5, "end", "quiet", amountText(most/4*part))
+	}
+	free := left // the position after the last label on the axis
+	for i, day := range days {
+		x, y := left+width*float64(i), bottom
+		for k, one := range all {
+			if n := one.at[day]; n > 0 {
+				height := plotHeight * float64(n) / float64(most)
+				y -= height
+				p.bar(x+gapOfColumns/2, y, max(1, width-gapOfColumns), height, seriesColour(k), s.dayText(day)+", "+one.name+": "+amountText(n))
+			}
+		}
+		label := s.dayText(day)
+		if middle, half := x+width/2, widthOf(label)/2; middle-half >= free && middle+half <= pictureWidth-8 {
+			p.text(middle, bottom+20, "middle", "quiet", label)
+			free = middle + half + 12
+		}
+	}
+	y := bottom + roomForLabels
+	for i, one := range all {
+		p.bar(left, y-11, 14, 14, seriesColour(i), one.name)
+		p.text(left+24, y+1, "start", "", output.Clipped(one.name, maxListRunes)+"  "+amountText(one.total))
+		y += rowHeight
+	}
+	return y + 8
+}
+
+// days returns the days or months of the report, including those without spend in between.
+func (s *spending) days() []time.Time {
+	var all []time.Time
+	first, last := *s.Rows[0].Day, *s.Rows[len(s.Rows)-1].Day
+	for day := first; !day.After(last); {
+		all = append(all, day)
+		if s.Every == "month" {
+			day = day.AddDate(0, 1, 0)
+		} else {
+			day = day.AddDate(0, 0, 1)
+		}
+	}
+	return all
+}
+
+func (s *spending) dayText(day time.Time) string {
+	if s.Every == "month" {
+		return day.Format("2006-01")
+	}
+	return day.Format("01-02")
+}
+
+func amountText(nano int64) string {
+	switch usd := float64(nano) / 1e9; {
+	case nano == 0:
+		return "$0"
+	case usd >= 0.01:
+		return fmt.Sprintf("$%.2f", usd)
+	default:
+		return fmt.Sprintf("$%.6f", usd)
+	}
+}

@@ -1,0 +1,261 @@
+// Package look has the commands that show a ledger, the catalog, a request or logs. Of them only top can change something: it kills if it is told to.
+package look
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// StatusCommand is bedrockguard status.
+func StatusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Category: "look", Usage: "show where each limit stands, and what is killed",
+		Description: "Without a policy it shows the newest period of each account, because what it may spend is the policy's to say.",
+		Flags: append(commandline.ScopeFlags(), commandline.PolicyFlag(),
+			&cli.StringFlag{Name: "limit", Usage: "only accounts of this limit", HideDefault: true},
+			&cli.IntFlag{Name: "top", Value: 50, Usage: "how many accounts to show, the fullest first; 0 shows all"},
+		),
+		Action: commandline.WithLedger(status),
+	}
+}
+
+// standing is the balance of an account, with a policy or without.
+type standing struct {
+	Limit    string               `json:"limit"`
+	Scope    output.ScopeJSON     `json:"scope"`
+	Account  string               `json:"account,omitempty"`
+	Settled  output.QuantityJSON  `json:"settled"`
+	Pending  output.QuantityJSON  `json:"pending"`
+	Max      *output.QuantityJSON `json:"max,omitempty"`
+	Left     *output.QuantityJSON `json:"left,omitempty"`
+	Window   string               `json:"window,omitempty"`
+	Since    *time.Time           `json:"since,omitempty"` // if no policy has the window
+	ResetIn  float64              `json:"reset_in_seconds,omitempty"`
+	Override *overrideJSON        `json:"override,omitempty"`
+	Latched  *time.Time           `json:"latched_until,omitempty"`
+	Observe  bool                 `json:"observe,omitempty"`
+
+	scope   budget.Scope
+	balance budget.AccountBalance
+	known   bool // the policy has the limit
+}
+
+type overrideJSON struct {
+	Max   int64     `json:"max"`
+	Until time.Time `json:"until"`
+}
+
+// part returns how full the account is, to sort accounts.
+func (s *standing) part() float64 {
+	if s.balance.Max.N <= 0 {
+		return float64(min(s.balance.Settled.N+s.balance.Pending.N, 1))
+	}
+	return float64(s.balance.Settled.N+s.balance.Pending.N) / float64(s.balance.Max.N)
+}
+
+// statusJSON is the result of status.
+type statusJSON struct {
+	Accounts []*standing       `json:"accounts"`
+	Kills    []output.KillJSON `json:"kills"`
+	Policy   bool              `json:"policy"`
+}
+
+func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	scope, err := commandline.ScopeOf(c)
+	if err != nil {
+		return err
+	}
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	all, err := standings(ctx, d, policy, budget.AccountQuery{Limit: c.String("limit"), Scope: scope})
+	if err != nil {
+		return err
+	}
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b *standing) int { return cmp.Compare(b.part(), a.part()) })
+	hidden := 0
+	if top := c.Int("top"); top > 0 && len(all) > top {
+		all, hidden = all[:top], len(all)-top
+	}
+	if c.Bool("json") {
+		told := statusJSON{Accounts: all, Policy: len(policy.Limits) > 0, Kills: make([]output.KillJSON, len(kills))}
+		for i := range kills {
+			told.Kills[i] = output.JSONKill(&kills[i])
+		}
+		return output.PrintJSON(c, told)
+	}
+	return printStatus(c, all, kills, hidden, len(policy.Limits) > 0)
+}
+
+// standings returns the balances of the accounts that q selects. For limits that are not in the policy, or if there is no policy, they come
+// from the account's newest period.
+func standings(ctx context.Context, d *commandline.Desk, policy budget.Policy, q budget.AccountQuery) ([]*standing, error) {
+	windows := make(map[string]string)
+	for _, l := range policy.Limits {
+		windows[l.Name] = l.Window.String()
+	}
+	all := []*standing{}
+	told := make(map[budget.Key]bool)
+	if len(policy.Limits) > 0 {
+		for s, err := range d.Standing(ctx, policy, q) {
+			if err != nil {
+				return nil, err
+			}
+			told[s.Account.Key] = true
+			all = append(all, standingOf(&s, windows[s.Account.Limit]))
+		}
+		for i := range policy.Limits {
+			all = append(all, untouched(&policy.Limits[i], q, all)...)
+		}
+		return all, nil
+	}
+	units, err := d.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for a, err := range d.Accounts(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		s, err := newestPeriod(ctx, d, a, units[a.Key])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func standingOf(s *budget.Standing, window string) *standing {
+	b := s.Balance
+	maximum, left := output.JSONQuantity(b.Max), output.JSONQuantity(b.Left())
+	out := &standing{
+		Limit: b.Limit, Scope: output.JSONScope(b.Scope), Account: fmt.Sprintf("%x", s.Account.Key), Settled: output.JSONQuantity(b.Settled), Pending: output.JSONQuantity(b.Pending), Max: &maximum, Left: &left,
+		Window: window, ResetIn: b.ResetAfter.Seconds(), Observe: b.Observe, scope: b.Scope, balance: b, known: true,
+	}
+	if b.Latched {
+		out.Latched = output.Moment(s.Account.Latched)
+	}
+	if o := s.Account.Override; o != nil && o.Max == b.Max.N {
+		out.Override = &overrideJSON{o.Max, o.Until.UTC()}
+	}
+	return out
+}
+
+// untouched returns a row for a limit without any bookings.
+func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*standing {
+	if q.Limit != "" && q.Limit != l.Name || !commandline.IsEmpty(q.Scope) || slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name }) {
+		return nil
+	}
+	none := budget.Quantity{Unit: l.Max.Unit}
+	maximum := output.JSONQuantity(l.Max)
+	b := budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}
+	return []*standing{{
+		Limit: l.Name, Settled: output.JSONQuantity(none), Pending: output.JSONQuantity(none), Max: &maximum, Left: &maximum, Window: l.Window.String(), Observe: l.Observe, balance: b, known: true,
+	}}
+}
+
+// newestPeriod returns the balance of an account whose limit is not known: what was booked in its newest period.
+func newestPeriod(ctx context.Context, d *commandline.Desk, a budget.Account, unit budget.Unit) (*standing, error) {
+	s := &standing{Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: output.Moment(a.Latched), scope: a.Scope}
+	if a.Override != nil {
+		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
+	}
+	var newest driver.Period
+	for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
+		if err != nil {
+			return nil, err
+		}
+		newest = p
+	}
+	s.balance.Settled, s.balance.Pending = budget.Quantity{N: newest.Settled, Unit: unit}, budget.Quantity{N: newest.Pending, Unit: unit}
+	s.Settled, s.Pending, s.Since = output.JSONQuantity(s.balance.Settled), output.JSONQuantity(s.balance.Pending), output.Moment(newest.Start)
+	return s, nil
+}
+
+func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden int, policy bool) error {
+	w := c.Root().Writer
+	t := output.NewTable("No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
+	for _, s := range all {
+		if !s.known {
+			unit := output.UnitText(s.balance.Settled.Unit)
+			t.Row(s.Limit, output.AccountText(s.scope), output.Money(s.balance.Settled)+unit, output.Money(s.balance.Pending)+unit, "?", "?", "", s.notes())
+			continue
+		}
+		b := &s.balance
+		t.Row(s.Limit, output.AccountText(s.scope), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), output.Money(b.Max)+output.UnitText(b.Max.Unit)+" "+s.Window, output.Lasting(b.ResetAfter), s.notes())
+		t.Colour(s.colour())
+	}
+	if err := t.End(w); err != nil {
+		return err
+	}
+	if hidden > 0 {
+		fmt.Fprintf(w, "%d more accounts: --top 0 shows all.\n", hidden)
+	}
+	if !policy && len(all) > 0 {
+		fmt.Fprintln(w, "\nThe store holds no policy, so that maxima are not known: give --policy FILE, or put one into the store with policy push.")
+	}
+	if len(kills) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return printKills(c, kills)
+}
+
+// colour returns the colour for accounts that are full, or almost full.
+func (s *standing) colour() string {
+	switch part := s.part(); {
+	case s.Latched != nil || part >= 0.9:
+		return output.Red
+	case part >= 0.7:
+		return output.Yellow
+	}
+	return ""
+}
+
+func (s *standing) notes() string {
+	notes := ""
+	add := func(note string) {
+		if notes != "" {
+			notes += ", "
+		}
+		notes += note
+	}
+	if !s.known && s.Since != nil {
+		add("since " + output.When(*s.Since))
+	}
+	if s.Latched != nil {
+		add("latched until " + output.When(*s.Latched))
+	}
+	if s.Override != nil {
+		add("override until " + output.When(s.Override.Until))
+	}
+	if s.Observe {
+		add("observed only")
+	}
+	return notes
+}
+
+// nameOf prints the values of an account of the store, or its key: before the first call counts in an account, such as after an override for a
+// workflow that is still to come, the store does not know its name.
+func nameOf(limit string, s budget.Scope, key string) string {
+	if limit == "" {
+		return key + ", no call yet"
+	}
+	return output.AccountText(s)
+}

@@ -1,0 +1,399 @@
+package look
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// TopCommand is bedrockguard top.
+func TopCommand() *cli.Command {
+	return &cli.Command{
+		Name: "top", Category: "look", Usage: "watch who spends now, how fast, and when limits will be full; k kills",
+		Description: "It asks the store once a second at most. Rates are those of the last minute, or of the time since the first look.",
+		Flags: []cli.Flag{
+			commandline.PolicyFlag(),
+			&cli.BoolFlag{Name: "once", Usage: "look twice, an interval apart, print and end"},
+			&cli.DurationFlag{Name: "interval", Value: 2 * time.Second, Usage: "how far the two looks of --once are apart"},
+			&cli.IntFlag{Name: "rows", Value: 10, Usage: "how many rows of each kind --once prints; 0 prints all"},
+		},
+		Action: top,
+	}
+}
+
+// reading is the result of reading the ledger once.
+type reading struct {
+	at        time.Time
+	standings []*standing
+	policy    bool
+	total     int64
+	workflows map[string]int64 // today's spend in nano-USD
+	models    map[string]int64
+	kills     []budget.Kill
+}
+
+// readLedger reads the ledger once.
+func readLedger(ctx context.Context, d *commandline.Desk, policy budget.Policy) (*reading, error) {
+	r := &reading{policy: len(policy.Limits) > 0, workflows: make(map[string]int64), models: make(map[string]int64)}
+	var err error
+	if r.policy {
+		if r.standings, err = standings(ctx, d, policy, budget.AccountQuery{}); err != nil {
+			return nil, err
+		}
+	}
+	if r.kills, err = d.Kills(ctx); err != nil {
+		return nil, err
+	}
+	r.at = time.Now()
+	for row, err := range d.Usage(ctx, budget.UsageQuery{Since: driver.UsageDay(r.at), By: budget.PerWorkflow | budget.PerModel}) {
+		if err != nil {
+			return nil, err
+		}
+		n := row.Charge[budget.UnitUSD]
+		r.total += n
+		r.workflows[row.Scope.Workflow] += n
+		r.models[row.Scope.Model] += n
+	}
+	return r, nil
+}
+
+// rated is a figure with its rate.
+type rated struct {
+	Name    string  `json:"name"`
+	NanoUSD int64   `json:"nano_usd"`
+	PerHour float64 `json:"nano_usd_per_hour"`
+}
+
+// ratedStanding is an account with its rate of spend, and when it will be full at that rate.
+type ratedStanding struct {
+	*standing
+	PerHour float64 `json:"per_hour"`
+	FullIn  float64 `json:"full_in_seconds,omitempty"`
+}
+
+// view is what top shows: a reading, and the differences to an earlier one.
+type view struct {
+	At        time.Time         `json:"at"`
+	Seconds   float64           `json:"seconds"` // the time over which rates are measured
+	Today     rated             `json:"today"`
+	Limits    []*ratedStanding  `json:"limits"`
+	Workflows []*rated          `json:"workflows"`
+	Models    []*rated          `json:"models"`
+	Kills     []output.KillJSON `json:"kills"`
+
+	policy bool
+}
+
+// rateOf returns by how much a figure grows in an hour. It is 0 if the figure has become smaller, because a new window began or it was
+// corrected.
+func rateOf(before, now int64, seconds float64) float64 {
+	if seconds <= 0 || now <= before {
+		return 0
+	}
+	return float64(now-before) / seconds * 3600
+}
+
+// compare returns the changes between two readings.
+func compare(before, now *reading) *view {
+	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), Limits: []*ratedStanding{}, policy: now.policy}
+	v.Today = rated{"today", now.total, rateOf(before.total, now.total, v.Seconds)}
+	v.Workflows, v.Models = ratesOf(before.workflows, now.workflows, v.Seconds), ratesOf(before.models, now.models, v.Seconds)
+	settled := make(map[string]int64)
+	for _, s := range before.standings {
+		settled[s.Account] = s.balance.Settled.N
+	}
+	for _, s := range now.standings {
+		r := &ratedStanding{standing: s}
+		if was, known := settled[s.Account]; known {
+			r.PerHour = rateOf(was, s.balance.Settled.N, v.Seconds)
+		}
+		if left := s.balance.Left().N; r.PerHour > 0 {
+			r.FullIn = float64(left) / r.PerHour * 3600
+		}
+		v.Limits = append(v.Limits, r)
+	}
+	slices.SortStableFunc(v.Limits, func(a, b *ratedStanding) int {
+		return cmp.Or(cmp.Compare(b.part(), a.part()), strings.Compare(a.Limit, b.Limit))
+	})
+	v.Kills = make([]output.KillJSON, len(now.kills))
+	for i := range now.kills {
+		v.Kills[i] = output.JSONKill(&now.kills[i])
+	}
+	return v
+}
+
+func ratesOf(before, now map[string]int64, seconds float64) []*rated {
+	all := []*rated{}
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		all = append(all, &rated{name, now[name], rateOf(before[name], now[name], seconds)})
+	}
+	slices.SortStableFunc(all, func(a, b *rated) int {
+		return cmp.Or(cmp.Compare(b.PerHour, a.PerHour), cmp.Compare(b.NanoUSD, a.NanoUSD))
+	})
+	return all
+}
+
+func top(ctx context.Context, c *cli.Command) (err error) {
+	if !c.Bool("once") && (c.Bool("json") || !output.IsTerminal(c.Root().Writer) || !output.IsTerminal(c.Root().Reader)) {
+		return exit.UsageError("top needs a terminal: --once prints once")
+	}
+	if c.Bool("once") {
+		return commandline.WithLedger(topOnce)(ctx, c)
+	}
+	d, closeStore, err := commandline.OpenDesk(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+	return topLive(budget.WithOperator(ctx, d.Who), c, d)
+}
+
+func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	before, err := readLedger(ctx, d, policy)
+	if err != nil {
+		return err
+	}
+	if err := pause(ctx, c.Duration("interval")); err != nil {
+		return err
+	}
+	now, err := readLedger(ctx, d, policy)
+	if err != nil {
+		return err
+	}
+	v := compare(before, now)
+	if c.Bool("json") {
+		return output.PrintJSON(c, v)
+	}
+	rows := c.Int("rows")
+	if rows <= 0 {
+		rows = max(len(v.Limits), len(v.Workflows), len(v.Models))
+	}
+	coloured := output.Colours(c.Root().Writer)
+	for _, l := range v.lines(rows) {
+		fmt.Fprintln(c.Root().Writer, l.show(coloured))
+	}
+	return nil
+}
+
+// topLine is a line of the screen. A line about calls can be selected, to kill them.
+type topLine struct {
+	text   string
+	colour string
+	scope  *budget.Scope
+}
+
+func (l *topLine) show(coloured bool) string {
+	if coloured && l.colour != "" {
+		return l.colour + l.text + output.Plain
+	}
+	return l.text
+}
+
+// lines returns the lines of the screen, with this many rows of each kind.
+func (v *view) lines(rows int) (all []topLine) {
+	head := fmt.Sprintf("%s  today %s, %s an hour", output.When(v.At), output.Money(usdOf(v.Today.NanoUSD)), output.Money(usdOf(int64(v.Today.PerHour))))
+	all = append(all, topLine{text: head, colour: output.Bold})
+	for i := range v.Kills {
+		k := &v.Kills[i]
+		text := "killed: " + output.ScopeText(k.Scope.Scope())
+		if k.Reason != "" {
+			text += ": " + k.Reason
+		}
+		all = append(all, topLine{text: output.Printable(text), colour: output.Red})
+	}
+	all = append(all, topLine{})
+	if v.policy {
+		all = append(all, v.limitLines(rows)...)
+	} else {
+		all = append(all, topLine{text: "Limits are not shown: the store holds no policy, and no --policy is given."})
+	}
+	all = append(all, topLine{})
+	all = append(all, rateLines("WORKFLOW", v.Workflows, rows, func(name string) budget.Scope { return budget.Scope{Workflow: name} })...)
+	all = append(all, topLine{})
+	return append(all, rateLines("MODEL", v.Models, rows, func(name string) budget.Scope { return budget.Scope{Model: name} })...)
+}
+
+func usdOf(nano int64) budget.Quantity { return budget.Quantity{N: nano, Unit: budget.UnitUSD} }
+
+func (v *view) limitLines(rows int) []topLine {
+	t := output.NewTable("No limit is known.", "LIMIT", "ACCOUNT", "USED", "SPENT", "PENDING", "LEFT", "OF", "AN HOUR", "FULL IN")
+	shown := v.Limits[:min(rows, len(v.Limits))]
+	for _, s := range shown {
+		b, full := &s.balance, ""
+		switch {
+		case s.Latched != nil:
+			full = "latched"
+		case s.FullIn > 0:
+			full = output.Lasting(time.Duration(min(s.FullIn, 1e9) * float64(time.Second)))
+		}
+		t.Row(s.Limit, output.AccountText(s.scope), meter(s.part()), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), output.Money(b.Max)+output.UnitText(b.Max.Unit), output.Money(budget.Quantity{N: int64(s.PerHour), Unit: b.Max.Unit}), full)
+	}
+	lines := plainLines(t)
+	for i, s := range shown {
+		lines[i+1].colour = s.colour()
+		if !commandline.IsEmpty(s.scope) {
+			lines[i+1].scope = &s.scope
+		}
+	}
+	return lines
+}
+
+func plainLines(t *output.Table) []topLine {
+	var lines []topLine
+	for _, text := range t.Lines() {
+		lines = append(lines, topLine{text: strings.TrimRight(text, " ")})
+	}
+	return lines
+}
+
+func rateLines(head string, all []*rated, rows int, scope func(name string) budget.Scope) []topLine {
+	t := output.NewTable("Nothing was spent today.", head, "TODAY", "AN HOUR")
+	shown := all[:min(rows, len(all))]
+	for _, r := range shown {
+		name := r.Name
+		if name == "" {
+			name = "(none)"
+		}
+		t.Row(name, output.Money(usdOf(r.NanoUSD)), output.Money(usdOf(int64(r.PerHour))))
+	}
+	lines := plainLines(t)
+	for i, r := range shown {
+		if r.Name != "" {
+			s := scope(r.Name)
+			lines[i+1].scope = &s
+		}
+	}
+	return lines
+}
+
+// meter draws how full an account is.
+func meter(part float64) string {
+	const cells = 10
+	full := int(min(max(part, 0), 1)*cells + 0.5)
+	return strings.Repeat("█", full) + strings.Repeat("░", cells-full) + fmt.Sprintf(" %3.0f%%", min(part, 9.99)*100)
+}
+
+// paced reads a store at most once in each interval, and remembers what rarely changes. It is for programs that read again and again.
+type paced struct {
+	budget.Store
+	every time.Duration
+
+	mu       sync.Mutex
+	next     time.Time // when the store may be read again
+	readAt   time.Time // when accounts and flags were read
+	accounts []budget.Account
+	kills    []budget.Kill
+
+	lastUsage driver.UsageMark // the mark after the last row of usage
+}
+
+// rarely is how long accounts and flags are remembered.
+const rarely = 8 * time.Second
+
+func (p *paced) wait(ctx context.Context) error {
+	p.mu.Lock()
+	now := time.Now()
+	at := p.next
+	if at.Before(now) {
+		at = now
+	}
+	p.next = at.Add(p.every)
+	p.mu.Unlock()
+	return pause(ctx, at.Sub(now))
+}
+
+// Accounts returns the accounts that were read last, in one page, and reads them again if they are too old.
+func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget.Account, error) {
+	if after != (budget.Key{}) {
+		return nil, nil // the first page had all of them
+	}
+	if time.Since(p.readAt) < rarely {
+		return p.accounts, nil
+	}
+	const page = 10_000
+	p.accounts = nil
+	for more := true; more; {
+		if err := p.wait(ctx); err != nil {
+			return nil, err
+		}
+		some, err := p.Store.Accounts(ctx, after, page)
+		if err != nil {
+			return nil, err
+		}
+		p.accounts = append(p.accounts, some...)
+		if more = len(some) == page; more {
+			after = some[page-1].Key
+		}
+	}
+	if err := p.wait(ctx); err != nil {
+		return nil, err
+	}
+	kills, err := p.Store.Kills(ctx)
+	p.kills, p.readAt = kills, time.Now()
+	return p.accounts, err
+}
+
+// Kills returns the flags that were read last.
+func (p *paced) Kills(ctx context.Context) ([]budget.Kill, error) {
+	if time.Since(p.readAt) < rarely {
+		return p.kills, nil
+	}
+	if err := p.wait(ctx); err != nil {
+		return nil, err
+	}
+	return p.Store.Kills(ctx)
+}
+
+// Balances implements budget.Store.
+func (p *paced) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
+	if err := p.wait(ctx); err != nil {
+		return nil, err
+	}
+	return p.Store.Balances(ctx, lines)
+}
+
+// Usage implements budget.Store. A page that is not full is the last one.
+func (p *paced) Usage(ctx context.Context, from driver.UsageMark, most int) ([]budget.UsageRow, error) {
+	if from.After != (budget.Key{}) && p.lastUsage == from {
+		return nil, nil
+	}
+	if err := p.wait(ctx); err != nil {
+		return nil, err
+	}
+	page, err := p.Store.Usage(ctx, from, most)
+	p.lastUsage = driver.UsageMark{}
+	if n := len(page); err == nil && n > 0 && n < most {
+		p.lastUsage = driver.UsageMark{Day: page[n-1].Day, After: page[n-1].Key}
+	}
+	return page, err
+}
+
+// pause waits, or returns the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

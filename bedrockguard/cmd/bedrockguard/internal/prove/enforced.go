@@ -1,0 +1,69 @@
+package prove
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrock"
+	"github.com/aws/smithy-go"
+)
+
+// How long the check of guardrails may take, and how many pages of them are read.
+const (
+	guardrailsTimeout = 5 * time.Second
+	guardrailsPages   = 20
+)
+
+// guardrails reports which guardrails the account enforces. They evaluate every call, even if it does not name them, and are billed with it.
+// The check only reads; a missing permission is only reported, because calls do not need it.
+func (e *examination) guardrails(ctx context.Context, config aws.Config) {
+	const name = "guardrails"
+	ctx, cancel := context.WithTimeout(ctx, guardrailsTimeout)
+	defer cancel()
+	client := bedrock.NewFromConfig(config, func(o *bedrock.Options) { o.RetryMaxAttempts = 2 })
+	var enforced []string
+	input := &bedrock.ListEnforcedGuardrailsConfigurationInput{}
+	for range guardrailsPages {
+		page, err := client.ListEnforcedGuardrailsConfiguration(ctx, input)
+		if err != nil {
+			e.note(name, verdictNote, "not looked at: %s", guardrailsTrouble(err))
+			return
+		}
+		for i := range page.GuardrailsConfig {
+			g := &page.GuardrailsConfig[i]
+			id := aws.ToString(g.GuardrailArn)
+			if id == "" {
+				id = aws.ToString(g.GuardrailId)
+			}
+			if version := aws.ToString(g.GuardrailVersion); version != "" {
+				id += " version " + version
+			}
+			enforced = append(enforced, id)
+		}
+		if input.NextToken = page.NextToken; aws.ToString(input.NextToken) == "" {
+			break
+		}
+	}
+	if len(enforced) == 0 {
+		e.note(name, verdictOK, "the account enforces none in %s; one that an organization enforces is not told here", config.Region)
+		return
+	}
+	e.note(name, verdictNote, "the account enforces %s in %s: each call is checked by it, and billed; Options.EnforcedGuardrails declares it", strings.Join(enforced, ", "), config.Region)
+}
+
+// guardrailsTrouble says why guardrails could not be checked, and what to do.
+func guardrailsTrouble(err error) string {
+	var refused smithy.APIError
+	switch {
+	case errors.As(err, &refused) && strings.Contains(refused.ErrorCode(), "AccessDenied"):
+		return "these credentials lack bedrock:ListEnforcedGuardrailsConfiguration"
+	case errors.As(err, &refused):
+		return refused.ErrorCode() + ": " + refused.ErrorMessage()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "Bedrock did not answer within " + guardrailsTimeout.String()
+	}
+	return err.Error()
+}

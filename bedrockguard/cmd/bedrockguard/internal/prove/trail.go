@@ -1,0 +1,133 @@
+package prove
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// AuditTrailCommand is bedrockguard audit-trail.
+func AuditTrailCommand() *cli.Command {
+	return &cli.Command{
+		Name: "audit-trail", Category: "prove", Usage: "list every change that somebody made: who, when, what and why",
+		Flags: []cli.Flag{
+			&cli.Int64Flag{Name: "after", Usage: "only changes after this revision of the ledger", HideDefault: true},
+			&cli.StringFlag{Name: "since", Usage: "only changes from this moment on, or how long ago, such as 7d", HideDefault: true},
+		},
+		Action: commandline.WithLedger(auditTrail),
+	}
+}
+
+// recordJSON is a change for JSON.
+type recordJSON struct {
+	Revision    int64             `json:"revision"`
+	At          time.Time         `json:"at"`
+	Operator    string            `json:"operator,omitempty"`
+	Kind        string            `json:"kind"`
+	Reason      string            `json:"reason,omitempty"`
+	Scope       *output.ScopeJSON `json:"scope,omitempty"`
+	Patterns    bool              `json:"patterns,omitempty"`
+	Until       *time.Time        `json:"until,omitempty"`
+	Limit       string            `json:"limit,omitempty"`
+	Account     string            `json:"account,omitempty"`
+	Max         *int64            `json:"max,omitempty"`
+	Reservation string            `json:"reservation,omitempty"`
+	From        map[string]int64  `json:"from,omitempty"`
+	To          map[string]int64  `json:"to,omitempty"`
+	Policy      string            `json:"policy_sha256,omitempty"`
+
+	what string
+}
+
+func auditTrail(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	var since time.Time
+	if text := c.String("since"); text != "" {
+		var err error
+		if since, err = commandline.ParseMoment("since", text, time.Now()); err != nil {
+			return err
+		}
+	}
+	names := make(map[budget.Key]budget.Account)
+	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
+		if err != nil {
+			return err
+		}
+		names[a.Key] = a
+	}
+	units, err := d.Units(ctx)
+	if err != nil {
+		return err
+	}
+	told := []recordJSON{}
+	for r, err := range d.Changes(ctx, c.Int64("after")) {
+		if err != nil {
+			return err
+		}
+		if !r.At.Before(since) {
+			told = append(told, jsonRecord(&r, names, units[r.Account]))
+		}
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, told)
+	}
+	t := output.NewTable("Nobody changed anything.", "REVISION", "AT", "WHO", "WHAT", "OF", "WHY")
+	for _, r := range told {
+		t.Row(fmt.Sprint(r.Revision), output.When(r.At), r.Operator, r.Kind, r.what, r.Reason)
+	}
+	return t.End(c.Root().Writer)
+}
+
+// jsonRecord converts a change for JSON. The unit is that of its account, or zero if it is not known.
+func jsonRecord(r *driver.Record, names map[budget.Key]budget.Account, unit budget.Unit) recordJSON {
+	out := recordJSON{Revision: r.Revision, At: r.At.UTC(), Operator: r.Operator, Kind: r.Kind.String(), Reason: r.Reason}
+	account := func() string {
+		out.Account = hex.EncodeToString(r.Account[:])
+		a, known := names[r.Account]
+		if !known || a.Limit == "" { // an account in which no call counts yet has no name in the store
+			return "account " + out.Account
+		}
+		scope := output.JSONScope(a.Scope)
+		out.Limit, out.Scope = a.Limit, &scope
+		return a.Limit + ", " + output.AccountText(a.Scope)
+	}
+	switch r.Kind {
+	case driver.ChangeKill, driver.ChangeRevive:
+		scope := output.JSONScope(r.Scope)
+		out.Scope, out.Patterns, out.Until = &scope, r.Patterns, output.Moment(r.Until)
+		if out.what = output.ScopeText(r.Scope); !r.Until.IsZero() {
+			out.what += " until " + output.When(r.Until)
+		}
+	case driver.ChangeOverride:
+		if out.what = account(); r.Override == nil || !r.Override.Until.After(r.At) {
+			out.what += ": taken back"
+			break
+		}
+		out.Max, out.Until = &r.Override.Max, output.Moment(r.Override.Until)
+		most := fmt.Sprint(r.Override.Max)
+		if unit.Valid() {
+			most = budget.Quantity{N: r.Override.Max, Unit: unit}.String()
+		}
+		out.what += fmt.Sprintf(": %s until %s", most, output.When(r.Override.Until))
+	case driver.ChangeUnlatch:
+		out.what = account()
+	case driver.ChangeCorrect:
+		out.Reservation, out.From, out.To = r.Reservation.String(), output.JSONCharge(r.From), output.JSONCharge(r.To)
+		out.what = fmt.Sprintf("%s from %s to %s", r.Reservation, r.From.In(budget.UnitUSD), r.To.In(budget.UnitUSD))
+	case driver.ChangePolicy:
+		if r.Policy == [32]byte{} {
+			out.what = "taken back"
+			break
+		}
+		out.Policy = hex.EncodeToString(r.Policy[:])
+		out.what = "sha256 " + out.Policy[:16]
+	}
+	return out
+}

@@ -1,0 +1,95 @@
+// Package prove has the commands that check a ledger and what is around it: verify, audit-trail and doctor.
+package prove
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	verifier "github.com/bedrockguard/bedrockguard-go/budget/verify"
+)
+
+// VerifyCommand is bedrockguard verify.
+func VerifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Category: "prove", Usage: "recompute every balance from the entries, and name those that differ",
+		Description: "For each period of each account, what is settled has to be what its entries have posted and what those had that were forgotten, and what is pending\n" +
+			"what unresolved entries hold. Accounts have to be those of the calls that were booked there, and usage has to hold what entries have posted. Calls may go\n" +
+			"on meanwhile: what differs is looked at again.\n\nExit code 3 says that something differs.",
+		Flags:  []cli.Flag{&cli.IntFlag{Name: "tries", Value: verifier.DefaultTries, Usage: "how often to look, while calls go on, before a difference is one"}},
+		Action: commandline.WithLedger(verify),
+	}
+}
+
+// differenceJSON is a sum that is not what its entries add up to, for JSON.
+type differenceJSON struct {
+	Kind    string            `json:"kind"`
+	Limit   string            `json:"limit,omitempty"`
+	Account string            `json:"account,omitempty"`
+	Scope   *output.ScopeJSON `json:"scope,omitempty"`
+	Period  *time.Time        `json:"period,omitempty"`
+	Entry   string            `json:"entry,omitempty"`
+	Told    int64             `json:"told"`
+	Sum     int64             `json:"sum"`
+	Detail  string            `json:"detail,omitempty"`
+}
+
+// verifiedJSON is what verify has checked, for JSON.
+type verifiedJSON struct {
+	Entries     int              `json:"entries"`
+	Accounts    int              `json:"accounts"`
+	Periods     int              `json:"periods"`
+	UsageDays   int              `json:"usage_days"`
+	Differences []differenceJSON `json:"differences"`
+}
+
+func verify(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	if c.Int("tries") < 1 {
+		return exit.UsageError("--tries %d: want 1 at least", c.Int("tries"))
+	}
+	bar := output.Progress(c, "entries")
+	r, err := verifier.Ledger(ctx, d.Store, verifier.Options{
+		Tries: c.Int("tries"), Progress: func(entries int) { _ = bar.Set(entries) },
+	})
+	_ = bar.Finish()
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		if err := output.PrintJSON(c, jsonReport(r)); err != nil {
+			return err
+		}
+	} else {
+		for i := range r.Differences {
+			fmt.Fprintln(c.Root().Writer, output.Printable(r.Differences[i].String()))
+		}
+		fmt.Fprintf(c.Root().Writer, "%s, %s, %s and %s of usage: %s\n", output.Plural(r.Entries, "entry", "entries"), output.Plural(r.Accounts, "account", "accounts"), output.Plural(r.Periods, "period", "periods"), output.Plural(r.UsageDays, "day", "days"), output.Plural(len(r.Differences), "difference", "differences"))
+	}
+	if n := len(r.Differences); n > 0 {
+		return exit.Found(output.Plural(n, "figure differs", "figures differ") + " from what the entries add up to")
+	}
+	return nil
+}
+
+func jsonReport(r *verifier.Report) verifiedJSON {
+	told := verifiedJSON{r.Entries, r.Accounts, r.Periods, r.UsageDays, []differenceJSON{}}
+	for i := range r.Differences {
+		d := &r.Differences[i]
+		one := differenceJSON{Kind: string(d.Kind), Limit: d.Limit, Period: output.Moment(d.Period), Told: d.Told, Sum: d.Sum, Detail: d.Detail}
+		switch d.Kind {
+		case verifier.State:
+			one.Entry = d.Entry.String()
+		case verifier.Usage:
+		default:
+			scope := output.JSONScope(d.Scope)
+			one.Account, one.Scope = fmt.Sprintf("%x", d.Account), &scope
+		}
+		told.Differences = append(told.Differences, one)
+	}
+	return told
+}

@@ -1,0 +1,93 @@
+// Package seed makes calls on ledgers for tests.
+package seed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Call is a call to be made: what it costs, what is reserved for it if that is more, and how it ends.
+type Call struct {
+	Scope          budget.Scope
+	USD, worst     float64
+	End, Reference string    // the end is pending, estimated, voided or expired; settled if it is empty
+	At             time.Time // when it is made
+	wantRefused    bool
+}
+
+// Parse reads a call such as workflow=nightly,tag:team=research,usd=2.5. Its figures are usd and worst; pending, estimated, voided and expired are
+// ends of calls; ref is AWS's request id, and at the time at which it is made.
+func Parse(text string) (c Call, err error) {
+	for _, part := range strings.Split(text, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		switch name {
+		case "principal":
+			c.Scope.Principal = value
+		case "workflow":
+			c.Scope.Workflow = value
+		case "model":
+			c.Scope.Model = value
+		case "region":
+			c.Scope.Region = value
+		case "usd":
+			c.USD, err = strconv.ParseFloat(value, 64)
+		case "worst":
+			c.worst, err = strconv.ParseFloat(value, 64)
+		case "ref":
+			c.Reference = value
+		case "at":
+			c.At, err = time.Parse(time.RFC3339, value)
+		case "pending", "estimated", "voided", "expired":
+			c.End = name
+		case "refused":
+			c.wantRefused = true
+		default:
+			tag, ok := strings.CutPrefix(name, "tag:")
+			if !ok {
+				return c, fmt.Errorf("%q is no part of a call", part)
+			}
+			if c.Scope.Tags == nil {
+				c.Scope.Tags = make(map[string]string)
+			}
+			c.Scope.Tags[tag] = value
+		}
+		if err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// Make makes the call on a ledger.
+func (c *Call) Make(ctx context.Context, ledger *budget.Ledger) error {
+	charge := func(dollars float64) budget.Charge {
+		return budget.Charge{
+			budget.UnitUSD: budget.USD(dollars).N, budget.UnitCalls: 1, budget.UnitInputTokens: 1000, budget.UnitUncachedInputTokens: 400,
+			budget.UnitCacheReadInputTokens: 500, budget.UnitCacheWriteInputTokens: 100, budget.UnitOutputTokens: 50,
+		}
+	}
+	r, err := ledger.Reserve(ctx, budget.Request{Scope: c.Scope, Operation: "Converse", Worst: charge(max(c.USD, c.worst)), TTL: 10 * time.Minute})
+	if refused := errors.Is(err, budget.ErrExceeded) || errors.Is(err, budget.ErrKilled); refused && c.wantRefused {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.wantRefused {
+		return errors.New("it was admitted")
+	}
+	switch c.End {
+	case "pending", "expired":
+		return nil
+	case "voided":
+		return ledger.Void(ctx, r)
+	}
+	_, err = ledger.SettleAs(ctx, r, charge(c.USD), c.End == "estimated", c.Reference)
+	return err
+}

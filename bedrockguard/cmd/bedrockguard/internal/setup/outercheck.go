@@ -1,0 +1,217 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/outer"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+)
+
+func outerCheckCommand() *cli.Command {
+	return &cli.Command{
+		Name: "check", Usage: "say which ways to spend on Bedrock a set of IAM documents leaves open, by the logic that AWS documents", ArgsUsage: "[SCP.json…]",
+		Description: "Documents without a flag are service control policies, beside which AWS attaches FullAWSAccess; - is standard input. Without --policy, the one who asks may do everything else.\n" +
+			"Unless --principal is given, those ask whom the documents do not name. A door is closed if it is denied on every resource, whatever is not known.\n\n" +
+			"Exit code 3 says that a door is not closed.",
+		DisableSliceFlagSeparator: true,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "scp", Usage: "a service control policy; may be repeated", HideDefault: true, TakesFile: true},
+			&cli.StringSliceFlag{Name: "boundary", Usage: "the boundary of who asks", HideDefault: true, TakesFile: true},
+			&cli.StringSliceFlag{Name: "policy", Usage: "an identity policy of who asks; may be repeated", HideDefault: true, TakesFile: true},
+			&cli.BoolFlag{Name: "no-full-access", Usage: "FullAWSAccess is not attached beside the service control policies"},
+			&cli.StringSliceFlag{Name: "principal", Usage: "the ARN of one who asks; may be repeated", HideDefault: true},
+			&cli.StringSliceFlag{Name: "context", Usage: "a key that is known, as KEY=VALUE; repeated for a key of several values", HideDefault: true},
+			&cli.StringSliceFlag{Name: "absent", Usage: "a key that is missing; may be repeated", HideDefault: true},
+			&cli.StringFlag{Name: "at", Usage: "when it is asked, such as 2026-11-01T15:04:05Z; now unless set, and then what only a date closes is told apart", HideDefault: true},
+		},
+		Action: outerCheck,
+	}
+}
+
+// askedJSON says which documents were checked, and for which principal.
+type askedJSON struct {
+	At         time.Time           `json:"at"`
+	Principals []string            `json:"principals"`
+	Context    map[string][]string `json:"context,omitempty"`
+	Absent     []string            `json:"absent,omitempty"`
+	Documents  map[string]int      `json:"documents"`
+}
+
+func outerCheck(_ context.Context, c *cli.Command) error {
+	documents, err := readDocuments(c)
+	if err != nil {
+		return err
+	}
+	question, err := readQuestion(c, documents)
+	if err != nil {
+		return err
+	}
+	answers := outer.Check(documents, question)
+	open := 0
+	for i := range answers {
+		if answers[i].State != outer.Closed {
+			open++
+		}
+	}
+	if c.Bool("json") {
+		err = output.PrintJSON(c, struct {
+			Asked askedJSON      `json:"asked"`
+			Doors []outer.Answer `json:"doors"`
+		}{askedJSON{question.At, question.Principals, question.Context, question.Absent, map[string]int{
+			"scp": len(documents.ServiceControl), "boundary": len(documents.Boundary), "policy": len(documents.Identity),
+		}}, answers})
+	} else {
+		err = printAnswers(c, question, answers)
+	}
+	if err == nil && open > 0 {
+		err = exit.Found(fmt.Sprintf("%d of %d actions that spend are not closed", open, len(answers)))
+	}
+	return err
+}
+
+func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) error {
+	w := c.Root().Writer
+	fmt.Fprintf(w, "Asked at %s by:\n", output.When(q.At))
+	for _, principal := range q.Principals {
+		fmt.Fprintf(w, "  %s\n", output.Printable(principal))
+	}
+	for _, key := range slices.Sorted(maps.Keys(q.Context)) {
+		fmt.Fprintf(w, "With %s = %s\n", output.Printable(key), output.Printable(strings.Join(q.Context[key], ", ")))
+	}
+	for _, key := range q.Absent {
+		fmt.Fprintf(w, "Without %s\n", output.Printable(key))
+	}
+	t := output.NewTable("", "DOOR", "ACTION", "STATE", "WHY")
+	for i := range answers {
+		a := &answers[i]
+		why := a.By
+		if a.State != outer.Closed {
+			why += "; asked by " + a.Principal + " on " + a.Resource
+		}
+		if len(a.Unknown) > 0 {
+			why += "; not known: " + strings.Join(a.Unknown, ", ")
+		}
+		t.Row(a.Door, a.Action, string(a.State), why)
+		switch a.State {
+		case outer.Open:
+			t.Colour(output.Red)
+		case outer.Depends, outer.ClosedForNow:
+			t.Colour(output.Yellow)
+		}
+	}
+	return t.End(w)
+}
+
+// readDocuments reads the files on the command line.
+func readDocuments(c *cli.Command) (outer.Documents, error) {
+	documents := outer.Documents{NoFullAccess: c.Bool("no-full-access")}
+	for _, group := range [...]struct {
+		files []string
+		kind  iam.Kind
+		to    *[]*iam.Policy
+	}{
+		{append(c.StringSlice("scp"), c.Args().Slice()...), iam.ServiceControl, &documents.ServiceControl},
+		{c.StringSlice("boundary"), iam.Boundary, &documents.Boundary},
+		{c.StringSlice("policy"), iam.Identity, &documents.Identity},
+	} {
+		for _, file := range group.files {
+			all, err := readIAM(c, file, group.kind)
+			if err != nil {
+				return documents, err
+			}
+			*group.to = append(*group.to, all...)
+		}
+	}
+	if len(documents.Boundary) > 1 {
+		return documents, exit.UsageError("a principal has one boundary, and these are %d", len(documents.Boundary))
+	}
+	if len(documents.ServiceControl)+len(documents.Boundary)+len(documents.Identity) == 0 {
+		return documents, exit.UsageError("want documents: files of service control policies, --boundary or --policy")
+	}
+	return documents, nil
+}
+
+// maxIAMFile is how large a file may be.
+const maxIAMFile = 2 << 20
+
+// readIAM reads the documents in a file. Errors have the form FILE:LINE:COLUMN.
+func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) {
+	in, name := c.Root().Reader, "standard input"
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in, name = f, file
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, maxIAMFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxIAMFile {
+		return nil, fmt.Errorf("%s is larger than %d MB, which is more than documents of IAM can be", name, maxIAMFile>>20)
+	}
+	all, err := iam.ParseAll(raw, kind)
+	if err == nil {
+		return all, nil
+	}
+	var problems []error
+	for _, one := range flattened(err) {
+		problems = append(problems, fmt.Errorf("%s:%w", name, one))
+	}
+	return nil, errors.Join(problems...)
+}
+
+// flattened splits joined errors.
+func flattened(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// readQuestion reads from the command line which principal asks, and which context keys are known.
+func readQuestion(c *cli.Command, documents outer.Documents) (outer.Question, error) {
+	q := outer.Question{At: time.Now().UTC().Truncate(time.Second), Absent: c.StringSlice("absent")}
+	if text := c.String("at"); text != "" {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return q, exit.UsageError("--at %q: want a moment such as 2026-11-01T15:04:05Z", text)
+		}
+		q.At, q.Fixed = at.UTC(), true
+	}
+	for _, arn := range c.StringSlice("principal") {
+		principal, err := outer.Principal(arn)
+		if err != nil {
+			return q, exit.UsageError("--principal: %v", err)
+		}
+		q.Principals = append(q.Principals, principal)
+	}
+	if len(q.Principals) == 0 {
+		q.Principals = outer.Others(documents)
+	}
+	for _, pair := range c.StringSlice("context") {
+		key, value, ok := strings.Cut(pair, "=")
+		if service, name, named := strings.Cut(key, ":"); !ok || !named || service == "" || name == "" {
+			return q, exit.UsageError("--context %q: want KEY=VALUE, such as aws:SourceVpce=vpce-1", pair)
+		}
+		if q.Context == nil {
+			q.Context = make(map[string][]string)
+		}
+		q.Context[key] = append(q.Context[key], value)
+	}
+	return q, nil
+}

@@ -1,0 +1,358 @@
+// Package setup has the commands that set a ledger up: init, policy, accept-loss and outer.
+package setup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// PolicyCommand is bedrockguard policy.
+func PolicyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "policy", Category: "set up", Usage: "check, compare, set and show policies",
+		Action: func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return exit.UsageError("there is no command policy %q: want check, diff, push, show, clear or schema", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+		Commands: []*cli.Command{
+			{
+				Name: "check", Usage: "say all that is wrong in a policy file, with line and column; needs no store", ArgsUsage: "FILE",
+				Description: "FILE is - for standard input. Exit code 3 says that something is wrong.", Action: policyCheck,
+			},
+			{
+				Name: "diff", Usage: "compare a policy file with the policy in the store, and show which accounts would be over", ArgsUsage: "FILE",
+				Description: "Exit code 3 says that accounts would be over: their next calls would be refused.", Action: commandline.WithLedger(policyDiff),
+			},
+			{
+				Name: "push", Usage: "put a policy file into the store, for all processes that follow it", ArgsUsage: "FILE",
+				Description: "It is refused if somebody else has put another one there since it was looked at.",
+				Flags: []cli.Flag{
+					commandline.ReasonFlag(),
+					&cli.Int64Flag{Name: "version", Usage: "only if the policy in the store has this version; 0 for none", HideDefault: true},
+				},
+				Action: commandline.WithLedger(policyPush),
+			},
+			{Name: "show", Usage: "print the policy in the store", Action: commandline.WithLedger(policyShow)},
+			{
+				Name: "clear", Usage: "take the policy out of the store; processes go on with what they follow now", Flags: []cli.Flag{commandline.ReasonFlag(), &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}},
+				Action: commandline.WithLedger(policyClear),
+			},
+			{
+				Name: "schema", Usage: "print the JSON schema of policy files, for editors",
+				Action: func(_ context.Context, c *cli.Command) error {
+					_, err := io.WriteString(c.Root().Writer, budget.PolicySchema)
+					return err
+				},
+			},
+		},
+	}
+}
+
+// problemJSON is a mistake in a policy file.
+type problemJSON struct {
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Problem string `json:"problem"`
+}
+
+// policyProblems returns the errors that ReadPolicy has joined, one by one.
+func policyProblems(err error) (all []problemJSON) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			all = append(all, policyProblems(one)...)
+		}
+		return all
+	}
+	var in *budget.PolicyFileError
+	if errors.As(err, &in) {
+		return []problemJSON{{in.Line, in.Column, in.Problem}}
+	}
+	return []problemJSON{{Problem: err.Error()}}
+}
+
+func policyCheck(_ context.Context, c *cli.Command) error {
+	name, raw, err := commandline.ReadArgument(c)
+	if err != nil {
+		return err
+	}
+	policy, err := budget.ReadPolicy(bytes.NewReader(raw))
+	problems := []problemJSON{}
+	if err != nil {
+		problems = policyProblems(err)
+	}
+	for _, text := range commandline.MatchesNothing(policy) {
+		problems = append(problems, problemJSON{Problem: text})
+	}
+	if c.Bool("json") {
+		if err := output.PrintJSON(c, struct {
+			Limits   int           `json:"limits"`
+			Problems []problemJSON `json:"problems"`
+		}{len(policy.Limits), problems}); err != nil {
+			return err
+		}
+	} else {
+		printProblems(c.Root().Writer, name, problems)
+	}
+	if len(problems) > 0 {
+		return exit.Found(fmt.Sprintf("%d problems in %s", len(problems), name))
+	}
+	if !c.Bool("json") {
+		_, err = fmt.Fprintf(c.Root().Writer, "%s: %s, nothing is wrong\n", output.Printable(name), output.Plural(len(policy.Limits), "limit", "limits"))
+	}
+	return err
+}
+
+// printProblems prints each problem on a line, in the form FILE:LINE:COLUMN: that editors recognise.
+func printProblems(w io.Writer, name string, problems []problemJSON) {
+	for _, p := range problems {
+		if p.Line > 0 {
+			fmt.Fprintf(w, "%s:%d:%d: %s\n", output.Printable(name), p.Line, p.Column, output.Printable(p.Problem))
+			continue
+		}
+		fmt.Fprintf(w, "%s: %s\n", output.Printable(name), output.Printable(p.Problem))
+	}
+}
+
+// policyOf reads the policy file on the command line. It returns an error if anything in it is wrong.
+func policyOf(c *cli.Command) (policy budget.Policy, raw []byte, err error) {
+	name, raw, err := commandline.ReadArgument(c)
+	if err != nil {
+		return policy, nil, err
+	}
+	policy, err = budget.ReadPolicy(bytes.NewReader(raw))
+	if err != nil {
+		var text strings.Builder
+		printProblems(&text, name, policyProblems(err))
+		return policy, nil, fmt.Errorf("the policy can't be used:\n%s", strings.TrimSuffix(text.String(), "\n"))
+	}
+	return policy, raw, nil
+}
+
+// difference is what a policy changes in a limit.
+type difference struct {
+	Limit  string `json:"limit"`
+	Change string `json:"change"` // added, removed or changed
+	Detail string `json:"detail,omitempty"`
+	Anew   bool   `json:"begins_at_zero,omitempty"` // the limit gets new accounts
+}
+
+// overJSON is an account that would have no room left under a policy.
+type overJSON struct {
+	Limit   string              `json:"limit"`
+	Scope   output.ScopeJSON    `json:"scope"`
+	Settled output.QuantityJSON `json:"settled"`
+	Pending output.QuantityJSON `json:"pending"`
+	Max     output.QuantityJSON `json:"max"`
+	Observe bool                `json:"observe,omitempty"`
+}
+
+func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	next, _, err := policyOf(c)
+	if err != nil {
+		return err
+	}
+	now, err := d.Policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	diff := differences(now, next)
+	over := []overJSON{}
+	t := output.NewTable("No account would be over.", "OVER", "ACCOUNT", "SPENT", "PENDING", "OF", "NOTES")
+	for s, err := range d.Standing(ctx, next, budget.AccountQuery{}) {
+		if err != nil {
+			return err
+		}
+		b := s.Balance
+		if b.Max.N-b.Settled.N > b.Pending.N { // there is room
+			continue
+		}
+		over = append(over, overJSON{b.Limit, output.JSONScope(b.Scope), output.JSONQuantity(b.Settled), output.JSONQuantity(b.Pending), output.JSONQuantity(b.Max), b.Observe})
+		note := ""
+		if b.Observe {
+			note = "observed only"
+		}
+		t.Row(b.Limit, output.AccountText(b.Scope), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Max)+output.UnitText(b.Max.Unit), note)
+	}
+	if c.Bool("json") {
+		if err := output.PrintJSON(c, struct {
+			Differences []difference `json:"differences"`
+			Over        []overJSON   `json:"over"`
+		}{diff, over}); err != nil {
+			return err
+		}
+	} else {
+		printDifferences(c.Root().Writer, diff)
+		if err := t.End(c.Root().Writer); err != nil {
+			return err
+		}
+	}
+	if n := len(over); n > 0 {
+		return exit.Found(output.Plural(n, "account", "accounts") + " would have no room under this policy")
+	}
+	return nil
+}
+
+func printDifferences(w io.Writer, all []difference) {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "The policies are the same.")
+	}
+	for _, d := range all {
+		text := d.Change + ": " + output.Printable(d.Limit)
+		if d.Detail != "" {
+			text += ": " + output.Printable(d.Detail)
+		}
+		if d.Anew {
+			text += "; its accounts begin at zero"
+		}
+		fmt.Fprintln(w, text)
+	}
+	fmt.Fprintln(w)
+}
+
+// differences returns what next changes in the limits of now: first removed limits, then added and changed ones.
+func differences(now, next budget.Policy) []difference {
+	all := []difference{}
+	find := func(p budget.Policy, name string) *budget.Limit {
+		i := slices.IndexFunc(p.Limits, func(l budget.Limit) bool { return l.Name == name })
+		if i < 0 {
+			return nil
+		}
+		return &p.Limits[i]
+	}
+	for i := range now.Limits {
+		if find(next, now.Limits[i].Name) == nil {
+			all = append(all, difference{Limit: now.Limits[i].Name, Change: "removed", Detail: limitText(&now.Limits[i])})
+		}
+	}
+	for i := range next.Limits {
+		l := &next.Limits[i]
+		before := find(now, l.Name)
+		switch {
+		case before == nil:
+			all = append(all, difference{Limit: l.Name, Change: "added", Detail: limitText(l)})
+		case written(before) != written(l):
+			detail := limitText(before) + " becomes " + limitText(l)
+			if limitText(before) == limitText(l) {
+				detail = "what it matches, its exceptions or its settings"
+			}
+			all = append(all, difference{Limit: l.Name, Change: "changed", Detail: detail, Anew: getsNewAccounts(before, l)})
+		}
+	}
+	return all
+}
+
+// getsNewAccounts reports whether a change of a limit starts new accounts, whose spend begins at zero. The unit, the window and what a limit is split
+// by are part of its accounts' identity; its Max and its other settings are not.
+func getsNewAccounts(before, after *budget.Limit) bool {
+	split := before.Per != after.Per || !slices.Equal(before.PerTags, after.PerTags)
+	return split || before.Max.Unit != after.Max.Unit || before.Window.String() != after.Window.String()
+}
+
+// written returns a limit as the text of a policy file, which is compared to find changes.
+func written(l *budget.Limit) string {
+	var b strings.Builder
+	_ = budget.WritePolicy(&b, budget.Policy{Limits: []budget.Limit{*l}})
+	return b.String()
+}
+
+// limitText describes a limit in one line.
+func limitText(l *budget.Limit) string {
+	text := l.Max.String() + " " + l.Window.String()
+	if by := output.SplitText(l); by != "nothing" {
+		text += " per " + by
+	}
+	if l.Observe {
+		text += ", observed only"
+	}
+	return text
+}
+
+func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	next, raw, err := policyOf(c)
+	if err != nil {
+		return err
+	}
+	if problems := commandline.MatchesNothing(next); len(problems) > 0 {
+		return errors.New(strings.Join(problems, "\n"))
+	}
+	document, err := d.PolicyDocument(ctx)
+	if err != nil {
+		return err
+	}
+	version := document.Version
+	if c.IsSet("version") {
+		version = c.Int64("version")
+	}
+	if err := d.SetPolicyDocument(ctx, raw, version, c.String("reason")); err != nil {
+		return err
+	}
+	if document, err = d.PolicyDocument(ctx); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, map[string]int64{"version": document.Version})
+	}
+	_, err = fmt.Fprintf(c.Root().Writer, "The store holds version %d of the policy: %s. Processes that follow it take it within two seconds.\n", document.Version, output.Plural(len(next.Limits), "limit", "limits"))
+	return err
+}
+
+func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	document, err := d.PolicyDocument(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = output.PrintJSON(c, struct {
+			Version  int64  `json:"version"`
+			At       any    `json:"at,omitempty"`
+			Operator string `json:"operator,omitempty"`
+			Reason   string `json:"reason,omitempty"`
+			Text     string `json:"text"`
+		}{document.Version, output.Moment(document.At), document.Operator, document.Reason, string(document.Text)})
+	} else if len(document.Text) > 0 {
+		fmt.Fprintf(c.Root().Writer, "# version %d, %s, by %s", document.Version, output.When(document.At), output.Printable(document.Operator))
+		if document.Reason != "" {
+			fmt.Fprintf(c.Root().Writer, ": %s", output.Printable(document.Reason))
+		}
+		_, err = fmt.Fprintf(c.Root().Writer, "\n%s\n", strings.TrimRight(output.PrintableLines(strings.ReplaceAll(string(document.Text), "\t", "    ")), "\n"))
+	}
+	if err == nil && len(document.Text) == 0 {
+		return exit.Found("the store holds no policy")
+	}
+	return err
+}
+
+func policyClear(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	document, err := d.PolicyDocument(ctx)
+	if err != nil {
+		return err
+	}
+	if len(document.Text) == 0 {
+		return exit.Found("the store holds no policy")
+	}
+	if !c.Bool("yes") && !commandline.Confirm(c, "Take the policy out of the store? Processes that begin later need one of their own.") {
+		return errors.New("nothing was changed: give --yes, or answer with yes")
+	}
+	if err := d.SetPolicyDocument(ctx, nil, document.Version, c.String("reason")); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return output.PrintJSON(c, map[string]bool{"cleared": true})
+	}
+	_, err = fmt.Fprintln(c.Root().Writer, "The store holds no policy any more.")
+	return err
+}

@@ -1,0 +1,188 @@
+// Package steer has the commands that change what may be spent, and what was: kill, revive, override, unlatch and correct.
+package steer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// KillCommand is bedrockguard kill.
+func KillCommand() *cli.Command {
+	return &cli.Command{
+		Name: "kill", Category: "steer", Usage: "stop calls in every process, and their streams", ArgsUsage: "[REASON]",
+		Description: "Refuses each call that has all the values named. With * or ? in a value they are patterns. The reason is shown to those who are refused.\n\n" +
+			"Exit code 3 says that the flag is set, and that no known account and no call of the last 31 days carries these values: look for a misspelled name.",
+		Flags: append(commandline.ScopeFlags(),
+			&cli.BoolFlag{Name: "all", Usage: "stop every call there is; asks first"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+			&cli.DurationFlag{Name: "for", Usage: "how long it holds; until it is revived unless set", HideDefault: true},
+			&cli.StringFlag{Name: "reason", Usage: "the same as the argument", HideDefault: true},
+		),
+		Action: commandline.WithLedger(kill),
+	}
+}
+
+func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	scope, err := commandline.ScopeOf(c)
+	if err != nil {
+		return err
+	}
+	commandline.ResolveModel(c, &scope)
+	k := budget.Kill{Scope: scope, Patterns: commandline.HasGlob(scope), Reason: reasonOf(c)}
+	switch length := c.Duration("for"); {
+	case length < 0 || c.IsSet("for") && length == 0:
+		return exit.UsageError("--for %s: want a time to come", length)
+	case length > 0:
+		now, err := d.StoreTime(ctx)
+		if err != nil {
+			return err
+		}
+		k.Until = now.Add(length)
+	}
+	switch {
+	case c.Bool("all") && !commandline.IsEmpty(scope):
+		return exit.UsageError("--all and a scope: want one of them")
+	case !c.Bool("all") && commandline.IsEmpty(scope):
+		return exit.UsageError("nothing to stop is named: give --workflow, --principal, --model or --tag, or --all for every call there is")
+	case c.Bool("all") && !k.Until.IsZero():
+		return exit.UsageError("--all has no end: revive it with bedrockguard revive --all")
+	case c.Bool("all") && !c.Bool("yes") && !commandline.Confirm(c, "Stop every call in every process?"):
+		return fmt.Errorf("nothing was stopped: give --yes, or answer with yes")
+	}
+	var accounts int
+	if c.Bool("all") {
+		accounts, err = d.KillAll(ctx, k.Reason)
+	} else {
+		accounts, err = d.KillAs(ctx, k)
+	}
+	if err != nil {
+		return err
+	}
+	known := accounts > 0 || commandline.IsEmpty(scope)
+	if !known {
+		known = hasSpent(ctx, d, &k)
+	}
+	return killed(c, &k, accounts, known)
+}
+
+// seenFor is how far back hasSpent looks for calls.
+const seenFor = 31 * 24 * time.Hour
+
+// hasSpent reports whether a call that the kill covers was made lately, or is in flight. It is asked if no account has the kill's values,
+// which is normal for limits that are not split. Errors count as no such call.
+func hasSpent(ctx context.Context, d *commandline.Desk, k *budget.Kill) bool {
+	query := budget.UsageQuery{
+		Since: driver.UsageDay(time.Now().Add(-seenFor)), By: budget.PerPrincipal | budget.PerWorkflow | budget.PerModel | budget.PerRegion,
+		ByTags: slices.Sorted(maps.Keys(k.Scope.Tags)),
+	}
+	for row, err := range d.Usage(ctx, query) {
+		if err == nil && k.Holds(row.Scope) {
+			return true
+		}
+	}
+	for e, err := range d.Entries(ctx, budget.Query{State: driver.Pending}) {
+		if err == nil && k.Holds(e.Scope) {
+			return true
+		}
+	}
+	return false
+}
+
+// killed prints what a kill did. known says that somebody has made calls that it covers.
+func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
+	if c.Bool("json") {
+		if err := output.PrintJSON(c, struct {
+			output.KillJSON
+			Accounts int `json:"accounts"`
+		}{output.JSONKill(k), accounts}); err != nil {
+			return err
+		}
+	} else {
+		until := ""
+		if !k.Until.IsZero() {
+			until = " until " + output.When(k.Until)
+		}
+		fmt.Fprintf(c.Root().Writer, "killed: %s%s (%s)\n", output.Printable(output.ScopeText(k.Scope)), until, output.Plural(accounts, "known account", "known accounts"))
+	}
+	if !known {
+		return exit.Found("no known account carries these values, and no call with them was made in 31 days: is a name misspelled? bedrockguard accounts and report --by workflow list them. The flag is set all the same")
+	}
+	return nil
+}
+
+// reasonOf returns the reason for a change: the arguments, or --reason.
+func reasonOf(c *cli.Command) string {
+	if reason := c.String("reason"); reason != "" {
+		return reason
+	}
+	return strings.Join(c.Args().Slice(), " ")
+}
+
+// ReviveCommand is bedrockguard revive.
+func ReviveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "revive", Category: "steer", Usage: "take a kill back", ArgsUsage: "[REASON]",
+		Description: "Takes back the flag of exactly the values named, patterns as they were given. Latches stay closed: see unlatch.",
+		Flags: append(commandline.ScopeFlags(),
+			&cli.BoolFlag{Name: "all", Usage: "take back the flag for every call; others stay"},
+			&cli.BoolFlag{Name: "every", Usage: "take back every flag there is"},
+			&cli.StringFlag{Name: "reason", Usage: "the same as the argument", HideDefault: true},
+		),
+		Action: commandline.WithLedger(revive),
+	}
+}
+
+func revive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	scope, err := commandline.ScopeOf(c)
+	if err != nil {
+		return err
+	}
+	commandline.ResolveModel(c, &scope)
+	all, every := c.Bool("all"), c.Bool("every")
+	switch named := !commandline.IsEmpty(scope); {
+	case named && (all || every) || all && every:
+		return exit.UsageError("a scope, --all and --every: want one of them")
+	case !named && !all && !every:
+		return exit.UsageError("nothing to revive is named: give the values of the kill, --all or --every")
+	}
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	flag := budget.Flag{Scope: scope, Patterns: commandline.HasGlob(scope)}
+	revived := []output.KillJSON{}
+	for i := range kills {
+		k := &kills[i]
+		if !every && k.Flag().Object() != flag.Object() {
+			continue
+		}
+		if err := d.ReviveFlag(budget.WithReason(ctx, reasonOf(c)), k.Flag()); err != nil {
+			return err
+		}
+		revived = append(revived, output.JSONKill(k))
+		if !c.Bool("json") {
+			fmt.Fprintf(c.Root().Writer, "revived: %s\n", output.Printable(output.ScopeText(k.Scope)))
+		}
+	}
+	if c.Bool("json") {
+		if err := output.PrintJSON(c, revived); err != nil {
+			return err
+		}
+	}
+	if len(revived) == 0 {
+		return exit.Found("no flag of exactly these values is set: bedrockguard kills lists them")
+	}
+	return nil
+}

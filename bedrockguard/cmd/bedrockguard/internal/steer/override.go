@@ -1,0 +1,232 @@
+package steer
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// OverrideCommand is bedrockguard override.
+func OverrideCommand() *cli.Command {
+	return &cli.Command{
+		Name: "override", Category: "steer", Usage: "give one account of a limit another maximum for a while", ArgsUsage: "LIMIT AMOUNT",
+		Description: "The scope names the account by the values that split its limit, and AMOUNT is written as in a policy: 300 USD, $300 or 100 calls.\n" +
+			"Without a policy it works for accounts that are known: those under which a call was booked.\n\n" +
+			"Exit code 3 says that it is set, and that no known account is touched: look for a misspelled name.",
+		Flags: append(commandline.ScopeFlags(), commandline.PolicyFlag(), commandline.ReasonFlag(),
+			&cli.StringFlag{Name: "for", Usage: "how long it holds, such as 8h or 3d", HideDefault: true},
+			&cli.StringFlag{Name: "until", Usage: "when it ends", HideDefault: true},
+			&cli.BoolFlag{Name: "clear", Usage: "take the override back"},
+		),
+		Action: commandline.WithLedger(override),
+	}
+}
+
+// overriding is an override to be made.
+type overriding struct {
+	limit string
+	scope budget.Scope
+	most  budget.Quantity
+	until time.Time
+	clear bool
+}
+
+// maxOverride is how long an override may last. Stores count time in nanoseconds since 1970, which ends in the year 2262.
+const maxOverride = 100 * 366 * 24 * time.Hour
+
+func override(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	o, err := overridingOf(ctx, c, d)
+	if err != nil {
+		return err
+	}
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	ctx = budget.WithReason(ctx, c.String("reason"))
+	var accounts int
+	if len(policy.Limits) > 0 && !o.clear { // to remove an override no policy is needed: its account is known
+		accounts, err = overrideByPolicy(ctx, d, policy, o)
+	} else {
+		accounts, err = overrideKnown(ctx, d, c.String("reason"), o)
+	}
+	if err != nil {
+		return err
+	}
+	if err := overridden(c, &o, accounts); err != nil {
+		return err
+	}
+	if accounts == 0 {
+		return exit.Found("no known account is touched: is a name misspelled? bedrockguard accounts lists them. The override is set all the same")
+	}
+	return nil
+}
+
+// overridden prints what an override did.
+func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
+	w := c.Root().Writer
+	switch {
+	case c.Bool("json"):
+		told := struct {
+			Limit    string               `json:"limit"`
+			Scope    output.ScopeJSON     `json:"scope"`
+			Max      *output.QuantityJSON `json:"max,omitempty"`
+			Until    *time.Time           `json:"until,omitempty"`
+			Cleared  bool                 `json:"cleared,omitempty"`
+			Accounts int                  `json:"accounts"`
+		}{Limit: o.limit, Scope: output.JSONScope(o.scope), Until: output.Moment(o.until), Cleared: o.clear, Accounts: accounts}
+		if !o.clear {
+			most := output.JSONQuantity(o.most)
+			told.Max = &most
+		}
+		return output.PrintJSON(c, told)
+	case o.clear:
+		_, err = fmt.Fprintf(w, "override taken back: %s, %s (%s)\n", output.Printable(o.limit), output.Printable(output.AccountText(o.scope)), output.Plural(accounts, "known account", "known accounts"))
+	default:
+		_, err = fmt.Fprintf(w, "override: %s, %s: %s until %s (%s)\n", output.Printable(o.limit), output.Printable(output.AccountText(o.scope)), o.most, output.When(o.until), output.Plural(accounts, "known account", "known accounts"))
+	}
+	return err
+}
+
+// overridingOf parses the command line.
+func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o overriding, err error) {
+	o.clear = c.Bool("clear")
+	args := c.Args().Slice()
+	switch length, until := c.String("for"), c.String("until"); {
+	case o.clear && (len(args) != 1 || length != "" || until != ""):
+		return o, exit.UsageError("--clear: want the name of a limit, and no amount and no end")
+	case o.clear:
+	case len(args) < 2:
+		return o, exit.UsageError("want the name of a limit and an amount, such as: override team-month 300 USD --tag team=research --for 8h")
+	case (length == "") == (until == ""):
+		return o, exit.UsageError("an override needs an end: want --for or --until")
+	case until != "":
+		if o.until, err = commandline.ParseMoment("until", until, time.Now()); err != nil {
+			return o, err
+		}
+	default:
+		span, err := commandline.ParseSpan(length)
+		if err != nil || span <= 0 {
+			return o, exit.UsageError("--for %q: want how long, such as 8h or 3d", length)
+		}
+		now, err := d.StoreTime(ctx)
+		if err != nil {
+			return o, err
+		}
+		o.until = now.Add(span).Truncate(time.Second)
+	}
+	if o.until.After(time.Now().Add(maxOverride)) {
+		return o, exit.UsageError("the override would end at %s: at most 100 years from now; a limit that is wrong for good is the policy's to change", output.When(o.until))
+	}
+	o.limit = args[0]
+	if !o.clear {
+		if o.most, err = commandline.ParseQuantity(strings.Join(args[1:], " ")); err != nil {
+			return o, err
+		}
+	}
+	o.scope, err = commandline.ScopeOf(c)
+	return o, err
+}
+
+func overrideByPolicy(ctx context.Context, d *commandline.Desk, policy budget.Policy, o overriding) (accounts int, err error) {
+	ledger, err := budget.Open(ctx, d.Store, policy, func(with *budget.OpenOptions) { with.OwnPolicy = true })
+	if err != nil {
+		return 0, err
+	}
+	for i := range policy.Limits {
+		l := &policy.Limits[i]
+		if l.Name != o.limit {
+			continue
+		}
+		if missing := unsplit(l, o.scope); missing != "" {
+			return 0, exit.UsageError("limit %q is split by %s: name the account by %s and nothing else", o.limit, output.SplitText(l), missing)
+		}
+	}
+	return ledger.Override(ctx, o.limit, o.scope, o.most, o.until)
+}
+
+// unsplit says which values the scope lacks, or has too many, to name an account of the limit; empty if none.
+func unsplit(l *budget.Limit, s budget.Scope) string {
+	for i, value := range []string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project} {
+		if splits := l.Per&(1<<i) != 0; splits != (value != "") {
+			return output.SplitText(l)
+		}
+	}
+	if len(s.Tags) != len(l.PerTags) {
+		return output.SplitText(l)
+	}
+	for _, tag := range l.PerTags {
+		if s.Tags[tag] == "" {
+			return output.SplitText(l)
+		}
+	}
+	return ""
+}
+
+// overrideKnown sets an override if there is no policy that has the limit's unit: then it takes the unit from entries.
+func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o overriding) (accounts int, err error) {
+	for a, err := range d.Accounts(ctx, budget.AccountQuery{Limit: o.limit, Scope: o.scope}) {
+		if err != nil {
+			return accounts, err
+		}
+		if !sameScope(a.Scope, o.scope) {
+			continue
+		}
+		if unit, err := unitOf(ctx, d, a); err != nil {
+			return accounts, err
+		} else if !o.clear && unit != o.most.Unit {
+			return accounts, exit.UsageError("limit %q counts %s, and the override is %s", o.limit, unitName(unit), o.most)
+		}
+		to := &budget.Override{Max: o.most.N, Until: o.until}
+		if o.clear {
+			to = nil
+		}
+		if err := d.Change(ctx, reason, func(c driver.Change) error { return d.Store.Override(ctx, a.Key, to, c) }); err != nil {
+			return accounts, err
+		}
+		accounts++
+	}
+	if accounts == 0 {
+		return 0, fmt.Errorf("no known account of limit %q has exactly these values, and there is no policy that would name one: give --policy FILE", o.limit)
+	}
+	return accounts, nil
+}
+
+func unitName(u budget.Unit) string {
+	if !u.Valid() {
+		return "something that no entry tells any more"
+	}
+	return u.String()
+}
+
+// unitOf returns the unit of an account, from an entry that was booked there; zero if there is none.
+func unitOf(ctx context.Context, d *commandline.Desk, a budget.Account) (budget.Unit, error) {
+	for e, err := range d.Entries(ctx, budget.Query{Scope: a.Scope}) {
+		if err != nil {
+			return 0, err
+		}
+		for _, b := range e.Lines {
+			if b.Account == a.Key {
+				return b.Unit, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+func sameScope(a, b budget.Scope) bool {
+	if len(a.Tags) == 0 && len(b.Tags) == 0 {
+		a.Tags, b.Tags = nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}

@@ -1,0 +1,72 @@
+package steer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/commandline"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// UnlatchCommand is bedrockguard unlatch.
+func UnlatchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "unlatch", Category: "steer", Usage: "open accounts that a refusal has latched",
+		Description: "Exit code 3 says that none of the accounts named is latched.",
+		Flags: append(commandline.ScopeFlags(), commandline.ReasonFlag(),
+			&cli.StringFlag{Name: "limit", Usage: "only accounts of this limit", HideDefault: true},
+			&cli.BoolFlag{Name: "all", Usage: "all that are latched"},
+		),
+		Action: commandline.WithLedger(unlatch),
+	}
+}
+
+func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	q := budget.AccountQuery{Limit: c.String("limit")}
+	var err error
+	if q.Scope, err = commandline.ScopeOf(c); err != nil {
+		return err
+	}
+	if named := q.Limit != "" || !commandline.IsEmpty(q.Scope); named == c.Bool("all") {
+		return exit.UsageError("want a scope or --limit, or --all for each account that is latched")
+	}
+	type row struct {
+		Limit   string           `json:"limit"`
+		Scope   output.ScopeJSON `json:"scope"`
+		Account string           `json:"account"`
+		Until   *time.Time       `json:"latched_until"`
+	}
+	var keys []budget.Key
+	opened := []row{}
+	for a, err := range d.Accounts(ctx, q) {
+		if err != nil {
+			return err
+		}
+		if !a.Latched.IsZero() {
+			keys = append(keys, a.Key)
+			opened = append(opened, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), output.Moment(a.Latched)})
+		}
+	}
+	if len(keys) > 0 {
+		if err := d.Change(ctx, c.String("reason"), func(change driver.Change) error { return d.Store.Unlatch(ctx, keys, change) }); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		err = output.PrintJSON(c, opened)
+	} else {
+		for _, r := range opened {
+			fmt.Fprintf(c.Root().Writer, "opened: %s, %s\n", output.Printable(r.Limit), output.Printable(output.AccountText(r.Scope.Scope())))
+		}
+	}
+	if err == nil && len(keys) == 0 {
+		err = exit.Found("no account of these values is latched: bedrockguard status shows those that are")
+	}
+	return err
+}

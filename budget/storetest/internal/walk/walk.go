@@ -1,0 +1,469 @@
+// Package walk takes a store through random steps, and compares each answer, each balance and each entry with a model of a ledger that adds
+// up from the beginning.
+package walk
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+)
+
+// Random is where the steps are drawn from.
+type Random interface {
+	IntN(n int) int
+	Int64N(n int64) int64
+	Uint32() uint32
+}
+
+// Clock is the store's time, which the walk moves.
+type Clock interface {
+	Now() time.Time
+	Advance(d time.Duration)
+}
+
+// Options say which steps are drawn and how strictly they are compared.
+type Options struct {
+	Scale     int64         // multiplies the limits, and is not zero
+	Stride    time.Duration // how far the clock usually moves at most at a time; not zero
+	Loose     bool          // what the store reports beside its decisions may be off
+	Undivided bool          // no settlement and no correction has shares
+}
+
+// Take takes a store that is new and empty through so many steps. It stops t at the first difference from the model.
+func Take(t require.TestingT, store driver.Store, clock Clock, random Random, steps int, o Options) {
+	w := &walk{t: t, o: o, ctx: context.Background(), store: store, clock: clock, model: newModel(o), random: random}
+	for step := range steps {
+		w.step(step)
+	}
+	w.sameEntries()
+}
+
+// walk is one random run.
+type walk struct {
+	t      require.TestingT
+	o      Options
+	ctx    context.Context
+	store  driver.Store
+	clock  Clock
+	model  *model
+	random Random
+	past   []made // what was tried so far
+	ids    uint64 // how many ids were made
+}
+
+// made is a reservation that was tried, for later steps to come back to.
+type made struct {
+	r     driver.Reservation
+	lines []int
+	scope driver.Scope
+}
+
+// step does the step n of the walk: one of the operations, chosen by chance, and then compares the balances, and now and then all entries.
+func (w *walk) step(n int) {
+	switch p := w.random.IntN(100); {
+	case p < 30:
+		w.reserveNew()
+	case p < 38:
+		w.reserveAgain()
+	case p < 62:
+		w.settleOne()
+	case p < 72:
+		w.voidOne()
+	case p < 78:
+		w.correctOne()
+	case p < 83:
+		w.expireAll()
+	case p < 86:
+		w.overrideOne()
+	case p < 88:
+		w.unlatchOne()
+	case p < 92:
+		w.killOrRevive()
+	default:
+		w.moveClock()
+	}
+	w.sameBalances(n)
+	if n%250 == 249 {
+		w.sameEntries()
+	}
+}
+
+func (w *walk) charge() driver.Charge {
+	return driver.Charge{driver.UnitUSD: w.random.Int64N(25), driver.UnitCalls: w.random.Int64N(3)}
+}
+
+// upTo returns a duration below d in whole microseconds: a store need not tell finer times apart.
+func (w *walk) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.random.Int64N(d.Microseconds())) * time.Microsecond
+}
+
+func (w *walk) owner() driver.Key { return driver.Key{0: byte(w.random.IntN(10) / 9)} }
+
+// id returns one that was not used before, in no order.
+func (w *walk) id() (id driver.ID) {
+	w.ids++
+	binary.BigEndian.PutUint32(id[:], w.random.Uint32())
+	binary.BigEndian.PutUint64(id[8:], w.ids)
+	return id
+}
+
+func (w *walk) scope() driver.Scope {
+	return driver.Scope{Workflow: []string{"a", "b", "c"}[w.random.IntN(3)], Principal: []string{"", "p"}[w.random.IntN(2)]}
+}
+
+// pick returns some of the accounts.
+func (w *walk) pick() (accounts []int, lines []driver.Line) {
+	for i, a := range w.model.accounts {
+		if w.random.IntN(4) > 0 {
+			accounts = append(accounts, i)
+			lines = append(lines, a.Line)
+		}
+	}
+	return accounts, lines
+}
+
+// recall returns something tried before, mostly of late, or something new.
+func (w *walk) recall() made {
+	if len(w.past) == 0 || w.random.IntN(15) == 0 {
+		accounts, lines := w.pick()
+		scope := w.scope()
+		m := made{driver.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &driver.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
+		w.past = append(w.past, m)
+		return m
+	}
+	back := min(len(w.past), 1+w.random.IntN(1+w.random.IntN(len(w.past))))
+	return w.past[len(w.past)-back]
+}
+
+func (w *walk) reserveNew() {
+	accounts, lines := w.pick()
+	scope := w.scope()
+	r := driver.Reservation{
+		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
+		Call: &driver.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
+	}
+	w.past = append(w.past, made{r, accounts, scope})
+	w.tryReserve(w.past[len(w.past)-1])
+}
+
+// reserveAgain repeats a reservation, sometimes as somebody else or for something else.
+func (w *walk) reserveAgain() {
+	m := w.recall()
+	m.r.Dims = m.scope.Dims()
+	switch w.random.IntN(6) {
+	case 0:
+		m.r.Owner = w.owner()
+	case 1:
+		m.r.Charge = w.charge()
+	case 2:
+		m.lines, m.r.Lines = w.pick()
+	}
+	w.tryReserve(m)
+}
+
+// tryReserve makes a reservation in the model and in the store, and compares the answers. A store that may be loose, such as leases, may report fewer
+// lines than the model.
+func (w *walk) tryReserve(m made) {
+	want := w.model.reserve(m.r, m.lines, m.scope, w.clock.Now())
+	d, err := w.store.Reserve(w.ctx, m.r)
+	if want.err != nil {
+		require.ErrorIs(w.t, err, want.err)
+		return
+	}
+	require.NoError(w.t, err)
+	require.Equal(w.t, want.killed, d.Killed != nil, "killed")
+	denied, latched := indexes(d.Denied)
+	if w.model.loose && len(denied) > 0 {
+		require.Subset(w.t, want.denied, denied, "the lines that refused: it may repeat what it was told before another one filled up")
+	} else {
+		require.Equal(w.t, want.denied, denied, "the lines that refused")
+	}
+	require.Equal(w.t, !want.killed && len(want.denied) == 0, d.Admitted, "admitted")
+	require.Equal(w.t, want.replayed, d.Replayed, "replayed")
+	if !d.Admitted && len(denied) == len(want.denied) {
+		require.Equal(w.t, want.latched, latched, "latched")
+	}
+	if !d.Admitted || d.Replayed {
+		return
+	}
+	observed, latched := indexes(d.Observed)
+	if w.model.loose {
+		require.Subset(w.t, want.observed, observed, "observed")
+		return
+	}
+	require.Equal(w.t, want.observed, observed, "observed")
+	require.Equal(w.t, want.latched, latched, "latched")
+}
+
+// indexes returns which lines are meant, and which of them are latched.
+func indexes(denials []driver.Denial) (lines, latched []int) {
+	for _, d := range denials {
+		lines = append(lines, d.Line)
+		if d.Latched {
+			latched = append(latched, d.Line)
+		}
+	}
+	return lines, latched
+}
+
+// settleOne settles something that was tried before, or something unknown: at times as another owner, with the amount that is posted already, with
+// more than was reserved, or with shares.
+func (w *walk) settleOne() {
+	m := w.recall()
+	st := driver.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
+	if w.random.IntN(20) == 0 {
+		st.Owner = w.owner()
+	}
+	if e := w.model.byID[st.ID]; e != nil && w.random.IntN(3) == 0 {
+		st.Actual = e.actual
+	}
+	if w.random.IntN(12) == 0 {
+		st.Actual[driver.UnitUSD] += 40 // the worst case was none
+	}
+	var divided map[string]int64
+	if w.random.IntN(6) == 0 {
+		divided = w.divide(st.Actual)
+		st.Shares = sharesOf(st.Actual, divided)
+	}
+	want, wantErr := w.model.settle(st, m.lines, m.scope, divided, w.clock.Now())
+	got, err := w.store.Settle(w.ctx, st)
+	w.sameOutcome(wantErr, err)
+	if err == nil {
+		if w.model.loose {
+			require.True(w.t, w.model.checkLoosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
+			got.Crossed = nil
+		}
+		if len(got.Crossed) == 0 {
+			got.Crossed = nil
+		}
+		require.Equal(w.t, want, got)
+	}
+}
+
+// divide returns how an amount divides among some workflows.
+func (w *walk) divide(c driver.Charge) map[string]int64 {
+	if c == (driver.Charge{}) || w.o.Undivided {
+		return nil
+	}
+	divided, left := make(map[string]int64), c[driver.UnitUSD]
+	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
+		n := left
+		if workflow != "d" {
+			n = w.random.Int64N(left + 1)
+		}
+		if left -= n; n > 0 {
+			divided[workflow] = n
+		}
+	}
+	if len(divided) == 0 {
+		divided["d"] = 0 // it has calls
+	}
+	return divided
+}
+
+// Shares divides an amount among the calls of workflows, in the order that the contract asks for.
+func Shares(amounts map[string]int64) (all []driver.Share) {
+	for workflow, n := range amounts {
+		all = append(all, driver.Share{Call: &driver.Call{Scope: driver.Scope{Workflow: workflow}}, Amount: driver.Charge{driver.UnitUSD: n}})
+	}
+	slices.SortFunc(all, func(a, b driver.Share) int {
+		x, y := a.Call.UsageKey(), b.Call.UsageKey()
+		return bytes.Compare(x[:], y[:])
+	})
+	return all
+}
+
+// sharesOf is how a charge divides; its calls are all of the first one.
+func sharesOf(c driver.Charge, divided map[string]int64) []driver.Share {
+	if divided == nil {
+		return nil
+	}
+	all := Shares(divided)
+	for unit := range c {
+		if driver.Unit(unit) != driver.UnitUSD {
+			all[0].Amount[unit] = c[unit]
+		}
+	}
+	return all
+}
+
+// sameUsage compares all rows of usage with the model's sums.
+func (w *walk) sameUsage() {
+	got := make(map[string][2]int64)
+	for from := (driver.UsageMark{}); ; {
+		page, err := w.store.Usage(w.ctx, from, 100)
+		require.NoError(w.t, err)
+		for _, row := range page {
+			got[row.Day.Format(time.DateOnly)+" "+row.Scope.String()] = [2]int64{row.Charge[driver.UnitUSD], row.Charge[driver.UnitCalls]}
+			from = driver.UsageMark{Day: row.Day, After: row.Key}
+		}
+		if len(page) < 100 {
+			break
+		}
+	}
+	require.Equal(w.t, w.model.usage(), got, "usage")
+}
+
+func (w *walk) sameOutcome(want, err error) {
+	if want == nil {
+		require.NoError(w.t, err)
+		return
+	}
+	require.ErrorIs(w.t, err, want)
+}
+
+func (w *walk) voidOne() {
+	m := w.recall()
+	if w.random.IntN(20) == 0 {
+		m.r.Owner = w.owner()
+	}
+	want := w.model.void(m.r.ID, m.r.Owner, w.clock.Now())
+	w.sameOutcome(want, w.store.Void(w.ctx, m.r.ID, m.r.Owner))
+}
+
+// correctOne corrects something that was tried before, at times to the amount that is posted already, or with shares.
+func (w *walk) correctOne() {
+	m := w.recall()
+	actual := w.charge()
+	if e := w.model.byID[m.r.ID]; e != nil && w.random.IntN(3) == 0 {
+		actual = e.actual
+	}
+	c := driver.Correction{ID: m.r.ID, Actual: actual, Change: change()}
+	var divided map[string]int64
+	if w.random.IntN(6) == 0 {
+		divided = w.divide(actual)
+		c.Shares = sharesOf(actual, divided)
+	}
+	want, wantErr := w.model.correct(m.r.ID, actual, divided)
+	got, err := w.store.Correct(w.ctx, c)
+	w.sameOutcome(wantErr, err)
+	require.Equal(w.t, want, got)
+}
+
+func (w *walk) expireAll() {
+	want := w.model.expire(w.clock.Now())
+	n, err := w.store.Expire(w.ctx, 1_000_000)
+	require.NoError(w.t, err)
+	require.Equal(w.t, want, n, "reservations charged")
+}
+
+func (w *walk) overrideOne() {
+	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
+	if w.random.IntN(4) == 0 {
+		a.maxTill = time.Time{}
+		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil, change()))
+		return
+	}
+	a.max, a.maxTill = w.random.Int64N(300*w.o.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
+	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &driver.Override{Max: a.max, Until: a.maxTill}, change()))
+}
+
+// unlatchOne opens the latch of an account, as a rule of one that is latched.
+func (w *walk) unlatchOne() {
+	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
+	latched := func(a modelAccount) bool { return w.clock.Now().Before(a.latched) }
+	if i := slices.IndexFunc(w.model.accounts, latched); i >= 0 && w.random.IntN(4) > 0 {
+		a = &w.model.accounts[i]
+	}
+	a.latched = time.Time{}
+	require.NoError(w.t, w.store.Unlatch(w.ctx, []driver.Key{a.Account}, change()))
+}
+
+// killOrRevive sets or removes a flag for a workflow, or for all whose name begins with the same letter, and compares how many flags hold.
+func (w *walk) killOrRevive() {
+	scope := w.scope()
+	flag := modelFlag{scope: scope, prefix: w.random.IntN(3) == 0}
+	if flag.prefix {
+		flag.scope.Workflow += "*"
+	}
+	same := func(k modelFlag) bool {
+		return k.scope.Workflow == flag.scope.Workflow && k.scope.Principal == flag.scope.Principal && k.prefix == flag.prefix
+	}
+	w.model.kills = slices.DeleteFunc(w.model.kills, same)
+	if w.random.IntN(5) > 1 {
+		require.NoError(w.t, w.store.Revive(w.ctx, driver.Flag{Scope: flag.scope, Patterns: flag.prefix}, change()))
+	} else {
+		if w.random.IntN(3) == 0 {
+			flag.until = w.clock.Now().Add(time.Minute + w.upTo(time.Hour))
+		}
+		w.model.kills = append(w.model.kills, flag)
+		require.NoError(w.t, w.store.Kill(w.ctx, driver.Kill{Scope: flag.scope, Patterns: flag.prefix, Reason: "random", Until: flag.until}, change()))
+	}
+	kills, err := w.store.Kills(w.ctx)
+	require.NoError(w.t, err)
+	lasting := 0
+	for _, k := range w.model.kills {
+		if k.until.IsZero() || w.clock.Now().Before(k.until) {
+			lasting++
+		}
+	}
+	require.Len(w.t, kills, lasting)
+}
+
+// change returns one that has seen everything, so that nothing supersedes it.
+func change() driver.Change { return driver.Change{ID: driver.NewID(), Seen: math.MaxInt64} }
+
+// moveClock goes forth by minutes, at times by days, and at times back.
+func (w *walk) moveClock() {
+	switch w.random.IntN(12) {
+	case 0:
+		w.clock.Advance(-w.upTo(2 * time.Hour))
+	case 1:
+		w.clock.Advance(w.upTo(36 * time.Hour))
+	default:
+		w.clock.Advance(w.upTo(w.o.Stride))
+	}
+}
+
+// sameBalances compares the balance, the Max and the latch of every account with the model.
+func (w *walk) sameBalances(step int) {
+	var lines []driver.Line
+	for _, a := range w.model.accounts {
+		lines = append(lines, a.Line)
+	}
+	all, err := w.store.Balances(w.ctx, lines)
+	require.NoError(w.t, err)
+	require.Len(w.t, all, len(lines))
+	now := w.clock.Now()
+	for i, b := range all {
+		settled, pending := w.model.stands(i, now)
+		require.Equal(w.t, [3]int64{settled, pending, w.model.max(i, now)}, [3]int64{b.Settled, b.Pending, b.Max}, "settled, pending and max of account %d after step %d", i, step)
+		require.Equal(w.t, now.Before(w.model.accounts[i].latched), b.Latched, "latch of account %d after step %d", i, step)
+	}
+}
+
+// sameEntries compares every entry, and all rows of usage, with the model.
+func (w *walk) sameEntries() {
+	w.sameUsage()
+	want := slices.Clone(w.model.entries)
+	slices.SortFunc(want, func(a, b *modelEntry) int { return bytes.Compare(a.id[:], b.id[:]) })
+	got := AllEntries(w.ctx, w.t, w.store)
+	require.Len(w.t, got, len(want))
+	for i, e := range want {
+		g := got[i]
+		require.Equal(w.t, modelEntry{id: e.id, state: e.state, estimated: e.estimated, orphan: e.orphan, reserved: e.reserved, actual: e.actual},
+			modelEntry{id: g.ID, state: g.State, estimated: g.Estimated, orphan: g.Orphan, reserved: g.Reserved, actual: g.Actual})
+		require.WithinDuration(w.t, e.at, g.ReservedAt, time.Microsecond)
+	}
+}
+
+// AllEntries pages through every entry.
+func AllEntries(ctx context.Context, t require.TestingT, store driver.Store) (all []driver.Entry) {
+	q := driver.Query{Max: 1000}
+	for {
+		page, err := store.Entries(ctx, q)
+		require.NoError(t, err)
+		all = append(all, page...)
+		if len(page) < q.Max {
+			return all
+		}
+		q.After = page[len(page)-1].ID
+	}
+}
