@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
@@ -102,6 +103,29 @@ func TestDocumentsThatCallThemselvesPictures(t *testing.T) {
 			body := object{"inferenceConfig": object{"maxTokens": 100}, "messages": []object{{"role": "user", "content": content}}}
 			require.GreaterOrEqual(t, reservedInput(t, r, "amazon.nova-pro-v1:0", body), int64(text))
 		})
+	}
+}
+
+// The media type of a file may have parameters, capitals and white space, or be one that nobody has told of: what the file unpacks to counts all
+// the same.
+func TestFilesOfEveryMediaType(t *testing.T) {
+	const text = 120_000
+	docx := base64.StdEncoding.EncodeToString(zipped(t, text))
+	const officeText = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+	for _, mediaType := range []string{
+		officeText, officeText + ";name=a.docx", officeText + "; charset=utf-8", strings.ToUpper(officeText),
+		"application/vnd.openxmlformats-officedocument.presentationml.presentation", "application/zip", "application/octet-stream", "",
+	} {
+		for name, block := range map[string]object{
+			"a data URL": {"type": "file", "file": object{"filename": "a.docx", "file_data": "data:" + mediaType + ";base64," + docx}},
+			"Responses":  {"type": "input_file", "filename": "a.docx", "file_data": "data:" + mediaType + ";base64," + docx},
+			"a source":   {"type": "document", "source": object{"type": "base64", "media_type": mediaType, "data": docx}},
+			"unpadded":   {"type": "input_file", "filename": "a.docx", "file_data": "data:" + mediaType + ";BASE64," + strings.TrimRight(docx, "=") + " "},
+		} {
+			r := newRig(t, settings{})
+			body := object{"max_tokens": 100, "messages": []object{{"role": "user", "content": []object{block}}}}
+			assert.GreaterOrEqual(t, reservedInput(t, r, gptOSS, body), int64(text), "%s of type %q", name, mediaType)
+		}
 	}
 }
 

@@ -49,15 +49,21 @@ func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 }
 
 // MediaType splits a media type into the kind of content, "image", "document", "audio" or "video", and Bedrock's name of the format. Both are
-// empty when it tells nothing; of a type that is not known the kind is what stands before the slash.
+// empty when it tells nothing; parameters and capitals change nothing; of a type that is not known the kind is what stands before the slash.
 func MediaType(mediaType string) (kind, format string) {
+	mediaType, _, _ = strings.Cut(mediaType, ";")
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
 	switch mediaType {
 	case "":
 		return "", ""
 	case "application/pdf":
 		return "document", "pdf"
-	case "text/plain":
+	case "text/plain", "application/json", "application/xml", "application/yaml":
 		return "document", "txt"
+	case "application/msword":
+		return "document", "doc"
+	case "application/vnd.ms-excel":
+		return "document", "xls"
 	case "text/csv", "text/html":
 		return "document", mediaType[len("text/"):]
 	case "text/markdown":

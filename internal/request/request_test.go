@@ -113,6 +113,7 @@ func TestMediaTypes(t *testing.T) {
 	for mediaType, want := range map[string][2]string{
 		"": {"", ""}, "application/pdf": {"document", "pdf"}, "text/markdown": {"document", "md"}, "text/csv": {"document", "csv"},
 		"image/png": {"image", "png"}, "video/mp4": {"video", "mp4"}, "application/zip": {"application", "zip"},
+		"Application/PDF ; name=a": {"document", "pdf"}, " image/JPEG": {"image", "jpeg"}, "application/json;charset=utf-8": {"document", "txt"},
 	} {
 		kind, format := MediaType(mediaType)
 		require.Equal(t, want, [2]string{kind, format}, mediaType)

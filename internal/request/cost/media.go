@@ -29,10 +29,15 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 		return false
 	}
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
-		mediaType, data, ok := strings.Cut(s[len("data:"):], ";base64,")
+		mediaType, data, ok := cutDataURL(s[len("data:"):])
 		kind, format := request.MediaType(mediaType)
 		packed := jsonscan.Text{Raw: data, Len: len(data)}
-		if ok && (kind == "document" || kind != "" && isBase64(packed)) {
+		switch {
+		case !ok:
+		case key == "file_data" && kind == "":
+			m.addBareFile(packed)
+			return true
+		case kind != "" && (isBase64(packed) || key != "image_url"):
 			m.addMedia(kind, format, packed)
 			return true
 		}
@@ -48,6 +53,18 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 		return true
 	}
 	return false
+}
+
+// cutDataURL splits what follows the scheme of a data URL, and reports whether its data are base64.
+func cutDataURL(rest string) (mediaType, data string, ok bool) {
+	header, data, ok := strings.Cut(rest, ",")
+	header = strings.TrimSpace(header)
+	const mark = ";base64"
+	at := len(header) - len(mark)
+	if !ok || at < 0 || !strings.EqualFold(header[at:], mark) {
+		return "", "", false
+	}
+	return header[:at], data, true
 }
 
 // addBareFile counts base64 that no media type introduces. It may be read as a file or as the text that it is: it counts as both.
@@ -82,6 +99,8 @@ func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 		m.addDocument(format, data)
 	case "video", "audio":
 		m.addTimed(kind)
+	case "application": // a file of a kind that is not known
+		m.addBareFile(data)
 	default:
 		m.addText(data)
 	}
@@ -121,9 +140,7 @@ func (m *meter) addDocument(format string, data jsonscan.Text) {
 		return
 	}
 	m.addText(data)
-	if format != "" {
-		m.add(tokens.DocumentBlock(format, tolerant(s)))
-	}
+	m.add(tokens.DocumentBlock(format, tolerant(s)))
 }
 
 // isBase64 reports whether the beginning of a string decodes: what does not is read as text.
