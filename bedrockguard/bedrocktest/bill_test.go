@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
@@ -169,7 +170,7 @@ func TestBillArithmetic(t *testing.T) {
 			}
 		}
 	}
-	require.Positive(t, nano(maxInput, 2*dearest, 1750), "the largest product fits")
+	require.Positive(t, nano(dialects.MaxInput, 2*dearest, 1750), "the largest product fits")
 }
 
 func TestBillCanBeResetAndSummed(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 )
 
 // Block is one block of an answer. Exactly one of its fields is set, except that Citations may be beside a Text.
@@ -150,7 +152,7 @@ func (b Block) converse() any {
 	case b.Tool != nil:
 		use := map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}
 		if b.Tool.Server {
-			use["type"] = serverToolUse
+			use["type"] = dialects.ServerToolUse
 		}
 		return map[string]any{"toolUse": use}
 	case b.Result != nil:
@@ -220,7 +222,7 @@ func blockEvents(i int, b Block) (events []event) {
 	case b.Tool != nil:
 		use := map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}
 		if b.Tool.Server {
-			use["type"] = serverToolUse
+			use["type"] = dialects.ServerToolUse
 		}
 		start(map[string]any{"toolUse": use})
 		if !b.Tool.bare {
@@ -261,7 +263,7 @@ func (b Block) anthropic() map[string]any {
 	case b.Tool != nil:
 		kind := "tool_use"
 		if b.Tool.Server {
-			kind = serverToolUse
+			kind = dialects.ServerToolUse
 		}
 		return map[string]any{"type": kind, "id": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}
 	case b.Result != nil:

@@ -9,7 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
 // turn is one request of a conversation and how its input is billed. A message brings 4 tokens of framing.
@@ -190,12 +192,12 @@ func TestCacheIsReadableOnceTheFirstResponseHasBegun(t *testing.T) {
 	now := newFakeClock().Now()
 	m, _, _, ok := modeltable.Lookup(sonnet45, nil)
 	require.True(t, ok)
-	in := &inference{model: m, blocks: []block{{section: system, tokens: 2000, point: "5m"}}, request: Request{InputTokens: 2000}}
-	var cache promptCache
-	first, second := cache.serve(in, now), cache.serve(in, now)
-	require.Equal(t, []int{2000, 2000}, []int{first.write5m, second.write5m})
-	cache.begun(first)
-	require.Equal(t, 2000, cache.serve(in, now).read)
+	in := &dialects.Prompt{Model: m, Blocks: []dialects.Block{{Section: dialects.System, Tokens: 2000, Point: "5m"}}, InputTokens: 2000}
+	var cache promptcache.Cache
+	first, second := cache.Serve(in, now), cache.Serve(in, now)
+	require.Equal(t, []int{2000, 2000}, []int{first.Write5m, second.Write5m})
+	cache.Begun(first)
+	require.Equal(t, 2000, cache.Serve(in, now).Read)
 }
 
 // What outlives a failure lives as long as the request that was answered asked for.
@@ -208,25 +210,6 @@ func TestCacheTakesTheLifetimeOfTheAnsweredRequest(t *testing.T) {
 	require.Equal(t, split{input: 5, write1h: 2000}, converse(t, server, hour))
 	clock.advance(time.Hour - 1)
 	require.Equal(t, split{input: 5, read: 2000}, converse(t, server, hour))
-}
-
-func TestSweepDropsTheLapsedFirstAndEverythingWhenThatIsNotEnough(t *testing.T) {
-	now := newFakeClock().Now()
-	c := promptCache{entries: make(map[[32]byte]*cached)}
-	for i := range maxEntries {
-		e := &cached{expires: now.Add(time.Minute)}
-		if i%2 == 0 {
-			e.expires = now
-		}
-		c.entries[[32]byte{byte(i), byte(i >> 8)}] = e
-	}
-	c.sweep(now)
-	require.Len(t, c.entries, maxEntries/2)
-	for i := range maxEntries {
-		c.entries[[32]byte{byte(i), byte(i >> 8)}] = &cached{expires: now.Add(time.Minute)}
-	}
-	c.sweep(now)
-	require.Empty(t, c.entries)
 }
 
 // Another choice of tools loses the whole prefix on Nova, tools included, and on Claude what stands in messages.

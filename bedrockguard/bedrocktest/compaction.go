@@ -1,10 +1,6 @@
 package bedrocktest
 
-import (
-	"strings"
-
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
-)
+import "github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 
 // Compaction, in tokens. A request that allows it is billed as if it were compacted at least once, and once more for each 50,000 tokens of
 // its prompt, the shortest history that Anthropic lets a request name (2026-09).
@@ -17,49 +13,32 @@ const (
 // iteration is one of the inferences that make up an answer. Each is billed.
 type iteration struct {
 	kind   string // "compaction" or "message"
-	split  served
+	split  promptcache.Split
 	output int
-}
-
-// compaction sets whether the service may shorten the history: by an edit of that kind, or by the field of 2026-09-04.
-func (in *inference) compaction(n *jsonnode.Node) {
-	if in.model.Provider != "anthropic" {
-		return
-	}
-	for _, edit := range n.Get("context_management").Get("edits").List() {
-		if strings.HasPrefix(edit.Get("type").Text(), "compact_") {
-			in.hidden.compacts = true
-		}
-	}
-	switch jsonnode.RawOf(n.Get("compaction")) {
-	case "", "false", "{}":
-	default:
-		in.hidden.compacts = true
-	}
 }
 
 // iterations returns the inferences that a request is billed for, or nothing if there is only one: each compaction of the history, and then
 // the message. A compaction reads the prompt and writes a summary that the request's maximum does not bound; the message reads the prompt
 // and the last summary. Their sizes depend only on the request, through the hash of its prompt.
-func (in *inference) iterations(split served, output int) []iteration {
-	if !in.hidden.compacts {
+func (in *inference) iterations(split promptcache.Split, output int) []iteration {
+	if !in.Hidden.Compacts {
 		return nil
 	}
 	total, seed := in.request.InputTokens, 0
-	for _, b := range in.blocks {
-		seed = (seed*31 + int(b.hash[0])) % 9973
+	for _, b := range in.Blocks {
+		seed = (seed*31 + int(b.Hash[0])) % 9973
 	}
 	var all []iteration
 	summary := 0
 	for pass := range max(1, total/compactionTrigger) {
 		summary = leastSummary + (seed+pass*1709)%(mostSummary-leastSummary+1)
-		if in.model.Output > 0 {
-			summary = min(summary, in.model.Output)
+		if in.Model.Output > 0 {
+			summary = min(summary, in.Model.Output)
 		}
 		all = append(all, iteration{kind: "compaction", split: split, output: summary})
-		split = served{input: total}
+		split = promptcache.Split{Input: total}
 	}
-	return append(all, iteration{kind: "message", split: served{input: total + summary, pending: all[0].split.pending}, output: output})
+	return append(all, iteration{kind: "message", split: promptcache.Split{Input: total + summary, Pending: all[0].split.Pending}, output: output})
 }
 
 // iterationsJSON lists them as the usage of an answer does.

@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
@@ -81,11 +83,11 @@ func listModels(w http.ResponseWriter) *refusal.Error {
 func compatibleDialect(route string) dialect {
 	switch route {
 	case messagesRoute:
-		return dialect{(*Server).parseAnthropic, anthropicAnswer, anthropicEvents}
+		return dialect{(*dialects.Reader).ParseAnthropic, anthropicAnswer, anthropicEvents}
 	case chatRoute:
-		return dialect{(*Server).parseChat, chatAnswer, chatStream}
+		return dialect{(*dialects.Reader).ParseChat, chatAnswer, chatStream}
 	default:
-		return dialect{(*Server).parseResponses, responsesAnswer, responsesEvents}
+		return dialect{(*dialects.Reader).ParseResponses, responsesAnswer, responsesEvents}
 	}
 }
 
@@ -111,10 +113,10 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	if refused := s.available(id, m); refused != nil {
 		return refused
 	}
-	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, form: route, request: Request{Seq: seq, Operation: route, AskedID: id, Header: r.Header}}
+	in := &inference{Prompt: dialects.Prompt{Model: m, Frame: s.reader.FrameOf(m), Profile: profile, Form: route}, region: region, stored: &s.stored, request: Request{Seq: seq, Operation: route, AskedID: id, Header: r.Header}}
 	in.usageAsked = n.Get("stream_options").Get("include_usage").Is("true")
 	d := compatibleDialect(route)
-	if refused := d.parse(s, n, in); refused != nil {
+	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
 		return refused
 	}
 	if refused := in.finish(); refused != nil {
@@ -164,7 +166,7 @@ func (e event) sse(route string, fault FaultKind) []byte {
 const doneEvent = "done"
 
 // chatStream returns the chunks of a chat completion on its own route, where usage is only reported on request.
-func chatStream(in *inference, sv served, r Reply) []event {
+func chatStream(in *inference, sv promptcache.Split, r Reply) []event {
 	head := func(delta map[string]any, finish any) map[string]any {
 		return map[string]any{
 			"id": "chatcmpl-" + strconv.Itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),

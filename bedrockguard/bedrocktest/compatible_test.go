@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 )
 
 // webEvent is one event of a stream of the web's own.
@@ -171,7 +173,7 @@ func TestItemsOfResponses(t *testing.T) {
 	require.Equal(t, []string{"look"}, r.Tools)
 	require.Equal(t, 1, r.Turn)
 	require.Equal(t, "be brief", r.System)
-	require.GreaterOrEqual(t, r.InputTokens, 800/bytesOfHiddenToken)
+	require.GreaterOrEqual(t, r.InputTokens, 800/dialects.BytesOfHiddenToken)
 }
 
 // What a route refuses it tells in its own words.

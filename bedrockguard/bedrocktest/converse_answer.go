@@ -3,6 +3,8 @@ package bedrocktest
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
 // converseUsage returns the usage of an answer or a stream of Converse.
@@ -19,25 +21,25 @@ type converseUsage struct {
 	Iterations      any      `json:"iterations,omitempty"`
 }
 
-func usageJSON(in *inference, sv served, output int) *converseUsage {
-	usage := &converseUsage{InputTokens: sv.input, OutputTokens: output, TotalTokens: sv.input + output + sv.read + sv.write5m + sv.write1h}
+func usageJSON(in *inference, sv promptcache.Split, output int) *converseUsage {
+	usage := &converseUsage{InputTokens: sv.Input, OutputTokens: output, TotalTokens: sv.Input + output + sv.Read + sv.Write5m + sv.Write1h}
 	// The counters are missing if there is no cache, in streams and from Nova for requests without a point, and from Sonnet 5 if nothing was
 	// written (as recorded up to 2026-08).
-	written := sv.write5m + sv.write1h
-	nova := in.model.Provider == "amazon"
-	asked := in.marked || sv.read+written > 0
-	if in.model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
-		usage.Read, usage.ReadCount = &sv.read, &sv.read
-		if written > 0 || !strings.Contains(in.model.ID, "sonnet-5") {
+	written := sv.Write5m + sv.Write1h
+	nova := in.Model.Provider == "amazon"
+	asked := in.Marked || sv.Read+written > 0
+	if in.Model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
+		usage.Read, usage.ReadCount = &sv.Read, &sv.Read
+		if written > 0 || !strings.Contains(in.Model.ID, "sonnet-5") {
 			usage.Write, usage.WriteCount = &written, &written
 		}
 	}
 	if !nova { // it was recorded without details
-		if sv.write1h > 0 {
-			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": sv.write1h})
+		if sv.Write1h > 0 {
+			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": sv.Write1h})
 		}
-		if sv.write5m > 0 {
-			usage.Details = append(usage.Details, map[string]any{"ttl": "5m", "inputTokens": sv.write5m})
+		if sv.Write5m > 0 {
+			usage.Details = append(usage.Details, map[string]any{"ttl": "5m", "inputTokens": sv.Write5m})
 		}
 	}
 	if in.steps != nil {
@@ -46,7 +48,7 @@ func usageJSON(in *inference, sv served, output int) *converseUsage {
 	return usage
 }
 
-func converseAnswer(in *inference, sv served, r Reply) any {
+func converseAnswer(in *inference, sv promptcache.Split, r Reply) any {
 	told := map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": converseContent(r)}},
 		"stopReason": r.stop(), "usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": r.latencyMs()},
@@ -55,7 +57,7 @@ func converseAnswer(in *inference, sv served, r Reply) any {
 	return in.servedAs(told, r)
 }
 
-func converseEvents(in *inference, sv served, r Reply) []event {
+func converseEvents(in *inference, sv promptcache.Split, r Reply) []event {
 	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
 	for i, b := range r.Blocks {
 		events = append(events, blockEvents(i, b)...)

@@ -14,7 +14,7 @@ import (
 // CountTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
 // runtime counts.
 func (s *Server) countTokens(w http.ResponseWriter, n *jsonnode.Node, in *inference, profile string) *refusal.Error {
-	if profile != "" || !countable(in.model) {
+	if profile != "" || !countable(in.Model) {
 		return refusal.Invalid("The provided model doesn't support counting tokens.")
 	}
 	refused := n.Only("the request", "input")
@@ -43,7 +43,7 @@ func (s *Server) countInput(input *jsonnode.Node, in *inference) *refusal.Error 
 		if err := converse.Only("converse", "messages", "system", "toolConfig", "additionalModelRequestFields"); err != nil {
 			return err
 		}
-		return s.parseConverse(converse, in)
+		return s.reader.ParseConverse(converse, &in.Prompt)
 	}
 	if err := invoke.Only("invokeModel", "body"); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (s *Server) countInput(input *jsonnode.Node, in *inference) *refusal.Error 
 			return refusal.Invalid("tools: %s is not supported here", kind)
 		}
 	}
-	return s.parseAnthropic(parsed, in)
+	return s.reader.ParseAnthropic(parsed, &in.Prompt)
 }
 
 // runsAtProvider reports whether a tool of Claude is run by Anthropic.

@@ -13,6 +13,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
@@ -63,7 +64,7 @@ var dialectTests = map[string]struct {
 	"Mistral": {"mistral.mistral-7b-instruct-v0:2", `{"prompt":"hello"}`, 5, false, nil, nil, true, nil, nil},
 	"Cohere chat": {
 		"cohere.command-r-v1:0", `{"message":"hello","documents":[{"t":"a"}]}`,
-		5 + 4 + len(`{"t":"a"}`) + documentFrame, false, nil, nil, true, nil, nil,
+		5 + 4 + len(`{"t":"a"}`) + dialects.DocumentFrame, false, nil, nil, true, nil, nil,
 	},
 	"Cohere text": {"cohere.command-text-v14", `{"prompt":"hello"}`, 5, false, nil, nil, true, nil, nil},
 	"Cohere rerank": {

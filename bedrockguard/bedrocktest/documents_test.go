@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
@@ -123,7 +124,7 @@ func TestDocumentsAreOnTheBill(t *testing.T) {
 		Name: aws.String("d"), Format: types.DocumentFormatXlsx, Source: &types.DocumentSourceMemberBytes{Value: sheet},
 	}})
 	converse(t, server, p)
-	assert.EqualValues(t, 5+1+50*1001+officeFrame, server.Inferences()[0].InputTokens)
+	assert.EqualValues(t, 5+1+50*1001+dialects.OfficeFrame, server.Inferences()[0].InputTokens)
 	page := pdfOf("<</Type /Catalog /Pages 2 0 R>>", "<</Type /Pages /Kids [3 0 R]>>", "<</Type /Page /Parent 2 0 R /Contents 4 0 R>>", deflated("", "(abc) Tj"))
 	body, err := json.Marshal(map[string]any{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "messages": []any{map[string]any{"role": "user", "content": []any{
 		map[string]any{"type": "document", "source": map[string]any{"type": "base64", "media_type": "application/pdf", "data": page}},

@@ -5,13 +5,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // fuzzDialect checks that no body makes a parser panic, and that what it accepts adds up.
-func fuzzDialect(f *testing.F, modelID string, parse func(*Server, *jsonnode.Node, *inference) *refusal.Error) {
+func fuzzDialect(f *testing.F, modelID string, parse func(*dialects.Reader, *jsonnode.Node, *dialects.Prompt) *refusal.Error) {
 	m, _, _, ok := modeltable.Lookup(modelID, nil)
 	require.True(f, ok)
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -19,18 +21,19 @@ func fuzzDialect(f *testing.F, modelID string, parse func(*Server, *jsonnode.Nod
 		if refused != nil {
 			return
 		}
-		s, in := &Server{}, &inference{model: m}
-		if refused := parse(s, n, in); refused != nil {
+		r, in := &dialects.Reader{Plain: modeltable.CountTokens}, &inference{Prompt: dialects.Prompt{Model: m}}
+		if refused := parse(r, n, &in.Prompt); refused != nil {
 			require.Contains(t, []int{400, 403}, refused.Status)
 			return
 		}
 		if in.finish() != nil {
 			return
 		}
-		served := s.cache.serve(in, newFakeClock().Now())
-		require.Equal(t, in.request.InputTokens, served.input+served.read+served.write5m+served.write1h)
-		require.Zero(t, served.read, "nothing was written before")
-		require.GreaterOrEqual(t, served.input, 0)
+		var cache promptcache.Cache
+		served := cache.Serve(&in.Prompt, newFakeClock().Now())
+		require.Equal(t, in.request.InputTokens, served.Input+served.Read+served.Write5m+served.Write1h)
+		require.Zero(t, served.Read, "nothing was written before")
+		require.GreaterOrEqual(t, served.Input, 0)
 	})
 }
 
@@ -43,7 +46,7 @@ func FuzzConverse(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	fuzzDialect(f, opus46, (*Server).parseConverse)
+	fuzzDialect(f, opus46, (*dialects.Reader).ParseConverse)
 }
 
 func FuzzAnthropic(f *testing.F) {
@@ -54,7 +57,7 @@ func FuzzAnthropic(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	fuzzDialect(f, opus46, (*Server).parseAnthropic)
+	fuzzDialect(f, opus46, (*dialects.Reader).ParseAnthropic)
 }
 
 // cachingBody is a body of Anthropic's dialect with every kind of block that may carry a marker; the markers of tools and

@@ -61,30 +61,19 @@ func textUnits(characters int) int64 {
 	return int64((characters + textUnitCharacters - 1) / textUnitCharacters)
 }
 
-// guarded counts a text for the guardrails, if there are any. Each message and the system prompt is one text.
-func (in *inference) guarded(section, text string) {
-	if len(in.guardrails) == 0 {
-		return
-	}
-	if n := len(in.guardedTexts); n == 0 || in.role != "" || in.guardedIn != section {
-		in.guardedTexts, in.guardedIn = append(in.guardedTexts, 0), section
-	}
-	in.guardedTexts[len(in.guardedTexts)-1] += utf8.RuneCountInString(text)
-}
-
 // askGuardrails sets which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank have
 // none.
 func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal.Error {
 	if named != "" && s.opts.Guardrails != nil && !slices.Contains(s.opts.Guardrails, named) && !slices.Contains(s.opts.EnforcedGuardrails, named) {
 		return refusal.Invalid("The guardrail identifier or version provided in the request does not exist.")
 	}
-	if in.model.Mode != "" {
+	if in.Model.Mode != "" {
 		return nil
 	}
-	in.guardrails, in.guardrailVersion = append(in.guardrails, s.opts.EnforcedGuardrails...), version
-	in.traced = len(in.guardrails)
-	if named != "" && !slices.Contains(in.guardrails, named) {
-		in.guardrails = append(in.guardrails, named)
+	in.Guardrails, in.guardrailVersion = append(in.Guardrails, s.opts.EnforcedGuardrails...), version
+	in.traced = len(in.Guardrails)
+	if named != "" && !slices.Contains(in.Guardrails, named) {
+		in.Guardrails = append(in.Guardrails, named)
 		if traced {
 			in.traced++
 		}
@@ -94,10 +83,10 @@ func (s *Server) askGuardrails(in *inference, named, version string, traced bool
 
 // evaluations returns how much each guardrail evaluates of the request and of the reply.
 func (in *inference) evaluations(r Reply) (input, output evaluation) {
-	for _, characters := range in.guardedTexts {
+	for _, characters := range in.GuardedTexts {
 		input.units += textUnits(characters)
 	}
-	input.images = int64(in.images)
+	input.images = int64(in.Images)
 	output.units = textUnits(utf8.RuneCountInString(r.Text))
 	return input, output
 }
@@ -105,7 +94,7 @@ func (in *inference) evaluations(r Reply) (input, output evaluation) {
 // guardrailsNanoUSD returns the price of all guardrails of an inference.
 func (in *inference) guardrailsNanoUSD(r Reply) int64 {
 	input, output := in.evaluations(r)
-	return int64(len(in.guardrails)) * (input.nanoUSD() + output.nanoUSD())
+	return int64(len(in.Guardrails)) * (input.nanoUSD() + output.nanoUSD())
 }
 
 // guardrailTrace returns what an answer reports of its guardrails, or nil. Converse and InvokeModel have different names for input and
@@ -116,7 +105,7 @@ func (in *inference) guardrailTrace(r Reply, inputKey, outputKey string) map[str
 	}
 	input, output := in.evaluations(r)
 	before, after, list := map[string]any{}, map[string]any{}, []any{}
-	for _, id := range in.guardrails[:in.traced] {
+	for _, id := range in.Guardrails[:in.traced] {
 		assessed := in.assessment(id, output, utf8.RuneCountInString(r.Text), r.FoundInAnswer)
 		before[id] = in.assessment(id, input, in.guardedCharacters(), r.FoundInRequest)
 		after[id] = []any{assessed}
@@ -146,7 +135,7 @@ func (r Reply) guardrailReason() string {
 }
 
 func (in *inference) guardedCharacters() (n int) {
-	for _, characters := range in.guardedTexts {
+	for _, characters := range in.GuardedTexts {
 		n += characters
 	}
 	return n

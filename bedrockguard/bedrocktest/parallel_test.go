@@ -9,8 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
 func TestManyClientsAtOnce(t *testing.T) {
@@ -56,11 +58,11 @@ func BenchmarkServer_Converse400KB(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		s, in := &Server{}, &inference{model: m}
+		r, in := &dialects.Reader{Plain: modeltable.CountTokens}, &inference{Prompt: dialects.Prompt{Model: m}}
 		body := fmt.Sprintf(`{"messages":[{"role":"user","content":[{"text":"%d %s"},{"cachePoint":{"type":"default"}}]}]}`, i, text)
 		n, refused := jsonnode.Parse([]byte(body))
 		if refused == nil {
-			refused = s.parseConverse(n, in)
+			refused = r.ParseConverse(n, &in.Prompt)
 		}
 		if refused == nil {
 			refused = in.finish()
@@ -68,6 +70,7 @@ func BenchmarkServer_Converse400KB(b *testing.B) {
 		if refused != nil {
 			b.Fatal(refused)
 		}
-		s.cache.serve(in, newFakeClock().Now())
+		var cache promptcache.Cache
+		cache.Serve(&in.Prompt, newFakeClock().Now())
 	}
 }

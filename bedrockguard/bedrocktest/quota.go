@@ -41,9 +41,9 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 	if q.used == nil {
 		q.used = map[string][]*use{}
 	}
-	id := in.model.ID
+	id := in.Model.ID
 	var recent []*use
-	held := &use{mu: &q.mu, at: now, tokens: in.request.InputTokens + in.maxTokens}
+	held := &use{mu: &q.mu, at: now, tokens: in.request.InputTokens + in.MaxTokens}
 	total := held.tokens
 	for _, u := range q.used[id] {
 		if now.Sub(u.at) < time.Minute {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
@@ -20,7 +21,7 @@ type ToolResult struct {
 // describe fills in the fields of a Request, for any dialect.
 func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	r.Body = body
-	r.System = textsOf(n.Get("system")) + n.Get("instructions").Text() + n.Get("preamble").Text()
+	r.System = dialects.TextsOf(n.Get("system")) + n.Get("instructions").Text() + n.Get("preamble").Text()
 	for _, list := range []*jsonnode.Node{n.Get("tools"), n.Get("toolConfig").Get("tools")} {
 		for _, t := range list.List() {
 			for _, name := range []*jsonnode.Node{t.Get("name"), t.Get("toolSpec").Get("name"), t.Get("function").Get("name"), t.Get("systemTool").Get("name")} {
@@ -33,13 +34,13 @@ func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	messages := n.Get("messages").List()
 	for i, m := range slices.Concat(n.Get("chat_history").List(), messages) {
 		prefill := len(messages) > 0 && i == len(messages)-1
-		if role := m.Get("role").Text(); role == assistant && !prefill || role == "CHATBOT" {
+		if role := m.Get("role").Text(); role == dialects.Assistant && !prefill || role == "CHATBOT" {
 			r.Turn++
 		}
 	}
 	for i, m := range messages {
 		if role := m.Get("role").Text(); role == "system" || role == "developer" {
-			r.System = strings.TrimPrefix(r.System+"\n"+textsOf(m.Get("content")), "\n")
+			r.System = strings.TrimPrefix(r.System+"\n"+dialects.TextsOf(m.Get("content")), "\n")
 		}
 		if i == len(messages)-1 || trailing(messages[i:]) {
 			r.results(m)
@@ -60,35 +61,16 @@ func trailing(messages []*jsonnode.Node) bool {
 // results adds the tool results of one message.
 func (r *Request) results(m *jsonnode.Node) {
 	if m.Get("role").Text() == "tool" {
-		r.ToolResults = append(r.ToolResults, ToolResult{ID: m.Get("tool_call_id").Text(), Content: textsOf(m.Get("content"))})
+		r.ToolResults = append(r.ToolResults, ToolResult{ID: m.Get("tool_call_id").Text(), Content: dialects.TextsOf(m.Get("content"))})
 	}
 	for _, b := range m.Get("content").List() {
 		if t := b.Get("toolResult"); t != nil {
-			r.ToolResults = append(r.ToolResults, ToolResult{ID: t.Get("toolUseId").Text(), Content: textsOf(t.Get("content")), Failed: t.Get("status").Text() == "error"})
+			r.ToolResults = append(r.ToolResults, ToolResult{ID: t.Get("toolUseId").Text(), Content: dialects.TextsOf(t.Get("content")), Failed: t.Get("status").Text() == "error"})
 		}
 		if b.Get("type").Text() == "tool_result" {
-			r.ToolResults = append(r.ToolResults, ToolResult{ID: b.Get("tool_use_id").Text(), Content: textsOf(b.Get("content")), Failed: b.Get("is_error").Is("true")})
+			r.ToolResults = append(r.ToolResults, ToolResult{ID: b.Get("tool_use_id").Text(), Content: dialects.TextsOf(b.Get("content")), Failed: b.Get("is_error").Is("true")})
 		}
 	}
-}
-
-// textsOf joins the texts in a string or a list of blocks. A block of JSON is added unchanged.
-func textsOf(n *jsonnode.Node) string {
-	if n.Kind() == '"' {
-		return n.Text()
-	}
-	var all []string
-	for _, b := range n.List() {
-		switch {
-		case b.Kind() == '"':
-			all = append(all, b.Text())
-		case b.Get("text") != nil:
-			all = append(all, b.Get("text").Text())
-		case b.Get("json") != nil:
-			all = append(all, b.Get("json").Raw)
-		}
-	}
-	return strings.Join(all, "\n")
 }
 
 // Received returns the requests in the order of their arrival, if Options.Record is set. Those that were refused have the reason in Refused.

@@ -114,17 +114,17 @@ func (r Reply) complete(s *Server, in *inference) Reply {
 	} else {
 		r.Text = r.texts()
 	}
-	r.Blocks = r.named(in.model.Provider == "amazon")
+	r.Blocks = r.named(in.Model.Provider == "amazon")
 	if r.OutputTokens <= 0 {
 		for _, b := range r.Blocks {
 			r.OutputTokens += s.opts.count(b.counted())
 		}
 	}
-	if in.maxTokens > 0 && r.OutputTokens >= in.maxTokens {
-		r.OutputTokens = in.maxTokens
+	if in.MaxTokens > 0 && r.OutputTokens >= in.MaxTokens {
+		r.OutputTokens = in.MaxTokens
 		r.StopReason, r.StopSequence, r.cut = "max_tokens", "", true
 	}
-	r.OutputTokens *= max(in.choices, 1)
+	r.OutputTokens *= max(in.Choices, 1)
 	return r
 }
 

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
@@ -36,16 +38,12 @@ func (s *stored) get(id string) ([]*jsonnode.Node, map[string]any, bool) {
 	return items, s.bodies[id], ok
 }
 
-func noResponse(id string) *refusal.Error {
-	return refusal.New(404, "ResourceNotFoundException", "Response with id '"+id+"' not found.")
-}
-
 // storedResponse serves the routes of one response that was stored.
 func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id string) *refusal.Error {
 	_, body, ok := s.stored.get(id)
 	switch {
 	case !ok:
-		return noResponse(id)
+		return refusal.NoResponse(id)
 	case r.Method == http.MethodGet:
 		return answer(w, body)
 	case r.Method == http.MethodDelete:
@@ -58,110 +56,6 @@ func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id strin
 		return refusal.NotServed()
 	}
 }
-
-// parseResponses parses a request of OpenAI's Responses API. It is stateful unless it says otherwise: the content of a previous response is
-// input again, and is billed again.
-func (s *Server) parseResponses(n *jsonnode.Node, in *inference) *refusal.Error {
-	if n.Get("background").Is("true") {
-		return refusal.Invalid("background: only synchronous responses are served")
-	}
-	in.sent = n
-	if err := in.limit(n.Get("max_output_tokens")); err != nil {
-		return err
-	}
-	in.askTier(tierOf(n.Get("service_tier")))
-	in.outputSchema(s, n.Get("text").Get("format"))
-	for _, t := range n.Get("tools").List() {
-		in.addJSON(s, tools, t.Raw)
-		in.tool(s, t)
-	}
-	if instructions := n.Get("instructions"); instructions.Text() != "" {
-		in.addText(s, system, instructions, instructions)
-	}
-	var items []*jsonnode.Node
-	if previous := n.Get("previous_response_id").Text(); previous != "" {
-		before, _, ok := s.stored.get(previous)
-		if !ok {
-			return noResponse(previous)
-		}
-		items = append(items, before...)
-	}
-	switch input := n.Get("input"); {
-	case input.Text() != "":
-		items = append(items, &jsonnode.Node{Raw: `{"role":"user","content":` + input.Raw + `}`, Keys: []string{"role", "content"}, Items: []*jsonnode.Node{{Raw: `"user"`}, input}})
-	case len(input.List()) > 0:
-		items = append(items, input.List()...)
-	default:
-		return refusal.Invalid("input: a non-empty string or list is required")
-	}
-	in.request.Messages = len(items)
-	for _, item := range items {
-		s.responseItem(item, in)
-	}
-	if !n.Get("store").Is("false") {
-		in.store, in.storedItems = s, items
-	}
-	return nil
-}
-
-// responseItem reads one item of an input.
-func (s *Server) responseItem(item *jsonnode.Node, in *inference) {
-	kind := item.Get("type").Text()
-	speaks := kind != "function_call_output" && kind != "item_reference"
-	if kind == "" || kind == "message" {
-		speaks = item.Get("role").Text() == assistant
-	}
-	if speaks && !in.speaking { // several items in a row are one turn
-		in.request.Turn++
-	}
-	in.speaking = speaks
-	switch kind {
-	case "function_call_output":
-		in.open("tool")
-		in.request.ToolResults = append(in.request.ToolResults, ToolResult{ID: item.Get("call_id").Text(), Content: textsOf(item.Get("output"))})
-		in.add(s, messages, item.Raw, s.count(in.model, textsOf(item.Get("output"))))
-		return
-	case "function_call":
-		in.open(assistant)
-		in.add(s, messages, item.Raw, s.count(in.model, item.Get("name").Text()+" "+item.Get("arguments").Text())+callTokens)
-		return
-	case "reasoning":
-		in.open(assistant)
-		n := s.count(in.model, jsonnode.RawOf(item.Get("content"))+jsonnode.RawOf(item.Get("summary")))
-		in.add(s, messages, item.Raw, n+len(item.Get("encrypted_content").Text())/bytesOfHiddenToken)
-		return
-	case "", "message":
-	default: // references, and uses of tools that the service runs
-		in.open(assistant)
-		in.addJSON(s, messages, item.Raw)
-		return
-	}
-	role := item.Get("role").Text()
-	in.request.ToolResults = nil
-	in.open(role)
-	content := item.Get("content")
-	if content.Kind() == '"' {
-		in.request.LastText = content.Text()
-		in.addText(s, messages, item, content)
-		return
-	}
-	for _, part := range content.List() {
-		s.chatPart(part, in)
-	}
-	if len(content.List()) == 0 {
-		in.addJSON(s, messages, item.Raw)
-	}
-}
-
-const (
-	assistant = "assistant"
-	// the tokens around a tool use, besides those of its message (recorded on GPT-5.5: 27 for a use and its result)
-	callTokens = 4
-)
-
-// bytesOfHiddenToken is how many bytes of encrypted reasoning count as one token: 700 to 800 bytes were recorded for 10 to 14 tokens on
-// GPT-5.5 and 5.6 (2026-08).
-const bytesOfHiddenToken = 16
 
 // responseItems returns the items of an answer.
 func responseItems(r Reply) []map[string]any {
@@ -186,7 +80,7 @@ func responseItems(r Reply) []map[string]any {
 		case b.Result != nil:
 			item["type"], item["id"], item["output"] = b.Result.Type, id("rt", i), json.RawMessage(b.Result.Content)
 		default:
-			item["type"], item["id"], item["role"] = "message", id("msg", i), assistant
+			item["type"], item["id"], item["role"] = "message", id("msg", i), dialects.Assistant
 			item["content"] = []any{map[string]any{"type": "output_text", "text": b.Text, "annotations": []any{}, "logprobs": []any{}}}
 		}
 		items = append(items, item)
@@ -195,17 +89,17 @@ func responseItems(r Reply) []map[string]any {
 }
 
 // responsesUsage returns the usage. Cached tokens are a part of the input tokens, as in OpenAI's API.
-func responsesUsage(in *inference, sv served, r Reply) map[string]any {
-	input := sv.input + sv.read + sv.write5m + sv.write1h
+func responsesUsage(in *inference, sv promptcache.Split, r Reply) map[string]any {
+	input := sv.Input + sv.Read + sv.Write5m + sv.Write1h
 	thought := 0
 	for _, b := range r.Blocks {
 		if b.Reasoning != nil {
 			thought += modeltable.CountTokens(b.Reasoning.Text)
 		}
 	}
-	details := map[string]any{"cached_tokens": sv.read}
-	if !strings.Contains(in.model.ID, "gpt-oss") { // it was recorded without them
-		details["cache_write_tokens"] = sv.write5m + sv.write1h
+	details := map[string]any{"cached_tokens": sv.Read}
+	if !strings.Contains(in.Model.ID, "gpt-oss") { // it was recorded without them
+		details["cache_write_tokens"] = sv.Write5m + sv.Write1h
 	}
 	return map[string]any{
 		"input_tokens": input, "input_tokens_details": details, "output_tokens": r.OutputTokens,
@@ -219,7 +113,7 @@ func (in *inference) echoed() map[string]any {
 		"instructions": nil, "metadata": map[string]any{}, "parallel_tool_calls": true, "temperature": 1.0, "top_p": 1.0, "tool_choice": "auto", "tools": []any{},
 		"truncation": "disabled", "text": map[string]any{"format": map[string]any{"type": "text"}, "verbosity": "medium"},
 	}
-	if !strings.Contains(in.model.ID, "gpt-oss") {
+	if !strings.Contains(in.Model.ID, "gpt-oss") {
 		for _, key := range []string{
 			"max_output_tokens", "max_tool_calls", "moderation", "previous_response_id", "prompt_cache_key", "safety_identifier", "user",
 		} {
@@ -231,14 +125,14 @@ func (in *inference) echoed() map[string]any {
 		})
 	}
 	for key := range settings {
-		if given := in.sent.Get(key); given != nil && key != "completed_at" && key != "billing" {
+		if given := in.Sent.Get(key); given != nil && key != "completed_at" && key != "billing" {
 			settings[key] = json.RawMessage(given.Raw)
 		}
 	}
 	return settings
 }
 
-func responsesAnswer(in *inference, sv served, r Reply) any {
+func responsesAnswer(in *inference, sv promptcache.Split, r Reply) any {
 	body := in.echoed()
 	for key, value := range map[string]any{
 		"id": "resp_" + strconv.Itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
@@ -252,21 +146,21 @@ func responsesAnswer(in *inference, sv served, r Reply) any {
 	case intervened, "content_filtered", "refusal":
 		body["status"], body["incomplete_details"] = "incomplete", map[string]any{"reason": "content_filter"}
 	}
-	if in.store != nil {
-		items := in.storedItems[:len(in.storedItems):len(in.storedItems)]
+	if in.Stores {
+		items := in.StoredItems[:len(in.StoredItems):len(in.StoredItems)]
 		for _, item := range responseItems(r) {
 			raw, _ := json.Marshal(item) // maps, strings and numbers
 			if n, refused := jsonnode.Parse(raw); refused == nil {
 				items = append(items, n)
 			}
 		}
-		in.store.stored.put(body["id"].(string), items, body)
+		in.stored.put(body["id"].(string), items, body)
 	}
 	return body
 }
 
 // responsesEvents returns the events of a streamed response, in the order of the recordings (2026-08).
-func responsesEvents(in *inference, sv served, r Reply) []event {
+func responsesEvents(in *inference, sv promptcache.Split, r Reply) []event {
 	whole := responsesAnswer(in, sv, r).(map[string]any)
 	begun := maps.Clone(whole)
 	begun["status"], begun["output"], begun["usage"] = "in_progress", []any{}, nil

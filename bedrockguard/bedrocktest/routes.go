@@ -10,8 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
@@ -118,22 +120,22 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused := s.available(id, m); refused != nil {
 		return refused
 	}
-	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, request: Request{Seq: seq, Operation: operation, AskedID: id, Header: r.Header}}
+	in := &inference{Prompt: dialects.Prompt{Model: m, Frame: s.reader.FrameOf(m), Profile: profile}, region: region, request: Request{Seq: seq, Operation: operation, AskedID: id, Header: r.Header}}
 	var d dialect
 	switch operation {
 	case "converse", "converse-stream":
 		if m.Mode != "" {
 			return refusal.Invalid("This action doesn't support the model that you provided.")
 		}
-		d = dialect{(*Server).parseConverse, converseAnswer, converseEvents}
+		d = dialect{(*dialects.Reader).ParseConverse, converseAnswer, converseEvents}
 		config := n.Get("guardrailConfig")
 		refused = s.askGuardrails(in, config.Get("guardrailIdentifier").Text(), config.Get("guardrailVersion").Text(), strings.HasPrefix(config.Get("trace").Text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
 		if d = dialectOf(m); isEndpoint(id) {
 			d = endpointDialect()
 		}
-		in.tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
-		in.latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
+		in.Tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
+		in.Latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
 		refused = s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), r.Header.Get("X-Amzn-Bedrock-GuardrailVersion"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
 	case "count-tokens":
 		return s.countTokens(w, n, in, profile)
@@ -145,7 +147,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if d.parse == nil || streams && d.events == nil {
 		return refusal.Invalid("This action doesn't support the model that you provided.")
 	}
-	if refused := d.parse(s, n, in); refused != nil {
+	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
 		return refused
 	}
 	if refused := in.finish(); refused != nil {
@@ -184,12 +186,12 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		return fault.status()
 	}
 	reply = reply.complete(s, in)
-	if in.noOutput {
+	if in.NoOutput {
 		reply.OutputTokens = 0
 	}
 	sv := s.bill(w, r, in, &reply, fault)
 	if held != nil {
-		held.settle(sv.input + sv.write5m + sv.write1h + reply.OutputTokens*in.model.Burndown())
+		held.settle(sv.Input + sv.Write5m + sv.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
 	switch fault {
 	case Reset:
@@ -204,7 +206,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) {
 		panic(http.ErrAbortHandler)
 	}
-	s.cache.begun(sv)
+	s.cache.Begun(sv)
 	if streams {
 		s.stream(w, r, in, d.events(in, sv, reply), fault, reply)
 		return nil
@@ -225,14 +227,14 @@ func (s *Server) faultOf(r Request) (fault FaultKind) {
 }
 
 // bill bills an inference, with all of its iterations, and returns how the answer reports its input.
-func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, reply *Reply, fault FaultKind) served {
+func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, reply *Reply, fault FaultKind) promptcache.Split {
 	now := s.opts.Clock()
-	sv := s.cache.serve(in, now)
+	sv := s.cache.Serve(&in.Prompt, now)
 	in.by = s.answeredBy(in)
 	i := Inference{
-		Seq: in.request.Seq, Time: now, Operation: in.request.Operation, ModelID: in.by.model.ID, AskedModelID: in.model.ID,
+		Seq: in.request.Seq, Time: now, Operation: in.request.Operation, ModelID: in.by.model.ID, AskedModelID: in.Model.ID,
 		Profile: in.by.profile, RequestID: w.Header().Get("x-amzn-requestid"), InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"),
-		Reservation: s.reservation(r), Tier: in.by.tier, Latency: in.by.latency, UnitsNanoUSD: in.units,
+		Reservation: s.reservation(r), Tier: in.by.tier, Latency: in.by.latency, UnitsNanoUSD: in.Units,
 		GuardrailNanoUSD: in.guardrailsNanoUSD(*reply), Fault: fault,
 	}
 	in.steps = in.iterations(sv, reply.OutputTokens)
@@ -241,15 +243,15 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		steps = []iteration{{split: sv, output: reply.OutputTokens}}
 	}
 	for _, step := range steps {
-		i.InputTokens += int64(step.split.input)
-		i.CacheReadTokens += int64(step.split.read)
-		i.CacheWrite5mTokens += int64(step.split.write5m)
-		i.CacheWrite1hTokens += int64(step.split.write1h)
+		i.InputTokens += int64(step.split.Input)
+		i.CacheReadTokens += int64(step.split.Read)
+		i.CacheWrite5mTokens += int64(step.split.Write5m)
+		i.CacheWrite1hTokens += int64(step.split.Write1h)
 		i.OutputTokens += int64(step.output)
 	}
 	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
-	if rate := in.model.FeesAt(s.opts.Region).ImageToken; rate > rates[modeltable.ClassInput] {
-		i.UnitsNanoUSD += nano(int64(in.imageTokens), rate-rates[modeltable.ClassInput], tier) // in addition to their price as text
+	if rate := in.Model.FeesAt(s.opts.Region).ImageToken; rate > rates[modeltable.ClassInput] {
+		i.UnitsNanoUSD += nano(int64(in.ImageTokens), rate-rates[modeltable.ClassInput], tier) // in addition to their price as text
 	}
 	s.book.charge(i, rates, tier)
 	return steps[len(steps)-1].split
@@ -285,7 +287,7 @@ func (s *Server) reservation(r *http.Request) string {
 }
 
 // unary writes an answer that is not streamed; for InvokeModel the counts are in its headers.
-func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply, body any, fault FaultKind) {
+func (s *Server) unary(w http.ResponseWriter, in *inference, sv promptcache.Split, r Reply, body any, fault FaultKind) {
 	invoke := in.request.Operation == "invoke"
 	if fault == MissingUsage {
 		if told, ok := body.(map[string]any); ok {
@@ -299,13 +301,13 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 	h.Set("content-type", "application/json")
 	h.Set("content-length", strconv.Itoa(len(raw)))
 	if invoke && fault != MissingUsage {
-		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(sv.input))
-		if in.model.Mode == "" {
+		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(sv.Input))
+		if in.Model.Mode == "" {
 			h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
 		}
-		if in.model.Cache != nil {
-			h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.read))
-			h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.write5m+sv.write1h))
+		if in.Model.Cache != nil {
+			h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.Read))
+			h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.Write5m+sv.Write1h))
 		}
 		h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
 		in.by.header(h)

@@ -42,13 +42,13 @@ const (
 // asked returns what the rules check of a request, from either of its forms.
 func (s *Server) asked(n *jsonnode.Node, in *inference, converse bool) *rules.Asked {
 	a := rules.Read(n, converse)
-	a.Model, a.Profile, a.Region, a.Now = in.model, in.profile, s.opts.Region, s.opts.Clock()
+	a.Model, a.Profile, a.Region, a.Now = in.Model, in.Profile, s.opts.Region, s.opts.Clock()
 	if known := s.models[in.request.AskedID]; known != nil {
 		a.EndsByTest, a.Added = !known.Ends.IsZero(), known.Like != ""
-	} else if known := s.models[in.model.ID]; known != nil {
+	} else if known := s.models[in.Model.ID]; known != nil {
 		a.EndsByTest = !known.Ends.IsZero()
 	}
-	a.Added = a.Added || in.form != "" // these routes accept model ids without a profile
+	a.Added = a.Added || in.Form != "" // these routes accept model ids without a profile
 	return a
 }
 

@@ -13,7 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
 // recordedKinds are the kinds of answers that Converse was recorded giving (15 public repositories, 2024-01 to 2026-08), with what each
@@ -97,7 +99,7 @@ func TestRecordedKindsOfAnswersCanBeScripted(t *testing.T) {
 			}
 			require.NoError(t, stream.GetStream().Close())
 			told := []string{}
-			for _, e := range converseEvents(&inference{model: &modeltable.Model{}}, served{}, tc.reply.complete(server, &inference{model: &modeltable.Model{}})) {
+			for _, e := range converseEvents(&inference{Prompt: dialects.Prompt{Model: &modeltable.Model{}}}, promptcache.Split{}, tc.reply.complete(server, &inference{Prompt: dialects.Prompt{Model: &modeltable.Model{}}})) {
 				told = append(told, names[e.kind])
 			}
 			require.Equal(t, tc.events, strings.Join(told, " "))

@@ -32,7 +32,7 @@ type answering struct {
 
 // answeredBy decides which model answers.
 func (s *Server) answeredBy(in *inference) answering {
-	by := answering{model: in.model, profile: in.profile, regions: []string{s.opts.Region}, tier: in.tier, latency: in.latency}
+	by := answering{model: in.Model, profile: in.Profile, regions: []string{s.opts.Region}, tier: in.Tier, latency: in.Latency}
 	if in.region != "" {
 		by.regions = append(by.regions, in.region)
 	}
@@ -45,7 +45,7 @@ func (s *Server) answeredBy(in *inference) answering {
 	sv := s.opts.Serve(in.request)
 	// A body does not show the profile, so the requested model with another profile counts as itself.
 	same := func(m *modeltable.Model) bool {
-		return m == in.model && !strings.HasPrefix(in.request.Operation, "converse")
+		return m == in.Model && !strings.HasPrefix(in.request.Operation, "converse")
 	}
 	if m, profile, region, ok := s.lookup(sv.Model); ok && in.namesModel() && !same(m) {
 		by.model, by.profile, by.name = m, profile, sv.Model
@@ -67,7 +67,7 @@ func (in *inference) namesModel() bool {
 	if strings.HasPrefix(in.request.Operation, "converse") {
 		return true
 	}
-	return in.model.Mode == "" && (in.model.Provider == "anthropic" || in.model.Provider == "openai")
+	return in.Model.Mode == "" && (in.Model.Provider == "anthropic" || in.Model.Provider == "openai")
 }
 
 // price returns the rates and the tier's factor of a request with this number of input tokens: the highest of the regions.
@@ -82,23 +82,13 @@ func (by *answering) price(input int) (r modeltable.Rates, tier uint64) {
 // bodyName returns the model's name in a body: for Anthropic's models without the provider and the version.
 func (in *inference) bodyName() string {
 	if in.by.name == "" {
-		return in.model.ID
+		return in.Model.ID
 	}
 	id := in.by.model.ID
 	if in.by.model.Provider == "anthropic" {
 		id, _, _ = strings.Cut(strings.TrimPrefix(id, "anthropic."), "-v")
 	}
 	return id
-}
-
-// askTier sets a requested tier. If a request has two, the more expensive one counts.
-func (in *inference) askTier(tier string) {
-	if tier == "" {
-		return
-	}
-	if in.tier == "" || in.model.TierFactor(tier, "") > in.model.TierFactor(in.tier, "") {
-		in.tier = tier
-	}
 }
 
 // servedAs adds how the request was served to an answer of Converse, or to its stream's last event.

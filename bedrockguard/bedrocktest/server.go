@@ -14,7 +14,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
@@ -81,13 +84,13 @@ type Server struct {
 	http      *http.Server
 	transport *http.Transport
 	book      book
-	cache     promptCache
+	cache     promptcache.Cache
 	models    map[string]*knownModel
 	quotas    quotas
 	stored    stored
 	jobs      jobs
 	rules     []rules.Rule // those that are not switched off
-	counts    counts
+	reader    *dialects.Reader
 	seq       atomic.Int64
 	faultSeq  atomic.Int64
 	running   sync.WaitGroup
@@ -131,6 +134,10 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
+	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: func(id string) ([]*jsonnode.Node, bool) {
+		items, _, ok := s.stored.get(id)
+		return items, ok
+	}}
 	s.rules = slices.DeleteFunc(rules.All(), func(r rules.Rule) bool { return slices.Contains(o.Without, Rule(r.Name)) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

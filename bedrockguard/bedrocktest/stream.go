@@ -76,7 +76,7 @@ func (e event) frame(fault FaultKind) []byte {
 // stream writes events as frames. With the fault Truncate it stops in the middle of a frame; with a fault that has an exception it stops with that.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
-	if in.form != "" {
+	if in.Form != "" {
 		w.Header().Set("content-type", "text/event-stream")
 	}
 	if strings.HasPrefix(in.request.Operation, "invoke") {
@@ -124,8 +124,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 
 // encode returns an event in the form of the route: a server-sent event or a frame.
 func (in *inference) encode(e event, fault FaultKind) []byte {
-	if in.form != "" {
-		return e.sse(in.form, fault)
+	if in.Form != "" {
+		return e.sse(in.Form, fault)
 	}
 	return e.frame(fault)
 }

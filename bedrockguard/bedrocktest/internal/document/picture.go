@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"image"
+	_ "image/gif"  // decoders for the sizes of images
+	_ "image/jpeg" // same
+	_ "image/png"  // same
 )
 
 // ImageSize returns the size in pixels of an image given in base64, and zeros if its header does not have it.

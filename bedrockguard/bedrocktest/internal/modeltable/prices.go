@@ -42,8 +42,8 @@ type Model struct {
 	Optimized   Rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
 	Tiers       map[string]uint64            `json:"tiers"`
 	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices give a higher factor than Tiers
-	Fees        fees                         `json:"fees"`
-	RegionFees  map[string]fees              `json:"regionFees"`
+	Fees        Fees                         `json:"fees"`
+	RegionFees  map[string]Fees              `json:"regionFees"`
 	Window      int                          `json:"window"` // for an embedding model: of each text
 	Output      int                          `json:"output"`
 	Cache       *cacheRule                   `json:"cache"`
@@ -59,8 +59,8 @@ type longContext struct {
 	Rates Rates `json:"rates"`
 }
 
-// fees are prices, in nano-USD for images, seconds and queries, and in pico-USD for tokens that are not text.
-type fees struct {
+// Fees are prices, in nano-USD for images, seconds and queries, and in pico-USD for tokens that are not text.
+type Fees struct {
 	Query         int64  `json:"query"`         // a search unit of a rerank request
 	Image         int64  `json:"image"`         // an image to embed
 	DocumentImage int64  `json:"documentImage"` // an image to embed as a page of a document
@@ -246,7 +246,7 @@ func (m *Model) TierFactor(tier, region string) uint64 {
 }
 
 // FeesAt returns the model's fees in a region. If the model has fees by region, a region without an entry has the highest of them.
-func (m *Model) FeesAt(region string) fees {
+func (m *Model) FeesAt(region string) Fees {
 	f := m.Fees
 	if listed, ok := m.RegionFees[region]; ok {
 		return listed

@@ -1,9 +1,6 @@
 package modeltable
 
 import (
-	_ "image/gif"
-	_ "image/jpeg"
-	_ "image/png"
 	"strings"
 	"unicode/utf8"
 

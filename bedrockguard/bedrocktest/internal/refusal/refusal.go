@@ -46,6 +46,11 @@ func NotServed() *Error {
 	return New(404, "UnknownOperationException", "The operation is not served here.")
 }
 
+// NoResponse refuses to go on from a response that is not stored.
+func NoResponse(id string) *Error {
+	return New(404, "ResourceNotFoundException", "Response with id '"+id+"' not found.")
+}
+
 // ErrorNamespace follows the type of each error that Bedrock itself answers with (as recorded, 2024 to 2026).
 const ErrorNamespace = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
 

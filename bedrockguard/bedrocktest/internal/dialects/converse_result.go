@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"strings"
@@ -11,8 +11,8 @@ const notedDocument = 24
 
 // unread returns the text of a tool result with documents, for a family that does not get these; empty for any other result. Recorded:
 // documents in tool results do not reach Llama and Pixtral.
-func (in *inference) unread(result *jsonnode.Node) string {
-	if in.model.Provider == "anthropic" || in.model.Provider == "amazon" {
+func (in *Prompt) unread(result *jsonnode.Node) string {
+	if in.Model.Provider == "anthropic" || in.Model.Provider == "amazon" {
 		return ""
 	}
 	var text strings.Builder

@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"encoding/base64"

@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"slices"
@@ -56,7 +56,7 @@ type hidden struct {
 	schemaTokens int // of those schemas
 	builtins     int // tools that the provider defines
 	tools        int // tools of any kind
-	compacts     bool
+	Compacts     bool
 	forced       bool // a tool has to be used
 	thinking     bool // thinking is enabled with a budget
 	leading      bool // the conversation begins with the assistant
@@ -104,51 +104,51 @@ func series(n, first, further int) int {
 
 // hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the
 // template comes after the last block, so that a few uncached tokens are billed after the last cache point too (as recorded).
-func (in *inference) hide() {
-	n := in.hidden.tokens(in.model)
-	if !in.hidden.raw {
-		in.framing += in.frame.Request
+func (in *Prompt) hide() {
+	n := in.Hidden.tokens(in.Model)
+	if !in.Hidden.raw {
+		in.framing += in.Frame.Request
 	}
-	if len(in.blocks) == 0 {
-		in.framing += n + in.hidden.atMessages(in.model)
+	if len(in.Blocks) == 0 {
+		in.framing += n + in.Hidden.atMessages(in.Model)
 		return
 	}
-	in.blocks[0].tokens += n
-	if later := in.hidden.atMessages(in.model); later > 0 {
-		first := slices.IndexFunc(in.blocks, func(b block) bool { return b.section == messages })
-		in.blocks[max(first, 0)].tokens += later
+	in.Blocks[0].Tokens += n
+	if later := in.Hidden.atMessages(in.Model); later > 0 {
+		first := slices.IndexFunc(in.Blocks, func(b Block) bool { return b.Section == Messages })
+		in.Blocks[max(first, 0)].Tokens += later
 	}
 }
 
 // cited counts a document or search result with citations, and the marks in its text if it is a PDF.
-func (in *inference) cited(b *jsonnode.Node, marks int) {
+func (in *Prompt) cited(b *jsonnode.Node, marks int) {
 	if b.Get("citations").Get("enabled").Is("true") {
-		in.hidden.citations++
-		in.hidden.marks += marks
+		in.Hidden.citations++
+		in.Hidden.marks += marks
 	}
 }
 
 // outputSchema counts the schema of a structured output, whatever its place in a dialect, if the model reads it as text.
-func (in *inference) outputSchema(s *Server, settings ...*jsonnode.Node) {
+func (in *Prompt) outputSchema(r *Reader, settings ...*jsonnode.Node) {
 	for _, n := range settings {
-		reads := in.model.Provider == "anthropic" || in.model.Provider == "openai"
+		reads := in.Model.Provider == "anthropic" || in.Model.Provider == "openai"
 		if n == nil || !reads || !strings.Contains(n.Raw, "schema") {
 			continue
 		}
-		in.hidden.schemas++
-		in.hidden.schemaTokens += s.count(in.model, n.Raw)
+		in.Hidden.schemas++
+		in.Hidden.schemaTokens += r.count(in.Model, n.Raw)
 	}
 }
 
 // tool counts a tool definition in any dialect.
-func (in *inference) tool(s *Server, t *jsonnode.Node) {
-	in.hidden.tools++
+func (in *Prompt) tool(r *Reader, t *jsonnode.Node) {
+	in.Hidden.tools++
 	if builtin(t.Get("type").Text()) {
-		in.hidden.builtins++
+		in.Hidden.builtins++
 	}
 	for _, definition := range []*jsonnode.Node{t, t.Get("toolSpec"), t.Get("function")} {
 		if definition.Get("strict").Is("true") {
-			in.hidden.schemaTokens += s.count(in.model, t.Raw)
+			in.Hidden.schemaTokens += r.count(in.Model, t.Raw)
 			return
 		}
 	}
@@ -165,10 +165,10 @@ func builtin(kind string) bool {
 }
 
 // additional parses the fields of a Converse request that are passed to the model unchanged.
-func (s *Server) additional(n *jsonnode.Node, in *inference) *refusal.Error {
+func (r *Reader) additional(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, t := range n.Get("tools").List() {
-		in.addJSON(s, tools, withoutMarker(t))
-		in.tool(s, t)
+		in.addJSON(r, tools, withoutMarker(t))
+		in.tool(r, t)
 	}
 	for _, key := range []string{"max_tokens", "max_completion_tokens", "max_new_tokens"} {
 		if limit, ok := n.Get(key).Number(); ok {
@@ -179,12 +179,12 @@ func (s *Server) additional(n *jsonnode.Node, in *inference) *refusal.Error {
 		if budget, ok := n.Get(key).Get("budget_tokens").Number(); ok {
 			in.extraTokens = max(in.extraTokens, budget)
 		}
-		in.hidden.thinking = in.hidden.thinking || n.Get(key).Get("type").Is(`"enabled"`)
+		in.Hidden.thinking = in.Hidden.thinking || n.Get(key).Get("type").Is(`"enabled"`)
 	}
 	if tier := n.Get("service_tier"); tier != nil {
 		in.askTier(tierOf(tier))
 	}
-	in.outputSchema(s, n.Get("output_config"), n.Get("output_format"), n.Get("response_format"))
+	in.outputSchema(r, n.Get("output_config"), n.Get("output_format"), n.Get("response_format"))
 	in.compaction(n)
 	return nil
 }
@@ -199,5 +199,32 @@ func tierOf(n *jsonnode.Node) string {
 		return "default"
 	default:
 		return tier
+	}
+}
+
+// compaction sets whether the service may shorten the history: by an edit of that kind, or by the field of 2026-09-04.
+func (in *Prompt) compaction(n *jsonnode.Node) {
+	if in.Model.Provider != "anthropic" {
+		return
+	}
+	for _, edit := range n.Get("context_management").Get("edits").List() {
+		if strings.HasPrefix(edit.Get("type").Text(), "compact_") {
+			in.Hidden.Compacts = true
+		}
+	}
+	switch jsonnode.RawOf(n.Get("compaction")) {
+	case "", "false", "{}":
+	default:
+		in.Hidden.Compacts = true
+	}
+}
+
+// askTier sets a requested tier. If a request has two, the more expensive one counts.
+func (in *Prompt) askTier(tier string) {
+	if tier == "" {
+		return
+	}
+	if in.Tier == "" || in.Model.TierFactor(tier, "") > in.Model.TierFactor(in.Tier, "") {
+		in.Tier = tier
 	}
 }

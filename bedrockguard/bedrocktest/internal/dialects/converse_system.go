@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
@@ -7,24 +7,24 @@ import (
 
 // insertedSystem parses a system message between the other messages, and the tools that it adds and removes. It is not a turn: the message
 // after it must be the one that would have followed without it.
-func (s *Server) insertedSystem(m *jsonnode.Node, in *inference) *refusal.Error {
+func (r *Reader) insertedSystem(m *jsonnode.Node, in *Prompt) *refusal.Error {
 	content := m.Get("content").List()
 	if len(content) == 0 {
 		return refusal.Invalid("the content of a message must not be empty")
 	}
-	in.open(system)
+	in.open(System)
 	for _, b := range content {
 		switch text, point := b.Get("text"), b.Get("cachePoint"); {
 		case text != nil && text.Text() == "":
 			return refusal.Invalid("messages: text content blocks must be non-empty")
 		case text != nil:
-			in.addText(s, messages, b, text)
+			in.addText(r, Messages, b, text)
 		case point != nil:
-			if err := in.conversePoint(messages, point); err != nil {
+			if err := in.conversePoint(Messages, point); err != nil {
 				return err
 			}
 		case b.Get("toolAddition") != nil, b.Get("toolRemoval") != nil:
-			in.addJSON(s, messages, b.Raw)
+			in.addJSON(r, Messages, b.Raw)
 		default:
 			return refusal.Invalid("a system message between the others holds texts, and additions and removals of tools")
 		}

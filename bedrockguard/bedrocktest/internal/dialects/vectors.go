@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"hash/fnv"
@@ -10,10 +10,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// vector is the embedding of a text, an image or a video: always the same for the same content, with a norm of 1.
-type vector struct {
-	of         string
-	kind       string // as the answer names it
+// Vector is the embedding of a text, an image or a video: always the same for the same content, with a norm of 1.
+type Vector struct {
+	Of         string
+	Kind       string // as the answer names it
 	dimensions int
 	asked      []string // the requested types
 }
@@ -21,8 +21,8 @@ type vector struct {
 // maxDimensions bounds the vectors that are made.
 const maxDimensions = 4096
 
-// vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
-func (in *inference) vector(n *jsonnode.Node, kind, of string, dimensions int, asked ...*jsonnode.Node) *refusal.Error {
+// Vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
+func (in *Prompt) vector(n *jsonnode.Node, kind, of string, dimensions int, asked ...*jsonnode.Node) *refusal.Error {
 	for _, a := range asked {
 		if a == nil {
 			continue
@@ -33,7 +33,7 @@ func (in *inference) vector(n *jsonnode.Node, kind, of string, dimensions int, a
 		}
 		dimensions = v
 	}
-	v := vector{of: of, kind: kind, dimensions: dimensions}
+	v := Vector{Of: of, Kind: kind, dimensions: dimensions}
 	for _, key := range []string{"embeddingTypes", "embedding_types"} {
 		for _, t := range n.Get(key).List() {
 			if !slices.Contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.Text()) {
@@ -42,21 +42,22 @@ func (in *inference) vector(n *jsonnode.Node, kind, of string, dimensions int, a
 			v.asked = append(v.asked, t.Text())
 		}
 	}
-	in.vectors = append(in.vectors, v)
+	in.Vectors = append(in.Vectors, v)
 	return nil
 }
 
-// kinds returns the requested types, or otherwise if there are none.
-func (v vector) kinds(otherwise string) []string {
+// Kinds returns the requested types, or otherwise if there are none.
+func (v Vector) Kinds(otherwise string) []string {
 	if len(v.asked) == 0 && otherwise != "" {
 		return []string{otherwise}
 	}
 	return v.asked
 }
 
-func (v vector) floats() []float64 {
+// Floats returns the vector as numbers.
+func (v Vector) Floats() []float64 {
 	hash := fnv.New64a()
-	hash.Write([]byte(v.of))
+	hash.Write([]byte(v.Of))
 	random := rand.New(rand.NewPCG(hash.Sum64(), 0))
 	out, length := make([]float64, v.dimensions), 0.0
 	for i := range out {
@@ -69,9 +70,9 @@ func (v vector) floats() []float64 {
 	return out
 }
 
-// as returns the vector in one of the types: floats, bytes, or bits of which eight make a byte.
-func (v vector) as(kind string) any {
-	floats := v.floats()
+// As returns the vector in one of the types: floats, bytes, or bits of which eight make a byte.
+func (v Vector) As(kind string) any {
+	floats := v.Floats()
 	if kind == "float" {
 		return floats
 	}

@@ -1,9 +1,14 @@
-package bedrocktest
+// Package promptcache remembers the prefixes of prompts as the service does, and says which part of a prompt is read from the cache and written
+// to it.
+package promptcache
 
 import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
 // lookback is how many positions, counted backwards from a cache point and including its own, are searched for an earlier write.
@@ -12,8 +17,8 @@ const lookback = 20
 // maxEntries bounds the cache; if it is full, expired entries are removed, and then all.
 const maxEntries = 1 << 16
 
-// promptCache remembers prefixes by a hash over model, profile and content. It is safe for concurrent use.
-type promptCache struct {
+// Cache remembers prefixes by a hash over model, profile and content. It is safe for concurrent use.
+type Cache struct {
 	mu      sync.Mutex
 	entries map[[32]byte]*cached
 }
@@ -24,35 +29,35 @@ type cached struct {
 	ready   bool // the response of the request that wrote it has begun
 }
 
-// served says how a request's input is split into the classes that are billed separately.
-type served struct {
-	input, read, write5m, write1h int
-	pending                       []*cached // written by this request, and readable once its response begins
+// Split says how a request's input is split into the classes that are billed separately.
+type Split struct {
+	Input, Read, Write5m, Write1h int
+	Pending                       []*cached // written by this request, and readable once its response begins
 }
 
-// serve looks a prompt up in the cache, renews what it finds and writes the rest.
-func (c *promptCache) serve(in *inference, now time.Time) served {
-	prefixes, sums := in.prefixes()
-	total := in.request.InputTokens
+// Serve looks a prompt up in the cache, renews what it finds and writes the rest.
+func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
+	prefixes, sums := prefixesOf(in)
+	total := in.InputTokens
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil || len(c.entries) >= maxEntries {
 		c.sweep(now)
 	}
 	hit := -1
-	for i := range in.blocks {
-		if in.blocks[i].point != "" && in.cacheable(sums[i]) {
+	for i := range in.Blocks {
+		if in.Blocks[i].Point != "" && cacheable(in.Model, sums[i]) {
 			hit = max(hit, c.find(prefixes, i, now))
 		}
 	}
-	var s served
+	var s Split
 	read, last, lastLong := 0, 0, 0
 	if hit >= 0 {
 		read = sums[hit]
 	}
-	for i := range in.blocks {
-		ttl := in.blocks[i].point
-		if ttl == "" || !in.cacheable(sums[i]) {
+	for i := range in.Blocks {
+		ttl := in.Blocks[i].Point
+		if ttl == "" || !cacheable(in.Model, sums[i]) {
 			continue
 		}
 		entry := c.entries[prefixes[i]]
@@ -63,7 +68,7 @@ func (c *promptCache) serve(in *inference, now time.Time) served {
 		}
 		if !entry.ready {
 			entry.ttl = max(entry.ttl, lifetime(ttl)) // an earlier request that failed may have asked for a shorter lifetime
-			s.pending = append(s.pending, entry)
+			s.Pending = append(s.Pending, entry)
 		}
 		entry.expires = later(entry.expires, now.Add(entry.ttl))
 		if sums[i] <= read {
@@ -78,10 +83,10 @@ func (c *promptCache) serve(in *inference, now time.Time) served {
 		found := c.entries[prefixes[hit]]
 		found.expires = later(found.expires, now.Add(found.ttl))
 	}
-	s.read = read
-	s.write1h = max(lastLong-read, 0)
-	s.write5m = max(last-max(lastLong, read), 0)
-	s.input = total - s.read - s.write5m - s.write1h
+	s.Read = read
+	s.Write1h = max(lastLong-read, 0)
+	s.Write5m = max(last-max(lastLong, read), 0)
+	s.Input = total - s.Read - s.Write5m - s.Write1h
 	return s
 }
 
@@ -99,14 +104,14 @@ func lifetime(ttl string) time.Duration {
 	return 5 * time.Minute
 }
 
-// cacheable reports whether a prefix with this number of tokens can be cached.
-func (in *inference) cacheable(tokens int) bool {
-	rule := in.model.Cache
+// cacheable reports whether a model's prefix with this number of tokens can be cached.
+func cacheable(m *modeltable.Model, tokens int) bool {
+	rule := m.Cache
 	return tokens >= rule.Min && (rule.Max == 0 || tokens <= rule.Max)
 }
 
 // find returns the last readable position at or before i, or -1. Requires mu held.
-func (c *promptCache) find(prefixes [][32]byte, i int, now time.Time) int {
+func (c *Cache) find(prefixes [][32]byte, i int, now time.Time) int {
 	for j := i; j >= 0 && j > i-lookback; j-- {
 		if e := c.entries[prefixes[j]]; e != nil && e.ready && now.Before(e.expires) {
 			return j
@@ -115,38 +120,38 @@ func (c *promptCache) find(prefixes [][32]byte, i int, now time.Time) int {
 	return -1
 }
 
-// prefixes returns, for each position, the hash of everything up to it and its tokens.
-func (in *inference) prefixes() ([][32]byte, []int) {
-	hashes, sums := make([][32]byte, len(in.blocks)), make([]int, len(in.blocks))
-	state := sha256.Sum256([]byte(in.model.ID + "\x00" + in.profile + "\x00" + in.wholeVariant))
+// prefixesOf returns, for each position, the hash of everything up to it and its tokens.
+func prefixesOf(in *dialects.Prompt) ([][32]byte, []int) {
+	hashes, sums := make([][32]byte, len(in.Blocks)), make([]int, len(in.Blocks))
+	state := sha256.Sum256([]byte(in.Model.ID + "\x00" + in.Profile + "\x00" + in.WholeVariant))
 	sum, inMessages := 0, false
 	buf := make([]byte, 64, 80)
-	for i, b := range in.blocks {
-		if b.section == messages && !inMessages {
+	for i, b := range in.Blocks {
+		if b.Section == dialects.Messages && !inMessages {
 			inMessages = true
-			state = sha256.Sum256(append(state[:], in.variant...))
+			state = sha256.Sum256(append(state[:], in.Variant...))
 		}
 		buf = buf[:64]
 		copy(buf[:32], state[:])
-		copy(buf[32:], b.hash[:])
-		state = sha256.Sum256(append(buf, b.role...))
-		sum += b.tokens
+		copy(buf[32:], b.Hash[:])
+		state = sha256.Sum256(append(buf, b.Role...))
+		sum += b.Tokens
 		hashes[i], sums[i] = state, sum
 	}
 	return hashes, sums
 }
 
-// begun makes what a request wrote readable, because its response has begun.
-func (c *promptCache) begun(s served) {
+// Begun makes what a request wrote readable, because its response has begun.
+func (c *Cache) Begun(s Split) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, e := range s.pending {
+	for _, e := range s.Pending {
 		e.ready = true
 	}
 }
 
 // sweep requires mu held.
-func (c *promptCache) sweep(now time.Time) {
+func (c *Cache) sweep(now time.Time) {
 	alive := make(map[[32]byte]*cached)
 	for k, e := range c.entries {
 		if now.Before(e.expires) {

@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"slices"
@@ -10,22 +10,22 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// parseConverse validates a Converse body and turns it into an inference.
-func (s *Server) parseConverse(n *jsonnode.Node, in *inference) *refusal.Error {
+// ParseConverse validates a Converse body and turns it into an inference.
+func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, key := range []string{"cacheControl", "cache_control"} {
 		if n.Get("additionalModelRequestFields").Get(key) != nil {
 			return refusal.Invalid("extraneous key [%s] is not permitted in additionalModelRequestFields", key)
 		}
 	}
-	in.tier, in.latency = n.Get("serviceTier").Get("type").Text(), n.Get("performanceConfig").Get("latency").Text()
-	in.outputSchema(s, n.Get("outputConfig"))
+	in.Tier, in.Latency = n.Get("serviceTier").Get("type").Text(), n.Get("performanceConfig").Get("latency").Text()
+	in.outputSchema(r, n.Get("outputConfig"))
 	choice := n.Get("toolConfig").Get("toolChoice")
-	in.hidden.forced = choice.Get("any") != nil || choice.Get("tool") != nil
-	if in.model.Provider == "amazon" {
-		in.wholeVariant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice"))
+	in.Hidden.forced = choice.Get("any") != nil || choice.Get("tool") != nil
+	if in.Model.Provider == "amazon" {
+		in.WholeVariant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice"))
 	}
-	in.variant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice")) + "\x00" + jsonnode.RawOf(n.Get("additionalModelRequestFields").Get("thinking"))
-	for _, step := range []func(*jsonnode.Node, *inference) *refusal.Error{s.converseConfig, s.converseTools, s.converseExtra, s.converseSystem, s.converseMessages} {
+	in.Variant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice")) + "\x00" + jsonnode.RawOf(n.Get("additionalModelRequestFields").Get("thinking"))
+	for _, step := range []func(*jsonnode.Node, *Prompt) *refusal.Error{r.converseConfig, r.converseTools, r.converseExtra, r.converseSystem, r.converseMessages} {
 		if err := step(n, in); err != nil {
 			return err
 		}
@@ -33,11 +33,11 @@ func (s *Server) parseConverse(n *jsonnode.Node, in *inference) *refusal.Error {
 	return nil
 }
 
-func (s *Server) converseExtra(n *jsonnode.Node, in *inference) *refusal.Error {
-	return s.additional(n.Get("additionalModelRequestFields"), in)
+func (r *Reader) converseExtra(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	return r.additional(n.Get("additionalModelRequestFields"), in)
 }
 
-func (s *Server) converseConfig(n *jsonnode.Node, in *inference) *refusal.Error {
+func (r *Reader) converseConfig(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	config := n.Get("inferenceConfig")
 	if err := config.Only("inferenceConfig", "maxTokens", "temperature", "topP", "stopSequences"); err != nil {
 		return err
@@ -47,12 +47,12 @@ func (s *Server) converseConfig(n *jsonnode.Node, in *inference) *refusal.Error 
 		if !ok || v <= 0 {
 			return refusal.Invalid("maxTokens must be an integer of at least 1")
 		}
-		in.maxTokens = v
+		in.MaxTokens = v
 	}
 	return nil
 }
 
-func (s *Server) converseTools(n *jsonnode.Node, in *inference) *refusal.Error {
+func (r *Reader) converseTools(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	config := n.Get("toolConfig")
 	if err := config.Only("toolConfig", "tools", "toolChoice"); err != nil {
 		return err
@@ -65,11 +65,11 @@ func (s *Server) converseTools(n *jsonnode.Node, in *inference) *refusal.Error {
 			return err
 		}
 		if system := tool.Get("systemTool"); system != nil {
-			if !strings.Contains(in.model.ID, "nova-2") && !strings.Contains(in.model.ID, "nova-premier") {
+			if !strings.Contains(in.Model.ID, "nova-2") && !strings.Contains(in.Model.ID, "nova-premier") {
 				return refusal.Invalid("This model doesn't support the system tool that you provided.")
 			}
-			in.hidden.tools++
-			in.addJSON(s, tools, tool.Raw)
+			in.Hidden.tools++
+			in.addJSON(r, tools, tool.Raw)
 			continue
 		}
 		if point := tool.Get("cachePoint"); point != nil {
@@ -84,13 +84,13 @@ func (s *Server) converseTools(n *jsonnode.Node, in *inference) *refusal.Error {
 		if tool.Get("toolSpec").Get("name").Text() == "" || tool.Get("toolSpec").Get("inputSchema").Get("json").Kind() != '{' {
 			return refusal.Invalid("a toolSpec needs a name and an inputSchema")
 		}
-		in.addJSON(s, tools, tool.Raw)
-		in.tool(s, tool)
+		in.addJSON(r, tools, tool.Raw)
+		in.tool(r, tool)
 	}
 	return nil
 }
 
-func (in *inference) conversePoint(section string, point *jsonnode.Node) *refusal.Error {
+func (in *Prompt) conversePoint(section string, point *jsonnode.Node) *refusal.Error {
 	if err := point.Only("cachePoint", "type", "ttl"); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (in *inference) conversePoint(section string, point *jsonnode.Node) *refusa
 	return in.point(section, point.Get("ttl").Text())
 }
 
-func (s *Server) converseSystem(n *jsonnode.Node, in *inference) *refusal.Error {
+func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if list := n.Get("system"); list != nil && list.Kind() != '[' {
 		return refusal.Invalid("system is not a list")
 	}
@@ -109,7 +109,7 @@ func (s *Server) converseSystem(n *jsonnode.Node, in *inference) *refusal.Error 
 			return err
 		}
 		if point := b.Get("cachePoint"); point != nil {
-			if err := in.conversePoint(system, point); err != nil {
+			if err := in.conversePoint(System, point); err != nil {
 				return err
 			}
 			continue
@@ -117,8 +117,8 @@ func (s *Server) converseSystem(n *jsonnode.Node, in *inference) *refusal.Error 
 		text := b.Get("text")
 		if guarded := b.Get("guardContent"); guarded != nil {
 			if image := guarded.Get("image"); image != nil {
-				in.images++
-				in.add(s, system, b.Raw, modeltable.ImageTokens(in.model, image.Get("source").Get("bytes").Text()))
+				in.Images++
+				in.add(r, System, b.Raw, modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text()))
 				continue
 			}
 			text = guarded.Get("text").Get("text")
@@ -126,33 +126,33 @@ func (s *Server) converseSystem(n *jsonnode.Node, in *inference) *refusal.Error 
 		if text.Text() == "" {
 			return refusal.Invalid("The text field in the SystemContentBlock object at system.%d is blank. Add text to the text field, and try again.", i)
 		}
-		in.addText(s, system, b, text)
+		in.addText(r, System, b, text)
 	}
 	return nil
 }
 
-func (s *Server) converseMessages(n *jsonnode.Node, in *inference) *refusal.Error {
+func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	list := n.Get("messages").List()
 	if len(list) == 0 {
 		return refusal.Invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
 	}
 	var open []string // tool uses without a result yet
 	want := "user"
-	if list[0].Get("role").Text() == "assistant" && in.model.Provider == "anthropic" { // as recorded
-		want, in.hidden.leading = "assistant", true
+	if list[0].Get("role").Text() == "assistant" && in.Model.Provider == "anthropic" { // as recorded
+		want, in.Hidden.leading = "assistant", true
 	}
 	for i, m := range list {
 		in.message = i
 		if err := m.Only("messages", "role", "content"); err != nil {
 			return err
 		}
-		if m.Get("role").Text() == system && in.request.Messages > 0 && in.model.TakesInsertedSystem() {
-			if err := s.insertedSystem(m, in); err != nil {
+		if m.Get("role").Text() == System && in.MessageCount > 0 && in.Model.TakesInsertedSystem() {
+			if err := r.insertedSystem(m, in); err != nil {
 				return err
 			}
 			continue
 		}
-		in.request.Messages++
+		in.MessageCount++
 		if m.Get("role").Text() != want {
 			return outOfTurn(i)
 		}
@@ -164,7 +164,7 @@ func (s *Server) converseMessages(n *jsonnode.Node, in *inference) *refusal.Erro
 		used, answered := []string(nil), []string(nil)
 		for j, b := range content {
 			in.block = j
-			if err := s.converseBlock(b, in, &used, &answered); err != nil {
+			if err := r.converseBlock(b, in, &used, &answered); err != nil {
 				return err
 			}
 		}
@@ -177,7 +177,7 @@ func (s *Server) converseMessages(n *jsonnode.Node, in *inference) *refusal.Erro
 		open = used
 		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
 	}
-	in.request.Messages = len(list)
+	in.MessageCount = len(list)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func outOfTurn(message int) *refusal.Error {
 }
 
 // blank refuses an empty text.
-func (in *inference) blank() *refusal.Error {
+func (in *Prompt) blank() *refusal.Error {
 	return refusal.Invalid("The text field in the ContentBlock object at messages.%d.content.%d is blank. Add text to the text field, and try again.", in.message, in.block)
 }
 
@@ -217,7 +217,7 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 	if role == "user" && len(used) > 0 {
 		return refusal.Invalid("The toolUse blocks at messages.%d.content belong to the assistant: a user message can't hold them.", message)
 	}
-	if role == assistant && len(answered) > 0 {
+	if role == Assistant && len(answered) > 0 {
 		return refusal.Invalid("The toolResult blocks at messages.%d.content belong to the user: a message of the assistant can't hold them.", message)
 	}
 	for i, id := range used {
@@ -228,7 +228,7 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 	return nil
 }
 
-func (s *Server) converseBlock(b *jsonnode.Node, in *inference, used, answered *[]string) *refusal.Error {
+func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	if b.Kind() != '{' || len(b.Keys) != 1 {
 		return refusal.Invalid("a content block must have exactly one member")
 	}
@@ -238,33 +238,33 @@ func (s *Server) converseBlock(b *jsonnode.Node, in *inference, used, answered *
 		if v.Text() == "" {
 			return in.blank()
 		}
-		in.request.LastText = v.Text()
-		in.addText(s, messages, b, v)
+		in.LastText = v.Text()
+		in.addText(r, Messages, b, v)
 	case "cachePoint":
-		if in.model.Provider == "amazon" && !in.lastIsText {
+		if in.Model.Provider == "amazon" && !in.lastIsText {
 			return refusal.Invalid("extraneous key [cachePoint] is not permitted")
 		}
-		return in.conversePoint(messages, v)
+		return in.conversePoint(Messages, v)
 	case "video":
-		in.add(s, messages, b.Raw, film(v))
+		in.add(r, Messages, b.Raw, film(v))
 	case "audio":
-		in.add(s, messages, b.Raw, sound(v))
+		in.add(r, Messages, b.Raw, sound(v))
 	case "toolUse":
-		if v.Get("type").Text() != serverToolUse {
+		if v.Get("type").Text() != ServerToolUse {
 			*used = append(*used, v.Get("toolUseId").Text())
 		}
-		in.addJSON(s, messages, b.Raw)
+		in.addJSON(r, Messages, b.Raw)
 	case "toolResult":
-		return s.converseToolResult(b, v, in, answered)
+		return r.converseToolResult(b, v, in, answered)
 	case "reasoningContent":
-		in.addJSON(s, messages, b.Raw).reasoning = true
+		in.addJSON(r, Messages, b.Raw).reasoning = true
 	case "image":
-		in.image(s, b.Raw, v.Get("source").Get("bytes"))
+		in.image(r, b.Raw, v.Get("source").Get("bytes"))
 	case "document":
-		in.document(s, b, v)
+		in.document(r, b, v)
 	case "guardContent", "citationsContent", "searchResult":
 		in.cited(v, 0)
-		in.addJSON(s, messages, b.Raw)
+		in.addJSON(r, Messages, b.Raw)
 	default:
 		return refusal.Invalid("extraneous key [%.40s] is not permitted in content", b.Keys[0])
 	}
@@ -272,10 +272,7 @@ func (s *Server) converseBlock(b *jsonnode.Node, in *inference, used, answered *
 	return nil
 }
 
-// serverToolUse is the type of the use of a tool that the service runs.
-const serverToolUse = "server_tool_use"
-
-func (s *Server) converseToolResult(b, v *jsonnode.Node, in *inference, answered *[]string) *refusal.Error {
+func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[]string) *refusal.Error {
 	if err := v.Only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
 		return err
 	}
@@ -291,8 +288,8 @@ func (s *Server) converseToolResult(b, v *jsonnode.Node, in *inference, answered
 			return in.blank()
 		}
 		if image := c.Get("image"); image != nil {
-			media += modeltable.ImageTokens(in.model, image.Get("source").Get("bytes").Text())
-			in.images++
+			media += modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text())
+			in.Images++
 			in.seeImages()
 		}
 		if video := c.Get("video"); video != nil {
@@ -303,56 +300,59 @@ func (s *Server) converseToolResult(b, v *jsonnode.Node, in *inference, answered
 	for _, c := range v.Get("content").List() {
 		in.cited(c.Get("searchResult"), 0)
 		if d := c.Get("document"); d.Get("source").Get("bytes") != nil {
-			n, marks := s.documentTokens(in.model, d.Get("format").Text(), d.Get("source").Get("bytes").Text())
-			media += n + s.count(in.model, d.Get("name").Text())
+			n, marks := r.documentTokens(in.Model, d.Get("format").Text(), d.Get("source").Get("bytes").Text())
+			media += n + r.count(in.Model, d.Get("name").Text())
 			in.cited(d, marks)
 		}
 	}
 	if unread := in.unread(v); unread != "" {
-		in.guarded(messages, unread)
-		in.add(s, messages, b.Raw, s.count(in.model, unread))
+		in.guarded(Messages, unread)
+		in.add(r, Messages, b.Raw, r.count(in.Model, unread))
 		return nil
 	}
 	if media > 0 {
 		for _, c := range v.Get("content").List() {
 			if c.Get("image") == nil && c.Get("video") == nil && c.Get("document").Get("source").Get("bytes") == nil {
-				media += s.count(in.model, c.Raw)
+				media += r.count(in.Model, c.Raw)
 			}
 		}
-		in.guarded(messages, b.Raw)
-		in.add(s, messages, b.Raw, media)
+		in.guarded(Messages, b.Raw)
+		in.add(r, Messages, b.Raw, media)
 		return nil
 	}
-	in.addJSON(s, messages, b.Raw)
+	in.addJSON(r, Messages, b.Raw)
 	return nil
 }
 
-func (in *inference) image(s *Server, raw string, data *jsonnode.Node) {
-	in.images++
+func (in *Prompt) image(r *Reader, raw string, data *jsonnode.Node) {
+	in.Images++
 	in.seeImages()
-	in.add(s, messages, raw, modeltable.ImageTokens(in.model, data.Text()))
+	in.add(r, Messages, raw, modeltable.ImageTokens(in.Model, data.Text()))
 }
 
 // seeImages records that there are images: adding the first or removing the last one changes the whole message level.
-func (in *inference) seeImages() {
+func (in *Prompt) seeImages() {
 	if !in.hasImages {
 		in.hasImages = true
-		in.variant += "\x00images"
+		in.Variant += "\x00images"
 	}
 }
 
 // document counts the document v of the block b by its format.
-func (in *inference) document(s *Server, b, v *jsonnode.Node) {
+func (in *Prompt) document(r *Reader, b, v *jsonnode.Node) {
 	if data := v.Get("source").Get("bytes"); data != nil {
-		n, marks := s.documentTokens(in.model, v.Get("format").Text(), data.Text())
+		n, marks := r.documentTokens(in.Model, v.Get("format").Text(), data.Text())
 		in.cited(v, marks)
-		in.add(s, messages, b.Raw, n+s.count(in.model, v.Get("name").Text())+s.count(in.model, v.Get("context").Text()))
+		in.add(r, Messages, b.Raw, n+r.count(in.Model, v.Get("name").Text())+r.count(in.Model, v.Get("context").Text()))
 		return
 	}
 	in.cited(v, 0)
 	if v.Get("source").Get("s3Location") != nil {
-		in.add(s, messages, b.Raw, modeltable.UnopenedDocument)
+		in.add(r, Messages, b.Raw, modeltable.UnopenedDocument)
 		return
 	}
-	in.addJSON(s, messages, b.Raw)
+	in.addJSON(r, Messages, b.Raw)
 }
+
+// ServerToolUse is the type of the use of a tool that the service runs.
+const ServerToolUse = "server_tool_use"

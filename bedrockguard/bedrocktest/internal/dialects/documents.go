@@ -1,4 +1,4 @@
-package bedrocktest
+package dialects
 
 import (
 	"encoding/base64"
@@ -10,7 +10,7 @@ import (
 // documentTokens counts a document in base64 by what a model gets of it: the text of a plain file; the unpacked text of an office file; the
 // text and an image of each page of a PDF. A file that can't be opened counts one token for three bytes. marks are the tokens that the
 // service adds to the text of a PDF with citations.
-func (s *Server) documentTokens(m *modeltable.Model, format, data string) (n, marks int) {
+func (r *Reader) documentTokens(m *modeltable.Model, format, data string) (n, marks int) {
 	raw, err := base64.StdEncoding.DecodeString(data)
 	if err != nil {
 		return base64.StdEncoding.DecodedLen(len(data))/3 + 1, 0
@@ -20,7 +20,7 @@ func (s *Server) documentTokens(m *modeltable.Model, format, data string) (n, ma
 		if pages := document.ReadPDF(raw); len(pages) > 0 {
 			read := 0
 			for _, page := range pages {
-				count := s.count(m, page)
+				count := r.count(m, page)
 				read += count
 				marks += min((count*citedText+999)/1000, len(page))
 			}
@@ -28,7 +28,7 @@ func (s *Server) documentTokens(m *modeltable.Model, format, data string) (n, ma
 		}
 	case "docx":
 		if text, pictures, ok := document.ReadDocx(raw); ok {
-			n := s.count(m, text) + officeFrame
+			n := r.count(m, text) + OfficeFrame
 			if m.Provider == "amazon" { // Claude only gets the text; Nova reads the images too (Nova's guide, 2026-11)
 				for _, p := range pictures {
 					n += modeltable.ImageTokens(m, p)
@@ -38,13 +38,13 @@ func (s *Server) documentTokens(m *modeltable.Model, format, data string) (n, ma
 		}
 	case "xlsx":
 		if text, ok := document.ReadXlsx(raw); ok {
-			return s.count(m, text) + officeFrame, 0
+			return r.count(m, text) + OfficeFrame, 0
 		}
 	case "txt", "md", "csv", "html", "plain", "markdown":
-		return s.count(m, string(raw)), 0
+		return r.count(m, string(raw)), 0
 	}
 	return len(raw)/3 + 1, 0
 }
 
-// officeFrame is how many tokens surround the text of an office file. Recorded on Claude Sonnet 4.5: 42 for a Word document, 80 for a sheet.
-const officeFrame = 90
+// OfficeFrame is how many tokens surround the text of an office file. Recorded on Claude Sonnet 4.5: 42 for a Word document, 80 for a sheet.
+const OfficeFrame = 90

@@ -1,0 +1,230 @@
+package dialects
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/document"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// ParseAnthropic validates an InvokeModel body in Anthropic's dialect.
+func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	known := []string{
+		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
+		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction",
+	}
+	if in.Form != "" { // Anthropic's own route has the version in a header
+		known = append(known[2:], "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")
+	}
+	err := n.Only("the request", known...)
+	switch {
+	case err != nil:
+		return err
+	case in.Form == "" && !slices.Contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.Get("anthropic_version").Text()):
+		return refusal.Invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
+	}
+	limit, ok := n.Get("max_tokens").Number()
+	if !ok || limit < 0 {
+		return refusal.Invalid("max_tokens: an integer of at least 0 is required")
+	}
+	in.MaxTokens, in.NoOutput = limit, limit == 0 // a limit of zero only reads the prompt into the cache
+	if budget, ok := n.Get("thinking").Get("budget_tokens").Number(); ok && budget >= limit {
+		return refusal.Invalid("max_tokens must be greater than thinking.budget_tokens")
+	}
+	in.outputSchema(r, n.Get("output_config").Get("format"), n.Get("output_format"))
+	in.compaction(n)
+	in.Hidden.forced = slices.Contains([]string{"any", "tool"}, n.Get("tool_choice").Get("type").Text())
+	in.Hidden.thinking = n.Get("thinking").Get("type").Is(`"enabled"`)
+	in.Variant = jsonnode.RawOf(n.Get("tool_choice")) + "\x00" + jsonnode.RawOf(n.Get("thinking"))
+	for _, t := range n.Get("tools").List() {
+		if t.Get("name").Text() == "" {
+			return refusal.Invalid("tools: a name is required")
+		}
+		in.addJSON(r, tools, withoutMarker(t))
+		in.tool(r, t)
+		if err := in.cacheControl(tools, t); err != nil {
+			return err
+		}
+	}
+	if err := r.anthropicSystem(n.Get("system"), in); err != nil {
+		return err
+	}
+	return r.anthropicMessages(n, in)
+}
+
+func (in *Prompt) cacheControl(section string, b *jsonnode.Node) *refusal.Error {
+	control := b.Get("cache_control")
+	if control == nil {
+		return nil
+	}
+	if err := control.Only("cache_control", "type", "ttl"); err != nil {
+		return err
+	}
+	if control.Get("type").Text() != "ephemeral" {
+		return refusal.Invalid("the type of cache_control must be ephemeral")
+	}
+	return in.point(section, control.Get("ttl").Text())
+}
+
+func (r *Reader) anthropicSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	if n.Kind() == '"' {
+		if n.Text() == "" {
+			return refusal.Invalid("system: text content blocks must be non-empty")
+		}
+		in.addText(r, System, n, n)
+		return nil
+	}
+	if n != nil && n.Kind() != '[' {
+		return refusal.Invalid("system is neither a string nor a list")
+	}
+	for _, b := range n.List() {
+		if err := r.anthropicText(System, b, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reader) anthropicText(section string, b *jsonnode.Node, in *Prompt) *refusal.Error {
+	if err := b.Only(section, "type", "text", "cache_control", "citations"); err != nil {
+		return err
+	}
+	text := b.Get("text")
+	if b.Get("type").Text() != "text" || text.Text() == "" {
+		return refusal.Invalid("%s: text content blocks must be non-empty", section)
+	}
+	in.addText(r, section, text, text)
+	return in.cacheControl(section, b)
+}
+
+func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	list := n.Get("messages").List()
+	if len(list) == 0 {
+		return refusal.Invalid("messages: at least one message is required")
+	}
+	in.MessageCount = len(list)
+	var open []string
+	for i, m := range list {
+		if err := m.Only("messages", "role", "content"); err != nil {
+			return err
+		}
+		role := m.Get("role").Text()
+		inserted := role == "system" && i > 0 && in.Model.TakesInsertedSystem()
+		if i == 0 && role != "user" || role != "user" && role != "assistant" && !inserted {
+			return refusal.Invalid("messages: roles are user and assistant, beginning with user")
+		}
+		in.open(role)
+		used, answered := []string(nil), []string(nil)
+		content := m.Get("content")
+		if content.Kind() == '"' && content.Text() != "" {
+			in.LastText = content.Text()
+			in.addText(r, Messages, content, content)
+		} else if len(content.List()) == 0 {
+			return refusal.Invalid("messages: content must not be empty")
+		}
+		for _, b := range content.List() {
+			if err := r.anthropicBlock(b, in, &used, &answered); err != nil {
+				return err
+			}
+		}
+		if err := spoken(role, i, used, answered); err != nil {
+			return err
+		}
+		if err := paired(i, open, answered); err != nil {
+			return err
+		}
+		open = used
+	}
+	return nil
+}
+
+func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
+	switch b.Get("type").Text() {
+	case "text":
+		in.LastText = b.Get("text").Text()
+		return r.anthropicText(Messages, b, in)
+	case "tool_use":
+		if err := b.Only("messages: tool_use", "type", "id", "name", "input", "cache_control", "caller"); err != nil {
+			return err
+		}
+		*used = append(*used, b.Get("id").Text())
+	case "tool_result":
+		*answered = append(*answered, b.Get("tool_use_id").Text())
+		if media, ok := r.anthropicResultImages(b.Get("content"), in); ok {
+			in.guarded(Messages, withoutMarker(b))
+			in.add(r, Messages, withoutMarker(b), media)
+			return in.cacheControl(Messages, b)
+		}
+	case "thinking", "redacted_thinking":
+		if b.Get("cache_control") != nil {
+			return refusal.Invalid("cache_control cannot be set on thinking blocks")
+		}
+		in.addJSON(r, Messages, b.Raw).reasoning = true
+		return nil
+	case "image":
+		in.image(r, withoutMarker(b), b.Get("source").Get("data"))
+		return in.cacheControl(Messages, b)
+	case "document":
+		r.anthropicDocument(b, in)
+		return in.cacheControl(Messages, b)
+	case "search_result":
+		in.cited(b, 0)
+	default:
+		return refusal.Invalid("messages: unknown type of content block")
+	}
+	in.addJSON(r, Messages, withoutMarker(b))
+	return in.cacheControl(Messages, b)
+}
+
+// anthropicResultImages counts the content of a tool result with images in it, and reports whether there are any.
+func (r *Reader) anthropicResultImages(content *jsonnode.Node, in *Prompt) (tokens int, ok bool) {
+	for _, c := range content.List() {
+		if c.Get("type").Text() == "image" {
+			ok = true
+			tokens += modeltable.ImageTokens(in.Model, c.Get("source").Get("data").Text())
+			in.Images++
+		} else {
+			tokens += r.count(in.Model, c.Raw)
+		}
+	}
+	if ok {
+		in.seeImages()
+	}
+	return tokens, ok
+}
+
+// withoutMarker returns a block's content without its cache_control, and in the same form for a block that has none. The marker is not part
+// of the prefix: if it moves to a later block, what was written before must still be found.
+func withoutMarker(b *jsonnode.Node) string {
+	if b.Kind() != '{' {
+		return jsonnode.RawOf(b)
+	}
+	var out strings.Builder
+	for i, k := range b.Keys {
+		if k != "cache_control" {
+			fmt.Fprintf(&out, `,"%s":%s`, k, b.Items[i].Raw)
+		}
+	}
+	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
+}
+
+// anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text.
+func (r *Reader) anthropicDocument(b *jsonnode.Node, in *Prompt) {
+	source := b.Get("source")
+	format := document.Format(source.Get("media_type").Text())
+	if source.Get("type").Text() != "base64" || format == "" {
+		in.cited(b, 0)
+		in.addJSON(r, Messages, withoutMarker(b))
+		return
+	}
+	n, marks := r.documentTokens(in.Model, format, source.Get("data").Text())
+	in.cited(b, marks)
+	for _, key := range []string{"title", "context"} {
+		n += r.count(in.Model, b.Get(key).Text())
+	}
+	in.add(r, Messages, withoutMarker(b), n)
+}

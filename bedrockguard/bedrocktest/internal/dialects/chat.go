@@ -1,0 +1,94 @@
+package dialects
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share.
+func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	limit := n.Get("max_completion_tokens")
+	if limit == nil {
+		limit = n.Get("max_tokens")
+	}
+	if err := in.limit(limit); err != nil {
+		return err
+	}
+	list := n.Get("messages").List()
+	if len(list) == 0 {
+		return refusal.Invalid("messages must not be empty")
+	}
+	in.MessageCount = len(list)
+	in.askTier(tierOf(n.Get("service_tier")))
+	if choices, ok := n.Get("n").Number(); ok {
+		if choices < 1 || choices > maxChoices {
+			return refusal.Invalid("n must be between 1 and %d", maxChoices)
+		}
+		in.Choices = choices
+	}
+	in.outputSchema(r, n.Get("response_format"))
+	for _, m := range list {
+		role := m.Get("role").Text()
+		if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
+			return refusal.Invalid("messages: roles are system, developer, user, assistant and tool")
+		}
+		in.open(role)
+		content := m.Get("content")
+		if content.Kind() == '"' {
+			in.LastText = content.Text()
+			in.addText(r, Messages, content, content)
+			if calls := m.Get("tool_calls"); calls != nil {
+				in.addJSON(r, Messages, calls.Raw)
+			}
+			continue
+		}
+		if len(content.List()) == 0 {
+			in.addJSON(r, Messages, m.Raw)
+		}
+		for _, part := range content.List() {
+			r.chatPart(part, in)
+		}
+	}
+	for _, t := range n.Get("tools").List() {
+		in.addJSON(r, Messages, t.Raw)
+		in.tool(r, t)
+	}
+	return nil
+}
+
+// maxChoices bounds the answers that one request can ask for.
+const maxChoices = 8
+
+// chatPart reads one part of a message: text, an image as a data URL, or JSON.
+func (r *Reader) chatPart(part *jsonnode.Node, in *Prompt) {
+	if text := part.Get("text"); text.Text() != "" {
+		in.LastText = text.Text()
+		in.addText(r, Messages, part, text)
+		return
+	}
+	url := part.Get("image_url")
+	if url.Kind() == '{' {
+		url = url.Get("url")
+	}
+	if data, ok := dataOf(url.Text()); ok {
+		in.Images++
+		in.seeImages()
+		in.add(r, Messages, part.Raw, modeltable.ImageTokens(in.Model, data))
+		return
+	}
+	if sounds := part.Get("input_audio").Get("data"); sounds != nil {
+		in.add(r, Messages, part.Raw, modeltable.SoundTokens(sounds.Text()))
+		return
+	}
+	in.addJSON(r, Messages, part.Raw)
+}
+
+// dataOf returns the base64 data of a data URL.
+func dataOf(url string) (string, bool) {
+	_, data, ok := strings.Cut(url, ";base64,")
+	return data, ok && strings.HasPrefix(url, "data:")
+}

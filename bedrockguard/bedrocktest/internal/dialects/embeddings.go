@@ -1,0 +1,203 @@
+package dialects
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// oneText parses a text to embed, which may fill the model's window. A longer one is refused, unless the request asks for it to be cut.
+func (r *Reader) oneText(in *Prompt, text *jsonnode.Node, cut bool) *refusal.Error {
+	b := in.addText(r, Messages, text, text)
+	if b.Tokens <= in.Model.Window {
+		return nil
+	}
+	if !cut {
+		return refusal.Invalid("a text is too long: the maximum is %d tokens", in.Model.Window)
+	}
+	b.Tokens = in.Model.Window
+	return nil
+}
+
+// mediaLimit is the length, in seconds, of the longest video or audio that is embedded at once (Nova's guide, 2026-11). The simulator does
+// not open media: all count with this length.
+const mediaLimit = 30
+
+// ParseTitanEmbed parses the bodies of Titan's embeddings: a text, an image or both.
+func (r *Reader) ParseTitanEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	if err := n.Only("the request", "inputText", "inputImage", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"); err != nil {
+		return err
+	}
+	in.NoOutput, in.MessageCount = true, 1
+	text, picture := n.Get("inputText"), n.Get("inputImage")
+	if picture != nil && in.Model.Fees.Image == 0 || text.Text() == "" && picture.Text() == "" {
+		return refusal.Invalid("inputText: a non-empty string is required")
+	}
+	dimensions := map[bool]int{true: 1024, false: 1536}[picture != nil || strings.Contains(in.Model.ID, "v2") || strings.Contains(in.Model.ID, "image")]
+	if err := in.vector(n, "TEXT", text.Text()+picture.Text(), dimensions, n.Get("dimensions"), n.Get("embeddingConfig").Get("outputEmbeddingLength")); err != nil {
+		return err
+	}
+	if picture != nil {
+		in.Units += in.Model.FeesAt(r.Region).Image
+	}
+	if text == nil {
+		in.add(r, Messages, picture.Raw, 0)
+		return nil
+	}
+	in.LastText = text.Text()
+	return r.oneText(in, text, false)
+}
+
+// ParseNovaEmbed parses the bodies of Nova's embeddings: a text, an image, a video or audio.
+func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	if err := n.Only("the request", "schemaVersion", "taskType", "singleEmbeddingParams"); err != nil {
+		return err
+	}
+	in.NoOutput, in.MessageCount = true, 1
+	p := n.Get("singleEmbeddingParams")
+	if n.Get("taskType").Text() != "SINGLE_EMBEDDING" || p.Get("embeddingPurpose").Text() == "" {
+		return refusal.Invalid("taskType and embeddingPurpose are required")
+	}
+	price := in.Model.FeesAt(r.Region)
+	for _, kind := range []string{"text", "image", "video", "audio"} {
+		if part := p.Get(kind); part != nil {
+			if err := in.vector(n, strings.ToUpper(kind), part.Raw, 3072, p.Get("embeddingDimension")); err != nil {
+				return err
+			}
+			if kind == "video" && part.Get("embeddingMode").Text() == "AUDIO_VIDEO_COMBINED" {
+				in.Vectors[0].Kind = "AUDIO_VIDEO_COMBINED"
+			}
+		}
+	}
+	switch text := p.Get("text"); {
+	case text.Get("value").Text() != "":
+		return r.oneText(in, text.Get("value"), text.Get("truncationMode").Text() != "NONE")
+	case p.Get("image") != nil:
+		if p.Get("image").Get("detailLevel").Text() == "DOCUMENT_IMAGE" {
+			in.Units += price.DocumentImage
+		} else {
+			in.Units += price.Image
+		}
+	case p.Get("video") != nil:
+		in.Units += mediaLimit * price.VideoSecond
+	case p.Get("audio") != nil:
+		in.Units += mediaLimit * price.AudioSecond
+	default:
+		return refusal.Invalid("one of text, image, video and audio is required")
+	}
+	in.add(r, Messages, p.Raw, 0)
+	return nil
+}
+
+// maxEmbedTexts is how many texts one request can hold (Cohere's page in the Bedrock user guide, 2026-11).
+const maxEmbedTexts = 96
+
+// ParseCohereEmbed parses the bodies of Cohere's embeddings: texts and images.
+func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	err := n.Only("the request", "texts", "images", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
+	if err != nil {
+		return err
+	}
+	texts, images := n.Get("texts").List(), n.Get("images").List()
+	if len(texts)+len(images) == 0 || n.Get("input_type").Text() == "" {
+		return refusal.Invalid("texts and input_type are required")
+	}
+	if len(texts)+len(images) > maxEmbedTexts {
+		return refusal.Invalid("at most %d texts are embedded at once", maxEmbedTexts)
+	}
+	in.NoOutput = true
+	in.MessageCount = len(texts) + len(images)
+	cut := slices.Contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
+	for _, t := range texts {
+		if t.Text() == "" {
+			return refusal.Invalid("texts: non-empty strings are required")
+		}
+		if err := in.vector(n, "texts", t.Text(), cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
+			return err
+		}
+		if err := r.oneText(in, t, cut); err != nil {
+			return err
+		}
+	}
+	price := in.Model.FeesAt(r.Region)
+	for _, i := range images {
+		data, ok := dataOf(i.Text())
+		if !ok {
+			return refusal.Invalid("images: data URLs are required")
+		}
+		if err := in.vector(n, "images", data, cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
+			return err
+		}
+		in.Units += price.Image
+		b := in.add(r, Messages, i.Raw, 0)
+		if price.ImageToken > 0 {
+			b.Tokens = modeltable.ImageTokens(in.Model, data)
+			in.ImageTokens += b.Tokens
+		}
+	}
+	return nil
+}
+
+func cohereDimensions(m *modeltable.Model) int {
+	if strings.Contains(m.ID, "v4") {
+		return 1536
+	}
+	return 1024
+}
+
+// A search unit of a rerank request is one query with up to 100 chunks of documents. A document with more than 512 tokens, including the
+// query's, is several chunks; a query takes at most half of a chunk (Amazon Bedrock's pricing page and Cohere's guide, 2026-11).
+const (
+	chunksPerQuery = 100
+	chunkTokens    = 512
+	maxReranked    = 1000
+)
+
+// ParseRerank parses a query and the documents to rank by it.
+func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	if err := n.Only("the request", "query", "documents", "top_n", "api_version", "max_tokens_per_doc", "rank_fields"); err != nil {
+		return err
+	}
+	query, documents := n.Get("query"), n.Get("documents").List()
+	if query.Text() == "" || len(documents) == 0 || len(documents) > maxReranked {
+		return refusal.Invalid("query and 1 to %d documents are required", maxReranked)
+	}
+	in.NoOutput, in.MessageCount, in.LastText = true, len(documents), query.Text()
+	asked := min(r.Plain(query.Text()), chunkTokens/2)
+	chunks := 0
+	for _, d := range documents {
+		text := d.Raw
+		if d.Kind() == '"' {
+			text = d.Text()
+		}
+		if strings.TrimSpace(text) == "" {
+			return refusal.Invalid("documents must not be empty")
+		}
+		in.Documents = append(in.Documents, text)
+		room := chunkTokens - asked
+		chunks += max((r.Plain(text)+room-1)/room, 1)
+	}
+	if err := in.ranked(n, len(documents)); err != nil {
+		return err
+	}
+	units := int64((chunks + chunksPerQuery - 1) / chunksPerQuery)
+	in.Units += units * in.Model.FeesAt(r.Region).Query
+	in.add(r, Messages, n.Raw, 0)
+	return nil
+}
+
+// ranked sets how many results are returned.
+func (in *Prompt) ranked(n *jsonnode.Node, documents int) *refusal.Error {
+	in.TopN = documents
+	if top := n.Get("top_n"); top != nil {
+		v, ok := top.Number()
+		if !ok || v < 1 {
+			return refusal.Invalid("top_n must be an integer of at least 1")
+		}
+		in.TopN = min(v, documents)
+	}
+	return nil
+}

@@ -1,0 +1,253 @@
+// Package dialects reads requests in the dialect of each family into a prompt, a form that is common to all of them, and counts its tokens.
+package dialects
+
+import (
+	"crypto/sha256"
+	"slices"
+	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// The sections of a prompt, in the order in which the cache reads them.
+const (
+	tools    = "tools"
+	System   = "system"
+	Messages = "messages"
+)
+
+// Block is one block of the prompt.
+type Block struct {
+	Section   string
+	Hash      [32]byte
+	Tokens    int    // including its framing
+	Role      string // of the message that begins with this block; empty inside of a message
+	Point     string // TTL of the cache point after it: "5m", "1h"; empty if there is none
+	reasoning bool
+}
+
+// Result is the result of a tool.
+type Result struct{ ID, Content string }
+
+// Prompt is a request that was read, in a form that is common to all dialects.
+type Prompt struct {
+	Model   *modeltable.Model
+	Profile string
+	Form    string // the route, for OpenAI's and Anthropic's own; empty for Bedrock's
+	Blocks  []Block
+	// Variant has the settings on which the cache of the messages depends: tool choice, thinking, whether there are images.
+	Variant string
+	// WholeVariant has the settings on which the whole cache depends: the tool choice on Nova (as recorded, 2026).
+	WholeVariant string
+	Frame        modeltable.Framing
+	framing      int    // tokens that are added to the next block: a message's frame, the preamble of tools
+	role         string // of a message that has no block yet
+	MaxTokens    int
+	Tier         string
+	Latency      string
+	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one counts.
+	extraTokens  int
+	Choices      int // how many answers are asked for; 0 means 1
+	repeats      int // how often the prompt is billed; 0 means 1
+	InputTokens  int // including cached ones
+	MessageCount int
+	LastText     string   // the last text block of the last message that has one
+	Turns        int      // of the assistant, if the dialect counts them while it is read
+	Results      []Result // of tools, in the last message, if the dialect lists them while it is read
+	NoOutput     bool     // for embeddings
+	Marked       bool     // there is a cache point
+	hasImages    bool
+	Images       int   // how many there are
+	ImageTokens  int   // tokens of the images, if the model bills them at another rate
+	Units        int64 // nano-USD for images, seconds and queries
+	Hidden       hidden
+	Guardrails   []string // ids of the guardrails that evaluate the request
+	GuardedTexts []int    // characters of each text that guardrails evaluate
+	guardedIn    string   // the section of the last of these texts
+	Stores       bool     // the response is stored
+	StoredItems  []*jsonnode.Node
+	Sent         *jsonnode.Node // the body of a Responses request
+	speaking     bool           // the previous item was the assistant's
+	message      int            // number of the message that is being parsed
+	block        int            // number of the block in that message
+	History      []any          // for Cohere, which repeats it in the answer
+	Vectors      []Vector       // for the answer
+	Documents    []string       // the documents to rank
+	TopN         int            // how many of these to return
+	// lastIsText says that the last message block is text: Nova accepts cache points only after text.
+	lastIsText bool
+}
+
+// add appends a block to the prompt.
+func (in *Prompt) add(r *Reader, section, raw string, tokens int) *Block {
+	in.Blocks = append(in.Blocks, Block{Section: section, Hash: sha256.Sum256([]byte(raw)), Tokens: tokens + in.framing, Role: in.role})
+	in.framing, in.role = 0, ""
+	return &in.Blocks[len(in.Blocks)-1]
+}
+
+// addText adds a block of text. Its count is remembered from an earlier request if possible.
+func (in *Prompt) addText(r *Reader, section string, raw, text *jsonnode.Node) *Block {
+	in.guarded(section, text.Text())
+	b := in.add(r, section, raw.Raw, 0)
+	b.Tokens += r.scaled(in.Model, r.counts.of(b.Hash, func() int { return r.Plain(text.Text()) }), len(text.Raw))
+	return b
+}
+
+// addJSON appends a block that the model reads as JSON.
+func (in *Prompt) addJSON(r *Reader, section, raw string) *Block {
+	if section != tools {
+		in.guarded(section, raw)
+	}
+	b := in.add(r, section, raw, 0)
+	b.Tokens += r.scaled(in.Model, r.counts.of(b.Hash, func() int { return r.Plain(raw) }), len(raw))
+	return b
+}
+
+// open begins a message.
+func (in *Prompt) open(role string) {
+	in.framing += in.Frame.Message
+	in.role = role
+}
+
+// point puts a cache point after the last block.
+func (in *Prompt) point(section, ttl string) *refusal.Error {
+	rule := in.Model.Cache
+	if rule == nil {
+		return refusal.New(403, "AccessDeniedException", "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information.")
+	}
+	in.Marked = true
+	if ttl == "" {
+		ttl = "5m"
+	}
+	if !slices.Contains(rule.TTLs, ttl) {
+		return refusal.Invalid("the ttl of a cache point is not supported by this model")
+	}
+	if !slices.Contains(rule.Fields, section) {
+		return refusal.Invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
+	}
+	if len(in.Blocks) == 0 || in.Blocks[len(in.Blocks)-1].Section != section || in.role != "" {
+		return refusal.Invalid("a cache point must follow content of its own section and message")
+	}
+	last := &in.Blocks[len(in.Blocks)-1]
+	if last.reasoning {
+		return refusal.Invalid("Cache point cannot be inserted after reasoning block.")
+	}
+	if last.Point != "" {
+		return refusal.Invalid("two cache points follow the same block")
+	}
+	last.Point = ttl
+	return in.checkPoints()
+}
+
+// checkPoints checks the number of points and the order of their lifetimes.
+func (in *Prompt) checkPoints() *refusal.Error {
+	n, short := 0, false
+	for _, b := range in.Blocks {
+		if b.Point == "" {
+			continue
+		}
+		n++
+		if b.Point == "1h" && short {
+			return refusal.Invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.")
+		}
+		short = short || b.Point == "5m"
+	}
+	if n > in.Model.Cache.Points {
+		return refusal.Invalid("A maximum of %d blocks with cache_control may be provided. Found %d.", in.Model.Cache.Points, n)
+	}
+	return nil
+}
+
+// Finish makes the checks that need the whole prompt.
+func (in *Prompt) Finish() *refusal.Error {
+	in.hide()
+	in.InputTokens = in.framing
+	for _, b := range in.Blocks {
+		in.InputTokens += b.Tokens
+	}
+	if in.tooLong() || in.InputTokens > MaxInput {
+		return refusal.Invalid("Input is too long for requested model.")
+	}
+	if in.repeats > 1 && len(in.Blocks) > 0 {
+		in.Blocks[0].Tokens += in.InputTokens * (in.repeats - 1)
+		in.InputTokens *= in.repeats
+	}
+	limit := in.Model.Output
+	switch {
+	case in.NoOutput:
+		in.MaxTokens = 0
+	case in.MaxTokens == 0 && in.extraTokens == 0:
+		in.MaxTokens = limit
+	case limit > 0 && in.MaxTokens > limit:
+		return refusal.Invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
+	}
+	in.MaxTokens = max(in.MaxTokens, in.extraTokens)
+	if !slices.Contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.Tier) {
+		return refusal.Invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
+	}
+	if in.Tier != "" && in.Tier != "default" && in.Tier != "reserved" && in.Model.Provider == "anthropic" {
+		return refusal.Invalid("The service tier is not supported by this model.")
+	}
+	return nil
+}
+
+// longWindow is the window of models that have a price for longer prompts than their usual window: Sonnet 4 and 4.5 with the long-context
+// beta (Anthropic, 2026).
+const longWindow = 1_000_000
+
+// tooLong reports whether a prompt exceeds the model's window. The window is larger than the table says if there is a long-context price
+// from its end on.
+func (in *Prompt) tooLong() bool {
+	m := in.Model
+	if m.Embeds() {
+		return false // each text has a window of its own, which is checked when it is parsed
+	}
+	window := m.Window
+	if m.Long.Above >= window && window > 0 {
+		window = max(window, longWindow)
+	}
+	return window > 0 && in.InputTokens > window
+}
+
+// MaxInput bounds every request, so that no bill can overflow.
+const MaxInput = 10_000_000
+
+// counts remembers the tokens of blocks, so that in a growing conversation only new blocks are counted. It is safe for concurrent use.
+type counts struct {
+	mu   sync.Mutex
+	seen map[[32]byte]int
+}
+
+const maxCounts = 1 << 16
+
+func (c *counts) of(hash [32]byte, count func() int) int {
+	c.mu.Lock()
+	n, ok := c.seen[hash]
+	c.mu.Unlock()
+	if ok {
+		return n
+	}
+	n = count()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil || len(c.seen) >= maxCounts {
+		c.seen = make(map[[32]byte]int)
+	}
+	c.seen[hash] = n
+	return n
+}
+
+// limit reads an output limit. Without one, n is nil and the model's own limit applies.
+func (in *Prompt) limit(n *jsonnode.Node) *refusal.Error {
+	if n == nil {
+		return nil
+	}
+	v, ok := n.Number()
+	if !ok || v <= 0 {
+		return refusal.Invalid("the maximum of output tokens must be an integer of at least 1")
+	}
+	in.MaxTokens = v
+	return nil
+}

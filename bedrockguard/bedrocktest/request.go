@@ -1,0 +1,55 @@
+package bedrocktest
+
+import (
+	"net/http"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
+)
+
+// inference is a request with what its answer depends on beside its prompt.
+type inference struct {
+	dialects.Prompt
+	region  string // of the ARN that was called; empty for an id
+	request Request
+	// guardrailVersion is the version of the guardrail that the request names.
+	guardrailVersion string
+	traced           int // how many of the guardrails the answer reports; they come first
+	by               answering
+	steps            []iteration
+	usageAsked       bool    // a stream of chat completions asks for usage
+	stored           *stored // where a response is stored
+}
+
+// finish makes the checks that need the whole prompt, and describes the prompt in the request.
+func (in *inference) finish() *refusal.Error {
+	if refused := in.Prompt.Finish(); refused != nil {
+		return refused
+	}
+	r := &in.request
+	r.ModelID, r.InputTokens, r.MaxTokens = in.Model.ID, in.InputTokens, in.MaxTokens
+	r.Messages, r.LastText, r.Turn = in.MessageCount, in.LastText, in.Turns
+	for _, result := range in.Results {
+		r.ToolResults = append(r.ToolResults, ToolResult{ID: result.ID, Content: result.Content})
+	}
+	return nil
+}
+
+// Request is what a Reply function gets of a request.
+type Request struct {
+	Seq         int // counted from 1
+	Operation   string
+	ModelID     string // the foundation model
+	AskedID     string // the id or ARN that the request names
+	Turn        int    // how many turns the assistant had before it, not counting a prefill
+	Header      http.Header
+	MaxTokens   int // the model's maximum if the request has none
+	InputTokens int // including cached ones
+	Messages    int
+	LastText    string // the last text block of the last message that has one
+	System      string
+	Tools       []string     // names of the offered tools
+	ToolResults []ToolResult // of the last message; a tool loop can use these
+	Body        []byte       // as it was sent
+	Refused     string       // why it was refused, for Received; empty if it was answered
+}
