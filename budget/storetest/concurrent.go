@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,10 +80,12 @@ var concurrentRules = []rule{
 			stores = append(stores, s.reopen())
 		}
 		var killed, late, admitted, asked atomic.Int64
+		enough := make(chan struct{}) // some were admitted; or ten thousand were refused, so that a store that refuses everything does not hang the suite
+		var once sync.Once
 		var workers sync.WaitGroup
 		for w := range s.h.Workers {
 			workers.Go(func() {
-				for n := 0; n < 20; asked.Add(1) {
+				for n := 0; n < 20; {
 					after := killed.Load() == 1
 					r := s.hold(1, line("a", driver.Lifetime, 1<<40))
 					r.Dims = call.Dims()
@@ -96,6 +97,9 @@ var concurrentRules = []rule{
 							late.Add(1)
 						}
 					}
+					if asked.Add(1) >= 10_000 || admitted.Load() >= 50 {
+						once.Do(func() { close(enough) })
+					}
 					if after {
 						n++
 					}
@@ -103,9 +107,7 @@ var concurrentRules = []rule{
 			})
 		}
 		workers.Go(func() {
-			for admitted.Load() < 50 && asked.Load() < 100_000 { // a store that refuses everything must not hang the suite
-				runtime.Gosched()
-			}
+			<-enough
 			if err := s.store.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: call.Workflow}, Reason: "stop"}, NewChange()); err != nil {
 				s.t.Error(err)
 			}
