@@ -11,7 +11,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// CountTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
+// countTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
 // runtime counts.
 func (s *Server) countTokens(w http.ResponseWriter, n *jsonnode.Node, in *inference, profile string) *refusal.Error {
 	if profile != "" || !countable(in.Model) {

@@ -49,7 +49,7 @@ func (o *Options) models() (map[string]*knownModel, error) {
 	return all, nil
 }
 
-// Lookup resolves the modelId of a path, like the function of that name, but with the models and names that a test adds.
+// lookup resolves the modelId of a path like modeltable.Lookup, but with the models and names that a test adds.
 func (s *Server) lookup(id string) (m *modeltable.Model, profile, region string, ok bool) {
 	if plain, err := url.PathUnescape(id); err == nil {
 		if known := s.models[plain]; known != nil && known.Like != "" {

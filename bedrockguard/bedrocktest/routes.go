@@ -99,7 +99,7 @@ var requestShapes = map[string]string{
 	"invoke": "InvokeModelRequest", "invoke-with-response-stream": "InvokeModelWithResponseStreamRequest",
 }
 
-// Model serves the operations on one model.
+// model serves the operations on one model.
 func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal.Error {
 	shape, known := requestShapes[operation]
 	if !known {

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseConverse validates a Converse body and turns it into an inference.
+// ParseConverse validates a Converse body and turns it into a prompt.
 func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, key := range []string{"cacheControl", "cache_control"} {
 		if n.Get("additionalModelRequestFields").Get(key) != nil {

@@ -21,7 +21,7 @@ type Vector struct {
 // maxDimensions bounds the vectors that are made.
 const maxDimensions = 4096
 
-// Vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
+// vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
 func (in *Prompt) vector(n *jsonnode.Node, kind, of string, dimensions int, asked ...*jsonnode.Node) *refusal.Error {
 	for _, a := range asked {
 		if a == nil {

@@ -154,7 +154,7 @@ func (s *spending) bars(p *picture, all []*series) float64 {
 
 func seriesColour(i int) int { return min(i, maxPictured) }
 
-// Columns draws a column for each day or month, and below them a list of the series.
+// columns draws a column for each day or month, and below them a list of the series.
 func (s *spending) columns(p *picture, all []*series) float64 {
 	days := s.days()
 	sums, most := make(map[time.Time]int64), int64(1)

@@ -1,4 +1,5 @@
-// Package look has the commands that show a ledger, the catalog, a request or logs. Of them only top can change something: it kills if it is told to.
+// Package look has the commands that show a ledger, the catalog, a request or logs. Of them only top can change something: it kills if it is
+// told to.
 package look
 
 import (

@@ -40,7 +40,7 @@ func Printable(s string) string {
 
 func unprintable(r rune) bool { return r == '\uFFFD' || !unicode.IsPrint(r) }
 
-// PrintableLines is printable for text of several lines.
+// PrintableLines is Printable for text of several lines.
 func PrintableLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -49,7 +49,7 @@ func PrintableLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Table prints rows in columns. Text from elsewhere goes through printable.
+// Table prints rows in columns. Text from elsewhere goes through Printable.
 type Table struct {
 	text    bytes.Buffer
 	w       *tabwriter.Writer
