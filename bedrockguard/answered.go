@@ -197,7 +197,8 @@ func (g *Guard) others(c *call) {
 	}
 }
 
-// actual prices what a response reports.
+// actual prices what a response reports: its usage by the quote of the model that answered, its guardrails, and the call's flat prices, which
+// are due whatever it consumed.
 func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budget.Charge, error) {
 	c := a.call
 	q := g.served(ctx, a, r)

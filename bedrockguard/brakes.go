@@ -246,6 +246,8 @@ var accidental = []string{
 // usesTool names the keys, and the types of blocks, that are the use of a tool.
 var usesTool = []string{"toolUse", "tool_use", "tool_calls", "function_call"}
 
+// stripped returns decoded JSON without the keys in accidental and, where a tool is used, without the text beside that. It changes the JSON that
+// it is given.
 func stripped(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -62,6 +62,7 @@ func withoutPoints(provider string, input any) (any, bool) {
 	return edited, readPrompt(&after, provider, edited) && len(after.Points) == 0
 }
 
+// bodyWithPoints returns a body with its cache points edited, or the body as it was if that is not possible.
 func bodyWithPoints(body []byte, p *prompt.Prompt, edits []prompt.Edit) []byte {
 	edited, _, err := prompt.FixBody(body, p, edits)
 	if err != nil {
@@ -80,6 +81,7 @@ type pointChange struct {
 // pointChanges are changes in the order of the request.
 type pointChanges []pointChange
 
+// changesOf returns the changes that edits of a prompt make to the lists of its request: an edit that moves a point is two of them.
 func changesOf(p *prompt.Prompt, edits []prompt.Edit) pointChanges {
 	changes := make(pointChanges, 0, 2*len(edits))
 	for _, e := range edits {
@@ -114,6 +116,7 @@ func (c pointChanges) next() (first, rest pointChanges) {
 	return c[:n], c[n:]
 }
 
+// apply returns the tools, the system prompt and the messages with the changes made. It copies what it changes, because the request is the caller's.
 func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.SystemContentBlock, messages []types.Message) (*types.ToolConfiguration, []types.SystemContentBlock, []types.Message) {
 	copied := false
 	for len(c) > 0 {

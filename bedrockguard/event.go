@@ -75,6 +75,8 @@ func (g *Guard) emitKind(ctx context.Context, c *call, a *attempt, kind EventKin
 	g.emit(ctx, c, a, Event{Kind: kind, Err: err})
 }
 
+// emit fills in what is known of the call, and of its attempt if that is not nil, and tells all listeners. Silent calls, such as estimates, have no
+// events.
 func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
 	if !g.listened() || c.silent {
 		return

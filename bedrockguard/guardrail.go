@@ -54,7 +54,8 @@ func (g *Guardrail) image() price.Amount {
 }
 
 // worst bounds the cost of evaluating a request and its answer: the request has at most as many characters as bytes, and each text begins a
-// new unit.
+// new unit. The divisions by the size of a unit round down: a unit for each text of the request, and two more, make up for that and for the
+// answer, which begins a unit of its own.
 func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
 	characters, _ := mul(outputTokens, charactersPerToken)
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)

@@ -32,7 +32,8 @@ type identifyMiddleware struct {
 // ID implements middleware.InitializeMiddleware.
 func (*identifyMiddleware) ID() string { return identifyID }
 
-// HandleInitialize implements middleware.InitializeMiddleware.
+// HandleInitialize implements middleware.InitializeMiddleware. In shadow mode the guard only reports most of what it would refuse: then a call
+// that identify refuses goes on, with its input as it was before.
 func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	c := &call{region: region(ctx)}
 	var modelID *string
@@ -44,7 +45,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	}
 	if m.guard.cache != nil {
 		defer func() {
-			if !c.streaming.Load() { // also on a panic or runtime.Goexit
+			if !c.streaming.Load() { // a stream tells of its end itself, later; this is deferred because of panics and runtime.Goexit
 				m.guard.cacheLost(ctx, c, err)
 			}
 		}()
@@ -54,14 +55,14 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 		switch {
 		case !m.guard.shadows(err):
 			return m.refuse(ctx, c, err)
-		case !errors.Is(err, ErrUnpriced):
+		case !errors.Is(err, ErrUnpriced): // the cost can still be worked out
 			m.guard.reportShadowed(ctx, c, nil, err)
 		default:
 			if err = m.guard.passUnmetered(ctx, c, err); err != nil {
 				return m.refuse(ctx, c, err)
 			}
 		}
-		in.Parameters = asked
+		in.Parameters = asked // identify need not return an input with an error
 	}
 	m.observeLast()
 	return m.next(ctx, c, in, next)
@@ -111,6 +112,7 @@ func (m *identifyMiddleware) unsupported(ctx context.Context, c *call, in middle
 	return next.HandleInitialize(ctx, in)
 }
 
+// refuse emits the event for a refusal, and returns it as the operation's error.
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
 	m.guard.emitKind(ctx, c, nil, refusalKind(err), err)
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
@@ -221,6 +223,7 @@ func (g *Guard) scope(ctx context.Context, scope *budget.Scope) (err error) {
 	return g.completeScope(ctx, scope)
 }
 
+// completeScope puts the caller's identity into a scope, and the guard's default for what is empty.
 func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 	if g.identity.ask != nil {
 		principal, err := g.identity.principal(ctx)

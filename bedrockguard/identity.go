@@ -37,6 +37,7 @@ var errIdentityStuck = fmt.Errorf("%d questions were asked that nobody has answe
 // identityTimeout bounds one question for the caller's identity.
 const identityTimeout = 10 * time.Second
 
+// principal returns the principal that is remembered, or else waits for the question that is under way, or begins one.
 func (i *identity) principal(ctx context.Context) (string, error) {
 	i.mu.Lock()
 	if i.name != "" {
@@ -112,6 +113,7 @@ func (i *identity) stopWaiting(q *identityQuestion) {
 	}
 }
 
+// wait returns the answer, or an error if the caller's context or the question's ends first.
 func (q *identityQuestion) wait(ctx context.Context) (name string, err error) {
 	select {
 	case <-q.answered:

@@ -210,7 +210,9 @@ func (g *Guard) floor(c *call) int64 {
 // thinking returns the largest output limit among the request's fields other than the one that is lowered.
 func (c *call) thinking() int64 { return max(c.demand.extraOutput, c.demand.thinking) }
 
-// fitting returns the highest output limit from floor to most whose worst case has room in the account that refused.
+// fitting returns the highest output limit from floor to most with which the call's worst case has room in the account that refused, and false if
+// there is none. The worst case includes the input tokens with which the reservation was refused. It is worked out from the limit in the call's
+// demand, which is therefore changed for each limit that is tried, and has its own one again afterwards.
 func (c *call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
 	asked := c.demand.maxOutput
 	defer func() { c.demand.maxOutput = asked }()
@@ -223,7 +225,7 @@ func (c *call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok 
 		c.demand.maxOutput = output
 		return c.worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
-	low, high := floor, min(most, math.MaxInt32)+1
+	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
 	if low >= high || !fits(low) {
 		return 0, false
 	}

@@ -25,6 +25,7 @@ type rateLimits struct {
 	buckets map[[3]string]*rateBucket
 }
 
+// rateBucket is the token bucket of one scope.
 type rateBucket struct {
 	limiter *rate.Limiter
 	mu      sync.Mutex
@@ -107,6 +108,7 @@ func splitBy(per budget.Per, s budget.Scope) budget.Scope {
 	return split
 }
 
+// bucket returns the bucket of a scope, and makes a full one if there is none.
 func (r *rateLimits) bucket(key [3]string) *rateBucket {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -92,6 +92,7 @@ type shadowBook struct {
 
 type shadowKey struct{ cause, limit, scope string }
 
+// note counts a refusal in the line of its cause, limit and account.
 func (b *shadowBook) note(refused error) {
 	line := ShadowLine{Cause: causeOf(refused)}
 	var exceeded *budget.ExceededError

@@ -17,6 +17,7 @@ type knownKills struct {
 	known atomic.Pointer[[]knownKill]
 }
 
+// knownKill is a flag with the keys of its scope's dimensions, the error for the calls that it refuses, and until when it is remembered.
 type knownKill struct {
 	flag  Flag
 	dims  []Key
@@ -24,6 +25,7 @@ type knownKill struct {
 	until time.Time
 }
 
+// check returns the error of a remembered flag that refuses calls of a scope, whose keys are dims, or nil.
 func (k *knownKills) check(dims []Key, s *Scope) error {
 	if k.known.Load() == nil {
 		return nil

@@ -271,9 +271,9 @@ func (l Limit) problems() (problems []string) {
 	return problems
 }
 
-// accounts returns the scope whose values split the limit, and the keys of its accounts. Max is not part of a key, so that a limit with a
-// changed Max keeps what was spent. There are two keys if the window's zone has a canonical name that differs from the one as written: an
-// older version used the latter, and what was spent there still counts.
+// accounts returns the values of a scope that split the limit, as split does, and the keys of the account with these values. Max is not part
+// of a key, so that a limit with a changed Max keeps what was spent. There are two keys if the window's zone has a canonical name that differs
+// from the one as written: an older version used the latter, and what was spent there still counts.
 func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 	of = l.split(s)
 	canonical, asWritten := l.Window.Spellings()
@@ -284,7 +284,8 @@ func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 	return of, keys
 }
 
-// split returns the values of a scope that split the limit.
+// split returns a scope with those values of s that say in which of the limit's accounts a call counts: the dimensions in Per, and the tags in
+// PerTags. All else is empty. The limit of a child has one account, whose values are fixed.
 func (l Limit) split(s Scope) (of Scope) {
 	if l.of != nil {
 		return *l.of

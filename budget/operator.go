@@ -60,6 +60,7 @@ func (o *Operator) KillAs(ctx context.Context, k Kill) (accounts int, err error)
 // maxKills is how often a Kill is tried that fails because a Revive of the same flag was made at the same time.
 const maxKills = 8
 
+// kill sets a flag, and returns how many of the known accounts fall under it.
 func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
 	if err := k.Validate(); err != nil {
 		return 0, err

@@ -38,6 +38,8 @@ func fieldsOf(s *Scope) [6]string {
 	return [6]string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project}
 }
 
+// newPlan returns the plan of a scope: a line for each of its accounts, in those of the policy's limits that applies selects for it, and of the
+// children that its calls belong to.
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	limits = branchOf(&s).limits(limits)
 	p := &plan{of: fieldsOf(&s), under: limits, dims: s.Dims()}
@@ -70,6 +72,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	return p
 }
 
+// exceeded returns the error that tells a caller of a store's denial of a reservation.
 func (p *plan) exceeded(r *driver.Reservation, d *driver.Denial) *ExceededError {
 	unit, limit := p.lines[d.Line].Unit, &p.under[p.limits[d.Line]]
 	return &ExceededError{
@@ -79,6 +82,7 @@ func (p *plan) exceeded(r *driver.Reservation, d *driver.Denial) *ExceededError 
 	}
 }
 
+// observed returns such an error for each limit that would have refused a reservation if it did not only observe.
 func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*ExceededError {
 	var errs []*ExceededError
 	for i := range denials {
@@ -95,6 +99,7 @@ func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*Excee
 	return errs
 }
 
+// crossed returns the fractions of Notify that a settlement has reached, as the store tells them.
 func (p *plan) crossed(posting driver.Posting, paces *paces, now time.Time) []Crossed {
 	var all []Crossed
 	for _, c := range posting.Crossed {

@@ -217,6 +217,7 @@ func (f *policyFile) count(n *yaml.Node, what string) int {
 	return int(number)
 }
 
+// policy reads the whole file.
 func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	found := false
 	f.mapping(n, 0, "the file", []string{"limits"}, func(_ string, _, value *yaml.Node) {
@@ -245,6 +246,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 
 var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "paced", "max_depth", "max_children"}
 
+// limit reads one limit. What is wrong with it as a whole is only told if each of its values could be read.
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
 	f.mapping(n, 2, "a limit", limitKeys, func(key string, _, value *yaml.Node) {
@@ -438,11 +440,13 @@ type limitText struct {
 	MaxChildren int  `yaml:"max_children,omitempty"`
 }
 
+// maxForText is a MaxFor in the form in which a file has it.
 type maxForText struct {
 	Match map[string]any `yaml:"match"`
 	Max   string         `yaml:"max"`
 }
 
+// text returns the limit in the form in which a file has it.
 func (l *Limit) text() limitText {
 	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: l.Match.text(), Paced: l.Paced, MaxDepth: l.MaxDepth, MaxChildren: l.MaxChildren}
 	if l.Per != 0 {
@@ -457,6 +461,8 @@ func (l *Limit) text() limitText {
 	return t
 }
 
+// text returns the match in the form in which a file has it: a mapping with a pattern for each dimension that it names, the patterns for tags
+// under "tags", and what it leaves out under "not".
 func (m *Match) text() map[string]any {
 	t := make(map[string]any)
 	for i, pattern := range m.fields() {

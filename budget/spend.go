@@ -67,6 +67,7 @@ func (o *Operator) Usage(ctx context.Context, q UsageQuery) iter.Seq2[UsageRow, 
 	}
 }
 
+// usage reads all rows of the query's days, page by page, and adds them up.
 func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	if err := q.validate(); err != nil {
 		return nil, err
@@ -97,11 +98,13 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 	}
 }
 
+// usageSum says to which sum a row is added: of which day, month or time as a whole, and of which scope.
 type usageSum struct {
 	day int64
 	key Key
 }
 
+// add adds a row, if the query selects it, to the sum of its scope and its time.
 func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 	if row.Key != driver.OtherUsage {
 		if !q.Where.Selects(row.Scope) {

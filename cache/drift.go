@@ -206,6 +206,7 @@ type toolDiff struct {
 	added, removed, changed int
 }
 
+// diffTools compares the tools of two requests. A tool that is gone and one of the same name that is new count as one that was changed.
 func diffTools(old, now []prompt.Record) toolDiff {
 	before, names := make(map[uint64]int, len(old)), make(map[uint64]int, len(old))
 	d := toolDiff{sameContent: len(old) == len(now)}

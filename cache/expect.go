@@ -68,6 +68,8 @@ const (
 	unmarked
 )
 
+// obstacle returns why the request can't read an entry, or readable. An entry is read from a cache point at its last block or behind it, if the model
+// looks back from there as far as the entry.
 func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	switch {
 	case prefix.location != location:

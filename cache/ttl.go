@@ -32,6 +32,7 @@ func (m *Model) lifetime(g Gaps) time.Duration {
 	return m.nearest(prompt.FiveMinutes)
 }
 
+// hourPays reports whether the formula of lifetime says that an hour is cheaper. With fewer pauses than fewGaps, or without the prices, it says no.
 func (m *Model) hourPays(g Gaps) bool {
 	short, medium, long := count(g.Short), count(g.Medium), count(g.Long)
 	read, write5m, write1h := m.CacheReadPrice, m.CacheWrite5mPrice, m.CacheWrite1hPrice

@@ -256,18 +256,19 @@ func (t *Turn) idle(u Usage) {
 	}
 }
 
-// trip decides, by its share of hits, whether the workflow trips.
+// trip decides whether the workflow trips: whether its last calls read too small a share of the input that they could have read from the
+// cache. The requests after that get the same findings, which the policy may refuse.
 func (t *Turn) trip(u Usage) {
 	s := t.session
 	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
-		return // there may be too little, or the caller can't change it
+		return // that input may be shorter than what the model caches, or the model takes no cache points
 	}
 	if t.unproven && len(t.Findings) == 0 {
-		return // it was not meant to be read, and nothing is wrong with it
+		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one
 	}
 	avoidable := s.scale.mid(t.avoidable)
-	if k := t.countedBefore; k.blocks > 0 {
-		avoidable = min(avoidable, k.tokens)
+	if previous := t.countedBefore; previous.blocks > 0 { // no more can be read than the previous request had
+		avoidable = min(avoidable, previous.tokens)
 	}
 	s.ratio.add(u.CacheReadTokens, avoidable)
 	floor := s.tracker.policy.floor()

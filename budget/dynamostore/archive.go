@@ -183,8 +183,8 @@ func (x *expression) shift(sh *shift, shards int) {
 	}
 }
 
-// Periods implements driver.Store. What has passed is read from the archive, page by page: a period that changes meanwhile is as it was or as
-// it is. A limit out of range is moved into it.
+// Periods implements driver.Store. What has passed is read from the archive, page by page: a period that changes during the call is returned as
+// before the change or as after it. A limit out of range becomes the nearest one in it.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) (all []driver.Period, err error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {

@@ -53,20 +53,20 @@ type Store struct {
 	opts          Options
 	client        *dynamodb.Client
 	table         string
-	keepPast      bool
-	pastKept      time.Duration // see archive
-	archiveFrom   int
+	keepPast      bool          // there is a Clock, which may be set back, so that accounts keep the sums of windows that have passed
+	pastKept      time.Duration // how long a bucket stays in its account's item after its window has passed, before the archive gets it
+	archiveFrom   int           // how many such buckets come together before they are moved to the archive
 	clock         *serverClock
 	ledger        atomic.Pointer[known]
 	shards        int
 	identity      identity
 	flags         flagMemory
 	entries       entryMemory
-	blindFailures blindFailures
-	places        placeMemory
-	locks         accountLocks
-	changeLock    stepLock // all changes require the revision that they have read: two at once would be one that is repeated
-	hot           hotItems
+	blindFailures blindFailures // accounts that the next reservation reads first, because one without a read would probably fail
+	places        placeMemory   // which rows of usage are known to be there
+	locks         accountLocks  // of steps that require an account to be as they have read it
+	changeLock    stepLock      // of steps that add to the audit trail: each requires the revision that it has read, so that of two at once one would be repeated
+	hot           hotItems      // items at which transactions have met, so that steps queue there
 	forgetting    forgetting
 	closed        atomic.Bool
 }

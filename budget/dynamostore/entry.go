@@ -83,6 +83,7 @@ func encodeBookings(bookings []booking) []byte {
 	return out
 }
 
+// decodeBookings decodes what encodeBookings returned, and returns false for anything else.
 func decodeBookings(raw []byte) ([]booking, bool) {
 	if len(raw)%bookingBytes != 0 {
 		return nil, false

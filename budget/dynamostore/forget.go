@@ -278,7 +278,8 @@ func (s *Store) forgetAll(ctx context.Context, entries []*entry) error {
 	return nil
 }
 
-// forgetSome deletes entries, and adds what they had posted to what is forgotten of their buckets.
+// forgetSome deletes entries in one transaction, which adds what they had posted to the forgotten sums of their buckets. It fails if another
+// step has written an entry since it was read, which the entry's mark shows, or if the table has another epoch, which is checked once for all.
 func (s *Store) forgetSome(ctx context.Context, entries []*entry) error {
 	sums := make(map[sumPlace]int64)
 	actions := []types.TransactWriteItem{s.checkEpoch(entries[0].id)}

@@ -21,6 +21,7 @@ type hotItems struct {
 	items map[itemKey]*hotItem
 }
 
+// hotItem is the queue at one item. It is kept for a while after the last conflict, and for as long as a step uses it.
 type hotItem struct {
 	sem   *semaphore.Weighted
 	used  int // steps that wait for it or have it

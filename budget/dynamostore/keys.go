@@ -71,6 +71,7 @@ func dueKey(id driver.ID, at int64) itemKey {
 	return itemKey{duePartition(pick(id, dueShards)), dueSort(at) + "#" + id.String()}
 }
 
+// dueSort returns a time, a day or another number as a sort key: these are in the order of the numbers. Negative ones count as 0.
 func dueSort(at int64) string { return fmt.Sprintf("%016x", max(at, 0)) }
 
 // parseDue is the inverse of the sort of dueKey: the reservation's id, and the time at which it is due.

@@ -17,6 +17,7 @@ type entryMemory struct {
 	known map[driver.ID]*entry
 }
 
+// put remembers an entry. If there is no room, it forgets some other one.
 func (m *entryMemory) put(e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

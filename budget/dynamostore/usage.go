@@ -34,10 +34,11 @@ const (
 	unitPrefix    = "n"
 )
 
-const usageDays = "usage"
+// daysPartition has an item for each day that has rows of usage, sorted by the day.
+const daysPartition = "usage"
 
 // dayKey holds how many rows a day has.
-func dayKey(day int64) itemKey { return itemKey{usageDays, dueSort(day)} }
+func dayKey(day int64) itemKey { return itemKey{daysPartition, dueSort(day)} }
 
 // usagePartition holds the rows of a day whose keys begin with a digit.
 func usagePartition(day int64, digit int) string {
@@ -64,6 +65,7 @@ type use struct {
 	other bool // it had no row of its own
 }
 
+// encodeUses returns the values of attrUses and attrUsesOther.
 func encodeUses(all []use) (uses, other []byte) {
 	plain := make([]account.Use, len(all))
 	for i := range all {
@@ -77,6 +79,7 @@ func encodeUses(all []use) (uses, other []byte) {
 	return account.EncodeUses(plain), other
 }
 
+// decodeUses decodes what encodeUses returned.
 func decodeUses(uses, other []byte) ([]use, error) {
 	plain, err := account.DecodeUses(uses)
 	if err != nil {
@@ -330,8 +333,8 @@ func addSums(sum *driver.Charge, raw item) error {
 	return r.err
 }
 
-// Usage implements driver.Store. It reads page by page: a row that changes meanwhile is as it was or as it is. A limit out of range is
-// moved into it.
+// Usage implements driver.Store. It reads page by page: a row that changes during the call is returned as before the change or as after it. A limit
+// out of range becomes the nearest one in it.
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (all []driver.UsageRow, err error) {
 	limit = max(1, min(limit, maxEntries))
 	now, err := s.checkTable(ctx, "usage")
@@ -363,13 +366,13 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (al
 	return all, nil
 }
 
-// usageDays returns the days that have rows, from one on.
+// usageDays returns the days, from the given one on, that have rows of usage.
 func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err error) {
 	err = s.do(ctx, "usage", func(ctx context.Context, _ *step) error {
 		days = nil
 		in := dynamodb.QueryInput{
 			KeyConditionExpression:    aws.String("pk = :days AND sk >= :from"),
-			ExpressionAttributeValues: item{":days": text(usageDays), ":from": text(dueSort(from))},
+			ExpressionAttributeValues: item{":days": text(daysPartition), ":from": text(dueSort(from))},
 		}
 		return s.query(ctx, in, func(raw item) (bool, error) {
 			r := reader{item: raw}

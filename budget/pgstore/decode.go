@@ -48,12 +48,16 @@ type standing struct {
 	Buckets               [][2]int64 // start and sum
 }
 
+// flag is a kill flag. Scope is encoded, and the times are in nanoseconds since 1970 UTC.
 type flag struct {
 	Scope, Reason []byte
 	At, Until     int64
 	Patterns      bool
 }
 
+// entry is a reservation. Estimated says that it was settled with its worst case, and Orphan that something was posted although there was no
+// pending reservation. Whose is the call's scope and operation, encoded. Accounts, Units and Starts say where it is booked, with one element for
+// each line: Starts has the beginnings of the buckets. All times are in nanoseconds since 1970 UTC.
 type entry struct {
 	ID                     string
 	State                  driver.State
@@ -133,6 +137,7 @@ func (s *standing) denial(lines []driver.Line, now int64) (driver.Denial, error)
 	return driver.Denial{Line: s.Line, Balance: b}, err
 }
 
+// public converts a flag of the server's answer.
 func (f *flag) public() (k driver.Kill, err error) {
 	k = driver.Kill{Patterns: f.Patterns, Reason: string(f.Reason), Until: account.Ended(f.Until), At: time.Unix(0, f.At)}
 	k.Scope, err = account.DecodeScope(f.Scope)

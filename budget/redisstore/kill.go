@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// flagJSON is the payload of a flag. It keeps text as bytes, because it need not be valid UTF-8.
+// flagJSON is the payload of a kill flag. It keeps text as bytes, because it need not be valid UTF-8.
 type flagJSON struct {
 	Principal, Workflow, Model, Reason []byte
 	Region, Profile, Project           []byte `json:",omitempty"`
@@ -58,10 +58,10 @@ func parseFlag(at int64, payload string) (driver.Kill, error) {
 	return k, err
 }
 
-// parseFlags decodes several flags, as lua/killed.lua describes them, without those that have ended.
+// parseFlags decodes several kill flags, in the form that lua/killed.lua describes, and leaves out those that have ended.
 func parseFlags(in reader, now int64) (all []driver.Kill, err error) {
 	for !in.failed && in.text != "" {
-		in.bytes(16 * int(in.number(1))) // its dimensions
+		in.bytes(16 * int(in.number(1))) // the keys of its dimensions, by which the script tells whether it holds for a call; the payload has its scope
 		at, until := in.count(), in.count()
 		payload := in.bytes(int(in.number(4)))
 		if in.failed {

@@ -2,11 +2,11 @@ package request
 
 import "time"
 
-// Sink takes a request part by part, in the order in which the cache reads it: tools, system prompt and messages, settings before or behind them. A reading
-// tells facts; what follows from them is the sink's to judge. The meter that bounds the cost has to bound what it does not understand, and the
-// cache check has to decline it.
+// Sink is told of a request part by part, in the order in which the cache reads it: tools, system prompt and messages. It is told of settings
+// before or after all of these. Whoever reads the request only says what is there, and the sink judges what follows from that: the meter that
+// bounds the cost has to bound what it does not understand, and the cache check has to decline it.
 type Sink interface {
-	// Enter begins a section, and Message a message of the section Messages.
+	// Enter begins a section, and Message a message of the section Messages; user says that its role is the user's.
 	Enter(s Section)
 	Message(index int, user bool)
 	// Block begins a block at an index of its section's or message's list. What follows belongs to it, up to the next one.
@@ -14,8 +14,9 @@ type Sink interface {
 	// Point tells of a cache point in the place of a block. open says that it names no lifetime; zero is a lifetime that nobody knows.
 	Point(index int, ttl time.Duration, open bool)
 
-	// TextBlock is Block and Text of a block that is nothing else: a long conversation has thousands of them.
+	// TextBlock stands for Block and Text together, for a block of one text: a long conversation has thousands of them.
 	TextBlock(index int, s string)
+	// Text, CitedText, JSON, Media and Flag tell what the block that was begun last holds.
 	Text(s string)
 	CitedText(s string) // text of which parts are to be cited
 	JSON(d Marshaler)

@@ -12,8 +12,11 @@ import (
 )
 
 const (
+	// minMasterBytes is how long a master key has to be at least.
 	minMasterBytes = 32
-	sigV4Purpose   = "bedrockguard sigv4\x00"
+	// sigV4Purpose stands before the access key id in the text of which the master key makes a secret, so that a secret for another purpose
+	// would differ from it.
+	sigV4Purpose = "bedrockguard sigv4\x00"
 )
 
 // Master makes the secrets of AWS key pairs. Printing it does not show its keys. The zero value makes none; get one from ParseMaster.
@@ -72,6 +75,7 @@ func (m Master) Secrets(accessKeyID string) [][]byte {
 	return all
 }
 
+// secretOf returns the secret that a master key makes for an access key id, always the same one, so that it need not be stored.
 func secretOf(master []byte, accessKeyID string) string {
 	h := hmac.New(sha256.New, master)
 	h.Write([]byte(sigV4Purpose + accessKeyID))

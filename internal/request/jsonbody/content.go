@@ -118,11 +118,14 @@ func (w *walk) plainMember(o *Object, key string) error {
 	return w.part(key)
 }
 
-// part reads a member of content.
+// part reads a member of content, or a field beside it, that is neither a cache point nor says what its object is. There is a meter if the cost of
+// the request is to be bounded, and none if only the prompt is read, for its cache points: the meter is also told of what costs more than its
+// text. Values that are the caller's own JSON are read as one piece, and all others as content, in which there may be blocks.
 func (w *walk) part(key string) error {
 	c := w.Peek()
 	switch key {
 	case "input", "json", "input_schema", "inputSchema":
+		// The input of a tool call is an object, so that a meter reads a list in its place as content.
 		if w.meter == nil || c == '{' || c == '[' && key != "input" {
 			return w.own()
 		}
@@ -171,6 +174,7 @@ func (w *walk) whole(key string, c byte) (bool, error) {
 	return false, nil
 }
 
+// kept reads a member that names something that is kept elsewhere, such as a file: its size is not in the request.
 func (w *walk) kept(key string) error {
 	raw, err := w.Value()
 	w.meter.Kept(key, raw)

@@ -124,6 +124,7 @@ func (w *walk) history(key string) error {
 	})
 }
 
+// documents reads documents that stand beside the conversation, and tells the meter of the size of each.
 func (w *walk) documents(key string) error {
 	if w.Peek() != '[' {
 		return w.beside(key)

@@ -65,6 +65,7 @@ func (w *walk) definition(index int) error {
 	return nil
 }
 
+// toolField reads a member of a tool's definition.
 func (w *walk) toolField(key string) error {
 	t := &w.tool
 	if form := request.MarkerOf(key); form.CanBePlaced() {

@@ -107,6 +107,8 @@ func (m *model) step(s state, o op) (state, result) {
 	}
 }
 
+// reserve is the step for a reserve. Like settle, void and correct, it returns the ledger after it and the answer, as the contract says them for
+// the reservation's present phase.
 func (m *model) reserve(s state, o op) (state, result) {
 	h, b := m.plan.holds[o.hold], s.holds[o.hold]
 	switch phase := b & phaseMask; {

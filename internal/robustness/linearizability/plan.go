@@ -83,6 +83,7 @@ func (p *plan) newChange() int {
 	return p.changes
 }
 
+// drawReserve returns a reserve: of a new reservation, or sometimes of an earlier one once more, a few of these for another amount.
 func (p *plan) drawReserve(random *rand.Rand, recent *[]int) op {
 	if len(p.holds) > 0 && random.IntN(6) == 0 {
 		return op{kind: reserve, hold: p.recall(random, *recent), other: random.IntN(5) == 0}
@@ -99,6 +100,7 @@ func (p *plan) drawReserve(random *rand.Rand, recent *[]int) op {
 	return op{kind: reserve, hold: len(p.holds) - 1}
 }
 
+// recall picks a reservation: as a rule one of the client's latest three, sometimes anybody's.
 func (p *plan) recall(random *rand.Rand, recent []int) int {
 	if len(recent) == 0 || random.IntN(6) == 0 {
 		return random.IntN(len(p.holds))
@@ -118,7 +120,9 @@ func drawAmount(random *rand.Rand) int64 {
 	}
 }
 
-// insist lets a client whose answer got lost do what real ones do: ask again, or take the reservation back.
+// insist lets a client do what real ones do when an operation met a loss on its way: ask again, or take the reservation back. Two times out of
+// three that replaces the client's next operation. The new one keeps the loss that was drawn for the old one, so that there are no more losses
+// than newPlan has counted.
 func (p *plan) insist(random *rand.Rand, c int) {
 	ops := p.clients[c]
 	for i := range len(ops) - 1 {

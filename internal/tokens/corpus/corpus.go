@@ -54,6 +54,7 @@ func Generate(kind string, seed uint64, size int) string {
 	return strings.ToValidUTF8(b.String()[:size], "?")
 }
 
+// splice writes pieces of up to 60 bytes, each of a text of any other kind, from anywhere in it.
 func splice(r source, b *strings.Builder, size int) {
 	all := generators()
 	names := make([]string, 0, len(all))

@@ -14,7 +14,8 @@ const (
 	punct  = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 )
 
-// generators returns every kind but the splices.
+// generators returns the generators by the kind of text that each makes, one piece with each call. Only Splices is not among them: that
+// kind joins pieces of all these.
 func generators() map[string]generator {
 	english := strings.Split(strings.TrimSpace(seed("english")), "\n")
 	words := strings.FieldsFunc(seed("english"), func(r rune) bool { return !unicode.IsLetter(r) })

@@ -7,7 +7,7 @@ import "math/bits"
 // The cost of a character depends on a few characters before it, so an automaton reads the bytes: one look-up for each gives its cost and
 // the row for the next look-up. A mispredicted branch would take as long as three bytes, so no branch depends on where words, characters
 // beyond ASCII or escapes are: first a block of text is read as if it had no words, then all its characters beyond ASCII are looked up, then
-// all its words.
+// all its words. A listed word, one of the common words in words.txt, may cost less than the sum of its letters.
 type Scanner struct {
 	table *table
 	units int64
@@ -115,8 +115,12 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	return n
 }
 
-// saves returns how much less the words that end in the block cost than the sum of their letters, and remembers the run that is still open.
-// The block begins at i and has n bytes.
+// saves returns how much less the listed words that end in the block cost than the sum of their letters, and remembers the run that is still
+// open. The block begins at i and has n bytes.
+//
+// It works on masks with a bit for each byte of the block: runs has the bytes of runs, begins the first byte of each run, and ends the byte after
+// its last one. Runs that can't be listed words are taken out of begins and ends, and words looks up those that remain: the first begin belongs
+// to the first end, and so on.
 func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved int64) {
 	b, runs, continues := &s.block, c.letters|c.beyond, uint64(0)
 	if s.run.open {
@@ -124,7 +128,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 	}
 	before := runs<<1 | continues
 	begins, ends := runs&^before, before&^runs&below(n)
-	single := begins << 1 & ends
+	single := begins << 1 & ends           // the ends of runs of one byte: no listed word is that short
 	spoils := c.capitals&before | c.beyond // a run with one of these is no listed word
 	if s.run.open {
 		first := bits.TrailingZeros64(ends) // 64 if it is still open
@@ -147,7 +151,8 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 	}
 	begins, ends = begins&^(single>>1), ends&^single
 	if spoils != 0 {
-		// The carry of an addition goes to the end of a run. With the order of the bits reversed, it goes to the byte before the run.
+		// Added to runs, a spoiling bit makes a carry, which goes through the rest of its run to the byte after it: the end to take out. With
+		// the order of the bits reversed, it goes to the byte before the run, and that shifted by one is the begin to take out.
 		ends &^= runs + spoils
 		reversed, first := bits.Add64(bits.Reverse64(runs), bits.Reverse64(spoils), 0)
 		begins &^= bits.Reverse64(reversed)&^runs<<1 | first

@@ -180,7 +180,8 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 	return in.cacheControl(Messages, b)
 }
 
-// anthropicResultImages counts the content of a tool result with images in it, and reports whether there are any.
+// anthropicResultImages returns the tokens of a tool result's content, an image counted by its size and all else as text, and reports whether
+// there are images in it. A result without any is counted as JSON instead, whatever is returned.
 func (r *Reader) anthropicResultImages(content *jsonnode.Node, in *Prompt) (tokens int, ok bool) {
 	for _, c := range content.List() {
 		if c.Get("type").Text() == "image" {
