@@ -285,7 +285,7 @@ func limitBody(d cost.Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	if effortForbids(body) {
 		return body, false
 	}
-	return cost.SetOutputLimitIn(d, modelID, body, n)
+	return cost.SetOutputLimit(d, modelID, body, n)
 }
 
 // mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.

@@ -24,31 +24,31 @@ const (
 	Responses                // OpenAI's responses
 )
 
-// LimitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one.
-type LimitPlace struct{ Config, Key string }
+// limitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one.
+type limitPlace struct{ Config, Key string }
 
 // places returns where a dialect can have its output limit, first where it is set if a body has none; nil if any field may be one.
-func (d Dialect) places(modelID string) []LimitPlace {
+func (d Dialect) places(modelID string) []limitPlace {
 	switch d {
 	case Converse:
-		return []LimitPlace{{"inferenceConfig", "maxTokens"}}
+		return []limitPlace{{"inferenceConfig", "maxTokens"}}
 	case Messages:
-		return []LimitPlace{{Key: "max_tokens"}}
+		return []limitPlace{{Key: "max_tokens"}}
 	case Chat:
-		return []LimitPlace{{Key: "max_completion_tokens"}, {Key: "max_tokens"}}
+		return []limitPlace{{Key: "max_completion_tokens"}, {Key: "max_tokens"}}
 	case Responses:
-		return []LimitPlace{{Key: "max_output_tokens"}}
+		return []limitPlace{{Key: "max_output_tokens"}}
 	}
 	place, known := placeOf(modelID)
 	if !known {
 		return nil
 	}
 	maker, _, _ := strings.Cut(modelID, ".")
-	return append([]LimitPlace{place}, otherPlaces[maker]...)
+	return append([]limitPlace{place}, otherPlaces[maker]...)
 }
 
 // otherPlaces are further names of the output limit in the dialects of InvokeModel, by maker: older ones, and those of OpenAI's dialect.
-var otherPlaces = map[string][]LimitPlace{
+var otherPlaces = map[string][]limitPlace{
 	"amazon":    {{"inferenceConfig", "max_new_tokens"}},
 	"meta":      {{Key: "max_tokens"}, {Key: "max_completion_tokens"}},
 	"openai":    {{Key: "max_tokens"}},
@@ -63,38 +63,33 @@ var otherPlaces = map[string][]LimitPlace{
 func (d Dialect) limits(modelID string) func(inside, key string) bool {
 	places := d.places(modelID)
 	return func(inside, key string) bool {
-		return places == nil || slices.Contains(places, LimitPlace{inside, key})
+		return places == nil || slices.Contains(places, limitPlace{inside, key})
 	}
 }
 
 // placeOf returns where a limit goes that a body does not set, by the model's id; none for models that are not known to take one.
-func placeOf(modelID string) (p LimitPlace, known bool) {
+func placeOf(modelID string) (p limitPlace, known bool) {
 	maker, name, _ := strings.Cut(modelID, ".")
 	switch {
 	case maker == "amazon" && strings.HasPrefix(name, "nova"):
-		return LimitPlace{"inferenceConfig", "maxTokens"}, true
+		return limitPlace{"inferenceConfig", "maxTokens"}, true
 	case maker == "amazon" && strings.HasPrefix(name, "titan-text"):
-		return LimitPlace{"textGenerationConfig", "maxTokenCount"}, true
+		return limitPlace{"textGenerationConfig", "maxTokenCount"}, true
 	case maker == "meta":
-		return LimitPlace{Key: "max_gen_len"}, true
+		return limitPlace{Key: "max_gen_len"}, true
 	case maker == "openai":
-		return LimitPlace{Key: "max_completion_tokens"}, true
+		return limitPlace{Key: "max_completion_tokens"}, true
 	case maker == "anthropic", maker == "mistral", maker == "cohere", maker == "ai21", maker == "deepseek", maker == "qwen":
-		return LimitPlace{Key: "max_tokens"}, true
+		return limitPlace{Key: "max_tokens"}, true
 	default:
 		return p, false
 	}
 }
 
-// SetOutputLimit returns a copy of an InvokeModel body in which no output limit is higher than n, which must be positive: those that are
+// SetOutputLimit returns a copy of a body in a dialect in which no output limit is higher than n, which must be positive: those that are
 // higher become n, and where there is none one is set as the model's dialect has it. It reports false, and returns the body, if that can't
 // be done: the body is not understood, the model is not known to take a limit, or n is within its thinking budget.
-func SetOutputLimit(modelID string, body []byte, n int64) ([]byte, bool) {
-	return SetOutputLimitIn(OfModel, modelID, body, n)
-}
-
-// SetOutputLimitIn is SetOutputLimit for a body in a dialect that does not depend on its model.
-func SetOutputLimitIn(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
+func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
 	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID)}
 	places := d.places(modelID)
 	known := len(places) > 0
@@ -108,7 +103,7 @@ func SetOutputLimitIn(d Dialect, modelID string, body []byte, n int64) ([]byte, 
 	e.found = e.found || e.ofResponses && e.readsResponses(d)
 	if !e.found {
 		if e.readsResponses(d) && (e.place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
-			e.place, known = LimitPlace{Key: "max_output_tokens"}, true
+			e.place, known = limitPlace{Key: "max_output_tokens"}, true
 		}
 		if !known {
 			return body, false
@@ -134,7 +129,7 @@ func SetOutputLimitIn(d Dialect, modelID string, body []byte, n int64) ([]byte, 
 type limitEdit struct {
 	jsonscan.Scanner
 	n      string
-	place  LimitPlace                    // where a limit is set if there is none
+	place  limitPlace                    // where a limit is set if there is none
 	takes  func(inside, key string) bool // whether a field is a limit of the dialect
 	config int                           // behind the brace of place's object; 0 when there is none
 	empty  bool

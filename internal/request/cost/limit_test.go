@@ -31,7 +31,7 @@ func TestSetOutputLimit(t *testing.T) {
 		"null is none":                    {claude, `{"max_tokens":null}`, `{"max_tokens":100}`},
 		"a thinking budget is left to be": {claude, `{"max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":50}}`, `{"max_tokens":100,"thinking":{"type":"enabled","budget_tokens":50}}`},
 	} {
-		got, ok := cost.SetOutputLimit(tt.model, []byte(tt.body), 100)
+		got, ok := cost.SetOutputLimit(cost.OfModel, tt.model, []byte(tt.body), 100)
 		require.True(t, ok, name)
 		require.Equal(t, tt.want, string(got), name)
 	}
@@ -43,7 +43,7 @@ func TestSetOutputLimit(t *testing.T) {
 		"a limit where none is changed": {claude, `{"max_tokens":50,"generation":{"max_tokens":900}}`},
 		"a thinking budget beyond it":   {claude, `{"max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":2048}}`},
 	} {
-		got, ok := cost.SetOutputLimit(tt.model, []byte(tt.body), 100)
+		got, ok := cost.SetOutputLimit(cost.OfModel, tt.model, []byte(tt.body), 100)
 		require.False(t, ok, "%s: %s", name, got)
 		require.Equal(t, tt.body, string(got))
 	}
@@ -68,7 +68,7 @@ func TestSetOutputLimitBounds(t *testing.T) {
 		body = append(body, '}')
 		before, err := cost.ParseRequest(model, body)
 		require.NoError(t, err)
-		got, ok := cost.SetOutputLimit(model, body, n)
+		got, ok := cost.SetOutputLimit(cost.OfModel, model, body, n)
 		if !ok {
 			require.Equal(t, body, got)
 			return

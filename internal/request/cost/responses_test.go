@@ -173,14 +173,14 @@ func TestSetOutputLimit_Responses(t *testing.T) {
 		"openai.gpt-5.6-sol": `{"input":"hi"}`,
 		"xai.grok-4.6":       `{"input":[]}`,
 	} {
-		got, ok := SetOutputLimit(model, []byte(body), 100)
+		got, ok := SetOutputLimit(OfModel, model, []byte(body), 100)
 		require.True(t, ok)
 		assert.Equal(t, `{"max_output_tokens":100,`+body[1:], string(got))
 	}
-	got, ok := SetOutputLimit("openai.gpt-5.6-sol", []byte(`{"messages":[]}`), 100)
+	got, ok := SetOutputLimit(OfModel, "openai.gpt-5.6-sol", []byte(`{"messages":[]}`), 100)
 	require.True(t, ok)
 	assert.Equal(t, `{"max_completion_tokens":100,"messages":[]}`, string(got))
-	_, ok = SetOutputLimit("xai.grok-4.6", []byte(`{"messages":[]}`), 100)
+	_, ok = SetOutputLimit(OfModel, "xai.grok-4.6", []byte(`{"messages":[]}`), 100)
 	assert.False(t, ok)
 }
 
