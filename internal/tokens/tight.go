@@ -7,11 +7,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens/textcost"
 )
 
-// pieceBytes is how much text is scanned between two checks of the context.
-const pieceBytes = 256 << 10
-
 // TextBound returns a number of tokens that a text does not exceed: at least 0 and at most its WideText. With escaped, s is the content of a
-// JSON string literal with its escapes. It reads the text once, without a vocabulary, and allocates nothing.
+// JSON string literal with its escapes. It reads the text once, without a vocabulary, and allocates nothing, but for the
+// goroutines that scan a text of 128 KB or more in parts at once.
 //
 // The bound holds for every tokenizer with which it was measured (see package textcost); Limits.TextThousandths leaves room for families
 // whose tokenizer is not public. UpperBound depends on the bytes alone.
@@ -61,12 +59,9 @@ func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64,
 
 // textBound is TextBound times some thousandths, rounded up, and at most the WideText of s.
 func textBound(ctx context.Context, s string, escaped bool, thousandths int64) (int64, error) {
-	scanner := textcost.NewScanner()
-	for at := 0; at < len(s); {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		at = scanner.Scan(s, at, min(at+pieceBytes, len(s)), escaped)
+	scanner, err := textcost.ScanAll(ctx, s, escaped)
+	if err != nil {
+		return 0, err
 	}
 	bound := scanner.AtMostBytes(scanner.Tokens(s, len(s)), s)
 	return scanner.AtMostBytes(scale(bound, thousandths, 1000), s), nil

@@ -1,6 +1,7 @@
 package textcost
 
 import (
+	"context"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -8,8 +9,7 @@ import (
 // Bound returns a number of tokens that a text does not exceed: at least 0, and at most its bytes plus Lengthening. With escaped, the text
 // is the content of a JSON string literal with its escapes: an escape counts as its character, and a malformed one as its bytes.
 func Bound(text string, escaped bool) int64 {
-	s := NewScanner()
-	s.Scan(text, 0, len(text), escaped)
+	s, _ := ScanAll(context.Background(), text, escaped) // that context never ends
 	return s.AtMostBytes(s.Tokens(text, len(text)), text)
 }
 

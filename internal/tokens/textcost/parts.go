@@ -1,0 +1,123 @@
+package textcost
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"sync"
+	"unicode/utf8"
+)
+
+const (
+	partBytes  = 64 << 10  // the least that is worth a goroutine: it takes some microseconds to start, and the text some hundred to scan
+	mostParts  = 4         // so that one prompt does not take all processors of a large machine
+	pieceBytes = 256 << 10 // how much is scanned between two checks of a context
+)
+
+// ScanAll scans a whole text and returns the scanner at its end, or the context's error: it checks the context every 256 KB. A text of 128 KB
+// or more is scanned in up to four parts at once, one for each processor, which gives the same bound. No goroutine outlives the call.
+func ScanAll(ctx context.Context, text string, escaped bool) (Scanner, error) {
+	s := NewScanner()
+	parts := min(runtime.GOMAXPROCS(0), mostParts, len(text)/partBytes)
+	if parts < 2 {
+		return s, s.scanPart(ctx, text, 0, len(text), escaped)
+	}
+	return scanParts(ctx, text, parts, escaped)
+}
+
+// scanPart scans the text from one byte to another. The context's error ends it early.
+func (s *Scanner) scanPart(ctx context.Context, text string, from, to int, escaped bool) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		from = s.Scan(text, from, min(from+pieceBytes, to), escaped)
+	}
+	return nil
+}
+
+// part is a part of a text, and what a goroutine has found in it.
+type part struct {
+	scanner Scanner
+	to      int // where it ends
+	err     error
+	panic   any // what the goroutine has panicked with
+}
+
+// scanParts is ScanAll for a number of parts. Each but the first begins at a place where the scanner's state is known (see startAt), so that the
+// costs of the parts add up to that of the text. The caller's goroutine scans the last part. If another one panics, the caller does too, because
+// it may have a way to recover.
+func scanParts(ctx context.Context, text string, count int, escaped bool) (Scanner, error) {
+	var parts [mostParts]part
+	var running sync.WaitGroup
+	from, last := 0, &parts[0]
+	last.scanner = NewScanner()
+	for i := 1; i < count; i++ {
+		cut, next, found := startAt(text, max(len(text)/count*i, from))
+		if !found {
+			continue
+		}
+		p, begin := last, from
+		p.to = cut
+		running.Go(func() {
+			defer func() { p.panic = recover() }()
+			p.err = p.scanner.scanPart(ctx, text, begin, p.to, escaped)
+		})
+		from, last = cut, &parts[i]
+		last.scanner = next
+	}
+	last.err = func() error {
+		defer running.Wait() // if this part panics, too
+		return last.scanner.scanPart(ctx, text, from, len(text), escaped)
+	}()
+	sum, err := &last.scanner, last.err
+	for i := range parts {
+		p := &parts[i]
+		if p.panic != nil {
+			panic(p.panic)
+		}
+		if p != last {
+			err = cmp.Or(err, p.err)
+			sum.units += p.scanner.units
+			sum.added += p.scanner.added
+			sum.inexact = sum.inexact || p.scanner.inexact
+		}
+	}
+	return *sum, err
+}
+
+const (
+	startSearch   = 4 << 10 // how far startAt looks
+	longestEscape = 12      // in bytes: that of a surrogate pair
+)
+
+// startAt looks for the first place from a byte on at which a scanner can begin in the middle of a text, and returns it with that scanner, which has
+// counted nothing yet. The byte before that place is an ASCII character but no letter, so that no word is open there, and is not part of an escape; the one
+// behind it begins a character.
+// In text without such a place, such as Chinese without spaces, it finds none.
+func startAt(text string, at int) (place int, s Scanner, found bool) {
+	plain := 0 // how many bytes before the present one are no backslashes
+	for i := max(at-longestEscape, 0); i < min(at+startSearch, len(text)); i++ {
+		if i >= at && plain >= longestEscape && text[i-1] < beyond && !isLetter(text[i-1]) && utf8.RuneStart(text[i]) {
+			return i, Scanner{table: fitted(), row: rowAfter(text[i-determining : i])}, true
+		}
+		if plain++; text[i] == '\\' {
+			plain = 0
+		}
+	}
+	return 0, Scanner{}, false
+}
+
+// rowAfter returns the row after the last bytes of a text, which are enough characters to determine it, or end with ASCII after one beyond.
+func rowAfter(last string) uint16 {
+	t := fitted()
+	row := t.begin
+	for _, c := range []byte(last) {
+		if c >= beyond {
+			row = t.beyond
+			continue
+		}
+		row = uint16(uint32(row) + t.states[row+uint16(c)])
+	}
+	return row
+}
