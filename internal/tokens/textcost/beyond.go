@@ -36,8 +36,9 @@ var leads = func() (leads [256]lead) {
 	return leads
 }()
 
-// characters adds the cost of the characters beyond ASCII that begin in a block, except what read has added already, and returns where the
-// last one ends. follows has a bit for each of them that comes directly after another one.
+// characters adds the cost of the characters beyond ASCII that begin in a block, and returns where the last one ends. beyond has a bit for each of
+// their bytes, and follows one for each that comes directly after such a byte. block.read has only added what the ASCII character before them
+// makes them cost, because it takes all of them for the same one.
 //
 // Except for very rare ones, no branch depends on the text: that is twice as fast where Latin letters with and without accents alternate.
 func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
@@ -58,7 +59,8 @@ func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
 	return end
 }
 
-// pairs adds the cost of the characters that begin at heads, as add does, if each has two bytes; else it does nothing and returns false. It
+// pairs adds the cost of the characters whose first bytes are heads, as decode and add do, if each has two bytes; else it does nothing and returns
+// false. It
 // relies on each of them being followed by one byte inside of a character, within the block. This takes a third of the instructions
 // of decode and add: letters under piled-up marks went from 173 to 222 MB/s.
 func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
@@ -111,8 +113,9 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 	return true
 }
 
-// finish adds what the loops over the characters that begin at heads have counted: the sum of plane's tokens and lengthened, the changes of
-// script, the bits of any character, and the last one in plane.
+// finish adds to the scanner what pairs, triples or add have counted of the characters that begin at heads. sum adds up two parts of their entries
+// in table.plane, their tokens and the bit lengthened; changes is how often the script changes; all has the bits that any entry has, and last is
+// the last entry.
 func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
 	s.units += int64(sum&(lengthened-1)*Unit + changes*scriptChange)
 	s.added += int64(sum/lengthened) * addedInPlane
@@ -123,8 +126,8 @@ func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
 	s.script, s.letter = uint16(last&planeScript), 0
 }
 
-// decode stores the characters that begin at heads, and which of them have a bit in follows. It returns where the last one ends, and
-// whether they are well-formed and include all bytes beyond ASCII of the block.
+// decode decodes the characters that begin at heads into b.characters, and stores in b.follows which of them have a bit in follows. It returns where
+// the last one ends, and whether they are well-formed and include all bytes beyond ASCII of the block, of which there are so many as bytes says.
 func (b *block) decode(text *window, heads, follows uint64, bytes int) (end int, formed bool) {
 	wrong, above, size, i := uint32(0), ^uint32(0), 0, 0
 	for ; heads != 0; heads &= heads - 1 {

@@ -2,6 +2,8 @@ package textcost
 
 import "math/bits"
 
+// A block is read in lanes: quarters of it that are read at the same time, because the processor has to wait for each look-up before the next one of
+// the same lane.
 const (
 	blockBytes = 64
 	lanes      = 4
@@ -9,20 +11,22 @@ const (
 	windowSize = blockBytes + 16 // the bytes after a block are needed too
 )
 
+// window is the bytes of a block and some after it, for look-ups of several bytes that begin at the block's last ones.
 type window = [windowSize]byte
 
-// A state has a row in its low bits and units of cost above, which add up to less than 1<<16 in a lane.
+// A state is one number: a row, which stands for the last characters, in its low bits, and above it units of cost, which add up to less than 1<<16
+// in a lane.
 const (
 	unitsShift = 16
 	rowOfState = 1<<unitsShift - 1
 )
 
-// block is the result of reading up to 64 bytes.
+// block is what reading up to 64 bytes has found.
 type block struct {
 	states [blockBytes + 1]uint32 // before each byte: the row, and the units of the earlier bytes in its lane
 	lanes  [lanes + 1]int64       // the units of all lanes before each
 
-	columns    [blockBytes]uint8  // the column of each byte: itself, columnBeyond or columnSkipped
+	columns    [blockBytes]uint8  // where in a row of the table each byte has its cost: the byte itself, columnBeyond or columnSkipped
 	characters [blockBytes]uint32 // the characters beyond ASCII, one after another
 	follows    [blockBytes]bool   // whether each of them comes directly after another one
 
@@ -38,12 +42,13 @@ func (b *block) window(text []byte, i int) *window {
 	return &b.text
 }
 
-// determining is how many characters tell the row after them, whatever the row before them.
+// determining is how many characters tell the row after them, whatever the row before them: no cost depends on more of them.
 const determining = 3
 
-// read goes through the columns of a block, beginning with a row, and stores the row and the cost at each of them. It ignores words, and
-// does not know which characters beyond ASCII there are. skipped has a bit for each columnSkipped. It reads four lanes at once, because each
-// look-up of a row has to wait for the one before it. Each lane but the first begins by itself, with the three characters before it.
+// read looks up the cost of each byte of a block by its column, and stores the state before each. The first byte comes after row. Words count as
+// letters, and all characters beyond ASCII as one kind: saves and characters correct that. skipped has a bit for each byte whose column is
+// columnSkipped, because it is part of an escape. Four lanes are read at once; each but the first finds out its first row from the three characters
+// before it.
 func (b *block) read(t *table, row uint16, skipped uint64) {
 	columns, states := &b.columns, &t.states
 	state0, state1, state2, state3 := uint32(row), uint32(0), uint32(0), uint32(0)
@@ -74,7 +79,8 @@ func (b *block) read(t *table, row uint16, skipped uint64) {
 	b.lanes[4] = b.lanes[3] + int64(state3>>unitsShift)
 }
 
-// readAhead returns how many of the bytes before each lane include enough characters to determine its row; 0 if those are too many.
+// readAhead returns how many bytes before a lane have to be read so that they include the three characters that determine its first row: more than
+// three if some of them are skipped. It returns the same for all lanes, and 0 if ten do not suffice.
 func readAhead(skipped uint64) int {
 	const most = determining + 7 // an escape of six bytes, and two of two bytes
 	switch {
@@ -108,7 +114,7 @@ func (b *block) rowAt(t *table, row uint16, read uint64) uint32 {
 	return state & rowOfState
 }
 
-// until returns the cost of the bytes before i.
+// until returns the units of the block's bytes before i, as read has added them up.
 func (b *block) until(i int) int64 {
 	return int64(b.states[i]>>unitsShift) + b.lanes[i/laneBytes]
 }

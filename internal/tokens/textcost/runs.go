@@ -2,7 +2,7 @@ package textcost
 
 import "encoding/binary"
 
-// classes has bit masks over the bytes of a block.
+// classes says of what kind the bytes of a block are: bit i of each mask is for byte i.
 type classes struct {
 	letters  uint64 // ASCII letters
 	capitals uint64 // ASCII capitals
@@ -10,12 +10,13 @@ type classes struct {
 	skipped  uint64 // those of beyond that are in an escape, but not of its character
 }
 
+// Eight bytes are looked at in one number: each times a byte is eight of that byte, and highest has the highest bit of each.
 const (
 	each    = 0x0101010101010101
 	highest = 0x80 * each
 )
 
-// classify returns the classes of the bytes of a block, and stores their columns.
+// classify returns the classes of the bytes of a block, and stores the column of each: where the rows of the table of costs have it.
 func classify(text *window, columns *[blockBytes]uint8) (c classes) {
 	for i := 0; i < blockBytes; i += 8 {
 		x := word(text[:], i)

@@ -2,12 +2,23 @@ package textcost
 
 import "math/bits"
 
+// Words that all files of this package use:
+//
+//   - A unit is the smallest amount of cost: 1/120 token.
+//   - A row stands for the last few characters of the text before the present byte. The table of costs has a row of costs for each.
+//   - A column is the place in a row: which byte comes next.
+//   - A state is a row, and the units that were added up on the way to it, in one number.
+//   - A block is 64 bytes of the text, which are scanned together. Sets of its bytes are masks: bit i of a uint64 is for byte i.
+//   - Beyond ASCII is each character above U+007E, and each byte of one.
+//   - A run is a row of letters and characters beyond ASCII without anything between them.
+//   - A listed word is one of the common words in words.txt. It is a run, and may cost less than its letters do one by one.
+
 // Scanner adds up the cost of one text. It allocates nothing. Make one with NewScanner.
 //
 // The cost of a character depends on a few characters before it, so an automaton reads the bytes: one look-up for each gives its cost and
 // the row for the next look-up. A mispredicted branch would take as long as three bytes, so no branch depends on where words, characters
 // beyond ASCII or escapes are: first a block of text is read as if it had no words, then all its characters beyond ASCII are looked up, then
-// all its words. A listed word, one of the common words in words.txt, may cost less than the sum of its letters.
+// all its words.
 type Scanner struct {
 	table *table
 	units int64
@@ -22,9 +33,9 @@ type Scanner struct {
 
 	backslash int // no backslash is between the present block and this offset
 
-	blocks int // how many blocks to scan before dense is tried again
-	pause  int // what blocks was last set to because dense had scanned less than a block
-	block  block
+	blocks int   // how many blocks to scan before dense is tried again
+	pause  int   // what blocks was last set to because dense had scanned less than a block
+	block  block // what reading the present block has found; a field, so that its arrays are made once
 }
 
 // run is the run of letters and characters beyond ASCII to which the last character belongs, if any.
@@ -69,7 +80,7 @@ func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
 	return i
 }
 
-// next scans a block of the text from i on, and returns how many bytes it was.
+// next scans the text from i on, up to a block of it, and returns how many bytes it was. With escaped, the text is the inside of a JSON string.
 func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	if s.blocks == 0 {
 		if n := s.dense(text, i, end, escaped); n > 0 {
@@ -77,7 +88,7 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		}
 	}
 	b := &s.block
-	n := min(end-i, blockBytes)
+	n := min(end-i, blockBytes) // how many bytes of the block are scanned now: fewer if the text, a word or an escape ends or begins so
 	full := n == blockBytes
 	window, skipped := b.window(text, i), uint64(0)
 	c := classify(window, &b.columns)
@@ -97,11 +108,11 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	c.within(n)
 	b.read(s.table, s.row, skipped)
 	s.blocks = max(s.blocks-1, 0)
-	if many := bits.OnesCount64(c.beyond); 2*many < n {
+	if many := bits.OnesCount64(c.beyond); 2*many < n { // mostly ASCII, for which dense is slower
 		s.blocks = max(s.blocks, 2)
 	}
 	if c.beyond != 0 {
-		follows := c.beyond << 1
+		follows := c.beyond << 1 // the bytes whose predecessor is beyond ASCII
 		if s.row == s.table.beyond {
 			follows |= 1
 		}
@@ -115,21 +126,21 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	return n
 }
 
-// saves returns how much less the listed words that end in the block cost than the sum of their letters, and remembers the run that is still
-// open. The block begins at i and has n bytes.
+// saves returns how much less the listed words that end in the block cost than their letters, which read has added up, and remembers in s.run
+// the run that is still open at the block's end. The block begins at i and has n bytes; c has the classes of its bytes.
 //
-// It works on masks with a bit for each byte of the block: runs has the bytes of runs, begins the first byte of each run, and ends the byte after
-// its last one. Runs that can't be listed words are taken out of begins and ends, and words looks up those that remain: the first begin belongs
-// to the first end, and so on.
+// It first takes the run that was open before the block, which has its own record in s.run, and the one that stays open. Then it makes two masks,
+// begins with the first byte of each other run and ends with the byte after each, takes out the runs that can't be listed words, and has words
+// look up those that remain: the first begin belongs to the first end, and so on.
 func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved int64) {
 	b, runs, continues := &s.block, c.letters|c.beyond, uint64(0)
 	if s.run.open {
 		continues = 1
 	}
-	before := runs<<1 | continues
+	before := runs<<1 | continues // the bytes whose predecessor is in a run
 	begins, ends := runs&^before, before&^runs&below(n)
 	single := begins << 1 & ends           // the ends of runs of one byte: no listed word is that short
-	spoils := c.capitals&before | c.beyond // a run with one of these is no listed word
+	spoils := c.capitals&before | c.beyond // a run with a capital behind its first letter, or with a byte beyond ASCII, is no listed word
 	if s.run.open {
 		first := bits.TrailingZeros64(ends) // 64 if it is still open
 		if c.beyond&below(first) != 0 {
@@ -151,17 +162,26 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 	}
 	begins, ends = begins&^(single>>1), ends&^single
 	if spoils != 0 {
-		// Added to runs, a spoiling bit makes a carry, which goes through the rest of its run to the byte after it: the end to take out. With
-		// the order of the bits reversed, it goes to the byte before the run, and that shifted by one is the begin to take out.
-		ends &^= runs + spoils
-		reversed, first := bits.Add64(bits.Reverse64(runs), bits.Reverse64(spoils), 0)
-		begins &^= bits.Reverse64(reversed)&^runs<<1 | first
+		begins, ends = begins&^beginsOf(spoils, runs), ends&^endsOf(spoils, runs)
 	}
 	return saved + s.words(window, begins, ends)
 }
 
-// words returns how much less words of a block cost than the sum of their letters. begins and ends have a bit for each of them. It does the
-// same as table.saved, but without calls, which makes prose a third faster. No branch depends on whether a word is listed.
+// endsOf returns a mask with the byte after each run that has a byte of spoils; other bits may be set where no run ends. It needs no loop, because an
+// addition does the walking: the 1 of a spoiling byte added to the 1s of its run carries on to the first 0, which is the byte after the run.
+func endsOf(spoils, runs uint64) uint64 { return runs + spoils }
+
+// beginsOf returns a mask with the first byte of each run that has a byte of spoils; other bits may be set where no run begins. It is endsOf with the
+// bits in reverse order, so that the carry comes out at the byte before the run; a run from the first byte of the block on has none, and carries out
+// of the sum instead.
+func beginsOf(spoils, runs uint64) uint64 {
+	sum, first := bits.Add64(bits.Reverse64(runs), bits.Reverse64(spoils), 0)
+	return bits.Reverse64(sum)&^runs<<1 | first
+}
+
+// words returns how much less the listed ones among some runs of a block cost than their letters. begins has the first byte of each run, ends the
+// byte after it. It does the same as table.saved for each of them, but without calls, which makes prose a third faster. No branch depends on whether
+// a word is listed.
 func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 	b, space, w := &s.block, uint32(s.table.space), s.table.words
 	for ; ends != 0; ends, begins = ends&(ends-1), begins&(begins-1) {

@@ -17,10 +17,10 @@ const wordCost = Unit + Unit/20
 var wordCosts = [4]int64{math.MaxInt64, wordCost, 2 * wordCost, 3 * wordCost}
 
 const (
-	positionDigits = 2
+	positionDigits = 2  // with which each line of words.txt begins
 	wordLetters    = 15 // the length of the longest listed word
-	slotBits       = 15
-	bucketBits     = 12
+	slotBits       = 15 // the table has 1<<slotBits slots
+	bucketBits     = 12 // and 1<<bucketBits buckets
 )
 
 // The positions of a word in a text. Each value is by how many bits the word's number of tokens in that position is shifted in listed.
@@ -35,8 +35,8 @@ const (
 //go:embed words.txt
 var wordList string
 
-// words is a hash table without collisions. A word's hash selects a bucket, and the bucket's multiplier, together with the hash, a slot.
-// newWords chooses the multipliers so that each word has a slot of its own.
+// words is the list of words as a hash table without collisions: to look a word up takes one comparison. A word's hash selects a bucket, and the
+// bucket's multiplier, together with the hash, a slot. newWords chooses the multipliers so that each word has a slot of its own.
 type words struct {
 	buckets [1 << bucketBits]bucket
 	slots   [1 << slotBits]listed
