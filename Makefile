@@ -16,9 +16,17 @@ SHORT := . $(foreach m,$(filter-out .,$(MODULES)),$(if $(shell grep -rl --includ
 test-short:
 	@set -e; for m in $(SHORT); do (cd $$m && go vet ./... && go test ./...); done
 
+RACE := go test -race -vet=off -shuffle=on -timeout 40m
+# Two modules at once, because the tests of each often wait for a server or a process, and each module's output when it has ended. The longest come
+# first, so that none of them is left for the end.
+TEST_JOBS ?= 2
+LONGEST := $(filter internal/robustness budget/dynamostore,$(MODULES))
+
 ## test: every module's tests with the race detector; make vet vets them, and does not build programs that have no tests for that
 test:
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go test -race -vet=off -shuffle=on -timeout 25m ./...); done
+	$(RACE) ./...
+	@printf '%s\n' $(LONGEST) $(filter-out . $(LONGEST),$(MODULES)) | xargs -P $(TEST_JOBS) -I{} sh -c \
+		'out=$$(mktemp); (cd {} && $(RACE) ./...) >"$$out" 2>&1; rc=$$?; echo "== {}"; cat "$$out"; rm "$$out"; [ $$rc = 0 ] || { echo "{} failed"; exit 1; }'
 	$(TOOLS) test ./...
 
 ## check: what CI runs
