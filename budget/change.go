@@ -15,6 +15,7 @@ func WithOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
 
+// operatorOf returns the name that WithOperator has put into a context; empty if there is none.
 func operatorOf(ctx context.Context) string {
 	operator, _ := ctx.Value(operatorKey{}).(string)
 	return operator
@@ -28,12 +29,14 @@ func WithReason(ctx context.Context, reason string) context.Context {
 	return context.WithValue(ctx, reasonKey{}, reason)
 }
 
+// reasonOf returns the reason that WithReason has put into a context; empty if there is none.
 func reasonOf(ctx context.Context) string {
 	reason, _ := ctx.Value(reasonKey{}).(string)
 	return reason
 }
 
-// newChange begins a change. It reads the revision first, so that the change undoes nothing that was changed later, even if it arrives late.
+// newChange begins a change. It reads the revision of the ledger (how many changes it has had) into Seen: a store refuses a change with
+// ErrSuperseded if the same thing was changed after that revision, so that a change which arrives late undoes nothing.
 func newChange(ctx context.Context, store Store, reason string) (driver.Change, error) {
 	c := driver.Change{ID: driver.NewID(), Operator: operatorOf(ctx), Reason: cmp.Or(reason, reasonOf(ctx))}
 	if err := c.Validate(); err != nil {
@@ -46,7 +49,8 @@ func newChange(ctx context.Context, store Store, reason string) (driver.Change, 
 	return c, err
 }
 
-// change makes a change by a step, which is repeated under the same id while the store does not answer.
+// change makes one change: it calls step with the Change to hand to the store. If the store does not answer, step is repeated with the same
+// Change, whose id tells the store that it is a repeat. op names the step in errors.
 func change(ctx context.Context, store Store, op, reason string, step func(driver.Change) error) error {
 	c, err := newChange(ctx, store, reason)
 	if err != nil {
