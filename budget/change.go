@@ -7,6 +7,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// operatorKey is the key under which a context carries the name of an operator.
 type operatorKey struct{}
 
 // WithOperator returns a context for changes that are made in the name of an operator: a person or a program that manages budgets. The audit
@@ -21,6 +22,7 @@ func operatorOf(ctx context.Context) string {
 	return operator
 }
 
+// reasonKey is the key under which a context carries the reason of a change.
 type reasonKey struct{}
 
 // WithReason returns a context for changes that have no reason parameter, such as Revive, Override and Correct. The audit trail shows the

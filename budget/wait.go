@@ -41,35 +41,35 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 		t = l.waiting.join(account, nil)
 	}
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
-		if t == nil || t.first() {
-			if t != nil && !l.letOthers(waiting, p.lines, t) {
+		if t != nil && !t.first() { // those before it in the queue ask first
+			if !t.wait(waiting, maxWait) {
 				return nil, t.refusal(&req)
-			}
-			receipt, account, err := l.reserveStep(ctx, req)
-			var e *ExceededError
-			if !errors.As(err, &e) || !e.Waiting { // it is admitted, or waiting does not help
-				if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because the context ended
-					err = cmp.Or(t.lastRefusal(&req), err)
-				}
-				return receipt, err
-			}
-			t = l.waiting.join(account, t) // it may be another account than before that is full now
-			t.refused(e)
-			next := pause                    // until the store is asked again
-			if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
-				next = e.ResetAfter
-			} else if l.starving(waiting, p.lines, t) { // other processes now leave room for this call: it asks more often
-				next = min(next, starvedAsks)
-			}
-			ends, bounded := waiting.Deadline()
-			comesTooLate := bounded && e.Paced && next > time.Until(ends)
-			if comesTooLate || !t.wait(waiting, next) {
-				return nil, err
 			}
 			continue
 		}
-		if !t.wait(waiting, maxWait) { // those before it in the queue ask first
+		if t != nil && !l.letOthers(waiting, p.lines, t) {
 			return nil, t.refusal(&req)
+		}
+		receipt, account, err := l.reserveStep(ctx, req)
+		var e *ExceededError
+		if !errors.As(err, &e) || !e.Waiting { // it is admitted, or waiting does not help
+			if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because the context ended
+				err = cmp.Or(t.lastRefusal(&req), err)
+			}
+			return receipt, err
+		}
+		t = l.waiting.join(account, t) // it may be another account than before that is full now
+		t.refused(e)
+		next := pause                    // until the store is asked again
+		if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
+			next = e.ResetAfter
+		} else if l.starving(waiting, p.lines, t) { // other processes now leave room for this call: it asks more often
+			next = min(next, starvedAsks)
+		}
+		ends, bounded := waiting.Deadline()
+		comesTooLate := bounded && e.Paced && next > time.Until(ends)
+		if comesTooLate || !t.wait(waiting, next) {
+			return nil, err
 		}
 	}
 }
@@ -90,7 +90,7 @@ func (l *Ledger) letOthers(ctx context.Context, lines []driver.Line, t *ticket) 
 }
 
 // starving reports whether a ticket has been first in its queue for too long (starveAfter). If so, it tells other processes, which then leave room
-// for this call: see wait_share.go. It reports false where calls of other processes do not compete for the account (sharedLine).
+// for this call: see wait_share.go. It reports false where that would not help (sharedLine).
 func (l *Ledger) starving(ctx context.Context, lines []driver.Line, t *ticket) bool {
 	if t.firstSince.IsZero() {
 		t.firstSince = time.Now()

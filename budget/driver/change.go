@@ -45,6 +45,7 @@ const (
 	ChangePolicy                           // the policy document was set or removed
 )
 
+// changeNames are the names of the kinds; the first is that of the zero ChangeKind.
 var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct", "accept loss", "policy"}
 
 // String returns the name of the change.

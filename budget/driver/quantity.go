@@ -26,6 +26,7 @@ const (
 // NumUnits is the length of a Charge: units count from 1, and index 0 stays unused.
 const NumUnits = 8
 
+// unitNames are the names of the units, in the plural, as String prints them and UnmarshalText reads them.
 var unitNames = [NumUnits]string{"", "USD", "uncached input tokens", "input tokens", "cache read input tokens", "cache write input tokens", "output tokens", "calls"}
 
 // String returns the unit's name as errors print it.

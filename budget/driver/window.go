@@ -234,8 +234,8 @@ func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
 	if (change.IsZero() || start.Sub(change) > around) && (next.IsZero() || next.Sub(start) > around) {
 		return start // clocks are not moved near this day
 	}
-	// Try the offsets that the zone has around the day, in the order of time. With each, the day would start at midnight, or when that offset came
-	// into force if that is later. The first offset that is still in force at that moment gives the answer.
+	// Try the offsets that the zone has around the day, in the order of time. With each, the day would start at midnight, or when that offset
+	// came into force if that is later. The first offset that is still in force at that moment gives the answer.
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	for at := midnight.Add(-around).In(loc); ; at = next {
 		change, next = at.ZoneBounds()

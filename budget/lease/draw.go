@@ -146,7 +146,7 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 		case refused(err): // for a reason other than room, such as an overflow, which the call alone may not have
 			return l, driver.Decision{}, askStore, nil
 		case err != nil || len(d.Denied) == 0:
-			if d.Killed != nil {
+			if d.Killed != nil { // no lease may serve what the flag covers, from now on
 				s.learn(l.group, r, &d, nil)
 			}
 			return of, d, answered, err
@@ -210,8 +210,8 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 	return of, d, err
 }
 
-// granted adds a grant to its lease. If the calls of that lease are booked in another bucket, the grant begins a new lease. Requires mu
-// held.
+// granted adds a grant to its lease. sent is just before its Reserve was sent, by this process's clock, and at when it was reserved, by the store's
+// clock. If the earlier grants of the lease are booked in another bucket of time, the grant begins a new lease. Requires mu held.
 func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
 	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
 		s.closeLease(l, sent)

@@ -28,7 +28,7 @@ const (
 const maxRoutes = 8
 
 // errOvertaken says that another goroutine made the same reservation in a lease meanwhile. The Reserve then starts again; a caller sees the error
-// only if that happens maxRoutes times.
+// only if the last try has it, too.
 var errOvertaken = errors.New("budget: the same reservation was made again and again meanwhile")
 
 // Reserve implements Store. A lease that has room answers without I/O. If the limits have plenty of room, a lease is drawn; else the store
@@ -61,7 +61,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 			d, err = s.direct(ctx, g, r, nil)
 		case way == denied:
 			d, err = s.direct(ctx, g, r, &d)
-		default:
+		default: // start again: the flags have been read, or other calls have used up what was drawn
 			continue
 		}
 		if !errors.Is(err, errOvertaken) {

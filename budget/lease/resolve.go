@@ -266,18 +266,8 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	}
 	c := s.calls[id]
 	if c == nil || c.lease == nil {
-		known := c != nil
 		s.mu.Unlock()
-		to.Change = innerChange(change)
-		p, err := s.inner.Correct(ctx, to)
-		s.mu.Lock()
-		s.roomMade++
-		s.closeLeasesOn(nil)
-		s.mu.Unlock()
-		if errors.Is(err, driver.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
-			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", driver.ErrNotFound, s.retention)
-		}
-		return p, err
+		return s.correctDirect(ctx, to, c != nil)
 	}
 	if len(to.Shares) > 0 {
 		s.mu.Unlock()
@@ -316,6 +306,21 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 		return driver.Posting{}, err
 	}
 	return p, nil
+}
+
+// correctDirect corrects an entry of the store inside that is no call in a lease of this process. known says that the call was made through this
+// process. In which accounts the entry is booked is not known here, so all leases are closed: any account may be beyond its Max now.
+func (s *Store) correctDirect(ctx context.Context, to driver.Correction, known bool) (driver.Posting, error) {
+	to.Change = innerChange(to.Change)
+	p, err := s.inner.Correct(ctx, to)
+	s.mu.Lock()
+	s.roomMade++
+	s.closeLeasesOn(nil)
+	s.mu.Unlock()
+	if errors.Is(err, driver.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
+		err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", driver.ErrNotFound, s.retention)
+	}
+	return p, err
 }
 
 // Expire implements Store. It charges expired calls in leases as the store inside does with its own, and gives back leases that have ended,

@@ -28,8 +28,8 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 }
 
 // undisturbed calls ask, which asks the store inside, until no lease was changed there during the question. Then it calls the function that ask has
-// returned, with mu held, to put this process's leases into the answer. If leases change all the time, it gives up and returns the numbers of the store inside:
-// these are true, but count the process's own unused shares as pending.
+// returned, with mu held, to put this process's leases into the answer. If leases change all the time, it gives up and leaves the answer as the
+// store inside gave it: its numbers are true, but count the process's own unused shares as pending.
 func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {

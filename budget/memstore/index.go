@@ -9,9 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// index finds entries by their id: a hash table. A store remembers the calls of a whole day, so a look-up mostly misses the processor's cache: it reads
-// one place in memory, where a map would read several. The index is divided into parts that grow one at a time, so that no call waits until
-// a million entries are moved.
+// index finds entries by their id: a hash table. A store remembers the calls of a whole day, so a look-up mostly misses the processor's cache: it
+// reads one place in memory, where a map would read several. The index is divided into parts that grow one at a time, so that no call waits until a
+// million entries are moved.
 type index struct {
 	seed   [2]uint64 // random, so that nobody can choose ids with the same hash
 	parts  [16]part

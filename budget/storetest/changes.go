@@ -158,6 +158,7 @@ var changeRules = slices.Concat(
 		s.changeOthers()
 		stands, revision := state(), s.revision()
 		require.NoError(s.t, first(c))
+		// Behind leases (Harness.Merged), only the handle that made a call knows it, and its corrections.
 		if seesIt := k.name != "Correct" || s.h.Merged == ""; s.h.Reopen != nil && seesIt {
 			author := s.store
 			s.store = s.reopen()
@@ -189,7 +190,7 @@ var changeRules = slices.Concat(
 		{"ALateUnlatchIsTold", "an Unlatch that arrives after a newer one opens nothing that was latched since", func(s *subject) {
 			l, late := s.latchedLine("a", driver.Lifetime), s.newChange()
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, s.newChange()))
-			s.refuse(11, l)
+			s.refuse(11, l) // closes the latch again
 			s.refuse(1, l)
 			err := s.store.Unlatch(s.ctx, []driver.Key{l.Account}, late)
 			require.ErrorIs(s.t, err, driver.ErrSuperseded)
@@ -238,6 +239,7 @@ var changeRules = slices.Concat(
 			for i, g := range got {
 				require.Equal(s.t, int64(i+1), g.Revision)
 				require.WithinDuration(s.t, s.clock.Now(), g.At, time.Microsecond)
+				// What was checked by itself, or may differ, gets the value of the change that was made, so that the rest can be compared.
 				if g.Override != nil {
 					require.True(s.t, until.Equal(g.Override.Until))
 					g.Override.Until = until

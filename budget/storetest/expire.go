@@ -9,7 +9,8 @@ import (
 )
 
 // The rules of Expire. s.reserve makes a reservation, which must be admitted and has a TTL of one hour; s.expire(n) requires that n reservations are
-// charged; s.expiredReservation does both. s.requireBalance checks what an account has settled and pending in its present window.
+// charged; s.expiredReservation does both. s.requireBalance checks what an account has settled and pending in its present window. A hold is what a
+// pending reservation has set aside.
 var expireRules = []rule{
 	{"ExpireCharges", "a reservation that nobody settled is charged at its worst case, never released: the provider bills whether the caller lives or not", func(s *subject) {
 		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)

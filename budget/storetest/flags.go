@@ -47,7 +47,7 @@ var flagRules = []rule{
 			require.Nil(s.t, s.flagRefusingCall(spared, l), "%s", spared)
 		}
 		require.Nil(s.t, s.flagRefusing(callScope, l), "nobody said whose it is")
-		s.requireBalance(l, 0, 7)
+		s.requireBalance(l, 0, 7) // the six that were spared, and that one
 	}},
 	{"PatternsAreNoValues", "a flag without patterns holds for the very text of its values, and a flag of the same text with patterns is another one", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -65,7 +65,7 @@ var flagRules = []rule{
 		require.Empty(s.t, s.kills())
 		records := s.records(0, 10)
 		require.Len(s.t, records, 4)
-		for i, r := range records {
+		for i, r := range records { // kill, kill with patterns, revive with patterns, revive
 			require.Equal(s.t, i == 1 || i == 2, r.Patterns)
 		}
 	}},

@@ -77,7 +77,7 @@ var markRules = []rule{
 			r := s.reserve(10, l)
 			s.settle(r, 10)
 			s.correct(r, 60)
-			s.clock.Advance(2 * time.Minute)
+			s.clock.Advance(2 * time.Minute) // to another bucket of the rolling window
 			require.Equal(s.t, []int{0}, s.settleAndGetMarks(s.reserve(5, l), 0, l))
 		}
 	}},

@@ -12,7 +12,7 @@ import (
 
 // The rules of Reserve. line(name, window, max) is a limit in nano-USD, sorted puts limits into the order of a reservation. s.reserve makes a
 // reservation, which must be admitted; s.newReservation returns one that is not sent to the store, which s.admit makes, s.refused expects to be
-// refused and s.denied, too. s.requireBalance checks what an account has settled and pending.
+// refused and s.denied, too. s.requireBalance checks what an account has settled and pending. A hold is what a pending reservation has set aside.
 var reserveRules = []rule{
 	{"ReserveAddsToPendingInEveryLine", "an admitted amount is set aside in every line, observe-only ones too, in the line's own unit", func(s *subject) {
 		a, b, c := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100), line("c", driver.Rolling(time.Hour), 100)
@@ -55,7 +55,7 @@ var reserveRules = []rule{
 	{"ReserveNamesAllLinesWithoutRoom", "what several full lines refuse fits only once the last of them has room", func(s *subject) {
 		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Daily, 9), line("c", driver.Monthly, 9), line("d", driver.Lifetime, 9), line("e", driver.Hourly, 9))
 		s.reserve(8, lines...)
-		var full []int
+		var full []int // the indexes of the lines without room; they depend on the order that sorted has made
 		waits := map[driver.Window]time.Duration{
 			driver.Daily: s.moment("2026-03-11T00:00:00Z").Sub(s.clock.Now()), driver.Monthly: s.moment("2026-04-01T00:00:00Z").Sub(s.clock.Now()),
 			driver.Hourly: s.clock.Now().Truncate(time.Hour).Add(time.Hour).Sub(s.clock.Now()), driver.Lifetime: 0,
@@ -65,7 +65,7 @@ var reserveRules = []rule{
 			require.Equal(s.t, [3]int64{9, 0, 8}, [3]int64{d.Max, d.Settled, d.Pending})
 			require.Equal(s.t, waits[lines[d.Line].Window], d.ResetAfter)
 		}
-		require.Equal(s.t, slices.DeleteFunc([]int{0, 1, 2, 3, 4}, func(i int) bool { return lines[i].Max == 100 }), full)
+		require.Equal(s.t, slices.DeleteFunc([]int{0, 1, 2, 3, 4}, func(i int) bool { return lines[i].Max == 100 }), full) // all but that of 100
 	}},
 	{"ReserveZeroMaxDenies", "a Max of zero denies every amount: zero is not unlimited", func(s *subject) {
 		s.refuse(1, line("a", driver.Monthly, 0))
@@ -136,7 +136,7 @@ var reserveRules = []rule{
 		r := s.newReservation(3, a)
 		s.admit(r)
 		own := r.Lines[0]
-		r.Lines[0] = b
+		r.Lines[0] = b // the store must go by what the slice held when it was handed over
 		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
 		r.Lines[0] = own
 		s.requireBalance(a, 0, 0)

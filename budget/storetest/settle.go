@@ -12,7 +12,8 @@ import (
 // sent to the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD. s.requireBalance checks what an account has
 // settled and pending in its present window.
 //
-// An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve.
+// An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve. A hold is
+// what a pending reservation has set aside.
 var settleRules = []rule{
 	{"SettlePostsTheTruth", "pending goes out in full and the actual amount comes in, in every line", func(s *subject) {
 		a, b := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100)
@@ -115,7 +116,7 @@ var settleRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(1, l)
 		s.settle(r, 60)
-		s.requireBalance(l, 0, 1)
+		s.requireBalance(l, 0, 1) // of the day after: the 60 are in the day of the reservation
 		s.clock.Advance(-24 * time.Hour) // to look at the window of the reservation
 		require.Equal(s.t, int64(60), s.balance(l).Settled)
 		s.clock.Advance(24 * time.Hour)
@@ -127,7 +128,7 @@ var settleRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.expire(1)
 		s.settle(r, 60)
-		s.requireBalance(l, 0, 0)
+		s.requireBalance(l, 0, 0) // of the day after
 	}},
 	{"SettleRemembersEstimates", "a settlement with the worst case is marked until Correct replaces it", func(s *subject) {
 		r := s.reserve(10, line("a", driver.Daily, 100))
@@ -155,7 +156,7 @@ var settleRules = []rule{
 	}},
 }
 
-// expired returns a reservation that nobody settled in time.
+// expiredReservation returns a reservation that nobody settled in time, and that Expire has charged with its worst case.
 func (s *subject) expiredReservation(n int64, lines ...driver.Line) driver.Reservation {
 	s.t.Helper()
 	r := s.reserve(n, lines...)
@@ -164,7 +165,7 @@ func (s *subject) expiredReservation(n int64, lines ...driver.Line) driver.Reser
 	return r
 }
 
-// conflictingSettle settles a reservation as another owner would, which must be refused.
+// requireSettleConflict settles a reservation as another owner would, which must be refused.
 func (s *subject) requireSettleConflict(r driver.Reservation) {
 	s.t.Helper()
 	st := s.settlement(r, 0)

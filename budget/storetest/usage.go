@@ -205,13 +205,13 @@ var usageRules = []rule{
 		s.settledCall(2, driver.Scope{Workflow: "0"}, l)
 		spent := s.usageByDayAndScope()
 		require.Len(s.t, spent, UsageRows+1)
-		require.Equal(s.t, [2]int64{12, 3}, [2]int64{spent[today+"other"], spent[today+"workflow=0"]})
+		require.Equal(s.t, [2]int64{12, 3}, [2]int64{spent[today+"other"], spent[today+"workflow=0"]}) // 5 + 7, and 1 + 2
 		s.correct(late, 1)
-		require.Equal(s.t, int64(8), s.usageByDayAndScope()[today+"other"])
+		require.Equal(s.t, int64(8), s.usageByDayAndScope()[today+"other"]) // 1 + 7
 		st := s.callSettlement(s.newCallReservation(6, driver.Scope{Workflow: "late"}, l), 6)
 		st.Shares = walk.Shares(map[string]int64{"late": 4, "later": 2})
 		s.settleWith(st)
-		require.Equal(s.t, int64(14), s.usageByDayAndScope()[today+"other"])
+		require.Equal(s.t, int64(14), s.usageByDayAndScope()[today+"other"]) // 1 + 7, and both shares
 		s.correct(later, 0)
 		require.Equal(s.t, int64(7), s.usageByDayAndScope()[today+"other"])
 		s.clock.Advance(24 * time.Hour)
@@ -239,8 +239,8 @@ var usageRules = []rule{
 		require.True(s.t, correct(60, walk.Shares(map[string]int64{"x": 20, "y": 15, "z": 25})).Replayed)
 		require.True(s.t, correct(60, nil).Replayed)
 		s.requireBalance(l, 60, 0)
-		first := walk.Shares(map[string]int64{"x": 1, "y": 1, "z": 1})[0].Call.Scope
-		correct(9, nil)
+		first := walk.Shares(map[string]int64{"x": 1, "y": 1, "z": 1})[0].Call.Scope // the first in the order of usage keys
+		correct(9, nil)                                                              // without shares, all of it belongs to that one
 		require.Equal(s.t, map[string]int64{today + first.String(): 9}, s.usageByDayAndScope())
 		s.requireBalance(l, 9, 0)
 	}},
@@ -284,8 +284,8 @@ var usageRules = []rule{
 		require.Equal(s.t, map[string]int64{today: 10}, s.usageByDayAndScope())
 	}},
 	{"UsageOverflowIsRefused", "an amount that would take a row of usage out of the store's range is ErrOverflow, and nothing changes", func(s *subject) {
-		// A store may keep a row in parts, of which each has its own share of the range. So that the first that is refused is in one of
-		// them which has no room, there are many.
+		// A store may keep a row of usage in several parts, and so hold several times its largest sum there. So the same amount is settled up to a
+		// hundred times, until one settlement is refused.
 		for n := range 100 {
 			l := line(fmt.Sprint("limit ", n), driver.Lifetime, s.h.MaxSum)
 			r := s.newCallReservation(s.h.MaxSum-1, callScope, l)
@@ -312,7 +312,7 @@ var usageRules = []rule{
 		s.settledCall(6, driver.Scope{Workflow: "w"}, line("a", driver.Daily, 100))
 		require.Len(s.t, s.usageByDayAndScope(), 2)
 		s.clock.Advance(48 * time.Hour)
-		for range 20 {
+		for range 20 { // a store may forget in several steps, which are a minute or more apart
 			s.clock.Advance(2 * time.Minute)
 			s.expire(0)
 		}

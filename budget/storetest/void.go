@@ -9,7 +9,8 @@ import (
 )
 
 // The rules of Void. s.reserve makes a reservation, which must be admitted; s.newReservation returns one that is not sent to the store, so that a
-// Void of it is one of an unknown id, and leaves a tombstone. s.requireBalance checks what an account has settled and pending.
+// Void of it is one of an unknown id, and leaves a tombstone. A hold is what a pending reservation has set aside. s.requireBalance checks what an
+// account has settled and pending.
 var voidRules = []rule{
 	{"VoidGivesTheWholeReservationBack", "what certainly cost nothing leaves no trace in the account", func(s *subject) {
 		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)

@@ -98,7 +98,7 @@ var windowRules = []rule{
 		s.clock.Set(start)
 		s.refuse(5, l)
 		s.clock.Advance(48 * time.Hour)
-		s.refuse(1, l)
+		s.refuse(1, l) // 10 are pending in this day
 		s.clock.Advance(24 * time.Hour)
 		s.requireBalance(l, 0, 0)
 	}},
@@ -120,8 +120,8 @@ var rollingRules = []rule{
 		s.settle(s.reserve(6, l), 6)
 		s.clock.Advance(30 * time.Minute)
 		s.reserve(4, l)
-		require.Equal(s.t, 31*time.Minute, s.refuse(6, l).ResetAfter)
-		require.Equal(s.t, 61*time.Minute, s.refuse(7, l).ResetAfter)
+		require.Equal(s.t, 31*time.Minute, s.refuse(6, l).ResetAfter) // until the 6 have left, which were spent half an hour ago
+		require.Equal(s.t, 61*time.Minute, s.refuse(7, l).ResetAfter) // until the 4 have left, too
 		require.Equal(s.t, 61*time.Minute, s.balance(l).ResetAfter)
 		s.clock.Advance(30 * time.Minute)
 		s.refuse(1, l)
@@ -134,7 +134,7 @@ var rollingRules = []rule{
 		r := s.reserve(10, l)
 		s.clock.Advance(50 * time.Minute)
 		s.settle(r, 10)
-		s.clock.Advance(12 * time.Minute)
+		s.clock.Advance(12 * time.Minute) // 62 minutes after the Reserve
 		s.requireBalance(l, 0, 0)
 	}},
 	{"RollingHoldsInEveryInterval", "no interval of the window's length holds more than the limit, wherever it begins, and nothing is refused for spend that is long gone", func(s *subject) {
@@ -219,7 +219,7 @@ var overflowRules = []rule{
 	{"OverflowAcrossBucketsIsAnError", "the sum over a rolling window's buckets does not wrap either", func(s *subject) {
 		l := line("a", driver.Rolling(time.Hour), math.MaxInt64)
 		s.reserve(s.h.MaxSum-10, l)
-		s.clock.Advance(10 * time.Minute)
+		s.clock.Advance(10 * time.Minute) // to another bucket
 		_, err := s.store.Reserve(s.ctx, s.newReservation(11, l))
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
 		s.requireBalance(l, 0, s.h.MaxSum-10)
