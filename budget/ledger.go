@@ -423,7 +423,7 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	if f.Patterns {
 		return nil
 	}
-	p := newPlan(l.rules.Load().policy.Limits, f.Scope, Match.mayApply)
+	p := newPlan(l.rules.Load().policy.Limits, f.Scope, Match.mayApply) // its lines are of the accounts with exactly the flag's values
 	var latched []Key
 	for _, line := range p.lines {
 		if line.Latch {

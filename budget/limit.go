@@ -42,8 +42,8 @@ type Limit struct {
 	// Latch it reports that the account would stay closed.
 	Observe bool
 	// Paced makes the limit a rate that all processes share. A call without room gets room as time passes, so Wait (and the guard's MaxWait)
-	// waits for that, in the order of arrival; if it would take too long, the refusal says when to try again. Needs a rolling window, such
-	// as Rolling(time.Minute).
+	// waits for that, in the order of arrival; if it would take too long, the refusal says when to try again. It is meant for a rolling
+	// window, such as Rolling(time.Minute); Lifetime is refused.
 	Paced bool
 	// MaxDepth is how deep trees of children (Ledger.Child) may be whose calls the limit selects, and MaxChildren how many children of one
 	// parent may be open at a time in this process. Zero sets no bound.

@@ -34,7 +34,7 @@ func (c *Change) Validate() error {
 // ChangeKind says what was changed, and how.
 type ChangeKind uint8
 
-// The kinds of changes that the audit trail holds: one for each method of Store that takes a Change.
+// The kinds of changes that the audit trail holds: one for each method of Store that makes a change.
 const (
 	ChangeKill       ChangeKind = iota + 1 // a kill flag was set
 	ChangeRevive                           // a kill flag was removed

@@ -241,7 +241,7 @@ func (s *Store) openAndAdmit(ctx context.Context, l *lease, r *driver.Reservatio
 		return driver.Decision{}, drawLease, nil // other calls of this process have used up the grant
 	}
 	// barred: the lease must admit no call, because somebody needs its room or a flag covers the call, or because the store inside has to say again
-	// which observe-only lines are full. ended: the time of the lease is over, or this process's clock was set back.
+	// which observe-only lines are full. ended: the time of the lease is over, or too short for the call, or this process's clock was set back.
 	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wishOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
 	ended := now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses)
 	if barred || ended || !l.carries(r.Call) || !l.fits(r.Charge) {

@@ -22,7 +22,7 @@ type call struct {
 	at        time.Duration // when it was reserved, counted from lease.sent, by this process's clock
 	moment    time.Duration // likewise: when it expires, or, once it is resolved, when that happened
 	changes   *corrections  // nil for calls without corrections, which are most
-	whose     *driver.Call  // the scope, model and operation; nil if none was given
+	whose     *driver.Call  // the scope and the operation; nil if they are not known
 	users     int32         // for a call without a lease: how many goroutines are asking the store inside about it
 	state     driver.State
 	estimated bool

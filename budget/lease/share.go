@@ -127,8 +127,8 @@ func (g *group) leastGrant(r *driver.Reservation) (driver.Charge, route) {
 	return g.counted(r.Charge), drawLease
 }
 
-// tighten reacts to a denied grant. The quota is out of date, so the room is read again; if it had just been read, many processes draw at
-// the same time, and the next grants ask only for what their call needs. Requires that mu is not held.
+// tighten reacts to a denied grant. The quota is out of date, so the room is read again. looked says that it had just been read: then many processes
+// draw at the same time, and the next grants ask only for what their call needs. Requires that mu is not held.
 func (s *Store) tighten(g *group, looked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

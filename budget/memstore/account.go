@@ -237,7 +237,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, now); !fresh {
+	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, now); !isNew {
 		return err
 	}
 	if o == nil {
@@ -263,8 +263,8 @@ func (s *Store) Unlatch(ctx context.Context, keys []driver.Key, c driver.Change)
 	defer s.mu.Unlock()
 	var superseded error
 	for _, k := range keys {
-		fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: k}, now)
-		if !fresh {
+		isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: k}, now)
+		if !isNew {
 			superseded = cmp.Or(superseded, err)
 			continue
 		}

@@ -78,7 +78,8 @@ func (f *flags) removeAll(drop func(*kill) bool) {
 	}
 }
 
-// killed returns a copy of the first flag that covers a reservation, or nil.
+// killed returns a copy of the flag that covers a reservation, of several the one that was set first; nil if there is none. It looks at the flags
+// that cover everything, at those that are filed under one of the reservation's values, and at those with patterns.
 func (f *flags) killed(r *driver.Reservation, now int64) *driver.Kill {
 	if len(f.all) == 0 {
 		return nil
@@ -189,7 +190,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !fresh {
+	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !isNew {
 		return err
 	}
 	s.kills.remove(f.Object())

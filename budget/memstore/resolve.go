@@ -6,7 +6,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Settle implements driver.Store.
+// Settle implements driver.Store. If the reservation is unknown or was voided, its cost is posted as an orphan: spend that nothing was reserved for.
 func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -30,7 +30,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		return driver.Posting{}, driver.ErrResolved
 	}
 	from := e.state
-	call := e.call // put back if the amount can't be posted, because then nothing may change
+	call := e.call // put back if the amount can't be posted
 	e.refer(&st)
 	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
 		e.call = call
@@ -81,8 +81,8 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 	if !e.fits(uses) {
 		return driver.ErrOverflow
 	}
-	var room [8]*bucket
-	buckets := room[:0]
+	var memory [8]*bucket // enough for most entries, so that nothing is allocated
+	buckets := memory[:0]
 	for i := range e.lines {
 		k, unit := e.lines[i].find(), e.lines[i].unit
 		if buckets = append(buckets, k); k == nil {
@@ -103,7 +103,7 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		}
 	}
 	e.actual = *actual
-	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0)
+	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // they come from these shares, or from the first of earlier ones
 	s.resolve(e, state, now)
 	return nil
 }

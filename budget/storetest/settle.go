@@ -57,7 +57,7 @@ var settleRules = []rule{
 		for _, r := range []driver.Reservation{pending, settled, voided} {
 			s.requireSettleConflict(r)
 		}
-		s.void(pending)
+		s.void(pending) // so that only one reservation is left to expire
 		s.clock.Advance(time.Hour)
 		s.expire(1)
 		s.requireSettleConflict(expired)
@@ -116,7 +116,7 @@ var settleRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(1, l)
 		s.settle(r, 60)
-		s.requireBalance(l, 0, 1) // of the day after: the 60 are in the day of the reservation
+		s.requireBalance(l, 0, 1)        // of the day after: the 60 are in the day of the reservation
 		s.clock.Advance(-24 * time.Hour) // to look at the window of the reservation
 		require.Equal(s.t, int64(60), s.balance(l).Settled)
 		s.clock.Advance(24 * time.Hour)

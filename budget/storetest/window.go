@@ -72,7 +72,7 @@ var windowRules = []rule{
 	{"WindowResetIsTheEnd", "ResetAfter of a calendar window runs to its end, in the denial and in the balance", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		s.reserve(8, l)
-		want := 11*time.Hour + 29*time.Minute + 45*time.Second
+		want := 11*time.Hour + 29*time.Minute + 45*time.Second // from 12:30:15 to midnight
 		require.Equal(s.t, want, s.refuse(3, l).ResetAfter)
 		require.Equal(s.t, want, s.balance(l).ResetAfter)
 		require.Zero(s.t, s.refuse(11, l).ResetAfter, "what is larger than the limit never fits")

@@ -45,7 +45,7 @@ func Alternatives(pattern string) (all []string, problem string) {
 }
 
 // Match reports whether a pattern, or one of its alternatives, matches. Braces that can't be expanded are plain text. An empty pattern
-// matches everything.
+// matches everything, but an empty alternative, as in {a,}, only an empty text.
 func Match(pattern, s string) bool {
 	if strings.ContainsAny(pattern, "{}") {
 		if all, problem := Alternatives(pattern); problem == "" {

@@ -227,7 +227,8 @@ func (m *model) add(e *modelEntry) {
 }
 
 // settle returns how a store has to answer a Settle, and posts it. The reservation's amount is replaced; an unknown or voided id becomes an orphan.
-// Thresholds that are reached are reported once in each window.
+// Thresholds that are reached are reported once in each window. lines are the accounts of st.Lines, by index; shares are the amounts in USD by
+// workflow, nil for a settlement without.
 func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, shares map[string]int64, now time.Time) (driver.Posting, error) {
 	e := m.byID[st.ID]
 	var p driver.Posting
