@@ -212,9 +212,9 @@ func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.D
 	}
 }
 
-// Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A bucket is a part of time for which an account has a sum. A store books what is reserved at that moment in the bucket that
-// begins at Start, and checks the limit against all buckets that begin at Since or later. For calendar windows that is the same bucket; for
-// rolling ones up to 61, and later buckets too, if the clock has gone back.
+// Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A bucket is a part of time for which an account has a sum. A store
+// books what is reserved at that moment in the bucket that begins at Start, and checks the limit against all buckets that begin at Since or
+// later. For calendar windows that is the same bucket; for rolling ones up to 61, and later buckets too, if the clock has gone back.
 type Span struct {
 	Start int64
 	Since int64

@@ -40,7 +40,7 @@ func (k modelFlag) holds(scope driver.Scope, now time.Time) bool {
 	return workflow && (k.scope.Principal == "" || k.scope.Principal == scope.Principal) && (k.until.IsZero() || now.Before(k.until))
 }
 
-// modelAccount is a line, with its window as two functions of time.
+// modelAccount is a line, with its window as functions of time, and its override, its latch and its thresholds.
 type modelAccount struct {
 	driver.Line
 	bucket func(time.Time) int64 // in which bucket of time a moment is booked, as its beginning in nanoseconds since 1970
