@@ -108,11 +108,11 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	return next, nil
 }
 
-// allowance returns the Max for a child: what a child with the same path has used before, plus what the parent has left now, and at most most,
-// the Max that the caller asks for (zero for none). The parent has left what its fullest limit has left. Limits count that hold for every call
-// of the child. A limit that holds for some calls only, such as those of one model, counts only if the caller gives no Max and there is no other.
-func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantity) (Quantity, error) {
-	wanted := most
+// allowance returns the Max for a child: what a child with the same path has used before, plus what the parent has left now. It is no more than
+// asked, the Max that the caller asks for; zero for none. The parent has left what its fullest limit has left. Limits count that hold for every call
+// of the child. A limit that holds for some calls only, such as those of one model, counts only if asked is zero and there is no other.
+func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quantity) (Quantity, error) {
+	wanted := asked
 	if wanted.Unit == 0 {
 		wanted.Unit = UnitUSD
 	}
@@ -138,25 +138,25 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 			tightestPerhaps = at
 		}
 	}
-	if tightest == nil && most.Unit == 0 {
+	if tightest == nil && asked.Unit == 0 {
 		tightest = tightestPerhaps
 	}
 	switch {
-	case tightest == nil && most.Unit == 0:
+	case tightest == nil && asked.Unit == 0:
 		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, quote.Clip(b.path))
 	case tightest == nil:
-		return most, nil
+		return asked, nil
 	}
 	left := tightest.Left().N
 	if left == 0 {
 		return Quantity{}, &ExceededError{
-			Limit: tightest.Limit, Scope: tightest.Scope, Max: tightest.Max, Settled: tightest.Settled, Pending: tightest.Pending, Requested: most,
+			Limit: tightest.Limit, Scope: tightest.Scope, Max: tightest.Max, Settled: tightest.Settled, Pending: tightest.Pending, Requested: asked,
 			ResetAfter: tightest.ResetAfter, Latched: tightest.Latched, Reason: "there is nothing left for a child",
 		}
 	}
 	wanted.N = used + min(left, math.MaxInt64-used)
-	if most.Unit != 0 {
-		wanted.N = min(most.N, wanted.N)
+	if asked.Unit != 0 {
+		wanted.N = min(asked.N, wanted.N)
 	}
 	return wanted, nil
 }

@@ -111,8 +111,8 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 // killMargin is how long after its At a flag may begin to hold in the store inside: as long as a Kill may take by default.
 const killMargin = 15 * time.Second
 
-// Kills implements Store. EffectiveBy is the moment from which a flag holds in every process with leases: by then each of them has read the flags
-// again, or drawn again. This process remembers the flags that it reads, unless it has changed one itself meanwhile.
+// Kills implements Store. EffectiveBy is the moment from which a flag holds in every process with leases: a process admits no call by what it drew
+// or read more than one length before. This process remembers the flags that it reads, unless it has changed one itself meanwhile.
 func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	asked, err := s.lock(ctx)
 	if err != nil {

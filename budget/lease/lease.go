@@ -33,23 +33,23 @@ type Options struct {
 	MaxRemembered int
 }
 
-// Store serves calls from leases: shares of the limits that it draws from the store inside and spends in this
-// process, without a round trip for each call. Make one with New and hand it to budget.Open; the package comment says what leases
+// Store serves calls from leases: shares of the limits that it draws (reserves) from the store inside, which all processes share, and spends in
+// this process, without a round trip for each call. Make one with New and hand it to budget.Open; the package comment says what leases
 // promise and what they cost. If the process dies, what it has leased is charged when it lapses.
 //
 // It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a Signaler; Close ends
 // them. The store inside stays the caller's to close, after this one.
 type Store struct {
-	inner         driver.Store
-	length        time.Duration
-	retention     time.Duration
-	maxRemembered int        // how many calls are remembered
-	owner         driver.Key // the owner of the grants in the store inside
-	now           func() time.Time
+	inner         driver.Store     // the store inside
+	length        time.Duration    // for how long a lease admits calls after its last grant
+	retention     time.Duration    // how long resolved calls are remembered
+	maxRemembered int              // how many calls are remembered at most
+	owner         driver.Key       // the owner of the grants, the reservations by which leases are drawn from the store inside
+	now           func() time.Time // this process's clock
 
 	ctx    context.Context // the context of the background work
 	cancel context.CancelFunc
-	wake   chan struct{}
+	wake   chan struct{} // holds a token if a round of the background work is due
 	work   sync.WaitGroup
 
 	mu            sync.Mutex
@@ -65,7 +65,7 @@ type Store struct {
 	denying       map[driver.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
 	wishedUntil   map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
 	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
-	flags         knownFlags
+	flags         knownFlags    // the kill flags, as they were last read
 	offset        time.Duration // how far the store's clock is ahead of this process's, measured with the last grant
 	timed         bool          // the offset has been measured
 	stepsUnderWay int           // how many steps that change leases in the store inside run now
