@@ -65,11 +65,11 @@ type Store struct {
 	denying       map[driver.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
 	wishedUntil   map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
 	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
-	flags         knownFlags    // the kill flags, as they were last read
-	offset        time.Duration // how far the store's clock is ahead of this process's, measured with the last grant
-	timed         bool          // the offset has been measured
-	stepsUnderWay int           // how many steps that change leases in the store inside run now
-	stepsEnded    uint64        // how many such steps have ended
+	flags         knownFlags               // the kill flags, as they were last read
+	offset        time.Duration            // how far the store's clock is ahead of this process's, measured with the last grant
+	timed         bool                     // the offset has been measured
+	stepsUnderWay int                      // how many steps that change leases in the store inside run now
+	stepsEnded    uint64                   // how many such steps have ended
 
 	corrected int64 // how many calls were corrected inside a lease
 }

@@ -91,7 +91,7 @@ func modelAccounts() []modelAccount {
 			bucket: nanos(hour), since: nanos(hour), passed: func(t time.Time) time.Time { return hour(t).Add(time.Hour) },
 		},
 		{
-			Line:   driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}},
+			Line: driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}},
 			// A rolling hour has buckets of a minute. The present one counts, and the sixty before it.
 			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
