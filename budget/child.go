@@ -29,14 +29,15 @@ type Child struct {
 // childPrefix begins the names of children's limits, which no policy may use.
 const childPrefix = "child:"
 
-// branch is an open child with its parents, up to the root of the tree. Only its ended flag ever changes.
+// branch is one child in the tree of children. The root of the tree, which stands for the calls outside of any child, is a nil *branch. Once a
+// child is open, only its field ended changes.
 type branch struct {
-	node   *driver.Branch // by which a scope carries it
-	parent *branch
-	path   string // of names, joined with slashes
-	depth  int    // 1 for a child of the root
-	limit  Limit
-	ended  atomic.Bool
+	node   *driver.Branch // what a scope holds to say that its calls belong to this child
+	parent *branch        // nil for a child of the root
+	path   string         // the names from the root to this child, joined with slashes
+	depth  int            // 1 for a child of the root
+	limit  Limit          // the child's own limit, whose name is childPrefix and the path
+	ended  atomic.Bool    // the caller has ended the child: its calls are refused
 }
 
 // Child returns a context whose calls also count against a limit of their own, and a function that ends the child. From then on, calls under
@@ -75,7 +76,7 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 	return context.WithValue(ctx, scopeKey{}, scopeValue{scope: s}), end, nil
 }
 
-// branchOf returns the child that the calls of a scope belong to; nil at the root.
+// branchOf returns the child that the calls of a scope belong to; nil if they belong to none.
 func branchOf(s *Scope) *branch {
 	if node := driver.BranchOf(s); node != nil {
 		return node.Child.(*branch)
@@ -83,7 +84,7 @@ func branchOf(s *Scope) *branch {
 	return nil
 }
 
-// grow returns a new child of b, or of the root, for calls of a scope, without its Max.
+// grow returns a new child of b, or of the root if b is nil, for calls of a scope. Its limit has no Max yet: allowance works that out.
 func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	if c.Name == "" || strings.Contains(c.Name, "/") {
 		return nil, fmt.Errorf("%w: a child needs a name without a slash: set Child.Name", ErrInvalidScope)
@@ -97,6 +98,8 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 		next.node.Parent, next.path, next.depth = b.node, b.path+"/"+c.Name, b.depth+1
 	}
 	next.limit = Limit{Name: childPrefix + next.path, Window: Lifetime, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
+	// The scope in which the child was opened decides its account. Calls of the child may carry more, such as a principal that is filled in
+	// later, and must still count in that account.
 	of := next.limit.split(*s)
 	next.limit.of = &of
 	if len(next.limit.Name) > driver.MaxScopeValue {
@@ -105,19 +108,22 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	return next, nil
 }
 
-// allowance returns the Max for a child: what it has used before, and at most what its parent has left now.
-func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantity) (Quantity, error) {
-	wanted := most
+// allowance returns the Max for a child: what a child with the same path has used before, plus what the parent has left now. It is no more than
+// asked, the Max that the caller asks for; zero for none. The parent has left what its fullest limit has left. Limits count that hold for every call
+// of the child. A limit that holds for some calls only, such as those of one model, counts only if asked is zero and there is no other.
+func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quantity) (Quantity, error) {
+	wanted := asked
 	if wanted.Unit == 0 {
 		wanted.Unit = UnitUSD
 	}
-	b.limit.Max = Quantity{N: 0, Unit: wanted.Unit}
+	b.limit.Max = Quantity{N: 0, Unit: wanted.Unit} // for the moment, so that Balances also returns the child's own account
 	balances, err := l.Balances(ctx, driver.WithBranch(s, b.node))
 	if err != nil {
 		return Quantity{}, err
 	}
 	sure := b.parent.sureLimits(l.rules.Load().policy.Limits, s)
-	var tightest, perhaps *AccountBalance
+	var tightest *AccountBalance        // of the limits that hold for every call, the one with the least left
+	var tightestPerhaps *AccountBalance // likewise, of those that hold for some calls only
 	var used int64
 	for i := range balances {
 		at := &balances[i]
@@ -128,34 +134,34 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 			used = at.Settled.N + min(at.Pending.N, math.MaxInt64-at.Settled.N)
 		case counts && sure[at.Limit] && lessThan(tightest):
 			tightest = at
-		case counts && !sure[at.Limit] && lessThan(perhaps):
-			perhaps = at
+		case counts && !sure[at.Limit] && lessThan(tightestPerhaps):
+			tightestPerhaps = at
 		}
 	}
-	if tightest == nil && most.Unit == 0 {
-		tightest = perhaps
+	if tightest == nil && asked.Unit == 0 {
+		tightest = tightestPerhaps
 	}
 	switch {
-	case tightest == nil && most.Unit == 0:
+	case tightest == nil && asked.Unit == 0:
 		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, quote.Clip(b.path))
 	case tightest == nil:
-		return most, nil
+		return asked, nil
 	}
 	left := tightest.Left().N
 	if left == 0 {
 		return Quantity{}, &ExceededError{
-			Limit: tightest.Limit, Scope: tightest.Scope, Max: tightest.Max, Settled: tightest.Settled, Pending: tightest.Pending, Requested: most,
+			Limit: tightest.Limit, Scope: tightest.Scope, Max: tightest.Max, Settled: tightest.Settled, Pending: tightest.Pending, Requested: asked,
 			ResetAfter: tightest.ResetAfter, Latched: tightest.Latched, Reason: "there is nothing left for a child",
 		}
 	}
 	wanted.N = used + min(left, math.MaxInt64-used)
-	if most.Unit != 0 {
-		wanted.N = min(most.N, wanted.N)
+	if asked.Unit != 0 {
+		wanted.N = min(asked.N, wanted.N)
 	}
 	return wanted, nil
 }
 
-// alive reports the first child on the way to the root that has ended.
+// alive returns an error if b or one of its parents has ended. The root, a nil b, never ends.
 func (b *branch) alive() error {
 	for ; b != nil; b = b.parent {
 		if b.ended.Load() {
@@ -165,7 +171,8 @@ func (b *branch) alive() error {
 	return nil
 }
 
-// sureLimits returns the names of those limits that hold for every call of a scope, whichever model and region it names.
+// sureLimits returns the names of those limits, of the policy and of b and its parents, that hold for every call of a scope, whichever model,
+// region and profile the call names later.
 func (b *branch) sureLimits(policy []Limit, s Scope) map[string]bool {
 	sure := make(map[string]bool)
 	for _, l := range b.limits(policy) {
@@ -174,7 +181,7 @@ func (b *branch) sureLimits(policy []Limit, s Scope) map[string]bool {
 	return sure
 }
 
-// limits returns a policy's limits, followed by those of the children on the way to the root.
+// limits returns a policy's limits, followed by the limits of b and its parents.
 func (b *branch) limits(policy []Limit) []Limit {
 	if b == nil {
 		return policy
@@ -189,15 +196,16 @@ func (b *branch) limits(policy []Limit) []Limit {
 // siblings counts the open children of each parent in this process. Its zero value is ready to use.
 type siblings struct {
 	mu   sync.Mutex
-	open map[Key]int
+	open map[Key]int // by parent: see branch.key
 }
 
-// join counts a child, or reports the limit whose MaxDepth or MaxChildren it would exceed. leave ends the count.
+// join counts the child b as open, and leave ends that. It returns an error if a limit's MaxDepth or MaxChildren would be exceeded, or if more
+// limits than MaxLimits would hold for the child's calls.
 func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err error) {
 	parent := b.parent.key(s)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lines := b.depth
+	lines := b.depth // one for the limit of each child from the root to b
 	for _, l := range policy {
 		if !l.Match.mayApply(s) {
 			continue
@@ -227,7 +235,7 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 	}, nil
 }
 
-// key names a parent: a child, or the scope if the parent is the root.
+// key names a parent in siblings.open. It is made from the scope's values and the path of b, which is empty if the parent is the root.
 func (b *branch) key(s Scope) Key {
 	name := ""
 	if b != nil {

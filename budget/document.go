@@ -41,8 +41,8 @@ func (l *Ledger) SetPolicy(p Policy) error {
 	return nil
 }
 
-// agreed returns the policy that a ledger enforces: the store's if it holds one. Then the policy that the ledger is opened with must be the
-// same, or empty, unless own is set.
+// agreed returns the policy that a new ledger enforces. p is the one that the caller gave to Open. If the store holds a policy, that is enforced,
+// and p must be equal to it or empty. With own (OpenOptions.OwnPolicy), or if the store holds none, p is enforced.
 func (l *Ledger) agreed(ctx context.Context, p Policy, own bool) (Policy, error) {
 	if own {
 		return p, nil
@@ -65,7 +65,7 @@ func (l *Ledger) agreed(ctx context.Context, p Policy, own bool) (Policy, error)
 	return p, fmt.Errorf("%w: the store holds another policy, version %d: open with that one by giving none, or set OpenOptions.OwnPolicy", ErrInvalidPolicy, d.Version)
 }
 
-// same reports whether two policies are written in the same way.
+// same reports whether two policies are equal: whether WritePolicy writes the same file for both.
 func same(p, q Policy) bool {
 	var a, b bytes.Buffer
 	return WritePolicy(&a, p) == nil && WritePolicy(&b, q) == nil && bytes.Equal(a.Bytes(), b.Bytes())
@@ -93,7 +93,7 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	})
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
-	for version := int64(-1); ; {
+	for version := int64(-1); ; { // of the document that was last looked at; -1 for none yet, as versions begin at zero
 		d, err := l.PolicyDocument(ctx)
 		if err == nil && d.Version != version {
 			if version = d.Version; len(d.Text) > 0 {

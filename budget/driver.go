@@ -2,8 +2,8 @@ package budget
 
 import "github.com/bedrockguard/bedrockguard-go/budget/driver"
 
-// What users write or hold in a variable although a store gets it, too. The types and their methods are described in package driver, with
-// what passes between a Ledger and a Store alone.
+// Types that are declared in package driver, because a store needs them, and repeated here, because users of a Ledger write them or hold them
+// in variables. Package driver describes them and their methods. It also has the types that only pass between a Ledger and a Store.
 type (
 	// Store keeps the accounts, for all ledgers over it: a memstore.Store, a sqlitestore.Store and so on. Users call a Ledger, not a Store.
 	Store = driver.Store

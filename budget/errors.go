@@ -46,8 +46,8 @@ type ExceededError struct {
 	Requested  Quantity      // the worst case of the refused call
 	ResetAfter time.Duration // how long until the call could fit in all limits without room; 0 if waiting never helps
 	Latched    bool          // refused because an earlier refusal closed the limit's latch, even if this call would fit
-	Waiting    bool          // every limit without room gets it if its pending calls cost nothing, or, where it is Paced, as time passes
-	Paced      bool          // the limit is a rate, whose room comes with time
+	Waiting    bool          // waiting may help: each limit without room would have it if pending calls cost nothing, or, if Paced, after some time
+	Paced      bool          // Limit.Paced is set: the limit is a rate, which gets room again as time passes
 	// Reason says which figure of the call made Requested so large, and how to lower it; may be empty.
 	Reason string
 }
@@ -68,7 +68,8 @@ func (e *ExceededError) Error() string {
 	return b.String()
 }
 
-// nextStep says what the caller can do.
+// nextStep says what the caller can do. The first case that applies is the one that helps: a latch refuses even calls that fit, for example, so
+// it comes before all that is about amounts.
 func (e *ExceededError) nextStep() string {
 	switch {
 	case e.Latched && e.ResetAfter > 0:
@@ -121,8 +122,8 @@ func (e *ExceededError) RetryableError() bool { return false }
 // StoreError says which operation of the store failed. It unwraps to ErrStore and to the cause. Its text names no
 // connection string: stores keep those out of the causes that they return.
 type StoreError struct {
-	Op    string
-	Cause error
+	Op    string // the step that failed, such as "reserve" or "settle"
+	Cause error  // the store's own error
 }
 
 // Error prints the operation and the cause.

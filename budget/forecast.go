@@ -18,24 +18,24 @@ type Forecast struct {
 }
 
 const (
-	paceBuckets  = 60 // minutes
-	maxPaced     = 4096
+	paceBuckets  = 60          // of one minute each
+	maxPaced     = 4096        // how many accounts are remembered
 	leastElapsed = time.Minute // an average over a shorter time means little
 )
 
-// paces remembers what was settled in the last hour, by account. Its zero value is ready to use.
+// paces remembers what this process settled in the last hour, by account. Its zero value is ready to use.
 type paces struct {
 	mu  sync.Mutex
 	all map[Key]*pace
 }
 
-// pace is what was settled in each of the last 60 minutes.
+// pace is what was settled in one account in each of the last 60 minutes. The sum of a minute is at its number modulo 60.
 type pace struct {
-	minute int64 // since 1970, of the newest bucket
+	minute int64 // the newest minute that has a sum, counted from 1970
 	sums   [paceBuckets]int64
 }
 
-// note adds what a settlement posted to those accounts that have thresholds.
+// note adds what a settlement posted, for accounts that have thresholds: a forecast is only told when a threshold is reached.
 func (p *paces) note(lines []driver.Line, actual *Charge) {
 	for i := range lines {
 		l := &lines[i]
@@ -45,6 +45,7 @@ func (p *paces) note(lines []driver.Line, actual *Charge) {
 	}
 }
 
+// add adds n to the sum of an account in a minute, counted from 1970. A sum stops at math.MaxInt64.
 func (p *paces) add(account Key, n, minute int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,7 +62,7 @@ func (p *paces) add(account Key, n, minute int64) {
 	*sum += min(n, math.MaxInt64-*sum)
 }
 
-// move drops the minutes that are older than an hour.
+// move makes minute the newest one, and empties the sums of minutes that are more than an hour older. A clock that goes back changes nothing.
 func (p *pace) move(minute int64) {
 	for range min(max(minute-p.minute, 0), paceBuckets) {
 		p.minute++
@@ -85,7 +86,8 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 	return sum
 }
 
-// forecast returns the forecast that is reported with a threshold.
+// forecast returns the forecast that is reported with a threshold, for an account in whose window settled of max is spent. If the window would
+// end, and so be empty again, before the limit is reached at the present rate, FullIn stays zero. Only a calendar window ends in that sense.
 func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)
@@ -96,8 +98,8 @@ func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Fore
 	if perHour <= 0 || settled >= max {
 		return f
 	}
-	full := float64(max-settled) / perHour * float64(time.Hour)
-	left := float64(math.MaxInt64)
+	full := float64(max-settled) / perHour * float64(time.Hour) // until the limit is reached, in nanoseconds
+	left := float64(math.MaxInt64)                              // until the window ends
 	if calendar := l.Window != Lifetime && l.Window.Length() == 0; calendar {
 		left = float64(span.End - now.UnixNano())
 	}

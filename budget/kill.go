@@ -17,15 +17,16 @@ type knownKills struct {
 	known atomic.Pointer[[]knownKill]
 }
 
-// knownKill is a flag with the keys of its scope's dimensions, the error for the calls that it refuses, and until when it is remembered.
+// knownKill is a flag that is remembered.
 type knownKill struct {
 	flag  Flag
-	dims  []Key
-	err   *KilledError
-	until time.Time
+	dims  []Key        // the keys of the values that the flag's scope sets (Scope.Dims)
+	err   *KilledError // for the calls that it refuses
+	until time.Time    // when it is forgotten, by this process's clock
 }
 
-// check returns the error of a remembered flag that refuses calls of a scope, whose keys are dims, or nil.
+// check returns the error of a remembered flag that refuses calls of a scope, whose keys are dims, or nil. It is kept apart from search so that
+// it is cheap as long as no flag was ever remembered, which is the usual case.
 func (k *knownKills) check(dims []Key, s *Scope) error {
 	if k.known.Load() == nil {
 		return nil
@@ -33,6 +34,7 @@ func (k *knownKills) check(dims []Key, s *Scope) error {
 	return k.search(dims, s)
 }
 
+// search is check once any flag has been remembered.
 func (k *knownKills) search(dims []Key, s *Scope) error {
 	now := time.Now()
 	for _, known := range k.all() {
@@ -79,6 +81,7 @@ func (k *knownKills) remember(err *KilledError) {
 	k.known.Store(&live)
 }
 
+// forget drops all flags, because one was revived by this Ledger, whose next call must not be refused from memory.
 func (k *knownKills) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -22,18 +22,17 @@ const DefaultTTL = 15 * time.Minute
 // processes that open ledgers with the same policy over the same store share its accounts.
 type Ledger struct {
 	Operator
-	rules    atomic.Pointer[rules]
-	beside   []Limit // of OpenOptions; never changes
-	owner    Key
-	killed   knownKills
-	waiting  waitingRoom
-	sharing  sharing
-	children siblings
-	paces    paces
+	rules    atomic.Pointer[rules] // the policy in force, with what was worked out from it
+	beside   []Limit               // of OpenOptions; never changes
+	owner    Key                   // random; names this Ledger in its reservations, which nobody else may settle
+	killed   knownKills            // kill flags that refused a call lately
+	waiting  waitingRoom           // calls of this Ledger that wait for room
+	sharing  sharing               // what is known of waiting calls of other processes
+	children siblings              // how many children are open
+	paces    paces                 // what was spent in the last hour, for forecasts
 	opened   time.Time
-	sweptAt  atomic.Int64 // when the last sweep began, in nanoseconds since opened
-	// sweepGap is how long the next sweep waits, in nanoseconds; zero until the first one.
-	sweepGap atomic.Int64
+	sweptAt  atomic.Int64 // when expired reservations were last charged, in nanoseconds since opened
+	sweepGap atomic.Int64 // how long after sweptAt that is done again, in nanoseconds; zero until the first time
 }
 
 // OpenOptions configures Open. The zero value is ready to use.
@@ -77,7 +76,7 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 	return l, nil
 }
 
-// with returns a policy together with the limits of OpenOptions.Beside.
+// with returns a policy with the limits of OpenOptions.Beside added.
 func (l *Ledger) with(p Policy) Policy { return Policy{Limits: slices.Concat(p.Limits, l.beside)} }
 
 // Policy returns the limits that the ledger enforces, those of OpenOptions.Beside behind the others: SetPolicy does not take these again.
@@ -92,8 +91,8 @@ const defaultTakeBack = 500 * time.Millisecond
 type Request struct {
 	Scope     Scope
 	Operation string        // the provider's name for it, such as Converse; stored with the entry
-	Worst     Charge        // an upper bound in every unit
-	TTL       time.Duration // zero is DefaultTTL
+	Worst     Charge        // the worst case: the most that the attempt can cost, in every unit
+	TTL       time.Duration // how long the reservation stays pending before it is charged; zero is DefaultTTL
 	// TakeBack bounds how long Reserve tries to void a reservation whose answer did not arrive, even after the context has ended. If it
 	// can't be voided it expires. Zero is half a second.
 	TakeBack time.Duration
@@ -108,7 +107,7 @@ type Request struct {
 	Tentative bool
 }
 
-// validate reports every reason why the request is invalid, beginning with the error of its scope, if any.
+// validate returns an error if the request is invalid. scope is the error that its scope has caused, or nil.
 func (r *Request) validate(scope error) error {
 	charge := r.Worst.Validate()
 	if scope != nil || charge != nil {
@@ -132,7 +131,7 @@ type Receipt struct {
 	// Observed holds the refusals that observe-only limits would have given.
 	Observed []*ExceededError
 
-	plan *plan
+	plan *plan // of the call's scope; crossed thresholds are reported by its limits
 }
 
 // Reserve reserves the worst case in every limit that matches the scope, or in none, in one atomic step of the store. The errors are
@@ -151,7 +150,7 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlimited := &plan{of: p.of, dims: p.dims}
+	unlimited := &plan{of: p.of, dims: p.dims} // without lines: the call counts in no account
 	r := &Receipt{
 		Reservation: driver.Reservation{ID: driver.NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL},
 		Scope:       req.Scope, plan: unlimited,
@@ -165,7 +164,8 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 	return r, nil
 }
 
-// prepare fills in a request's defaults and returns the plan of its scope. An error refuses the request before the store is asked.
+// prepare fills in a request's defaults and returns the plan of its scope: the accounts in which such calls count. An error refuses the request
+// before the store is asked: it is invalid, or a remembered kill flag refuses it.
 func (l *Ledger) prepare(req *Request) (*plan, error) {
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
@@ -175,7 +175,7 @@ func (l *Ledger) prepare(req *Request) (*plan, error) {
 	return p, l.killed.check(p.dims, &req.Scope)
 }
 
-// reserve is Reserve. It also returns the account that refused the call.
+// reserve is Reserve. It also returns the account that refused the call, for Wait, which queues there; zero if none did.
 func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
 	p, err := l.prepare(&req)
 	if err != nil {
@@ -221,7 +221,8 @@ func (l *Ledger) abandon(ctx context.Context, id ID, timeout time.Duration) {
 	_ = l.store.Void(ctx, id, l.owner)
 }
 
-// refusal turns a store's decision into the caller's error. It is not inlined, for the same reason as unanswered.
+// refusal turns a store's decision not to admit a call into the caller's error. If several accounts had no room, the error is about the one that
+// lastToFit picks, and account is its key. It is not inlined, for the same reason as unanswered.
 //
 //go:noinline
 func (l *Ledger) refusal(p *plan, r *driver.Reservation, d *driver.Decision) (account Key, err error) {
@@ -240,28 +241,29 @@ func (l *Ledger) refusal(p *plan, r *driver.Reservation, d *driver.Decision) (ac
 	}
 }
 
-// lastToFit returns which of the lines without room gets room last, and whether all of them only wait for pending calls, or, if they are
-// paced, for time. Lines that only wait do not count if there are others, because waiting does not help there.
+// lastToFit returns the index in denied of the line to tell the caller about: the one that gets room last. Some lines are only waiting: they get
+// room when pending calls end, or soon, as a paced limit does. Others are full of settled spend, or latched, and get room only when their window
+// has passed, if ever. If there is one of the others, the last of them is returned. waiting reports whether all lines are only waiting.
 func (p *plan) lastToFit(r *driver.Reservation, denied []driver.Denial) (last int, waiting bool) {
-	wait := func(i int) (pending bool, d time.Duration) {
-		if d = denied[i].ResetAfter; d <= 0 {
+	wait := func(i int) (onlyWaiting bool, d time.Duration) {
+		if d = denied[i].ResetAfter; d <= 0 { // never
 			d = math.MaxInt64
 		}
 		return p.waiting(r, &denied[i]), d
 	}
 	waiting, longest := wait(0)
 	for i := 1; i < len(denied); i++ {
-		pending, d := wait(i)
-		longerOfItsKind := pending == waiting && d > longest
-		firstThatTimeFrees := waiting && !pending
-		if longerOfItsKind || firstThatTimeFrees {
-			last, waiting, longest = i, pending, d
+		onlyWaiting, d := wait(i)
+		longerOfItsKind := onlyWaiting == waiting && d > longest
+		firstOfTheOthers := waiting && !onlyWaiting
+		if longerOfItsKind || firstOfTheOthers {
+			last, waiting, longest = i, onlyWaiting, d
 		}
 	}
 	return last, waiting
 }
 
-// waiting reports whether the line would have room if no call were pending, or, if it is paced, gets room as time passes.
+// waiting reports whether a line without room would have it if no call were pending or, if its limit is paced, will have it after some time.
 func (p *plan) waiting(r *driver.Reservation, d *driver.Denial) bool {
 	amount := r.Charge[r.Lines[d.Line].Unit]
 	if d.Latched || amount > d.Max {
@@ -272,7 +274,7 @@ func (p *plan) waiting(r *driver.Reservation, d *driver.Denial) bool {
 
 // Outcome says what a settlement did.
 type Outcome struct {
-	Replayed bool
+	Replayed bool         // it was settled with the same amount before: nothing was posted now
 	From     driver.State // the reservation's state before; zero if the store did not know it and posted an orphan
 	Crossed  []Crossed    // the thresholds that were reached for the first time in their window
 	Violated Unit         // the first unit in which the actual amount exceeded the worst case; zero if none did
@@ -280,17 +282,17 @@ type Outcome struct {
 
 // Crossed is a Notify threshold that settled spend reached.
 type Crossed struct {
-	Limit    string
-	Scope    Scope
-	Fraction float64
-	Settled  Quantity
+	Limit    string   // the limit's name
+	Scope    Scope    // the values of the account; empty for a limit that is not split
+	Fraction float64  // the element of Limit.Notify
+	Settled  Quantity // in the present window
 	Max      Quantity // in force, an override included
 	Forecast Forecast
 }
 
 // Settle posts what the attempt really cost, even beyond a limit: the amount is never reduced. With estimated set, it is a worst case that
-// Correct may replace. If the store fails it is asked again until the context ends; then the error is ErrStore, and the worst case is
-// charged when the reservation expires.
+// Correct may replace. If the store fails it is asked up to three times more while the context lasts, with pauses of half a second in all; after that
+// the error is ErrStore, and the worst case is charged when the reservation expires.
 func (l *Ledger) Settle(ctx context.Context, r *Receipt, actual Charge, estimated bool) (Outcome, error) {
 	return l.SettleAs(ctx, r, actual, estimated, "")
 }
@@ -341,14 +343,14 @@ func (l *Ledger) Void(ctx context.Context, r *Receipt) error {
 
 // AccountBalance is where one limit stands for one account.
 type AccountBalance struct {
-	Limit      string
-	Scope      Scope // the values of the account; empty for a limit that is not split
-	Max        Quantity
-	Settled    Quantity
-	Pending    Quantity
+	Limit      string        // the limit's name
+	Scope      Scope         // the values of the account; empty for a limit that is not split
+	Max        Quantity      // in force, an override included
+	Settled    Quantity      // spent in the current window
+	Pending    Quantity      // reserved for calls in flight
 	ResetAfter time.Duration // until everything that is used now has left the window; 0 for a lifetime limit
-	Latched    bool
-	Observe    bool
+	Latched    bool          // an earlier refusal keeps the account closed: see Limit.Latch
+	Observe    bool          // the limit never refuses: see Limit.Observe
 }
 
 // Left is what may still be reserved: nothing if the account is latched or beyond its Max.
@@ -421,7 +423,7 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	if f.Patterns {
 		return nil
 	}
-	p := newPlan(l.rules.Load().policy.Limits, f.Scope, Match.mayApply)
+	p := newPlan(l.rules.Load().policy.Limits, f.Scope, Match.mayApply) // its lines are of the accounts with exactly the flag's values
 	var latched []Key
 	for _, line := range p.lines {
 		if line.Latch {
@@ -434,9 +436,9 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	return change(ctx, l.store, "unlatch", "", func(c driver.Change) error { return l.store.Unlatch(ctx, latched, c) })
 }
 
-// A Reserve also charges what has expired: sweepEvery after the last time, and less and less often, down to sweepRarely, while there is
-// nothing to charge, so that many processes do not keep their store busy. It only keeps balances up to date: admission does not depend on
-// it, and Balances charges first.
+// Now and then a Reserve also charges the reservations that have expired, which is called a sweep. The next sweep comes sweepEvery after one that
+// charged something. While there is nothing to charge, the gap doubles, up to sweepRarely, so that many processes do not keep their store busy.
+// Sweeps only keep balances up to date: what has expired counts in full before it is charged, too, and Balances charges first.
 const (
 	sweepEvery  = time.Minute
 	sweepRarely = 16 * time.Minute
@@ -445,6 +447,8 @@ const (
 // sweepBatch bounds how many expired reservations one call charges, so that a long backlog does not slow it down.
 const sweepBatch = 256
 
+// sweep charges what has expired if a sweep is due, in one of the goroutines that ask for it. If the store fails or something was charged, the
+// gap is set back to sweepEvery. Errors are ignored: the next sweep tries again.
 func (l *Ledger) sweep(ctx context.Context) {
 	now, last := int64(time.Since(l.opened)), l.sweptAt.Load()
 	gap := max(l.sweepGap.Load(), int64(sweepEvery))
@@ -452,7 +456,7 @@ func (l *Ledger) sweep(ctx context.Context) {
 		return
 	}
 	if n, err := l.store.Expire(ctx, sweepBatch); n > 0 || err != nil {
-		gap = 0
+		gap = 0 // the next call of sweep raises it to sweepEvery
 	}
 	l.sweepGap.Store(min(2*gap, int64(sweepRarely)))
 }
@@ -471,8 +475,8 @@ func (l *Ledger) expireAll(ctx context.Context) error {
 	}
 }
 
-// persist repeats a step until the store answers or the context ends. It may, because every step is idempotent; a settlement that never
-// succeeds leaves the worst case in the ledger.
+// persist tries a step, and repeats it up to three times as long as the store does not answer and the context lasts. It may, because every step
+// is idempotent; a settlement that never succeeds leaves the worst case in the ledger.
 func persist(ctx context.Context, step func() error) error { return again(ctx, step(), step) }
 
 // again is persist after a first try that returned err.
@@ -493,7 +497,8 @@ func again(ctx context.Context, err error, step func() error) error {
 	return err
 }
 
-// storeError wraps every error in ErrStore that is not one of the contract's own.
+// storeError returns a store's error as the caller gets it. An error by which a store answers, such as ErrNotFound, keeps its meaning and gets op
+// in front. Any other error means that the store did not answer, and becomes a *StoreError, which is ErrStore.
 func storeError(op string, err error) error {
 	if err == nil {
 		return nil

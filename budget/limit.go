@@ -42,8 +42,8 @@ type Limit struct {
 	// Latch it reports that the account would stay closed.
 	Observe bool
 	// Paced makes the limit a rate that all processes share. A call without room gets room as time passes, so Wait (and the guard's MaxWait)
-	// waits for that, in the order of arrival; if it would take too long, the refusal says when to try again. Needs a rolling window, such
-	// as Rolling(time.Minute).
+	// waits for that, in the order of arrival; if it would take too long, the refusal says when to try again. It is meant for a rolling
+	// window, such as Rolling(time.Minute); Lifetime is refused.
 	Paced bool
 	// MaxDepth is how deep trees of children (Ledger.Child) may be whose calls the limit selects, and MaxChildren how many children of one
 	// parent may be open at a time in this process. Zero sets no bound.
@@ -72,7 +72,8 @@ func (l *Limit) maxFor(of Scope) int64 {
 	return l.Max.N
 }
 
-// beyond returns a dimension that a match uses although the limit is not split by it; empty if there is none.
+// beyond returns the name of a dimension that a match uses although the limit is not split by it; empty if there is none. Calls of one account may
+// differ in such a dimension, so that a MaxFor with this match would not be clear for the account.
 func (l *Limit) beyond(m Match) string {
 	for i, pattern := range m.fields() {
 		if pattern != "" && l.Per&(1<<i) == 0 {
@@ -92,6 +93,7 @@ func (l *Limit) beyond(m Match) string {
 	return ""
 }
 
+// fields returns the patterns of the match without those of tags, in the order of the bits of Per, which is that of perNames and fieldsOf, too.
 func (m *Match) fields() [6]string {
 	return [6]string{m.Principal, m.Workflow, m.Model, m.Region, m.Profile, m.Project}
 }
@@ -131,21 +133,25 @@ func (m Match) Selects(s Scope) bool {
 	return m.every(&s, glob.Match) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.Selects(s) })
 }
 
-// mayApply is Selects for a query about balances: a field that the scope leaves empty satisfies every pattern.
+// mayMatch reports whether a pattern can match, if an empty value is one that is not known yet.
+func mayMatch(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
+
+// surelyMatches reports whether a pattern matches in any case, if an empty value is one that is not known yet.
+func surelyMatches(pattern, value string) bool {
+	return pattern == "" || value != "" && glob.Match(pattern, value)
+}
+
+// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty.
 func (m Match) mayApply(s Scope) bool {
-	open := func(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
-	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob.Match(pattern, value) }
-	return m.every(&s, open) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, known) })
+	return m.every(&s, mayMatch) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, surelyMatches) })
 }
 
-// surelySelects is Selects for calls that fill in what the scope leaves empty: it reports whether all of them are selected.
+// surelySelects reports whether Selects would select all of these calls.
 func (m Match) surelySelects(s Scope) bool {
-	open := func(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
-	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob.Match(pattern, value) }
-	return m.every(&s, known) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, open) })
+	return m.every(&s, surelyMatches) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, mayMatch) })
 }
 
-// every reports whether the pattern of every field and tag matches the scope's value.
+// every reports whether the pattern of every field and tag matches the scope's value, as matches judges it. It leaves out Not.
 func (m *Match) every(s *Scope, matches func(pattern, value string) bool) bool {
 	values := fieldsOf(s)
 	for i, pattern := range m.fields() {
@@ -215,7 +221,7 @@ func (p Policy) Validate() error {
 		errs = append(errs, fmt.Errorf("%w: %d limits, want 1 to %d", ErrInvalidPolicy, len(p.Limits), MaxLimits))
 	}
 	names := make(map[string]bool, len(p.Limits))
-	accounts := 0
+	accounts := 0 // in which a call counts that all limits select
 	for i, l := range p.Limits {
 		_, keys := l.accounts(Scope{})
 		accounts += len(keys)
@@ -233,6 +239,7 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
+// problems returns everything that is wrong with a limit by itself.
 func (l Limit) problems() (problems []string) {
 	add := func(bad bool, format string, args ...any) {
 		if bad {
@@ -317,7 +324,7 @@ func (l Limit) split(s Scope) (of Scope) {
 	return of
 }
 
-// key returns the key of the account with these values, for a window that is written in this way.
+// key returns the key of the account with these values of a scope, as split returns them, for a window that is written in this way.
 func (l Limit) key(of Scope, window string) Key {
 	var stack [16]string
 	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)

@@ -60,7 +60,7 @@ func (o *Operator) KillAs(ctx context.Context, k Kill) (accounts int, err error)
 // maxKills is how often a Kill is tried that fails because a Revive of the same flag was made at the same time.
 const maxKills = 8
 
-// kill sets a flag, and returns how many of the known accounts fall under it.
+// kill sets a flag. It returns how many of the accounts that the store knows have the flag's values: their calls are refused now.
 func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
 	if err := k.Validate(); err != nil {
 		return 0, err
@@ -181,8 +181,8 @@ func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error
 // Entries yields the entries that q selects, in the order of their ids, or one error. A Max of zero means all.
 func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		rest := q.Max
-		question := q
+		rest := q.Max // how many more to yield; with a Max of zero it counts down below zero, and never ends the loop
+		question := q // for the next page
 		all := pages("entries", func(last *Entry) ([]Entry, error) {
 			if last != nil {
 				question.After = last.ID
@@ -208,7 +208,7 @@ func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error]
 type AccountQuery struct {
 	Limit string // the limit's name; empty selects any
 	Scope Scope  // the account's scope has to have all the values that this sets
-	After Key    // only accounts with larger keys
+	After Key    // only accounts with larger keys, to go on after the last one of an earlier call
 }
 
 // Accounts yields the accounts that q selects, in the order of their keys, or one error.
@@ -226,7 +226,8 @@ func (o *Operator) Accounts(ctx context.Context, q AccountQuery) iter.Seq2[Accou
 				yield(a, err)
 				return
 			}
-			if strings.HasPrefix(a.Limit, key.Own) || q.Limit != "" && a.Limit != q.Limit || !a.Scope.Has(q.Scope) {
+			own := strings.HasPrefix(a.Limit, key.Own) // the library keeps its own account there, in which no spend is booked
+			if own || q.Limit != "" && a.Limit != q.Limit || !a.Scope.Has(q.Scope) {
 				continue
 			}
 			if !yield(a, nil) {

@@ -11,19 +11,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// plan is what a policy means for one scope: the lines of its reservations, and the limits and scopes of these lines. It is immutable and
-// shared between calls; stores copy what they keep.
+// plan is what a policy means for the calls of one scope: in which accounts they count. It has a line for each account, as a Reservation needs
+// it, with the limit and the scope of that account. It is immutable, except for call, and shared between calls; stores copy what they keep.
 type plan struct {
-	of     [6]string // the scope's values without its tags
-	under  []Limit   // the policy's limits, and those of children
-	lines  []driver.Line
-	limits []int   // lines[i] belongs to under[limits[i]]; a limit can have two lines
-	scopes []Scope // by line: the scope of the account
-	dims   []Key
-	call   atomic.Pointer[driver.Call] // the last call's; calls of one scope mostly have the same operation
+	of     [6]string                   // the scope's values without its tags
+	under  []Limit                     // the policy's limits, and those of children
+	lines  []driver.Line               // sorted by account
+	limits []int                       // lines[i] belongs to under[limits[i]]; a limit has two lines if it has two accounts (see Limit.accounts)
+	scopes []Scope                     // by line: the values of its account
+	dims   []Key                       // the keys of the scope's values, by which kill flags are found (Scope.Dims)
+	call   atomic.Pointer[driver.Call] // what callOf returned last; calls of one scope mostly have the same operation
 }
 
-// callOf returns the call that entries of these calls are stored with. It is shared, because every remembered call refers to it.
+// callOf returns the scope and the operation of a request in the form in which a store keeps them with the entry. Entries share it, because a
+// store remembers many of them.
 func (p *plan) callOf(r *Request) *driver.Call {
 	if c := p.call.Load(); c != nil && c.Operation == r.Operation {
 		return c
@@ -41,7 +42,7 @@ func fieldsOf(s *Scope) [6]string {
 // newPlan returns the plan of a scope: a line for each of its accounts, in those of the policy's limits that applies selects for it, and of the
 // children that its calls belong to.
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
-	limits = branchOf(&s).limits(limits)
+	limits = branchOf(&s).limits(limits) // the policy's, and those of the child that the calls belong to and of its parents
 	p := &plan{of: fieldsOf(&s), under: limits, dims: s.Dims()}
 	type row struct {
 		line  driver.Line
@@ -56,7 +57,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 		of, accounts := l.accounts(s)
 		for n, account := range accounts {
 			line := driver.Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}
-			if n == 0 {
+			if n == 0 { // the second account is that of an older version: its sums refuse, but thresholds are reported once, for the first
 				line.Notify = l.Notify
 			}
 			rows = append(rows, row{line, i, of})
@@ -82,7 +83,8 @@ func (p *plan) exceeded(r *driver.Reservation, d *driver.Denial) *ExceededError 
 	}
 }
 
-// observed returns such an error for each limit that would have refused a reservation if it did not only observe.
+// observed returns an error for each limit that would have refused a reservation if it did not only observe (Limit.Observe). A denial of a line
+// that the plan does not have, which a broken store may send, is left out.
 func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*ExceededError {
 	var errs []*ExceededError
 	for i := range denials {
@@ -99,7 +101,8 @@ func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*Excee
 	return errs
 }
 
-// crossed returns the fractions of Notify that a settlement has reached, as the store tells them.
+// crossed returns the thresholds that a settlement has reached, as the store tells them: by the index of a line and the index of a threshold
+// (Mark) in Limit.Notify. An index that does not exist, which a broken store may send, is left out.
 func (p *plan) crossed(posting driver.Posting, paces *paces, now time.Time) []Crossed {
 	var all []Crossed
 	for _, c := range posting.Crossed {
@@ -115,7 +118,7 @@ func (p *plan) crossed(posting driver.Posting, paces *paces, now time.Time) []Cr
 	return all
 }
 
-// balances converts a store's answer into the policy's order.
+// balances returns a balance for each limit, in the policy's order. raw is the store's answer, with a balance for each of the plan's lines.
 func (p *plan) balances(raw []driver.Balance) ([]AccountBalance, error) {
 	if len(raw) != len(p.lines) {
 		return nil, &StoreError{Op: "balances", Cause: fmt.Errorf("%d answers to %d questions", len(raw), len(p.lines))}
@@ -135,7 +138,8 @@ func (p *plan) balances(raw []driver.Balance) ([]AccountBalance, error) {
 	return all, nil
 }
 
-// fullest returns which of a limit's lines has the least left, or -1 if it has none.
+// fullest returns the index of that line of a limit that has the least left, or -1 if the plan has no line of this limit. limit is an index in
+// p.under.
 func (p *plan) fullest(limit int, raw []driver.Balance) int {
 	at := -1
 	for i := range p.lines {
@@ -155,6 +159,7 @@ type rules struct {
 	plans  planCache
 }
 
+// of returns the plan of a scope, or ErrInvalidScope.
 func (r *rules) of(s *Scope) (*plan, error) { return r.plans.of(r.policy.Limits, s) }
 
 // planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
@@ -176,7 +181,7 @@ func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	if err := branchOf(s).alive(); err != nil {
 		return nil, err
 	}
-	if len(s.Tags) > 0 || driver.BranchOf(s) != nil {
+	if len(s.Tags) > 0 || driver.BranchOf(s) != nil { // the key of the map, fieldsOf, would not tell them apart
 		return newPlan(limits, *s, Match.Selects), nil
 	}
 	p = c.find(limits, *s)

@@ -92,12 +92,14 @@ func ReadPolicy(r io.Reader) (Policy, error) {
 	return p, nil
 }
 
-// policyFile collects what is wrong in a file.
+// policyFile collects what is wrong in a file while it is read. Its methods read one value of the file each. They record what is wrong with it
+// and return what could be read, so that everything that is wrong is found in one reading. Their parameter depth is how deep the value is nested.
 type policyFile struct {
 	errs  []*PolicyFileError
-	nodes int
+	nodes int // how many nodes were read; those behind an alias count each time
 }
 
+// add records a problem with a node, or with the whole file if the node is nil.
 func (f *policyFile) add(at *yaml.Node, format string, args ...any) {
 	e := &PolicyFileError{Problem: fmt.Sprintf(format, args...)}
 	if at != nil {
@@ -106,6 +108,7 @@ func (f *policyFile) add(at *yaml.Node, format string, args ...any) {
 	f.errs = append(f.errs, e)
 }
 
+// err returns what was recorded, joined in the order of the file; nil if nothing was.
 func (f *policyFile) err() error {
 	slices.SortStableFunc(f.errs, func(a, b *PolicyFileError) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -117,7 +120,8 @@ func (f *policyFile) err() error {
 	return errors.Join(all...)
 }
 
-// syntax records that a file is not YAML. Only the places from the parser's error are kept, because its text may quote the file.
+// syntax records that a file is not YAML. err is the parser's error, which says "line 3, column 4" somewhere. Only these numbers are kept, because
+// the rest of its text may quote the file.
 func (f *policyFile) syntax(raw []byte, err error) {
 	e := &PolicyFileError{Problem: "not YAML, or more than one document"}
 	if len(bytes.TrimSpace(raw)) == 0 {
@@ -144,14 +148,15 @@ func (f *policyFile) resolve(n *yaml.Node, depth int) *yaml.Node {
 	if f.nodes++; n == nil || depth > maxFileDepth || f.nodes > maxFileNodes {
 		if f.nodes <= maxFileNodes+1 {
 			f.add(n, "too deep, or too many aliases")
-			f.nodes = maxFileNodes + 1
+			f.nodes = maxFileNodes + 1 // all further nodes are beyond the bound, so that this is recorded once
 		}
 		return nil
 	}
 	return n
 }
 
-// mapping reads a mapping, field by field, and records a problem for each field that keys does not have.
+// mapping reads a mapping: it calls field with each key, the key's node and the value's node. It records a problem for each key that is not in
+// keys, unless keys is nil, and for each one that stands there twice. what names the mapping in problems.
 func (f *policyFile) mapping(n *yaml.Node, depth int, what string, keys []string, field func(key string, at, value *yaml.Node)) {
 	if n = f.resolve(n, depth); n == nil {
 		return
@@ -200,7 +205,8 @@ func (f *policyFile) text(n *yaml.Node, what string) (string, bool) {
 	return n.Value, true
 }
 
-func (f *policyFile) flag(n *yaml.Node, what string) bool {
+// boolean reads true or false.
+func (f *policyFile) boolean(n *yaml.Node, what string) bool {
 	if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
 		f.add(n, "%s is true or false", what)
 	}
@@ -244,9 +250,10 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	return p
 }
 
+// limitKeys are the keys of a limit.
 var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "paced", "max_depth", "max_children"}
 
-// limit reads one limit. What is wrong with it as a whole is only told if each of its values could be read.
+// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is only told if each of its values could be read.
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
 	f.mapping(n, 2, "a limit", limitKeys, func(key string, _, value *yaml.Node) {
@@ -264,11 +271,11 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 		case "match":
 			l.Match = f.match(value, matchKeys)
 		case "latch":
-			l.Latch = f.flag(value, key)
+			l.Latch = f.boolean(value, key)
 		case "observe":
-			l.Observe = f.flag(value, key)
+			l.Observe = f.boolean(value, key)
 		case "paced":
-			l.Paced = f.flag(value, key)
+			l.Paced = f.boolean(value, key)
 		case "max_depth":
 			l.MaxDepth = f.count(value, key)
 		case "max_children":
@@ -285,6 +292,7 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	return l
 }
 
+// maxFor reads one element of max_for.
 func (f *policyFile) maxFor(n *yaml.Node) (m MaxFor) {
 	f.mapping(n, 4, "max_for", []string{"match", "max"}, func(key string, _, value *yaml.Node) {
 		if key == "match" {
@@ -296,6 +304,7 @@ func (f *policyFile) maxFor(n *yaml.Node) (m MaxFor) {
 	return m
 }
 
+// unmarshal reads a scalar into a value that can parse its text.
 func (f *policyFile) unmarshal(n *yaml.Node, what string, into interface{ UnmarshalText([]byte) error }) {
 	text, ok := f.text(n, what)
 	if !ok {
@@ -306,6 +315,7 @@ func (f *policyFile) unmarshal(n *yaml.Node, what string, into interface{ Unmars
 	}
 }
 
+// per reads one element of per, a dimension or "tag:" and the name of a tag, and adds it to what the limit is split by.
 func (f *policyFile) per(n *yaml.Node, l *Limit) {
 	text, ok := f.text(n, "per")
 	if !ok {
@@ -320,7 +330,7 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 	}
 }
 
-// matchKeys are the keys of a match.
+// matchKeys are the keys of a match. The last one is "not", which a match under "not" can't have.
 var matchKeys = append(perNames[:], "tags", "not")
 
 // match reads a match, with the keys that are allowed there.
@@ -359,7 +369,7 @@ func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 // not reads a match under the key not, which excludes calls.
 func (f *policyFile) not(n *yaml.Node) Match {
 	before := len(f.errs)
-	m := f.match(n, matchKeys[:len(matchKeys)-1])
+	m := f.match(n, matchKeys[:len(matchKeys)-1]) // without "not"
 	if len(f.errs) == before && m.everything() {
 		f.add(n, "not: it selects everything, so that the limit can never match")
 	}
@@ -377,7 +387,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 		f.add(n, "%s: %s", what, problem)
 		return text
 	}
-	least := math.MaxInt
+	least := math.MaxInt // the length of the shortest value that can match: each * may stand for nothing
 	for _, one := range all {
 		least = min(least, len(strings.ReplaceAll(one, "*", "")))
 	}
@@ -387,7 +397,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	return text
 }
 
-// fraction reads 0.5 or 50%.
+// fraction reads a threshold, as in 0.5 or 50%. If it is wrong, it returns 1, which is valid, so that one mistake is not told twice.
 func (f *policyFile) fraction(n *yaml.Node) float64 {
 	text, _ := f.text(n, "notify")
 	number, percent := strings.CutSuffix(text, "%")

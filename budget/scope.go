@@ -5,8 +5,10 @@ import (
 	"maps"
 )
 
+// scopeKey is the key under which a context carries a scopeValue.
 type scopeKey struct{}
 
+// scopeValue is the scope of a context's calls, and why those are refused, if WithScope found that scopes contradict each other.
 type scopeValue struct {
 	scope Scope
 	err   error

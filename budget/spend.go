@@ -37,6 +37,7 @@ type UsageQuery struct {
 	Every Calendar
 }
 
+// validate reports what can't be answered, because stores keep no sums for it.
 func (q *UsageQuery) validate() error {
 	switch {
 	case q.By&^(PerPrincipal|PerWorkflow|PerModel|PerRegion) != 0:
@@ -73,8 +74,8 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 		return nil, err
 	}
 	sums := make(map[usageSum]*UsageRow)
-	from := driver.UsageMark{Day: driver.UsageDay(q.Since)}
-	if q.Since.After(from.Day) {
+	from := driver.UsageMark{Day: driver.UsageDay(q.Since)} // where the next page begins
+	if q.Since.After(from.Day) {                            // that day has begun before Since
 		from.Day = from.Day.AddDate(0, 0, 1)
 	}
 	for {
@@ -98,19 +99,20 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 	}
 }
 
-// usageSum says to which sum a row is added: of which day, month or time as a whole, and of which scope.
+// usageSum says to which sum a row is added: of which period, and of which values.
 type usageSum struct {
-	day int64
-	key Key
+	day int64 // the beginning of the day or month in seconds since 1970; the same number for all rows if the query has no periods
+	key Key   // of the values by which the query splits
 }
 
-// add adds a row, if the query selects it, to the sum of its scope and its time.
+// add adds a row, if the query selects it, to the sum of its values and its period. The row of driver.OtherUsage holds the calls for which a day
+// had no room for rows of their own: it has no values, so that the query's Where can't be asked.
 func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 	if row.Key != driver.OtherUsage {
 		if !q.Where.Selects(row.Scope) {
 			return nil
 		}
-		row.Scope = Limit{Per: q.By, PerTags: q.ByTags}.split(row.Scope)
+		row.Scope = Limit{Per: q.By, PerTags: q.ByTags}.split(row.Scope) // only the values that the query splits by, as a limit splits
 		row.Key = (&driver.Call{Scope: row.Scope}).UsageKey()
 	}
 	switch q.Every {
@@ -132,7 +134,8 @@ func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 	return nil
 }
 
-// sorted builds the list of values once for each row, and not in each comparison: a day may have 100,000 rows.
+// sorted returns the sums in the order that Usage promises: by day, then by values, with OtherUsage last. It builds the list of values once for
+// each row, and not in each comparison, because a day may have 100,000 rows.
 func sorted(sums map[usageSum]*UsageRow) []UsageRow {
 	type listed struct {
 		row    *UsageRow

@@ -22,8 +22,9 @@ const standingBatch = 500
 // reservation counts as pending until a Ledger charges it.
 func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.Seq2[Standing, error] {
 	return func(yield func(Standing, error) bool) {
-		var accounts []Account
-		var lines []driver.Line
+		var accounts []Account  // those that the store has not been asked about yet
+		var lines []driver.Line // for each of these, the line by which the store is asked
+		// ask asks about these and yields their balances. It returns false if the caller wants no more, or after an error.
 		ask := func() bool {
 			balances, err := o.store.Balances(ctx, lines)
 			if err != nil {
@@ -58,6 +59,7 @@ func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.
 	}
 }
 
+// standing returns what a store tells of an account as a Standing.
 func standing(a Account, line *driver.Line, b *driver.Balance) Standing {
 	in := func(n int64) Quantity { return Quantity{N: n, Unit: line.Unit} }
 	return Standing{a, AccountBalance{
@@ -66,7 +68,8 @@ func standing(a Account, line *driver.Line, b *driver.Balance) Standing {
 	}}
 }
 
-// lineOf returns the line that the policy has for calls of an account, if any.
+// lineOf returns the line by which calls count in an account under the policy. There is none if no limit has the account's name, or if the
+// account's key shows that it was made for another unit, window or split.
 func (p *Policy) lineOf(a *Account) (driver.Line, bool) {
 	for i := range p.Limits {
 		l := &p.Limits[i]

@@ -21,7 +21,7 @@ func (p Per) String() string {
 	return strings.Join(names, "|")
 }
 
-// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for unknown bits.
+// MarshalText writes what String prints, or returns ErrInvalidPolicy for unknown bits.
 func (p Per) MarshalText() ([]byte, error) {
 	if p&^perAll != 0 {
 		return nil, fmt.Errorf("%w: Per holds unknown bits", ErrInvalidPolicy)
@@ -45,6 +45,7 @@ func (p *Per) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// perOf returns the dimension of a name, and whether there is one.
 func perOf(name string) (Per, bool) {
 	for i := range perNames {
 		if perNames[i] == name {

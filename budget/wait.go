@@ -10,8 +10,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// How long a waiting call waits before it asks the store again by itself: other processes may also free room, without this process hearing
-// of it.
+// Calls that wait for room stand in queues, one for each account that has refused a call. Only the first of a queue asks the store. It asks when a
+// call of this process ends, which may free room, and after a pause, because other processes may free room without this process hearing of it.
+// The pause begins with firstWait and doubles up to maxWait.
 const (
 	firstWait = 20 * time.Millisecond
 	maxWait   = 500 * time.Millisecond
@@ -28,52 +29,53 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	if err = req.validate(err); err != nil {
 		return nil, err
 	}
-	waiting := ctx
+	waiting := ctx // bounds the waiting, and ctx alone the requests to the store
 	if req.MaxWait > 0 {
 		var cancel context.CancelFunc
 		waiting, cancel = context.WithTimeout(ctx, req.MaxWait)
 		defer cancel()
 	}
-	var t *ticket
+	var t *ticket // the call's place in a queue; nil as long as no account has refused it and no other call waits
 	defer func() { l.waiting.leave(t) }()
 	if account, busy := l.waiting.busy(p.lines); busy {
 		t = l.waiting.join(account, nil)
 	}
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
-		if t == nil || t.first() {
-			if t != nil && !l.letOthers(waiting, p.lines, t) {
+		if t != nil && !t.first() { // those before it in the queue ask first
+			if !t.wait(waiting, maxWait) {
 				return nil, t.refusal(&req)
-			}
-			receipt, account, err := l.reserveStep(ctx, req)
-			var e *ExceededError
-			if !errors.As(err, &e) || !e.Waiting {
-				if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because the context ended
-					err = cmp.Or(t.lastRefusal(&req), err)
-				}
-				return receipt, err
-			}
-			t = l.waiting.join(account, t)
-			t.refused(e)
-			next := pause
-			if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
-				next = e.ResetAfter
-			} else if l.starving(waiting, p.lines, t) {
-				next = min(next, starvedAsks)
-			}
-			ends, bounded := waiting.Deadline()
-			comesTooLate := bounded && e.Paced && next > time.Until(ends)
-			if comesTooLate || !t.wait(waiting, next) {
-				return nil, err
 			}
 			continue
 		}
-		if !t.wait(waiting, maxWait) { // those before it in the queue ask first
+		if t != nil && !l.letOthers(waiting, p.lines, t) {
 			return nil, t.refusal(&req)
+		}
+		receipt, account, err := l.reserveStep(ctx, req)
+		var e *ExceededError
+		if !errors.As(err, &e) || !e.Waiting { // it is admitted, or waiting does not help
+			if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because the context ended
+				err = cmp.Or(t.lastRefusal(&req), err)
+			}
+			return receipt, err
+		}
+		t = l.waiting.join(account, t) // it may be another account than before that is full now
+		t.refused(e)
+		next := pause                    // until the store is asked again
+		if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
+			next = e.ResetAfter
+		} else if l.starving(waiting, p.lines, t) { // other processes now leave room for this call: it asks more often
+			next = min(next, starvedAsks)
+		}
+		ends, bounded := waiting.Deadline()
+		comesTooLate := bounded && e.Paced && next > time.Until(ends)
+		if comesTooLate || !t.wait(waiting, next) {
+			return nil, err
 		}
 	}
 }
 
-// letOthers leaves room for calls of other processes that have waited too long. It returns false if ctx has ended.
+// letOthers waits for a moment (yieldFor) if a call of another process has waited too long for the account of a ticket, so that it gets the room
+// first. It returns false if ctx has ended.
 func (l *Ledger) letOthers(ctx context.Context, lines []driver.Line, t *ticket) bool {
 	line, shared := l.sharedLine(lines, t.account)
 	if !shared || !l.yields(ctx, &line) {
@@ -87,7 +89,8 @@ func (l *Ledger) letOthers(ctx context.Context, lines []driver.Line, t *ticket) 
 	}
 }
 
-// starving reports whether a ticket has been first in its queue for too long, and tells other processes so.
+// starving reports whether a ticket has been first in its queue for too long (starveAfter). If so, it tells other processes, which then leave room
+// for this call: see wait_share.go. It reports false where that would not help (sharedLine).
 func (l *Ledger) starving(ctx context.Context, lines []driver.Line, t *ticket) bool {
 	if t.firstSince.IsZero() {
 		t.firstSince = time.Now()
@@ -113,16 +116,16 @@ func (l *Ledger) reserveStep(ctx context.Context, req Request) (r *Receipt, acco
 // waitingRoom holds the calls that wait, in one queue for each account that refused them. Its zero value is empty.
 type waitingRoom struct {
 	mu     sync.Mutex
-	queues map[Key][]*ticket
+	queues map[Key][]*ticket      // by account, in the order in which they came; an account without tickets has no queue
 	last   map[Key]*ExceededError // by account: the last refusal of the first call in its queue
-	next   uint64
+	next   uint64                 // the number of the ticket that was made last
 }
 
 // ticket is a call's place in a queue.
 type ticket struct {
 	room    *waitingRoom
 	account Key
-	number  uint64        // its rank by arrival
+	number  uint64        // tickets are numbered in the order in which their calls came
 	called  chan struct{} // holds a token if the call should ask the store again
 
 	firstSince time.Time // when it was first refused while at the head of its queue; zero before
@@ -142,7 +145,8 @@ func (w *waitingRoom) busy(lines []driver.Line) (Key, bool) {
 	return Key{}, false
 }
 
-// join puts a ticket into the queue of an account. A ticket that waited for another account before keeps its rank.
+// join puts a ticket into the queue of an account, and makes one if t is nil. A ticket that waited for another account before moves; it stands
+// before tickets with larger numbers, so that its call does not lose its turn.
 func (w *waitingRoom) join(account Key, t *ticket) *ticket {
 	w.mu.Lock()
 	defer w.mu.Unlock()

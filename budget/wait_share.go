@@ -15,16 +15,16 @@ import (
 
 // A call that ends in a process wakes the next one that waits there, which takes the room at once. Another process has to ask the store, and
 // would never find room while that goes on. So a call that has been first in its process for too long without getting room leaves a wish in
-// the store, as leases do: a reservation of zero that a latch refuses, which leaves only the latch, and that opens by itself. Processes in
-// which calls wait look for wishes of other processes now and then. While there is one, they leave the room free for as long as it takes the
-// other process to ask.
+// the store, as leases do. A wish is the closed latch of a separate account: the call's process asks for a reservation there that is always
+// refused, which leaves nothing but the latch, and that opens by itself. Processes in which calls wait look for wishes of other processes now and
+// then. While there is one, they leave the room free for as long as it takes the other process to ask.
 //
 // A wish admits nothing and refuses nothing: it only changes who asks first.
 const (
 	starveAfter = time.Second            // at the head of a process's queue
 	starvedAsks = 200 * time.Millisecond // between two tries of a call that has left a wish
 	yieldFor    = 300 * time.Millisecond // how long this process leaves room free for another one
-	lookEvery   = 500 * time.Millisecond
+	lookEvery   = 500 * time.Millisecond // how often a process looks for wishes, for each account
 	wishStands  = time.Second            // how long a wish lasts
 	wishTTL     = 400 * time.Millisecond // of the reservation that leaves a wish, and is always refused
 	wishTimeout = 250 * time.Millisecond // for reading wishes, and for leaving one: a slower store is not used for this
@@ -37,7 +37,7 @@ type sharing struct {
 	of map[Key]*shared
 }
 
-// shared is what a process knows of one account.
+// shared is what this process knows of the wishes for room on one account.
 type shared struct {
 	looked time.Time // when it last looked for wishes of other processes
 	wished time.Time // when it last left a wish of its own
@@ -71,8 +71,8 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 	return known
 }
 
-// sharedLine returns the line of an account if calls of other processes may wait for it too. It returns none for leases, which have wishes
-// of their own, and for paced limits, where the order of asking does not matter.
+// sharedLine returns the line of an account if wishes help its calls: not for a store that leaves wishes itself, as one of package lease does, and
+// not for a line with a latch, whose refusals are for long, or one that only observes and refuses nothing.
 func (l *Ledger) sharedLine(lines []driver.Line, account Key) (driver.Line, bool) {
 	if _, wishes := l.store.(interface{ LeavesWishes() }); wishes {
 		return driver.Line{}, false
@@ -96,7 +96,7 @@ func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	if due {
 		known.looked = now
 	}
-	yields, own := known.yields, -1
+	yields, own := known.yields, -1           // own is the slot with this process's own wish; -1 for none
 	if now.Sub(known.wished) < 2*wishStands { // twice, because the store may have got this process's own wish late
 		own = known.slot
 	}
@@ -122,7 +122,9 @@ func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	return yields
 }
 
-// starve leaves a wish, unless this process has just left one. If that fails the call waits as before.
+// starve leaves a wish for room on line's account, unless this process has left one that still lasts. The wish is a reservation on a line with a
+// Max of zero and a latch: the store refuses it and closes the latch for wishStands, the length of the line's window. If that fails the call
+// waits as before.
 func (l *Ledger) starve(ctx context.Context, line *driver.Line) {
 	now := time.Now()
 	l.sharing.mu.Lock()

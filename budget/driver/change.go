@@ -34,17 +34,18 @@ func (c *Change) Validate() error {
 // ChangeKind says what was changed, and how.
 type ChangeKind uint8
 
-// The kinds of changes that the audit trail holds.
+// The kinds of changes that the audit trail holds: one for each method of Store that makes a change.
 const (
-	ChangeKill ChangeKind = iota + 1
-	ChangeRevive
-	ChangeOverride
-	ChangeUnlatch
-	ChangeCorrect
-	ChangeAcceptLoss
-	ChangePolicy
+	ChangeKill       ChangeKind = iota + 1 // a kill flag was set
+	ChangeRevive                           // a kill flag was removed
+	ChangeOverride                         // an account's Max was replaced, or the replacement removed
+	ChangeUnlatch                          // an account's latch was opened
+	ChangeCorrect                          // a reservation's posted amount was replaced
+	ChangeAcceptLoss                       // what remains of a damaged ledger was declared to be complete
+	ChangePolicy                           // the policy document was set or removed
 )
 
+// changeNames are the names of the kinds; the first is that of the zero ChangeKind.
 var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct", "accept loss", "policy"}
 
 // String returns the name of the change.
@@ -74,7 +75,8 @@ type Record struct {
 	Policy [32]byte
 }
 
-// Object names what a record changes. Changes of the same object are ordered: the later one counts.
+// Object names what a record changes: one flag, one entry, the override or the latch of one account, the policy, or the acceptance of losses. A
+// change is compared with the last one of its own object alone.
 func (r *Record) Object() Key {
 	switch r.Kind {
 	case ChangeKill, ChangeRevive:

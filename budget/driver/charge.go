@@ -26,9 +26,9 @@ func (c Charge) Plus(other Charge) (Charge, bool) {
 	return c, true
 }
 
-// Validate reports negative amounts, and an unused index that is used.
+// Validate reports negative amounts, and an amount at index 0, which is unused.
 func (c *Charge) Validate() error {
-	lowest := int64(0)
+	lowest := int64(0) // one quick pass for the usual case, a valid charge
 	for _, n := range c {
 		lowest = min(lowest, n)
 	}
@@ -43,7 +43,7 @@ func (c *Charge) Validate() error {
 	return nil
 }
 
-// Exceeds returns the first unit in which c is larger than bound.
+// Exceeds returns the first unit in which c is larger than bound, and whether there is one.
 func (c *Charge) Exceeds(bound *Charge) (Unit, bool) {
 	for u := UnitUSD; u <= UnitCalls; u++ {
 		if c[u] > bound[u] {

@@ -2,23 +2,23 @@ package driver
 
 import "time"
 
-// Entry is what a store keeps of a reservation.
+// Entry is what a store keeps of a reservation. Its times are by the store's clock.
 type Entry struct {
-	ID         ID
+	ID         ID // of the reservation
 	State      State
-	Estimated  bool // Settled or Expired with the worst case; Correct clears it
-	Orphan     bool // posted by a Settle that found nothing pending: this spend was never reserved
-	Reserved   Charge
-	Actual     Charge // what is posted; zero while Pending or Voided
-	ReservedAt time.Time
-	ResolvedAt time.Time // zero while Pending
-	Scope      Scope     // empty if it was not known
-	Operation  string
-	Reference  string // the provider's id of the request; empty until a Settlement has it
-	Lines      []Booking
+	Estimated  bool      // Settled or Expired with the worst case; Correct clears it
+	Orphan     bool      // posted by a Settle that found nothing pending: this spend was never reserved
+	Reserved   Charge    // the worst case; zero for an orphan
+	Actual     Charge    // what is posted; zero while Pending or Voided
+	ReservedAt time.Time // of an orphan: when it was posted
+	ResolvedAt time.Time // when it was last settled, voided, charged or corrected; zero while Pending
+	Scope      Scope     // the call's; empty if it was not known
+	Operation  string    // the provider's name for it, such as Converse
+	Reference  string    // the provider's id of the request; empty until a Settlement has it
+	Lines      []Booking // the accounts in which it counts
 }
 
-// Booking is where an entry counts in one line.
+// Booking is where an entry counts in one account.
 type Booking struct {
 	Account Key
 	Unit    Unit
@@ -52,8 +52,8 @@ type Period struct {
 type Query struct {
 	State     State // zero selects every state
 	Estimated bool  // only estimated ones
-	After     ID
-	Max       int // 1 to 10,000
+	After     ID    // the zero ID is before all
+	Max       int   // 1 to 10,000
 	// Since and Until select by the time of the reservation; zero sets no bound. A reservation at Until is not selected.
 	Since, Until time.Time
 	Scope        Scope  // the entry's scope has to have all the values that this sets
@@ -71,7 +71,8 @@ func (q *Query) Selects(e *Entry) bool {
 	return e.Scope.Has(q.Scope)
 }
 
-// Plain reports whether the query uses only State, Estimated, After and Max.
+// Plain reports whether the query uses only State, Estimated, After and Max. To answer such a query a store needs neither
+// the scope nor the times of an entry.
 func (q *Query) Plain() bool {
 	return q.Since.IsZero() && q.Until.IsZero() && q.Reference == "" && len(q.Scope.Dims()) == 0
 }

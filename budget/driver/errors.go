@@ -8,8 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// What stores return, and what the values of this package tell. Package budget has those of them that its users branch on, under the same
-// names.
+// The errors that stores return, and that the methods of this package's types return. Package budget has those of them that its users branch on,
+// under the same names.
 var (
 	// ErrKilled says that the call's scope was killed. The error is a *KilledError.
 	ErrKilled = errors.New("budget: killed")

@@ -42,6 +42,7 @@ const (
 	Expired                  // nobody settled it before it expired: its worst case is posted
 )
 
+// stateNames are the names of the states; the first is that of the zero State.
 var stateNames = [...]string{"none", "pending", "settled", "voided", "expired"}
 
 // String returns the state's name.

@@ -38,7 +38,8 @@ func (f Flag) Holds(s Scope) bool {
 	return true
 }
 
-// Object names the flag as the object of changes.
+// Object names the flag in the audit trail: changes of the flag are compared with each other by this key (see Record.Object). Flags of the same
+// values with and without patterns have different keys.
 func (f Flag) Object() Key {
 	dims := f.Scope.Dims()
 	text := binary.AppendUvarint(nil, uint64(len(dims)))
@@ -51,8 +52,8 @@ func (f Flag) Object() Key {
 	return keyOf("object", "flag", string(text))
 }
 
-// Kill is a flag that refuses every Reserve of the calls that it selects. Without Patterns these are found by their Dims, which include all
-// of the flag's. Scope and Reason are stored as values, never as keys.
+// Kill is a flag that refuses every Reserve of the calls that it selects. Without Patterns it selects the reservations whose Dims include all of
+// the Dims of its Scope. Scope and Reason are stored as values, never as keys.
 type Kill struct {
 	Scope    Scope
 	Patterns bool // see Flag

@@ -26,6 +26,7 @@ const (
 // NumUnits is the length of a Charge: units count from 1, and index 0 stays unused.
 const NumUnits = 8
 
+// unitNames are the names of the units, in the plural, as String prints them and UnmarshalText reads them.
 var unitNames = [NumUnits]string{"", "USD", "uncached input tokens", "input tokens", "cache read input tokens", "cache write input tokens", "output tokens", "calls"}
 
 // String returns the unit's name as errors print it.
@@ -57,13 +58,14 @@ func (q Quantity) String() string {
 	return strconv.FormatInt(q.N, 10) + " " + name
 }
 
-// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for a quantity without a unit, or below zero.
+// MarshalText writes what String prints, except that a unit is always in the plural. For a quantity without a unit or below zero, it returns
+// ErrInvalidPolicy.
 func (q Quantity) MarshalText() ([]byte, error) {
 	if !q.Unit.Valid() || q.N < 0 {
 		return nil, fmt.Errorf("%w: %d of %s", ErrInvalidPolicy, q.N, q.Unit)
 	}
 	if q.N == 1 && q.Unit != UnitUSD {
-		return []byte("1 " + q.Unit.String()), nil // the only form that every release can read
+		return []byte("1 " + q.Unit.String()), nil // "1 calls": earlier releases can't read "1 call"
 	}
 	return []byte(q.String()), nil
 }
@@ -90,7 +92,8 @@ func (q *Quantity) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// parseDecimal reads money in billionths, and everything else in whole units; or it returns what is wrong.
+// parseDecimal reads a number from 0 on: an amount of money with up to nine decimals, of which it returns the billionths, and anything else as a
+// whole number. Underscores in it are left out. If it can't, problem says why.
 func parseDecimal(text string, money bool) (n int64, problem string) {
 	whole, fraction, decimal := strings.Cut(strings.ReplaceAll(text, "_", ""), ".")
 	digits := 0

@@ -46,6 +46,7 @@ func NewCall(s Scope, operation string) *Call {
 	return c
 }
 
+// validate reports an operation's name that is too long. A nil call is valid.
 func (c *Call) validate() error {
 	if c != nil && len(c.Operation) > MaxScopeValue {
 		return fmt.Errorf("%w: an operation's name of %d bytes, at most %d", ErrInvalidScope, len(c.Operation), MaxScopeValue)
@@ -73,9 +74,10 @@ func (l *Line) Threshold(i int, max int64) int64 {
 	if f := l.Notify[i]; f < 1 {
 		return int64(math.Ceil(f * float64(max)))
 	}
-	return max
+	return max // exactly, where float64 would round a large Max
 }
 
+// validateLines reports a charge with negative amounts, and lines that count in no unit, as ErrInvalidCharge.
 func validateLines(c *Charge, lines []Line) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -106,11 +108,11 @@ type Denial struct {
 
 // Balance is where an account stands in its current window.
 type Balance struct {
-	Max        int64 // in force, overrides included
-	Settled    int64
-	Pending    int64
-	ResetAfter time.Duration // until the refused amount, or for Balances the whole used amount, has left the window; 0 if never
-	Latched    bool
+	Max        int64         // in force, overrides included
+	Settled    int64         // what resolved reservations have posted
+	Pending    int64         // the worst cases of reservations that are not resolved
+	ResetAfter time.Duration // until time alone makes room for the refused amount, or for Balances until all that is used has left; 0 if never
+	Latched    bool          // a refusal has closed the account's latch
 }
 
 // Left is how much of Max is neither settled nor pending. The sum can't overflow: a store refuses reservations that would make it overflow.

@@ -119,7 +119,8 @@ func (s Scope) Fill(rest Scope) Scope {
 	return merged
 }
 
-// add returns s with everything of inner that s leaves empty, and the name of the first field that both set differently.
+// add returns s with everything of inner that s leaves empty, and the name of the first field that both set differently; empty if there is none.
+// s is the outer scope: where both set a field, its value stays. Of two children, the one further from the root counts, if it is below the other.
 func (s Scope) add(inner Scope) (Scope, string) {
 	conflict := ""
 	merge := func(name string, outer *string, value string) {
@@ -145,7 +146,7 @@ func (s Scope) add(inner Scope) (Scope, string) {
 		}
 		s.Tags = tags
 	}
-	switch {
+	switch { // a nil branch is the root, which every child is under
 	case inner.branch.under(s.branch):
 		s.branch = inner.branch
 	case !s.branch.under(inner.branch) && conflict == "":
@@ -194,4 +195,5 @@ func (b *Branch) under(other *Branch) bool {
 // no user text reaches a store's keys and no two lists of parts can be confused.
 type Key [16]byte
 
+// keyOf returns the key of a list of parts.
 func keyOf(parts ...string) Key { return key.Of(parts...) }

@@ -8,9 +8,9 @@ import (
 
 // Settlement posts what a reservation really cost.
 type Settlement struct {
-	ID        ID
-	Owner     Key
-	Actual    Charge
+	ID        ID     // of the reservation
+	Owner     Key    // that of the Reservation
+	Actual    Charge // what the call cost, in every unit
 	Estimated bool   // the amount is the worst case, because the actual cost is not known
 	Lines     []Line // those of the Reservation, in the same order
 	Call      *Call  // that of the Reservation
@@ -31,8 +31,8 @@ func (s *Settlement) Validate() error {
 
 // Correction replaces the amount that a reservation posted.
 type Correction struct {
-	ID     ID
-	Actual Charge
+	ID     ID     // of the reservation
+	Actual Charge // the new amount, in every unit
 	// Shares are as in Settlement. Without them, an amount that was posted with shares belongs to the first of these. An amount of zero has
 	// none.
 	Shares []Share
@@ -55,7 +55,7 @@ type Posting struct {
 // Crossing says that settled spend reached a threshold.
 type Crossing struct {
 	Line    int // index into Settlement.Lines
-	Mark    int // index into Line.Notify
+	Mark    int // the threshold, as an index into Line.Notify
 	Settled int64
 	Max     int64 // in force, overrides included
 }

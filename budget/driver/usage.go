@@ -43,6 +43,7 @@ func (c *Call) UsageKey() Key {
 	return usageKey(c.UsageScope())
 }
 
+// usageKey returns the key of the row of usage for the values of a scope.
 func usageKey(s Scope) Key {
 	parts := []string{"usage", "of"}
 	for name, value := range s.values() {
@@ -51,6 +52,7 @@ func usageKey(s Scope) Key {
 	return keyOf(parts...)
 }
 
+// nobodysUsage is the key of the row for calls whose scope is empty or not known.
 var nobodysUsage = usageKey(Scope{})
 
 // UsageDay returns the beginning of the UTC day that a moment is in.

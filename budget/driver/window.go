@@ -9,6 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/quote"
 )
 
+// windowKind is which of the windows below a Window is.
 type windowKind uint8
 
 const (
@@ -23,6 +24,7 @@ const (
 	lifetime
 )
 
+// windowNames are the names of the kinds, as String prints them and UnmarshalText reads them.
 var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "rolling", "lifetime"}
 
 // calendar reports whether the window begins and ends with hours, days or months of a time zone.
@@ -135,6 +137,8 @@ func (w Window) At(now time.Time) Span {
 	}
 }
 
+// rollingAt is At for a rolling window. Its buckets are one step wide. They count for steps steps after their own, which together are at least as
+// long as the window.
 func (w Window) rollingAt(now int64) Span {
 	step := w.step()
 	start := now - now%step
@@ -142,9 +146,10 @@ func (w Window) rollingAt(now int64) Span {
 	return Span{Start: start, Since: start - steps*step, Next: start + step, End: start + (steps+1)*step}
 }
 
-// step returns the width of a rolling window's bucket.
+// step returns the width of a rolling window's bucket in nanoseconds: a sixtieth of the window, rounded up.
 func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
 
+// calendarAt returns the first moment of the calendar window that holds now, and that of the next window.
 func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	loc := w.loc
 	if loc == nil {
@@ -152,7 +157,7 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	}
 	t := now.In(loc)
 	switch w.kind {
-	case hourly:
+	case hourly: // by subtraction, because time.Date can't tell apart the two hours of the same name when clocks go back
 		start = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 		return start, start.Add(time.Hour)
 	}
@@ -166,12 +171,14 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	return start, end
 }
 
-// edges returns the first moment of the day, week, month, quarter or year that contains a date, and that of the next one.
+// edges returns the first moment of the day, week, month, quarter or year that contains a date, and that of the next one. y, m and d are the date;
+// a day or month beyond its range stands for one of the next month or year, as in time.Date.
 func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, end time.Time) {
 	switch w.kind {
 	case daily:
 		return dayStart(y, m, d, loc), dayStart(y, m, d+1, loc)
 	case weekly:
+		// Back to the first day of the week. Weekday counts from Sunday and first from Monday; 13 is -1 plus 14, so that the sum stays positive.
 		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 13 - int(w.first)) % 7
 		return dayStart(y, m, d, loc), dayStart(y, m, d+7, loc)
 	case quarterly:
@@ -185,7 +192,8 @@ func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, en
 }
 
 // ResetAfter returns how long after now it takes until excess has left the window, or 0 if time alone never frees that
-// much. The buckets are those of the span, in ascending order of Start.
+// much. excess is by how much the account is too full for what is asked. The buckets are those that count now (from Span.Since on), in ascending
+// order of Start.
 func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.Duration {
 	switch w.kind {
 	case lifetime, noWindow:
@@ -204,9 +212,9 @@ func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.D
 	}
 }
 
-// Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that moment in the bucket that
-// begins at Start, and checks the limit against all buckets that begin at Since or later. For calendar windows that is the same bucket; for
-// rolling ones up to 61, and later buckets too, if the clock has gone back.
+// Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A bucket is a part of time for which an account has a sum. A store
+// books what is reserved at that moment in the bucket that begins at Start, and checks the limit against all buckets that begin at Since or
+// later. For calendar windows that is the same bucket; for rolling ones up to 61, and later buckets too, if the clock has gone back.
 type Span struct {
 	Start int64
 	Since int64
@@ -224,8 +232,10 @@ func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
 	const around = 36 * time.Hour // zones are within 14 hours of UTC, and no zone was ever moved by more than 24
 	change, next := start.ZoneBounds()
 	if (change.IsZero() || start.Sub(change) > around) && (next.IsZero() || next.Sub(start) > around) {
-		return start
+		return start // clocks are not moved near this day
 	}
+	// Try the offsets that the zone has around the day, in the order of time. With each, the day would start at midnight, or when that offset
+	// came into force if that is later. The first offset that is still in force at that moment gives the answer.
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	for at := midnight.Add(-around).In(loc); ; at = next {
 		change, next = at.ZoneBounds()
@@ -246,7 +256,7 @@ type Bucket struct {
 	Used  int64 // settled + pending
 }
 
-// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for a window that Open would refuse.
+// MarshalText writes what String prints, or returns ErrInvalidPolicy for a window that Open would refuse.
 func (w Window) MarshalText() ([]byte, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
@@ -265,7 +275,7 @@ func (w *Window) UnmarshalText(text []byte) error {
 			read.kind = kind
 		}
 	}
-	if day, from := strings.CutPrefix(rest, "from "); from && read.kind == weekly {
+	if day, from := strings.CutPrefix(rest, "from "); from && read.kind == weekly { // more and rest are then what follows the day
 		day, rest, more = strings.Cut(day, " ")
 		rest = strings.TrimSpace(rest)
 		weekday, known := weekdayOf(day)
@@ -298,7 +308,7 @@ func (w *Window) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// weekdayOf returns the day of an English name.
+// weekdayOf returns the day of an English name, as in "Sunday".
 func weekdayOf(name string) (day time.Weekday, known bool) {
 	for day = time.Sunday; day <= time.Saturday; day++ {
 		if day.String() == name {

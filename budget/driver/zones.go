@@ -145,6 +145,7 @@ func checkZone(loc *time.Location) error {
 	if err != nil {
 		return fmt.Errorf("%w: a window in %q, which is no time zone known to this host: use time.LoadLocation with a name of the IANA database, and import time/tzdata where the host has none", ErrInvalidPolicy, name)
 	}
+	// A location of that name may still be a fixed offset that somebody has called so. It is the zone if their offsets agree in winter and summer.
 	for year := 2000; year <= 2037; year++ {
 		for _, month := range [...]time.Month{time.January, time.July} {
 			at := time.Date(year, month, 15, 12, 0, 0, 0, time.UTC)

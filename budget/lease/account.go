@@ -9,47 +9,55 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
+// The store inside is the store that all processes share. A lease is a share of limits that this process has reserved there and spends on calls
+// of its own; it consists of grants, each of which is one reservation in the store inside. To draw is to reserve a grant. To close a lease is to
+// let it admit no more calls; to give it back is to settle its grants with what its calls have cost. A call is in flight from its Reserve until it
+// is settled, voided or expired.
+
 // group is one distinct set of accounts. Calls that count in the same accounts are served from the same leases, so that a lease can be
 // admitted or refused by all of its limits at once, like a single call.
 type group struct {
-	lines    []driver.Line
+	lines    []driver.Line // one for each account
 	units    []driver.Unit // the units that any line counts in
-	leasable bool
+	leasable bool          // calls may be served from leases; else each is sent to the store inside
 	ttl      time.Duration // the longest TTL of any call so far
-	used     time.Time
+	lastUsed time.Time     // when a call last counted in these accounts
 
 	wishLines
 	grantSize
 	reportedUntil [][]time.Time // by line and threshold: no report is expected before then, because the threshold is known to have been reported
 
-	drawMu     contextMutex // held while a lease is being drawn
-	open       []*lease     // the leases that still admit calls, oldest first
-	drawn      time.Time    // when the last grant was drawn
-	draws      uint64       // how many draws were tried
-	failure    error        // the error of the last draw, or nil
-	unanswered *lease       // a lease whose first grant got no answer; it is voided before another one is drawn
+	drawMu          contextMutex // held while a lease is being drawn
+	open            []*lease     // the leases that still admit calls, oldest first
+	lastDrawn       time.Time    // when the last grant was drawn
+	draws           uint64       // how many draws were tried
+	drawFailure     error        // the error of the last draw, or nil
+	unansweredLease *lease       // a lease whose first grant got no answer; it is voided before another one is drawn
 
-	refusal     refusal
-	deniedSince time.Time // since when every call has been denied; zero if the last call was admitted
+	lastDenial  lastDenial // repeated from memory for a short time
+	deniedSince time.Time  // since when every call has been denied; zero if the last call was admitted
 }
 
-// wishLines are the lines by which a group sees that other processes wait for room: see wish.go.
+// wishLines are the lines by which a group sees that other processes wait for room. They record it as a wish, which is the closed latch of a
+// separate account beside the limit's. A line of that account shows it.
 type wishLines struct {
-	looks  []driver.Line // the group's lines, followed by the lines of wishes for room on those that refuse
-	wishes []int         // for each line of a wish, the index of the group's line that it is for
-	alert  []driver.Line // the lines of looks, in the order that a reservation requires, so that the answer to a grant shows wishes; nil if the group has too many lines
-	alerts []int         // for each line of alert, the index of the group's line that it is, or that its wish is for
+	balanceLines []driver.Line // to read with Balances: the group's lines, followed by one for the wishes on each line that can refuse
+	wishOf       []int         // for each line of wishes in balanceLines, the index of the group's line that the wishes are for
+	// grantLines are the balanceLines sorted by account, as a reservation requires. A grant has these lines, so that its answer shows wishes without
+	// another step. Nil if grants have only the group's lines, because these are too many or have thresholds.
+	grantLines  []driver.Line
+	grantLineOf []int // for each of grantLines, the index of the group's line that it is, or that its wishes are for
 }
 
-// grantSize decides how much a grant asks for.
+// grantSize is what a group knows to decide how much its next grant asks for. The room is what the lines have left in the store inside.
 type grantSize struct {
 	wantedCalls  int64         // the next grant is sized for this many calls of the usual size
 	callSize     driver.Charge // the usual worst case of a call
-	usualPending driver.Charge // what the group usually holds pending in the store inside
-	quota        driver.Charge // the group's part of what the lines had left, less what was drawn since
+	usualPending driver.Charge // what the group usually has pending in the store inside
+	quota        driver.Charge // how much this process may draw without reading the room again: its part of the room, less what was drawn since
 	quotaAt      time.Time     // when the quota was worked out
 	cutDown      bool          // the last grant was less than was wanted
-	looksToSkip  int           // the next grants, this many, do not read how much room is left
+	looksToSkip  int           // this many of the next grants do not read the room
 	observedFull bool          // an observe-only line had no room when the room was last read
 }
 
@@ -64,15 +72,15 @@ const (
 // call: what the calls need fills the grants in the order in which they were drawn.
 type lease struct {
 	group      *group
-	lines      []driver.Line
-	grants     []*grant
+	lines      []driver.Line // the group's
+	grants     []*grant      // in the order in which they were drawn
 	unanswered []*grant      // grants whose Reserve got no answer: they are voided before any other step
 	granted    driver.Charge // the sum of all grants
 	dims       []driver.Key  // the Dims of the call that the last grant was drawn for: no kill flag held for these at that time
 	base       []int64       // by line: what others had settled when the last grant was drawn; nil if no line has thresholds
 	maxes      []int64       // by line: the Max in force at that time; nil if base is nil
-	calls      []*call
-	uses       []*leaseUse // the calls' amounts by scope, for the rows of usage; at most MaxShares
+	calls      []*call       // all that were ever admitted
+	uses       []*leaseUse   // the calls' amounts by scope, for the rows of usage; at most MaxShares
 
 	// Four moments by this process's clock:
 	// sent: just before the first grant's Reserve was sent
@@ -84,14 +92,14 @@ type lease struct {
 
 	settled   driver.Charge // the sum of the calls that have ended
 	pending   driver.Charge // the worst cases of the calls in flight
-	inFlight  int
-	estimates int // how many calls were settled with their worst case because nobody knows what they cost
+	inFlight  int           // how many calls are in flight
+	estimates int           // how many calls were settled with their worst case because nobody knows what they cost
 
 	closed       bool // the lease admits no more calls
 	closedAt     time.Time
 	givenBackAt  time.Time    // when it was last given back to the store inside
-	queued       bool         // it waits in Store.spent or Store.late to be forgotten
-	known        int          // how many calls it had when it was queued
+	queued       bool         // it waits in Store.toForget or Store.toForgetLater
+	queuedCalls  int          // how many calls it had when it was queued
 	storeMu      contextMutex // held during steps in the store inside that concern this lease
 	thresholdIDs []driver.ID  // ids of the empty settlements by which askThresholds asks for thresholds
 }
@@ -118,8 +126,9 @@ func newGroup(lines []driver.Line, length time.Duration) *group {
 		l := &g.lines[i]
 		l.Notify = slices.Clone(l.Notify)
 		g.reportedUntil[i] = make([]time.Time, len(l.Notify))
-		// Calls on a latching line are not leased, because a denial that comes too early would close the latch. In a window shorter than
-		// half a lease, a lease would be closed after a few calls.
+		// Calls on a latching line are not leased, because a denial that comes too early would close the latch. A lease admits calls only in the
+		// bucket of time in which it was drawn: a calendar window, or a sixtieth of a rolling one. Where that is shorter than half the length of a
+		// lease, leases would not be worth their drawing.
 		span := l.Window.At(time.Unix(0, 0))
 		if l.Latch || span.Next-span.Start < int64(length/2) {
 			g.leasable = false
@@ -137,7 +146,8 @@ func (g *group) hasThresholds() bool {
 	return slices.ContainsFunc(g.lines, func(l driver.Line) bool { return len(l.Notify) > 0 })
 }
 
-// sameRule reports whether two lines of the same account are the same rule.
+// sameRule reports whether two lines of the same account are the same rule. A window that was made twice has two pointers to its time zone, so
+// that its name is compared, too.
 func sameRule(a, b *driver.Line) bool {
 	return a.Unit == b.Unit && a.Max == b.Max && a.Latch == b.Latch && a.Observe == b.Observe && slices.Equal(a.Notify, b.Notify) &&
 		(a.Window == b.Window || a.Window.String() == b.Window.String())
@@ -158,7 +168,7 @@ func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
 			same = same && sameRule(&g.lines[i], &lines[i])
 		}
 		if same {
-			g.used = now
+			g.lastUsed = now
 			return g
 		}
 		for _, l := range slices.Clone(g.open) {
@@ -166,7 +176,7 @@ func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
 		}
 	}
 	g = newGroup(lines, s.length)
-	g.used = now
+	g.lastUsed = now
 	s.groups[string(key)] = g
 	return g
 }
@@ -178,7 +188,7 @@ func (s *Store) closeLease(l *lease, now time.Time) {
 	}
 	l.closed, l.closedAt = true, now
 	l.group.open = slices.DeleteFunc(l.group.open, func(o *lease) bool { return o == l })
-	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() {
+	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() { // it ended by itself, and was too large
 		l.group.wantedCalls = max(l.group.wantedCalls/2, 2)
 	}
 }
@@ -237,7 +247,8 @@ func (l *lease) targets(total driver.Charge) []driver.Charge {
 	return all
 }
 
-// cover returns what the store inside has reserved or posted for a lease.
+// cover returns what the store inside has reserved or posted for a lease: what its calls may cost without exceeding a limit. Where that is not
+// certain, because a correction got no answer, it counts the smaller amount.
 func (l *lease) cover() (sum driver.Charge) {
 	for _, g := range l.grants {
 		part := g.amount
@@ -273,7 +284,8 @@ func (l *lease) idle() bool {
 	return !l.group.within(l.cover(), l.needed())
 }
 
-// exact reports whether the store inside has posted exactly what the lease needs, and nothing is in flight that could change that.
+// exact reports whether the store inside has posted exactly what the lease needs, divided among its calls as it should be, and nothing is in
+// flight that could change that.
 func (l *lease) exact() bool {
 	if l.inFlight > 0 || len(l.unanswered) > 0 {
 		return false
@@ -282,7 +294,7 @@ func (l *lease) exact() bool {
 	shares := l.shares(targets)
 	for i, g := range l.grants {
 		needlesslyEstimated := g.estimated && l.estimates == 0
-		if !g.posted || needlesslyEstimated || !g.knows(targets[i], shares[i]) {
+		if !g.posted || needlesslyEstimated || !g.isSettledAs(targets[i], shares[i]) {
 			return false
 		}
 	}

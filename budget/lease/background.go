@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// stepTimeout bounds each round of the background work's I/O.
+// stepTimeout bounds how long a round of the background work may take.
 const stepTimeout = 5 * time.Second
 
-// background runs until Close. It gives back leases that have ended, so that an idle process keeps no room, tries failed steps again, and
-// forgets old calls.
+// background runs until Close. It does a round of work each eighth of a length, and at once when it is woken: it gives back leases that have ended,
+// so that an idle process keeps no room, tries failed steps again, and forgets old calls.
 func (s *Store) background() {
 	every := s.length / 8
 	timer := time.NewTimer(every)
@@ -32,7 +32,7 @@ func (s *Store) background() {
 func (s *Store) wakeBackground() {
 	select {
 	case s.wake <- struct{}{}:
-	default:
+	default: // a round is due already
 	}
 }
 

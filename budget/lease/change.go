@@ -12,7 +12,7 @@ import (
 // process has corrected inside its leases, which the store inside does not count.
 const innerBits = 40
 
-// innerChange returns the change as it is passed to the store inside.
+// innerChange returns the change as it is passed to the store inside, whose revisions are the lower bits of those that callers see.
 func innerChange(c driver.Change) driver.Change {
 	c.Seen &= 1<<innerBits - 1
 	return c
@@ -46,8 +46,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	return s.inner.AcceptLoss(ctx, innerChange(c))
 }
 
-// judge reports whether a correction of a call inside a lease is new, so that it has to be made. It is not if it was made before.
-// ErrSuperseded says that the call was corrected after the caller of this change had looked at it. Requires mu held.
+// judge reports whether a correction of a call inside a lease is new, so that it has to be made. It is not if it was the last one made: then the
+// caller repeats it. ErrSuperseded says that the call was corrected after the caller of this change had looked at it. Requires mu held.
 func (s *Store) judge(c *call, change driver.Change) (isNew bool, err error) {
 	if c.changes == nil {
 		return true, nil

@@ -25,8 +25,8 @@
 // without another step. Processes that see one give back their unused amounts, and those of calls in flight one by one as they end;
 // until the wish ends they send each call to the store. So a call that fits is admitted within two lengths, if it is tried again meanwhile.
 // A wish costs a step for the denied call that leaves it, and nothing where one is known already. While it stands, each call takes two
-// steps of its own, where calls in leases share them. It admits nothing and refuses nothing. A call that fits only after others have ended, and that is tried all
-// the time until then, keeps other processes from drawing leases on its limits for that long.
+// steps of its own, where calls in leases share them. It admits nothing and refuses nothing. A call that fits only after others have ended,
+// and that is tried all the time until then, keeps other processes from drawing leases on its limits for that long.
 //
 // Windows. A lease admits no call beyond the calendar window, or the sixtieth of a rolling one, in which it was drawn, by the
 // store's clock, which is read from each reservation and estimated by the process's own clock between them. Spend is booked in the window

@@ -8,11 +8,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// lifetimes limits how old a lease may become: once this many lengths have passed since its first grant, a new lease is drawn.
+// To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of
+// them count in the same accounts, the lease's group, and in the same buckets of time.
+
+// lifetimes limits how old a lease may become: once this many lengths (Options.Length) have passed since its first grant, a new lease is drawn.
 const lifetimes = 4
 
 // draw reserves a grant in the store inside and admits the call that needs it. If too little is left for a grant, the returned route sends
-// the call to the store inside by itself.
+// the call to the store inside by itself. A group draws one grant at a time. If calls have waited for a draw and it failed, they fail with its
+// error, instead of one after the other asking a store that does not answer.
 func (s *Store) draw(ctx context.Context, g *group, r *driver.Reservation) (driver.Decision, route, error) {
 	s.mu.Lock()
 	draws := g.draws
@@ -22,12 +26,12 @@ func (s *Store) draw(ctx context.Context, g *group, r *driver.Reservation) (driv
 	}
 	defer g.drawMu.unlock()
 	// While this call waited for drawMu, another may have drawn a lease that has room for it, or found that the store does not answer.
-	d, _, way, err := s.local(ctx, r)
+	d, _, way, err := s.answerLocally(ctx, r)
 	if way != drawLease {
 		return d, way, err
 	}
 	s.mu.Lock()
-	failure := g.failure
+	failure := g.drawFailure
 	waited := g.draws != draws
 	s.mu.Unlock()
 	if waited && failure != nil {
@@ -37,14 +41,14 @@ func (s *Store) draw(ctx context.Context, g *group, r *driver.Reservation) (driv
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.draws++
-	g.failure = nil
-	if ctx.Err() == nil {
-		g.failure = err
+	g.drawFailure = nil
+	if ctx.Err() == nil { // else the draw may have failed only because this caller's context has ended
+		g.drawFailure = err
 	}
 	return d, way, err
 }
 
-// drawNow draws a grant: another one for an open lease, or the first one of a new lease. Each group draws one at a time.
+// drawNow draws a grant, another one for an open lease or the first one of a new lease, and admits the call. Requires the group's drawMu held.
 func (s *Store) drawNow(ctx context.Context, g *group, r *driver.Reservation) (driver.Decision, route, error) {
 	if err := s.voidUnanswered(ctx, g); err != nil {
 		return driver.Decision{}, answered, err
@@ -54,11 +58,11 @@ func (s *Store) drawNow(ctx context.Context, g *group, r *driver.Reservation) (d
 		return driver.Decision{}, answered, err
 	}
 	of, d, way, err := func() (*lease, driver.Decision, route, error) {
-		defer l.storeMu.unlock() // use may give the lease back, which needs the mutex
+		defer l.storeMu.unlock() // openAndAdmit may give the lease back, which needs the mutex
 		return s.extend(ctx, l, r)
 	}()
 	if err == nil && d.Admitted {
-		return s.use(ctx, of, r, d)
+		return s.openAndAdmit(ctx, of, r, d)
 	}
 	return d, way, err
 }
@@ -81,7 +85,7 @@ func (s *Store) lockLease(ctx context.Context, g *group, r *driver.Reservation) 
 // each call. Requires the group's drawMu held.
 func (s *Store) voidUnanswered(ctx context.Context, g *group) error {
 	s.mu.Lock()
-	l := g.unanswered
+	l := g.unansweredLease
 	s.mu.Unlock()
 	if l == nil {
 		return nil
@@ -95,11 +99,12 @@ func (s *Store) voidUnanswered(ctx context.Context, g *group) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.unanswered = nil
+	g.unansweredLease = nil
 	s.wakeBackground() // to have it given back
 	return nil
 }
 
+// isClosed reports whether a lease admits no more calls.
 func (s *Store) isClosed(l *lease) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +117,7 @@ func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 	defer s.mu.Unlock()
 	now := s.now()
 	s.forget(now) // a busy process would otherwise grow between two rounds of the background work
-	if !g.drawn.IsZero() && !g.cutDown && now.Sub(g.drawn) < s.length/2 {
+	if !g.lastDrawn.IsZero() && !g.cutDown && now.Sub(g.lastDrawn) < s.length/2 {
 		g.wantedCalls = min(2*g.wantedCalls, largestShare) // the last grant did not last for half a length
 	}
 	if n := len(g.open); n > 0 {
@@ -125,22 +130,23 @@ func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 }
 
 // extend reserves one more grant for a lease, and tries again with a smaller one if the store inside denies it for lack of room. It returns the
-// lease that the grant went to, which may be a new one. Requires the lease's storeMu held.
+// lease that the grant went to, which may be a new one, and the store's decision about the grant. A grant that was denied although it was just as
+// large as the call means that the call is denied. Requires the lease's storeMu held.
 func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of *lease, d driver.Decision, way route, err error) {
 	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
 	}
 	for range 3 {
-		amount, balances, way, err := s.amount(ctx, l.group, r)
+		amount, balances, way, err := s.grantAmount(ctx, l.group, r)
 		if err != nil || way != drawLease {
 			return l, d, way, err
 		}
 		of, d, err = s.reserveGrant(ctx, l, r, amount, balances)
 		switch {
-		case refused(err):
+		case refused(err): // for a reason other than room, such as an overflow, which the call alone may not have
 			return l, driver.Decision{}, askStore, nil
 		case err != nil || len(d.Denied) == 0:
-			if d.Killed != nil {
+			if d.Killed != nil { // no lease may serve what the flag covers, from now on
 				s.learn(l.group, r, &d, nil)
 			}
 			return of, d, answered, err
@@ -152,8 +158,9 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 	return l, driver.Decision{}, askStore, nil
 }
 
-// reserveGrant reserves a grant in the store inside. The grant's TTL is longer than any call of its lease can last, so that it expires only
-// if this process has died. A refusal must close no latch.
+// reserveGrant reserves a grant in the store inside, and adds it to its lease if it is admitted. The grant's TTL is longer than any call of its
+// lease can last, so that it expires only if this process has died. It is Tentative, because a refusal must close no latch. As long as there is no
+// answer, the grant is in l.unanswered. balances are what the room was when it was last read for this grant; nil if it was not read.
 func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservation, amount driver.Charge, balances []driver.Balance) (of *lease, d driver.Decision, err error) {
 	s.mu.Lock()
 	if s.closed { // Close has already listed the leases to give back
@@ -166,8 +173,8 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		return l, d, driver.ErrOverflow
 	}
 	g := &grant{id: driver.NewID(), amount: amount, lines: l.lines}
-	if balances == nil && l.group.alert != nil {
-		g.lines = l.group.alert
+	if balances == nil && l.group.grantLines != nil { // no balances have shown the wishes of other processes, so this grant's answer must
+		g.lines = l.group.grantLines
 	}
 	l.unanswered = append(l.unanswered, g)
 	s.live[l], s.leases[g.id] = struct{}{}, l
@@ -181,7 +188,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		if err != nil && !refused(err) {
 			if len(l.grants) == 0 {
 				s.closeLease(l, sent)
-				l.group.unanswered = l
+				l.group.unansweredLease = l
 			}
 			s.wakeBackground() // to have it voided
 			return
@@ -203,15 +210,15 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 	return of, d, err
 }
 
-// granted adds a grant to its lease. If the calls of that lease are booked in another bucket, the grant begins a new lease. Requires mu
-// held.
+// granted adds a grant to its lease. sent is just before its Reserve was sent, by this process's clock, and at when it was reserved, by the store's
+// clock. If the earlier grants of the lease are booked in another bucket of time, the grant begins a new lease. Requires mu held.
 func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
 	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
 		s.closeLease(l, sent)
 		l = &lease{group: l.group, lines: l.lines, storeMu: newContextMutex()}
 		s.live[l], s.leases[g.id] = struct{}{}, l
 	}
-	if len(l.grants) == 0 {
+	if len(l.grants) == 0 { // the first one expires first, and with it the lease lapses
 		l.sent, l.at, l.lapses = sent, at, sent.Add(ttl)
 	}
 	g.at = at
@@ -219,22 +226,24 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 	l.granted, _ = l.granted.Plus(g.amount) // can't overflow: the store inside has added it up before
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
 	s.offset, s.timed = at.Sub(sent), true
-	l.group.drawn = sent
+	l.group.lastDrawn = sent
 	s.observePending(l.group)
 	return l
 }
 
-// use opens a lease that has got a grant and admits the call that the grant was drawn for.
-func (s *Store) use(ctx context.Context, l *lease, r *driver.Reservation, d driver.Decision) (driver.Decision, route, error) {
+// openAndAdmit opens a lease that has got a grant and admits the call that the grant was drawn for. While the grant was drawn, without mu held,
+// something may have come between: then the call starts again (drawLease), or the lease is given back and the store inside asked (askStore).
+func (s *Store) openAndAdmit(ctx context.Context, l *lease, r *driver.Reservation, d driver.Decision) (driver.Decision, route, error) {
 	s.mu.Lock()
 	now := s.now()
 	if now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l) {
 		s.mu.Unlock()
 		return driver.Decision{}, drawLease, nil // other calls of this process have used up the grant
 	}
-	// The store inside has to decide about the call alone, or the call must not use this lease any more.
-	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
-	ended := now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) // or this process's clock was set back
+	// barred: the lease must admit no call, because somebody needs its room or a flag covers the call, or because the store inside has to say again
+	// which observe-only lines are full. ended: the time of the lease is over, or too short for the call, or this process's clock was set back.
+	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wishOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
+	ended := now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses)
 	if barred || ended || !l.carries(r.Call) || !l.fits(r.Charge) {
 		s.closeLease(l, now)
 		s.mu.Unlock()

@@ -54,6 +54,7 @@ func (f *knownFlags) add(k driver.Kill) {
 	f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
 }
 
+// remove removes a flag, if it is known. It counts as a change in any case.
 func (f *knownFlags) remove(flag driver.Flag) {
 	f.changes++
 	object := flag.Object()
@@ -107,10 +108,11 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 	return nil
 }
 
-// killMargin is how long a flag's At may lie before the moment from which the flag holds: as long as a Kill may take by default.
+// killMargin is how long after its At a flag may begin to hold in the store inside: as long as a Kill may take by default.
 const killMargin = 15 * time.Second
 
-// Kills implements Store. EffectiveBy is the moment from which a flag holds in every process with leases.
+// Kills implements Store. EffectiveBy is the moment from which a flag holds in every process with leases: a process admits no call by what it drew
+// or read more than one length before. This process remembers the flags that it reads, unless it has changed one itself meanwhile.
 func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	asked, err := s.lock(ctx)
 	if err != nil {
@@ -135,7 +137,7 @@ func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	case changes != s.flags.changes: // this process has changed flags since it asked, so that the answer may be out of date
 		s.flags.stale = true
 		s.wakeBackground()
-	case !asked.Before(s.flags.asOf):
+	case !asked.Before(s.flags.asOf): // else another Kills, which asked later, has brought newer flags
 		f := knownFlags{asOf: asked, changes: changes, stale: s.flags.stale}
 		for _, k := range all {
 			k.Scope.Tags = maps.Clone(k.Scope.Tags)

@@ -33,43 +33,43 @@ type Options struct {
 	MaxRemembered int
 }
 
-// Store serves calls from leases: shares of the limits that it draws from the store inside and spends in this
-// process, without a round trip for each call. Make one with New and hand it to budget.Open; the package comment says what leases
+// Store serves calls from leases: shares of the limits that it draws (reserves) from the store inside, which all processes share, and spends in
+// this process, without a round trip for each call. Make one with New and hand it to budget.Open; the package comment says what leases
 // promise and what they cost. If the process dies, what it has leased is charged when it lapses.
 //
 // It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a Signaler; Close ends
 // them. The store inside stays the caller's to close, after this one.
 type Store struct {
-	inner         driver.Store
-	length        time.Duration
-	retention     time.Duration
-	maxRemembered int        // how many calls are remembered
-	owner         driver.Key // the owner of the grants in the store inside
-	now           func() time.Time
+	inner         driver.Store     // the store inside
+	length        time.Duration    // for how long a lease admits calls after its last grant
+	retention     time.Duration    // how long resolved calls are remembered
+	maxRemembered int              // how many calls are remembered at most
+	owner         driver.Key       // the owner of the grants, the reservations by which leases are drawn from the store inside
+	now           func() time.Time // this process's clock
 
 	ctx    context.Context // the context of the background work
 	cancel context.CancelFunc
-	wake   chan struct{}
+	wake   chan struct{} // holds a token if a round of the background work is due
 	work   sync.WaitGroup
 
 	mu            sync.Mutex
 	closed        bool
-	groups        map[string]*group
-	calls         map[driver.ID]*call
-	leases        map[driver.ID]*lease // leases by the ids of their entries, as long as their calls are remembered
-	live          map[*lease]struct{}  // leases with grants whose final amount is not yet settled in the store inside
-	spent         []*lease             // all other leases, in the order in which they may be forgotten
-	late          []*lease             // leases from spent with expired calls, which are remembered for longer
-	known         int                  // how many calls the leases in spent and late have
-	notes         []note
+	groups        map[string]*group        // by the keys of the group's accounts, one after the other
+	calls         map[driver.ID]*call      // the calls that this process remembers, those in leases and those that were sent to the store inside
+	leases        map[driver.ID]*lease     // leases by the ids of their entries in the store inside, as long as their calls are remembered
+	live          map[*lease]struct{}      // leases with grants whose final amount is not yet settled in the store inside
+	toForget      []*lease                 // all other leases, in the order in which they were given back: the first is forgotten next
+	toForgetLater []*lease                 // leases from toForget with expired calls, which are remembered for longer
+	queuedCalls   int                      // how many calls the leases in toForget and toForgetLater have
+	directCalls   []directCall             // calls that were sent to the store inside one by one, oldest first
 	denying       map[driver.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
-	wanted        map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
+	wishedUntil   map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
 	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
-	flags         knownFlags
-	offset        time.Duration // how far the store's clock is ahead of this process's, measured with the last lease
-	timed         bool          // the offset has been measured
-	stepsUnderWay int           // how many steps that change leases in the store inside run now
-	stepsEnded    uint64        // how many such steps have ended
+	flags         knownFlags               // the kill flags, as they were last read
+	offset        time.Duration            // how far the store's clock is ahead of this process's, measured with the last grant
+	timed         bool                     // the offset has been measured
+	stepsUnderWay int                      // how many steps that change leases in the store inside run now
+	stepsEnded    uint64                   // how many such steps have ended
 
 	corrected int64 // how many calls were corrected inside a lease
 }
@@ -79,6 +79,7 @@ var (
 	_ driver.Signaler = (*Store)(nil)
 )
 
+// errLeaseClosed is returned by every step after Close.
 var errLeaseClosed = errors.New("budget: the leased store is closed")
 
 // New wraps a store that several processes share, so that most calls cost no round trip to it. It returns
@@ -108,7 +109,7 @@ func newStore(store driver.Store, o Options, now func() time.Time) (*Store, erro
 	s := &Store{
 		inner: store, length: o.Length, retention: o.Retention, maxRemembered: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
 		groups: make(map[string]*group), calls: make(map[driver.ID]*call), leases: make(map[driver.ID]*lease), live: make(map[*lease]struct{}),
-		denying: make(map[driver.Key]int), wanted: make(map[driver.Key]time.Time), roomMade: 1,
+		denying: make(map[driver.Key]int), wishedUntil: make(map[driver.Key]time.Time), roomMade: 1,
 	}
 	rand.Read(s.owner[:])
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -176,7 +177,9 @@ func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	kept, last := 0, error(nil)
-	for seen := make(map[*lease]bool); ; { // a draw that is under way may still add a lease; no new draw begins
+	// Each lease is given back once. A draw that is under way may still add a lease meanwhile, so the list is read again until it has no new one.
+	// No new draw begins, because the store is closed.
+	for seen := make(map[*lease]bool); ; {
 		rest := s.liveLeases(func(l *lease) bool { return !seen[l] })
 		if len(rest) == 0 {
 			break

@@ -19,10 +19,10 @@ type call struct {
 	owner     driver.Key
 	lease     *lease
 	packed    string        // reserved and actual amounts, then the provider's request id
-	at        time.Duration // when it was reserved, since its lease was first drawn, by this process's clock
+	at        time.Duration // when it was reserved, counted from lease.sent, by this process's clock
 	moment    time.Duration // likewise: when it expires, or, once it is resolved, when that happened
 	changes   *corrections  // nil for calls without corrections, which are most
-	whose     *driver.Call  // the scope, model and operation; nil if none was given
+	whose     *driver.Call  // the scope and the operation; nil if they are not known
 	users     int32         // for a call without a lease: how many goroutines are asking the store inside about it
 	state     driver.State
 	estimated bool
@@ -47,7 +47,7 @@ func (c *call) actual() driver.Charge {
 	return actual
 }
 
-// later returns the moment at which a TTL ends that starts at the moment at. A negative TTL ends at once.
+// later returns at + ttl, at most the largest duration. A negative ttl counts as zero.
 func later(at, ttl time.Duration) time.Duration {
 	if sum := at + max(ttl, 0); sum >= at {
 		return sum
@@ -55,7 +55,8 @@ func later(at, ttl time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
-// pack encodes two charges, neither of which may be negative, as a mask of the units that are not zero, followed by their amounts.
+// pack encodes two charges, neither of which may be negative. Each is written as a mask, in which the bit 1<<u says that unit u is not zero,
+// followed by the amounts of these units, all of them as varints.
 func pack(reserved, actual driver.Charge) string {
 	var stack [2*binary.MaxVarintLen64 + 2*driver.NumUnits*binary.MaxVarintLen64]byte
 	buf := stack[:0]
@@ -78,7 +79,7 @@ func pack(reserved, actual driver.Charge) string {
 
 // unpack decodes what pack has encoded. rest is what was appended to it.
 func unpack(packed string) (reserved, actual driver.Charge, rest string) {
-	next := func() (n uint64) {
+	next := func() (n uint64) { // reads a varint off the front of packed
 		for shift := 0; len(packed) > 0; shift += 7 {
 			b := packed[0]
 			packed = packed[1:]
@@ -103,26 +104,27 @@ func unpack(packed string) (reserved, actual driver.Charge, rest string) {
 // as every store promises; a later one is charged in addition.
 const lateness = 24 * time.Hour
 
-// forget drops calls that were resolved more than a retention ago, and older ones early if there are too many. The calls of a lease are
-// dropped together, because from then on the entries of its grants stand for them. Requires mu held.
+// forget drops calls that were resolved more than a retention ago, and the oldest ones early if there are too many. The calls of a lease are
+// dropped together, because from then on the entries of its grants stand for them. Leases wait for that in two queues: in toForget, and, if one of
+// their calls has expired and may still be settled, for longer in toForgetLater. Requires mu held.
 func (s *Store) forget(now time.Time) {
-	s.forgetOver(&s.spent, now, s.retention, s.forgetOrKeep)
-	s.forgetOver(&s.late, now, max(s.retention, lateness), s.forgetLease)
-	for len(s.notes) > 0 && now.Sub(s.notes[0].at) >= s.retention {
-		s.forgetNote(now)
+	s.forgetOver(&s.toForget, now, s.retention, s.forgetOrKeep)
+	s.forgetOver(&s.toForgetLater, now, max(s.retention, lateness), s.forgetLease)
+	for len(s.directCalls) > 0 && now.Sub(s.directCalls[0].at) >= s.retention {
+		s.forgetDirectCall(now)
 	}
 	s.forgetOldest(now)
 }
 
-// forgetNote drops the oldest note and its call. A call that a lease serves by now is kept with the lease; one that the store inside is
-// being asked about gets a new note. Requires mu held.
-func (s *Store) forgetNote(now time.Time) {
-	n := s.notes[0]
-	s.notes = s.notes[1:]
+// forgetDirectCall drops the oldest call that was sent to the store inside. If a lease serves that id by now, it is kept with the lease. If the
+// store inside is just being asked about it, it moves to the end of the list. Requires mu held.
+func (s *Store) forgetDirectCall(now time.Time) {
+	n := s.directCalls[0]
+	s.directCalls = s.directCalls[1:]
 	switch c := s.calls[n.id]; {
 	case c == nil || c.lease != nil:
 	case c.users > 0:
-		s.notes = append(s.notes, note{n.id, now})
+		s.directCalls = append(s.directCalls, directCall{n.id, now})
 	default:
 		delete(s.calls, n.id)
 	}
@@ -131,33 +133,33 @@ func (s *Store) forgetNote(now time.Time) {
 // forgetOldest drops the calls that were resolved first, until no more than MaxRemembered are left. Expired calls are dropped last, because
 // they may still be settled. Requires mu held.
 func (s *Store) forgetOldest(now time.Time) {
-	for range len(s.spent) + len(s.notes) + len(s.late) {
+	for range len(s.toForget) + len(s.directCalls) + len(s.toForgetLater) { // each at most once, because some are kept
 		switch {
-		case s.known+len(s.notes) <= s.maxRemembered:
+		case s.queuedCalls+len(s.directCalls) <= s.maxRemembered:
 			return
-		case len(s.notes) > 0 && (len(s.spent) == 0 || s.notes[0].at.Before(s.spent[0].givenBackAt)):
-			s.forgetNote(now)
-		case len(s.spent) > 0:
-			s.forgetFirst(&s.spent, s.forgetOrKeep)
-		case len(s.late) > 0:
-			s.forgetFirst(&s.late, s.forgetLease)
+		case len(s.directCalls) > 0 && (len(s.toForget) == 0 || s.directCalls[0].at.Before(s.toForget[0].givenBackAt)):
+			s.forgetDirectCall(now)
+		case len(s.toForget) > 0:
+			s.forgetFirst(&s.toForget, s.forgetOrKeep)
+		case len(s.toForgetLater) > 0:
+			s.forgetFirst(&s.toForgetLater, s.forgetLease)
 		}
 	}
 }
 
-// forgetFirst passes the first lease of a queue to over, unless it is live: then it is queued again when it has been given back. Requires mu
-// held.
-func (s *Store) forgetFirst(queue *[]*lease, over func(*lease)) {
+// forgetFirst takes the first lease out of a queue and passes it to drop, unless it is live: then it is queued again when it has been given back.
+// Requires mu held.
+func (s *Store) forgetFirst(queue *[]*lease, drop func(*lease)) {
 	l := s.dequeue(queue)
 	if _, live := s.live[l]; !live {
-		over(l)
+		drop(l)
 	}
 }
 
 // enqueue appends a lease to a queue of leases to forget. Requires mu held.
 func (s *Store) enqueue(queue *[]*lease, l *lease) {
-	l.queued, l.known = true, len(l.calls)
-	s.known += l.known
+	l.queued, l.queuedCalls = true, len(l.calls)
+	s.queuedCalls += l.queuedCalls
 	*queue = append(*queue, l)
 }
 
@@ -166,22 +168,22 @@ func (s *Store) dequeue(queue *[]*lease) *lease {
 	l := (*queue)[0]
 	*queue = (*queue)[1:]
 	l.queued = false
-	s.known -= l.known
+	s.queuedCalls -= l.queuedCalls
 	return l
 }
 
-// forgetOrKeep drops the calls of a lease; if one of them has expired, it moves the lease to the queue late. Requires mu held.
+// forgetOrKeep drops the calls of a lease; if one of them has expired, it moves the lease to the queue toForgetLater instead. Requires mu held.
 func (s *Store) forgetOrKeep(l *lease) {
 	if slices.ContainsFunc(l.calls, func(c *call) bool { return c.state == driver.Expired }) {
-		s.enqueue(&s.late, l)
+		s.enqueue(&s.toForgetLater, l)
 		return
 	}
 	s.forgetLease(l)
 }
 
-// forgetOver passes to over those leases at the head of a queue that were given back at least keep ago. A lease that is live again moves to
-// the end. Requires mu held.
-func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, over func(*lease)) {
+// forgetOver passes to drop those leases at the head of a queue that were given back at least keep ago. A lease that is live again, because a call
+// in it was settled late or corrected, moves to the end. Requires mu held.
+func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, drop func(*lease)) {
 	for len(*queue) > 0 {
 		l := (*queue)[0]
 		_, live := s.live[l]
@@ -192,19 +194,20 @@ func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, o
 			s.enqueue(queue, l)
 			break
 		}
-		over(l)
+		drop(l)
 	}
 }
 
-// forgetGroups drops groups that no call uses any more. Requires mu held.
+// forgetGroups drops groups (sets of accounts) in which no call has counted for so long that nothing they remember is valid. Requires mu held.
 func (s *Store) forgetGroups(now time.Time) {
 	for key, g := range s.groups {
-		if len(g.open) == 0 && !g.drawMu.locked() && now.Sub(g.used) >= max(s.retention, quotaLives*s.length) {
+		if len(g.open) == 0 && !g.drawMu.locked() && now.Sub(g.lastUsed) >= max(s.retention, quotaLives*s.length) {
 			delete(s.groups, key)
 		}
 	}
 }
 
+// forgetLease drops the calls of a lease, and the ids of its entries in the store inside. Requires mu held.
 func (s *Store) forgetLease(l *lease) {
 	for _, c := range l.calls {
 		if s.calls[c.id] == c {

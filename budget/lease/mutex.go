@@ -5,6 +5,7 @@ import "context"
 // contextMutex is a mutex whose lock gives up when a context ends. Make one with newContextMutex.
 type contextMutex chan struct{}
 
+// newContextMutex returns a mutex that is not locked.
 func newContextMutex() contextMutex { return make(contextMutex, 1) }
 
 // lock returns nil once the caller has the mutex, or the context's error.
@@ -27,6 +28,7 @@ func (m contextMutex) tryLock() bool {
 	}
 }
 
+// unlock releases the mutex, which the caller must have.
 func (m contextMutex) unlock() { <-m }
 
 // locked reports whether the mutex is locked.

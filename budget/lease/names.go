@@ -37,8 +37,8 @@ func (s *Store) Periods(ctx context.Context, account driver.Key, after time.Time
 	return all, nil
 }
 
-// correctPeriod replaces what the store inside holds for a lease in its period by what the lease's calls have spent and reserved. Requires
-// mu held.
+// correctPeriod finds the period of an account (a bucket of time) in which a lease is booked, among all. There it replaces what the store inside
+// holds for the lease by what the lease's calls have spent and reserved. line is the lease's line for this account. Requires mu held.
 func (l *lease) correctPeriod(all []driver.Period, line *driver.Line) {
 	start := time.Unix(0, line.Window.At(l.at).Start)
 	for i := range all {

@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A call is served from a lease (a share of limits that this process has drawn from the store inside), or it is sent to the store inside. Leases
+// belong to groups: a group is a set of accounts, and its lines are those of every call that counts in these accounts.
+
 // route says who decides about a Reserve.
 type route uint8
 
@@ -24,7 +27,8 @@ const (
 // the call alone.
 const maxRoutes = 8
 
-// errOvertaken says that another goroutine made the same reservation in a lease meanwhile.
+// errOvertaken says that another goroutine made the same reservation in a lease meanwhile. The Reserve then starts again; a caller sees the error
+// only if the last try has it, too.
 var errOvertaken = errors.New("budget: the same reservation was made again and again meanwhile")
 
 // Reserve implements Store. A lease that has room answers without I/O. If the limits have plenty of room, a lease is drawn; else the store
@@ -34,12 +38,12 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	if err := r.Validate(); err != nil {
 		return driver.Decision{}, err
 	}
-	var g *group
+	var g *group // nil for an id that is known: its group does not matter
 	for range maxRoutes {
 		var d driver.Decision
 		var way route
 		var err error
-		d, g, way, err = s.local(ctx, &r)
+		d, g, way, err = s.answerLocally(ctx, &r)
 		if way == readFlags {
 			if _, err = s.Kills(ctx); err == nil {
 				if d, known, err := s.replay(&r); known {
@@ -57,7 +61,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 			d, err = s.direct(ctx, g, r, nil)
 		case way == denied:
 			d, err = s.direct(ctx, g, r, &d)
-		default:
+		default: // start again: the flags have been read, or other calls have used up what was drawn
 			continue
 		}
 		if !errors.Is(err, errOvertaken) {
@@ -67,16 +71,17 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	return s.direct(ctx, g, r, nil)
 }
 
-// local answers from what this process knows, or says who can answer. It does no I/O.
-func (s *Store) local(ctx context.Context, r *driver.Reservation) (driver.Decision, *group, route, error) {
+// answerLocally answers from what this process knows, or says who can answer. It does no I/O. It also returns the group of the call's lines; nil
+// for an id that is known already.
+func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (driver.Decision, *group, route, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
 		return driver.Decision{}, nil, answered, err
 	}
 	defer s.mu.Unlock()
-	if c := s.calls[r.ID]; c != nil && c.lease == nil {
+	if c := s.calls[r.ID]; c != nil && c.lease == nil { // the store inside knows this id, and answers a repeat
 		return driver.Decision{}, nil, askStore, nil
-	} else if c != nil {
+	} else if c != nil { // a repeat of a call in a lease
 		l := c.lease
 		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // no flag held for these Dims when the lease was drawn
 		if c.state == driver.Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
@@ -90,22 +95,22 @@ func (s *Store) local(ctx context.Context, r *driver.Reservation) (driver.Decisi
 	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
 		return driver.Decision{}, g, askStore, nil
 	}
-	switch l, stale := s.room(g, r, now); {
+	switch l, stale := s.findRoom(g, r, now); { // stale: a lease has room, but the known flags are too old to use it
 	case l != nil:
 		return s.admit(l, r, now), g, answered, nil
 	case stale:
 		return driver.Decision{}, g, readFlags, nil
 	}
-	if denial := s.remembered(g, r, now); denial != nil {
+	if denial := s.repeatDenial(g, r, now); denial != nil {
 		return driver.Decision{Denied: denial}, g, answered, nil
 	}
-	if s.wantedOn(g.lines, now) {
+	if s.wishOn(g.lines, now) {
 		return driver.Decision{}, g, askStore, nil
 	}
 	return driver.Decision{}, g, drawLease, nil
 }
 
-// replay answers a repeated reservation of a call in a lease by the kill flags that are known.
+// replay is again for a caller that does not hold mu. known is false if no such call is remembered any more.
 func (s *Store) replay(r *driver.Reservation) (d driver.Decision, known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,16 +137,16 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// room returns the oldest lease in which a call fits, and closes the leases whose time is over. When a lease was drawn, the store checked the
+// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. When a lease was drawn, the store checked the
 // kill flags for the lease's Dims only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease
 // now, but that one would do if the flags were read again. Requires mu held.
-func (s *Store) room(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
+func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
 		switch {
 		case now.Before(l.drawn) || !now.Before(l.until):
 			over = append(over, l)
-		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call): // nothing to do, or it can't serve the call
 		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
 			stale = true
 		default:
@@ -172,10 +177,10 @@ func (s *Store) admit(l *lease, r *driver.Reservation, now time.Time) driver.Dec
 // maxReturns bounds how often one Reserve gives leases back and asks again, while other calls of this process draw new ones.
 const maxReturns = 3
 
-// direct asks the store inside for one call; a draw that was as large as the call has already done so, and its answer is used. A call that
-// lacks room is denied only after this process has given back all that it does not need in the accounts that denied it: a process's own
-// unused shares must not deny its calls. Asking several times closes no latch too early, because latching lines are never leased and so have
-// no unused shares.
+// direct asks the store inside for one call. first is nil, or the denial of a grant that was just as large as the call: then the store has been
+// asked already, and that is its first answer. A call that lacks room is denied only after this process has given back all that it does not need
+// in the accounts that denied it: a process's own unused shares must not deny its calls. Asking several times closes no latch too early, because
+// latching lines are never leased and so have no unused shares.
 func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, first *driver.Decision) (d driver.Decision, err error) {
 	if _, err := s.lock(ctx); err != nil {
 		return driver.Decision{}, err
@@ -200,13 +205,13 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 			s.learn(g, &r, &d, err)
 			return d, err
 		}
-		if round == 0 {
+		if round == 0 { // until this call is answered, no other call of this process may draw what is given back for it
 			defer s.holdOffLeases(r.Lines)()
 		}
-		latched = asFirstTold(r.Lines, d.Denied, latched)
+		latched = keepFirstDenials(r.Lines, d.Denied, latched)
 		idle := s.idleOn(r.Lines, d.Denied)
 		if len(idle) == 0 || round == maxReturns {
-			s.remember(g, r, d.Denied, asked)
+			s.rememberDenial(g, r, d.Denied, asked)
 			s.wish(ctx, g, &r, d.Denied)
 			return d, nil
 		}
@@ -216,9 +221,10 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 	}
 }
 
-// asFirstTold puts what the first answer said of latching lines in the place of what later answers say of them: the first denial closes the
-// latch, so that later ones name the latch and not the amount. It returns what is known of such lines.
-func asFirstTold(lines []driver.Line, denied, known []driver.Denial) []driver.Denial {
+// keepFirstDenials makes the answer of a repeated Reserve say about lines with a latch what the first answer said. The first denial of such a line
+// closes its latch, so that later answers would tell the caller of the latch, and not of the amount that did not fit. known holds the first denials
+// of these lines; it is returned with those of lines that were not in it. Other lines keep the latest denial.
+func keepFirstDenials(lines []driver.Line, denied, known []driver.Denial) []driver.Denial {
 	for i, d := range denied {
 		if d.Line < 0 || d.Line >= len(lines) || !lines[d.Line].Latch {
 			continue
@@ -262,8 +268,9 @@ func (s *Store) holdOffLeases(lines []driver.Line) (end func()) {
 	return func() { add(-1) }
 }
 
-// learn records the kill flags that a decision shows. It removes observe-only denials from the decision that are caused by this process's
-// own unused shares.
+// learn records what a decision of the store inside about one call shows: a kill flag that this process did not know, or that a known one is gone;
+// that not all calls of the group are denied any more; and how much was reserved for the call. It also removes from the decision those
+// observe-only denials that are caused by this process's own unused shares.
 func (s *Store) learn(g *group, r *driver.Reservation, d *driver.Decision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,7 +278,7 @@ func (s *Store) learn(g *group, r *driver.Reservation, d *driver.Decision, err e
 		g.deniedSince = time.Time{}
 	}
 	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
-		c.packed = pack(r.Charge, driver.Charge{})
+		c.packed = pack(r.Charge, driver.Charge{}) // settleDirect compares the cost with it
 	}
 	switch {
 	case d.Killed != nil:
@@ -303,17 +310,18 @@ func (s *Store) withoutOwnIdle(r *driver.Reservation, observed []driver.Denial) 
 // limit where that is shorter.
 const denialMemory = time.Second
 
-// refusal is the last denial by the store inside in a group, with the lines in their order.
-type refusal struct {
-	charge    driver.Charge
-	denied    []driver.Denial
-	at, until time.Time
-	roomMade  uint64 // Store.roomMade when the store inside was asked
+// lastDenial is the last denial of a call by the store inside in a group.
+type lastDenial struct {
+	charge    driver.Charge   // what the call asked for
+	denied    []driver.Denial // the lines without room, in the order of the group's lines
+	at, until time.Time       // when the store inside was asked, and until when the denial may be repeated
+	roomMade  uint64          // Store.roomMade at that time: once it has changed, there may be room
 }
 
-// remember removes this process's unused shares from a denial's numbers, and keeps the denial for remembered, unless the next one might
-// close a latch. The group is nil for a call that is not leased.
-func (s *Store) remember(g *group, r driver.Reservation, denied []driver.Denial, asked time.Time) {
+// rememberDenial removes this process's unused shares from a denial's numbers, and keeps the denial so that repeatDenial can repeat it. It is not
+// kept if a line has a latch, which the next denial might close, or if it only observes, because it denies only calls that ask for that
+// (RefuseObserved). g is nil for a call whose id was known before.
+func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.Denial, asked time.Time) {
 	if len(denied) == 0 || slices.ContainsFunc(denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
 		return
 	}
@@ -334,18 +342,18 @@ func (s *Store) remember(g *group, r driver.Reservation, denied []driver.Denial,
 	}
 	g.looksToSkip = skipLooks
 	if !latches {
-		g.refusal = refusal{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
+		g.lastDenial = lastDenial{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
 	}
 }
 
-// remembered repeats the last denial for a call that would certainly get the same one: it needs at least as much on the lines that denied,
-// and no more on the others. Requires mu held.
-func (s *Store) remembered(g *group, r *driver.Reservation, now time.Time) []driver.Denial {
-	f := &g.refusal
+// repeatDenial returns the last denial of a group, with what is left of its ResetAfter, for a call that would certainly get the same one: it needs
+// at least as much on the lines that denied, and no more on the others. For any other call it returns nil. Requires mu held.
+func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []driver.Denial {
+	f := &g.lastDenial
 	if f.roomMade != s.roomMade || now.Before(f.at) || !now.Before(f.until) {
 		return nil
 	}
-	again, next := make([]driver.Denial, 0, len(f.denied)), 0
+	again, next := make([]driver.Denial, 0, len(f.denied)), 0 // next: the index in f.denied of the first line that was not compared yet
 	for i := range r.Lines {
 		line := &r.Lines[i]
 		larger := r.Charge[line.Unit] - f.charge[line.Unit]
@@ -358,7 +366,7 @@ func (s *Store) remembered(g *group, r *driver.Reservation, now time.Time) []dri
 		d := f.denied[next]
 		next++
 		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
-			return nil // it might fit, or it might never fit, which is another denial
+			return nil // it might fit, or have to wait longer, or never fit, which is another denial
 		}
 		if d.ResetAfter > 0 {
 			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
@@ -368,8 +376,8 @@ func (s *Store) remembered(g *group, r *driver.Reservation, now time.Time) []dri
 	return again
 }
 
-// note says since when a call is known that was sent to the store inside, so that it can be forgotten.
-type note struct {
+// directCall is a call that was sent to the store inside, and since when its id is remembered.
+type directCall struct {
 	id driver.ID
 	at time.Time
 }
@@ -383,7 +391,7 @@ func (s *Store) beginDirect(id driver.ID) (end func(*driver.Decision)) {
 	if c == nil {
 		c = &call{id: id}
 		s.calls[id] = c
-		s.notes = append(s.notes, note{id, s.now()})
+		s.directCalls = append(s.directCalls, directCall{id, s.now()})
 	}
 	c.users++
 	return func(d *driver.Decision) {
@@ -397,7 +405,8 @@ func (s *Store) beginDirect(id driver.ID) (end func(*driver.Decision)) {
 	}
 }
 
-// refused reports whether an error means that the store inside can't hold an amount, and not that it could not be reached.
+// refused reports whether an error is an answer of the store inside, by which it certainly did not do what it was asked. After any other error,
+// nobody knows whether it did.
 func refused(err error) bool {
 	return errors.Is(err, driver.ErrOverflow) || errors.Is(err, driver.ErrInvalidCharge) || errors.Is(err, driver.ErrSuperseded)
 }

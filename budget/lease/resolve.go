@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// Calls in a lease (a share of limits that this process has drawn from the store inside) are resolved in memory. The lease's grants, which are its
+// reservations in the store inside, are settled there when the lease is given back. Any other call is resolved in the store inside.
+
 // Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is
 // given back. If the cost exceeds what the store inside has reserved for the lease, the store inside is told at once, and if that fails, so
 // does the settlement.
@@ -32,7 +35,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		s.mu.Unlock()
 		return driver.Posting{}, errShares
 	}
-	before := *c
+	before := *c // to undo the booking if the store inside refuses it
 	p, err := s.settleLocal(c, st, now)
 	if err == nil && c.state == driver.Voided {
 		s.mu.Unlock()
@@ -55,7 +58,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 // errShares says that a settlement of a call inside a lease must not name Shares: only leases themselves are settled with them.
 var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", driver.ErrInvalidCharge)
 
-// settleLocal books a settlement in its lease. Requires mu held.
+// settleLocal books a settlement in its lease. For a voided call it does nothing: the caller then posts the cost as an orphan. Requires mu held.
 func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (driver.Posting, error) {
 	switch {
 	case c.owner != st.Owner:
@@ -75,7 +78,8 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 	return p, err
 }
 
-// book resolves a call: it takes the call's pending or settled amount out of its lease and adds the actual one. Requires mu held.
+// book resolves a call, or corrects one that is resolved. It takes the call's pending or settled amount out of the sums of its lease, and of the
+// part of the lease with the call's scope (its leaseUse), and adds the actual amount. Requires mu held.
 func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimated bool, now time.Time) error {
 	l := c.lease
 	reserved, before, reference := unpack(c.packed)
@@ -83,10 +87,10 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 	if c.state == driver.Pending {
 		pending = minus(pending, reserved)
 	}
-	u := l.use(c.whose.UsageKey())
-	used, waits := minus(u.settled, before), u.pending
+	u := l.findUse(c.whose.UsageKey())
+	settledOfUse, pendingOfUse := minus(u.settled, before), u.pending
 	if c.state == driver.Pending {
-		waits = minus(waits, reserved)
+		pendingOfUse = minus(pendingOfUse, reserved)
 	}
 	settled, ok := settled.Plus(actual)
 	if _, fits := settled.Plus(pending); !ok || !fits {
@@ -102,15 +106,15 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
-	u.settled, _ = used.Plus(actual)
-	u.pending = waits
+	u.settled, _ = settledOfUse.Plus(actual)
+	u.pending = pendingOfUse
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
 	s.roomMade++
 	return nil
 }
 
-// unbook undoes a booking that the store inside refused as too large. After any other error the booking stays, and the store inside is told
-// again later.
+// unbook undoes a booking that the store inside refused as too large. before and booked are copies of the call from before and after the booking.
+// After any other error the booking stays, and the store inside is told again later.
 func (s *Store) unbook(c *call, before, booked call, err error) {
 	if !refused(err) {
 		return
@@ -122,7 +126,7 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 	}
 	l := c.lease
 	l.settled, _ = minus(l.settled, c.actual()).Plus(before.actual())
-	u := l.use(c.whose.UsageKey())
+	u := l.findUse(c.whose.UsageKey())
 	u.settled, _ = minus(u.settled, c.actual()).Plus(before.actual())
 	if before.state == driver.Pending && c.state != driver.Pending {
 		l.pending, _ = l.pending.Plus(c.reserved())
@@ -138,21 +142,23 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 	c.state, c.packed, c.estimated, c.moment = before.state, before.packed, before.estimated, before.moment
 }
 
-// giveBackIfDue gives a lease back if it has ended, or if the store inside has to know of a settlement at once. It returns an error only if
-// the store inside has less reserved than the lease needs; after other errors the background work tries again.
+// giveBackIfDue gives a lease back if it is closed and no call is in flight in it, or if others wish for its unused room, or if the store inside
+// has less reserved than the lease needs (uncovered). It returns an error only in the last case; after other errors the background work tries
+// again. With report set, it first closes a lease whose accounts have reached a threshold, and returns the thresholds that the store inside
+// reports.
 func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]driver.Crossing, error) {
 	s.mu.Lock()
 	uncovered := l.uncovered()
 	due := report && l.thresholdDue(s.now())
 	if due {
-		s.closeLease(l, s.now()) // calls that overlap would keep it open for ever
+		s.closeLease(l, s.now()) // else new calls could keep it in use, and the threshold would be reported late
 	}
 	if uncovered {
-		s.shutOn(l.lines)
+		s.closeLeasesOn(l.lines)
 	}
-	over := l.closed && (l.inFlight == 0 || s.idleAndWanted(l, s.now()))
+	over := l.closed && (l.inFlight == 0 || s.idleAndWished(l, s.now()))
 	if over {
-		s.live[l] = struct{}{}
+		s.live[l] = struct{}{} // again, if it was given back before: the store inside has to learn the new amount
 	}
 	s.mu.Unlock()
 	if !over && !uncovered {
@@ -173,14 +179,14 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 	s.roomMade++
 	reserved := s.calls[st.ID].reserved()
 	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // more than was reserved, or an orphan, for which nothing was
-		s.shutOn(st.Lines)
+		s.closeLeasesOn(st.Lines)
 	}
 	return p, err
 }
 
-// shutOn closes this process's leases on the accounts of these lines, because more was posted there than had been reserved: the account may
-// be beyond its Max, and then not even a leased amount may be spent. Without lines it closes all leases. Requires mu held.
-func (s *Store) shutOn(lines []driver.Line) {
+// closeLeasesOn closes this process's leases on the accounts of these lines, because more was posted there than had been reserved: the account
+// may be beyond its Max, and then not even a leased amount may be spent. Without lines it closes all leases. Requires mu held.
+func (s *Store) closeLeasesOn(lines []driver.Line) {
 	for l := range s.live {
 		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
 			s.closeLease(l, s.now())
@@ -197,10 +203,10 @@ func (s *Store) settleVoided(ctx context.Context, c *call, st driver.Settlement)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.roomMade++
-	s.shutOn(st.Lines)
-	if s.calls[c.id] == c {
+	s.closeLeasesOn(st.Lines)
+	if s.calls[c.id] == c { // from now on the store inside knows this id, and answers for it
 		s.calls[c.id] = &call{id: c.id, kept: true}
-		s.notes = append(s.notes, note{c.id, s.now()})
+		s.directCalls = append(s.directCalls, directCall{c.id, s.now()})
 	}
 	if !p.Replayed {
 		p.From = driver.Voided
@@ -260,25 +266,15 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	}
 	c := s.calls[id]
 	if c == nil || c.lease == nil {
-		known := c != nil
 		s.mu.Unlock()
-		to.Change = innerChange(change)
-		p, err := s.inner.Correct(ctx, to)
-		s.mu.Lock()
-		s.roomMade++
-		s.shutOn(nil)
-		s.mu.Unlock()
-		if errors.Is(err, driver.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
-			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", driver.ErrNotFound, s.retention)
-		}
-		return p, err
+		return s.correctDirect(ctx, to, c != nil)
 	}
 	if len(to.Shares) > 0 {
 		s.mu.Unlock()
 		return driver.Posting{}, errShares
 	}
 	p, before := driver.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
-	isNew, superseded := s.judge(c, change)
+	isNew, superseded := s.judge(c, change)        // isNew is false for a repeat of the same change
 	alreadySo := c.actual() == actual && !c.estimated
 	switch {
 	case c.state == driver.Pending:
@@ -295,14 +291,14 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	}
 	l, booked := c.lease, *c
 	if l.uncovered() {
-		s.shutOn(l.lines)
+		s.closeLeasesOn(l.lines)
 	}
-	told := l.allSettled() || l.uncovered()
-	if told {
+	storeMustKnow := l.allSettled() || l.uncovered() // else it learns the amount when the lease is given back
+	if storeMustKnow {
 		s.live[l] = struct{}{}
 	}
 	s.mu.Unlock()
-	if err != nil || !told {
+	if err != nil || !storeMustKnow {
 		return p, err
 	}
 	if _, err = s.giveBack(ctx, l, false); err != nil {
@@ -310,6 +306,21 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 		return driver.Posting{}, err
 	}
 	return p, nil
+}
+
+// correctDirect corrects an entry of the store inside that is no call in a lease of this process. known says that the call was made through this
+// process. In which accounts the entry is booked is not known here, so all leases are closed: any account may be beyond its Max now.
+func (s *Store) correctDirect(ctx context.Context, to driver.Correction, known bool) (driver.Posting, error) {
+	to.Change = innerChange(to.Change)
+	p, err := s.inner.Correct(ctx, to)
+	s.mu.Lock()
+	s.roomMade++
+	s.closeLeasesOn(nil)
+	s.mu.Unlock()
+	if errors.Is(err, driver.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
+		err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", driver.ErrNotFound, s.retention)
+	}
+	return p, err
 }
 
 // Expire implements Store. It charges expired calls in leases as the store inside does with its own, and gives back leases that have ended,

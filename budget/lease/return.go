@@ -8,6 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A lease is drawn from the store inside in grants, each of which is one reservation there. To give the lease back is to settle its grants.
+
 // giveBack closes a lease and settles its grants in the store inside, with what its calls have spent and the worst cases of those in flight;
 // these are corrected when the calls end. So unused amounts are free again, and everything that may still be billed is reserved or posted at
 // any moment. Each step is repeated unchanged until its result is known; the background work repeats those that fail.
@@ -69,7 +71,9 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }
 	}
-	targets, settled := l.targets(l.needed()), l.targets(l.settled) // with the worst cases of calls in flight, and without
+	// What each grant has to be settled with, including the worst cases of calls in flight, and without these. Where the two differ, the amount is
+	// an estimate, until these calls end.
+	targets, settled := l.targets(l.needed()), l.targets(l.settled)
 	shares := l.shares(targets)
 	for i, g := range l.grants {
 		estimated := l.estimates > 0 || targets[i] != settled[i]
@@ -77,17 +81,17 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 		case !g.posted:
 			if g.tried == nil {
 				g.tried = &driver.Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
-				if !report || l.inFlight > 0 {
+				if !report || l.inFlight > 0 { // nobody could pass the reports on, or worst cases would reach a threshold too early
 					g.tried.Lines = withoutThresholds(g.lines)
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
-		case !g.knows(targets[i], shares[i]) || g.estimated && !estimated:
+		case !g.isSettledAs(targets[i], shares[i]) || g.estimated && !estimated:
 			return func() error { return s.correctGrant(ctx, g, targets[i], shares[i]) }
 		}
 	}
 	switch {
-	case !l.exact():
+	case !l.exact(): // calls are in flight: it stays live, and is corrected when they end
 		return nil
 	case report && l.thresholdDue(s.now()):
 		return func() error { return s.askThresholds(ctx, l, crossed) }
@@ -96,8 +100,8 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 	return nil
 }
 
-// settleSpentGrants voids grants that got no answer, and settles those that are used up. One that can't be settled stays pending, which
-// counts for the same amount. Requires the lease's storeMu held.
+// settleSpentGrants voids grants that got no answer, and settles those that are used up, so that their entries are not pending for longer than
+// need be. One that can't be settled stays pending, which counts for the same amount. Requires the lease's storeMu held.
 func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
 	for len(l.unanswered) > 0 && err == nil {
 		s.changingLeases(func() { err = s.voidUnansweredGrant(ctx, l) })
@@ -223,6 +227,6 @@ func (s *Store) dropSettled(l *lease) {
 	delete(s.live, l)
 	l.givenBackAt = s.now()
 	if !l.queued {
-		s.enqueue(&s.spent, l)
+		s.enqueue(&s.toForget, l)
 	}
 }

@@ -11,6 +11,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// This file decides how much a grant asks for. A grant is a reservation in the store inside, from which the calls of a group (a set of accounts)
+// are then served in this process. The room is what the accounts have left in the store inside; to look is to read it. Of the room a process
+// takes its part, the quota, and draws grants from that until it looks again. How large a grant the process would like to have depends on the
+// usual size of its calls and on how many of them it makes in one length, the time for which a lease admits calls.
+
 // quotaLives is for how many lengths a process may draw from a quota before it reads the room again.
 const quotaLives = 4
 
@@ -25,12 +30,12 @@ func (g *group) counted(c driver.Charge) (of driver.Charge) {
 	return of
 }
 
-// wanted returns what a grant asks for before the room has been read: enough for the calls that the process usually makes in one length.
-// oversized is true for a single call that is larger than that.
-func (g *group) wanted(r *driver.Reservation) (ask driver.Charge, oversized bool) {
+// wantedGrant returns how large a grant the process would like to have: enough for the calls that it usually makes in one length. oversized is
+// true if the call r alone is larger than that.
+func (g *group) wantedGrant(r *driver.Reservation) (ask driver.Charge, oversized bool) {
 	for _, u := range g.units {
 		need := r.Charge[u]
-		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (driver.Charge{}) {
+		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (driver.Charge{}) { // the first call: its size is the usual one
 			ask[u] = times(need, g.wantedCalls)
 		}
 		oversized = oversized || need > ask[u]
@@ -38,37 +43,37 @@ func (g *group) wanted(r *driver.Reservation) (ask driver.Charge, oversized bool
 	return ask, oversized
 }
 
-// amount works out how much to draw for a call that finds no room in the leases, and returns the balances if it read them. As long as the
-// wanted amount is within the group's quota, it draws that, and else the quota. If the quota is less than the call needs, the grant is as
-// large as the call, and what the call leaves of it serves the next ones. Two kinds of calls are sent to the store inside alone, because too
-// much of a grant for them would lie unused: one that is larger than a wanted grant, and one of more than twice the usual size that needs
-// more than the quota.
-func (s *Store) amount(ctx context.Context, g *group, r *driver.Reservation) (amount driver.Charge, balances []driver.Balance, way route, err error) {
+// grantAmount works out how much to draw for a call that finds no room in the leases. It returns the route drawLease for that, or askStore to send
+// the call to the store inside alone, and the balances if it read them. It draws the wanted amount as long as that is within the group's quota,
+// and else what is left of the quota. If that is less than the call needs, the grant is as large as the call, and what the call leaves of it
+// serves the next ones. Two kinds of calls are sent to the store inside alone, because too much of a grant for them would lie unused: one that is
+// larger than a wanted grant, and one of more than twice the usual size that needs more than the quota.
+func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation) (amount driver.Charge, balances []driver.Balance, way route, err error) {
 	s.mu.Lock()
 	now := s.now()
-	amount, oversized := g.wanted(r)
-	look := g.alert == nil
+	amount, oversized := g.wantedGrant(r)
+	look := g.grantLines == nil // always: else the answer to the grant shows the wishes of other processes
 	way = drawLease
 	switch {
-	case oversized || s.beingDenied(g.lines) || s.wantedOn(g.lines, now) || s.nearEdge(g, now):
+	case oversized || s.beingDenied(g.lines) || s.wishOn(g.lines, now) || s.nearEdge(g, now):
 		way = askStore
-	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length):
+	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length): // there is no limit, or the quota has enough
 		g.cutDown = false
 		g.takeFromQuota(amount)
 	case !look && g.looksToSkip > 0:
 		g.looksToSkip--
 		amount, way = g.leastGrant(r)
-	default:
+	default: // read the room, and work out the quota anew
 		s.mu.Unlock()
-		if balances, err = s.inner.Balances(ctx, g.looks); err != nil || len(balances) != len(g.looks) {
+		if balances, err = s.inner.Balances(ctx, g.balanceLines); err != nil || len(balances) != len(g.balanceLines) {
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
-		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wantedOn(g.lines, now) {
+		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wishOn(g.lines, now) {
 			way = askStore
 			break
 		}
-		balances = balances[:len(g.lines)]
+		balances = balances[:len(g.lines)] // the others showed wishes
 		s.divide(g, amount, balances, now)
 		g.observedFull = false
 		for i, b := range balances {
@@ -80,7 +85,7 @@ func (s *Store) amount(ctx context.Context, g *group, r *driver.Reservation) (am
 	return amount, balances, way, err
 }
 
-// entitled reports whether the last quota is recent and large enough for a grant.
+// entitled reports whether the quota is not older than lives and large enough for a grant of this amount.
 func (g *group) entitled(amount driver.Charge, now time.Time, lives time.Duration) bool {
 	return !now.Before(g.quotaAt) && now.Sub(g.quotaAt) < lives && g.within(amount, g.quota)
 }
@@ -122,8 +127,8 @@ func (g *group) leastGrant(r *driver.Reservation) (driver.Charge, route) {
 	return g.counted(r.Charge), drawLease
 }
 
-// tighten reacts to a denied grant. The quota is out of date, so the room is read again; if it had just been read, many processes draw at
-// the same time, and the next grants ask only for what their call needs. Requires that mu is not held.
+// tighten reacts to a denied grant. The quota is out of date, so the room is read again. looked says that it had just been read: then many processes
+// draw at the same time, and the next grants ask only for what their call needs. Requires that mu is not held.
 func (s *Store) tighten(g *group, looked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,9 +141,9 @@ func (s *Store) tighten(g *group, looked bool) {
 // errAnswers says that the store inside broke its contract.
 var errAnswers = errors.New("budget: the store inside did not answer for each line")
 
-// divide works out a group's quota: of what each line has left, one part in holders + 1. One holder so leaves half to processes that come
-// later, and ten thousand holders leave almost nothing unused. The number of holders is estimated: as many as would hold what is pending, if
-// each held what this process usually does. That takes no registry and no clock. Requires mu held.
+// divide works out a group's quota: of what each line has left, one part in holders + 1. Holders are the processes that hold leases there. A
+// single holder so leaves half to processes that come later, and ten thousand of them leave almost nothing unused. Nobody knows how many there
+// are, so the number is estimated from what others have pending, as if each had as much pending as this process usually has. Requires mu held.
 func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, now time.Time) {
 	g.quotaAt = now
 	for _, u := range g.units {
@@ -147,7 +152,7 @@ func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, n
 	for i, b := range balances {
 		unit := g.lines[i].Unit
 		typical := g.usualPending[unit]
-		if typical == 0 {
+		if typical == 0 { // this process has drawn nothing yet
 			typical = max(ask[unit], 1)
 		}
 		holders := 1 + max(b.Pending-s.ownPending(g, unit), 0)/typical
@@ -155,7 +160,7 @@ func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, n
 	}
 }
 
-// observePending records how much a group has pending after a grant, for its next quota. Requires mu held.
+// observePending updates usualPending, an average in which what is pending after the present grant weighs one half. Requires mu held.
 func (s *Store) observePending(g *group) {
 	for _, u := range g.units {
 		own := s.ownPending(g, u)
@@ -166,7 +171,7 @@ func (s *Store) observePending(g *group) {
 	}
 }
 
-// observeCall records what a call needs, for the usual size of a call. Requires mu held.
+// observeCall updates the usual size of a call, an average in which the present call weighs one eighth. Requires mu held.
 func (g *group) observeCall(c driver.Charge) {
 	if g.callSize == (driver.Charge{}) {
 		g.callSize = g.counted(c)
@@ -176,6 +181,7 @@ func (g *group) observeCall(c driver.Charge) {
 	}
 }
 
+// observeCall is group.observeCall for a caller that does not hold mu. g is nil for a repeated call, which was observed before.
 func (s *Store) observeCall(g *group, c driver.Charge) {
 	if g == nil {
 		return
@@ -205,7 +211,8 @@ func (s *Store) beingDenied(lines []driver.Line) bool {
 	return len(s.denying) > 0 && slices.ContainsFunc(lines, func(l driver.Line) bool { return s.denying[l.Account] > 0 })
 }
 
-// nearEdge reports whether a lease drawn now would end too soon to be worth it, because a window ends, as far as the store's clock is known.
+// nearEdge reports whether a window ends so soon that a lease drawn now would last for less than a sixteenth of a length, which is not worth a
+// draw. As long as the store's clock is not known, it reports false.
 // Requires mu held.
 func (s *Store) nearEdge(g *group, now time.Time) bool {
 	return s.timed && s.usable(g.lines, now.Add(s.offset)) < s.length/16
@@ -214,9 +221,10 @@ func (s *Store) nearEdge(g *group, now time.Time) bool {
 // clockGrain is the coarsest unit to which a store may round its moments.
 const clockGrain = time.Millisecond
 
-// usable returns how long a grant that was reserved at a moment of the store's clock may admit calls. It ends with the bucket of any of its
-// lines, because its calls count in that bucket. That keeps the limit of every window, rolling ones included: the store counts a bucket in
-// full until one window after the bucket's end, and so for one window after the last of these calls.
+// usable returns how long a grant that was reserved at a moment of the store's clock may admit calls. A line counts in buckets of time: a calendar
+// window, or a sixtieth of a rolling one. The grant ends with the first bucket that ends, because its calls count in the bucket in which it was
+// reserved. That keeps the limit of every window, rolling ones included: the store counts a bucket in full until one window after the bucket's
+// end, and so for one window after the last of these calls.
 func (s *Store) usable(lines []driver.Line, at time.Time) time.Duration {
 	usable := s.length
 	for i := range lines {

@@ -9,7 +9,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// withoutThresholds returns the lines without their thresholds.
+// A threshold is a fraction of a limit's Max. The store inside reports it with the settlement that reaches it, once in each window, and no matter
+// which process sends that settlement. A lease is settled long after its calls have ended. So a process estimates when a threshold is reached, to
+// give the lease back at once: from what others had settled when the lease was drawn (lease.base), and what its own calls have cost since.
+
+// withoutThresholds returns a copy of the lines without their thresholds, so that a settlement with it reports none.
 func withoutThresholds(lines []driver.Line) []driver.Line {
 	own := slices.Clone(lines)
 	for i := range own {
@@ -18,7 +22,8 @@ func withoutThresholds(lines []driver.Line) []driver.Line {
 	return own
 }
 
-// observe records what others had settled when a grant was drawn for the lease.
+// observe records what others had settled when a grant was drawn for the lease: all that is settled, less what this lease's own grants were settled
+// with. Requires mu held.
 func (l *lease) observe(balances []driver.Balance) {
 	if !l.group.hasThresholds() {
 		return
@@ -67,7 +72,8 @@ func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]driver.C
 	return nil
 }
 
-// noteReported records the thresholds that a settlement has reported, and those that turned out to be reported already. Requires mu held.
+// noteReported records that no report is expected for a while of the thresholds that a settlement has reported. Others that are reached but were not
+// reported now have been reported before. Requires mu held.
 func (s *Store) noteReported(l *lease, st driver.Settlement, crossed []driver.Crossing, now time.Time) {
 	for i := range l.base {
 		line := &st.Lines[i]
@@ -85,7 +91,8 @@ func (s *Store) noteReported(l *lease, st driver.Settlement, crossed []driver.Cr
 	}
 }
 
-// quietAfter returns how long a threshold is not reported again after a report at the given moment.
+// quietAfter returns how long a threshold is not reported again after a report at the given moment: for the rest of a calendar window, for one
+// length of a rolling window, and for ever in a lifetime.
 func quietAfter(w driver.Window, at time.Time) time.Duration {
 	switch span := w.At(at); {
 	case span.End == math.MaxInt64:

@@ -10,15 +10,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// leaseUse is the part of a lease that belongs to one row of usage: the amounts of all of its calls with the same scope, model and
-// operation.
+// A store adds up what was spent in rows of usage, one for each day and each set of values of a scope. A lease serves calls of several scopes with
+// the same few entries in the store inside (its grants). So it keeps apart what each scope has spent, in a leaseUse, and settles its grants with
+// shares, which say how their amounts divide among the scopes.
+
+// leaseUse is the part of a lease that belongs to one row of usage: the amounts of all of its calls with the same principal, workflow, model,
+// region and tags.
 type leaseUse struct {
-	key              driver.Key
+	key              driver.Key   // of the row: Call.UsageKey
 	call             *driver.Call // one of these calls
 	settled, pending driver.Charge
 }
 
-func (l *lease) use(key driver.Key) *leaseUse {
+// findUse returns the lease's use with a key, or nil.
+func (l *lease) findUse(key driver.Key) *leaseUse {
 	for _, u := range l.uses {
 		if u.key == key {
 			return u
@@ -29,13 +34,13 @@ func (l *lease) use(key driver.Key) *leaseUse {
 
 // carries reports whether a lease can keep a call's amounts apart from those of others. It can't once it has MaxShares different rows.
 func (l *lease) carries(c *driver.Call) bool {
-	return len(l.uses) < driver.MaxShares || l.use(c.UsageKey()) != nil
+	return len(l.uses) < driver.MaxShares || l.findUse(c.UsageKey()) != nil
 }
 
-// useOf returns the leaseUse to which a call's amounts are added.
+// useOf returns the leaseUse to which a call's amounts are added, and makes it if there is none.
 func (l *lease) useOf(c *driver.Call) *leaseUse {
 	key := c.UsageKey()
-	u := l.use(key)
+	u := l.findUse(key)
 	if u == nil {
 		u = &leaseUse{key: key, call: c}
 		l.uses = append(l.uses, u)
@@ -51,17 +56,19 @@ func (l *lease) shares(targets []driver.Charge) [][]driver.Share {
 	})
 }
 
-// divide returns how targets, which add up to the amounts of all uses, divide among these. A grant that is settled with its target keeps its
-// shares, so that no correction is needed for the shares alone, unless the rest would then be wrong.
+// divide returns, for each grant, how its target divides among the uses. A target is what the grant has to be settled with; together the targets
+// are as much as the uses together, where of returns the amount of a use. A grant that is settled with its target already keeps its shares, so that
+// no correction is needed for the shares alone. If the other grants could then not be divided, because a use would have to give more than it has,
+// all grants are divided anew.
 func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge) [][]driver.Share {
-	rest := make([]driver.Charge, len(l.uses))
-	fresh := func() {
+	rest := make([]driver.Charge, len(l.uses)) // by use: what is in no share yet
+	reset := func() {
 		for k, u := range l.uses {
 			rest[k] = of(u)
 		}
 	}
-	fresh()
-	kept := make([]bool, len(targets))
+	reset()
+	kept := make([]bool, len(targets)) // by grant: it keeps its shares
 	for i, g := range l.grants {
 		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i]
 		for _, share := range g.shares {
@@ -71,9 +78,9 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 			}
 		}
 	}
-	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) {
+	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) { // less than nothing is left
 		clear(kept)
-		fresh()
+		reset()
 	}
 	all := make([][]driver.Share, len(targets))
 	for i := range targets {
@@ -86,7 +93,8 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 	return all
 }
 
-// fill takes a target out of the rest of each use, in order, and returns how much each of them gave.
+// fill takes a target out of what is left of the uses, one after the other, and returns how much each of them gave. The shares are sorted by usage
+// key, as a settlement requires.
 func (l *lease) fill(target driver.Charge, rest []driver.Charge) (shares []driver.Share) {
 	for k, u := range l.uses {
 		part := smaller(target, rest[k])
@@ -103,8 +111,8 @@ func (l *lease) fill(target driver.Charge, rest []driver.Charge) (shares []drive
 	return shares
 }
 
-// knows reports whether the store inside has certainly settled a grant with this target and these shares.
-func (g *grant) knows(target driver.Charge, shares []driver.Share) bool {
+// isSettledAs reports whether the store inside has certainly settled a grant with this target and these shares.
+func (g *grant) isSettledAs(target driver.Charge, shares []driver.Share) bool {
 	return !g.correcting && g.settledAs == target && slices.EqualFunc(g.shares, shares, func(a, b driver.Share) bool {
 		return a.Amount == b.Amount && a.Call.UsageKey() == b.Call.UsageKey()
 	})
@@ -113,17 +121,17 @@ func (g *grant) knows(target driver.Charge, shares []driver.Share) bool {
 // usagePage is how many rows are asked of the store inside at a time.
 const usagePage = 10_000
 
-// ownSum is the key of a row of usage: a day, and a scope, model and operation.
+// ownSum names a row of usage.
 type ownSum struct {
-	day int64
-	key driver.Key
+	day int64      // its beginning, in seconds since 1970
+	key driver.Key // Call.UsageKey
 }
 
 // Usage implements Store. It includes what this process spent in its leases. What other processes spent is included once they have given
 // back their leases, with worst cases for the calls that were in flight then.
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (page []driver.UsageRow, err error) {
 	limit = max(1, min(limit, usagePage))
-	for full := true; full && len(page) < limit; { // a page may become empty when its rows are corrected to zero
+	for full := true; full && len(page) < limit; { // one page may become shorter, when rows of it are corrected to zero
 		var part []driver.UsageRow
 		next := from
 		err := s.undisturbed(ctx, func() (func(), error) {
@@ -141,8 +149,9 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (pa
 	return page[:min(len(page), limit)], nil
 }
 
-// ownUsage adds to a page of usage what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
-func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRow) []driver.UsageRow {
+// unpostedUsage returns, by row of usage, what the calls of this process's leases have spent, less what the store inside has posted for these
+// leases. That can be below zero, for example while worst cases of calls in flight are posted. Requires mu held.
+func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 	own := make(map[ownSum]*driver.UsageRow)
 	add := func(day time.Time, u *leaseUse, c driver.Charge, sign int64) {
 		day = driver.UsageDay(day)
@@ -160,15 +169,22 @@ func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRo
 		if len(l.grants) == 0 {
 			continue
 		}
-		for _, u := range l.uses {
+		for _, u := range l.uses { // all of it on the day of the last grant
 			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
 		}
 		for _, g := range l.grants {
 			for _, share := range g.shares {
-				add(g.at, l.use(share.Call.UsageKey()), share.Amount, -1)
+				add(g.at, l.findUse(share.Call.UsageKey()), share.Amount, -1)
 			}
 		}
 	}
+	return own
+}
+
+// ownUsage returns a page of usage of the store inside, with what unpostedUsage returns added. The page begins after from, and was read with this
+// limit: if it is full, rows behind its last one belong to the next page. Requires mu held.
+func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRow) []driver.UsageRow {
+	own := s.unpostedUsage()
 	full := len(page) == limit
 	for i := range page {
 		at := ownSum{page[i].Day.Unix(), page[i].Key}

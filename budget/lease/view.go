@@ -27,9 +27,9 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 	return all, err
 }
 
-// undisturbed asks the store inside until no lease was changed there during the question. Then it calls the returned function, with mu held,
-// to put this process's leases into the answer. If leases change all the time, it gives up and returns the numbers of the store inside:
-// these are true, but count the process's own unused shares as pending.
+// undisturbed calls ask, which asks the store inside, until no lease was changed there during the question. Then it calls the function that ask has
+// returned, with mu held, to put this process's leases into the answer. If leases change all the time, it gives up and leaves the answer as the
+// store inside gave it: its numbers are true, but count the process's own unused shares as pending.
 func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
@@ -70,8 +70,8 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// adjust replaces what the store inside holds for this process's leases in a balance by what their calls have spent and reserved. Requires
-// mu held.
+// adjust replaces what the store inside holds for this process's leases in a balance by what their calls have spent and reserved. Only leases whose
+// bucket of time counts now are in the balance. Requires mu held.
 func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 	since := line.Window.At(s.now().Add(s.offset)).Since
 	settled, pending := b.Settled, b.Pending
@@ -149,7 +149,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
-	all := s.localEntries(q)
+	all := s.localEntries(q) // and then those of the store inside, page by page, until the first q.Max of both together are certain
 	page := q
 	for {
 		part, err := s.inner.Entries(ctx, page)
@@ -182,14 +182,15 @@ func (s *Store) localEntries(q driver.Query) (all []driver.Entry) {
 	return all
 }
 
-// foreign drops this process's leases from a page of entries, as long as their calls are listed instead.
+// foreign drops the entries of this process's leases from a page of the store inside, because localEntries returns their calls instead. An entry of
+// a lease whose calls are forgotten stays.
 func (s *Store) foreign(part []driver.Entry) []driver.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(part, func(e driver.Entry) bool { return s.leases[e.ID] != nil })
 }
 
-// covered counts the entries up to an id. No entry of either source is missing among these.
+// covered counts the entries up to an id: the last one of the page that was read last from the store inside, so that none is missing among them.
 func covered(all []driver.Entry, to driver.ID) (n int) {
 	for i := range all {
 		if bytes.Compare(all[i].ID[:], to[:]) <= 0 {
@@ -199,7 +200,8 @@ func covered(all []driver.Entry, to driver.ID) (n int) {
 	return n
 }
 
-// firstOf returns the first n entries by id, of those that are covered.
+// firstOf returns the first n entries by id. Unless complete is set, entries beyond the id to are left out first, because others may be missing
+// between them.
 func firstOf(all []driver.Entry, n int, complete bool, to driver.ID) []driver.Entry {
 	if !complete {
 		all = slices.DeleteFunc(all, func(e driver.Entry) bool { return bytes.Compare(e.ID[:], to[:]) > 0 })

@@ -31,15 +31,16 @@ type wish struct {
 // wishName is the limit name of the accounts that hold wishes.
 const wishName = key.Own + "wanted"
 
-// wishLife returns how long a wish lasts, if leases have this length. It is longer than each holder takes to draw once more and to give back.
+// wishLife returns how long a wish lasts, if leases have this length. That is longer than each process with leases takes to draw once more, which
+// shows it the wish, and to give back.
 func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 
 // bigCallShare decides which calls are large enough to record a wish at once: those that need at least 1/bigCallShare of what a limit has not
 // spent yet.
 const bigCallShare = 64
 
-// wantedKey returns the key of the account for wishes for room on the given account.
-func wantedKey(account driver.Key) driver.Key { return key.Of("wanted", string(account[:])) }
+// wishKey returns the key of the account for wishes for room on the given account.
+func wishKey(account driver.Key) driver.Key { return key.Of("wanted", string(account[:])) }
 
 // rollingBuckets is how many buckets of time a rolling window has.
 const rollingBuckets = 60
@@ -57,100 +58,105 @@ func wishLifeOn(l *driver.Line, denied driver.Denial, length time.Duration) time
 	return life - life%rollingBuckets
 }
 
-// wishFor returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window.
-func wishFor(l *driver.Line, life time.Duration) driver.Line {
-	return driver.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: driver.Rolling(life), Latch: true}
+// lineLeavingWish returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window, for life.
+func lineLeavingWish(l *driver.Line, life time.Duration) driver.Line {
+	return driver.Line{Account: wishKey(l.Account), Limit: wishName, Unit: l.Unit, Window: driver.Rolling(life), Latch: true}
 }
 
-// lookFor returns the line by which a holder of leases sees wishes for room on line l. The latch can be seen with any window; a calendar month makes few
-// buckets, because each grant creates the bucket of its window if there is none.
-func lookFor(l *driver.Line, unit driver.Unit) driver.Line {
-	return driver.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: driver.Monthly, Observe: true}
+// lineShowingWish returns the line by which a process with leases sees wishes for room on line l. The latch can be seen with any window; a calendar
+// month makes few buckets, because each grant creates the bucket of its window if there is none.
+func lineShowingWish(l *driver.Line, unit driver.Unit) driver.Line {
+	return driver.Line{Account: wishKey(l.Account), Limit: wishName, Unit: unit, Window: driver.Monthly, Observe: true}
 }
 
-// mostAlert is the largest number of lines of a group whose grants also ask for wishes. Each line adds an account to the grant.
-const mostAlert = 16
+// mostGrantLines is the largest number of lines of a group whose grants also ask for wishes. Each of these lines adds an account to the grant.
+const mostGrantLines = 16
 
-// prepareWishLines makes the lines by which a group sees wishes. In a grant these have a unit of which the grant reserves nothing.
+// prepareWishLines makes the lines by which a group sees wishes: in g.balanceLines for Balances, and in g.grantLines for its grants. The lines of
+// wishes count in a unit in which no line of the group counts, so that a grant reserves nothing there. If there is no such unit, or grants would be
+// too large, or thresholds are reported by the index of a line, grants do without them, and wishes are seen with Balances alone.
 func (g *group) prepareWishLines() {
-	g.looks = slices.Clone(g.lines)
+	g.balanceLines = slices.Clone(g.lines)
 	spare := driver.UnitUSD
 	for slices.Contains(g.units, spare) {
 		spare++
 	}
 	for i := range g.lines {
 		if l := &g.lines[i]; !l.Observe {
-			g.looks, g.wishes = append(g.looks, lookFor(l, spare)), append(g.wishes, i)
+			g.balanceLines, g.wishOf = append(g.balanceLines, lineShowingWish(l, spare)), append(g.wishOf, i)
 		}
 	}
-	if g.hasThresholds() || !spare.Valid() || len(g.lines) > mostAlert {
+	if g.hasThresholds() || !spare.Valid() || len(g.lines) > mostGrantLines {
 		return
 	}
-	g.alert = slices.Clone(g.looks)
-	slices.SortFunc(g.alert, byAccount)
-	for i := range g.alert {
-		at := slices.IndexFunc(g.looks, func(l driver.Line) bool { return l.Account == g.alert[i].Account })
-		if at >= len(g.lines) {
-			at = g.wishes[at-len(g.lines)]
+	g.grantLines = slices.Clone(g.balanceLines)
+	slices.SortFunc(g.grantLines, byAccount)
+	for i := range g.grantLines {
+		at := slices.IndexFunc(g.balanceLines, func(l driver.Line) bool { return l.Account == g.grantLines[i].Account })
+		if at >= len(g.lines) { // a line of wishes
+			at = g.wishOf[at-len(g.lines)]
 		}
-		g.alerts = append(g.alerts, at)
+		g.grantLineOf = append(g.grantLineOf, at)
 	}
 }
 
+// byAccount orders lines as a reservation requires.
 func byAccount(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
 
-// wishesIn returns the wishes that show in the balances of g.looks.
+// wishesIn returns the wishes that show in the balances of g.balanceLines.
 func (g *group) wishesIn(balances []driver.Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
-			all = append(all, wish{g.lines[g.wishes[i]].Account, now.Add(b.ResetAfter)})
+			all = append(all, wish{g.lines[g.wishOf[i]].Account, now.Add(b.ResetAfter)})
 		}
 	}
 	return all
 }
 
-// takeWishes returns the wishes in the answer to a grant, and removes them from it, so that the rest is about the group's lines.
+// takeWishes returns the wishes that the answer to a grant shows. It removes them from the answer, and changes the indexes of the other lines from
+// those in g.grantLines to those in g.lines.
 func (g *group) takeWishes(of *grant, d *driver.Decision, now time.Time) (all []wish) {
-	if len(of.lines) == len(g.lines) {
+	if len(of.lines) == len(g.lines) { // the grant did not ask for wishes
 		return nil
 	}
-	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.alerts[line]].Account }
+	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.grantLineOf[line]].Account }
 	var observed []driver.Denial
 	for _, o := range d.Observed {
 		switch {
 		case o.Line < 0 || o.Line >= len(of.lines):
 		case !isWish(o.Line):
-			o.Line = g.alerts[o.Line]
+			o.Line = g.grantLineOf[o.Line]
 			observed = append(observed, o)
 		case o.Latched:
-			all = append(all, wish{g.lines[g.alerts[o.Line]].Account, now.Add(o.ResetAfter)})
+			all = append(all, wish{g.lines[g.grantLineOf[o.Line]].Account, now.Add(o.ResetAfter)})
 		}
 	}
 	d.Observed = observed
 	for i, r := range d.Denied {
 		if r.Line >= 0 && r.Line < len(of.lines) {
-			d.Denied[i].Line = g.alerts[r.Line]
+			d.Denied[i].Line = g.grantLineOf[r.Line]
 		}
 	}
 	return all
 }
 
-// wantedOn reports whether a call is known to wait for room on one of these lines' accounts. Requires mu held.
-func (s *Store) wantedOn(lines []driver.Line, now time.Time) bool {
-	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l driver.Line) bool { return now.Before(s.wanted[l.Account]) })
+// wishOn reports whether a call is known to wait for room on one of these lines' accounts. Requires mu held.
+func (s *Store) wishOn(lines []driver.Line, now time.Time) bool {
+	return len(s.wishedUntil) > 0 && slices.ContainsFunc(lines, func(l driver.Line) bool { return now.Before(s.wishedUntil[l.Account]) })
 }
 
-// yieldToWishes closes this process's leases on accounts for which others wait, and makes the background work give their unused amounts
-// back. Requires mu held.
+// yieldToWishes remembers wishes. It closes this process's leases on their accounts, and makes the background work give the unused amounts back.
+// Requires mu held.
 func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
 	for _, w := range wishes {
+		// No wish lasts longer than that. A clock that was set back must not make it seem so.
 		if until := now.Add(wishLife(s.length)); w.until.After(until) {
 			w.until = until
 		}
 		if !now.Before(w.until) {
 			continue
 		}
-		s.wanted[w.account] = w.until
+		s.wishedUntil[w.account] = w.until
 		on := []driver.Line{{Account: w.account}}
 		for l := range s.live {
 			if l.at.IsZero() || !l.touches(on) { // a lease that is being drawn is closed by the goroutine that draws it
@@ -165,9 +171,9 @@ func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
 
 // forgetWishes removes wishes that have ended. Requires mu held.
 func (s *Store) forgetWishes(now time.Time) {
-	for account, until := range s.wanted {
+	for account, until := range s.wishedUntil {
 		if !now.Before(until) {
-			delete(s.wanted, account)
+			delete(s.wishedUntil, account)
 		}
 	}
 }
@@ -184,10 +190,11 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	if len(lines) == 0 {
 		return
 	}
+	// One reservation with a line for each wish. It is always refused, and what remains are the latches.
 	w := driver.Reservation{ID: driver.NewID(), Owner: s.owner, TTL: s.length}
-	of := make(map[driver.Key]wish, len(lines))
+	of := make(map[driver.Key]wish, len(lines)) // by the wish's account
 	for i := range lines {
-		l := wishFor(&lines[i], lives[i])
+		l := lineLeavingWish(&lines[i], lives[i])
 		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, wish{lines[i].Account, asked.Add(lives[i])}
 	}
 	slices.SortFunc(w.Lines, byAccount)
@@ -211,9 +218,9 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	s.yieldToWishes(recorded, s.now())
 }
 
-// linesToWishFor returns the lines on which to record a wish for a denied call, and for how long: those that denied it and have none yet. It returns none if the call
-// would not fit even without leases. For a call that is not big it returns none until calls have been denied for half the length of a
-// lease. Requires mu held.
+// linesToWishFor returns the lines on which to record a wish for a denied call, and how long each wish lasts: those that denied it and have none
+// yet. It returns none if the call would not fit even without leases, and none if the call has no group (g is nil). For a call that is not big it
+// returns none until all calls of its group have been denied for half the length of a lease. Requires mu held.
 func (s *Store) linesToWishFor(g *group, r *driver.Reservation, denied []driver.Denial, now time.Time) (lines []driver.Line, lives []time.Duration) {
 	if g == nil {
 		return nil, nil
@@ -225,11 +232,11 @@ func (s *Store) linesToWishFor(g *group, r *driver.Reservation, denied []driver.
 		}
 		line := &r.Lines[d.Line]
 		need, unspent := r.Charge[line.Unit], d.Max-d.Settled
-		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent {
+		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent { // leases are not why it is denied
 			return nil, nil
 		}
 		big = big || need/2 > g.callSize[line.Unit] || need >= unspent/bigCallShare
-		if life := wishLifeOn(line, d, s.length); life >= shortestWish && !now.Before(s.wanted[line.Account]) {
+		if life := wishLifeOn(line, d, s.length); life >= shortestWish && !now.Before(s.wishedUntil[line.Account]) {
 			lines, lives = append(lines, *line), append(lives, life)
 		}
 	}
@@ -242,17 +249,17 @@ func (s *Store) linesToWishFor(g *group, r *driver.Reservation, denied []driver.
 	return lines, lives
 }
 
-// idleAndWanted reports whether a closed lease holds unused amounts of a limit on which another process wishes for room. Requires mu held.
-func (s *Store) idleAndWanted(l *lease, now time.Time) bool {
-	return s.wantedOn(l.lines, now) && l.idle()
+// idleAndWished reports whether a closed lease holds unused amounts of a limit on which another process wishes for room. Requires mu held.
+func (s *Store) idleAndWished(l *lease, now time.Time) bool {
+	return s.wishOn(l.lines, now) && l.idle()
 }
 
 // overdue reports whether a closed lease has to be given back although calls in it are in flight: at once if another process wishes for its unused
-// amounts, else half its length after it admitted the last call, because most calls have ended by then. Requires mu held.
+// amounts, else half a length after it stopped admitting calls, because most calls have ended by then. Requires mu held.
 func (s *Store) overdue(l *lease, now time.Time) bool {
 	ended := l.closedAt
 	if l.until.Before(ended) {
 		ended = l.until
 	}
-	return !l.allSettled() && now.Sub(ended) >= s.length/2 || s.idleAndWanted(l, now)
+	return !l.allSettled() && now.Sub(ended) >= s.length/2 || s.idleAndWished(l, now)
 }

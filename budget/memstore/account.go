@@ -12,27 +12,36 @@ import (
 	keep "github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// account is one limit for one value of its scope.
+// All times of this package are in nanoseconds since 1970 UTC, by the store's clock. An account has its sums in buckets of time: a calendar window
+// is one bucket, and a rolling one consists of sixty. A driver.Span says which bucket a moment is booked in (Start), and which buckets count at that
+// moment (those from Since on).
+
+// account is one limit for one set of scope values.
 type account struct {
 	key          driver.Key
-	limit        string // empty if no line had a name
-	scope        driver.Scope
-	buckets      []bucket // ascending by start
-	override     *driver.Override
-	latchedUntil int64   // 0 when open
-	fired        []int64 // by threshold: until when it is not reported again
+	limit        string           // the limit's name; empty if no line that was booked here had one
+	scope        driver.Scope     // the values that split the limit
+	buckets      []bucket         // ascending by start
+	override     *driver.Override // replaces the Max of the lines until its end; nil if there is none
+	latchedUntil int64            // 0 when open
+	quietUntil   []int64          // by threshold: until when it is not reported again
 
 	window driver.Window // the window of span
 	span   driver.Span   // the last result of at
 }
 
-// bucket has the sums of a part of time: what is settled and pending, and which part of settled was posted by entries that are forgotten.
-type bucket struct{ start, end, settled, pending, forgotten int64 }
+// bucket has the sums of a part of time.
+type bucket struct {
+	start, end int64 // end is when it stops counting, or later if it has to be kept for longer
+	settled    int64
+	pending    int64
+	forgotten  int64 // the part of settled that was posted by entries that are forgotten
+}
 
 // booking says where one line of a reservation is booked.
 type booking struct {
 	account *account
-	start   int64
+	start   int64 // of the bucket
 	unit    driver.Unit
 }
 
@@ -42,12 +51,13 @@ type accountSpan struct {
 	span    driver.Span
 }
 
+// spanOf returns where a line would be booked now.
 func (s *Store) spanOf(line *driver.Line, now int64) accountSpan {
 	a := s.find(&line.Account)
 	return accountSpan{a, a.at(line.Window, now)}
 }
 
-// recentAccount is a slot of Store.recent: the account that find returned last for keys that fall on it.
+// recentAccount is a slot of Store.recent: the account that find returned last for keys that belong to this slot.
 type recentAccount struct {
 	key     driver.Key
 	account *account
@@ -79,10 +89,10 @@ func (a *account) at(w driver.Window, now int64) driver.Span {
 	return a.span
 }
 
-// passed returns when a window ends in which a line refused, or reported, at the given moment: the end of a calendar window, one length
-// later for a rolling one.
-func passed(span driver.Span, now int64) int64 {
-	if span.Start == span.Since {
+// windowPassed returns until when a latch stays closed that closes now, or a threshold stays quiet that is reported now: the end of a calendar
+// window, or one length from now for a rolling one. span is where now lies in the window.
+func windowPassed(span driver.Span, now int64) int64 {
+	if span.Start == span.Since { // only the present bucket counts: it is a calendar window
 		return span.End
 	}
 	return now + span.Start - span.Since
@@ -124,7 +134,8 @@ func (b *booking) find() *bucket {
 	return nil
 }
 
-// balance returns the sums of an account, which may be nil, and whether a sum with amount would leave the range of int64.
+// balance returns the sums of an account in the window of a line, without ResetAfter. overflow reports whether a sum would leave the range of int64
+// if amount were added. The account is nil if nothing was ever booked there.
 func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int64) (b driver.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {
@@ -134,15 +145,15 @@ func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int6
 		b.Max = a.override.Max
 	}
 	for _, k := range a.from(span.Since) {
-		var cut [2]bool
-		b.Settled, cut[0] = plus(b.Settled, k.settled)
-		b.Pending, cut[1] = plus(b.Pending, k.pending)
-		overflow = overflow || cut[0] || cut[1]
+		var tooLarge [2]bool
+		b.Settled, tooLarge[0] = plus(b.Settled, k.settled)
+		b.Pending, tooLarge[1] = plus(b.Pending, k.pending)
+		overflow = overflow || tooLarge[0] || tooLarge[1]
 	}
-	used, cut := plus(b.Settled, b.Pending)
-	_, cut2 := plus(used, amount)
+	used, usedTooLarge := plus(b.Settled, b.Pending)
+	_, sumTooLarge := plus(used, amount)
 	b.Latched = a.latchedUntil > now
-	return b, overflow || cut || cut2
+	return b, overflow || usedTooLarge || sumTooLarge
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
@@ -169,27 +180,29 @@ func (a *account) wait(w driver.Window, span *driver.Span, now, excess int64) ti
 	return max(d, time.Duration(a.latchedUntil-now))
 }
 
-// report returns the thresholds that settled spend has reached and that were not reported in this window yet.
+// report returns the thresholds of a line that settled spend has reached and that were not reported in this window yet. i is the line's index in
+// the settlement, by which the caller knows it.
 func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Crossing) {
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
 	for m := range line.Notify {
-		if b.Settled < line.Threshold(m, b.Max) || m < len(a.fired) && now < a.fired[m] {
+		if b.Settled < line.Threshold(m, b.Max) || m < len(a.quietUntil) && now < a.quietUntil[m] {
 			continue
 		}
-		if m >= len(a.fired) {
-			a.fired = append(a.fired, make([]int64, len(line.Notify)-len(a.fired))...)
+		if m >= len(a.quietUntil) {
+			a.quietUntil = append(a.quietUntil, make([]int64, len(line.Notify)-len(a.quietUntil))...)
 		}
-		a.fired[m] = passed(span, now)
+		a.quietUntil[m] = windowPassed(span, now)
 		all = append(all, driver.Crossing{Line: i, Mark: m, Settled: b.Settled, Max: b.Max})
 	}
 	return all
 }
 
-// idle reports whether an account has been like a new one since a moment, so that it can be dropped.
+// idle reports whether an account has been like a new one since a moment, so that it can be dropped: it has no sums, and its override, its latch and
+// the quiet times of its thresholds had all ended by then.
 func (a *account) idle(since int64) bool {
 	live := func(until int64) bool { return until > since }
-	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, since).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
+	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, since).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.quietUntil, live)
 }
 
 // Balances implements driver.Store.
@@ -224,7 +237,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, now); !fresh {
+	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, now); !isNew {
 		return err
 	}
 	if o == nil {
@@ -250,8 +263,8 @@ func (s *Store) Unlatch(ctx context.Context, keys []driver.Key, c driver.Change)
 	defer s.mu.Unlock()
 	var superseded error
 	for _, k := range keys {
-		fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: k}, now)
-		if !fresh {
+		isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: k}, now)
+		if !isNew {
 			superseded = cmp.Or(superseded, err)
 			continue
 		}

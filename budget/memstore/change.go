@@ -9,14 +9,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// changes has the audit trail, and the last change of each object.
+// changes has the audit trail, and the last change of each object. An object is what a change changes, such as one flag or one account's latch.
 type changes struct {
-	records []driver.Record // by revision, from 1 on
-	last    map[driver.Key]int64
+	records []driver.Record      // the change that made revision n is at n-1
+	last    map[driver.Key]int64 // by object: the revision that its last change made
 }
 
-// judge reports whether a change is new, so that it has to be made. It is not if it was made before; ErrSuperseded says that somebody has changed its object
-// since its caller looked.
+// judge reports whether a change is new, so that it has to be made. It is not if it is the object's last change: then its caller repeats it.
+// ErrSuperseded says that somebody has changed the object since the caller of this change looked.
 func (c *changes) judge(r *driver.Record) (isNew bool, err error) {
 	last := c.last[r.Object()]
 	if last == 0 {
@@ -41,12 +41,12 @@ func (c *changes) note(r driver.Record, now int64) {
 	c.records = append(c.records, clone(r))
 }
 
-// make judges a change that nothing else can refuse, and appends it if it has to be made.
-func (c *changes) make(r driver.Record, now int64) (fresh bool, err error) {
-	if fresh, err = c.judge(&r); fresh {
+// make judges a change that nothing else can refuse, and appends it to the audit trail if it is new. Then the caller has to make it.
+func (c *changes) make(r driver.Record, now int64) (isNew bool, err error) {
+	if isNew, err = c.judge(&r); isNew {
 		c.note(r, now)
 	}
-	return fresh, err
+	return isNew, err
 }
 
 // clone copies a record, so that it shares no memory with the caller.

@@ -9,13 +9,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// What is older than the retention is forgotten by a time of its own, judged. It follows the clock, but within a minute it advances by at
-// most a part of the retention. So if the clock jumps ahead and back, nothing is forgotten that still counts.
+// What is older than the retention is forgotten. Its age is measured by Store.forgetClock and not by the store's clock, which may jump ahead and
+// back. forgetClock follows the store's clock, but once a minute, and then by at most an eighth of the retention, or an hour if that is more. So a
+// short jump of the clock makes nothing be forgotten that still counts.
 const (
-	// sweepEvery is how often all accounts are searched for windows that have passed.
+	// sweepEvery is how often all accounts are searched for windows that have passed, in nanoseconds.
 	sweepEvery = int64(time.Minute)
-	// judgeEvery is how often judged is advanced.
-	judgeEvery = int64(time.Minute)
+	// forgetClockEvery is how often forgetClock is advanced, in nanoseconds.
+	forgetClockEvery = int64(time.Minute)
 	// forgetBatch bounds how many entries one Expire forgets.
 	forgetBatch = 10_000
 )
@@ -28,13 +29,13 @@ func since(moment, now int64) int64 {
 	return now - moment
 }
 
-// judge advances judged, and returns the moment up to which everything may be forgotten.
-func (s *Store) judge(now int64) (old int64) {
-	if since(s.judgedAt, now) >= judgeEvery {
-		s.judgedAt = now
-		s.judged = max(s.judged, min(now, s.judged+max(s.retention/8, int64(time.Hour))))
+// forgetBefore advances forgetClock if that is due, and returns the moment up to which everything may be forgotten.
+func (s *Store) forgetBefore(now int64) (old int64) {
+	if since(s.forgetClockSetAt, now) >= forgetClockEvery {
+		s.forgetClockSetAt = now
+		s.forgetClock = max(s.forgetClock, min(now, s.forgetClock+max(s.retention/8, int64(time.Hour))))
 	}
-	return min(now, s.judged) - s.retention
+	return min(now, s.forgetClock) - s.retention
 }
 
 // Expire implements driver.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
@@ -46,7 +47,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	}
 	defer s.mu.Unlock()
 	charged := 0
-	var stuck []*entry
+	var stuck []*entry // those that could not be charged
 	for charged < limit && s.expiries.due(now) {
 		e := s.expiries.pop()
 		if s.post(e, &e.reserved, nil, driver.Expired, now) != nil {
@@ -66,7 +67,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 
 // forget drops up to limit entries that are older than the retention.
 func (s *Store) forget(now int64, limit int) {
-	old := s.judge(now)
+	old := s.forgetBefore(now)
 	if s.resolved.since > old { // checked first, because reading the oldest entry is slow: it is not in the processor's cache
 		return
 	}
@@ -90,8 +91,8 @@ func (s *Store) sweep(now int64) {
 		return
 	}
 	s.sweptAt = now
-	old, forgotten := s.judge(now), false
-	past := func(b bucket) bool {
+	old, forgotten := s.forgetBefore(now), false
+	past := func(b bucket) bool { // reports whether to drop b, and remembers in forgotten that anything is dropped
 		drop := b.pending == 0 && b.end < old
 		forgotten = forgotten || drop
 		return drop
@@ -104,8 +105,8 @@ func (s *Store) sweep(now int64) {
 		}
 	}
 	if forgotten {
-		s.reached = max(s.reached, old)
+		s.sumsKeptFrom = max(s.sumsKeptFrom, old)
 	}
-	s.usage.forget(s.judged)
+	s.usage.forget(s.forgetClock)
 	clear(s.recent[:]) // it must not return accounts that were deleted
 }

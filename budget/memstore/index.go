@@ -9,19 +9,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// index finds entries by their id. A store remembers the calls of a whole day, so a look-up mostly misses the processor's cache: it reads
-// one place in memory, where a map would read several. The index is divided into parts that grow one at a time, so that no call waits until
-// a million entries are moved.
+// index finds entries by their id: a hash table. A store remembers the calls of a whole day, so a look-up mostly misses the processor's cache: it
+// reads one place in memory, where a map would read several. The index is divided into parts that grow one at a time, so that no call waits until a
+// million entries are moved.
 type index struct {
-	seed   [2]uint64
+	seed   [2]uint64 // random, so that nobody can choose ids with the same hash
 	parts  [16]part
-	length int
+	length int // how many entries there are
 }
 
-// part is a hash table with linear probing. The number of its slots is a power of two, and at least a quarter are empty.
+// part is a hash table with linear probing: an entry is in its home, the slot that the last bits of its hash number, or in the first slot after it
+// that was empty. The number of slots is a power of two, and at least a quarter are empty.
 type part struct {
 	slots []slot
-	used  int
+	used  int // how many slots are not empty
 }
 
 // slot is empty if its entry is nil.
@@ -30,8 +31,10 @@ type slot struct {
 	entry *entry
 }
 
+// minSlots is how many slots a part has when its first entry is added.
 const minSlots = 8
 
+// newIndex returns an empty index.
 func newIndex() index { return index{seed: [2]uint64{rand.Uint64(), rand.Uint64()}} }
 
 // hash spreads ids even if they are not random.
@@ -40,6 +43,7 @@ func (x *index) hash(id *driver.ID) uint64 {
 	return hi ^ lo
 }
 
+// part returns the part that the first four bits of a hash number.
 func (x *index) part(hash uint64) *part { return &x.parts[hash>>60] }
 
 // find returns the entry of an id, or nil.
@@ -92,6 +96,7 @@ func (p *part) add(s slot) {
 	p.slots[i] = s
 }
 
+// grow doubles the number of slots.
 func (p *part) grow() {
 	old := p.slots
 	p.slots = make([]slot, max(2*len(old), minSlots))
@@ -102,7 +107,8 @@ func (p *part) grow() {
 	}
 }
 
-// remove removes the entry of an id, if there is one, and moves later entries that could not be in their own slots because of it.
+// remove removes the entry of an id, if there is one. A look-up goes from an entry's home to the first empty slot. So that the slot which becomes
+// free cuts no look-up short, a later entry whose look-up passes that slot moves into it; then the slot that this entry leaves is the free one.
 func (x *index) remove(id *driver.ID) {
 	hash := x.hash(id)
 	p := x.part(hash)
@@ -112,7 +118,7 @@ func (x *index) remove(id *driver.ID) {
 	}
 	mask := uint64(len(p.slots) - 1)
 	for i := (free + 1) & mask; p.slots[i].entry != nil; i = (i + 1) & mask {
-		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // it must be moved, because a look-up would stop at free before it reaches i
+		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // going on from home, free comes before i or is home itself
 			p.slots[free] = p.slots[i]
 			free = i
 		}

@@ -13,19 +13,20 @@ import (
 // kill is a flag that is set, with the keys by which flags finds it.
 type kill struct {
 	driver.Kill
-	dims   []driver.Key
-	object driver.Key // Flag.Object: a new flag with the same one replaces it
-	under  driver.Key // the dimension that it is filed under
-	nth    int64      // in the order in which they were set
+	dims   []driver.Key // the keys of the values that its scope sets (Scope.Dims)
+	object driver.Key   // Flag.Object: a new flag with the same one replaces it
+	under  driver.Key   // the dimension that it is filed under
+	nth    int64        // in the order in which they were set
 }
 
-// flags are the kill flags. Each flag of values is filed under that of its dimensions which fewest flags are filed under, so that a reservation
-// looks at flags that have a value of its own, and not at all that there are. The zero value is empty.
+// flags are the kill flags. A flag without patterns refuses a reservation that has all of the flag's values, so it is enough to file it under one of
+// these: a reservation then looks only at the flags that are filed under its own values. It is filed under the value with the fewest flags. The zero
+// value is empty.
 type flags struct {
 	all      map[driver.Key]*kill   // by object
-	filed    map[driver.Key][]*kill // without patterns; those of everything under the zero key
-	patterns []*kill
-	set      int64 // how many were set so far
+	filed    map[driver.Key][]*kill // flags without patterns, by the key of one of their values; those that refuse everything under the zero key
+	patterns []*kill                // flags with patterns: a reservation looks at each
+	set      int64                  // how many were set so far
 }
 
 // add sets a flag, in the place of the one with the same object.
@@ -51,7 +52,7 @@ func (f *flags) add(k *kill) {
 	f.filed[under] = append(f.filed[under], k)
 }
 
-// remove takes a flag back, if there is one.
+// remove removes the flag with an object, if there is one.
 func (f *flags) remove(object driver.Key) {
 	k := f.all[object]
 	if k == nil {
@@ -68,7 +69,7 @@ func (f *flags) remove(object driver.Key) {
 	}
 }
 
-// removeAll takes back what a function says.
+// removeAll removes the flags that drop selects.
 func (f *flags) removeAll(drop func(*kill) bool) {
 	for object, k := range f.all {
 		if drop(k) {
@@ -77,7 +78,8 @@ func (f *flags) removeAll(drop func(*kill) bool) {
 	}
 }
 
-// killed returns a copy of the first flag that covers a reservation, or nil.
+// killed returns a copy of the flag that covers a reservation, of several the one that was set first; nil if there is none. It looks at the flags
+// that cover everything, at those that are filed under one of the reservation's values, and at those with patterns.
 func (f *flags) killed(r *driver.Reservation, now int64) *driver.Kill {
 	if len(f.all) == 0 {
 		return nil
@@ -102,8 +104,10 @@ func (f *flags) killed(r *driver.Reservation, now int64) *driver.Kill {
 	return &own
 }
 
+// ended reports whether the flag's end has come.
 func (k *kill) ended(now int64) bool { return !k.Until.IsZero() && !time.Unix(0, now).Before(k.Until) }
 
+// holds reports whether the flag covers a reservation: with patterns by the scope of its call, else by its Dims.
 func (k *kill) holds(r *driver.Reservation) bool {
 	if k.Patterns {
 		return r.Call != nil && k.Holds(r.Call.Scope)
@@ -167,10 +171,10 @@ func (s *Store) makeRoom(next *driver.Kill, now int64) error {
 	return nil
 }
 
-// patternsBeside counts the flags with patterns beside one.
-func (f *flags) patternsBeside(one *driver.Kill) int {
+// patternsBeside counts the flags with patterns, without the one that would be replaced if next were set.
+func (f *flags) patternsBeside(next *driver.Kill) int {
 	n := len(f.patterns)
-	if f.all[one.Flag().Object()] != nil {
+	if f.all[next.Flag().Object()] != nil {
 		n--
 	}
 	return n
@@ -186,7 +190,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !fresh {
+	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !isNew {
 		return err
 	}
 	s.kills.remove(f.Object())

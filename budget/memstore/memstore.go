@@ -31,24 +31,26 @@ type Options struct {
 // Store is a driver.Store in memory. It is safe for concurrent use and starts no goroutines. Make one with New.
 type Store struct {
 	clock     func() time.Time
-	retention int64
+	retention int64 // nanoseconds
 
 	mu       sync.Mutex
 	closed   bool
 	accounts map[driver.Key]*account
-	recent   [16]recentAccount // the last used accounts, by the first bits of their keys: calls of one scope need the same few
+	recent   [16]recentAccount // the last used accounts, by the last bits of their keys' first byte: calls of one scope need the same few
 	entries  index
 	spare    []entry // allocated entries that are not in use yet
 	kills    flags
-	changes  changes
+	changes  changes   // the audit trail
 	expiries deadlines // the pending entries, by when they expire
 	resolved history   // the resolved entries, by when they were resolved
 	usage    usage
 	policy   driver.PolicyDocument
-	sweptAt  int64 // when sweep last ran
-	judged   int64 // the time by which entries and windows are forgotten: see judge
-	judgedAt int64 // when judged was last advanced
-	reached  int64 // sums of windows that ended before this may have been forgotten
+
+	// In nanoseconds since 1970 UTC:
+	sweptAt          int64 // when sweep last ran
+	forgetClock      int64 // the time by which entries and windows are old enough to be forgotten: see forgetBefore
+	forgetClockSetAt int64 // when forgetClock was last advanced, by the store's clock
+	sumsKeptFrom     int64 // sums of windows that ended before this may have been forgotten
 }
 
 var _ driver.Store = (*Store)(nil)
@@ -69,7 +71,7 @@ func New(o Options) *Store {
 	}
 	return &Store{
 		usage: usage{most: o.UsageRows},
-		clock: o.Clock, retention: int64(o.Retention), judged: o.Clock().UnixNano(), reached: math.MinInt64,
+		clock: o.Clock, retention: int64(o.Retention), forgetClock: o.Clock().UnixNano(), sumsKeptFrom: math.MinInt64,
 		accounts: make(map[driver.Key]*account), entries: newIndex(),
 	}
 }
@@ -100,9 +102,9 @@ func (s *Store) lock(ctx context.Context) (now int64, err error) {
 // lockSums is lock for a step that needs the sums of accounts. It refuses if the clock has gone back to windows whose sums may have been
 // forgotten.
 func (s *Store) lockSums(ctx context.Context) (now int64, err error) {
-	if now, err = s.lock(ctx); err == nil && now < s.reached {
+	if now, err = s.lock(ctx); err == nil && now < s.sumsKeptFrom {
 		err = fmt.Errorf("memstore: %w: it is %s by the clock, and sums until %s were forgotten", driver.ErrLost,
-			time.Unix(0, now).UTC().Format(time.RFC3339), time.Unix(0, s.reached).UTC().Format(time.RFC3339))
+			time.Unix(0, now).UTC().Format(time.RFC3339), time.Unix(0, s.sumsKeptFrom).UTC().Format(time.RFC3339))
 		s.mu.Unlock()
 	}
 	return now, err

@@ -1,11 +1,13 @@
 package memstore
 
-// deadlines is a heap of pending entries, with the earliest to expire at its top. Each entry knows its index, so that a resolved one can be
-// removed at once and the heap has only what is in flight.
+// deadlines is a binary heap of pending entries, with the earliest to expire at index 0: the entry at i expires no later than those at 2i+1 and
+// 2i+2. Each entry knows its index (heapIndex), so that a resolved one can be removed at once and the heap has only what is in flight.
 type deadlines []*entry
 
+// due reports whether an entry has expired.
 func (h deadlines) due(now int64) bool { return len(h) > 0 && h[0].expiresAt <= now }
 
+// push adds an entry.
 func (h *deadlines) push(e *entry) {
 	*h = append(*h, e)
 	h.up(len(*h) - 1)
@@ -24,7 +26,7 @@ func (h *deadlines) remove(e *entry) {
 	if i > last || q[i] != e {
 		return
 	}
-	moved := q[last]
+	moved := q[last] // fills the gap
 	q[last] = nil
 	*h = q[:last]
 	if moved != e {
@@ -34,7 +36,7 @@ func (h *deadlines) remove(e *entry) {
 	}
 }
 
-// up moves the entry at i to its place among those above it.
+// up moves the entry at i towards index 0 until the one above it expires no later.
 func (h deadlines) up(i int) {
 	e := h[i]
 	for i > 0 {
@@ -49,7 +51,7 @@ func (h deadlines) up(i int) {
 	h[i], e.heapIndex = e, i
 }
 
-// down moves the entry at i to its place among those below it.
+// down moves the entry at i away from index 0 until those below it expire no earlier.
 func (h deadlines) down(i int) {
 	e := h[i]
 	for {
@@ -78,6 +80,7 @@ type history struct {
 	length         int
 }
 
+// append adds an entry as the newest one.
 func (l *history) append(e *entry) {
 	e.older, e.next = l.newest, nil
 	if l.newest == nil {

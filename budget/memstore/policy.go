@@ -19,7 +19,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}, now); !fresh {
+	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}, now); !isNew {
 		return err
 	}
 	s.policy = driver.PolicyDocument{

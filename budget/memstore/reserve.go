@@ -9,25 +9,26 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// entry is one reservation. All of it is in one allocation, because every call leaves one behind for the retention.
+// entry is one reservation. All of it is in one allocation, because every call leaves one behind, which is kept for the store's retention. Times
+// are in nanoseconds since 1970 UTC.
 type entry struct {
 	id         driver.ID
-	owner      driver.Key
+	owner      driver.Key // the ledger that reserved it
 	state      driver.State
-	estimated  bool
-	orphan     bool
-	call       *driver.Call
-	reference  string
-	tombstone  bool // voided before it was made, so that its accounts are not known
-	reserved   driver.Charge
-	actual     driver.Charge
-	lines      []booking
-	few        [3]booking // memory for lines, if these are few
-	uses       []use      // what it has added to rows of usage
-	shared     bool       // uses come from shares, not from the call
-	oneUse     [1]use     // memory for uses, if there is one
+	estimated  bool          // actual is the worst case, because nobody knows what the call cost
+	orphan     bool          // posted by a Settle that found nothing pending
+	call       *driver.Call  // the scope and the operation; nil if they are not known
+	reference  string        // the provider's id of the request; empty if it is not known
+	tombstone  bool          // left by a Void that came before the Reserve, so that the accounts are not known
+	reserved   driver.Charge // the worst case
+	actual     driver.Charge // what is posted
+	lines      []booking     // where it counts
+	few        [3]booking    // memory for lines, if these are few
+	uses       []use         // what it has added to rows of usage
+	shared     bool          // uses come from the shares of a settlement or correction, not from the call
+	oneUse     [1]use        // memory for uses, if there is one
 	reservedAt int64
-	resolvedAt int64
+	resolvedAt int64 // zero while pending
 	expiresAt  int64
 
 	heapIndex   int    // index in Store.expiries, while pending
@@ -69,15 +70,15 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 	if e != nil {
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
-	var room [4]accountSpan
-	spans, err := s.check(&d, &r, room[:0], now)
+	var memory [4]accountSpan // enough for most calls, so that nothing is allocated
+	spans, err := s.check(&d, &r, memory[:0], now)
 	if err == nil && len(d.Denied) == 0 {
 		d.Admitted, d.ExpiresAt = true, s.admit(&r, spans, now)
 	}
 	return d, err
 }
 
-// conflict reports why a known id can't be reserved again.
+// conflict reports why the id of an entry can't be reserved again; nil if the entry is the same reservation, and pending.
 func (s *Store) conflict(e *entry, r *driver.Reservation) error {
 	if e.state != driver.Pending {
 		return driver.ErrResolved
@@ -89,8 +90,8 @@ func (s *Store) conflict(e *entry, r *driver.Reservation) error {
 	return nil
 }
 
-// check finds the lines without room and adds them to d: those that refuse, and separately the observe-only ones. Besides that it only
-// closes latches. It appends to spans where the lines would be booked.
+// check finds the lines without room and adds them to d: those that refuse to d.Denied, and the observe-only ones to d.Observed. It closes the
+// latches of lines without room, and changes nothing else. It returns spans with, for each line, where it would be booked.
 func (s *Store) check(d *driver.Decision, r *driver.Reservation, spans []accountSpan, now int64) ([]accountSpan, error) {
 	for i := range r.Lines {
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
@@ -102,7 +103,7 @@ func (s *Store) check(d *driver.Decision, r *driver.Reservation, spans []account
 			return nil, driver.ErrOverflow
 		}
 		if b.Settled+b.Pending+amount > b.Max || b.Latched {
-			s.full(d, r, i, b, span, now)
+			s.addFull(d, r, i, b, span, now)
 		}
 	}
 	if len(d.Denied)+len(d.Observed) > 0 {
@@ -111,8 +112,8 @@ func (s *Store) check(d *driver.Decision, r *driver.Reservation, spans []account
 	return spans, nil
 }
 
-// full adds a line without room, whose account has the balance b, to d.
-func (s *Store) full(d *driver.Decision, r *driver.Reservation, i int, b driver.Balance, span *driver.Span, now int64) {
+// addFull adds the line i of a reservation, which has no room, to d.Denied or d.Observed. b is the balance of its account.
+func (s *Store) addFull(d *driver.Decision, r *driver.Reservation, i int, b driver.Balance, span *driver.Span, now int64) {
 	line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
 	if amount <= b.Max { // then Max is not negative, and the difference can't overflow
 		b.ResetAfter = s.find(&line.Account).wait(line.Window, span, now, b.Settled+b.Pending+amount-b.Max)
@@ -124,7 +125,8 @@ func (s *Store) full(d *driver.Decision, r *driver.Reservation, i int, b driver.
 	d.Denied = append(d.Denied, driver.Denial{Line: i, Balance: b})
 }
 
-// latch closes the latches of the lines without room, and removes observe-only lines from a refusal.
+// latch closes the latches of the lines that refuse, unless the reservation is tentative. Of a refusal it removes the observe-only lines. If no line
+// refuses, it closes the latches of the observe-only lines instead.
 func (s *Store) latch(d *driver.Decision, r *driver.Reservation, spans []accountSpan, now int64) {
 	full := d.Denied
 	if len(full) == 0 {
@@ -134,7 +136,7 @@ func (s *Store) latch(d *driver.Decision, r *driver.Reservation, spans []account
 	}
 	for _, of := range full {
 		if line := &r.Lines[of.Line]; line.Latch && !r.Tentative && !of.Latched {
-			s.open(line.Account).latchedUntil = passed(spans[of.Line].span, now)
+			s.open(line.Account).latchedUntil = windowPassed(spans[of.Line].span, now)
 		}
 	}
 }

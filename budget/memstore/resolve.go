@@ -6,7 +6,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Settle implements driver.Store.
+// Settle implements driver.Store. If the reservation is unknown or was voided, its cost is posted as an orphan: spend that nothing was reserved for.
 func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -30,7 +30,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		return driver.Posting{}, driver.ErrResolved
 	}
 	from := e.state
-	call := e.call
+	call := e.call // put back if the amount can't be posted
 	e.refer(&st)
 	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
 		e.call = call
@@ -40,7 +40,8 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	return driver.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
-// postOrphan posts spend that was never reserved, or whose reservation was voided, in the present windows.
+// postOrphan posts spend that was never reserved, or whose reservation was voided, in the present windows. from is the state of the entry that the
+// new one replaces: Voided, or zero if there is none.
 func (s *Store) postOrphan(st driver.Settlement, from driver.State, now int64) (driver.Posting, error) {
 	e := s.entry()
 	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, driver.Voided, now
@@ -71,16 +72,17 @@ func (e *entry) refer(st *driver.Settlement) {
 	}
 }
 
-// post resolves an entry: it takes what the entry has pending out of pending, and replaces what it had posted with actual. Either all lines
-// and rows of usage change, or none.
+// post resolves an entry, or changes what it has posted: it takes what the entry has pending out of pending, and replaces what it had posted with
+// actual. Either all lines and rows of usage change, or none: it checks all sums before it changes the first one. A line whose bucket was forgotten
+// has no sum left to change.
 func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, state driver.State, now int64) error {
 	var one [1]use
 	uses := s.uses(e, actual, shares, one[:0])
 	if !e.fits(uses) {
 		return driver.ErrOverflow
 	}
-	var room [8]*bucket
-	buckets := room[:0]
+	var memory [8]*bucket // enough for most entries, so that nothing is allocated
+	buckets := memory[:0]
 	for i := range e.lines {
 		k, unit := e.lines[i].find(), e.lines[i].unit
 		if buckets = append(buckets, k); k == nil {
@@ -101,12 +103,13 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		}
 	}
 	e.actual = *actual
-	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0)
+	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // they come from these shares, or from the first of earlier ones
 	s.resolve(e, state, now)
 	return nil
 }
 
-// resolve sets the state of an entry, and forgets a few old ones, so that a busy store does not grow.
+// resolve sets the state of an entry and moves it to the list of resolved ones, or there to its end. It forgets up to two old entries, so that a
+// busy store does not grow.
 func (s *Store) resolve(e *entry, state driver.State, now int64) {
 	if e.state == driver.Pending {
 		s.expiries.remove(e)
@@ -166,19 +169,19 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 		return driver.Posting{}, driver.ErrNotFound
 	}
 	record := driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
-	fresh, err := s.changes.judge(&record)
+	isNew, err := s.changes.judge(&record)
 	if err != nil {
 		return driver.Posting{}, err
 	}
 	same := e.actual == c.Actual && !e.estimated && e.sameShares(s.uses(e, &c.Actual, c.Shares, nil), len(c.Shares) > 0)
-	p := driver.Posting{From: e.state, Replayed: !fresh || same}
+	p := driver.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {
 		if err := s.post(e, &c.Actual, c.Shares, driver.Settled, now); err != nil {
 			return driver.Posting{}, err
 		}
 		e.estimated = false
 	}
-	if fresh {
+	if isNew { // also if the amounts were the same: the audit trail has every change
 		s.changes.note(record, now)
 	}
 	return p, nil

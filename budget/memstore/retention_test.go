@@ -45,7 +45,7 @@ func settle(t *testing.T, s *Store, r driver.Reservation) {
 // sweep forgets all that may be forgotten, which takes an Expire, a minute after the one before, for each hour that has passed.
 func sweep(t *testing.T, s *Store) {
 	for range 600 {
-		s.judgedAt, s.sweptAt = 0, 0
+		s.forgetClockSetAt, s.sweptAt = 0, 0
 		_, err := s.Expire(t.Context(), 1000)
 		require.NoError(t, err)
 	}

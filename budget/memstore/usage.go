@@ -20,17 +20,19 @@ type usage struct {
 	found *driver.UsageRow // what row returned last
 }
 
-// use is an amount that an entry has added to a row.
+// use is an amount that an entry has added to a row of usage.
 type use struct {
 	row    *driver.UsageRow
 	amount driver.Charge
 }
 
+// dayLength is the length of a UTC day in nanoseconds.
 const dayLength = int64(24 * time.Hour)
 
+// dayOf returns the UTC day of a moment, counted from 1970.
 func dayOf(at int64) int64 {
 	day := at / dayLength
-	if at%dayLength < 0 {
+	if at%dayLength < 0 { // a moment before 1970: division rounds towards zero
 		day--
 	}
 	return day
@@ -53,7 +55,7 @@ func (u *usage) row(day int64, c *driver.Call) *driver.UsageRow {
 	row := rows[key]
 	if row == nil {
 		scope := c.UsageScope()
-		if len(rows) >= u.most {
+		if len(rows) >= u.most { // the day has no room for another row
 			key, scope = driver.OtherUsage, driver.Scope{}
 			row = rows[key]
 		}
@@ -66,7 +68,8 @@ func (u *usage) row(day int64, c *driver.Call) *driver.UsageRow {
 	return row
 }
 
-// fits reports whether an entry's uses can be replaced with next without an overflow in any row.
+// fits reports whether an entry's uses can be replaced with next without an overflow in any row. For the row of each use it works out the sum that
+// the row would have: less all old uses in that row, plus all new ones up to this use.
 func (e *entry) fits(next []use) bool {
 	for i := range next {
 		sum := next[i].row.Charge
@@ -92,7 +95,7 @@ func (e *entry) fits(next []use) bool {
 	return true
 }
 
-// charge replaces an entry's uses with next.
+// charge replaces an entry's uses with next, in the rows as in the entry. shared says that next comes from shares.
 func (e *entry) charge(next []use, shared bool) {
 	for i := range e.uses {
 		for unit, n := range e.uses[i].amount {
@@ -108,8 +111,8 @@ func (e *entry) charge(next []use, shared bool) {
 	e.shared = shared
 }
 
-// uses returns how an amount that is posted for an entry divides. Without shares all of it belongs to the entry's call, or, if there were
-// shares before, to the first of them.
+// uses returns to which rows of usage an amount that is posted for an entry is added, and how much to each. Without shares all of it belongs to the
+// row of the entry's call, or, if there were shares before, to the first of their rows. room is empty memory for the result.
 func (s *Store) uses(e *entry, actual *driver.Charge, shares []driver.Share, room []use) []use {
 	if *actual == (driver.Charge{}) {
 		return nil
@@ -128,7 +131,8 @@ func (s *Store) uses(e *entry, actual *driver.Charge, shares []driver.Share, roo
 	}
 }
 
-// sameShares reports whether an entry has these shares already. Without any, its present ones stay.
+// sameShares reports whether a correction to next would leave an entry's uses as they are. given says that the correction has shares: without any,
+// the present ones stay.
 func (e *entry) sameShares(next []use, given bool) bool {
 	return !given || slices.Equal(e.uses, next)
 }
@@ -141,7 +145,7 @@ func (u *usage) forget(now int64) {
 			delete(u.days, day)
 		}
 	}
-	u.last = nil
+	u.last = nil // its row may have been dropped
 }
 
 // Usage implements driver.Store.

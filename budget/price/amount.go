@@ -27,7 +27,7 @@ func (a Amount) Add(b Amount) (Amount, error) {
 func (a Amount) String() string {
 	sign, u := "", uint64(a)
 	if a < 0 {
-		sign, u = "-", -u
+		sign, u = "-", -u // of uint64, so that the lowest int64 has its right value, too
 	}
 	s := strconv.FormatUint(u/uint64(Dollar), 10)
 	if frac := u % uint64(Dollar); frac != 0 {

@@ -2,6 +2,7 @@ package price
 
 import "errors"
 
+// The errors of this package.
 var (
 	// ErrOverflow says that an amount does not fit in an int64.
 	ErrOverflow = errors.New("budget: amount overflows")

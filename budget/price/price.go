@@ -14,17 +14,17 @@ import (
 // per token. The cheapest list price known, 0.00875 USD per million, is 8,750: an integer, where nano-USD is not.
 type PicoUSD int64
 
-// picoPerNano relates a price per token to an Amount.
+// picoPerNano is how many pico-USD are one nano-USD: prices are in the former, and amounts in the latter.
 const picoPerNano = 1000
 
 // Rates are the prices of one token in each class that is billed separately. A zero rate is free, so set every class that the model can be
 // billed in: for a model without a prompt cache, leave the three cache rates zero.
 type Rates struct {
-	Input        PicoUSD
+	Input        PicoUSD // of an input token that is neither read from the prompt cache nor written to it
 	Output       PicoUSD
-	CacheRead    PicoUSD
-	CacheWrite5m PicoUSD
-	CacheWrite1h PicoUSD
+	CacheRead    PicoUSD // of an input token that is read from the prompt cache
+	CacheWrite5m PicoUSD // of an input token that is written to the prompt cache, to stay for five minutes
+	CacheWrite1h PicoUSD // of one that is written to stay for an hour
 }
 
 // LongContext replaces the rates of a whole request if its input, cached tokens included, exceeds Threshold tokens. In the zero value there
@@ -88,6 +88,7 @@ func (p *Price) WorstCase(inputTokens, outputTokens int64, writes CacheWrites, t
 	return max(worst, long), err
 }
 
+// worst is WorstCase at these rates.
 func (r *Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, error) {
 	rate := max(r.Input, r.CacheRead)
 	if writes >= CacheWrites5m {
@@ -96,7 +97,8 @@ func (r *Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, err
 	if writes >= CacheWrites1h {
 		rate = max(rate, r.CacheWrite1h)
 	}
-	// If the tokens are divided into classes, each class is rounded up: four more classes, with up to one nano-USD each.
+	// The real cost is rounded up in each class of tokens, of which the input may have four. Here all of it is in one class, so that each class may
+	// round up by one nano-USD that is not counted here.
 	s := sum{tier: tier, amount: 4}
 	s.add(in, rate)
 	s.add(out, r.Output)
@@ -110,12 +112,13 @@ type sum struct {
 	err    error
 }
 
+// add adds the cost of tokens at a rate, rounded up to a nano-USD.
 func (s *sum) add(tokens int64, rate PicoUSD) {
 	tier := s.tier
 	if tier == 0 {
 		tier = TierStandard
 	}
-	perKilo, ok := checked.Mul(int64(rate), int64(tier)) // pico-USD per token, times 1000
+	perKilo, ok := checked.Mul(int64(rate), int64(tier)) // pico-USD per 1000 tokens, as a tier is a factor in thousandths
 	if ok && tokens == 0 {
 		return
 	}
@@ -128,6 +131,7 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 	s.amount = Amount(total)
 }
 
+// total returns the sum, or the last error of add.
 func (s *sum) total() (Amount, error) {
 	if s.err != nil {
 		return 0, s.err
@@ -142,8 +146,8 @@ func PerMTok(usd string) (PicoUSD, error) {
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < 0 || f > 1e9 {
 		return 0, fmt.Errorf("budget: price %q is not a decimal number of USD per million tokens", usd)
 	}
-	pico := f * 1e6
-	if whole := math.Round(pico); math.Abs(pico-whole) < 1e-6 {
+	pico := f * 1e6                                             // a dollar is 1e12 pico-USD, and the price is for 1e6 tokens
+	if whole := math.Round(pico); math.Abs(pico-whole) < 1e-6 { // the difference is only the rounding of float64
 		return PicoUSD(whole), nil
 	}
 	return PicoUSD(math.Ceil(pico)), nil

@@ -7,7 +7,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// NewChange returns a change that has seen everything, so that nothing supersedes it.
+// NewChange returns a change with an id of its own that is made whatever was changed before: its caller has seen all changes.
 func NewChange() driver.Change { return driver.Change{ID: driver.NewID(), Seen: math.MaxInt64} }
 
 // Collect returns what a sequence yields until it ends or tells an error.
@@ -21,5 +21,5 @@ func Collect[T any](all iter.Seq2[T, error]) (list []T, err error) {
 	return list, nil
 }
 
-// Done returns the error of a change that also tells how many accounts it touches.
+// Done returns only the error of a method, such as budget.Operator.Kill, that also returns how many accounts a change touches.
 func Done(_ int, err error) error { return err }

@@ -12,14 +12,17 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// kindOfChange is one kind of change to one object, told apart by what it leaves.
+// An object of changes is what a change changes: a kill flag, an account's override or latch, the amount that a reservation has posted, or the
+// policy. A change is superseded if its object was changed after the revision of the ledger that the change's caller had seen.
+
+// kindOfChange is one kind of change, tried on one object. The rules that hold for all kinds are run with each.
 type kindOfChange struct {
 	name string
-	// begin makes the object and returns three steps on it: two that leave it in different states, and one that says which.
+	// begin makes the object and returns two changes of it, which leave it in different states, and a function that returns its state.
 	begin func(s *subject) (first, second func(driver.Change) error, state func() any)
 }
 
-// flagOf returns the reason of the only kill flag, or nothing.
+// flagOf returns the reason of the only kill flag, or "no flag".
 func (s *subject) flagOf() any {
 	kills := s.kills()
 	if len(kills) == 0 {
@@ -28,19 +31,20 @@ func (s *subject) flagOf() any {
 	return kills[0].Reason
 }
 
+// kindsOfChange are the kinds for which there is a first and a second change. Unlatch and AcceptLoss have rules of their own.
 var kindsOfChange = []kindOfChange{
 	{"Revive", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
-		revive := func(c driver.Change) error { return s.store.Revive(s.ctx, driver.Flag{Scope: call}, c) }
+		revive := func(c driver.Change) error { return s.store.Revive(s.ctx, driver.Flag{Scope: callScope}, c) }
 		kill := func(c driver.Change) error {
-			return s.store.Kill(s.ctx, driver.Kill{Scope: call, Reason: "second"}, c)
+			return s.store.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "second"}, c)
 		}
 		return revive, kill, s.flagOf
 	}},
 	{"Kill", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
 		kill := func(c driver.Change) error {
-			return s.store.Kill(s.ctx, driver.Kill{Scope: call, Reason: "first"}, c)
+			return s.store.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "first"}, c)
 		}
-		return kill, func(c driver.Change) error { return s.store.Revive(s.ctx, driver.Flag{Scope: call}, c) }, s.flagOf
+		return kill, func(c driver.Change) error { return s.store.Revive(s.ctx, driver.Flag{Scope: callScope}, c) }, s.flagOf
 	}},
 	{"Override", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
 		l := line("a", driver.Lifetime, 10)
@@ -69,12 +73,13 @@ var kindsOfChange = []kindOfChange{
 	}},
 }
 
-// inspect returns a change whose caller has seen what there is now.
-func (s *subject) inspect() driver.Change {
+// newChange returns a change whose caller has seen all changes so far, and none that is made later.
+func (s *subject) newChange() driver.Change {
 	s.t.Helper()
 	return driver.Change{ID: driver.NewID(), Seen: s.revision(), Operator: "anna", Reason: "because"}
 }
 
+// revision returns how many changes the ledger has had.
 func (s *subject) revision() int64 {
 	s.t.Helper()
 	n, err := s.store.Revision(s.ctx)
@@ -82,6 +87,7 @@ func (s *subject) revision() int64 {
 	return n
 }
 
+// records returns up to limit rows of the audit trail that come after a revision.
 func (s *subject) records(after int64, limit int) []driver.Record {
 	s.t.Helper()
 	all, err := s.store.Changes(s.ctx, after, limit)
@@ -89,7 +95,7 @@ func (s *subject) records(after int64, limit int) []driver.Record {
 	return all
 }
 
-// changeOthers makes changes of things that no kind of change is about.
+// changeOthers changes objects that no kindOfChange is about, so that the revision grows.
 func (s *subject) changeOthers() {
 	s.t.Helper()
 	other := line("another", driver.Lifetime, 10)
@@ -97,7 +103,7 @@ func (s *subject) changeOthers() {
 	require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{other.Account}, NewChange()))
 }
 
-// forEachKind makes a rule for each kind of change.
+// forEachKind returns a rule for each kind of change. Its name is name with that of the kind.
 func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []rule) {
 	for _, k := range kindsOfChange {
 		rules = append(rules, rule{name + k.name, why, func(s *subject) { run(s, k) }})
@@ -105,10 +111,13 @@ func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []ru
 	return rules
 }
 
+// The rules of changes. s.newChange returns a change whose caller has seen all changes so far. If another change of the same object is made before it
+// is handed to the store, it is late. s.records returns the audit trail, s.revision its length, and s.makeChange makes the change that a row of it
+// describes. s.latchedLine returns a line whose latch a refusal has closed.
 var changeRules = slices.Concat(
 	forEachKind("ALateChangeIsTold", "a change that arrives after a newer one was acknowledged is ErrSuperseded, and the newer one stands", func(s *subject, k kindOfChange) {
 		first, second, state := k.begin(s)
-		late, newer := s.inspect(), s.inspect()
+		late, newer := s.newChange(), s.newChange()
 		require.NoError(s.t, second(newer))
 		stands, revision := state(), s.revision()
 		require.ErrorIs(s.t, first(late), driver.ErrSuperseded)
@@ -117,25 +126,25 @@ var changeRules = slices.Concat(
 	}),
 	forEachKind("ALateRepeatIsTold", "a repeat that arrives after a newer change was acknowledged undoes nothing", func(s *subject, k kindOfChange) {
 		first, second, state := k.begin(s)
-		older := s.inspect()
+		older := s.newChange()
 		require.NoError(s.t, first(older))
-		require.NoError(s.t, second(s.inspect()))
+		require.NoError(s.t, second(s.newChange()))
 		stands := state()
 		require.ErrorIs(s.t, first(older), driver.ErrSuperseded)
 		require.Equal(s.t, stands, state())
 	}),
 	forEachKind("ALateChangeAfterNothingIsTold", "a change that left all as it was is newer than one that arrives after it", func(s *subject, k kindOfChange) {
 		first, second, state := k.begin(s)
-		require.NoError(s.t, second(s.inspect()))
-		late := s.inspect()
-		require.NoError(s.t, second(s.inspect()))
+		require.NoError(s.t, second(s.newChange()))
+		late := s.newChange()
+		require.NoError(s.t, second(s.newChange()))
 		stands := state()
 		require.ErrorIs(s.t, first(late), driver.ErrSuperseded)
 		require.Equal(s.t, stands, state())
 	}),
 	forEachKind("ARepeatIsOneChange", "the same change again succeeds, changes nothing and is no second row", func(s *subject, k kindOfChange) {
 		first, _, state := k.begin(s)
-		c := s.inspect()
+		c := s.newChange()
 		require.NoError(s.t, first(c))
 		stands, revision := state(), s.revision()
 		require.NoError(s.t, first(c))
@@ -144,12 +153,13 @@ var changeRules = slices.Concat(
 	}),
 	forEachKind("ARepeatIsToldAsMade", "a change that its author repeats after it was made is told as made, from any handle, and whatever else was changed since", func(s *subject, k kindOfChange) {
 		first, _, state := k.begin(s)
-		c := s.inspect()
+		c := s.newChange()
 		require.NoError(s.t, first(c))
 		s.clock.Advance(time.Minute)
 		s.changeOthers()
 		stands, revision := state(), s.revision()
 		require.NoError(s.t, first(c))
+		// Behind leases (Harness.Merged), only the handle that made a call knows it, and its corrections.
 		if seesIt := k.name != "Correct" || s.h.Merged == ""; s.h.Reopen != nil && seesIt {
 			author := s.store
 			s.store = s.reopen()
@@ -161,7 +171,7 @@ var changeRules = slices.Concat(
 	}),
 	[]rule{
 		{"ARepeatIsToldAsMadeUnlatch", "an Unlatch that its author repeats is told as made, and opens nothing that was latched since", func(s *subject) {
-			l, c := s.latch("a", driver.Lifetime), s.inspect()
+			l, c := s.latchedLine("a", driver.Lifetime), s.newChange()
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, c))
 			s.refuse(6, l)
 			s.changeOthers()
@@ -171,7 +181,7 @@ var changeRules = slices.Concat(
 			require.Equal(s.t, revision, s.revision())
 		}},
 		{"ARepeatIsToldAsMadeAcceptLoss", "an accepted loss that its author accepts again is told as accepted, and is no second row", func(s *subject) {
-			c := s.inspect()
+			c := s.newChange()
 			require.NoError(s.t, s.store.AcceptLoss(s.ctx, c))
 			s.changeOthers()
 			revision := s.revision()
@@ -179,17 +189,17 @@ var changeRules = slices.Concat(
 			require.Equal(s.t, revision, s.revision())
 		}},
 		{"ALateUnlatchIsTold", "an Unlatch that arrives after a newer one opens nothing that was latched since", func(s *subject) {
-			l, late := s.latch("a", driver.Lifetime), s.inspect()
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, s.inspect()))
-			s.refuse(11, l)
+			l, late := s.latchedLine("a", driver.Lifetime), s.newChange()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, s.newChange()))
+			s.refuse(11, l) // closes the latch again
 			s.refuse(1, l)
 			err := s.store.Unlatch(s.ctx, []driver.Key{l.Account}, late)
 			require.ErrorIs(s.t, err, driver.ErrSuperseded)
 			require.True(s.t, s.balance(l).Latched)
 		}},
 		{"AnUnlatchOpensWhatItStillMay", "of several accounts those that nobody has changed since are opened", func(s *subject) {
-			a, b, c := s.latch("a", driver.Lifetime), s.latch("b", driver.Lifetime), s.inspect()
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account}, s.inspect()))
+			a, b, c := s.latchedLine("a", driver.Lifetime), s.latchedLine("b", driver.Lifetime), s.newChange()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account}, s.newChange()))
 			err := s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
 			require.ErrorIs(s.t, err, driver.ErrSuperseded)
 			require.False(s.t, s.balance(b).Latched)
@@ -198,38 +208,39 @@ var changeRules = slices.Concat(
 			require.Equal(s.t, before, s.revision(), "a repeat is no row")
 		}},
 		{"ChangesOfOtherThingsSupersedeNothing", "a change is judged by its own flag, account or reservation alone", func(s *subject) {
-			l, c := line("a", driver.Lifetime, 10), s.inspect()
+			l, c := line("a", driver.Lifetime, 10), s.newChange()
 			s.kill(driver.Scope{Principal: "ci"}, "stop")
 			s.override(line("b", driver.Lifetime, 10), 20, time.Hour)
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, NewChange()))
 			require.NoError(s.t, s.store.Override(s.ctx, l.Account, &driver.Override{Max: 30, Until: s.clock.Now().Add(time.Hour)}, c))
 			require.Equal(s.t, int64(30), s.balance(l).Max)
 			c.ID = driver.NewID()
-			require.NoError(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: call, Reason: "stop"}, c))
-			require.NotNil(s.t, s.under(call, l))
+			require.NoError(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "stop"}, c))
+			require.NotNil(s.t, s.flagRefusing(callScope, l))
 		}},
 		{"ChangesAreRecorded", "the audit trail tells each change: what, by whom, why, when, in order", func(s *subject) {
 			l := line("a", driver.Lifetime, 1000)
 			until := s.clock.Now().Add(time.Hour)
 			s.clock.Advance(time.Minute)
 			made := []driver.Record{
-				{Kind: driver.ChangeKill, Scope: call},
-				{Kind: driver.ChangeRevive, Scope: call},
+				{Kind: driver.ChangeKill, Scope: callScope},
+				{Kind: driver.ChangeRevive, Scope: callScope},
 				{Kind: driver.ChangeOverride, Account: l.Account, Override: &driver.Override{Max: 5, Until: until}},
 				{Kind: driver.ChangeOverride, Account: l.Account},
 				{Kind: driver.ChangeUnlatch, Account: l.Account},
 				{Kind: driver.ChangeAcceptLoss},
 			}
 			for i := range made {
-				made[i].Change = s.inspect()
+				made[i].Change = s.newChange()
 				made[i].Reason = strings.Repeat("why\xff", i)
-				require.NoError(s.t, s.make(made[i]))
+				require.NoError(s.t, s.makeChange(made[i]))
 			}
 			got := s.records(0, 100)
 			require.Len(s.t, got, len(made))
 			for i, g := range got {
 				require.Equal(s.t, int64(i+1), g.Revision)
 				require.WithinDuration(s.t, s.clock.Now(), g.At, time.Microsecond)
+				// What was checked by itself, or may differ, gets the value of the change that was made, so that the rest can be compared.
 				if g.Override != nil {
 					require.True(s.t, until.Equal(g.Override.Until))
 					g.Override.Until = until
@@ -250,7 +261,7 @@ var changeRules = slices.Concat(
 		}},
 		{"ChangesComeInPages", "pages of any size tell every change once", func(s *subject) {
 			for range 7 {
-				s.kill(call, "again")
+				s.kill(callScope, "again")
 			}
 			for _, size := range []int{1, 3, 7, 100} {
 				var seen []int64
@@ -271,7 +282,7 @@ var changeRules = slices.Concat(
 		{"AChangeThatIsRefusedIsNone", "what can't be changed is no row", func(s *subject) {
 			pending := s.reserve(1, line("a", driver.Lifetime, 10))
 			for _, id := range []driver.ID{pending.ID, driver.NewID()} {
-				_, err := s.store.Correct(s.ctx, driver.Correction{ID: id, Actual: usd(1), Change: s.inspect()})
+				_, err := s.store.Correct(s.ctx, driver.Correction{ID: id, Actual: usd(1), Change: s.newChange()})
 				require.ErrorIs(s.t, err, driver.ErrNotFound)
 			}
 			require.Zero(s.t, s.revision())
@@ -297,7 +308,7 @@ var changeRules = slices.Concat(
 					{Kind: driver.ChangePolicy},
 				} {
 					record.Change = c
-					require.ErrorIs(s.t, s.make(record), driver.ErrInvalidChange, "%s", record.Kind)
+					require.ErrorIs(s.t, s.makeChange(record), driver.ErrInvalidChange, "%s", record.Kind)
 				}
 			}
 			require.Zero(s.t, s.revision())
@@ -326,22 +337,23 @@ var changeRules = slices.Concat(
 		}},
 		{"ChangesAreSharedByAllHandles", "what one process has changed is newer than what another one saw before", func(s *subject) {
 			other := s.reopen()
-			late := s.inspect()
-			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: call, Reason: "stop"}, NewChange()))
-			require.ErrorIs(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: call}, late), driver.ErrSuperseded)
-			require.NotNil(s.t, s.under(call, line("a", driver.Daily, 10)))
+			late := s.newChange()
+			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "stop"}, NewChange()))
+			require.ErrorIs(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: callScope}, late), driver.ErrSuperseded)
+			require.NotNil(s.t, s.flagRefusing(callScope, line("a", driver.Daily, 10)))
 			require.Len(s.t, s.records(0, 10), 1)
 		}},
 	},
 )
 
+// sortedKeys returns keys in ascending order.
 func sortedKeys(keys ...driver.Key) []driver.Key {
 	slices.SortFunc(keys, func(a, b driver.Key) int { return slices.Compare(a[:], b[:]) })
 	return keys
 }
 
-// make makes the change that a record describes.
-func (s *subject) make(r driver.Record) (err error) {
+// makeChange makes the change that a row of the audit trail describes.
+func (s *subject) makeChange(r driver.Record) (err error) {
 	switch r.Kind {
 	case driver.ChangeKill:
 		return s.store.Kill(s.ctx, driver.Kill{Scope: r.Scope, Reason: r.Reason}, r.Change)

@@ -11,6 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The rules of concurrent steps. s.reopen returns another handle on the same ledger, as another process would have it; a store that lives in one
+// process has none. s.remember notes where a reservation is booked, so that the accounts can be added up at the end. A hold is what a pending
+// reservation has set aside.
 var concurrentRules = []rule{
 	{"ConcurrentReservesStayWithinTheLimit", "check and spend are one step: many callers at a tight limit, over all handles, never exceed it together", func(s *subject) {
 		stores := []driver.Store{s.store}
@@ -34,8 +37,8 @@ var concurrentRules = []rule{
 	{"ConcurrentReplaysAreAdmittedOnce", "the same reservation from many callers at once is one hold", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		for range 20 {
-			r := s.hold(3, l)
-			s.note(r.ID, r.Lines)
+			r := s.newReservation(3, l)
+			s.remember(r.ID, r.Lines)
 			var fresh atomic.Int64
 			var workers sync.WaitGroup
 			for range s.h.Workers {
@@ -48,7 +51,7 @@ var concurrentRules = []rule{
 			}
 			workers.Wait()
 			require.Equal(s.t, int64(1), fresh.Load())
-			s.stands(l, 0, 3)
+			s.requireBalance(l, 0, 3)
 			s.void(r)
 		}
 	}},
@@ -85,13 +88,13 @@ var concurrentRules = []rule{
 		var workers sync.WaitGroup
 		for w := range s.h.Workers {
 			workers.Go(func() {
-				for n := 0; n < 20; {
+				for n := 0; n < 20; { // 20 calls that begin after the Kill
 					after := killed.Load() == 1
-					r := s.hold(1, line("a", driver.Lifetime, 1<<40))
-					r.Dims = call.Dims()
+					r := s.newReservation(1, line("a", driver.Lifetime, 1<<40))
+					r.Dims = callScope.Dims()
 					d, err := stores[w%len(stores)].Reserve(s.ctx, r)
 					if err == nil && d.Admitted {
-						s.note(r.ID, r.Lines)
+						s.remember(r.ID, r.Lines)
 						admitted.Add(1)
 						if after {
 							late.Add(1)
@@ -108,7 +111,7 @@ var concurrentRules = []rule{
 		}
 		workers.Go(func() {
 			<-enough
-			if err := s.store.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: call.Workflow}, Reason: "stop"}, NewChange()); err != nil {
+			if err := s.store.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: callScope.Workflow}, Reason: "stop"}, NewChange()); err != nil {
 				s.t.Error(err)
 			}
 			killed.Store(1)
@@ -119,10 +122,10 @@ var concurrentRules = []rule{
 	}},
 }
 
-// compete reserves, settles and voids at random and returns how often it was admitted.
+// compete makes 60 reservations and settles, voids or abandons at random those that are admitted. It returns how many were.
 func (s *subject) compete(store driver.Store, random *rand.Rand, lines []driver.Line) (admitted int64) {
 	for range 60 {
-		r := s.hold(1+random.Int64N(9), lines...)
+		r := s.newReservation(1+random.Int64N(9), lines...)
 		d, err := store.Reserve(s.ctx, r)
 		if err != nil {
 			s.t.Errorf("reserve: %v", err)
@@ -131,7 +134,7 @@ func (s *subject) compete(store driver.Store, random *rand.Rand, lines []driver.
 		if !d.Admitted {
 			continue
 		}
-		s.note(r.ID, r.Lines)
+		s.remember(r.ID, r.Lines)
 		admitted++
 		// Most are voided, so that the limit stays tight and contested to the end.
 		switch random.IntN(20) {

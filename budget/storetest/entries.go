@@ -12,6 +12,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The rules of Entries and Balances. s.reserve makes a reservation, which must be admitted, and s.entry returns what the store remembers of one;
+// s.newReservation returns one that is not sent to the store, s.admit sends it, and s.settleWith sends a settlement.
 var entryRules = []rule{
 	{"EntriesTellWhatHappened", "an entry holds the amounts, the state and the store's times of its reservation", func(s *subject) {
 		r := s.reserve(10, line("a", driver.Daily, 100))
@@ -27,15 +29,15 @@ var entryRules = []rule{
 		require.WithinDuration(s.t, start.Add(time.Minute), e.ResolvedAt, time.Microsecond)
 	}},
 	{"EntriesKeepEveryUnit", "charges come back whole, in all units", func(s *subject) {
-		r := s.hold(0, line("a", driver.Daily, 1<<62))
+		r := s.newReservation(0, line("a", driver.Daily, 1<<62))
 		for u := driver.UnitUSD; u <= driver.UnitCalls; u++ {
-			r.Charge[u] = int64(u) << (7 * u)
+			r.Charge[u] = int64(u) << (7 * u) // another amount in each unit, and each of them larger
 		}
 		s.admit(r)
 		st := s.settlement(r, 0)
 		st.Actual = r.Charge
 		st.Actual[driver.UnitOutputTokens]++
-		s.post(st)
+		s.settleWith(st)
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, [2]driver.Charge{r.Charge, st.Actual}, [2]driver.Charge{e.Reserved, e.Actual})
 	}},
@@ -64,9 +66,9 @@ var entryRules = []rule{
 		s.settle(settled, 1)
 		st := s.settlement(estimated, 1)
 		st.Estimated = true
-		s.post(st)
+		s.settleWith(st)
 		s.void(voided)
-		expired := s.expired(1, l)
+		expired := s.expiredReservation(1, l)
 		pending := s.reserve(1, l)
 		for _, tc := range []struct {
 			q    driver.Query
@@ -103,9 +105,9 @@ var entryRules = []rule{
 	}},
 }
 
-// steps are all methods that take a context, on a reservation that exists.
+// steps returns calls of the store's methods, by name. r is a reservation that exists; "Orphan" is a Settle of an unknown id.
 func (s *subject) steps(store driver.Store, r driver.Reservation) map[string]func(context.Context) error {
-	fresh := s.hold(1, r.Lines...)
+	fresh := s.newReservation(1, r.Lines...)
 	return map[string]func(context.Context) error{
 		"Reserve": func(ctx context.Context) error { _, err := store.Reserve(ctx, fresh); return err },
 		"Settle":  func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(r, 1)); return err },
@@ -124,9 +126,9 @@ func (s *subject) steps(store driver.Store, r driver.Reservation) map[string]fun
 			return store.Unlatch(ctx, []driver.Key{r.Lines[0].Account}, NewChange())
 		},
 		"Kill": func(ctx context.Context) error {
-			return store.Kill(ctx, driver.Kill{Scope: call, Reason: "x"}, NewChange())
+			return store.Kill(ctx, driver.Kill{Scope: callScope, Reason: "x"}, NewChange())
 		},
-		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, driver.Flag{Scope: call}, NewChange()) },
+		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, driver.Flag{Scope: callScope}, NewChange()) },
 		"Revision": func(ctx context.Context) error { _, err := store.Revision(ctx); return err },
 		"Changes":  func(ctx context.Context) error { _, err := store.Changes(ctx, 0, 10); return err },
 		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx, driver.Key{}, 10); return err },
@@ -145,8 +147,8 @@ var domainErrors = []error{
 	driver.ErrSuperseded, driver.ErrInvalidChange,
 }
 
-// unanswered asserts that every step fails, and with an error that can't be taken for an answer.
-func (s *subject) unanswered(ctx context.Context, store driver.Store, r driver.Reservation) {
+// requireNoAnswers requires that every step fails, and with an error that can't be taken for an answer.
+func (s *subject) requireNoAnswers(ctx context.Context, store driver.Store, r driver.Reservation) {
 	s.t.Helper()
 	for name, step := range s.steps(store, r) {
 		err := step(ctx)
@@ -157,6 +159,7 @@ func (s *subject) unanswered(ctx context.Context, store driver.Store, r driver.R
 	}
 }
 
+// The rules of contexts that have ended, of Close, and of several handles on one ledger, which s.reopen returns.
 var lifecycleRules = []rule{
 	{"ACancelledContextChangesNothing", "a step under a context that has ended fails and does nothing", func(s *subject) {
 		l := line("a", driver.Daily, 10)
@@ -164,16 +167,16 @@ var lifecycleRules = []rule{
 		s.clock.Advance(r.TTL)
 		ctx, cancel := context.WithCancel(s.ctx)
 		cancel()
-		s.unanswered(ctx, s.store, r)
+		s.requireNoAnswers(ctx, s.store, r)
 		b := s.balance(l)
 		require.Equal(s.t, [3]int64{10, 0, 2}, [3]int64{b.Max, b.Settled, b.Pending})
-		require.Len(s.t, s.all(), 1)
+		require.Len(s.t, s.allEntries(), 1)
 		require.Empty(s.t, s.kills())
 	}},
 	{"AClosedStoreAnswersNothing", "after Close every step is an error, and closing again does no harm", func(s *subject) {
 		r := s.reserve(2, line("a", driver.Daily, 10))
 		require.NoError(s.t, s.store.Close())
-		s.unanswered(s.ctx, s.store, r)
+		s.requireNoAnswers(s.ctx, s.store, r)
 		require.NotPanics(s.t, func() { _ = s.store.Close() })
 		s.unverified = true
 	}},
@@ -181,14 +184,14 @@ var lifecycleRules = []rule{
 		other := s.reopen()
 		l := line("a", driver.Daily, 10)
 		r := s.reserve(6, l)
-		d, err := other.Reserve(s.ctx, s.hold(5, l))
+		d, err := other.Reserve(s.ctx, s.newReservation(5, l))
 		require.NoError(s.t, err)
 		require.Len(s.t, d.Denied, 1)
 		require.Equal(s.t, int64(6), d.Denied[0].Pending)
 		_, err = other.Settle(s.ctx, s.settlement(r, 4))
 		require.NoError(s.t, err)
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 		require.NoError(s.t, other.Close())
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 	}},
 }

@@ -8,12 +8,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The rules of Expire. s.reserve makes a reservation, which must be admitted and has a TTL of one hour; s.expire(n) requires that n reservations are
+// charged; s.expiredReservation does both. s.requireBalance checks what an account has settled and pending in its present window. A hold is what a
+// pending reservation has set aside.
 var expireRules = []rule{
 	{"ExpireCharges", "a reservation that nobody settled is charged at its worst case, never released: the provider bills whether the caller lives or not", func(s *subject) {
 		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)
-		r := s.expired(10, sorted(a, b)...)
-		s.stands(a, 10, 0)
-		s.stands(b, 10, 0)
+		r := s.expiredReservation(10, sorted(a, b)...)
+		s.requireBalance(a, 10, 0)
+		s.requireBalance(b, 10, 0)
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, driver.Expired, e.State)
 		require.True(s.t, e.Estimated)
@@ -25,12 +28,12 @@ var expireRules = []rule{
 		s.reserve(10, l)
 		s.clock.Advance(time.Hour - time.Millisecond)
 		s.expire(0)
-		s.stands(l, 0, 10)
+		s.requireBalance(l, 0, 10)
 		s.clock.Advance(2 * time.Millisecond)
 		s.refuse(1, l)
-		s.stands(l, 0, 10)
+		s.requireBalance(l, 0, 10)
 		s.expire(1)
-		s.stands(l, 10, 0)
+		s.requireBalance(l, 10, 0)
 	}},
 	{"ExpireIsBounded", "one step charges no more than it was asked to", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -43,7 +46,7 @@ var expireRules = []rule{
 			require.NoError(s.t, err)
 			require.Equal(s.t, want, n)
 		}
-		s.stands(l, 7, 0)
+		s.requireBalance(l, 7, 0)
 	}},
 	{"ExpireOfNoneChargesNone", "a bound of zero or less is not unlimited", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -54,7 +57,7 @@ var expireRules = []rule{
 			require.NoError(s.t, err)
 			require.Zero(s.t, n)
 		}
-		s.stands(l, 0, 1)
+		s.requireBalance(l, 0, 1)
 	}},
 	{"ExpireLeavesResolvedOnesAlone", "what was settled or voided in time is not charged later", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -63,7 +66,7 @@ var expireRules = []rule{
 		s.void(voided)
 		s.clock.Advance(2 * time.Hour)
 		s.expire(0)
-		s.stands(l, 2, 0)
+		s.requireBalance(l, 2, 0)
 	}},
 	{"ExpireBooksWhereItWasReserved", "a charge goes to the window that admitted the hold", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -71,6 +74,6 @@ var expireRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(1, l)
 		s.expire(1)
-		s.stands(l, 0, 1)
+		s.requireBalance(l, 0, 1) // of the next day: the charge is in the day before
 	}},
 }

@@ -9,15 +9,17 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// underCall is under for a reservation that says whose it is.
-func (s *subject) underCall(scope driver.Scope, l driver.Line) *driver.Kill {
+// flagRefusingCall makes a reservation for a call of a scope, and returns the kill flag that refused it; nil if it was admitted. Unlike
+// flagRefusing it sends the call's scope, against which patterns are matched.
+func (s *subject) flagRefusingCall(scope driver.Scope, l driver.Line) *driver.Kill {
 	s.t.Helper()
-	d, err := s.ask(s.holdFor(1, scope, l))
+	d, err := s.ask(s.newCallReservation(1, scope, l))
 	require.NoError(s.t, err)
 	require.Equal(s.t, d.Killed == nil, d.Admitted)
 	return d.Killed
 }
 
+// killAll sets flags.
 func (s *subject) killAll(flags ...driver.Kill) {
 	s.t.Helper()
 	for _, k := range flags {
@@ -25,58 +27,60 @@ func (s *subject) killAll(flags ...driver.Kill) {
 	}
 }
 
+// The rules of kill flags with patterns or with an end. callScope has the principal ci, the workflow nightly, a model and the tag team=core. s.kills
+// returns the flags in force, s.records the audit trail, and s.revision its length.
 var flagRules = []rule{
 	{"PatternsRefuseWhatTheyMatch", "a flag with patterns refuses each call that has all of its values, whatever they stand for, and spares all others", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "night*", Tags: map[string]string{"team": "?ore"}}, Patterns: true, Reason: "runaway"})
-		k := s.underCall(call, l)
+		k := s.flagRefusingCall(callScope, l)
 		require.NotNil(s.t, k)
 		require.Equal(s.t, [3]any{"night*", "runaway", true}, [3]any{k.Scope.Workflow, k.Reason, k.Patterns})
 		for _, spared := range []driver.Scope{
 			{},
 			{Workflow: "nightly"},
-			{Tags: call.Tags},
-			{Workflow: "a night", Tags: call.Tags},
+			{Tags: callScope.Tags},
+			{Workflow: "a night", Tags: callScope.Tags},
 			{Workflow: "nightly", Tags: map[string]string{"team": "xcore"}},
 			{Workflow: "nightly", Tags: map[string]string{"team": ""}},
 		} {
-			require.Nil(s.t, s.underCall(spared, l), "%s", spared)
+			require.Nil(s.t, s.flagRefusingCall(spared, l), "%s", spared)
 		}
-		require.Nil(s.t, s.under(call, l), "nobody said whose it is")
-		s.stands(l, 0, 7)
+		require.Nil(s.t, s.flagRefusing(callScope, l), "nobody said whose it is")
+		s.requireBalance(l, 0, 7) // the six that were spared, and that one
 	}},
 	{"PatternsAreNoValues", "a flag without patterns holds for the very text of its values, and a flag of the same text with patterns is another one", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		star := driver.Scope{Workflow: "n*"}
 		s.killAll(driver.Kill{Scope: star, Reason: "plain"})
-		require.Nil(s.t, s.underCall(call, l))
-		require.NotNil(s.t, s.underCall(star, l))
+		require.Nil(s.t, s.flagRefusingCall(callScope, l))
+		require.NotNil(s.t, s.flagRefusingCall(star, l))
 		s.killAll(driver.Kill{Scope: star, Patterns: true, Reason: "patterns"})
 		require.Len(s.t, s.kills(), 2)
-		require.NotNil(s.t, s.underCall(call, l))
+		require.NotNil(s.t, s.flagRefusingCall(callScope, l))
 		require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: star, Patterns: true}, NewChange()))
-		require.Nil(s.t, s.underCall(call, l))
-		require.NotNil(s.t, s.underCall(star, l))
+		require.Nil(s.t, s.flagRefusingCall(callScope, l))
+		require.NotNil(s.t, s.flagRefusingCall(star, l))
 		s.revive(star)
 		require.Empty(s.t, s.kills())
 		records := s.records(0, 10)
 		require.Len(s.t, records, 4)
-		for i, r := range records {
+		for i, r := range records { // kill, kill with patterns, revive with patterns, revive
 			require.Equal(s.t, i == 1 || i == 2, r.Patterns)
 		}
 	}},
 	{"PatternsAreRevivedEverywhere", "a flag with patterns that one process sets or takes back holds or ends in all others", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		require.Nil(s.t, s.underCall(call, l))
+		require.Nil(s.t, s.flagRefusingCall(callScope, l))
 		other := s.reopen()
 		if s.h.Merged != "" {
 			return // when it holds in leases is told by EffectiveBy
 		}
 		for range 3 {
 			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
-			require.NotNil(s.t, s.underCall(call, l))
+			require.NotNil(s.t, s.flagRefusingCall(callScope, l))
 			require.NoError(s.t, other.Revive(s.ctx, driver.Flag{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
-			require.Nil(s.t, s.underCall(call, l))
+			require.Nil(s.t, s.flagRefusingCall(callScope, l))
 		}
 	}},
 	{"PatternsAreSoMany", "one flag with patterns too many is ErrTooManyFlags and no change; one of them can be set again, and another one once one was revived", func(s *subject) {
@@ -89,10 +93,10 @@ var flagRules = []rule{
 		revision := s.revision()
 		require.ErrorIs(s.t, s.store.Kill(s.ctx, of(driver.MaxPatterns), NewChange()), driver.ErrTooManyFlags)
 		require.Equal(s.t, revision, s.revision())
-		s.killAll(of(3), driver.Kill{Scope: call})
+		s.killAll(of(3), driver.Kill{Scope: callScope})
 		require.NoError(s.t, s.store.Revive(s.ctx, of(5).Flag(), NewChange()))
 		s.killAll(of(driver.MaxPatterns))
-		require.NotNil(s.t, s.underCall(driver.Scope{Workflow: "63 and more"}, line("a", driver.Daily, 10)))
+		require.NotNil(s.t, s.flagRefusingCall(driver.Scope{Workflow: "63 and more"}, line("a", driver.Daily, 10)))
 	}},
 	{"PatternsOfNothingAreRefused", "patterns that hold for every call by holding for nothing are ErrInvalidScope, and so is a scope that is too large", func(s *subject) {
 		require.ErrorIs(s.t, s.store.Kill(s.ctx, driver.Kill{Patterns: true}, NewChange()), driver.ErrInvalidScope)
@@ -105,27 +109,27 @@ var flagRules = []rule{
 		until := s.clock.Now().Add(time.Hour)
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}, Until: until}, driver.Kill{Scope: driver.Scope{Principal: "d*"}, Patterns: true, Until: until})
 		dev := driver.Scope{Principal: "dev"}
-		for _, scope := range []driver.Scope{call, dev} {
-			k := s.underCall(scope, l)
+		for _, scope := range []driver.Scope{callScope, dev} {
+			k := s.flagRefusingCall(scope, l)
 			require.NotNil(s.t, k)
 			require.True(s.t, until.Equal(k.Until), "%s", k.Until)
 		}
 		require.Len(s.t, s.kills(), 2)
 		require.True(s.t, until.Equal(s.records(0, 10)[0].Until))
 		s.clock.Set(until.Add(-time.Millisecond))
-		require.NotNil(s.t, s.underCall(call, l))
-		require.NotNil(s.t, s.underCall(dev, l))
+		require.NotNil(s.t, s.flagRefusingCall(callScope, l))
+		require.NotNil(s.t, s.flagRefusingCall(dev, l))
 		s.clock.Set(until)
-		require.Nil(s.t, s.underCall(call, l))
-		require.Nil(s.t, s.underCall(dev, l))
+		require.Nil(s.t, s.flagRefusingCall(callScope, l))
+		require.Nil(s.t, s.flagRefusingCall(dev, l))
 		require.Empty(s.t, s.kills())
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}})
 		s.clock.Advance(1000 * time.Hour)
-		require.NotNil(s.t, s.underCall(call, l))
+		require.NotNil(s.t, s.flagRefusingCall(callScope, l))
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}, Until: s.clock.Now().Add(time.Minute)})
-		require.NotNil(s.t, s.underCall(call, l))
+		require.NotNil(s.t, s.flagRefusingCall(callScope, l))
 		s.clock.Advance(time.Minute)
-		require.Nil(s.t, s.underCall(call, l))
+		require.Nil(s.t, s.flagRefusingCall(callScope, l))
 	}},
 	{"FlagsThatEndedMakeRoom", "flags with patterns that have ended do not count among those that may be set", func(s *subject) {
 		for n := range driver.MaxPatterns {

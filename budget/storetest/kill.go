@@ -11,12 +11,13 @@ import (
 )
 
 // call is the scope of the calls that kill flags are tried on.
-var call = driver.Scope{Principal: "ci", Workflow: "nightly", Model: "m", Tags: map[string]string{"team": "core"}}
+var callScope = driver.Scope{Principal: "ci", Workflow: "nightly", Model: "m", Tags: map[string]string{"team": "core"}}
 
-// under makes a reservation of 1 in a scope and returns the flag that refused it.
-func (s *subject) under(scope driver.Scope, l driver.Line) *driver.Kill {
+// flagRefusing makes a reservation of 1 with the Dims of a scope (a key for each of its values), and returns the kill flag that refused it; nil if
+// it was admitted.
+func (s *subject) flagRefusing(scope driver.Scope, l driver.Line) *driver.Kill {
 	s.t.Helper()
-	r := s.hold(1, l)
+	r := s.newReservation(1, l)
 	r.Dims = scope.Dims()
 	d, err := s.ask(r)
 	require.NoError(s.t, err)
@@ -24,62 +25,66 @@ func (s *subject) under(scope driver.Scope, l driver.Line) *driver.Kill {
 	return d.Killed
 }
 
+// kill sets a flag without patterns.
 func (s *subject) kill(scope driver.Scope, reason string) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: scope, Reason: reason}, NewChange()))
 }
 
+// revive removes a flag without patterns.
 func (s *subject) revive(scope driver.Scope) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: scope}, NewChange()))
 }
 
+// The rules of kill flags. s.flagRefusing makes a reservation in a scope and returns the flag that refused it, nil if it was admitted; callScope is
+// the scope that most flags are tried on. s.kills returns the flags in force.
 var killRules = []rule{
 	{"KillRefusesItsScope", "a flag refuses every call that has all of its values, with its reason and the store's time, and sets nothing aside", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		s.reserve(1, l)
 		s.kill(driver.Scope{Workflow: "nightly"}, "runaway loop")
-		k := s.under(call, l)
+		k := s.flagRefusing(callScope, l)
 		require.NotNil(s.t, k)
 		require.Equal(s.t, driver.Scope{Workflow: "nightly"}, k.Scope)
 		require.Equal(s.t, "runaway loop", k.Reason)
 		require.WithinDuration(s.t, s.clock.Now(), k.At, time.Microsecond)
-		s.stands(l, 0, 1)
-		require.Len(s.t, s.all(), 1)
+		s.requireBalance(l, 0, 1)
+		require.Len(s.t, s.allEntries(), 1)
 	}},
 	{"KillNeedsAllOfItsValues", "a flag of several values spares calls that lack one", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		s.kill(driver.Scope{Principal: "ci", Tags: map[string]string{"team": "core"}}, "stop")
-		require.NotNil(s.t, s.under(call, l))
+		require.NotNil(s.t, s.flagRefusing(callScope, l))
 		for _, spared := range []driver.Scope{
-			{}, {Principal: "ci"}, {Principal: "dev", Tags: call.Tags}, {Principal: "ci", Tags: map[string]string{"team": "web"}}, {Workflow: "ci", Tags: call.Tags},
+			{}, {Principal: "ci"}, {Principal: "dev", Tags: callScope.Tags}, {Principal: "ci", Tags: map[string]string{"team": "web"}}, {Workflow: "ci", Tags: callScope.Tags},
 		} {
-			require.Nil(s.t, s.under(spared, l), "%s", spared)
+			require.Nil(s.t, s.flagRefusing(spared, l), "%s", spared)
 		}
 	}},
 	{"KillOfTheEmptyScopeKillsAll", "an empty scope's flag holds for every call", func(s *subject) {
 		s.kill(driver.Scope{}, "everything")
-		for _, scope := range []driver.Scope{{}, call} {
-			require.NotNil(s.t, s.under(scope, line("a", driver.Daily, 10)))
+		for _, scope := range []driver.Scope{{}, callScope} {
+			require.NotNil(s.t, s.flagRefusing(scope, line("a", driver.Daily, 10)))
 		}
 	}},
 	{"KillComesBeforeLimits", "a killed call that does not fit either is told that it was killed, and latches nothing", func(s *subject) {
 		l := line("a", driver.Daily, 0)
 		l.Latch = true
-		s.kill(call, "stop")
-		require.NotNil(s.t, s.under(call, l))
+		s.kill(callScope, "stop")
+		require.NotNil(s.t, s.flagRefusing(callScope, l))
 		require.False(s.t, s.balance(l).Latched)
 	}},
 	{"KillHoldsForReplays", "after Kill returned, no Reserve is admitted, not even one that was admitted before", func(s *subject) {
-		r := s.hold(1, line("a", driver.Daily, 10))
-		r.Dims = call.Dims()
+		r := s.newReservation(1, line("a", driver.Daily, 10))
+		r.Dims = callScope.Dims()
 		s.admit(r)
-		s.kill(call, "stop")
+		s.kill(callScope, "stop")
 		d, err := s.store.Reserve(s.ctx, r)
 		require.NoError(s.t, err)
 		require.False(s.t, d.Admitted)
 		require.NotNil(s.t, d.Killed)
-		s.stands(r.Lines[0], 0, 1)
+		s.requireBalance(r.Lines[0], 0, 1)
 	}},
 	{"KillLetsCallsInFlightSettle", "what was admitted before the flag is settled, voided and corrected as ever", func(s *subject) {
 		l := line("a", driver.Daily, 10)
@@ -88,31 +93,31 @@ var killRules = []rule{
 		s.settle(settled, 1)
 		s.void(voided)
 		s.correct(settled, 2)
-		s.stands(l, 2, 0)
+		s.requireBalance(l, 2, 0)
 	}},
 	{"KillAgainReplacesTheReason", "one scope has one flag", func(s *subject) {
-		s.kill(call, "first")
+		s.kill(callScope, "first")
 		s.clock.Advance(time.Minute)
-		s.kill(call, "second")
+		s.kill(callScope, "second")
 		kills := s.kills()
 		require.Len(s.t, kills, 1)
 		require.Equal(s.t, "second", kills[0].Reason)
 		require.WithinDuration(s.t, s.clock.Now(), kills[0].At, time.Microsecond)
-		s.revive(call)
+		s.revive(callScope)
 		require.Empty(s.t, s.kills())
 	}},
 	{"ReviveRemovesExactlyItsFlag", "wider and narrower flags stay, and there may be none", func(s *subject) {
-		narrow, wide := call, driver.Scope{Principal: "ci"}
+		narrow, wide := callScope, driver.Scope{Principal: "ci"}
 		s.kill(narrow, "narrow")
 		s.kill(wide, "wide")
 		s.revive(driver.Scope{Workflow: "nightly"})
 		s.revive(driver.Scope{})
 		require.Len(s.t, s.kills(), 2)
 		s.revive(wide)
-		require.Equal(s.t, "narrow", s.under(call, line("a", driver.Daily, 10)).Reason)
-		require.Nil(s.t, s.under(wide, line("a", driver.Daily, 10)))
+		require.Equal(s.t, "narrow", s.flagRefusing(callScope, line("a", driver.Daily, 10)).Reason)
+		require.Nil(s.t, s.flagRefusing(wide, line("a", driver.Daily, 10)))
 		s.revive(narrow)
-		require.Nil(s.t, s.under(call, line("a", driver.Daily, 10)))
+		require.Nil(s.t, s.flagRefusing(callScope, line("a", driver.Daily, 10)))
 	}},
 	{"KillKeepsNothingOfTheCallers", "the scope's tags stay the caller's, and what Kills returns is the caller's too", func(s *subject) {
 		tags := map[string]string{"team": "core"}
@@ -123,21 +128,22 @@ var killRules = []rule{
 			require.Equal(s.t, map[string]string{"team": "core"}, kills[0].Scope.Tags)
 			kills[0].Scope.Tags["team"] = "web"
 		}
-		require.NotNil(s.t, s.under(call, line("a", driver.Daily, 10)))
+		require.NotNil(s.t, s.flagRefusing(callScope, line("a", driver.Daily, 10)))
 	}},
 	{"KillIsSeenByAllHandles", "a flag set in one process refuses in every other, and its removal is seen too", func(s *subject) {
 		other := s.reopen()
-		r := s.hold(1, line("a", driver.Daily, 10))
-		r.Dims = call.Dims()
-		s.kill(call, "stop")
+		r := s.newReservation(1, line("a", driver.Daily, 10))
+		r.Dims = callScope.Dims()
+		s.kill(callScope, "stop")
 		d, err := other.Reserve(s.ctx, r)
 		require.NoError(s.t, err)
 		require.NotNil(s.t, d.Killed)
-		require.NoError(s.t, other.Revive(s.ctx, driver.Flag{Scope: call}, NewChange()))
+		require.NoError(s.t, other.Revive(s.ctx, driver.Flag{Scope: callScope}, NewChange()))
 		s.admit(r)
 	}},
 }
 
+// kills returns the flags in force.
 func (s *subject) kills() []driver.Kill {
 	s.t.Helper()
 	all, err := s.store.Kills(s.ctx)
@@ -151,6 +157,7 @@ var hostile = []string{
 	"\u202egnp", "\U0001f4b8\U0001f525", "\xff\xfe invalid", "\xed\xa0\x80", "$1", "null", "NaN", strings.Repeat("x", driver.MaxScopeValue), strings.Repeat("\U0001f4b8", driver.MaxScopeValue/4),
 }
 
+// The rules of hostile names, with the helpers of killRules.
 var hostileRules = []rule{
 	{"HostileNamesComeBackAsTheyWere", "scopes and reasons are values: any bytes of them are kept and given back", func(s *subject) {
 		for _, name := range hostile {
@@ -160,7 +167,7 @@ var hostileRules = []rule{
 			require.Len(s.t, kills, 1, "%q", name)
 			require.Equal(s.t, scope, kills[0].Scope)
 			require.Equal(s.t, name, kills[0].Reason)
-			k := s.under(scope, line("a", driver.Lifetime, 1000))
+			k := s.flagRefusing(scope, line("a", driver.Lifetime, 1000))
 			require.NotNil(s.t, k)
 			require.Equal(s.t, scope, k.Scope)
 			s.revive(scope)
@@ -171,7 +178,7 @@ var hostileRules = []rule{
 		for i, name := range hostile {
 			s.kill(driver.Scope{Principal: name}, "stop")
 			for j, other := range slices.Concat(hostile, []string{"", "a", "b", "ab"}) {
-				require.Equal(s.t, i == j, s.under(driver.Scope{Principal: other}, line("a", driver.Lifetime, 10_000)) != nil, "%q and %q", name, other)
+				require.Equal(s.t, i == j, s.flagRefusing(driver.Scope{Principal: other}, line("a", driver.Lifetime, 10_000)) != nil, "%q and %q", name, other)
 			}
 			s.revive(driver.Scope{Principal: name})
 		}

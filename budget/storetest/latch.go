@@ -8,8 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// latch is a latching limit that has refused once and has 5 left.
-func (s *subject) latch(name string, w driver.Window) driver.Line {
+// latchedLine returns a limit of 10 with Latch, of which 5 are spent, and whose latch is closed because it has refused 6 more.
+func (s *subject) latchedLine(name string, w driver.Window) driver.Line {
 	s.t.Helper()
 	l := line(name, w, 10)
 	l.Latch = true
@@ -18,23 +18,25 @@ func (s *subject) latch(name string, w driver.Window) driver.Line {
 	return l
 }
 
+// The rules of latches. s.refuse makes a reservation that must be refused and returns the denial, whose Latched says that the latch refused it.
+// s.latchedLine returns a line whose latch is closed and that has 5 left. s.reserve makes a reservation, which must be admitted.
 var latchRules = []rule{
 	{"LatchRefusesWhatWouldFit", "after its first refusal a latching line refuses everything: a framework that swallows errors must not go on in smaller steps", func(s *subject) {
-		l := s.latch("a", driver.Daily)
+		l := s.latchedLine("a", driver.Daily)
 		require.True(s.t, s.refuse(1, l).Latched)
 		require.True(s.t, s.balance(l).Latched)
 	}},
 	{"LatchIsNotSetByTentativeRefusals", "the caller will ask again with a tighter bound, which may fit", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		l.Latch = true
-		r := s.hold(11, l)
+		r := s.newReservation(11, l)
 		r.Tentative = true
 		s.refused(r)
 		require.False(s.t, s.balance(l).Latched)
 		s.reserve(10, l)
 	}},
 	{"LatchRefusesTentativeReservations", "a latch that is set holds for tentative ones too", func(s *subject) {
-		r := s.hold(1, s.latch("a", driver.Daily))
+		r := s.newReservation(1, s.latchedLine("a", driver.Daily))
 		r.Tentative = true
 		require.True(s.t, s.refused(r).Latched)
 	}},
@@ -61,24 +63,24 @@ var latchRules = []rule{
 	{"LatchOfAnObserveLineIsForetold", "an observed limit with a latch refuses nothing, and tells from its first refusal on that it would", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		l.Latch, l.Observe = true, true
-		r := s.hold(11, l)
+		r := s.newReservation(11, l)
 		r.Tentative = true
 		require.Len(s.t, s.admit(r).Observed, 1)
 		require.False(s.t, s.balance(l).Latched, "a tentative one latches nothing")
 		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
-		r = s.hold(11, l)
+		r = s.newReservation(11, l)
 		require.False(s.t, s.admit(r).Observed[0].Latched)
 		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
-		r = s.hold(1, l)
+		r = s.newReservation(1, l)
 		d := s.admit(r)
 		require.Len(s.t, d.Observed, 1)
 		require.True(s.t, d.Observed[0].Latched)
-		s.clock.Set(s.at("2026-03-11T00:00:00Z"))
-		require.Empty(s.t, s.admit(s.hold(1, l)).Observed)
+		s.clock.Set(s.moment("2026-03-11T00:00:00Z"))
+		require.Empty(s.t, s.admit(s.newReservation(1, l)).Observed)
 	}},
 	{"LatchEndsWithItsWindow", "a calendar latch opens when the window that refused has ended", func(s *subject) {
-		l := s.latch("a", driver.Daily)
-		end := s.at("2026-03-11T00:00:00Z")
+		l := s.latchedLine("a", driver.Daily)
+		end := s.moment("2026-03-11T00:00:00Z")
 		require.Equal(s.t, end.Sub(s.clock.Now()), s.refuse(1, l).ResetAfter)
 		s.clock.Set(end.Add(-time.Microsecond))
 		s.refuse(1, l)
@@ -86,7 +88,7 @@ var latchRules = []rule{
 		s.reserve(1, l)
 	}},
 	{"LatchOfARollingWindowEndsOneLengthLater", "a rolling latch opens one length after the refusal, and refusals do not prolong it", func(s *subject) {
-		l := s.latch("a", driver.Rolling(time.Hour))
+		l := s.latchedLine("a", driver.Rolling(time.Hour))
 		s.clock.Advance(30 * time.Minute)
 		require.Equal(s.t, 30*time.Minute, s.refuse(1, l).ResetAfter)
 		s.clock.Advance(30*time.Minute - time.Microsecond)
@@ -95,26 +97,27 @@ var latchRules = []rule{
 		s.reserve(1, l)
 	}},
 	{"LatchOfALifetimeStays", "a lifetime latch does not open by itself", func(s *subject) {
-		l := s.latch("a", driver.Lifetime)
+		l := s.latchedLine("a", driver.Lifetime)
 		s.clock.Advance(8 * 365 * 24 * time.Hour)
 		require.Zero(s.t, s.refuse(1, l).ResetAfter)
 	}},
 	{"LatchIsOpenedByUnlatch", "Unlatch opens the latches of the named accounts, and no others", func(s *subject) {
-		a, b := s.latch("a", driver.Lifetime), s.latch("b", driver.Daily)
+		a, b := s.latchedLine("a", driver.Lifetime), s.latchedLine("b", driver.Daily)
 		require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account, key("unknown")}, NewChange()))
 		s.reserve(1, a)
 		s.refuse(1, b)
 	}},
 	{"LatchIsSharedByAllHandles", "a latch holds in every process", func(s *subject) {
 		other := s.reopen()
-		l := s.latch("a", driver.Daily)
-		d, err := other.Reserve(s.ctx, s.hold(1, l))
+		l := s.latchedLine("a", driver.Daily)
+		d, err := other.Reserve(s.ctx, s.newReservation(1, l))
 		require.NoError(s.t, err)
 		require.Len(s.t, d.Denied, 1)
 		require.True(s.t, d.Denied[0].Latched)
 	}},
 }
 
+// The rules of overrides. s.override(l, n, d) replaces the Max of a line's account with n, from now on for d.
 var overrideRules = []rule{
 	{"OverrideRaises", "an account's Max is replaced until a moment of the store's clock", func(s *subject) {
 		l := line("a", driver.Lifetime, 10)
@@ -131,7 +134,7 @@ var overrideRules = []rule{
 		s.reserve(5, l)
 		s.override(l, 0, time.Hour)
 		require.Zero(s.t, s.refuse(1, l).Max)
-		s.stands(l, 0, 5)
+		s.requireBalance(l, 0, 5)
 		s.clock.Advance(time.Hour)
 		s.reserve(5, l)
 	}},
@@ -158,6 +161,7 @@ var overrideRules = []rule{
 	}},
 }
 
+// override replaces the Max of a line's account with n, from now on for d.
 func (s *subject) override(l driver.Line, n int64, d time.Duration) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.Override(s.ctx, l.Account, &driver.Override{Max: n, Until: s.clock.Now().Add(d)}, NewChange()))

@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// wiped loses the whole ledger of the subject, or skips the subtest.
-func (s *subject) wiped() {
+// wipe destroys the whole ledger under the store, or skips the subtest if that can't happen to the store.
+func (s *subject) wipe() {
 	if s.h.Wipe == nil {
 		s.t.Skip("the store's memory can't be lost under it")
 	}
@@ -18,32 +18,34 @@ func (s *subject) wiped() {
 	s.unverified = true
 }
 
-// isLost requires that each step of a store is refused because of a loss.
-func (s *subject) isLost(store driver.Store, r driver.Reservation) {
+// requireLost requires that each step of a store fails with ErrLost. r is a reservation that was made before.
+func (s *subject) requireLost(store driver.Store, r driver.Reservation) {
 	s.t.Helper()
 	for name, step := range s.steps(store, r) {
 		require.ErrorIs(s.t, step(s.ctx), driver.ErrLost, name)
 	}
 }
 
+// The rules of a ledger that was lost, in whole or in part, while a store was open on it. s.wipe destroys the ledger; s.reopen returns another handle
+// on what is then there, as another process would have it; s.newChange returns a change whose caller has seen all changes so far.
 var lossRules = []rule{
 	{"AWipedStoreAnswersNothing", "a store whose memory was lost under it fails with ErrLost; it never reports a zero balance", func(s *subject) {
 		r := s.reserve(2, line("a", driver.Daily, 10))
-		s.wiped()
-		s.unanswered(s.ctx, s.store, r)
-		s.isLost(s.store, r)
+		s.wipe()
+		s.requireNoAnswers(s.ctx, s.store, r)
+		s.requireLost(s.store, r)
 	}},
 	{"ALossIsRefusedForGood", "however much is written to what stands in the place of a lost ledger, a store that knew it refuses", func(s *subject) {
 		l := line("a", driver.Daily, 1000)
 		r := s.reserve(2, l)
-		s.wiped()
+		s.wipe()
 		other := s.reopen()
 		for range 20 {
-			d, err := other.Reserve(s.ctx, s.hold(1, l))
+			d, err := other.Reserve(s.ctx, s.newReservation(1, l))
 			require.NoError(s.t, err)
 			require.True(s.t, d.Admitted)
 		}
-		s.isLost(s.store, r)
+		s.requireLost(s.store, r)
 	}},
 	{"AcceptLossGoesOnWithWhatIsThere", "once a loss was accepted in one process, all that had found it out go on with what is there", func(s *subject) {
 		l := line("a", driver.Daily, 10)
@@ -51,16 +53,16 @@ var lossRules = []rule{
 		r := s.reserve(2, l)
 		_, err := knew.Balances(s.ctx, []driver.Line{l})
 		require.NoError(s.t, err)
-		s.wiped()
+		s.wipe()
 		other := s.reopen()
-		d, err := other.Reserve(s.ctx, s.hold(3, l))
+		d, err := other.Reserve(s.ctx, s.newReservation(3, l))
 		require.NoError(s.t, err)
 		require.True(s.t, d.Admitted)
-		s.isLost(s.store, r)
-		s.isLost(knew, r)
+		s.requireLost(s.store, r)
+		s.requireLost(knew, r)
 		c := driver.Change{ID: driver.NewID(), Seen: math.MaxInt64, Operator: "anna", Reason: "restored"}
 		require.NoError(s.t, s.store.AcceptLoss(s.ctx, c))
-		s.stands(l, 0, 3)
+		s.requireBalance(l, 0, 3)
 		require.Eventually(s.t, func() bool {
 			b, err := knew.Balances(s.ctx, []driver.Line{l})
 			return err == nil && b[0].Pending == 3
@@ -71,15 +73,15 @@ var lossRules = []rule{
 		require.Equal(s.t, "restored", records[0].Reason)
 	}},
 	{"AcceptLossOfASoundLedgerChangesNothing", "accepting a loss that there is not leaves all sums, flags and latches as they are", func(s *subject) {
-		a, b := line("a", driver.Daily, 10), s.latch("b", driver.Lifetime)
+		a, b := line("a", driver.Daily, 10), s.latchedLine("b", driver.Lifetime)
 		r := s.reserve(2, a)
-		s.kill(call, "stop")
-		require.NoError(s.t, s.store.AcceptLoss(s.ctx, s.inspect()))
-		s.stands(a, 0, 2)
+		s.kill(callScope, "stop")
+		require.NoError(s.t, s.store.AcceptLoss(s.ctx, s.newChange()))
+		s.requireBalance(a, 0, 2)
 		require.True(s.t, s.balance(b).Latched)
 		require.Len(s.t, s.kills(), 1)
 		s.settle(r, 1)
-		s.stands(a, 1, 0)
+		s.requireBalance(a, 1, 0)
 	}},
 	{"ALostPartIsRefusedOrHarmless", "whichever part of a ledger is gone, nothing is admitted that it would have refused, and AcceptLoss goes on", func(s *subject) {
 		if s.h.Lose == nil {
@@ -87,15 +89,15 @@ var lossRules = []rule{
 		}
 		for n := 0; ; n++ {
 			part := newSubject(s.t, s.h)
-			rich := part.enrich()
+			rich := part.fillLedger()
 			lost := s.h.Lose(s.t, part.store, n)
 			if lost == "" {
 				require.Greater(s.t, n, 5, "a ledger has more parts")
 				return
 			}
-			rich.holds(lost)
+			rich.stillRefuses(lost)
 			require.NoError(s.t, part.store.AcceptLoss(s.ctx, NewChange()), "after the loss of %s", lost)
-			for name, step := range part.steps(part.store, part.hold(1, line("fresh", driver.Daily, 10))) {
+			for name, step := range part.steps(part.store, part.newReservation(1, line("fresh", driver.Daily, 10))) {
 				require.NotErrorIs(s.t, step(s.ctx), driver.ErrLost, "%s after the loss of %s was accepted", name, lost)
 			}
 			_ = part.store.Close()
@@ -103,16 +105,16 @@ var lossRules = []rule{
 	}},
 }
 
-// rich is a ledger in which something of each kind refuses.
+// rich is a ledger in which there is one of each kind of things that refuse a call.
 type rich struct {
 	*subject
 	pending driver.Reservation
-	lines   map[string]driver.Line // by what refuses one more call of 5
-	revival driver.Change          // of the flag that was set again since
+	lines   map[string]driver.Line // lines that refuse one more call of 5, by what makes them refuse
+	revival driver.Change          // a Revive of the flag of callScope, which was set again after it
 }
 
-// enrich fills the ledger.
-func (s *subject) enrich() *rich {
+// fillLedger fills the ledger of the subject.
+func (s *subject) fillLedger() *rich {
 	s.t.Helper()
 	s.unverified = true
 	r := &rich{subject: s, lines: map[string]driver.Line{
@@ -124,23 +126,24 @@ func (s *subject) enrich() *rich {
 		s.settle(s.reserve(6, l), 6)
 	}
 	s.override(r.lines["an override"], 8, 24*time.Hour)
-	latched := s.latch("latch", driver.Lifetime)
+	latched := s.latchedLine("latch", driver.Lifetime)
 	latched.Max = 1000
 	r.lines["a latch"] = latched
 	pending := line("pending", driver.Daily, 10)
 	r.lines["a pending reservation"] = pending
 	r.pending = s.reserve(6, pending)
 	s.void(s.reserve(1, pending))
-	s.kill(call, "stop")
-	r.revival = s.inspect()
-	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: call}, r.revival))
-	s.kill(call, "stop again")
+	s.kill(callScope, "stop")
+	r.revival = s.newChange()
+	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: callScope}, r.revival))
+	s.kill(callScope, "stop again")
 	s.kill(driver.Scope{Workflow: "another"}, "stop")
 	return r
 }
 
-// holds requires that all that refused refuses still, if the store answers at all.
-func (r *rich) holds(lost string) {
+// stillRefuses requires that the store, after the loss of the part lost, refuses all that it has refused before, or fails with ErrLost. It asks
+// twice: before and after a repeat of the old Revive, which must not remove the flag, and a settlement, which may be late.
+func (r *rich) stillRefuses(lost string) {
 	r.t.Helper()
 	refuses := func(what string, q driver.Reservation) {
 		d, err := r.store.Reserve(r.ctx, q)
@@ -152,14 +155,14 @@ func (r *rich) holds(lost string) {
 	}
 	look := func() {
 		for what, l := range r.lines {
-			refuses(what, r.hold(5, l))
+			refuses(what, r.newReservation(5, l))
 		}
-		q := r.hold(1, line("fresh", driver.Daily, 10))
-		q.Dims = call.Dims()
+		q := r.newReservation(1, line("fresh", driver.Daily, 10))
+		q.Dims = callScope.Dims()
 		refuses("a kill flag", q)
 	}
 	look()
-	if err := r.store.Revive(r.ctx, driver.Flag{Scope: call}, r.revival); err != nil { // it arrives once more
+	if err := r.store.Revive(r.ctx, driver.Flag{Scope: callScope}, r.revival); err != nil { // it arrives once more
 		require.True(r.t, isAny(err, driver.ErrLost, driver.ErrSuperseded), "%v", err)
 	}
 	if _, err := r.store.Settle(r.ctx, r.settlement(r.pending, 6)); err != nil {

@@ -8,6 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The rules of marks. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles an amount and
+// returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted.
 var markRules = []rule{
 	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
 		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Lifetime, 100))
@@ -19,13 +21,13 @@ var markRules = []rule{
 	{"MarksCanBeReachedTogether", "one settlement reports every mark that it reaches", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.9, 0.5, 0.95}
-		require.Equal(s.t, []int{0, 1}, s.spend(91, l))
+		require.Equal(s.t, []int{0, 1}, s.spendAndGetMarks(91, l))
 	}},
 	{"MarksAreReportedOnceAWindow", "once is enough: later settlements above the mark report nothing", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5}
-		require.Equal(s.t, []int{0}, s.spend(60, l))
-		require.Empty(s.t, s.spend(10, l))
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(60, l))
+		require.Empty(s.t, s.spendAndGetMarks(10, l))
 		r := s.reserve(5, l)
 		s.settle(r, 5)
 		require.Empty(s.t, s.settle(r, 5).Crossed, "a replay")
@@ -36,37 +38,37 @@ var markRules = []rule{
 		r := s.reserve(60, l)
 		s.settle(r, 60)
 		s.correct(r, 10)
-		require.Empty(s.t, s.spend(45, l))
+		require.Empty(s.t, s.spendAndGetMarks(45, l))
 	}},
 	{"MarksAreReportedAgainInTheNextWindow", "each window has its own report", func(s *subject) {
 		l := line("a", driver.Daily, 1000)
 		l.Notify = []float64{0.05}
-		require.Equal(s.t, []int{0}, s.spend(60, l))
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(60, l))
 		s.clock.Advance(24 * time.Hour)
-		require.Empty(s.t, s.spend(40, l))
-		require.Equal(s.t, []int{0}, s.spend(40, l))
+		require.Empty(s.t, s.spendAndGetMarks(40, l))
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(40, l))
 		s.clock.Advance(-24 * time.Hour)
-		require.Empty(s.t, s.spend(1, l), "a clock that went back reports nothing twice")
+		require.Empty(s.t, s.spendAndGetMarks(1, l), "a clock that went back reports nothing twice")
 	}},
 	{"MarksOfARollingWindowAreRearmedOneLengthLater", "each mark of a rolling window is quiet for one length after it was reported", func(s *subject) {
 		l := line("a", driver.Rolling(time.Hour), 100)
 		l.Notify = []float64{0.2, 0.5}
-		require.Equal(s.t, []int{0}, s.spend(30, l))
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(30, l))
 		s.clock.Advance(50 * time.Minute)
-		require.Equal(s.t, []int{1}, s.spend(60, l))
+		require.Equal(s.t, []int{1}, s.spendAndGetMarks(60, l))
 		s.clock.Advance(10 * time.Minute)
-		require.Equal(s.t, []int{0}, s.spend(1, l), "the first mark is armed again, the second is not")
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(1, l), "the first mark is armed again, the second is not")
 		s.clock.Advance(49 * time.Minute)
-		require.Empty(s.t, s.spend(1, l))
+		require.Empty(s.t, s.spendAndGetMarks(1, l))
 		s.clock.Advance(time.Minute)
-		require.Equal(s.t, []int{1}, s.spend(1, l))
+		require.Equal(s.t, []int{1}, s.spendAndGetMarks(1, l))
 	}},
 	{"MarksOfALifetimeAreReportedOnce", "a lifetime has one window", func(s *subject) {
 		l := line("a", driver.Lifetime, 100)
 		l.Notify = []float64{0.01}
-		require.Equal(s.t, []int{0}, s.spend(1, l))
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(1, l))
 		s.clock.Advance(5 * 365 * 24 * time.Hour)
-		require.Empty(s.t, s.spend(1, l))
+		require.Empty(s.t, s.spendAndGetMarks(1, l))
 	}},
 	{"MarksReachedWithoutASettlementAreReportedByTheNext", "spend that a correction took to a mark is reported by the next settlement, if only of nothing", func(s *subject) {
 		for name, w := range map[string]driver.Window{"a": driver.Daily, "b": driver.Rolling(time.Hour)} {
@@ -75,51 +77,51 @@ var markRules = []rule{
 			r := s.reserve(10, l)
 			s.settle(r, 10)
 			s.correct(r, 60)
-			s.clock.Advance(2 * time.Minute)
-			require.Equal(s.t, []int{0}, s.settleFor(s.reserve(5, l), 0, l))
+			s.clock.Advance(2 * time.Minute) // to another bucket of the rolling window
+			require.Equal(s.t, []int{0}, s.settleAndGetMarks(s.reserve(5, l), 0, l))
 		}
 	}},
 	{"MarksAreReportedByOrphansAndLateSettlements", "spend is spend, whichever way it is posted", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5, 0.7}
-		require.Len(s.t, s.settle(s.hold(0, l), 50).Crossed, 1)
-		r := s.expired(1, l)
+		require.Len(s.t, s.settle(s.newReservation(0, l), 50).Crossed, 1)
+		r := s.expiredReservation(1, l)
 		require.Len(s.t, s.settle(r, 20).Crossed, 1)
 	}},
 	{"MarksGoByTheMaxInForce", "a fraction of an account whose Max is overridden is one of that Max, until the override ends", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5, 0.8}
 		s.override(l, 1000, time.Hour)
-		require.Empty(s.t, s.spend(90, l), "90 of 1000")
+		require.Empty(s.t, s.spendAndGetMarks(90, l), "90 of 1000")
 		p := s.settle(s.reserve(410, l), 410)
 		require.Equal(s.t, []driver.Crossing{{Line: 0, Mark: 0, Settled: 500, Max: 1000}}, p.Crossed)
 		low := line("b", driver.Daily, 1000)
 		low.Notify = []float64{0.5, 0.8}
-		require.Empty(s.t, s.spend(40, low))
+		require.Empty(s.t, s.spendAndGetMarks(40, low))
 		s.override(low, 50, time.Hour)
-		require.Equal(s.t, []int{0, 1}, s.spend(1, low), "41 of 50")
+		require.Equal(s.t, []int{0, 1}, s.spendAndGetMarks(1, low), "41 of 50")
 		ended := line("c", driver.Daily, 100)
 		ended.Notify = []float64{0.5}
 		s.override(ended, 1000, time.Minute)
-		require.Empty(s.t, s.spend(60, ended))
+		require.Empty(s.t, s.spendAndGetMarks(60, ended))
 		s.clock.Advance(time.Minute)
-		require.Equal(s.t, []int{0}, s.spend(1, ended), "61 of 100 again")
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(1, ended), "61 of 100 again")
 	}},
 	{"MarksOfObservedLinesAreReported", "a rehearsed limit notifies like an enforced one", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		l.Observe, l.Notify = true, []float64{1.0}
-		require.Equal(s.t, []int{0}, s.spend(15, l))
+		require.Equal(s.t, []int{0}, s.spendAndGetMarks(15, l))
 	}},
 }
 
-// spend reserves and settles an amount, and returns the marks that were reported.
-func (s *subject) spend(n int64, l driver.Line) (marks []int) {
+// spendAndGetMarks reserves and settles an amount, and returns the marks that were reported.
+func (s *subject) spendAndGetMarks(n int64, l driver.Line) (marks []int) {
 	s.t.Helper()
-	return s.settleFor(s.reserve(n, l), n, l)
+	return s.settleAndGetMarks(s.reserve(n, l), n, l)
 }
 
-// settleFor settles a reservation of one line, and returns the marks that were reported.
-func (s *subject) settleFor(r driver.Reservation, n int64, l driver.Line) (marks []int) {
+// settleAndGetMarks settles a reservation of one line, and returns the marks that were reported.
+func (s *subject) settleAndGetMarks(r driver.Reservation, n int64, l driver.Line) (marks []int) {
 	s.t.Helper()
 	for _, c := range s.settle(r, n).Crossed {
 		require.Zero(s.t, c.Line)

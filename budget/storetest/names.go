@@ -13,12 +13,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest/internal/walk"
 )
 
-// whole is a scope in which everything is set, to values that are no valid text.
-var whole = driver.Scope{
+// fullScope is a scope in which everything is set, some of it to values that are no valid text.
+var fullScope = driver.Scope{
 	Principal: "p\xff", Workflow: "w", Model: "m", Region: "us-east-1", Profile: "us.m", Project: "{x}",
 	Tags: map[string]string{"team": "core", "": "", "\x00": "'"},
 }
 
+// accounts returns one page of accounts.
 func (s *subject) accounts(after driver.Key, limit int) []driver.Account {
 	s.t.Helper()
 	all, err := s.store.Accounts(s.ctx, after, limit)
@@ -26,6 +27,7 @@ func (s *subject) accounts(after driver.Key, limit int) []driver.Account {
 	return all
 }
 
+// periods returns one page of the periods of a line's account.
 func (s *subject) periods(l driver.Line, after time.Time, limit int) []driver.Period {
 	s.t.Helper()
 	all, err := s.store.Periods(s.ctx, l.Account, after, limit)
@@ -33,7 +35,7 @@ func (s *subject) periods(l driver.Line, after time.Time, limit int) []driver.Pe
 	return all
 }
 
-// sameTimes puts times into one form.
+// sameTimes puts the times of bookings into one form, in which equal moments are equal values. It changes them in place.
 func sameTimes(all []driver.Booking) []driver.Booking {
 	for i := range all {
 		all[i].Start = time.Unix(0, all[i].Start.UnixNano())
@@ -41,21 +43,24 @@ func sameTimes(all []driver.Booking) []driver.Booking {
 	return all
 }
 
+// The rules of what a store tells of entries, accounts and periods: whose they are, and what is in them. callScope and fullScope are the scopes of
+// calls, the latter with a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, s.settleWith makes
+// a settlement, and s.latchedLine returns a line whose latch a refusal has closed.
 var nameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		r := s.hold(3, l)
-		r.Call = &driver.Call{Scope: whole, Operation: "Converse"}
+		r := s.newReservation(3, l)
+		r.Call = &driver.Call{Scope: fullScope, Operation: "Converse"}
 		s.admit(r)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, whole, e.Scope)
+		require.Equal(s.t, fullScope, e.Scope)
 		require.Equal(s.t, "Converse", e.Operation)
 		require.Empty(s.t, e.Reference)
 		st := s.settlement(r, 2)
 		st.Call, st.Reference = r.Call, "0b1c\xff"
-		s.post(st)
+		s.settleWith(st)
 		e, _ = s.entry(r.ID)
-		require.Equal(s.t, whole, e.Scope)
+		require.Equal(s.t, fullScope, e.Scope)
 		require.Equal(s.t, "Converse", e.Operation)
 		require.Equal(s.t, "0b1c\xff", e.Reference)
 		s.correct(r, 1)
@@ -65,15 +70,15 @@ var nameRules = []rule{
 		require.Equal(s.t, [3]any{driver.Scope{}, "", ""}, [3]any{nobody.Scope, nobody.Operation, nobody.Reference})
 	}},
 	{"EntriesOfOrphansSayWhoseTheyAre", "spend that was never set aside is told with whose it is, too", func(s *subject) {
-		r := s.hold(3, line("a", driver.Daily, 100))
+		r := s.newReservation(3, line("a", driver.Daily, 100))
 		st := s.settlement(r, 2)
-		st.Call, st.Reference = &driver.Call{Scope: call, Operation: "InvokeModel"}, "ref"
-		s.post(st)
+		st.Call, st.Reference = &driver.Call{Scope: callScope, Operation: "InvokeModel"}, "ref"
+		s.settleWith(st)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, call, e.Scope)
+		require.Equal(s.t, callScope, e.Scope)
 		require.Equal(s.t, [2]string{"InvokeModel", "ref"}, [2]string{e.Operation, e.Reference})
-		expired := s.hold(3, line("a", driver.Daily, 100))
-		expired.Call = &driver.Call{Scope: call, Operation: "Converse"}
+		expired := s.newReservation(3, line("a", driver.Daily, 100))
+		expired.Call = &driver.Call{Scope: callScope, Operation: "Converse"}
 		s.admit(expired)
 		s.clock.Advance(expired.TTL)
 		s.expire(1)
@@ -84,7 +89,7 @@ var nameRules = []rule{
 		calls := line("b", driver.Lifetime, 100)
 		calls.Unit = driver.UnitCalls
 		lines := sorted(line("a", driver.Daily, 100), calls, line("c", driver.Rolling(time.Hour), 100))
-		r := s.hold(7, lines...)
+		r := s.newReservation(7, lines...)
 		r.Charge[driver.UnitCalls] = 1
 		s.admit(r)
 		want := func(usd, calls int64) (all []driver.Booking) {
@@ -101,7 +106,7 @@ var nameRules = []rule{
 		require.Equal(s.t, want(7, 1), sameTimes(e.Lines))
 		st := s.settlement(r, 5)
 		st.Actual[driver.UnitCalls] = 1
-		s.post(st)
+		s.settleWith(st)
 		e, _ = s.entry(r.ID)
 		require.Equal(s.t, want(5, 1), sameTimes(e.Lines))
 	}},
@@ -110,10 +115,10 @@ var nameRules = []rule{
 		var mine []driver.ID
 		middle := time.Time{}
 		for i := range 12 {
-			r := s.hold(1, l)
-			r.Call = &driver.Call{Scope: driver.Scope{Principal: "other", Tags: call.Tags}}
+			r := s.newReservation(1, l)
+			r.Call = &driver.Call{Scope: driver.Scope{Principal: "other", Tags: callScope.Tags}}
 			if i%3 == 0 {
-				r.Call = &driver.Call{Scope: call}
+				r.Call = &driver.Call{Scope: callScope}
 				mine = append(mine, r.ID)
 			}
 			if i == 6 {
@@ -123,7 +128,7 @@ var nameRules = []rule{
 			if i == 7 {
 				st := s.settlement(r, 1)
 				st.Call, st.Reference = r.Call, "the seventh"
-				s.post(st)
+				s.settleWith(st)
 			}
 			s.clock.Advance(time.Minute)
 		}
@@ -139,8 +144,8 @@ var nameRules = []rule{
 			}
 		}
 		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: driver.Scope{Principal: "ci"}}))
-		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: call}))
-		require.Len(s.t, pages(driver.Query{Scope: driver.Scope{Tags: call.Tags}}), 12)
+		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: callScope}))
+		require.Len(s.t, pages(driver.Query{Scope: driver.Scope{Tags: callScope.Tags}}), 12)
 		require.Empty(s.t, pages(driver.Query{Scope: driver.Scope{Workflow: "ci"}}))
 		require.Len(s.t, pages(driver.Query{Since: middle}), 6)
 		require.Len(s.t, pages(driver.Query{Until: middle}), 6)
@@ -149,14 +154,14 @@ var nameRules = []rule{
 	}},
 	{"AccountsHaveNames", "an account tells its limit and the values that split it, from the first line that was booked there", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		l.Limit, l.Scope = "team-day\xff", whole
+		l.Limit, l.Scope = "team-day\xff", fullScope
 		s.reserve(1, l)
 		again := l
 		again.Limit = "another"
 		s.reserve(1, again)
 		orphan := line("b", driver.Rolling(time.Hour), 100)
 		orphan.Limit = "orphans"
-		s.post(s.settlement(s.hold(1, orphan), 1))
+		s.settleWith(s.settlement(s.newReservation(1, orphan), 1))
 		nobody := line("c", driver.Lifetime, 100)
 		s.reserve(1, nobody)
 		all := s.accounts(driver.Key{}, 100)
@@ -165,7 +170,7 @@ var nameRules = []rule{
 		for _, a := range all {
 			names[a.Key] = a
 		}
-		require.Equal(s.t, driver.Account{Key: l.Account, Limit: l.Limit, Scope: whole}, names[l.Account])
+		require.Equal(s.t, driver.Account{Key: l.Account, Limit: l.Limit, Scope: fullScope}, names[l.Account])
 		require.Equal(s.t, driver.Account{Key: orphan.Account, Limit: "orphans"}, names[orphan.Account])
 		require.Equal(s.t, driver.Account{Key: nobody.Account}, names[nobody.Account])
 	}},
@@ -173,7 +178,7 @@ var nameRules = []rule{
 		until := start.Add(time.Hour)
 		bare := line("a", driver.Daily, 100)
 		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, &driver.Override{Max: 5, Until: until}, NewChange()))
-		latched := s.latch("b", driver.Daily)
+		latched := s.latchedLine("b", driver.Daily)
 		var override *driver.Override
 		var at time.Time
 		for _, a := range s.accounts(driver.Key{}, 100) {
@@ -264,9 +269,9 @@ var nameRules = []rule{
 	}},
 }
 
-// AddUp adds each period of each account of a store up from the entries: what is settled in it is what they have posted there, and what
-// those had that were forgotten; what is pending is what unresolved ones hold. Accounts that leases keep for themselves, whose names begin
-// with a zero byte, count nothing and are left out. Nobody may use the ledger meanwhile.
+// AddUp adds up the entries of a store and requires that each period of each account agrees with them: settled is what entries have posted there,
+// forgotten ones included, and pending what unresolved ones have reserved. Accounts that the library keeps for itself, whose names begin with a zero
+// byte, are left out. Nobody may use the ledger meanwhile.
 func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 	type place struct {
 		account driver.Key

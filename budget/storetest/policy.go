@@ -9,6 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// policy returns the policy document that the store holds.
 func (s *subject) policy() driver.PolicyDocument {
 	s.t.Helper()
 	d, err := s.store.Policy(s.ctx)
@@ -16,12 +17,14 @@ func (s *subject) policy() driver.PolicyDocument {
 	return d
 }
 
+// The rules of the policy document. Its version is the revision of the ledger, the number of all changes so far, after it was set. s.newChange
+// returns a change whose caller has seen all of them.
 var policyRules = []rule{
 	{"APolicyIsKept", "the document that was set last is told with its version, its time and who set it, byte by byte, by all handles", func(s *subject) {
 		require.Equal(s.t, driver.PolicyDocument{}, s.policy())
-		s.kill(call, "so that the first version is not 1")
+		s.kill(callScope, "so that the first version is not 1")
 		text := append([]byte("limits:\n\x00\xff'\"{}"), bytes.Repeat([]byte{'x'}, driver.MaxPolicyDocument-32)...)
-		require.NoError(s.t, s.store.SetPolicy(s.ctx, text, s.inspect()))
+		require.NoError(s.t, s.store.SetPolicy(s.ctx, text, s.newChange()))
 		other := s.reopen()
 		d, err := other.Policy(s.ctx)
 		require.NoError(s.t, err)
@@ -34,22 +37,22 @@ var policyRules = []rule{
 	{"APolicyIsComparedAndSet", "of two who set it from the same version one is told ErrSuperseded, and the other one's stands", func(s *subject) {
 		from := func(version int64) driver.Change { return driver.Change{ID: driver.NewID(), Seen: version} }
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("first"), from(0)))
-		s.kill(call, "what else changes does not count")
+		s.kill(callScope, "what else changes does not count")
 		version := s.policy().Version
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("second"), from(version)))
 		require.ErrorIs(s.t, s.store.SetPolicy(s.ctx, []byte("third"), from(version)), driver.ErrSuperseded)
 		require.Equal(s.t, "second", string(s.policy().Text))
 	}},
 	{"APolicyIsTakenBack", "an empty document stands for none, and its version goes on", func(s *subject) {
-		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("first"), s.inspect()))
-		require.NoError(s.t, s.store.SetPolicy(s.ctx, nil, s.inspect()))
+		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("first"), s.newChange()))
+		require.NoError(s.t, s.store.SetPolicy(s.ctx, nil, s.newChange()))
 		d := s.policy()
 		require.Empty(s.t, d.Text)
 		require.Equal(s.t, int64(2), d.Version)
 		require.Equal(s.t, [32]byte{}, s.records(1, 1)[0].Policy)
 	}},
 	{"APolicyHasALength", "a document that is too long is ErrInvalidPolicy, and no change", func(s *subject) {
-		err := s.store.SetPolicy(s.ctx, make([]byte, driver.MaxPolicyDocument+1), s.inspect())
+		err := s.store.SetPolicy(s.ctx, make([]byte, driver.MaxPolicyDocument+1), s.newChange())
 		require.ErrorIs(s.t, err, driver.ErrInvalidPolicy)
 		require.Zero(s.t, s.revision())
 	}},

@@ -11,6 +11,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest/internal/walk"
 )
 
+// The rule of the random run: package walk takes a store through random steps and compares it with a model.
 var randomRules = []rule{
 	{"RandomStepsAgreeWithTheModel", "whatever the order of steps, owners, replays and clocks, the store answers as a ledger that adds up from the beginning", func(s *subject) {
 		s.unverified = true // the model verifies more
@@ -38,7 +39,7 @@ func Walk(t require.TestingT, store driver.Store, clock *Clock, random Random, s
 	walk.Take(t, store, clock, random, steps, Harness{}.complete().walk())
 }
 
-// walk returns what of the harness the random run goes by.
+// walk returns what the harness says about the random run. A store that is excepted from the rule of shares is not sent any.
 func (h Harness) walk() walk.Options {
 	return walk.Options{Scale: h.Scale, Stride: h.Stride, Loose: h.Loose != "", Undivided: h.Exceptions["SharesDivideUsage"] != ""}
 }

@@ -8,19 +8,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// The rules of Settle. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.hold returns one that is not sent to
-// the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD. s.stands asserts what an account has settled and
-// pending in its present window.
+// The rules of Settle. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.newReservation returns one that is not
+// sent to the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD. s.requireBalance checks what an account has
+// settled and pending in its present window.
 //
-// An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve.
+// An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve. A hold is
+// what a pending reservation has set aside.
 var settleRules = []rule{
 	{"SettlePostsTheTruth", "pending goes out in full and the actual amount comes in, in every line", func(s *subject) {
 		a, b := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100)
 		r := s.reserve(10, sorted(a, b)...)
 		p := s.settle(r, 3)
 		require.Equal(s.t, driver.Posting{From: driver.Pending}, p)
-		s.stands(a, 3, 0)
-		s.stands(b, 3, 0)
+		s.requireBalance(a, 3, 0)
+		s.requireBalance(b, 3, 0)
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, driver.Settled, e.State)
 		require.Equal(s.t, [2]driver.Charge{usd(10), usd(3)}, [2]driver.Charge{e.Reserved, e.Actual})
@@ -30,7 +31,7 @@ var settleRules = []rule{
 		l := line("a", driver.Daily, 10)
 		s.settle(s.reserve(9, l), 9)
 		s.settle(s.reserve(1, l), 3)
-		s.stands(l, 12, 0)
+		s.requireBalance(l, 12, 0)
 		s.refuse(1, l)
 	}},
 	{"SettleReplayChangesNothing", "the same settlement again is Replayed: spend is not counted twice", func(s *subject) {
@@ -38,7 +39,7 @@ var settleRules = []rule{
 		r := s.reserve(10, l)
 		s.settle(r, 4)
 		require.Equal(s.t, driver.Posting{Replayed: true, From: driver.Settled}, s.settle(r, 4))
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 	}},
 	{"SettleWithAnotherAmountKeepsTheFirst", "a second settlement of another amount is ErrResolved, and the first one stands", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -46,7 +47,7 @@ var settleRules = []rule{
 		s.settle(r, 4)
 		_, err := s.store.Settle(s.ctx, s.settlement(r, 5))
 		require.ErrorIs(s.t, err, driver.ErrResolved)
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 	}},
 	{"SettleOfAnotherOwnerConflicts", "nobody settles another's hold, least of all for nothing", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -54,24 +55,24 @@ var settleRules = []rule{
 		s.settle(settled, 1)
 		s.void(voided)
 		for _, r := range []driver.Reservation{pending, settled, voided} {
-			s.conflictingSettle(r)
+			s.requireSettleConflict(r)
 		}
-		s.void(pending)
+		s.void(pending) // so that only one reservation is left to expire
 		s.clock.Advance(time.Hour)
 		s.expire(1)
-		s.conflictingSettle(expired)
-		s.stands(l, 2, 0)
+		s.requireSettleConflict(expired)
+		s.requireBalance(l, 2, 0)
 	}},
 	{"SettleOfAnUnknownIDIsPostedAsOrphan", "spend is never dropped: without a reservation it is booked in the windows of now", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		r := s.hold(10, l)
+		r := s.newReservation(10, l)
 		require.Equal(s.t, driver.Posting{}, s.settle(r, 4))
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Orphan)
 		require.Equal(s.t, [2]driver.Charge{{}, usd(4)}, [2]driver.Charge{e.Reserved, e.Actual})
 		require.True(s.t, s.settle(r, 4).Replayed)
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 	}},
 	{"SettleOfAVoidedIDIsPostedAsOrphan", "what was given back and then turned out to have cost something is posted", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -79,35 +80,35 @@ var settleRules = []rule{
 		s.void(r)
 		s.clock.Advance(24 * time.Hour)
 		require.Equal(s.t, driver.Voided, s.settle(r, 4).From)
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Orphan)
 		require.True(s.t, s.settle(r, 4).Replayed)
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 	}},
 	{"SettleOfATombstoneIsPostedAsOrphan", "a void that overtook its reservation does not swallow spend either", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		r := s.hold(10, l)
+		r := s.newReservation(10, l)
 		s.void(r)
 		require.Equal(s.t, driver.Voided, s.settle(r, 4).From)
-		s.stands(l, 4, 0)
+		s.requireBalance(l, 4, 0)
 	}},
 	{"SettleOfAnExpiredIDRefunds", "the truth replaces the worst case that expiry charged: less is given back", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		r := s.expired(10, l)
+		r := s.expiredReservation(10, l)
 		require.Equal(s.t, driver.Posting{From: driver.Expired}, s.settle(r, 3))
-		s.stands(l, 3, 0)
+		s.requireBalance(l, 3, 0)
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, driver.Settled, e.State)
 		require.False(s.t, e.Estimated)
 	}},
 	{"SettleOfAnExpiredIDPostsTheExtra", "the truth replaces the worst case that expiry charged: more is posted", func(s *subject) {
 		l := line("a", driver.Daily, 100)
-		r := s.expired(10, l)
+		r := s.expiredReservation(10, l)
 		s.settle(r, 17)
-		s.stands(l, 17, 0)
+		s.requireBalance(l, 17, 0)
 		require.True(s.t, s.settle(r, 17).Replayed)
-		s.stands(l, 17, 0)
+		s.requireBalance(l, 17, 0)
 	}},
 	{"SettleBooksWhereItWasReserved", "a hold belongs to the window that admitted it, its settlement too", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -115,7 +116,7 @@ var settleRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(1, l)
 		s.settle(r, 60)
-		s.stands(l, 0, 1)
+		s.requireBalance(l, 0, 1)        // of the day after: the 60 are in the day of the reservation
 		s.clock.Advance(-24 * time.Hour) // to look at the window of the reservation
 		require.Equal(s.t, int64(60), s.balance(l).Settled)
 		s.clock.Advance(24 * time.Hour)
@@ -127,20 +128,20 @@ var settleRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.expire(1)
 		s.settle(r, 60)
-		s.stands(l, 0, 0)
+		s.requireBalance(l, 0, 0) // of the day after
 	}},
 	{"SettleRemembersEstimates", "a settlement with the worst case is marked until Correct replaces it", func(s *subject) {
 		r := s.reserve(10, line("a", driver.Daily, 100))
 		st := s.settlement(r, 10)
 		st.Estimated = true
-		s.post(st)
+		s.settleWith(st)
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Estimated)
 	}},
 	{"SettleRejectsInvalidCharges", "a negative settlement would print money, of a reservation as of an orphan, and a line without a unit counts nothing", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
-		for _, held := range []driver.Reservation{r, s.hold(10, l)} {
+		for _, held := range []driver.Reservation{r, s.newReservation(10, l)} {
 			_, err := s.store.Settle(s.ctx, s.settlement(held, -1))
 			require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 			for _, bad := range unitless(l) {
@@ -150,13 +151,13 @@ var settleRules = []rule{
 				require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 			}
 		}
-		require.Len(s.t, s.all(), 1)
-		s.stands(l, 0, 10)
+		require.Len(s.t, s.allEntries(), 1)
+		s.requireBalance(l, 0, 10)
 	}},
 }
 
-// expired returns a reservation that nobody settled in time.
-func (s *subject) expired(n int64, lines ...driver.Line) driver.Reservation {
+// expiredReservation returns a reservation that nobody settled in time, and that Expire has charged with its worst case.
+func (s *subject) expiredReservation(n int64, lines ...driver.Line) driver.Reservation {
 	s.t.Helper()
 	r := s.reserve(n, lines...)
 	s.clock.Advance(r.TTL)
@@ -164,8 +165,8 @@ func (s *subject) expired(n int64, lines ...driver.Line) driver.Reservation {
 	return r
 }
 
-// conflictingSettle settles a reservation as another owner would, which must be refused.
-func (s *subject) conflictingSettle(r driver.Reservation) {
+// requireSettleConflict settles a reservation as another owner would, which must be refused.
+func (s *subject) requireSettleConflict(r driver.Reservation) {
 	s.t.Helper()
 	st := s.settlement(r, 0)
 	st.Owner = key("somebody else")

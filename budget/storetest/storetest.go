@@ -34,16 +34,16 @@ type Harness struct {
 	// MaxSum is the largest sum that the store keeps exactly; what would exceed it must be ErrOverflow. Zero stands for
 	// math.MaxInt64.
 	MaxSum int64
-	// Exceptions names rules that the store can't keep, each with the reason, which the subtest prints instead of running. A
-	// name that is no rule's fails the suite.
+	// Exceptions has, by the name of a rule (a subtest) that the store can't keep, the reason, which the subtest prints instead of running. A name
+	// that is no rule's fails the suite.
 	Exceptions map[string]string
-	// Loose says why what the store reports beside its decisions may be off: marks later than with the settlement that
-	// reaches them, or sooner by what is pending; observe-only lines not at all. The random run then asks only that a mark is
-	// reported once a window, and not before settled and pending together have reached it, and that no line is reported that
-	// has room. The rules of marks and of observe-only lines hold as they are. Empty for a store that reports to the point.
+	// Loose says why what the store reports beside its decisions may be inexact. It may report a mark (a threshold in Line.Notify) later than with
+	// the settlement that reaches it, or sooner by what is pending; and it may leave out observe-only lines without room. The random run then asks
+	// only that a mark is reported once a window, and not before settled and pending together have reached it, and that no line is reported that
+	// has room. The rules about marks and observe-only lines are not relaxed. Empty for a store that reports exactly.
 	Loose string
-	// Merged says why one handle may see many reservations of another one as one entry. Accounts are then not added up from
-	// the entries after a subtest with several handles. Empty for a store that shows each.
+	// Merged says why one handle (an open Store) may see many reservations of another handle on the same ledger as one entry. Accounts are then not
+	// added up from the entries after a subtest with several handles. Empty for a store that shows each reservation.
 	Merged string
 	// Seeds and Steps are the size of the random run against the model. Zero stands for 20 seeds of 2,000 steps.
 	Seeds, Steps int
@@ -93,7 +93,7 @@ type rule struct {
 	run  func(*subject)
 }
 
-// complete returns the harness with what stands for zeros.
+// complete returns the harness with the defaults that its zeros stand for.
 func (h Harness) complete() Harness {
 	if h.Seeds == 0 {
 		h.Seeds = 20
@@ -138,7 +138,7 @@ func Run(t *testing.T, h Harness) {
 			})
 			s := newSubject(t, h)
 			r.run(s)
-			s.verify()
+			s.verifySums()
 		})
 	}
 }

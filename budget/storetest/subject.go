@@ -25,16 +25,17 @@ var start = time.Date(2026, 3, 10, 12, 30, 15, 0, time.UTC)
 type subject struct {
 	t     *testing.T
 	h     Harness
-	clock *Clock
+	clock *Clock // the store's clock
 	store driver.Store
-	owner driver.Key
+	owner driver.Key // of all reservations that newReservation returns
 	ctx   context.Context
 
 	mu         sync.Mutex
-	booked     map[driver.ID][]driver.Line // the lines of each reservation, for verify
-	unverified bool                        // the subtest destroyed what verify would look at
+	booked     map[driver.ID][]driver.Line // the lines of each reservation, for verifySums
+	unverified bool                        // verifySums must not look, for example because the subtest destroyed the ledger
 }
 
+// newSubject opens a store over a new and empty ledger, and closes it when the subtest ends.
 func newSubject(t *testing.T, h Harness) *subject {
 	s := &subject{t: t, h: h, clock: NewClock(start), owner: key("owner"), ctx: context.Background(), booked: make(map[driver.ID][]driver.Line)}
 	s.store = h.Open(t, s.clock)
@@ -48,18 +49,18 @@ func (s *subject) reopen() driver.Store {
 		s.t.Skip("the store lives in one process")
 	}
 	other := s.h.Reopen(s.t, s.store, s.clock)
-	s.unverified = s.unverified || s.h.Merged != ""
+	s.unverified = s.unverified || s.h.Merged != "" // then entries are not those that the subtest has made
 	s.t.Cleanup(func() { _ = other.Close() })
 	return other
 }
 
-// key is a name in the form of the domain's opaque keys.
+// key returns the key that stands for a name in the suite: of an account, or of an owner.
 func key(name string) driver.Key {
 	sum := sha256.Sum256([]byte(name))
 	return driver.Key(sum[:16])
 }
 
-// line is a limit in USD; the test that needs more sets it.
+// line returns a limit in nano-USD on the account that the name stands for. A rule that needs more sets its other fields.
 func line(name string, w driver.Window, max int64) driver.Line {
 	return driver.Line{Account: key(name), Unit: driver.UnitUSD, Window: w, Max: max}
 }
@@ -77,18 +78,18 @@ func usd(n int64) driver.Charge {
 	return c
 }
 
-// hold returns a reservation of n nano-USD that was not made yet.
-func (s *subject) hold(n int64, lines ...driver.Line) driver.Reservation {
+// newReservation returns a reservation of n nano-USD. It is not sent to the store: to the store its id is unknown.
+func (s *subject) newReservation(n int64, lines ...driver.Line) driver.Reservation {
 	return driver.Reservation{ID: driver.NewID(), Owner: s.owner, Charge: usd(n), Lines: lines, TTL: time.Hour}
 }
 
-// ask hands a reservation to the store. What is admitted must be within its limits.
+// ask sends a reservation to the store and returns its decision. It requires that what is admitted is within its limits.
 func (s *subject) ask(r driver.Reservation) (driver.Decision, error) {
 	d, err := s.store.Reserve(s.ctx, r)
 	if err != nil || !d.Admitted {
 		return d, err
 	}
-	s.note(r.ID, r.Lines)
+	s.remember(r.ID, r.Lines)
 	balances, err := s.store.Balances(s.ctx, r.Lines)
 	require.NoError(s.t, err)
 	for i, b := range balances {
@@ -99,8 +100,8 @@ func (s *subject) ask(r driver.Reservation) (driver.Decision, error) {
 	return d, nil
 }
 
-// note remembers where a reservation is booked, for verify.
-func (s *subject) note(id driver.ID, lines []driver.Line) {
+// remember remembers where a reservation is booked, for verifySums.
+func (s *subject) remember(id driver.ID, lines []driver.Line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.booked[id] = slices.Clone(lines)
@@ -109,7 +110,7 @@ func (s *subject) note(id driver.ID, lines []driver.Line) {
 // reserve makes a reservation that must be admitted.
 func (s *subject) reserve(n int64, lines ...driver.Line) driver.Reservation {
 	s.t.Helper()
-	r := s.hold(n, lines...)
+	r := s.newReservation(n, lines...)
 	s.admit(r)
 	return r
 }
@@ -125,18 +126,19 @@ func (s *subject) admit(r driver.Reservation) driver.Decision {
 	return d
 }
 
-// refuse makes a reservation that must find no room, and returns the first line without.
+// refuse makes a reservation that must be refused for lack of room, and returns the first line without room.
 func (s *subject) refuse(n int64, lines ...driver.Line) driver.Denial {
 	s.t.Helper()
-	return s.refused(s.hold(n, lines...))
+	return s.refused(s.newReservation(n, lines...))
 }
 
+// refused is refuse for a reservation that the caller has made up.
 func (s *subject) refused(r driver.Reservation) driver.Denial {
 	s.t.Helper()
 	return s.denied(r)[0]
 }
 
-// denied returns all lines without room for a reservation; there must be one.
+// denied makes a reservation that must be refused for lack of room, and returns all lines without room.
 func (s *subject) denied(r driver.Reservation) []driver.Denial {
 	s.t.Helper()
 	d, err := s.ask(r)
@@ -152,25 +154,28 @@ func (s *subject) settlement(r driver.Reservation, n int64) driver.Settlement {
 	return driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
 }
 
+// settle settles a reservation with n nano-USD, which must succeed.
 func (s *subject) settle(r driver.Reservation, n int64) driver.Posting {
 	s.t.Helper()
-	return s.post(s.settlement(r, n))
+	return s.settleWith(s.settlement(r, n))
 }
 
-// post makes a settlement, which must succeed.
-func (s *subject) post(st driver.Settlement) driver.Posting {
+// settleWith makes a settlement, which must succeed.
+func (s *subject) settleWith(st driver.Settlement) driver.Posting {
 	s.t.Helper()
 	p, err := s.store.Settle(s.ctx, st)
 	require.NoError(s.t, err)
-	s.note(st.ID, st.Lines)
+	s.remember(st.ID, st.Lines)
 	return p
 }
 
+// void voids a reservation, which must succeed.
 func (s *subject) void(r driver.Reservation) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
 }
 
+// correct replaces what a reservation has posted with n nano-USD, which must succeed.
 func (s *subject) correct(r driver.Reservation, n int64) driver.Posting {
 	s.t.Helper()
 	p, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(n), Change: NewChange()})
@@ -178,7 +183,7 @@ func (s *subject) correct(r driver.Reservation, n int64) driver.Posting {
 	return p
 }
 
-// expire charges all reservations whose time is up, of which there must be so many.
+// expire charges all reservations that have expired, and requires that there are so many.
 func (s *subject) expire(want int) {
 	s.t.Helper()
 	n, err := s.store.Expire(s.ctx, 1000)
@@ -186,6 +191,7 @@ func (s *subject) expire(want int) {
 	require.Equal(s.t, want, n, "reservations charged")
 }
 
+// balance returns the balance of a line's account.
 func (s *subject) balance(l driver.Line) driver.Balance {
 	s.t.Helper()
 	all, err := s.store.Balances(s.ctx, []driver.Line{l})
@@ -194,14 +200,14 @@ func (s *subject) balance(l driver.Line) driver.Balance {
 	return all[0]
 }
 
-// stands asserts where an account stands.
-func (s *subject) stands(l driver.Line, settled, pending int64) {
+// requireBalance requires that an account has these sums in the present window.
+func (s *subject) requireBalance(l driver.Line, settled, pending int64) {
 	s.t.Helper()
 	b := s.balance(l)
 	require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "settled and pending of the account")
 }
 
-// entry returns what the store remembers of one reservation.
+// entry returns what the store remembers of one reservation, and whether it remembers it.
 func (s *subject) entry(id driver.ID) (driver.Entry, bool) {
 	s.t.Helper()
 	for _, e := range s.entries(driver.Query{Max: 10_000}) {
@@ -212,6 +218,7 @@ func (s *subject) entry(id driver.ID) (driver.Entry, bool) {
 	return driver.Entry{}, false
 }
 
+// entries returns one page of entries.
 func (s *subject) entries(q driver.Query) []driver.Entry {
 	s.t.Helper()
 	all, err := s.store.Entries(s.ctx, q)
@@ -219,22 +226,22 @@ func (s *subject) entries(q driver.Query) []driver.Entry {
 	return all
 }
 
-// all returns every entry.
-func (s *subject) all() []driver.Entry {
+// allEntries returns every entry.
+func (s *subject) allEntries() []driver.Entry {
 	s.t.Helper()
 	return walk.AllEntries(s.ctx, s.t, s.store)
 }
 
-// moments bounds at how many points in time verify adds the accounts up.
-const moments = 50
+// maxMoments bounds for how many moments verifySums adds the accounts up.
+const maxMoments = 50
 
-// verify adds every account up from the entries, now and at moments at which something was booked: settled is what is
-// posted, pending is what unresolved reservations set aside, and nothing else.
-func (s *subject) verify() {
+// verifySums adds every account up from the entries, for the present moment and for moments at which something was booked: settled must be what
+// entries have posted, pending what unresolved ones have reserved. It moves the clock to each of these moments, and back at the end.
+func (s *subject) verifySums() {
 	if s.unverified || s.t.Failed() || s.t.Skipped() {
 		return
 	}
-	entries, lines := s.all(), make(map[driver.Key]driver.Line)
+	entries, lines := s.allEntries(), make(map[driver.Key]driver.Line)
 	times := map[int64]bool{s.clock.Now().UnixNano(): true}
 	for _, booked := range s.booked {
 		for _, l := range booked {
@@ -244,7 +251,7 @@ func (s *subject) verify() {
 	for _, e := range entries {
 		require.False(s.t, (e.State == driver.Pending || e.State == driver.Voided) && e.Actual != driver.Charge{}, "%s %s has posted", e.State, e.ID)
 		require.Equal(s.t, e.State == driver.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
-		if len(times) < moments {
+		if len(times) < maxMoments {
 			times[e.ReservedAt.UnixNano()] = true
 		}
 	}
@@ -252,19 +259,19 @@ func (s *subject) verify() {
 	for _, at := range slices.Sorted(maps.Keys(times)) {
 		s.clock.Set(time.Unix(0, at))
 		for _, l := range lines {
-			settled, pending := s.sum(entries, l, time.Unix(0, at))
+			settled, pending := s.sumOfEntries(entries, l, time.Unix(0, at))
 			b := s.balance(l)
 			require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "%s account %s at %s: settled and pending, from the entries and from the account", l.Window, l.Account, time.Unix(0, at).UTC())
 		}
 	}
 }
 
-// sum adds up what counts in an account at a moment.
-func (s *subject) sum(entries []driver.Entry, l driver.Line, at time.Time) (settled, pending int64) {
+// sumOfEntries adds up what entries have settled and pending in an account, in the window that counts at a moment.
+func (s *subject) sumOfEntries(entries []driver.Entry, l driver.Line, at time.Time) (settled, pending int64) {
 	since := l.Window.At(at).Since
 	for _, e := range entries {
-		in := func(b driver.Line) bool { return b.Account == l.Account }
-		if l.Window.At(e.ReservedAt).Start < since || !slices.ContainsFunc(s.booked[e.ID], in) {
+		isHere := func(b driver.Line) bool { return b.Account == l.Account }
+		if l.Window.At(e.ReservedAt).Start < since || !slices.ContainsFunc(s.booked[e.ID], isHere) {
 			continue
 		}
 		require.LessOrEqual(s.t, e.Actual[l.Unit], math.MaxInt64-settled)

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// edges are the last moment of a window and the first of the next one, worked out by hand.
+// edges are, for several windows, the last moment of one window and the first moment of the next one, worked out by hand.
 var edges = []struct {
 	name   string
 	window func(*subject) driver.Window
@@ -32,10 +32,12 @@ var edges = []struct {
 	{"MonthlyPastThe32BitSecond", plain(driver.Monthly), "2038-01-31T23:59:59.999999Z", "2038-02-01T00:00:00Z"},
 }
 
+// plain returns a function that returns a window.
 func plain(w driver.Window) func(*subject) driver.Window {
 	return func(*subject) driver.Window { return w }
 }
 
+// zoned returns a function that returns a window in a time zone. It is called within a subtest, which fails if the zone is not known.
 func zoned(w driver.Window, name string) func(*subject) driver.Window {
 	return func(s *subject) driver.Window {
 		loc, err := time.LoadLocation(name)
@@ -44,30 +46,33 @@ func zoned(w driver.Window, name string) func(*subject) driver.Window {
 	}
 }
 
-func (s *subject) at(moment string) time.Time {
+// moment parses a moment.
+func (s *subject) moment(moment string) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, moment)
 	require.NoError(s.t, err)
 	return at
 }
 
+// The rules of windows. line(name, window, max) is a limit in nano-USD. s.reserve makes a reservation, which must be admitted, and s.refuse one that
+// must be refused for lack of room. s.requireBalance checks what an account has settled and pending. The clock begins at start, a Tuesday, 12:30:15.
 var windowRules = []rule{
 	{"WindowEdges", "a calendar window's limit is whole again at its edge and not a moment before, in its time zone", func(s *subject) {
 		for _, e := range edges {
 			l := line(e.name, e.window(s), 10)
-			s.clock.Set(s.at(e.last))
+			s.clock.Set(s.moment(e.last))
 			s.settle(s.reserve(6, l), 6)
 			s.reserve(4, l)
 			d := s.refuse(1, l)
-			require.Equal(s.t, s.at(e.next).Sub(s.at(e.last)), d.ResetAfter, e.name)
-			s.clock.Set(s.at(e.next))
-			s.stands(l, 0, 0)
+			require.Equal(s.t, s.moment(e.next).Sub(s.moment(e.last)), d.ResetAfter, e.name)
+			s.clock.Set(s.moment(e.next))
+			s.requireBalance(l, 0, 0)
 			s.reserve(10, l)
 		}
 	}},
 	{"WindowResetIsTheEnd", "ResetAfter of a calendar window runs to its end, in the denial and in the balance", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		s.reserve(8, l)
-		want := 11*time.Hour + 29*time.Minute + 45*time.Second
+		want := 11*time.Hour + 29*time.Minute + 45*time.Second // from 12:30:15 to midnight
 		require.Equal(s.t, want, s.refuse(3, l).ResetAfter)
 		require.Equal(s.t, want, s.balance(l).ResetAfter)
 		require.Zero(s.t, s.refuse(11, l).ResetAfter, "what is larger than the limit never fits")
@@ -93,9 +98,9 @@ var windowRules = []rule{
 		s.clock.Set(start)
 		s.refuse(5, l)
 		s.clock.Advance(48 * time.Hour)
-		s.refuse(1, l)
+		s.refuse(1, l) // 10 are pending in this day
 		s.clock.Advance(24 * time.Hour)
-		s.stands(l, 0, 0)
+		s.requireBalance(l, 0, 0)
 	}},
 	{"WindowOfALifetimeNeverEnds", "a lifetime limit is not whole again in this life, and says so", func(s *subject) {
 		l := line("a", driver.Lifetime, 10)
@@ -103,10 +108,11 @@ var windowRules = []rule{
 		s.clock.Advance(9 * 365 * 24 * time.Hour)
 		require.Zero(s.t, s.refuse(1, l).ResetAfter)
 		require.Zero(s.t, s.balance(l).ResetAfter)
-		s.stands(l, 10, 0)
+		s.requireBalance(l, 10, 0)
 	}},
 }
 
+// The rules of rolling windows, with the helpers of windowRules. A rolling hour consists of buckets of a minute, and spend leaves it with its bucket.
 var rollingRules = []rule{
 	{"RollingCountsBackFromNow", "spend leaves a rolling window one length after its Reserve, a sixtieth late at most", func(s *subject) {
 		l := line("a", driver.Rolling(time.Hour), 10)
@@ -114,13 +120,13 @@ var rollingRules = []rule{
 		s.settle(s.reserve(6, l), 6)
 		s.clock.Advance(30 * time.Minute)
 		s.reserve(4, l)
-		require.Equal(s.t, 31*time.Minute, s.refuse(6, l).ResetAfter)
-		require.Equal(s.t, 61*time.Minute, s.refuse(7, l).ResetAfter)
+		require.Equal(s.t, 31*time.Minute, s.refuse(6, l).ResetAfter) // until the 6 have left, which were spent half an hour ago
+		require.Equal(s.t, 61*time.Minute, s.refuse(7, l).ResetAfter) // until the 4 have left, too
 		require.Equal(s.t, 61*time.Minute, s.balance(l).ResetAfter)
 		s.clock.Advance(30 * time.Minute)
 		s.refuse(1, l)
 		s.clock.Advance(time.Minute)
-		s.stands(l, 0, 4)
+		s.requireBalance(l, 0, 4)
 		s.reserve(6, l)
 	}},
 	{"RollingSettlesWhereItWasReserved", "a late settlement does not keep spend in the window longer", func(s *subject) {
@@ -128,8 +134,8 @@ var rollingRules = []rule{
 		r := s.reserve(10, l)
 		s.clock.Advance(50 * time.Minute)
 		s.settle(r, 10)
-		s.clock.Advance(12 * time.Minute)
-		s.stands(l, 0, 0)
+		s.clock.Advance(12 * time.Minute) // 62 minutes after the Reserve
+		s.requireBalance(l, 0, 0)
 	}},
 	{"RollingHoldsInEveryInterval", "no interval of the window's length holds more than the limit, wherever it begins, and nothing is refused for spend that is long gone", func(s *subject) {
 		random := rand.New(rand.NewPCG(3, 4))
@@ -139,14 +145,15 @@ var rollingRules = []rule{
 	}},
 }
 
-// rolling reserves at random and holds each answer against a log of what was admitted.
+// rolling reserves at random and compares each answer with a log of what was admitted. A store may count spend for a sixtieth of the window longer
+// than the window's length, because it adds up in buckets; what it refuses must not fit even so, with another sixtieth for the present bucket.
 func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 	type spend struct {
 		at time.Time
 		n  int64
 	}
 	var log []spend
-	sum := func(after time.Time) (n int64) {
+	sum := func(after time.Time) (n int64) { // what was admitted after a moment
 		for _, l := range log {
 			if l.at.After(after) {
 				n += l.n
@@ -158,7 +165,7 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 	for range 400 {
 		s.clock.Advance(time.Duration(random.Int64N(int64(length) / 8)))
 		now, n := s.clock.Now(), 1+random.Int64N(40)
-		r := s.hold(n, l)
+		r := s.newReservation(n, l)
 		d, err := s.ask(r)
 		require.NoError(s.t, err)
 		if !d.Admitted {
@@ -174,14 +181,16 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 	require.NotEmpty(s.t, log)
 }
 
+// The rules of overflow. MaxSum is the largest sum that the store can keep: most rules fill an account up to 10 below it. s.newReservation returns a
+// reservation that is not sent to the store; a settlement of one is an orphan.
 var overflowRules = []rule{
 	{"OverflowIsAnError", "an amount that would take a sum out of the store's range is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
 		l := line("a", driver.Daily, math.MaxInt64)
 		s.reserve(s.h.MaxSum-10, l)
-		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
+		_, err := s.store.Reserve(s.ctx, s.newReservation(11, l))
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
-		s.stands(l, 0, s.h.MaxSum-10)
-		require.Len(s.t, s.all(), 1)
+		s.requireBalance(l, 0, s.h.MaxSum-10)
+		require.Len(s.t, s.allEntries(), 1)
 		s.reserve(10, l)
 	}},
 	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line, and the hold stays", func(s *subject) {
@@ -191,11 +200,11 @@ var overflowRules = []rule{
 		r := s.reserve(5, lines...)
 		_, err := s.store.Settle(s.ctx, s.settlement(r, 11))
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
-		s.stands(lines[0], 0, 5)
-		s.stands(lines[1], s.h.MaxSum-10, 5)
-		_, err = s.store.Settle(s.ctx, s.settlement(s.hold(0, lines...), 11))
+		s.requireBalance(lines[0], 0, 5)
+		s.requireBalance(lines[1], s.h.MaxSum-10, 5)
+		_, err = s.store.Settle(s.ctx, s.settlement(s.newReservation(0, lines...), 11))
 		require.ErrorIs(s.t, err, driver.ErrOverflow, "an orphan")
-		require.Len(s.t, s.all(), 2)
+		require.Len(s.t, s.allEntries(), 2)
 		s.settle(r, 10)
 	}},
 	{"OverflowOfACorrectionIsAnError", "so is a correction", func(s *subject) {
@@ -205,14 +214,14 @@ var overflowRules = []rule{
 		s.settle(r, 5)
 		_, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(11), Change: NewChange()})
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
-		s.stands(l, s.h.MaxSum-5, 0)
+		s.requireBalance(l, s.h.MaxSum-5, 0)
 	}},
 	{"OverflowAcrossBucketsIsAnError", "the sum over a rolling window's buckets does not wrap either", func(s *subject) {
 		l := line("a", driver.Rolling(time.Hour), math.MaxInt64)
 		s.reserve(s.h.MaxSum-10, l)
-		s.clock.Advance(10 * time.Minute)
-		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
+		s.clock.Advance(10 * time.Minute) // to another bucket
+		_, err := s.store.Reserve(s.ctx, s.newReservation(11, l))
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
-		s.stands(l, 0, s.h.MaxSum-10)
+		s.requireBalance(l, 0, s.h.MaxSum-10)
 	}},
 }

@@ -24,14 +24,14 @@ const (
 // Difference is a figure that is not what it should be.
 type Difference struct {
 	Kind    Kind
-	Limit   string
-	Account driver.Key // zero for State and Usage
-	Scope   driver.Scope
-	Period  time.Time // where it begins, or the day of usage; zero for Account and State
-	Entry   driver.ID // zero unless the difference is that of one entry
-	Told    int64     // what the store tells
-	Sum     int64     // what it has to be
-	Detail  string    // in words, where figures do not say it
+	Limit   string       // of the account; empty where there is no account, or it has no name
+	Account driver.Key   // zero for State and Usage
+	Scope   driver.Scope // the account's values
+	Period  time.Time    // where it begins, or the day of usage; zero for Account and State
+	Entry   driver.ID    // zero unless the difference is that of one entry
+	Told    int64        // what the store tells
+	Sum     int64        // what it has to be
+	Detail  string       // in words, where figures do not say it
 }
 
 // String says what differs, in a line. It quotes names as they are.
@@ -59,13 +59,13 @@ func (d *Difference) String() string {
 	return fmt.Sprintf("%s: the store tells %d, and it has to be %d", text, d.Told, d.Sum)
 }
 
-// again reports whether another reading found the same difference.
+// again reports whether o, from another reading of the ledger, is the same difference.
 func (d *Difference) again(o *Difference) bool {
 	return d.Kind == o.Kind && d.Account == o.Account && d.Period.Equal(o.Period) && d.Entry == o.Entry && d.Detail == o.Detail && d.Told-d.Sum == o.Told-o.Sum
 }
 
 // Report says what was compared, and what differs.
 type Report struct {
-	Entries, Accounts, Periods, UsageDays int
+	Entries, Accounts, Periods, UsageDays int // how many of each were compared
 	Differences                           []Difference
 }

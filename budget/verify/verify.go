@@ -70,23 +70,23 @@ func Ledger(ctx context.Context, store driver.Store, o Options) (*Report, error)
 				return nil, err
 			}
 		}
-		now, err := l.look(ctx)
+		reading, err := l.read(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if report != nil { // only differences that every reading has, with the same amount, are kept: others were calls in between
-			now.Differences = slices.DeleteFunc(now.Differences, func(one Difference) bool {
+			reading.Differences = slices.DeleteFunc(reading.Differences, func(one Difference) bool {
 				return !slices.ContainsFunc(report.Differences, func(before Difference) bool { return one.again(&before) })
 			})
 		}
-		if report = now; len(report.Differences) == 0 {
+		if report = reading; len(report.Differences) == 0 {
 			break
 		}
 	}
 	return report, nil
 }
 
-// ledger is the ledger that is checked.
+// ledger is the ledger that is checked. It is read through an Operator where that is enough, and else from the store.
 type ledger struct {
 	*budget.Operator
 	store driver.Store
@@ -113,16 +113,17 @@ type bookings struct {
 	example          *driver.Entry // one of the entries
 }
 
-// sums are what entries add up to.
+// sums are what entries add up to, in one reading of the ledger.
 type sums struct {
 	accounts map[driver.Key]*bookings
 	usage    map[time.Time]*driver.Charge // by UTC day of the reservation
-	first    time.Time                    // when the first of the entries was resolved
+	first    time.Time                    // the earliest moment at which any of the entries was resolved; zero if none was
 	expired  map[driver.ID]bool           // entries that expired and were not charged with their worst case
-	entries  int
-	bad      []Difference
+	entries  int                          // how many there are
+	bad      []Difference                 // what is wrong with single entries
 }
 
+// of returns the bookings of an account, in which the entry e is booked.
 func (s *sums) of(account driver.Key, e *driver.Entry) *bookings {
 	b := s.accounts[account]
 	if b == nil {
@@ -132,6 +133,7 @@ func (s *sums) of(account driver.Key, e *driver.Entry) *bookings {
 	return b
 }
 
+// add adds what the entry e has booked in the account, which is line.
 func (b *bookings) add(e *driver.Entry, line driver.Booking) {
 	start := line.Start.UnixNano()
 	if e.State == driver.Pending {
@@ -145,8 +147,8 @@ func (b *bookings) add(e *driver.Entry, line driver.Booking) {
 	b.calendar = b.calendar && start%int64(time.Hour) == 0
 }
 
-// look reads the ledger once, and compares.
-func (l *ledger) look(ctx context.Context) (*Report, error) {
+// read reads the ledger once, and returns what differs in this reading. It reads the entries first, and then the sums that the store keeps.
+func (l *ledger) read(ctx context.Context) (*Report, error) {
 	s := &sums{accounts: make(map[driver.Key]*bookings), usage: make(map[time.Time]*driver.Charge), expired: make(map[driver.ID]bool)}
 	for e, err := range l.Entries(ctx, driver.Query{}) {
 		if err != nil {
@@ -180,7 +182,8 @@ func (l *ledger) look(ctx context.Context) (*Report, error) {
 	return told, nil
 }
 
-// compareExpired reports entries that have expired and were neither charged their worst case nor corrected.
+// compareExpired adds to s.bad the entries that are Expired, were not charged with their worst case, and were not corrected either, as far as the
+// audit trail tells.
 func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
 	if len(s.expired) == 0 {
 		return nil
@@ -215,7 +218,7 @@ func (s *sums) add(e *driver.Entry) {
 	case e.State == driver.Pending && e.Actual != (driver.Charge{}):
 		wrong("it is pending, and has posted something")
 	}
-	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged {
+	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged { // compareExpired looks whether it was corrected
 		s.expired[e.ID] = true
 	}
 	for _, line := range e.Lines {
@@ -236,8 +239,8 @@ func (s *sums) add(e *driver.Entry) {
 	}
 }
 
-// compareAccounts compares the balances of accounts with the sums of entries. It returns the known accounts, and whether the store has
-// forgotten entries.
+// compareAccounts compares the sums that the store keeps for each account with those of its entries, and adds what differs to told. It returns the
+// accounts that the store knows, and whether it has forgotten entries.
 func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[driver.Key]bool, forgotten bool, err error) {
 	known = make(map[driver.Key]bool)
 	for after, more := (driver.Key{}), true; more; {
@@ -249,7 +252,7 @@ func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (kn
 		for i := range page {
 			a := &page[i]
 			after, known[a.Key] = a.Key, true
-			if strings.HasPrefix(a.Limit, "\x00") {
+			if strings.HasPrefix(a.Limit, "\x00") { // the library's own, in which no spend is booked
 				continue
 			}
 			lost, err := l.compareAccount(ctx, s, told, a)
@@ -265,16 +268,18 @@ func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (kn
 // accountPage is how many accounts are read at a time.
 const accountPage = 1000
 
+// compareAccount compares the periods of one account with what its entries have booked there. forgotten reports whether it has sums of entries that
+// the store has forgotten.
 func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *driver.Account) (forgotten bool, err error) {
 	told.Accounts++
-	note := func(kind Kind, start time.Time, is, sum int64, detail string) {
+	differs := func(kind Kind, start time.Time, is, sum int64, detail string) {
 		told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope, Period: start, Told: is, Sum: sum, Detail: detail})
 	}
 	b := s.accounts[a.Key]
 	if b == nil {
 		b = &bookings{}
 	} else if !carries(b.example.Scope, a.Scope) {
-		note(Account, time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
+		differs(Account, time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
 	}
 	seen := make(map[int64]bool)
 	var oldest time.Time
@@ -290,15 +295,15 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 		}
 		forgotten = forgotten || p.Forgotten != 0
 		if sum := b.settled[start] + p.Forgotten; p.Settled != sum {
-			note(Settled, p.Start, p.Settled, sum, "")
+			differs(Settled, p.Start, p.Settled, sum, "")
 		}
 		if sum := b.pending[start]; p.Pending != sum {
-			note(Pending, p.Start, p.Pending, sum, "")
+			differs(Pending, p.Start, p.Pending, sum, "")
 		}
 	}
 	for start := range b.settled {
 		if !seen[start] && b.settled[start] != 0 && b.kept(start, oldest, l.opts.Clock()) {
-			note(Missing, time.Unix(0, start), 0, b.settled[start], "")
+			differs(Missing, time.Unix(0, start), 0, b.settled[start], "")
 		}
 	}
 	return forgotten, nil
@@ -307,9 +312,10 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 // keptFor is how long every store keeps the sum of a calendar window at least, unless it is configured with a shorter time.
 const keptFor = 30 * 24 * time.Hour
 
-// kept reports whether a period in which something was booked has to exist. oldest is the account's oldest period that exists, zero if none
-// does. Periods are forgotten oldest first, so that all after oldest have to exist. If none does, only a recent calendar window or a lifetime
-// has to: periods of rolling windows are forgotten sooner than the entries.
+// kept reports whether a period in which something was booked has to exist. start is when it begins, in nanoseconds since 1970, which is zero for a
+// lifetime. oldest is the account's oldest period that exists, zero if none does. Periods are forgotten oldest first, so that all after oldest have
+// to exist. If none exists, only the newest one has to, and only if it is a lifetime or a recent calendar window: periods of rolling windows are
+// forgotten sooner than the entries.
 func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 	if !oldest.IsZero() {
 		return start > oldest.UnixNano()
@@ -318,8 +324,8 @@ func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 	return b.calendar && start == b.newest && recent
 }
 
-// carries reports whether a call's scope has all the values of an account's. The entry of a lease is for several calls, which have these
-// values in common.
+// carries reports whether a call's scope has all the values of an account's. That must be so for each entry that is booked in the account, also for
+// the entry of a lease (package lease), which is for several calls that have these values in common.
 func carries(call, account driver.Scope) bool {
 	same := func(want, value string) bool { return want == "" || want == value }
 	if !same(account.Principal, call.Principal) || !same(account.Workflow, call.Workflow) || !same(account.Model, call.Model) ||
@@ -361,8 +367,8 @@ func (s *sums) mayLack(day time.Time) bool {
 	return s.first.IsZero() || day.Before(driver.UsageDay(s.first).AddDate(0, 0, 1))
 }
 
-// compareUsage compares the usage of each day with what entries have posted. For a day of which entries may be forgotten, usage has to be
-// at least as much.
+// compareUsage compares the usage of each day, as the store tells it, with what the day's entries have posted. forgotten says that the store has
+// forgotten entries: for a day of which some may be forgotten, usage only has to be at least as much.
 func (s *sums) compareUsage(usage map[time.Time]driver.Charge, told *Report, forgotten bool) {
 	days := make(map[time.Time]bool)
 	for day := range usage {

@@ -8,13 +8,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// The name of an account, and the call of an entry, are stored as texts with their lengths: in few bytes, because every entry has one.
+// The name of an account, and the call of an entry, are stored in few bytes, because every entry has one: a byte for the version of the form, and
+// then texts, each after its length as a varint. First come one or two texts of the name or the call itself (see EncodeName and EncodeCall), then
+// the six fields of the scope, and then name and value of each tag.
 
-// names is the version of the form.
-const names = 1
+// nameVersion is the version of that form.
+const nameVersion = 1
 
 // EncodeName encodes the name of an account: the limit's name, and the values that split it.
-func EncodeName(l *driver.Line) []byte { return appendTexts([]byte{names}, &l.Scope, l.Limit) }
+func EncodeName(l *driver.Line) []byte { return appendTexts([]byte{nameVersion}, &l.Scope, l.Limit) }
 
 // DecodeName decodes what EncodeName wrote, or returns ErrEncoding. No bytes mean an account without a name.
 func DecodeName(raw []byte) (limit string, s driver.Scope, err error) {
@@ -30,7 +32,7 @@ func EncodeCall(c *driver.Call, reference string) []byte {
 	if c == nil {
 		c = new(driver.Call)
 	}
-	return appendTexts([]byte{names}, &c.Scope, c.Operation, reference)
+	return appendTexts([]byte{nameVersion}, &c.Scope, c.Operation, reference)
 }
 
 // DecodeCall decodes what EncodeCall wrote, or returns ErrEncoding. No bytes mean an entry without a call.
@@ -42,6 +44,7 @@ func DecodeCall(raw []byte) (c driver.Call, reference string, err error) {
 	return driver.Call{Scope: s, Operation: texts[0]}, texts[1], nil
 }
 
+// appendTexts appends the texts of first, and then those of a scope, to out.
 func appendTexts(out []byte, s *driver.Scope, first ...string) []byte {
 	add := func(text string) {
 		out = binary.AppendUvarint(out, uint64(len(text)))
@@ -60,11 +63,12 @@ func appendTexts(out []byte, s *driver.Scope, first ...string) []byte {
 	return out
 }
 
+// decode decodes the form of this file. It returns the texts before the scope, of which there are first, and the scope. No bytes give no texts.
 func decode(raw []byte, first int) (texts []string, s driver.Scope, err error) {
 	if len(raw) == 0 {
 		return nil, s, nil
 	}
-	if raw[0] != names {
+	if raw[0] != nameVersion {
 		return nil, s, ErrEncoding
 	}
 	for raw = raw[1:]; len(raw) > 0; {
@@ -74,7 +78,7 @@ func decode(raw []byte, first int) (texts []string, s driver.Scope, err error) {
 		}
 		texts, raw = append(texts, string(raw[width:width+int(n)])), raw[width+int(n):]
 	}
-	if len(texts) < first+6 || (len(texts)-first)%2 != 0 {
+	if len(texts) < first+6 || (len(texts)-first)%2 != 0 { // six fields, and two texts for each tag
 		return nil, s, ErrEncoding
 	}
 	f := texts[first:]

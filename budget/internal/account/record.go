@@ -13,13 +13,14 @@ import (
 // ErrEncoding says that a stored value can't be read: something else wrote it, or a newer library.
 var ErrEncoding = errors.New("a stored value can't be read: something else wrote it, or a newer version of this library")
 
-// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
+// scopeJSON is a scope as it is stored in JSON. It has texts as bytes, which JSON holds in base64, because they need not be valid UTF-8.
 type scopeJSON struct {
 	Principal, Workflow, Model []byte
 	Region, Profile, Project   []byte `json:",omitempty"`
 	Tags                       [][2][]byte
 }
 
+// newScopeJSON returns the stored form of a scope.
 func newScopeJSON(s driver.Scope) *scopeJSON {
 	out := &scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Region: []byte(s.Region), Profile: []byte(s.Profile), Project: []byte(s.Project)}
 	for k, v := range s.Tags {
@@ -28,6 +29,7 @@ func newScopeJSON(s driver.Scope) *scopeJSON {
 	return out
 }
 
+// scope returns the scope of a stored form.
 func (in *scopeJSON) scope() driver.Scope {
 	s := driver.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model), Region: string(in.Region), Profile: string(in.Profile), Project: string(in.Project)}
 	for _, tag := range in.Tags {
@@ -51,7 +53,8 @@ func DecodeScope(raw []byte) (driver.Scope, error) {
 	return in.scope(), nil
 }
 
-// recordJSON is a row of the audit trail without its revision and its time, for which stores have columns of their own.
+// recordJSON is a row of the audit trail, a driver.Record, as it is stored in JSON: without its revision and its time, for which stores have columns
+// of their own. Only the fields that its kind of change uses are set. Until is what End returns.
 type recordJSON struct {
 	ID               []byte
 	Seen             int64             `json:",omitempty"`
@@ -67,6 +70,7 @@ type recordJSON struct {
 	From, To         []int64           `json:",omitempty"`
 }
 
+// overrideJSON is a driver.Override as it is stored; Until is in nanoseconds since 1970 UTC.
 type overrideJSON struct{ Max, Until int64 }
 
 // EncodeRecord encodes a row of the audit trail without its revision and its time.
@@ -81,8 +85,8 @@ func EncodeRecord(r *driver.Record) ([]byte, error) {
 		}
 	case driver.ChangeCorrect:
 		out.Reservation, out.From, out.To = r.Reservation[:], r.From[:], r.To[:]
-	case driver.ChangeAcceptLoss:
-	default:
+	case driver.ChangeAcceptLoss: // it has nothing but its reason
+	default: // an override or an unlatch
 		out.Account = r.Account[:]
 	}
 	if r.Override != nil {
@@ -101,6 +105,7 @@ func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 		Change:   driver.Change{Seen: in.Seen, Operator: string(in.Operator), Reason: string(in.Reason)},
 		Revision: revision, At: time.Unix(0, at), Kind: in.Kind,
 	}
+	// Each of these is stored in full, or left out if the kind of change does not use it.
 	for _, name := range []struct {
 		to   []byte
 		from []byte
@@ -123,7 +128,8 @@ func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 	return r, nil
 }
 
-// End encodes the end of a flag in nanoseconds since 1970 UTC; 0 means that it has none.
+// End encodes the end of a flag in nanoseconds since 1970 UTC; 0 means that it has none. An end in 1970 or before is encoded as 1, which is long
+// past, too.
 func End(until time.Time) int64 {
 	if until.IsZero() {
 		return 0

@@ -8,9 +8,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Use is an amount that is added to one row of usage.
+// Use is an amount that is added to one row of usage: to what was spent on one day by calls of the same scope.
 type Use struct {
-	Key    driver.Key
+	Key    driver.Key // of the row within its day: Call.UsageKey
 	Amount driver.Charge
 }
 
@@ -30,7 +30,7 @@ func Uses(call *driver.Call, actual driver.Charge, shares []driver.Share) []Use 
 	return uses
 }
 
-// UsageValue encodes the scope of a call's row of usage.
+// UsageValue encodes the scope of a call's row of usage, as the value that a store keeps beside the row's key.
 func UsageValue(call *driver.Call) []byte {
 	return EncodeCall(&driver.Call{Scope: call.UsageScope()}, "")
 }
@@ -50,15 +50,15 @@ func UsageDay(at time.Time) int64 {
 // DayStart returns the beginning of a day of UsageDay.
 func DayStart(day int64) time.Time { return time.Unix(day*int64(24*time.Hour/time.Second), 0).UTC() }
 
-// uses is the version of the encoding of EncodeUses.
-const uses = 1
+// usesVersion is the version of the encoding of EncodeUses.
+const usesVersion = 1
 
-// EncodeUses encodes uses: their keys, and as many amounts as there are units.
+// EncodeUses encodes uses: a byte for the version, one for the number of units, and for each use its key and an amount in each unit, as varints.
 func EncodeUses(all []Use) []byte {
 	if len(all) == 0 {
 		return []byte{}
 	}
-	out := []byte{uses, driver.NumUnits - 1}
+	out := []byte{usesVersion, driver.NumUnits - 1}
 	for i := range all {
 		out = append(out, all[i].Key[:]...)
 		for _, n := range all[i].Amount[1:] {
@@ -73,10 +73,10 @@ func DecodeUses(raw []byte) (all []Use, err error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	if len(raw) < 2 || raw[0] != uses {
+	if len(raw) < 2 || raw[0] != usesVersion {
 		return nil, ErrEncoding
 	}
-	units := int(raw[1])
+	units := int(raw[1]) // fewer than there are now, if an older library wrote it
 	if units > driver.NumUnits-1 {
 		return nil, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, units, driver.NumUnits-1)
 	}
@@ -98,13 +98,14 @@ func DecodeUses(raw []byte) (all []Use, err error) {
 	return all, nil
 }
 
-// KeptEnd returns the end of a bucket by which stores decide when to forget it. For calendar windows of a day or longer it is so much later
-// that their sums are kept as long as usage, if the store's retention is shorter: long enough to compare a month with the same month of the
-// year before.
+// KeptEnd returns the moment from which a store counts its retention, before it forgets a bucket: the sums of a window, or of a part of a rolling
+// one. In general that is the bucket's end. Calendar windows of a day or longer have to be kept as long as usage (driver.UsageRetention), so that a
+// month can be compared with the same month of the year before. If the store's retention is shorter, their moment is later by the difference.
 func KeptEnd(s driver.Span, retention time.Duration) int64 {
 	const nearlyADay = int64(22 * time.Hour) // a day may be shorter than 24 hours if clocks go forward
 	longer := int64(driver.UsageRetention) - int64(retention)
-	if s.Since != s.Start || s.End-s.Start < nearlyADay || longer <= 0 || s.End > 1<<63-1-longer {
+	rolling := s.Since != s.Start
+	if rolling || s.End-s.Start < nearlyADay || longer <= 0 || s.End > 1<<63-1-longer {
 		return s.End
 	}
 	return s.End + longer

@@ -15,17 +15,20 @@ import (
 // Now is a moment soon after the last step in these ledgers.
 var Now = time.Date(2026, 3, 10, 12, 55, 15, 0, time.UTC)
 
+// owner is the owner of all reservations in these ledgers.
 var owner = driver.Key{9}
 
-// account is a limit of these ledgers, with its balance and the smallest amount that it refuses.
+// account is a limit of these ledgers, with the balance that it has at Now.
 type account struct {
 	line             driver.Line
 	max              int64 // the Max in force
 	settled, pending int64
 	latched          bool
-	tooMuch          int64
+	tooMuch          int64 // the smallest amount that it refuses
 }
 
+// accounts returns the accounts of these ledgers. The account number n has the key {n}, and the reservation number n the id {n}; the reservations 1,
+// 5 and 6 are in the accounts of the same numbers.
 func accounts() []account {
 	line := func(n byte, w driver.Window, max int64) driver.Line {
 		return driver.Line{Account: driver.Key{n}, Unit: driver.UnitUSD, Window: w, Max: max}
@@ -51,7 +54,7 @@ func Check(t *testing.T, clock *storetest.Clock, open func() driver.Store) {
 	t.Helper()
 	for range 2 { // the second time the ledger is in the present format
 		s := open()
-		stands(t, s)
+		hasBalances(t, s)
 		refuses(t, s)
 		remembers(t, s)
 		require.NoError(t, s.Close())
@@ -61,7 +64,8 @@ func Check(t *testing.T, clock *storetest.Clock, open func() driver.Store) {
 	require.NoError(t, s.Close())
 }
 
-func stands(t *testing.T, s driver.Store) {
+// hasBalances requires that all balances and kill flags are those of the ledger.
+func hasBalances(t *testing.T, s driver.Store) {
 	t.Helper()
 	for _, a := range accounts() {
 		all, err := s.Balances(t.Context(), []driver.Line{a.line})
@@ -78,7 +82,8 @@ func stands(t *testing.T, s driver.Store) {
 	require.Equal(t, map[string]driver.Scope{"before": {Workflow: "stopped"}, "both": {Principal: "ada", Workflow: "both"}}, reasons)
 }
 
-func hold(id driver.ID, n int64, lines ...driver.Line) driver.Reservation {
+// newReservation returns a reservation of n in the unit of each line. It is not sent to a store.
+func newReservation(id driver.ID, n int64, lines ...driver.Line) driver.Reservation {
 	r := driver.Reservation{ID: id, Owner: owner, Lines: lines, TTL: 24 * time.Hour}
 	for _, l := range lines {
 		r.Charge[l.Unit] = n
@@ -86,6 +91,7 @@ func hold(id driver.ID, n int64, lines ...driver.Line) driver.Reservation {
 	return r
 }
 
+// settle settles a reservation with n in the unit of each line.
 func settle(t *testing.T, s driver.Store, r driver.Reservation, n int64) driver.Posting {
 	t.Helper()
 	of := driver.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
@@ -97,31 +103,32 @@ func settle(t *testing.T, s driver.Store, r driver.Reservation, n int64) driver.
 	return p
 }
 
+// refuses requires that the store refuses what has no room, what a kill flag covers, and ids that are resolved; and that it knows a pending one.
 func refuses(t *testing.T, s driver.Store) {
 	t.Helper()
 	for _, a := range accounts() {
-		d, err := s.Reserve(t.Context(), hold(driver.NewID(), a.tooMuch, a.line))
+		d, err := s.Reserve(t.Context(), newReservation(driver.NewID(), a.tooMuch, a.line))
 		require.NoError(t, err)
 		require.Len(t, d.Denied, 1, "account %d", a.line.Account[0])
 	}
 	for _, scope := range []driver.Scope{{Workflow: "stopped"}, {Principal: "ada", Workflow: "both"}} {
-		r := hold(driver.NewID(), 0)
+		r := newReservation(driver.NewID(), 0)
 		r.Dims = scope.Dims()
 		d, err := s.Reserve(t.Context(), r)
 		require.NoError(t, err)
 		require.NotNil(t, d.Killed)
 	}
 	hourly := accounts()[4].line
-	for _, resolved := range []byte{10, 11} { // voided, and voided before it was made
-		_, err := s.Reserve(t.Context(), hold(driver.ID{resolved}, 2, hourly))
+	for _, resolved := range []byte{10, 11} { // voided, and voided before it was reserved
+		_, err := s.Reserve(t.Context(), newReservation(driver.ID{resolved}, 2, hourly))
 		require.ErrorIs(t, err, driver.ErrResolved)
 	}
-	d, err := s.Reserve(t.Context(), hold(driver.ID{5}, 7, hourly))
+	d, err := s.Reserve(t.Context(), newReservation(driver.ID{5}, 7, hourly))
 	require.NoError(t, err)
 	require.True(t, d.Replayed, "what is pending counts once")
 }
 
-// remembers compares the entries.
+// remembers requires that the store has all entries of the ledger in their states: 13 is an orphan (posted without a reservation), 6 has expired.
 func remembers(t *testing.T, s driver.Store) {
 	t.Helper()
 	entries, err := s.Entries(t.Context(), driver.Query{Max: 100})
@@ -138,6 +145,8 @@ func remembers(t *testing.T, s driver.Store) {
 	}, states)
 }
 
+// goesOn requires that the ledger can be used on: what was pending and expired can be settled, what was posted corrected, what is latched unlatched,
+// what is killed revived, and an override ends in its time.
 func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	t.Helper()
 	all, ctx := accounts(), t.Context()
@@ -153,24 +162,24 @@ func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 		require.NoError(t, err)
 		require.True(t, d.Admitted, "%+v", d)
 	}
-	r := hold(driver.NewID(), 1, all[0].line)
+	r := newReservation(driver.NewID(), 1, all[0].line)
 	admit(r)
 	require.Empty(t, settle(t, s, r, 1).Crossed, "a threshold was told before")
-	require.Equal(t, driver.Pending, settle(t, s, hold(driver.ID{5}, 7, all[4].line), 6).From)
+	require.Equal(t, driver.Pending, settle(t, s, newReservation(driver.ID{5}, 7, all[4].line), 6).From)
 	balance(4, 6, 0)
-	require.Equal(t, driver.Expired, settle(t, s, hold(driver.ID{6}, 9, all[5].line), 4).From)
+	require.Equal(t, driver.Expired, settle(t, s, newReservation(driver.ID{6}, 9, all[5].line), 4).From)
 	balance(5, 4, 0)
-	_, err := s.Correct(ctx, driver.Correction{ID: driver.ID{1}, Actual: hold(driver.ID{1}, 55, all[0].line).Charge, Change: storetest.NewChange()})
+	_, err := s.Correct(ctx, driver.Correction{ID: driver.ID{1}, Actual: newReservation(driver.ID{1}, 55, all[0].line).Charge, Change: storetest.NewChange()})
 	require.NoError(t, err)
 	balance(0, 56, 0)
 	require.NoError(t, s.Unlatch(ctx, []driver.Key{all[3].line.Account}, storetest.NewChange()))
-	admit(hold(driver.NewID(), 2, all[3].line))
+	admit(newReservation(driver.NewID(), 2, all[3].line))
 	require.NoError(t, s.Revive(ctx, driver.Flag{Scope: driver.Scope{Workflow: "stopped"}}, storetest.NewChange()))
-	revived := hold(driver.NewID(), 0)
+	revived := newReservation(driver.NewID(), 0)
 	revived.Dims = driver.Scope{Workflow: "stopped"}.Dims()
 	admit(revived)
 	clock.Advance(49 * time.Hour)
-	admit(hold(driver.NewID(), 85, all[2].line)) // the override has ended
+	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended
 	_, err = s.Expire(ctx, 10)
 	require.NoError(t, err)
 }

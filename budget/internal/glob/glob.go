@@ -10,7 +10,8 @@ import (
 // maxAlternatives is how many patterns one with braces may expand to.
 const maxAlternatives = 256
 
-// Alternatives expands a pattern with {a,b} to patterns without, or returns what is wrong with it.
+// Alternatives expands a pattern with {a,b} to patterns without: x{a,b} to xa and xb. If it can't, problem says what is wrong with the pattern. Each
+// round of the loop takes the text up to the next brace, and the choices in it, and appends each choice to each pattern so far.
 func Alternatives(pattern string) (all []string, problem string) {
 	all = []string{""}
 	for {
@@ -44,7 +45,7 @@ func Alternatives(pattern string) (all []string, problem string) {
 }
 
 // Match reports whether a pattern, or one of its alternatives, matches. Braces that can't be expanded are plain text. An empty pattern
-// matches everything.
+// matches everything, but an empty alternative, as in {a,}, only an empty text.
 func Match(pattern, s string) bool {
 	if strings.ContainsAny(pattern, "{}") {
 		if all, problem := Alternatives(pattern); problem == "" {
@@ -54,13 +55,16 @@ func Match(pattern, s string) bool {
 	return Wildcard(pattern, s)
 }
 
-// Wildcard matches a pattern with * and ? in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
+// Wildcard reports whether a pattern matches, in which * stands for any text and ? for one byte. It takes time proportional to len(pattern)*len(s) at
+// worst. An empty pattern matches everything.
 func Wildcard(pattern, s string) bool {
 	if pattern == "" {
 		return true
 	}
-	p, i := 0, 0
-	star, from := -1, 0 // the last * of the pattern, and from where in s the rest of the pattern is tried
+	p, i := 0, 0 // what is compared next, in the pattern and in s
+	// The last * that was met, and from where in s the rest of the pattern was tried last. If that fails, it is tried one byte further on: the *
+	// then stands for one byte more.
+	star, from := -1, 0
 	for i < len(s) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':

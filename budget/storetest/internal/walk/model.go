@@ -9,24 +9,29 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// Accounts, and so lines, are told by their index in model.accounts. Thresholds (Line.Notify) are also called marks.
+
 // model is a second, simple-minded ledger: it keeps every reservation in a list and adds up from the beginning each time.
 // It shares no arithmetic with the stores, windows included.
 type model struct {
 	accounts []modelAccount
-	entries  []*modelEntry
+	entries  []*modelEntry // each once, in the order in which they were reserved, or posted as orphans
 	byID     map[driver.ID]*modelEntry
-	kills    []modelFlag
-	// loose leaves it to the store when marks are reported: checkLoosely judges what it does.
+	kills    []modelFlag // some may have ended
+	// loose says that the store may report a mark later than with the settlement that reaches it, or sooner by what is pending. Then the model does
+	// not foretell which are reported, and checkLoosely judges what the store did.
 	loose bool
 }
 
-// modelFlag holds for workflows that begin as its own does, or are it, until its end.
+// modelFlag is a kill flag for a workflow, a principal, or both; empty values select any. With prefix it is one with a pattern, a letter and *, and
+// selects workflows that begin with this letter.
 type modelFlag struct {
 	scope  driver.Scope
 	prefix bool
-	until  time.Time // zero for never
+	until  time.Time // when it ends; zero for never
 }
 
+// holds reports whether the flag refuses calls of a scope now.
 func (k modelFlag) holds(scope driver.Scope, now time.Time) bool {
 	workflow := scope.Workflow == k.scope.Workflow || k.scope.Workflow == ""
 	if k.prefix {
@@ -35,16 +40,17 @@ func (k modelFlag) holds(scope driver.Scope, now time.Time) bool {
 	return workflow && (k.scope.Principal == "" || k.scope.Principal == scope.Principal) && (k.until.IsZero() || now.Before(k.until))
 }
 
-// modelAccount is a line, with its window as two functions of time.
+// modelAccount is a line, with its window as functions of time, and its override, its latch and its thresholds.
 type modelAccount struct {
 	driver.Line
-	bucket  func(time.Time) int64     // where a moment is booked
-	since   func(time.Time) int64     // the first bucket that counts at a moment
-	passed  func(time.Time) time.Time // when the window of a moment is over
-	max     int64                     // of the override
-	maxTill time.Time                 // until when the override holds
-	latched time.Time                 // until when the latch is closed
-	fired   []time.Time               // until when each threshold is not reported again
+	bucket func(time.Time) int64 // in which bucket of time a moment is booked, as its beginning in nanoseconds since 1970
+	since  func(time.Time) int64 // the first bucket that counts at a moment
+	// passed returns until when a latch stays closed that closes at a moment, or a threshold is not reported again that is reported then.
+	passed        func(time.Time) time.Time
+	overrideMax   int64       // replaces Max
+	overrideUntil time.Time   // until then; zero if there is no override
+	latchedUntil  time.Time   // when the latch opens; zero if it is not closed
+	quietUntil    []time.Time // by threshold: until when it is not reported again
 }
 
 // modelEntry is one reservation. An orphan was posted without a pending reservation, and a tombstone was voided before it was made.
@@ -58,15 +64,15 @@ type modelEntry struct {
 	reserved, actual driver.Charge
 	scope            driver.Scope
 	shares           map[string]int64 // of the amount in USD, by workflow; nil for none
-	lines            []int            // accounts
-	at               time.Time
-	expires          time.Time
+	lines            []int            // the accounts in which it counts
+	reservedAt       time.Time        // of an orphan: when it was posted
+	expiresAt        time.Time        // zero unless it was reserved
 }
 
 // forever is later than any clock of the suite.
 var forever = time.Unix(0, math.MaxInt64)
 
-// modelAccounts are limits of each kind of window, small enough to be met all the time.
+// modelAccounts returns limits of each kind of window, small enough to be reached all the time.
 func modelAccounts() []modelAccount {
 	day := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 	hour := func(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
@@ -85,7 +91,8 @@ func modelAccounts() []modelAccount {
 			bucket: nanos(hour), since: nanos(hour), passed: func(t time.Time) time.Time { return hour(t).Add(time.Hour) },
 		},
 		{
-			Line:   driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}},
+			Line: driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}},
+			// A rolling hour has buckets of a minute. The present one counts, and the sixty before it.
 			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
 		},
@@ -105,11 +112,12 @@ func modelAccounts() []modelAccount {
 	}
 	for i := range accounts {
 		accounts[i].Account = driver.Key{0: byte(i + 1)}
-		accounts[i].fired = make([]time.Time, len(accounts[i].Notify))
+		accounts[i].quietUntil = make([]time.Time, len(accounts[i].Notify))
 	}
 	return accounts
 }
 
+// newModel returns an empty ledger whose limits are multiplied by Options.Scale.
 func newModel(o Options) *model {
 	m := &model{accounts: modelAccounts(), byID: make(map[driver.ID]*modelEntry), loose: o.Loose}
 	for i := range m.accounts {
@@ -119,12 +127,12 @@ func newModel(o Options) *model {
 	return m
 }
 
-// stands adds an account up.
-func (m *model) stands(i int, now time.Time) (settled, pending int64) {
+// balance adds up what is settled and pending in an account, in the window that counts now.
+func (m *model) balance(i int, now time.Time) (settled, pending int64) {
 	a := &m.accounts[i]
 	since := a.since(now)
 	for _, e := range m.entries {
-		if !slices.Contains(e.lines, i) || a.bucket(e.at) < since {
+		if !slices.Contains(e.lines, i) || a.bucket(e.reservedAt) < since {
 			continue
 		}
 		settled += e.actual[a.Unit]
@@ -135,21 +143,22 @@ func (m *model) stands(i int, now time.Time) (settled, pending int64) {
 	return settled, pending
 }
 
-func (m *model) max(i int, now time.Time) int64 {
-	if a := &m.accounts[i]; now.Before(a.maxTill) {
-		return a.max
+// maxInForce returns the Max of an account, or that of its override while it lasts.
+func (m *model) maxInForce(i int, now time.Time) int64 {
+	if a := &m.accounts[i]; now.Before(a.overrideUntil) {
+		return a.overrideMax
 	}
 	return m.accounts[i].Max
 }
 
-// verdict is what the model expects of a Reserve.
+// verdict is how a store has to answer a Reserve. A line is told by its index in the reservation.
 type verdict struct {
-	err      error
-	killed   bool
-	denied   []int // the lines' indexes
-	latched  []int // of those, or of the observed ones, which were latched before
-	observed []int
-	replayed bool
+	err      error // of the store; nil if it decides
+	killed   bool  // a kill flag refuses it
+	denied   []int // the lines that refuse it
+	observed []int // if it is admitted: the observe-only lines without room
+	latched  []int // those of denied or observed whose latch was closed before
+	replayed bool  // it is admitted because it was admitted before
 }
 
 // reserve returns how a store has to answer a Reserve, and adds the reservation if it is admitted. The order is: the reservation of the same id, the
@@ -179,9 +188,9 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 	}
 	for at, i := range lines {
 		a := &m.accounts[i]
-		settled, pending := m.stands(i, now)
-		latched := now.Before(a.latched)
-		if !latched && settled+pending+r.Charge[a.Unit] <= m.max(i, now) {
+		settled, pending := m.balance(i, now)
+		latched := now.Before(a.latchedUntil)
+		if !latched && settled+pending+r.Charge[a.Unit] <= m.maxInForce(i, now) {
 			continue
 		}
 		if a.Observe && !r.RefuseObserved {
@@ -190,27 +199,28 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 			v.denied = append(v.denied, at)
 		}
 	}
-	full := v.denied
+	full := v.denied // the lines whose latches close
 	if len(full) == 0 {
 		full = v.observed
 	} else {
-		v.observed = nil
+		v.observed = nil // a refusal tells of the lines that refuse alone
 	}
 	for _, at := range full {
 		switch a := &m.accounts[lines[at]]; {
-		case now.Before(a.latched):
+		case now.Before(a.latchedUntil):
 			v.latched = append(v.latched, at)
 		case a.Latch && !r.Tentative:
-			a.latched = a.passed(now)
+			a.latchedUntil = a.passed(now)
 		}
 	}
 	if len(v.denied) > 0 {
 		return v
 	}
-	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, scope: scope, lines: lines, at: now, expires: now.Add(r.TTL)})
+	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, scope: scope, lines: lines, reservedAt: now, expiresAt: now.Add(r.TTL)})
 	return v
 }
 
+// add adds an entry, in the place of an earlier one with the same id.
 func (m *model) add(e *modelEntry) {
 	m.byID[e.id] = e
 	m.entries = slices.DeleteFunc(m.entries, func(old *modelEntry) bool { return old.id == e.id })
@@ -218,7 +228,8 @@ func (m *model) add(e *modelEntry) {
 }
 
 // settle returns how a store has to answer a Settle, and posts it. The reservation's amount is replaced; an unknown or voided id becomes an orphan.
-// Thresholds that are reached are reported once in each window.
+// Thresholds that are reached are reported once in each window. lines are the accounts of st.Lines, by index; shares are the amounts in USD by
+// workflow, nil for a settlement without.
 func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, shares map[string]int64, now time.Time) (driver.Posting, error) {
 	e := m.byID[st.ID]
 	var p driver.Posting
@@ -233,7 +244,7 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 		if e != nil {
 			p.From = driver.Voided
 		}
-		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: driver.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, scope: scope, shares: shares, lines: lines, at: now})
+		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: driver.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, scope: scope, shares: shares, lines: lines, reservedAt: now})
 	default:
 		p.From = e.state
 		e.state, e.actual, e.estimated, e.scope, e.shares = driver.Settled, st.Actual, st.Estimated, scope, shares
@@ -243,35 +254,37 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 	}
 	for at, i := range lines {
 		a := &m.accounts[i]
-		settled, _ := m.stands(i, now)
+		settled, _ := m.balance(i, now)
 		for n := range a.Notify {
-			if settled >= a.Threshold(n, m.max(i, now)) && !now.Before(a.fired[n]) {
-				a.fired[n] = a.passed(now)
-				p.Crossed = append(p.Crossed, driver.Crossing{Line: at, Mark: n, Settled: settled, Max: m.max(i, now)})
+			if settled >= a.Threshold(n, m.maxInForce(i, now)) && !now.Before(a.quietUntil[n]) {
+				a.quietUntil[n] = a.passed(now)
+				p.Crossed = append(p.Crossed, driver.Crossing{Line: at, Mark: n, Settled: settled, Max: m.maxInForce(i, now)})
 			}
 		}
 	}
 	return p, nil
 }
 
-// checkLoosely judges thresholds that a store has reported: each was due, and reached by what is settled and pending.
+// checkLoosely reports whether a store may have reported these thresholds: none of them was reported before in its window, and each is reached, if
+// what is pending counts, too. It remembers that they were reported.
 func (m *model) checkLoosely(crossed []driver.Crossing, lines []int, now time.Time) bool {
 	for _, c := range crossed {
 		a := &m.accounts[lines[c.Line]]
-		settled, pending := m.stands(lines[c.Line], now)
-		if now.Before(a.fired[c.Mark]) || c.Settled < a.Threshold(c.Mark, m.max(lines[c.Line], now)) || c.Settled > settled+pending {
+		settled, pending := m.balance(lines[c.Line], now)
+		if now.Before(a.quietUntil[c.Mark]) || c.Settled < a.Threshold(c.Mark, m.maxInForce(lines[c.Line], now)) || c.Settled > settled+pending {
 			return false
 		}
-		a.fired[c.Mark] = a.passed(now)
+		a.quietUntil[c.Mark] = a.passed(now)
 	}
 	return true
 }
 
+// void returns how a store has to answer a Void, and makes it.
 func (m *model) void(id driver.ID, owner driver.Key, now time.Time) error {
 	e := m.byID[id]
 	switch {
 	case e == nil:
-		m.add(&modelEntry{id: id, owner: owner, state: driver.Voided, tombstone: true, at: now})
+		m.add(&modelEntry{id: id, owner: owner, state: driver.Voided, tombstone: true, reservedAt: now})
 		return nil
 	case e.owner != owner:
 		return driver.ErrIDConflict
@@ -282,7 +295,8 @@ func (m *model) void(id driver.ID, owner driver.Key, now time.Time) error {
 	return nil
 }
 
-// correct returns how a store has to answer a Correct, and makes it. It is repeated if the amount and its shares are posted already.
+// correct returns how a store has to answer a Correct, and makes it. The answer is Replayed if the amount and its shares are posted already. shares
+// are the amounts in USD by workflow; nil for a correction without.
 func (m *model) correct(id driver.ID, actual driver.Charge, shares map[string]int64) (driver.Posting, error) {
 	e := m.byID[id]
 	if e == nil || e.state == driver.Pending || e.tombstone {
@@ -303,12 +317,12 @@ func (m *model) correct(id driver.ID, actual driver.Charge, shares map[string]in
 	return p, nil
 }
 
-// usage adds up what was spent, by day and whose it was, in USD and calls.
+// usage adds up what was spent, in nano-USD and in calls, by a text of the day and the scope of the call or share.
 func (m *model) usage() map[string][2]int64 {
 	sums := make(map[string][2]int64)
 	add := func(e *modelEntry, scope driver.Scope, usd, calls int64) {
 		if usd != 0 || calls != 0 {
-			at := driver.UsageDay(e.at).Format(time.DateOnly) + " " + scope.String()
+			at := driver.UsageDay(e.reservedAt).Format(time.DateOnly) + " " + scope.String()
 			sums[at] = [2]int64{sums[at][0] + usd, sums[at][1] + calls}
 		}
 	}
@@ -317,7 +331,7 @@ func (m *model) usage() map[string][2]int64 {
 			add(e, e.scope, e.actual[driver.UnitUSD], e.actual[driver.UnitCalls])
 			continue
 		}
-		calls := e.actual[driver.UnitCalls] // all of them are the first one's
+		calls := e.actual[driver.UnitCalls] // sharesOf gives all of them to the first share
 		for _, workflow := range inUsageOrder(e.shares) {
 			add(e, driver.Scope{Workflow: workflow}, e.shares[workflow], calls)
 			calls = 0
@@ -326,8 +340,10 @@ func (m *model) usage() map[string][2]int64 {
 	return sums
 }
 
+// firstOf returns the workflow of the first share.
 func firstOf(shares map[string]int64) string { return inUsageOrder(shares)[0] }
 
+// inUsageOrder returns the workflows of shares in the order of their usage keys, which is the order of shares in a settlement.
 func inUsageOrder(all map[string]int64) (workflows []string) {
 	for _, share := range Shares(all) {
 		workflows = append(workflows, share.Call.Scope.Workflow)
@@ -335,9 +351,10 @@ func inUsageOrder(all map[string]int64) (workflows []string) {
 	return workflows
 }
 
+// expire charges all reservations that have expired, and returns how many.
 func (m *model) expire(now time.Time) (n int) {
 	for _, e := range m.entries {
-		if e.state == driver.Pending && !now.Before(e.expires) {
+		if e.state == driver.Pending && !now.Before(e.expiresAt) {
 			e.state, e.actual, e.estimated = driver.Expired, e.reserved, true
 			n++
 		}

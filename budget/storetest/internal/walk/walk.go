@@ -32,13 +32,14 @@ type Clock interface {
 type Options struct {
 	Scale     int64         // multiplies the limits, and is not zero
 	Stride    time.Duration // how far the clock usually moves at most at a time; not zero
-	Loose     bool          // what the store reports beside its decisions may be off
+	Loose     bool          // the store may report thresholds late or early and leave out lines without room: see storetest.Harness.Loose
 	Undivided bool          // no settlement and no correction has shares
 }
 
-// Take takes a store that is new and empty through so many steps. It stops t at the first difference from the model.
+// Take takes a store that is new and empty through so many random steps. Each step is made in the model, too. At the first difference the test t
+// fails and ends.
 func Take(t require.TestingT, store driver.Store, clock Clock, random Random, steps int, o Options) {
-	w := &walk{t: t, o: o, ctx: context.Background(), store: store, clock: clock, model: newModel(o), random: random}
+	w := &walk{t: t, options: o, ctx: context.Background(), store: store, clock: clock, model: newModel(o), random: random}
 	for step := range steps {
 		w.step(step)
 	}
@@ -47,25 +48,26 @@ func Take(t require.TestingT, store driver.Store, clock Clock, random Random, st
 
 // walk is one random run.
 type walk struct {
-	t      require.TestingT
-	o      Options
-	ctx    context.Context
-	store  driver.Store
-	clock  Clock
-	model  *model
-	random Random
-	past   []made // what was tried so far
-	ids    uint64 // how many ids were made
+	t        require.TestingT
+	options  Options
+	ctx      context.Context
+	store    driver.Store
+	clock    Clock
+	model    *model
+	random   Random
+	attempts []attempt // what was tried so far
+	ids      uint64    // how many ids were made
 }
 
-// made is a reservation that was tried, for later steps to come back to.
-type made struct {
+// attempt is a reservation that was tried, admitted or not, for later steps to come back to.
+type attempt struct {
 	r     driver.Reservation
-	lines []int
+	lines []int // the indexes of r.Lines in the model's accounts
 	scope driver.Scope
 }
 
-// step does the step n of the walk: one of the operations, chosen by chance, and then compares the balances, and now and then all entries.
+// step does the step n of the walk: one of the operations, chosen by chance, 30 of 100 times a new reservation, for example. Then it compares the
+// balances, and after each 250 steps all entries.
 func (w *walk) step(n int) {
 	switch p := w.random.IntN(100); {
 	case p < 30:
@@ -95,6 +97,7 @@ func (w *walk) step(n int) {
 	}
 }
 
+// charge returns a random amount.
 func (w *walk) charge() driver.Charge {
 	return driver.Charge{driver.UnitUSD: w.random.Int64N(25), driver.UnitCalls: w.random.Int64N(3)}
 }
@@ -104,9 +107,10 @@ func (w *walk) upTo(d time.Duration) time.Duration {
 	return time.Duration(w.random.Int64N(d.Microseconds())) * time.Microsecond
 }
 
+// owner returns one of two owners, mostly the first.
 func (w *walk) owner() driver.Key { return driver.Key{0: byte(w.random.IntN(10) / 9)} }
 
-// id returns one that was not used before, in no order.
+// id returns an id that was not used before. Ids made one after the other are in no order.
 func (w *walk) id() (id driver.ID) {
 	w.ids++
 	binary.BigEndian.PutUint32(id[:], w.random.Uint32())
@@ -114,11 +118,12 @@ func (w *walk) id() (id driver.ID) {
 	return id
 }
 
+// scope returns one of a few scopes.
 func (w *walk) scope() driver.Scope {
 	return driver.Scope{Workflow: []string{"a", "b", "c"}[w.random.IntN(3)], Principal: []string{"", "p"}[w.random.IntN(2)]}
 }
 
-// pick returns some of the accounts.
+// pick returns some of the accounts, by their indexes and as lines.
 func (w *walk) pick() (accounts []int, lines []driver.Line) {
 	for i, a := range w.model.accounts {
 		if w.random.IntN(4) > 0 {
@@ -129,19 +134,20 @@ func (w *walk) pick() (accounts []int, lines []driver.Line) {
 	return accounts, lines
 }
 
-// recall returns something tried before, mostly of late, or something new.
-func (w *walk) recall() made {
-	if len(w.past) == 0 || w.random.IntN(15) == 0 {
+// recentOrNew returns something that was tried before, mostly a short time ago, or now and then a reservation that was not sent to the store.
+func (w *walk) recentOrNew() attempt {
+	if len(w.attempts) == 0 || w.random.IntN(15) == 0 {
 		accounts, lines := w.pick()
 		scope := w.scope()
-		m := made{driver.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &driver.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
-		w.past = append(w.past, m)
+		m := attempt{driver.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &driver.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
+		w.attempts = append(w.attempts, m)
 		return m
 	}
-	back := min(len(w.past), 1+w.random.IntN(1+w.random.IntN(len(w.past))))
-	return w.past[len(w.past)-back]
+	back := min(len(w.attempts), 1+w.random.IntN(1+w.random.IntN(len(w.attempts)))) // drawn twice, which makes a short way back more likely
+	return w.attempts[len(w.attempts)-back]
 }
 
+// reserveNew makes a new reservation.
 func (w *walk) reserveNew() {
 	accounts, lines := w.pick()
 	scope := w.scope()
@@ -149,13 +155,13 @@ func (w *walk) reserveNew() {
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
 		Call: &driver.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
 	}
-	w.past = append(w.past, made{r, accounts, scope})
-	w.tryReserve(w.past[len(w.past)-1])
+	w.attempts = append(w.attempts, attempt{r, accounts, scope})
+	w.tryReserve(w.attempts[len(w.attempts)-1])
 }
 
 // reserveAgain repeats a reservation, sometimes as somebody else or for something else.
 func (w *walk) reserveAgain() {
-	m := w.recall()
+	m := w.recentOrNew()
 	m.r.Dims = m.scope.Dims()
 	switch w.random.IntN(6) {
 	case 0:
@@ -168,9 +174,9 @@ func (w *walk) reserveAgain() {
 	w.tryReserve(m)
 }
 
-// tryReserve makes a reservation in the model and in the store, and compares the answers. A store that may be loose, such as leases, may report fewer
-// lines than the model.
-func (w *walk) tryReserve(m made) {
+// tryReserve makes a reservation in the model and in the store, and compares the answers. With Options.Loose, the store may report fewer lines
+// without room than the model.
+func (w *walk) tryReserve(m attempt) {
 	want := w.model.reserve(m.r, m.lines, m.scope, w.clock.Now())
 	d, err := w.store.Reserve(w.ctx, m.r)
 	if want.err != nil {
@@ -216,7 +222,7 @@ func indexes(denials []driver.Denial) (lines, latched []int) {
 // settleOne settles something that was tried before, or something unknown: at times as another owner, with the amount that is posted already, with
 // more than was reserved, or with shares.
 func (w *walk) settleOne() {
-	m := w.recall()
+	m := w.recentOrNew()
 	st := driver.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
 	if w.random.IntN(20) == 0 {
 		st.Owner = w.owner()
@@ -247,9 +253,9 @@ func (w *walk) settleOne() {
 	}
 }
 
-// divide returns how an amount divides among some workflows.
+// divide returns how an amount divides among some workflows, in nano-USD; nil if it shall have no shares. The last workflow takes what is left.
 func (w *walk) divide(c driver.Charge) map[string]int64 {
-	if c == (driver.Charge{}) || w.o.Undivided {
+	if c == (driver.Charge{}) || w.options.Undivided {
 		return nil
 	}
 	divided, left := make(map[string]int64), c[driver.UnitUSD]
@@ -280,7 +286,7 @@ func Shares(amounts map[string]int64) (all []driver.Share) {
 	return all
 }
 
-// sharesOf is how a charge divides; its calls are all of the first one.
+// sharesOf returns the shares of a charge. divided says how its nano-USD divide among workflows; all other units belong to the first share.
 func sharesOf(c driver.Charge, divided map[string]int64) []driver.Share {
 	if divided == nil {
 		return nil
@@ -311,6 +317,7 @@ func (w *walk) sameUsage() {
 	require.Equal(w.t, w.model.usage(), got, "usage")
 }
 
+// sameOutcome requires that err, the store's error, is the one that the model wants, or nil if that is nil.
 func (w *walk) sameOutcome(want, err error) {
 	if want == nil {
 		require.NoError(w.t, err)
@@ -319,8 +326,9 @@ func (w *walk) sameOutcome(want, err error) {
 	require.ErrorIs(w.t, err, want)
 }
 
+// voidOne voids something that was tried before, at times as another owner.
 func (w *walk) voidOne() {
-	m := w.recall()
+	m := w.recentOrNew()
 	if w.random.IntN(20) == 0 {
 		m.r.Owner = w.owner()
 	}
@@ -330,7 +338,7 @@ func (w *walk) voidOne() {
 
 // correctOne corrects something that was tried before, at times to the amount that is posted already, or with shares.
 func (w *walk) correctOne() {
-	m := w.recall()
+	m := w.recentOrNew()
 	actual := w.charge()
 	if e := w.model.byID[m.r.ID]; e != nil && w.random.IntN(3) == 0 {
 		actual = e.actual
@@ -347,6 +355,7 @@ func (w *walk) correctOne() {
 	require.Equal(w.t, want, got)
 }
 
+// expireAll charges what has expired, and compares how many that were.
 func (w *walk) expireAll() {
 	want := w.model.expire(w.clock.Now())
 	n, err := w.store.Expire(w.ctx, 1_000_000)
@@ -354,25 +363,26 @@ func (w *walk) expireAll() {
 	require.Equal(w.t, want, n, "reservations charged")
 }
 
+// overrideOne overrides the Max of an account until a random moment, which may have passed, or removes its override.
 func (w *walk) overrideOne() {
 	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
 	if w.random.IntN(4) == 0 {
-		a.maxTill = time.Time{}
+		a.overrideUntil = time.Time{}
 		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil, change()))
 		return
 	}
-	a.max, a.maxTill = w.random.Int64N(300*w.o.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
-	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &driver.Override{Max: a.max, Until: a.maxTill}, change()))
+	a.overrideMax, a.overrideUntil = w.random.Int64N(300*w.options.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
+	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &driver.Override{Max: a.overrideMax, Until: a.overrideUntil}, change()))
 }
 
-// unlatchOne opens the latch of an account, as a rule of one that is latched.
+// unlatchOne opens the latch of an account, mostly of one whose latch is closed, if there is one.
 func (w *walk) unlatchOne() {
 	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
-	latched := func(a modelAccount) bool { return w.clock.Now().Before(a.latched) }
+	latched := func(a modelAccount) bool { return w.clock.Now().Before(a.latchedUntil) }
 	if i := slices.IndexFunc(w.model.accounts, latched); i >= 0 && w.random.IntN(4) > 0 {
 		a = &w.model.accounts[i]
 	}
-	a.latched = time.Time{}
+	a.latchedUntil = time.Time{}
 	require.NoError(w.t, w.store.Unlatch(w.ctx, []driver.Key{a.Account}, change()))
 }
 
@@ -407,7 +417,7 @@ func (w *walk) killOrRevive() {
 	require.Len(w.t, kills, lasting)
 }
 
-// change returns one that has seen everything, so that nothing supersedes it.
+// change returns a change whose caller has seen all changes, so that it is made whatever was changed before.
 func change() driver.Change { return driver.Change{ID: driver.NewID(), Seen: math.MaxInt64} }
 
 // moveClock goes forth by minutes, at times by days, and at times back.
@@ -418,7 +428,7 @@ func (w *walk) moveClock() {
 	case 1:
 		w.clock.Advance(w.upTo(36 * time.Hour))
 	default:
-		w.clock.Advance(w.upTo(w.o.Stride))
+		w.clock.Advance(w.upTo(w.options.Stride))
 	}
 }
 
@@ -433,9 +443,9 @@ func (w *walk) sameBalances(step int) {
 	require.Len(w.t, all, len(lines))
 	now := w.clock.Now()
 	for i, b := range all {
-		settled, pending := w.model.stands(i, now)
-		require.Equal(w.t, [3]int64{settled, pending, w.model.max(i, now)}, [3]int64{b.Settled, b.Pending, b.Max}, "settled, pending and max of account %d after step %d", i, step)
-		require.Equal(w.t, now.Before(w.model.accounts[i].latched), b.Latched, "latch of account %d after step %d", i, step)
+		settled, pending := w.model.balance(i, now)
+		require.Equal(w.t, [3]int64{settled, pending, w.model.maxInForce(i, now)}, [3]int64{b.Settled, b.Pending, b.Max}, "settled, pending and max of account %d after step %d", i, step)
+		require.Equal(w.t, now.Before(w.model.accounts[i].latchedUntil), b.Latched, "latch of account %d after step %d", i, step)
 	}
 }
 
@@ -450,7 +460,7 @@ func (w *walk) sameEntries() {
 		g := got[i]
 		require.Equal(w.t, modelEntry{id: e.id, state: e.state, estimated: e.estimated, orphan: e.orphan, reserved: e.reserved, actual: e.actual},
 			modelEntry{id: g.ID, state: g.State, estimated: g.Estimated, orphan: g.Orphan, reserved: g.Reserved, actual: g.Actual})
-		require.WithinDuration(w.t, e.at, g.ReservedAt, time.Microsecond)
+		require.WithinDuration(w.t, e.reservedAt, g.ReservedAt, time.Microsecond)
 	}
 }
 
