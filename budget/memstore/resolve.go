@@ -30,10 +30,10 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		return driver.Posting{}, driver.ErrResolved
 	}
 	from := e.state
-	call := e.call // put back if the amount can't be posted
+	call, reference := e.call, e.reference // put back if the amount can't be posted
 	e.refer(&st)
 	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
-		e.call = call
+		e.call, e.reference = call, reference
 		return driver.Posting{}, err
 	}
 	e.estimated = st.Estimated

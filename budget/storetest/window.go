@@ -193,13 +193,18 @@ var overflowRules = []rule{
 		require.Len(s.t, s.allEntries(), 1)
 		s.reserve(10, l)
 	}},
-	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line, and the hold stays", func(s *subject) {
+	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line and in no field of the entry, and the hold stays", func(s *subject) {
 		a, b := line("a", driver.Daily, math.MaxInt64), line("b", driver.Daily, math.MaxInt64)
 		lines := sorted(a, b)
 		s.settle(s.reserve(s.h.MaxSum-10, lines[1]), s.h.MaxSum-10)
 		r := s.reserve(5, lines...)
-		_, err := s.store.Settle(s.ctx, s.settlement(r, 11))
+		before, _ := s.entry(r.ID)
+		refused := s.settlement(r, 11)
+		refused.Reference, refused.Estimated = "of the refused one", true
+		_, err := s.store.Settle(s.ctx, refused)
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
+		after, _ := s.entry(r.ID)
+		require.Equal(s.t, before, after)
 		s.requireBalance(lines[0], 0, 5)
 		s.requireBalance(lines[1], s.h.MaxSum-10, 5)
 		_, err = s.store.Settle(s.ctx, s.settlement(s.newReservation(0, lines...), 11))
