@@ -61,7 +61,9 @@ var rooms = []room{
 	{"cache/internal/hash", nil, nil, "hashes of texts"},
 	{"cache/internal/odds", nil, nil, "outcomes in, a prediction out"},
 
-	{"bedrockguard", []string{"budget", "budget/driver", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
+	{"bedrockguard", []string{"bedrockguard/event", "bedrockguard/refusal", "budget", "budget/driver", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
+	{"bedrockguard/event", []string{"budget", "budget/price", "cache"}, nil, "what is told of calls knows nothing of how they are handled"},
+	{"bedrockguard/refusal", []string{"budget"}, nil, "errors know nothing of who returns them"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
 	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},

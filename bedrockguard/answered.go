@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -71,7 +72,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	return true
 }
 
-// served returns the quote that prices an answer. It emits EventAnswerDiffers for each new way in which the answer differs from what was
+// served returns the quote that prices an answer. It emits event.AnswerDiffers for each new way in which the answer differs from what was
 // asked for.
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote {
 	c := a.call
@@ -79,7 +80,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 	key := askedKey{c.demand.modelID, c.region}
 	tell := func(what, asked, answered string, change func(*difference) bool) {
 		if g.answers.learn(key, change) {
-			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
+			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
 	if r.Model != "" && !c.flatModel && g.isOther(q.resolved, r, c.region) {
@@ -224,7 +225,7 @@ func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) 
 	c := a.call
 	if len(r.Guardrails) > 0 {
 		for _, id := range g.enforced.learn(r.Guardrails, c.demand.guardrail) {
-			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
+			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
 		}
 	}
 	told, err := guardrailCost(r.Guardrails)

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -194,7 +195,7 @@ func (g *Guard) abandon(ctx context.Context, s *sending) {
 	case a.body != nil:
 		g.settleBody(ctx, a, a.body)
 	default:
-		g.finish(ctx, a, OutcomeBroken)
+		g.finish(ctx, a, event.OutcomeBroken)
 	}
 }
 
@@ -251,18 +252,18 @@ func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
 	if !g.listened() {
 		return
 	}
-	g.emitKind(ctx, a.call, a, EventReserved, nil)
+	g.emitKind(ctx, a.call, a, event.Reserved, nil)
 	for _, would := range a.receipt.Observed {
 		a.call.explain(a, would)
-		g.emitKind(ctx, a.call, a, EventObserved, would)
+		g.emitKind(ctx, a.call, a, event.Observed, would)
 	}
 }
 
-func refusalKind(err error) EventKind {
+func refusalKind(err error) event.Kind {
 	if errors.Is(err, budget.ErrKilled) {
-		return EventKilled
+		return event.Killed
 	}
-	return EventDenied
+	return event.Denied
 }
 
 // replace makes a new reservation for a request that was changed after it was admitted. The old one is voided first, because both
@@ -282,10 +283,10 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 	}
 	if old.claim() {
 		old.debit.giveBack()
-		g.voidClaimed(ctx, old, OutcomeNotSent)
+		g.voidClaimed(ctx, old, event.OutcomeNotSent)
 	}
 	if err != nil {
-		g.emitKind(ctx, c, old, EventDenied, err)
+		g.emitKind(ctx, c, old, event.Denied, err)
 		return err
 	}
 	a, err := g.admit(ctx, c)

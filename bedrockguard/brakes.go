@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -30,32 +31,6 @@ type Brakes struct {
 	// Report lets calls beyond these numbers through and emits EventLooping. Otherwise they are refused with a *LoopError.
 	Report bool
 }
-
-// ErrLooping says that a workflow repeats itself. The error is a *LoopError.
-var ErrLooping = errors.New("bedrockguard: looping")
-
-// LoopError says which field of Brakes refused a call. It unwraps to ErrLooping.
-type LoopError struct {
-	Scope budget.Scope // principal, workflow and tags
-	What  string       // what was repeated, such as "identical requests"
-	Count int          // how often in a row, including this call
-	Most  int          // the allowed number
-}
-
-// Error prints the numbers and what to do.
-func (e *LoopError) Error() string {
-	who := e.Scope.String()
-	if who != "" {
-		who = " for " + who
-	}
-	return fmt.Sprintf("bedrockguard: looping%s: %d %s in a row, at most %d: change what is asked, or end the run; raise Options.Brakes if it is meant to be so", who, e.Count, e.What, e.Most)
-}
-
-// Unwrap returns ErrLooping.
-func (e *LoopError) Unwrap() error { return ErrLooping }
-
-// RetryableError reports false: the same request would be refused again.
-func (e *LoopError) RetryableError() bool { return false }
 
 func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
 	add(b.Identical < 0 || b.ToolErrors < 0 || b.Stalled < 0, "Brakes are negative: %d, %d, %d", b.Identical, b.ToolErrors, b.Stalled)
@@ -102,7 +77,7 @@ func (g *Guard) brake(ctx context.Context, c *call) error {
 		return nil
 	}
 	if g.opts.Brakes.Report {
-		g.emitKind(ctx, c, nil, EventLooping, err)
+		g.emitKind(ctx, c, nil, event.Looping, err)
 		return nil
 	}
 	return err
@@ -130,7 +105,7 @@ func (l *loops) judge(s *budget.Scope, body []byte) error {
 	} {
 		if b.most > 0 && b.count > b.most {
 			counted.Tags = maps.Clone(counted.Tags)
-			return &LoopError{Scope: counted, What: b.what, Count: b.count, Most: b.most}
+			return &refusal.LoopError{Scope: counted, What: b.what, Count: b.count, Most: b.most}
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
@@ -164,7 +165,7 @@ func (g *Guard) actOn(ctx context.Context, c *call, found []cache.Finding) error
 			continue
 		}
 		if isPowerOfTwo(f.Repeated) { // of a row of the same finding the first, the second, the fourth, ... are told
-			g.emit(ctx, c, nil, Event{Kind: EventCacheFinding, Finding: f})
+			g.emit(ctx, c, nil, event.Event{Kind: event.CacheFinding, Finding: f})
 		}
 	}
 	if len(refused) == 0 {
@@ -277,7 +278,7 @@ func rejectsPoints(message string) bool {
 func (g *Guard) report(ctx context.Context, c *call, found []cache.Finding) {
 	for _, f := range found {
 		if g.cache.policy.Action(f, c.scope.Workflow) != cache.Off {
-			g.emit(ctx, c, nil, Event{Kind: EventCacheFinding, Finding: f})
+			g.emit(ctx, c, nil, event.Event{Kind: event.CacheFinding, Finding: f})
 		}
 	}
 }

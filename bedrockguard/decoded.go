@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
@@ -15,7 +16,7 @@ import (
 func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockruntime.ConverseOutput) {
 	reported, ok := decodedUsage(a.call, out)
 	if !ok {
-		g.finish(ctx, a, OutcomeNoUsage)
+		g.finish(ctx, a, event.OutcomeNoUsage)
 		return
 	}
 	g.settleUsage(ctx, a, &reported)

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 )
 
 // The transport runs under a context of its own, so that the usage is still read when the caller cancels: Bedrock bills the answer in any
@@ -175,7 +177,7 @@ func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	}
 	at := s.current()
 	if !a.returned {
-		g.finish(ctx, at, OutcomeBroken)
+		g.finish(ctx, at, event.OutcomeBroken)
 		return
 	}
 	g.settleAnswer(ctx, at, a.err)

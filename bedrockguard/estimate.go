@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
@@ -28,7 +29,7 @@ func (c *call) wideInput() (int64, error) {
 		}
 		return addSat(window, text), nil
 	case !bounded && c.window == 0:
-		return 0, &UnpricedError{ModelID: c.demand.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
+		return 0, &catalog.UnpricedError{ModelID: c.demand.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
 	case !bounded:
 		return c.window, nil
 	case c.window == 0:

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -156,17 +157,17 @@ func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
 func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	usage, told, err := wire.ParseGuardrailUsage(body)
 	if err != nil || !told {
-		g.finish(ctx, a, OutcomeNoUsage)
+		g.finish(ctx, a, event.OutcomeNoUsage)
 		return
 	}
 	cost, err := guardrailCost([]wire.GuardrailUsage{usage})
 	if err != nil {
-		g.finish(ctx, a, OutcomeNoUsage)
+		g.finish(ctx, a, event.OutcomeNoUsage)
 		return
 	}
 	if !a.claim() {
 		return
 	}
 	charge := driver.ChargeOf(price.Usage{}, cost)
-	g.postClaimed(ctx, a, &charge, new(price.Usage), OutcomeUsage)
+	g.postClaimed(ctx, a, &charge, new(price.Usage), event.OutcomeUsage)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -72,7 +73,7 @@ func TestMiddlewareStacks(t *testing.T) {
 			results := reflect.ValueOf(client).MethodByName(name).Call([]reflect.Value{reflect.ValueOf(t.Context()), reflect.New(input)})
 			if name == "InvokeModelWithBidirectionalStream" {
 				err, _ := results[1].Interface().(error)
-				require.ErrorIs(t, err, ErrUnsupportedOperation, "refused while its stack is built")
+				require.ErrorIs(t, err, refusal.ErrUnsupportedOperation, "refused while its stack is built")
 				return
 			}
 			require.NotEmpty(t, got, "%v", results[1])

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
@@ -108,7 +109,7 @@ const catalogAge = 120 * 24 * time.Hour
 // emitInShadow emits EventInShadow if the guard is in shadow mode.
 func (g *Guard) emitInShadow() {
 	if g.opts.Shadow {
-		g.emit(context.Background(), new(call), nil, Event{Kind: EventInShadow})
+		g.emit(context.Background(), new(call), nil, event.Event{Kind: event.InShadow})
 	}
 }
 
@@ -120,7 +121,7 @@ func (g *Guard) emitOldCatalog() {
 	}
 	date, err := time.Parse(time.DateOnly, g.catalog.Date())
 	if err == nil && now().Sub(date) > catalogAge {
-		g.emit(context.Background(), new(call), nil, Event{Kind: EventCatalogOld, Asked: g.catalog.Date()})
+		g.emit(context.Background(), new(call), nil, event.Event{Kind: event.CatalogOld, Asked: g.catalog.Date()})
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
@@ -205,7 +208,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 		switch {
 		case !g.shadows(err):
 			return nil, d.denied(ctx, err)
-		case !errors.Is(err, ErrUnpriced) && !errors.Is(err, ErrUnsupportedOperation):
+		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation):
 			g.reportShadowed(ctx, c, nil, err)
 		default:
 			if err = g.passUnmetered(ctx, c, err); err != nil {
@@ -252,11 +255,11 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	}
 	switch {
 	case d.unknownHost:
-		return nil, &UnknownHostError{Host: d.asked.URL.Host}
+		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
 	case d.route.treatment == refused && g.flat.operations[d.route.operation] > 0:
 		return d.input("", body), g.identifyFlat(ctx, c, startedAsync(d.route.operation, body), g.flat.operations[d.route.operation])
 	case d.route.treatment == refused:
-		return nil, &UnsupportedOperationError{Operation: d.route.operation}
+		return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
 	case hasHeader(d.asked.Header, "Content-Encoding"):
 		return nil, malformed("content-encoding", "is not understood: the body can't be read")
 	case hasHeader(d.asked.Header, "Upgrade"):
@@ -423,7 +426,7 @@ func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Req
 	}()
 	if err := d.sign(req, body); err != nil {
 		returned = true
-		g.finish(ctx, s.current(), OutcomeNotSent)
+		g.finish(ctx, s.current(), event.OutcomeNotSent)
 		return err
 	}
 	out, _, err := g.transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)

@@ -15,22 +15,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
-
-// UnknownHostError is the refusal of a request that has a path of Bedrock's and a host that is not known to be Bedrock. It unwraps to
-// ErrUnsupportedOperation.
-type UnknownHostError struct{ Host string }
-
-// Error says what to do.
-func (e *UnknownHostError) Error() string {
-	return fmt.Sprintf("bedrockguard: unknown host %q: the path is one of Bedrock's, and the region whose prices apply is not known: name the host in TransportOptions.Hosts, with its region, or with none if it is not Bedrock", e.Host)
-}
-
-// Unwrap returns ErrUnsupportedOperation.
-func (e *UnknownHostError) Unwrap() error { return ErrUnsupportedOperation }
 
 // The headers of a refusal over HTTP. Many clients give headers to their callers although they drop unknown fields of the body.
 const (
@@ -61,16 +52,16 @@ func classOf(err error) refusalClass {
 	}{
 		{budget.ErrKilled, refusalClass{"killed", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{budget.ErrExceeded, refusalClass{"budget", http.StatusPaymentRequired, exceeded, "billing_error"}},
-		{ErrRateLimited, refusalClass{"rate", http.StatusTooManyRequests, "ThrottlingException", "rate_limit_error"}},
-		{ErrLooping, refusalClass{"loop", http.StatusPaymentRequired, exceeded, "billing_error"}},
-		{ErrUnpriced, refusalClass{"price", http.StatusPaymentRequired, exceeded, "billing_error"}},
-		{ErrUnsupportedOperation, refusalClass{"operation", http.StatusPaymentRequired, exceeded, "billing_error"}},
-		{ErrMalformedRequest, refusalClass{"request", http.StatusBadRequest, "ValidationException", "invalid_request_error"}},
+		{refusal.ErrRateLimited, refusalClass{"rate", http.StatusTooManyRequests, "ThrottlingException", "rate_limit_error"}},
+		{refusal.ErrLooping, refusalClass{"loop", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{catalog.ErrUnpriced, refusalClass{"price", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{refusal.ErrUnsupportedOperation, refusalClass{"operation", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{request.ErrMalformed, refusalClass{"request", http.StatusBadRequest, "ValidationException", "invalid_request_error"}},
 		{cache.ErrRefused, refusalClass{"cache", http.StatusPaymentRequired, exceeded, "billing_error"}},
-		{ErrIdentity, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{refusal.ErrIdentity, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{budget.ErrInvalidScope, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
-		{ErrUnauthenticated, refusalClass{"credentials", http.StatusUnauthorized, "UnrecognizedClientException", "authentication_error"}},
-		{ErrUnreachable, refusalClass{"upstream", http.StatusBadGateway, "ServiceUnavailableException", "api_error"}},
+		{refusal.ErrUnauthenticated, refusalClass{"credentials", http.StatusUnauthorized, "UnrecognizedClientException", "authentication_error"}},
+		{refusal.ErrUnreachable, refusalClass{"upstream", http.StatusBadGateway, "ServiceUnavailableException", "api_error"}},
 		{budget.ErrStore, refusalClass{"store", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}},
 	} {
 		if errors.Is(err, c.of) {
@@ -102,12 +93,12 @@ type refusalKey struct{}
 func Refuse(req *http.Request, err error) *http.Response {
 	f := routeOf(req.Method, req.URL).form
 	c := classOf(err)
-	if rate, ok := errors.AsType[*RateLimitedError](err); ok && rate.RetryAfter == 0 {
+	if rate, ok := errors.AsType[*refusal.RateLimitedError](err); ok && rate.RetryAfter == 0 {
 		c.status = http.StatusPaymentRequired // the call can never fit
 	}
 	// A paced limit has room again as time passes, like a rate limit. Waiting says that the call fits then.
 	if e, ok := errors.AsType[*budget.ExceededError](err); ok && e.Paced && e.Waiting {
-		c = classOf(ErrRateLimited)
+		c = classOf(refusal.ErrRateLimited)
 	}
 	passes := c.status >= http.StatusInternalServerError || c.status == http.StatusTooManyRequests // the refusal passes with time
 	message := err.Error()
@@ -212,7 +203,7 @@ func describeRefusal(h http.Header, c refusalClass, err error) {
 			setSeconds(h, "Retry-After", e.ResetAfter)
 		}
 	}
-	if e, ok := errors.AsType[*RateLimitedError](err); ok {
+	if e, ok := errors.AsType[*refusal.RateLimitedError](err); ok {
 		setSeconds(h, headerReset, e.RetryAfter)
 		setSeconds(h, "Retry-After", e.RetryAfter)
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -55,7 +57,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 		switch {
 		case !m.guard.shadows(err):
 			return m.refuse(ctx, c, err)
-		case !errors.Is(err, ErrUnpriced): // the cost can still be worked out
+		case !errors.Is(err, catalog.ErrUnpriced): // the cost can still be worked out
 			m.guard.reportShadowed(ctx, c, nil, err)
 		default:
 			if err = m.guard.passUnmetered(ctx, c, err); err != nil {
@@ -98,7 +100,7 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 
 // unsupported refuses an operation whose cost can't be metered; in shadow mode it only reports it.
 func (m *identifyMiddleware) unsupported(ctx context.Context, c *call, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-	var err error = &UnsupportedOperationError{Operation: c.operation}
+	var err error = &refusal.UnsupportedOperationError{Operation: c.operation}
 	if m.guard.shadows(err) {
 		if unknown := m.guard.scope(ctx, &c.scope); unknown != nil {
 			err = unknown
@@ -163,14 +165,14 @@ func profile(modelID string) string {
 	return modelID[max(0, len(modelID)-driver.MaxScopeValue):]
 }
 
-// emitAssumed emits EventPriceAssumed, once for each model and region.
+// emitAssumed emits event.PriceAssumed, once for each model and region.
 func (g *Guard) emitAssumed(ctx context.Context, c *call) {
 	key := askedKey{c.scope.Model, c.region}
 	if _, told := g.assumed.Load(key); told {
 		return
 	}
 	if _, told := g.assumed.LoadOrStore(key, true); !told {
-		g.emit(ctx, c, nil, Event{Kind: EventPriceAssumed, Asked: c.scope.Model + " in " + cmp.Or(c.region, "an unknown region")})
+		g.emit(ctx, c, nil, event.Event{Kind: event.PriceAssumed, Asked: c.scope.Model + " in " + cmp.Or(c.region, "an unknown region")})
 	}
 }
 
@@ -195,10 +197,10 @@ func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	if unpriced, err := c.priceFeatures(&g.flat); err != nil {
 		return err
 	} else if unpriced != "" {
-		return &UnpricedError{ModelID: c.demand.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
+		return &catalog.UnpricedError{ModelID: c.demand.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
 	}
 	if c.overHTTP && c.demand.unseen != "" && g.opts.StrictBound {
-		return &UnpricedError{ModelID: c.demand.modelID, Reason: "the service reads more than the request holds because of " + c.demand.unseen + ", which Options.StrictBound does not allow: send the text itself"}
+		return &catalog.UnpricedError{ModelID: c.demand.modelID, Reason: "the service reads more than the request holds because of " + c.demand.unseen + ", which Options.StrictBound does not allow: send the text itself"}
 	}
 	if c.demand.hidden {
 		c.demand.prompt.Blocks = append(c.demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 )
 
 // identity asks for the caller's principal and remembers it. Failures are not remembered. If ask is nil, no principal is asked for. It is safe
@@ -59,7 +61,7 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 		i.stopWaiting(q)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", ErrIdentity, err)
+		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", refusal.ErrIdentity, err)
 	}
 	return name, nil
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 )
 
 // Install guards the client that is built with these options: bedrockruntime.New(opts, guard.Install). The other functions in this file are
@@ -87,7 +89,7 @@ const bidirectionalStream = "InvokeModelWithBidirectionalStream"
 // refuseUnanswered refuses an operation while its stack is being built; the SDK reports that error at once.
 func (g *Guard) refuseUnanswered(operation string) error {
 	ctx, c := context.Background(), &call{operation: operation, scope: g.opts.Scope}
-	var err error = &UnsupportedOperationError{Operation: operation}
+	var err error = &refusal.UnsupportedOperationError{Operation: operation}
 	if g.shadows(err) { // only the guard's own scope is known here
 		if err = g.passUnmetered(ctx, c, err); err == nil {
 			return nil

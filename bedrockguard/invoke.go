@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
@@ -37,4 +38,6 @@ func (a *demand) readInvoke(d cost.Dialect, modelID string, body []byte, guardra
 }
 
 // malformed returns the error for a field of a typed input. The reason must not quote the field's value.
-func malformed(field, reason string) error { return &MalformedError{Field: field, Reason: reason} }
+func malformed(field, reason string) error {
+	return &request.MalformedError{Field: field, Reason: reason}
+}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 )
 
 // A listener is the caller's code, which may do anything: panic, end its goroutine, block, close the stream that its event is about, make
@@ -26,7 +28,7 @@ const (
 // listener is one function that is called with events: Options.OnEvent through now, each of Options.Listeners through enqueue. It is safe
 // for concurrent use.
 type listener struct {
-	tell  func(context.Context, Event)
+	tell  func(context.Context, event.Event)
 	limit int // for OnEvent how many calls of it may run at once, for others the length of the queue
 
 	mu      sync.Mutex
@@ -38,7 +40,7 @@ type listener struct {
 
 type told struct {
 	ctx   context.Context
-	event *Event
+	event *event.Event
 }
 
 // listenerKey marks the contexts that a listener gets: events of calls that are made with them are not delivered to the same listener.
@@ -56,7 +58,7 @@ func newListeners(o *Options) (direct *listener, queued []*listener) {
 }
 
 // tellAll queues an event for all listeners except one: the listener whose own failure the event reports, or nil.
-func (g *Guard) tellAll(ctx context.Context, e *Event, except *listener) {
+func (g *Guard) tellAll(ctx context.Context, e *event.Event, except *listener) {
 	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // keeps the caller's values, without the SDK's state of the call
 	for _, l := range g.queued {
 		if l != except && ctx.Value(listenerKey{l}) == nil {
@@ -69,7 +71,7 @@ func (g *Guard) tellAll(ctx context.Context, e *Event, except *listener) {
 }
 
 // now calls the listener and waits for it, up to a bound.
-func (l *listener) now(g *Guard, ctx context.Context, e Event) {
+func (l *listener) now(g *Guard, ctx context.Context, e event.Event) {
 	if !l.start(&e) {
 		return
 	}
@@ -88,7 +90,7 @@ func (l *listener) now(g *Guard, ctx context.Context, e Event) {
 }
 
 // start reserves a place for one more goroutine, or counts the event as dropped.
-func (l *listener) start(e *Event) bool {
+func (l *listener) start(e *event.Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running >= l.limit {
@@ -116,7 +118,7 @@ func (l *listener) progressed() {
 }
 
 // enqueue leaves an event for the listener's goroutine, or counts it as dropped.
-func (l *listener) enqueue(g *Guard, ctx context.Context, e Event) {
+func (l *listener) enqueue(g *Guard, ctx context.Context, e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= l.limit {
@@ -156,13 +158,13 @@ func (l *listener) work(g *Guard) {
 }
 
 // fenced delivers one event. A panic of the listener ends here, and is reported to the other listeners.
-func (l *listener) fenced(g *Guard, ctx context.Context, e *Event) {
+func (l *listener) fenced(g *Guard, ctx context.Context, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			failure := *e
-			failure.Kind, failure.Dropped = EventListenerFailed, 0
+			failure.Kind, failure.Dropped = event.ListenerFailed, 0
 			failure.Err = fmt.Errorf("bedrockguard: a listener panicked with a %T while it was told of %q", panicked, e.Kind)
-			if e.Kind != EventListenerFailed {
+			if e.Kind != event.ListenerFailed {
 				g.tellAll(ctx, &failure, l)
 			}
 		}

@@ -1,8 +1,6 @@
 package bedrockguard
 
 import (
-	"fmt"
-
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 )
 
@@ -46,17 +44,3 @@ func operationOf(input any) (operation string, modelID *string, streams bool) {
 		return "", nil, false
 	}
 }
-
-// UnsupportedOperationError names the operation that was refused. It unwraps to ErrUnsupportedOperation.
-type UnsupportedOperationError struct{ Operation string }
-
-// Error says what to do instead.
-func (e *UnsupportedOperationError) Error() string {
-	return fmt.Sprintf("bedrockguard: unsupported operation %s: it is billed in a way that the guard can't meter: give Options.FlatPrices the most that one call can cost, or call it on a client of its own, outside the budget", e.Operation)
-}
-
-// Unwrap returns ErrUnsupportedOperation.
-func (e *UnsupportedOperationError) Unwrap() error { return ErrUnsupportedOperation }
-
-// RetryableError reports false.
-func (e *UnsupportedOperationError) RetryableError() bool { return false }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
@@ -184,7 +187,7 @@ func (o Options) validate() error {
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)
 	add(o.MaxWait < 0 || o.MaxWait > maxRateWait, "MaxWait %s is not in 0 to %s", o.MaxWait, maxRateWait)
 	add(o.ListenerQueue < 0, "ListenerQueue %d is negative", o.ListenerQueue)
-	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, Event)) bool { return l == nil }), "Listeners holds a nil function")
+	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, event.Event)) bool { return l == nil }), "Listeners holds a nil function")
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
 	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
@@ -200,8 +203,26 @@ func (o Options) validate() error {
 		}
 	}
 	for outcome, action := range o.Outcomes {
-		add(!outcome.overridable(), "Outcomes names %q, which is no outcome without usage", outcome)
-		add(action != Void && action != ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
+		add(!overridable(outcome), "Outcomes names %q, which is no outcome without usage", outcome)
+		add(action != event.Void && action != event.ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
 	}
 	return errors.Join(errs...)
+}
+
+// overridable reports whether Options.Outcomes may name an outcome: one without reported usage.
+func overridable(o event.Outcome) bool {
+	code, ok := strings.CutPrefix(string(o), "proxy-http-")
+	if !ok {
+		code, ok = strings.CutPrefix(string(o), "http-")
+	}
+	if ok {
+		n, err := strconv.Atoi(code)
+		return err == nil && n >= 100 && n <= 599
+	}
+	switch o {
+	case event.OutcomeNotSent, event.OutcomeRefused, event.OutcomeNoUsage, event.OutcomeBroken, event.OutcomeAbandoned, event.OutcomeKilled:
+		return true
+	default:
+		return false
+	}
 }

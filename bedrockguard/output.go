@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
@@ -93,13 +94,13 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 const maxClamps = 4
 
 func (g *Guard) emitLimited(ctx context.Context, c *call, from, to int64) {
-	g.emit(ctx, c, nil, Event{Kind: EventOutputLimited, OutputFrom: from, OutputTo: to})
+	g.emit(ctx, c, nil, event.Event{Kind: event.OutputLimited, OutputFrom: from, OutputTo: to})
 }
 
 func (g *Guard) emitClamped(ctx context.Context, c *call, smaller *clamped) {
 	if smaller.withoutPoints {
 		g.cacheUnchecked(c)
-		g.emit(ctx, c, nil, Event{Kind: EventPointsRemoved})
+		g.emit(ctx, c, nil, event.Event{Kind: event.PointsRemoved})
 	}
 	if smaller.to > 0 {
 		g.emitLimited(ctx, c, smaller.from, smaller.to)

@@ -36,7 +36,7 @@ func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 		q.tier = max(q.tier, factor) // the service may use either of them
 	}
 	if a.latency == latencyOptimized && r.LatencyOptimized == nil {
-		return q, &UnpricedError{ModelID: a.modelID, Reason: "its latency-optimised mode has no price in the catalog: leave the mode out, or add its price by Options.Models"}
+		return q, &catalog.UnpricedError{ModelID: a.modelID, Reason: "its latency-optimised mode has no price in the catalog: leave the mode out, or add its price by Options.Models"}
 	}
 	if a.latency == latencyOptimized || optimized {
 		q.latency = r.LatencyOptimized
@@ -251,7 +251,7 @@ func (a *demand) fees(r *catalog.Resolved) (price.Amount, error) {
 	unboundedVideo := r.Fees.VideoSecond > 0 && a.videos > 0 && limits.VideoSeconds == 0
 	unboundedAudio := r.Fees.AudioSecond > 0 && a.audios > 0 && limits.AudioSeconds == 0
 	if unboundedVideo || unboundedAudio {
-		return 0, &UnpricedError{ModelID: a.modelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
+		return 0, &catalog.UnpricedError{ModelID: a.modelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
 	}
 	var total price.Amount
 	for _, fee := range [...]struct {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -61,7 +62,7 @@ func (r *rateLimits) wait(ctx context.Context, c *call, likelyInput int64) (*rat
 	b.used = now
 	need := max(likelyInput-b.cached, 1)
 	b.mu.Unlock()
-	limited := &RateLimitedError{Scope: scope, Requested: budget.UncachedInputTokens(need), PerMinute: r.rule.UncachedInputTokensPerMinute}
+	limited := &refusal.RateLimitedError{Scope: scope, Requested: budget.UncachedInputTokens(need), PerMinute: r.rule.UncachedInputTokensPerMinute}
 	if need > r.rule.Burst {
 		return nil, limited
 	}

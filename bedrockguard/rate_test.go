@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -25,9 +26,9 @@ func TestRateWaitsUpToItsBoundAndThenRefuses(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 10*time.Second, time.Since(began), "1000 tokens at 100 a second")
 		_, err = r.wait(t.Context(), workflow("a"), 2000)
-		var limited *RateLimitedError
+		var limited *refusal.RateLimitedError
 		require.ErrorAs(t, err, &limited)
-		require.ErrorIs(t, err, ErrRateLimited)
+		require.ErrorIs(t, err, refusal.ErrRateLimited)
 		require.Equal(t, 20*time.Second, limited.RetryAfter)
 		require.Equal(t, 10*time.Second, time.Since(began), "a refusal is at once")
 		_, err = r.wait(t.Context(), workflow("b"), 6000)
@@ -50,7 +51,7 @@ func TestRateLearnsWhatTheCacheSpares(t *testing.T) {
 		_, err = r.wait(t.Context(), workflow("a"), 6000) // 1200 of them are expected to be uncached
 		require.NoError(t, err)
 		_, err = r.wait(t.Context(), workflow("a"), 4800+4700)
-		require.ErrorIs(t, err, ErrRateLimited, "5800 - 1200 are left")
+		require.ErrorIs(t, err, refusal.ErrRateLimited, "5800 - 1200 are left")
 	})
 }
 
@@ -61,7 +62,7 @@ func TestRateTurnsSurprisesIntoDebt(t *testing.T) {
 		require.NoError(t, err)
 		debit.settle(price.Usage{InputTokens: 18_000})
 		_, err = r.wait(t.Context(), workflow("a"), 1)
-		var limited *RateLimitedError
+		var limited *refusal.RateLimitedError
 		require.ErrorAs(t, err, &limited)
 		require.InDelta(t, 2*time.Minute, limited.RetryAfter, float64(time.Second))
 	})

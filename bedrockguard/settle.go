@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"context"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -23,7 +24,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	case a.call.demand.queries > 0 && err == nil: // billed by the query: the fees are known, and there are no tokens
 		g.settleUsage(ctx, a, new(wire.Reported))
 	default:
-		g.finish(ctx, a, OutcomeNoUsage)
+		g.finish(ctx, a, event.OutcomeNoUsage)
 	}
 }
 
@@ -31,7 +32,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	charge, err := g.actual(ctx, a, r)
 	if err != nil {
-		g.finish(ctx, a, OutcomeNoUsage)
+		g.finish(ctx, a, event.OutcomeNoUsage)
 		return
 	}
 	if !a.claim() {
@@ -46,7 +47,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if a.tight || g.rate.limits() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}
-	g.postClaimed(ctx, a, &charge, &r.Usage, OutcomeUsage)
+	g.postClaimed(ctx, a, &charge, &r.Usage, event.OutcomeUsage)
 	if a.call.cache.turn != nil {
 		g.cacheEnded(ctx, a.call, r.Usage, r.Disagrees)
 	}
@@ -63,11 +64,11 @@ func (g *Guard) learn(a *attempt, inputTokens int64) {
 }
 
 // finish resolves an attempt without reported usage, by the table of outcomes.
-func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
+func (g *Guard) finish(ctx context.Context, a *attempt, outcome event.Outcome) {
 	if !a.claim() {
 		return
 	}
-	if g.opts.action(outcome) == Void {
+	if g.opts.action(outcome) == event.Void {
 		a.debit.giveBack()
 		g.voidClaimed(ctx, a, outcome)
 		return
@@ -79,18 +80,18 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 }
 
 // postClaimed settles the reservation that was claimed, unlocks it, and emits the event. The event comes last, because a listener may use the call.
-func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome Outcome) {
+func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome event.Outcome) {
 	result, err := g.post(ctx, a, charge, outcome)
 	if g.listened() {
 		g.emitPosted(ctx, a, charge, usage, outcome, &result, err)
 	}
 }
 
-func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, outcome Outcome) (budget.Outcome, error) {
+func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, outcome event.Outcome) (budget.Outcome, error) {
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)
 	defer store.cancel()
-	result, err := g.ledger.SettleAs(store, a.receipt, *charge, outcome != OutcomeUsage, reference(a))
+	result, err := g.ledger.SettleAs(store, a.receipt, *charge, outcome != event.OutcomeUsage, reference(a))
 	a.call.lost(store, err)
 	return result, err
 }
@@ -105,34 +106,34 @@ func reference(a *attempt) string {
 }
 
 // emitPosted emits the events of a settlement.
-func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome Outcome, result *budget.Outcome, err error) {
-	e := Event{Kind: EventSettled, Actual: *charge, Usage: *usage, Estimated: outcome != OutcomeUsage, Outcome: outcome}
+func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome event.Outcome, result *budget.Outcome, err error) {
+	e := event.Event{Kind: event.Settled, Actual: *charge, Usage: *usage, Estimated: outcome != event.OutcomeUsage, Outcome: outcome}
 	if err != nil {
-		e.Kind, e.Err = EventUnsettled, err
+		e.Kind, e.Err = event.Unsettled, err
 	}
 	g.emit(ctx, a.call, a, e)
 	if err != nil {
 		return
 	}
 	for _, crossed := range result.Crossed {
-		g.emit(ctx, a.call, a, Event{Kind: EventThresholdCrossed, Actual: *charge, Usage: *usage, Estimated: e.Estimated, Crossed: crossed, Outcome: outcome})
+		g.emit(ctx, a.call, a, event.Event{Kind: event.ThresholdCrossed, Actual: *charge, Usage: *usage, Estimated: e.Estimated, Crossed: crossed, Outcome: outcome})
 	}
 	if result.Violated != 0 {
-		g.emit(ctx, a.call, a, Event{Kind: EventEstimateViolated, Actual: *charge, Usage: *usage, Outcome: outcome})
+		g.emit(ctx, a.call, a, event.Event{Kind: event.EstimateViolated, Actual: *charge, Usage: *usage, Outcome: outcome})
 	}
 }
 
 // voidClaimed voids the reservation that was claimed, unlocks it, and emits the event.
-func (g *Guard) voidClaimed(ctx context.Context, a *attempt, outcome Outcome) {
+func (g *Guard) voidClaimed(ctx context.Context, a *attempt, outcome event.Outcome) {
 	err := g.void(ctx, a)
 	if !g.listened() {
 		return
 	}
 	if err != nil {
-		g.emit(ctx, a.call, a, Event{Kind: EventUnsettled, Outcome: outcome, Err: err})
+		g.emit(ctx, a.call, a, event.Event{Kind: event.Unsettled, Outcome: outcome, Err: err})
 		return
 	}
-	g.emit(ctx, a.call, a, Event{Kind: EventVoided, Outcome: outcome})
+	g.emit(ctx, a.call, a, event.Event{Kind: event.Voided, Outcome: outcome})
 }
 
 func (g *Guard) void(ctx context.Context, a *attempt) error {

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
 // shadows reports whether the guard is in shadow mode and only reports this refusal: one of a limit, a rate, a brake, a price, the cache policy,
@@ -18,7 +21,7 @@ func (g *Guard) shadows(err error) bool {
 	if !g.opts.Shadow || errors.Is(err, budget.ErrKilled) {
 		return false
 	}
-	for _, kind := range [...]error{budget.ErrExceeded, budget.ErrStore, ErrRateLimited, ErrLooping, ErrUnpriced, ErrUnsupportedOperation, cache.ErrRefused} {
+	for _, kind := range [...]error{budget.ErrExceeded, budget.ErrStore, refusal.ErrRateLimited, refusal.ErrLooping, catalog.ErrUnpriced, refusal.ErrUnsupportedOperation, cache.ErrRefused} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -70,7 +73,7 @@ func (g *Guard) unlimited(ctx context.Context, c *call, req budget.Request) (*bu
 // reportShadowed counts a refusal that is not enforced, and emits EventDenied for it although the call goes on.
 func (g *Guard) reportShadowed(ctx context.Context, c *call, a *attempt, refused error) {
 	g.shadow.note(refused)
-	g.emitKind(ctx, c, a, EventDenied, refused)
+	g.emitKind(ctx, c, a, event.Denied, refused)
 }
 
 // ShadowLine is how often a guard that enforces would have refused calls for one reason.
@@ -119,7 +122,7 @@ func causeOf(refused error) string {
 		kind error
 		name string
 	}{
-		{budget.ErrExceeded, "limit"}, {ErrRateLimited, "rate"}, {ErrUnpriced, "price"}, {ErrUnsupportedOperation, "operation"}, {cache.ErrRefused, "cache"},
+		{budget.ErrExceeded, "limit"}, {refusal.ErrRateLimited, "rate"}, {catalog.ErrUnpriced, "price"}, {refusal.ErrUnsupportedOperation, "operation"}, {cache.ErrRefused, "cache"},
 	} {
 		if errors.Is(refused, c.kind) {
 			return c.name

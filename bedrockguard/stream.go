@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -103,16 +104,16 @@ func (m *meteredBody) pump() {
 	}
 }
 
-func (m *meteredBody) outcomeOf(err error) Outcome {
+func (m *meteredBody) outcomeOf(err error) event.Outcome {
 	switch {
 	case m.killed.Load() != nil:
-		return OutcomeKilled
+		return event.OutcomeKilled
 	case m.readerGone.Load():
-		return OutcomeAbandoned
+		return event.OutcomeAbandoned
 	case errors.Is(err, io.EOF):
-		return OutcomeNoUsage
+		return event.OutcomeNoUsage
 	default:
-		return OutcomeBroken
+		return event.OutcomeBroken
 	}
 }
 
@@ -120,7 +121,7 @@ func (m *meteredBody) outcomeOf(err error) Outcome {
 func (m *meteredBody) Read(p []byte) (int, error) {
 	n, err := m.from.Read(p)
 	if killed := m.killed.Load(); killed != nil && err != nil {
-		m.end(OutcomeKilled)
+		m.end(event.OutcomeKilled)
 		return n, killed
 	}
 	return n, err
@@ -200,16 +201,16 @@ func (m *meteredBody) kill(err *budget.KilledError) {
 	}
 }
 
-// emitKilled emits EventKilled, once, if the stream was killed.
+// emitKilled emits event.Killed, once, if the stream was killed.
 func (m *meteredBody) emitKilled() {
 	if killed := m.killed.Load(); killed != nil {
-		m.killTold.Do(func() { m.guard.emitKind(m.ctx, m.attempt.call, m.attempt, EventKilled, killed) })
+		m.killTold.Do(func() { m.guard.emitKind(m.ctx, m.attempt.call, m.attempt, event.Killed, killed) })
 	}
 }
 
 // end resolves the reservation: with the usage if it was read; by the status of the service's refusal if nothing else came; otherwise with
 // the given outcome.
-func (m *meteredBody) end(without Outcome) {
+func (m *meteredBody) end(without event.Outcome) {
 	m.unwatch()
 	m.emitKilled()
 	reported, ok := m.meter.Usage()
@@ -218,7 +219,7 @@ func (m *meteredBody) end(without Outcome) {
 		return
 	}
 	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
-		without = OutcomeStatus(status)
+		without = event.OutcomeStatus(status)
 	}
 	m.guard.finish(m.ctx, m.attempt, without)
 	m.guard.cacheLost(m.ctx, m.attempt.call, nil)

@@ -6,7 +6,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
 // Pressure is what Options.Substitute is called with: a call, and how full its limits are.
@@ -56,11 +58,11 @@ func (g *Guard) substitute(ctx context.Context, c *call, input any, modelID *str
 		return input, modelID
 	}
 	c.scope = scope // the scope for the events
-	told := Event{Kind: EventSubstituted, Asked: *modelID, Answered: name}
+	told := event.Event{Kind: event.Substituted, Asked: *modelID, Answered: name}
 	instead, err := g.catalog.Resolve(name, c.region)
 	if err == nil {
 		if class := instead.DearerIn(asked); class != "" {
-			err = &UnpricedError{ModelID: name, Reason: "it is no substitute, because it is dearer in " + class + ": the call stays with " + *modelID}
+			err = &catalog.UnpricedError{ModelID: name, Reason: "it is no substitute, because it is dearer in " + class + ": the call stays with " + *modelID}
 		}
 	}
 	if told.Err = err; err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 )
 
 const observeID = "bedrockguard.Observe"
@@ -108,7 +110,7 @@ func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Reques
 		return req, nil
 	}
 	if err != nil {
-		g.emitKind(ctx, c, s.current(), EventDenied, err)
+		g.emitKind(ctx, c, s.current(), event.Denied, err)
 	}
 	return req, err
 }

@@ -1,4 +1,4 @@
-package bedrockguard
+package event
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ import (
 // not apply.
 type eventText struct {
 	Time        string            `json:"time,omitempty"`
-	Kind        EventKind         `json:"kind"`
+	Kind        Kind              `json:"kind"`
 	Operation   string            `json:"operation,omitempty"`
 	Model       string            `json:"model,omitempty"`
 	Region      string            `json:"region,omitempty"`
