@@ -61,9 +61,16 @@ var rooms = []room{
 	{"cache/internal/hash", nil, nil, "hashes of texts"},
 	{"cache/internal/odds", nil, nil, "outcomes in, a prediction out"},
 
-	{"bedrockguard", []string{"bedrockguard/event", "bedrockguard/refusal", "budget", "budget/driver", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
+	{"bedrockguard", []string{"bedrockguard/event", "bedrockguard/refusal", guardRooms + "...", "budget", "budget/driver", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
 	{"bedrockguard/event", []string{"budget", "budget/price", "cache"}, nil, "what is told of calls knows nothing of how they are handled"},
 	{"bedrockguard/refusal", []string{"budget"}, nil, "errors know nothing of who returns them"},
+	{guardRooms + "brakes", []string{"bedrockguard/refusal", "budget"}, nil, "counts requests, and knows no call"},
+	{guardRooms + "drain", nil, nil, "the standard library alone"},
+	{guardRooms + "identity", []string{"bedrockguard/refusal"}, nil, "asks for a name, and knows no call"},
+	{guardRooms + "listeners", []string{"bedrockguard/event"}, []string{awsSDK}, "delivers events, and knows no call"},
+	{guardRooms + "ratelimit", []string{"bedrockguard/refusal", "budget", "budget/price"}, []string{"golang.org/x/time"}, "token buckets know no call"},
+	{guardRooms + "stepctx", nil, nil, "the standard library alone"},
+	{guardRooms + "watch", []string{"budget"}, nil, "asks a ledger for kills, and knows no call"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
 	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
@@ -113,6 +120,9 @@ var rooms = []room{
 
 	{"examples", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "an example uses what users may"},
 }
+
+// guardRooms is the folder with the inner packages of the guard.
+const guardRooms = "bedrockguard/internal/"
 
 // simulatorRooms is the folder with the packages of the simulator.
 const simulatorRooms = "bedrockguard/bedrocktest/internal/"

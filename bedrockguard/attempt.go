@@ -14,6 +14,8 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/ratelimit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/stepctx"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -26,7 +28,7 @@ type attempt struct {
 	bound   int64 // input tokens that the reservation covers at most
 	tight   bool  // the tight bound was reserved, which is computed from the text; the wide one is computed from the body's length
 	receipt *budget.Receipt
-	debit   *rateDebit
+	debit   *ratelimit.Debit
 	began   time.Time // when the attempt was made; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
@@ -37,14 +39,14 @@ type attempt struct {
 	mayHaveSent atomic.Bool  // bytes of the request may have been sent
 	dialing     atomic.Bool  // the transport has reported to its trace that it asks for a connection
 
-	resolving sync.Mutex      // held while the reservation is settled or voided
-	resolved  bool            // guarded by resolving
-	store     detachedContext // the context of the store's step that resolves the reservation
+	resolving sync.Mutex       // held while the reservation is settled or voided
+	resolved  bool             // guarded by resolving
+	store     stepctx.Detached // the context of the store's step that resolves the reservation
 }
 
 // detached returns a context that the caller's cancel does not end, for the time that a settlement may take. Requires a.resolving held.
-func (a *attempt) detached(ctx context.Context, timeout time.Duration) *detachedContext {
-	a.store.parent, a.store.timeout = ctx, a.call.remaining(timeout)
+func (a *attempt) detached(ctx context.Context, timeout time.Duration) *stepctx.Detached {
+	a.store.Parent, a.store.Timeout = ctx, a.call.remaining(timeout)
 	return &a.store
 }
 
@@ -223,14 +225,14 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	if err == nil {
 		err = g.brake(ctx, c)
 	}
-	if err == nil && g.rate.limits() {
-		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
+	if err == nil && g.rate.On() {
+		a.debit, err = g.rate.Wait(ctx, &c.scope, g.ratios.Guess(c.scope.Model, wide))
 	}
 	if err == nil {
 		err = g.reserve(ctx, a, wide)
 	}
 	if err != nil {
-		a.debit.giveBack()
+		a.debit.GiveBack()
 		c.explain(a, err)
 		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // with a lower output limit
 		if !asksAgain() && g.shadows(err) {
@@ -282,7 +284,7 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 		}
 	}
 	if old.claim() {
-		old.debit.giveBack()
+		old.debit.GiveBack()
 		g.voidClaimed(ctx, old, event.OutcomeNotSent)
 	}
 	if err != nil {
@@ -393,11 +395,11 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 	if patience := g.opts.MaxWait - a.call.waited; patience > 0 && !req.Tentative {
 		return g.wait(ctx, a, req, timeout-req.TakeBack, patience)
 	}
-	asking := &boundedContext{Context: ctx, timeout: timeout - req.TakeBack}
-	defer asking.release()
+	asking := &stepctx.Bounded{Context: ctx, Timeout: timeout - req.TakeBack}
+	defer asking.Release()
 	a.receipt, err = g.ledger.Reserve(asking, req)
 	if errors.Is(err, budget.ErrStore) {
-		a.call.storeLost += asking.lasted()
+		a.call.storeLost += asking.Lasted()
 	}
 	return err
 }
@@ -419,4 +421,21 @@ func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, 
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
 	return g.askLedger(ctx, a, budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
+}
+
+// brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
+func (g *Guard) brake(ctx context.Context, c *call) error {
+	if g.loops == nil || c.silent || c.braked || c.demand.raw == nil {
+		return nil
+	}
+	c.braked = true
+	err := g.loops.Judge(&c.scope, c.demand.raw)
+	if err == nil {
+		return nil
+	}
+	if g.opts.Brakes.Report {
+		g.emitKind(ctx, c, nil, event.Looping, err)
+		return nil
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/stepctx"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
@@ -66,9 +67,9 @@ func (c *call) remaining(timeout time.Duration) time.Duration {
 }
 
 // lost notes the time of a step that the store did not answer.
-func (c *call) lost(d *detachedContext, err error) {
+func (c *call) lost(d *stepctx.Detached, err error) {
 	if errors.Is(err, budget.ErrStore) {
-		c.storeLost += d.lasted()
+		c.storeLost += d.Lasted()
 	}
 }
 

@@ -138,27 +138,27 @@ func (d *dispatch) arrived(a *answered) answered {
 // attempt.
 func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answered) answered {
 	gone := answered{err: &smithy.CanceledError{Err: ctx.Err()}}
-	drains := &d.guard.drains
+	drains := d.guard.drains
 	if d.gate != nil && d.gate.callOff() {
 		d.cancel()
-		one := drains.own(d.cancel)
+		one := drains.Own(d.cancel)
 		go func() {
-			defer drains.end(one)
+			defer drains.End(one)
 			<-done
 			discard(a)
 		}()
 		return gone
 	}
-	one := drains.begin(d.cancel)
+	one := drains.Begin(d.cancel)
 	if one == nil { // as many answers as allowed are being read on: this one is cut, and charged with its worst case
 		d.cancel()
-		one = drains.own(d.cancel)
+		one = drains.Own(d.cancel)
 	}
 	d.sending.handedOff.Store(true)
 	d.sending.current().call.streaming.Store(true)
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
-		defer drains.end(one)
+		defer drains.End(one)
 		<-done
 		d.conclude(ctx, a)
 		timer.Stop()

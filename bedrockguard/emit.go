@@ -8,7 +8,7 @@ import (
 )
 
 // listened reports whether there is a listener. Callers check it before they build an event, to save the work if there is none.
-func (g *Guard) listened() bool { return g.direct != nil || g.queued != nil }
+func (g *Guard) listened() bool { return g.listeners.Any() }
 
 // emitKind emits an event of a kind, with an error if it has one. An Event is large, and is made here, so that the stack frames of callers, which
 // mostly emit none, stay small.
@@ -33,7 +33,7 @@ func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e event.Event) {
 			e.Duration = e.Time.Sub(a.began)
 		}
 	}
-	g.tellAll(ctx, &e, nil)
+	g.listeners.Tell(ctx, &e)
 }
 
 // requestIDHeader is the header with AWS's id of the request.

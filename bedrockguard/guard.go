@@ -9,6 +9,12 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/brakes"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/drain"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/identity"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/listeners"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/ratelimit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/watch"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
@@ -17,26 +23,25 @@ import (
 // Guard enforces a ledger's limits for Bedrock clients. It is immutable after New and safe for concurrent use; one Guard can serve any
 // number of clients.
 type Guard struct {
-	ledger   *budget.Ledger
-	shadow   shadowBook
-	opts     Options
-	catalog  *catalog.Catalog
-	ratios   *tokens.Ratio
-	rate     *rateLimits
-	loops    *loops // nil without Brakes
-	watch    *watch
-	identity identity
-	cache    *cacheLink // nil if the policy switches the cache check off
-	drains   drains
-	answers  answers
-	enforced *enforced
-	flat     flatPrices
-	assumed  sync.Map // keys are askedKey: models and regions for which EventPriceAssumed was emitted
-	steps    steps
-	outputs  outputs
-	foretold atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
-	direct   *listener   // OnEvent; nil if there is none
-	queued   []*listener // Listeners
+	ledger    *budget.Ledger
+	shadow    shadowBook
+	opts      Options
+	catalog   *catalog.Catalog
+	ratios    *tokens.Ratio
+	rate      *ratelimit.Limits
+	loops     *brakes.Loops // nil without Brakes
+	watch     *watch.Streams
+	identity  identity.Identity
+	cache     *cacheLink // nil if the policy switches the cache check off
+	drains    *drain.Drains
+	answers   answers
+	enforced  *enforced
+	flat      flatPrices
+	assumed   sync.Map // keys are askedKey: models and regions for which EventPriceAssumed was emitted
+	steps     steps
+	outputs   outputs
+	foretold  atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
+	listeners listeners.All
 
 	defaultScope bool // opts.Scope has any value besides its Model
 }
@@ -60,11 +65,11 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	g := &Guard{
 		ledger: ledger, opts: opts, catalog: models,
 		ratios: tokens.NewRatio(),
-		rate:   newRateLimits(opts.Rate), loops: newLoops(opts.Brakes), watch: newWatch(ledger, opts.KillPoll),
-		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
+		rate:   ratelimit.New(ratelimit.Rule(opts.Rate)), loops: brakes.New(brakes.Numbers(opts.Brakes)), watch: watch.New(ledger, opts.KillPoll),
+		identity: identity.Identity{Ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
-	g.drains.limit = opts.MaxDrains
-	g.direct, g.queued = newListeners(&opts)
+	g.drains = drain.New(opts.MaxDrains)
+	g.listeners = listeners.New(opts.OnEvent, opts.Listeners, opts.ListenerQueue)
 	g.enforced = newEnforced(opts.EnforcedGuardrails)
 	g.flat, _ = newFlatPrices(opts.FlatPrices) // validated before
 	g.opts.Scope.Model = ""                    // only the library sets it
@@ -80,17 +85,8 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 // context ends. Close then waits until the listeners have had all events, as long as they make progress. Clients of the guard may still be
 // used; if their callers leave from then on, the worst case is charged.
 func (g *Guard) Close(ctx context.Context) error {
-	err := g.drains.close(ctx)
-	busy := 0
-	for _, l := range g.queued {
-		if !l.wait(ctx) {
-			busy++
-		}
-	}
-	if g.direct != nil && !g.direct.wait(ctx) {
-		busy++
-	}
-	if busy > 0 {
+	err := g.drains.Close(ctx)
+	if busy := g.listeners.Wait(ctx); busy > 0 {
 		err = errors.Join(err, fmt.Errorf("bedrockguard: %d listeners have not come to the end of what they are told", busy))
 	}
 	return err
@@ -98,9 +94,7 @@ func (g *Guard) Close(ctx context.Context) error {
 
 // Draining returns how many answers of callers who have left are being read, for metrics. It is safe for concurrent use.
 func (g *Guard) Draining() int {
-	g.drains.mu.Lock()
-	defer g.drains.mu.Unlock()
-	return g.drains.reading
+	return g.drains.Reading()
 }
 
 // catalogAge is the age of the built-in table of prices from which New emits EventCatalogOld.

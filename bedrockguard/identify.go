@@ -219,7 +219,7 @@ func (g *Guard) scope(ctx context.Context, scope *budget.Scope) (err error) {
 	}
 	// Only the library sets the model: a caller must not be able to move its spend to another model's account.
 	scope.Model = ""
-	if g.identity.ask == nil && !g.defaultScope {
+	if g.identity.Ask == nil && !g.defaultScope {
 		return nil
 	}
 	return g.completeScope(ctx, scope)
@@ -227,8 +227,8 @@ func (g *Guard) scope(ctx context.Context, scope *budget.Scope) (err error) {
 
 // completeScope puts the caller's identity into a scope, and the guard's default for what is empty.
 func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
-	if g.identity.ask != nil {
-		principal, err := g.identity.principal(ctx)
+	if g.identity.Ask != nil {
+		principal, err := g.identity.Principal(ctx)
 		if err != nil {
 			return err
 		}

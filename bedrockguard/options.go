@@ -147,12 +147,35 @@ type Rate struct {
 	MaxWait time.Duration
 }
 
+// Brakes stop agents that repeat themselves before they have spent their budget. Each field is the number of consecutive repeats that are
+// allowed, counted for each principal, workflow and set of tags in this process; any other request resets the count. The zero value stops
+// nothing. For calls or dollars per minute use a limit of the budget with budget.Rolling(time.Minute).
+type Brakes struct {
+	// Identical is how many consecutive requests may be the same, byte for byte. Calls that repeat one on purpose, such as several samples
+	// of one prompt, count too.
+	Identical int
+	// ToolErrors is how many consecutive turns may have the same error of a tool. Errors are recognised by Converse's status and by
+	// Anthropic's is_error; other dialects have no such field.
+	ToolErrors int
+	// Stalled is how many consecutive turns may repeat one of the workflow's last 64 turns: the same use of a tool, or the same text, with the
+	// same result. Turns that differ only in ids or reasoning count as repeats.
+	Stalled int
+	// Report lets calls beyond these numbers through and emits EventLooping. Otherwise they are refused with a *LoopError.
+	Report bool
+}
+
+func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
+	add(b.Identical < 0 || b.ToolErrors < 0 || b.Stalled < 0, "Brakes are negative: %d, %d, %d", b.Identical, b.ToolErrors, b.Stalled)
+	add(b.Report && *b == Brakes{Report: true}, "Brakes.Report has nothing to report: set one of the others")
+}
+
 const (
 	defaultStoreTimeout  = 2 * time.Second
 	defaultSettleTimeout = 2 * time.Second
 	defaultKillPoll      = 250 * time.Millisecond
 	defaultDrainTimeout  = time.Minute
 	defaultMaxDrains     = 256
+	defaultListenerQueue = 1024
 	maxRateWait          = 5 * time.Minute // a signed request expires at this age
 )
 

@@ -39,12 +39,12 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 		return
 	}
 	if a.debit != nil {
-		a.debit.settle(r.Usage)
+		a.debit.Settle(r.Usage)
 	}
 	if g.foretold.Load() {
 		g.outputs.learn(&a.call.scope, r.Usage.OutputTokens)
 	}
-	if a.tight || g.rate.limits() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
+	if a.tight || g.rate.On() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}
 	g.postClaimed(ctx, a, &charge, &r.Usage, event.OutcomeUsage)
@@ -69,7 +69,7 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome event.Outcome) {
 		return
 	}
 	if g.opts.action(outcome) == event.Void {
-		a.debit.giveBack()
+		a.debit.GiveBack()
 		g.voidClaimed(ctx, a, outcome)
 		return
 	}
@@ -90,7 +90,7 @@ func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Char
 func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, outcome event.Outcome) (budget.Outcome, error) {
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)
-	defer store.cancel()
+	defer store.Cancel()
 	result, err := g.ledger.SettleAs(store, a.receipt, *charge, outcome != event.OutcomeUsage, reference(a))
 	a.call.lost(store, err)
 	return result, err
@@ -139,7 +139,7 @@ func (g *Guard) voidClaimed(ctx context.Context, a *attempt, outcome event.Outco
 func (g *Guard) void(ctx context.Context, a *attempt) error {
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)
-	defer store.cancel()
+	defer store.Cancel()
 	err := g.ledger.Void(store, a.receipt)
 	a.call.lost(store, err)
 	return err

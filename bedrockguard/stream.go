@@ -55,7 +55,7 @@ func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cance
 		meter: newStreamMeter(a),
 	}
 	m.from, m.to = io.Pipe()
-	m.unwatch = g.watch.add(a.call.scope, m.kill)
+	m.unwatch = g.watch.Add(a.call.scope, m.kill)
 	go m.pump()
 	return m
 }
@@ -160,13 +160,13 @@ func (m *meteredBody) readOn() bool {
 	if g.opts.DrainTimeout <= 0 {
 		return false
 	}
-	one := g.drains.begin(m.cut)
+	one := g.drains.Begin(m.cut)
 	if one == nil {
 		return false
 	}
 	timer := time.AfterFunc(g.opts.DrainTimeout, m.cut)
 	go func() {
-		defer g.drains.end(one)
+		defer g.drains.End(one)
 		<-m.done
 		timer.Stop()
 	}()

@@ -1,4 +1,5 @@
-package bedrockguard
+// Package ratelimit keeps a token bucket of uncached input tokens for each scope.
+package ratelimit
 
 import (
 	"context"
@@ -17,45 +18,53 @@ import (
 // dropped, because it is the most likely to be full again.
 const maxBuckets = 4096
 
-// rateLimits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need, and the difference is
-// settled when its usage is known: if it needed more, the next calls wait longer.
-type rateLimits struct {
-	rule Rate
-
-	mu      sync.Mutex
-	buckets map[[3]string]*rateBucket
+// Rule is bedrockguard.Rate, whose fields it has.
+type Rule struct {
+	UncachedInputTokensPerMinute int64
+	Burst                        int64
+	Per                          budget.Per
+	MaxWait                      time.Duration
 }
 
-// rateBucket is the token bucket of one scope.
-type rateBucket struct {
+// Limits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need, and the difference is
+// settled when its usage is known: if it needed more, the next calls wait longer.
+type Limits struct {
+	rule Rule
+
+	mu      sync.Mutex
+	buckets map[[3]string]*bucket
+}
+
+// bucket is the token bucket of one scope.
+type bucket struct {
 	limiter *rate.Limiter
 	mu      sync.Mutex
 	used    time.Time
 	cached  int64 // how many input tokens of the last answer were read from or written to the cache
 }
 
-// newRateLimits returns the limiter of a rule. Burst defaults to the tokens of one minute, as far as they fit into the int that rate.Limiter
+// New returns the limiter of a rule. Burst defaults to the tokens of one minute, as far as they fit into the int that rate.Limiter
 // takes, which may have 32 bits.
-func newRateLimits(rule Rate) *rateLimits {
+func New(rule Rule) *Limits {
 	if rule.Burst == 0 {
 		rule.Burst = min(rule.UncachedInputTokensPerMinute, math.MaxInt32)
 	}
-	return &rateLimits{rule: rule, buckets: make(map[[3]string]*rateBucket)}
+	return &Limits{rule: rule, buckets: make(map[[3]string]*bucket)}
 }
 
-// rateDebit is the number of tokens that one attempt took from its bucket. Nil means none.
-type rateDebit struct {
-	bucket *rateBucket
+// Debit is the number of tokens that one attempt took from its bucket. Nil means none.
+type Debit struct {
+	bucket *bucket
 	tokens int64
 }
 
-// limits reports whether a rate is set.
-func (r *rateLimits) limits() bool { return r.rule.UncachedInputTokensPerMinute > 0 }
+// On reports whether a rate is set.
+func (r *Limits) On() bool { return r.rule.UncachedInputTokensPerMinute > 0 }
 
-// wait takes the tokens that the call is expected to need: its likely input less what the scope's last answer read from or wrote to the cache.
-// It waits for up to Rate.MaxWait. If that is too short it takes nothing and returns a *RateLimitedError.
-func (r *rateLimits) wait(ctx context.Context, c *call, likelyInput int64) (*rateDebit, error) {
-	scope := splitBy(r.rule.Per, c.scope)
+// Wait takes the tokens that a call is expected to need: its likely input less what the scope's last answer read from or wrote to the cache.
+// It waits for up to the rule's MaxWait. If that is too short it takes nothing and returns a *RateLimitedError.
+func (r *Limits) Wait(ctx context.Context, s *budget.Scope, likelyInput int64) (*Debit, error) {
+	scope := splitBy(r.rule.Per, s)
 	b := r.bucket([3]string{scope.Principal, scope.Workflow, scope.Model})
 	now := time.Now()
 	b.mu.Lock()
@@ -77,7 +86,7 @@ func (r *rateLimits) wait(ctx context.Context, c *call, likelyInput int64) (*rat
 		reserved.Cancel()
 		return nil, err
 	}
-	return &rateDebit{bucket: b, tokens: need}, nil
+	return &Debit{bucket: b, tokens: need}, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -95,7 +104,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // splitBy returns the values of a scope by which a rate is split.
-func splitBy(per budget.Per, s budget.Scope) budget.Scope {
+func splitBy(per budget.Per, s *budget.Scope) budget.Scope {
 	var split budget.Scope
 	if per&budget.PerPrincipal != 0 {
 		split.Principal = s.Principal
@@ -110,7 +119,7 @@ func splitBy(per budget.Per, s budget.Scope) budget.Scope {
 }
 
 // bucket returns the bucket of a scope, and makes a full one if there is none.
-func (r *rateLimits) bucket(key [3]string) *rateBucket {
+func (r *Limits) bucket(key [3]string) *bucket {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.buckets[key]
@@ -119,14 +128,14 @@ func (r *rateLimits) bucket(key [3]string) *rateBucket {
 			r.dropOldest()
 		}
 		perSecond := rate.Limit(float64(r.rule.UncachedInputTokensPerMinute) / 60)
-		b = &rateBucket{limiter: rate.NewLimiter(perSecond, int(r.rule.Burst))}
+		b = &bucket{limiter: rate.NewLimiter(perSecond, int(r.rule.Burst))}
 		r.buckets[key] = b
 	}
 	return b
 }
 
 // dropOldest drops the bucket that was used longest ago. Requires mu held.
-func (r *rateLimits) dropOldest() {
+func (r *Limits) dropOldest() {
 	var oldest [3]string
 	var at time.Time
 	for key, b := range r.buckets {
@@ -140,8 +149,8 @@ func (r *rateLimits) dropOldest() {
 	delete(r.buckets, oldest)
 }
 
-// settle corrects the expected tokens to those that the answer reports.
-func (d *rateDebit) settle(u price.Usage) {
+// Settle corrects the expected tokens to those that the answer reports.
+func (d *Debit) Settle(u price.Usage) {
 	if d == nil {
 		return
 	}
@@ -152,15 +161,15 @@ func (d *rateDebit) settle(u price.Usage) {
 	d.adjust(uncached - d.tokens)
 }
 
-// giveBack returns what was taken for an attempt that consumed nothing.
-func (d *rateDebit) giveBack() {
+// GiveBack returns what was taken for an attempt that consumed nothing.
+func (d *Debit) GiveBack() {
 	if d != nil {
 		d.adjust(-d.tokens)
 	}
 }
 
 // adjust takes n more tokens, or puts some back if n is negative. It does so in steps, because a limiter takes no more than its burst at a time.
-func (d *rateDebit) adjust(n int64) {
+func (d *Debit) adjust(n int64) {
 	now := time.Now()
 	burst := int64(d.bucket.limiter.Burst())
 	for ; n > burst; n -= burst {

@@ -1,4 +1,5 @@
-package bedrockguard
+// Package watch ends running streams whose scope is killed.
+package watch
 
 import (
 	"context"
@@ -8,9 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// watch asks the store, while streams run, whether their scopes were killed. One request serves all streams; it is made at intervals, and at
-// once if the store signals a new flag. The goroutines of watch start with the first stream and end with the last.
-type watch struct {
+// Streams are the streams that run. While there are any, the store is asked whether their scopes were killed. One request serves all streams;
+// it is made at intervals, and at once if the store signals a new flag. The goroutines for that start with the first stream and end with the last.
+type Streams struct {
 	ledger *budget.Ledger
 	every  time.Duration
 
@@ -24,12 +25,13 @@ type watched struct {
 	kill  func(*budget.KilledError)
 }
 
-func newWatch(ledger *budget.Ledger, every time.Duration) *watch {
-	return &watch{ledger: ledger, every: every, streams: make(map[*watched]struct{})}
+// New returns streams, none yet, for which the ledger is asked at this interval.
+func New(ledger *budget.Ledger, every time.Duration) *Streams {
+	return &Streams{ledger: ledger, every: every, streams: make(map[*watched]struct{})}
 }
 
-// add begins to watch a stream. The function that it returns stops watching it, and may be called more than once.
-func (w *watch) add(scope budget.Scope, kill func(*budget.KilledError)) (remove func()) {
+// Add begins to watch a stream. The function that it returns stops watching it, and may be called more than once.
+func (w *Streams) Add(scope budget.Scope, kill func(*budget.KilledError)) (remove func()) {
 	s := &watched{scope: scope, kill: kill}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +44,7 @@ func (w *watch) add(scope budget.Scope, kill func(*budget.KilledError)) (remove 
 	return func() { w.remove(s) }
 }
 
-func (w *watch) remove(s *watched) {
+func (w *Streams) remove(s *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.streams, s)
@@ -52,7 +54,7 @@ func (w *watch) remove(s *watched) {
 	}
 }
 
-func (w *watch) run(ctx context.Context) {
+func (w *Streams) run(ctx context.Context) {
 	told := make(chan struct{}, 1)
 	var listening sync.WaitGroup
 	defer listening.Wait()
@@ -79,7 +81,7 @@ func (w *watch) run(ctx context.Context) {
 
 // poll ends the streams that a kill flag covers. If the store does not answer, they go on: their cost is reserved already, and new calls are
 // refused.
-func (w *watch) poll(ctx context.Context) {
+func (w *Streams) poll(ctx context.Context) {
 	kills, err := w.ledger.Kills(ctx)
 	if err != nil || len(kills) == 0 {
 		return
@@ -94,7 +96,7 @@ func (w *watch) poll(ctx context.Context) {
 	}
 }
 
-func (w *watch) running() []*watched {
+func (w *Streams) running() []*watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := make([]*watched, 0, len(w.streams))

@@ -1,4 +1,5 @@
-package bedrockguard
+// Package listeners delivers events to the functions of users, which may do anything.
+package listeners
 
 import (
 	"context"
@@ -19,8 +20,6 @@ const (
 	listenerPatience = time.Second
 	// closePatience is how long Close waits for a listener that makes no progress.
 	closePatience = 5 * time.Second
-	// defaultListenerQueue is how many events wait for one of Options.Listeners.
-	defaultListenerQueue = 1024
 	// maxOnEvents is how many calls of OnEvent may run at once, including those that no call waits for any more.
 	maxOnEvents = 256
 )
@@ -46,32 +45,58 @@ type told struct {
 // listenerKey marks the contexts that a listener gets: events of calls that are made with them are not delivered to the same listener.
 type listenerKey struct{ *listener }
 
-// newListeners returns OnEvent, nil if there is none, and the others.
-func newListeners(o *Options) (direct *listener, queued []*listener) {
-	if o.OnEvent != nil {
-		direct = &listener{tell: o.OnEvent, limit: maxOnEvents}
-	}
-	for _, tell := range o.Listeners {
-		queued = append(queued, &listener{tell: tell, limit: o.ListenerQueue})
-	}
-	return direct, queued
+// All is all functions that a guard tells of its calls. It is safe for concurrent use; its zero value tells nobody.
+type All struct {
+	direct *listener   // Options.OnEvent; nil if there is none
+	queued []*listener // Options.Listeners
 }
 
-// tellAll queues an event for all listeners except one: the listener whose own failure the event reports, or nil.
-func (g *Guard) tellAll(ctx context.Context, e *event.Event, except *listener) {
-	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // keeps the caller's values, without the SDK's state of the call
-	for _, l := range g.queued {
-		if l != except && ctx.Value(listenerKey{l}) == nil {
-			l.enqueue(g, ctx, *e)
+// New returns the listeners that are called while a call waits, and those whose events are queued, so many for each.
+func New(onEvent func(context.Context, event.Event), queued []func(context.Context, event.Event), queue int) (all All) {
+	if onEvent != nil {
+		all.direct = &listener{tell: onEvent, limit: maxOnEvents}
+	}
+	for _, tell := range queued {
+		all.queued = append(all.queued, &listener{tell: tell, limit: queue})
+	}
+	return all
+}
+
+// Any reports whether there is a listener.
+func (all *All) Any() bool { return all.direct != nil || all.queued != nil }
+
+// Tell queues an event for all listeners.
+func (all *All) Tell(ctx context.Context, e *event.Event) { all.tellOthers(ctx, e, nil) }
+
+// Wait waits until all listeners have had all events, and returns how many have not, because the context has ended or because they make no
+// progress.
+func (all *All) Wait(ctx context.Context) (busy int) {
+	for _, l := range all.queued {
+		if !l.wait(ctx) {
+			busy++
 		}
 	}
-	if l := g.direct; l != nil && l != except && ctx.Value(listenerKey{l}) == nil {
-		l.now(g, ctx, *e)
+	if all.direct != nil && !all.direct.wait(ctx) {
+		busy++
+	}
+	return busy
+}
+
+// tellOthers queues an event for all listeners except one: the listener whose own failure the event reports, or nil.
+func (all *All) tellOthers(ctx context.Context, e *event.Event, except *listener) {
+	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // keeps the caller's values, without the SDK's state of the call
+	for _, l := range all.queued {
+		if l != except && ctx.Value(listenerKey{l}) == nil {
+			l.enqueue(all, ctx, *e)
+		}
+	}
+	if l := all.direct; l != nil && l != except && ctx.Value(listenerKey{l}) == nil {
+		l.now(all, ctx, *e)
 	}
 }
 
 // now calls the listener and waits for it, up to a bound.
-func (l *listener) now(g *Guard, ctx context.Context, e event.Event) {
+func (l *listener) now(all *All, ctx context.Context, e event.Event) {
 	if !l.start(&e) {
 		return
 	}
@@ -79,7 +104,7 @@ func (l *listener) now(g *Guard, ctx context.Context, e event.Event) {
 	go func() {
 		defer close(done)
 		defer l.stop()
-		l.fenced(g, ctx, &e)
+		l.fenced(all, ctx, &e)
 	}()
 	timer := time.NewTimer(listenerPatience)
 	defer timer.Stop()
@@ -118,7 +143,7 @@ func (l *listener) progressed() {
 }
 
 // enqueue leaves an event for the listener's goroutine, or counts it as dropped.
-func (l *listener) enqueue(g *Guard, ctx context.Context, e event.Event) {
+func (l *listener) enqueue(all *All, ctx context.Context, e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= l.limit {
@@ -129,16 +154,16 @@ func (l *listener) enqueue(g *Guard, ctx context.Context, e event.Event) {
 	l.queue = append(l.queue, told{ctx, &e})
 	if l.running == 0 {
 		l.running = 1
-		go l.work(g)
+		go l.work(all)
 	}
 }
 
 // work delivers the queued events, in order, and ends when there are none left. If the listener ends the goroutine, another one continues.
-func (l *listener) work(g *Guard) {
+func (l *listener) work(all *All) {
 	idle := false
 	defer func() {
 		if !idle {
-			go l.work(g)
+			go l.work(all)
 		}
 	}()
 	for {
@@ -153,19 +178,19 @@ func (l *listener) work(g *Guard) {
 		l.queue[0] = told{}
 		l.queue = l.queue[1:]
 		l.mu.Unlock()
-		l.fenced(g, next.ctx, next.event)
+		l.fenced(all, next.ctx, next.event)
 	}
 }
 
 // fenced delivers one event. A panic of the listener ends here, and is reported to the other listeners.
-func (l *listener) fenced(g *Guard, ctx context.Context, e *event.Event) {
+func (l *listener) fenced(all *All, ctx context.Context, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			failure := *e
 			failure.Kind, failure.Dropped = event.ListenerFailed, 0
 			failure.Err = fmt.Errorf("bedrockguard: a listener panicked with a %T while it was told of %q", panicked, e.Kind)
 			if e.Kind != event.ListenerFailed {
-				g.tellAll(ctx, &failure, l)
+				all.tellOthers(ctx, &failure, l)
 			}
 		}
 	}()

@@ -1,4 +1,5 @@
-package bedrockguard
+// Package stepctx has contexts for steps of the store, whose timers start only if somebody waits for their end.
+package stepctx
 
 import (
 	"context"
@@ -6,12 +7,12 @@ import (
 	"time"
 )
 
-// detachedContext is for store steps that must go on after a caller has canceled, such as a settlement. It does not end with its parent, but
+// Detached is for store steps that must go on after a caller has canceled, such as a settlement. It does not end with its parent, but
 // at its deadline, which counts from the first use of its methods. Its timer starts only if somebody waits for Done, because a store in
 // memory never does.
-type detachedContext struct {
-	parent  context.Context // for its values
-	timeout time.Duration
+type Detached struct {
+	Parent  context.Context // for its values
+	Timeout time.Duration
 
 	mu    sync.Mutex
 	began time.Time // when it was first used; zero until then
@@ -21,15 +22,15 @@ type detachedContext struct {
 }
 
 // Deadline implements context.Context.
-func (d *detachedContext) Deadline() (time.Time, bool) {
+func (d *Detached) Deadline() (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.begin()
-	return d.began.Add(d.timeout), true
+	return d.began.Add(d.Timeout), true
 }
 
 // begin starts the time at the first use, and returns whether this was the first. Requires mu held.
-func (d *detachedContext) begin() bool {
+func (d *Detached) begin() bool {
 	if !d.began.IsZero() {
 		return false
 	}
@@ -38,10 +39,10 @@ func (d *detachedContext) begin() bool {
 }
 
 // Value implements context.Context.
-func (d *detachedContext) Value(key any) any { return context.WithoutCancel(d.parent).Value(key) }
+func (d *Detached) Value(key any) any { return context.WithoutCancel(d.Parent).Value(key) }
 
 // Done implements context.Context.
-func (d *detachedContext) Done() <-chan struct{} {
+func (d *Detached) Done() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.done == nil {
@@ -50,17 +51,17 @@ func (d *detachedContext) Done() <-chan struct{} {
 			close(d.done)
 		} else {
 			d.begin()
-			d.timer = time.AfterFunc(d.timeout-time.Since(d.began), d.cancel)
+			d.timer = time.AfterFunc(d.Timeout-time.Since(d.began), d.Cancel)
 		}
 	}
 	return d.done
 }
 
 // Err implements context.Context.
-func (d *detachedContext) Err() error {
+func (d *Detached) Err() error {
 	d.mu.Lock()
 	var err error
-	if !d.begin() && time.Since(d.began) >= d.timeout {
+	if !d.begin() && time.Since(d.began) >= d.Timeout {
 		err = context.DeadlineExceeded
 	} else if d.ended {
 		err = context.Canceled
@@ -69,7 +70,8 @@ func (d *detachedContext) Err() error {
 	return err
 }
 
-func (d *detachedContext) cancel() {
+// Cancel ends the context.
+func (d *Detached) Cancel() {
 	d.mu.Lock()
 	if !d.ended && d.done != nil {
 		d.timer.Stop()
@@ -79,8 +81,8 @@ func (d *detachedContext) cancel() {
 	d.mu.Unlock()
 }
 
-// lasted returns how long the context has been in use.
-func (d *detachedContext) lasted() time.Duration {
+// Lasted returns how long the context has been in use.
+func (d *Detached) Lasted() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.began.IsZero() {
@@ -89,11 +91,11 @@ func (d *detachedContext) lasted() time.Duration {
 	return time.Since(d.began)
 }
 
-// boundedContext is a context with a timeout that counts from the first use of its methods. Its timer starts only if somebody waits for
+// Bounded is a context with a timeout that counts from the first use of its methods. Its timer starts only if somebody waits for
 // Done, because a store in memory never does.
-type boundedContext struct {
+type Bounded struct {
 	context.Context
-	timeout time.Duration
+	Timeout time.Duration
 
 	mu     sync.Mutex
 	began  time.Time       // when it was first used; zero until then
@@ -102,15 +104,15 @@ type boundedContext struct {
 }
 
 // end returns when the timeout is over. Requires mu held.
-func (b *boundedContext) end() time.Time {
+func (b *Bounded) end() time.Time {
 	if b.began.IsZero() {
 		b.began = time.Now()
 	}
-	return b.began.Add(b.timeout)
+	return b.began.Add(b.Timeout)
 }
 
 // Deadline implements context.Context.
-func (b *boundedContext) Deadline() (time.Time, bool) {
+func (b *Bounded) Deadline() (time.Time, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	end := b.end()
@@ -121,7 +123,7 @@ func (b *boundedContext) Deadline() (time.Time, bool) {
 }
 
 // Done implements context.Context.
-func (b *boundedContext) Done() <-chan struct{} {
+func (b *Bounded) Done() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.timed == nil {
@@ -131,7 +133,7 @@ func (b *boundedContext) Done() <-chan struct{} {
 }
 
 // Err implements context.Context.
-func (b *boundedContext) Err() error {
+func (b *Bounded) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.timed != nil {
@@ -146,8 +148,8 @@ func (b *boundedContext) Err() error {
 	return nil
 }
 
-// release stops the timer.
-func (b *boundedContext) release() {
+// Release stops the timer.
+func (b *Bounded) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cancel != nil {
@@ -155,8 +157,8 @@ func (b *boundedContext) release() {
 	}
 }
 
-// lasted returns how long the context has been in use.
-func (b *boundedContext) lasted() time.Duration {
+// Lasted returns how long the context has been in use.
+func (b *Bounded) Lasted() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.began.IsZero() {

@@ -1,4 +1,4 @@
-package bedrockguard
+package stepctx
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 )
 
 func detach(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	d := &detachedContext{parent: parent, timeout: timeout}
-	return d, d.cancel
+	d := &Detached{Parent: parent, Timeout: timeout}
+	return d, d.Cancel
 }
 
 func TestDetachedSurvivesItsParentAndEndsAtItsDeadline(t *testing.T) {

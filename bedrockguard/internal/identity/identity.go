@@ -1,4 +1,5 @@
-package bedrockguard
+// Package identity asks once who makes the calls of a process, and remembers it.
+package identity
 
 import (
 	"context"
@@ -10,19 +11,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 )
 
-// identity asks for the caller's principal and remembers it. Failures are not remembered. If ask is nil, no principal is asked for. It is safe
+// Identity asks for the caller's principal and remembers it. Failures are not remembered. If Ask is nil, no principal may be asked for. It is safe
 // for concurrent use: callers who come together share one question, and none of them waits longer than its own context allows.
-type identity struct {
-	ask func(context.Context) (string, error)
+type Identity struct {
+	Ask func(context.Context) (string, error)
 
 	mu      sync.Mutex
 	name    string
-	asking  *identityQuestion // nil while nobody asks
-	running int               // uses of ask that have not returned
+	asking  *question // nil while nobody asks
+	running int       // uses of ask that have not returned
 }
 
-// identityQuestion is one use of ask.
-type identityQuestion struct {
+// question is one use of ask.
+type question struct {
 	answered chan struct{} // closed once name or err is set
 	name     string
 	err      error
@@ -31,16 +32,16 @@ type identityQuestion struct {
 	cancel   context.CancelFunc
 }
 
-// maxIdentityQuestions is how many uses of ask may run at once. Those that ignore the end of their context count until they return.
-const maxIdentityQuestions = 16
+// maxQuestions is how many uses of ask may run at once. Those that ignore the end of their context count until they return.
+const maxQuestions = 16
 
-var errIdentityStuck = fmt.Errorf("%d questions were asked that nobody has answered", maxIdentityQuestions)
+var errStuck = fmt.Errorf("%d questions were asked that nobody has answered", maxQuestions)
 
-// identityTimeout bounds one question for the caller's identity.
-const identityTimeout = 10 * time.Second
+// timeout bounds one question for the caller's identity.
+const timeout = 10 * time.Second
 
-// principal returns the principal that is remembered, or else waits for the question that is under way, or begins one.
-func (i *identity) principal(ctx context.Context) (string, error) {
+// Principal returns the principal that is remembered, or else waits for the question that is under way, or begins one.
+func (i *Identity) Principal(ctx context.Context) (string, error) {
 	i.mu.Lock()
 	if i.name != "" {
 		defer i.mu.Unlock()
@@ -48,9 +49,9 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 	}
 	var name string
 	var err error
-	if q := i.asking; q == nil && i.running >= maxIdentityQuestions {
+	if q := i.asking; q == nil && i.running >= maxQuestions {
 		i.mu.Unlock()
-		err = errIdentityStuck
+		err = errStuck
 	} else {
 		if q == nil {
 			q = i.begin(ctx)
@@ -67,9 +68,9 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 }
 
 // begin calls ask in a goroutine that ends with the answer, with the timeout, or with the last caller who waits for it. Requires mu held.
-func (i *identity) begin(ctx context.Context) *identityQuestion {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTimeout)
-	q := &identityQuestion{answered: make(chan struct{}), ctx: ctx, cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
+func (i *Identity) begin(ctx context.Context) *question {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	q := &question{answered: make(chan struct{}), ctx: ctx, cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
 	i.asking = q
 	i.running++
 	go func() {
@@ -80,7 +81,7 @@ func (i *identity) begin(ctx context.Context) *identityQuestion {
 				q.err = fmt.Errorf("the function that was to tell panicked with a %T", panicked)
 			}
 		}()
-		if q.name, q.err = i.ask(ctx); q.err == nil && q.name == "" {
+		if q.name, q.err = i.Ask(ctx); q.err == nil && q.name == "" {
 			q.err = errors.New("an empty name")
 		}
 	}()
@@ -88,7 +89,7 @@ func (i *identity) begin(ctx context.Context) *identityQuestion {
 }
 
 // end remembers an answer. If there is none, the next caller asks again.
-func (i *identity) end(q *identityQuestion) {
+func (i *Identity) end(q *question) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.running--
@@ -103,7 +104,7 @@ func (i *identity) end(q *identityQuestion) {
 
 // stopWaiting removes one caller from a question. It cancels the question if nobody else waits for it; after that, and once a question has
 // run out of time, the next caller asks again.
-func (i *identity) stopWaiting(q *identityQuestion) {
+func (i *Identity) stopWaiting(q *question) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if q.waiting--; q.waiting > 0 && q.ctx.Err() == nil {
@@ -116,7 +117,7 @@ func (i *identity) stopWaiting(q *identityQuestion) {
 }
 
 // wait returns the answer, or an error if the caller's context or the question's ends first.
-func (q *identityQuestion) wait(ctx context.Context) (name string, err error) {
+func (q *question) wait(ctx context.Context) (name string, err error) {
 	select {
 	case <-q.answered:
 	case <-ctx.Done():

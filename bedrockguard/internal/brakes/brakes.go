@@ -1,8 +1,8 @@
-package bedrockguard
+// Package brakes counts how often workflows repeat themselves, and says when they have done so too often.
+package brakes
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
@@ -10,31 +10,16 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Brakes stop agents that repeat themselves before they have spent their budget. Each field is the number of consecutive repeats that are
-// allowed, counted for each principal, workflow and set of tags in this process; any other request resets the count. The zero value stops
-// nothing. For calls or dollars per minute use a limit of the budget with budget.Rolling(time.Minute).
-type Brakes struct {
-	// Identical is how many consecutive requests may be the same, byte for byte. Calls that repeat one on purpose, such as several samples
-	// of one prompt, count too.
-	Identical int
-	// ToolErrors is how many consecutive turns may have the same error of a tool. Errors are recognised by Converse's status and by
-	// Anthropic's is_error; other dialects have no such field.
+// Numbers is bedrockguard.Brakes, whose fields it has.
+type Numbers struct {
+	Identical  int
 	ToolErrors int
-	// Stalled is how many consecutive turns may repeat one of the workflow's last 64 turns: the same use of a tool, or the same text, with the
-	// same result. Turns that differ only in ids or reasoning count as repeats.
-	Stalled int
-	// Report lets calls beyond these numbers through and emits EventLooping. Otherwise they are refused with a *LoopError.
-	Report bool
-}
-
-func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
-	add(b.Identical < 0 || b.ToolErrors < 0 || b.Stalled < 0, "Brakes are negative: %d, %d, %d", b.Identical, b.ToolErrors, b.Stalled)
-	add(b.Report && *b == Brakes{Report: true}, "Brakes.Report has nothing to report: set one of the others")
+	Stalled    int
+	Report     bool
 }
 
 const (
@@ -43,9 +28,9 @@ const (
 	maxTurnSize = 1 << 20 // in bytes; longer turns are not compared
 )
 
-// loops holds the counts of all workflows, for the brakes.
-type loops struct {
-	brakes Brakes
+// Loops holds the counts of all workflows. It is safe for concurrent use.
+type Loops struct {
+	brakes Numbers
 	seed   maphash.Seed
 
 	mu  sync.Mutex
@@ -59,32 +44,16 @@ type loop struct {
 	turns                   []uint64 // hashes of the last turns, oldest first
 }
 
-func newLoops(b Brakes) *loops {
-	if b == (Brakes{}) {
+// New returns counts for these brakes, or nil for brakes that stop nothing.
+func New(b Numbers) *Loops {
+	if b == (Numbers{}) {
 		return nil
 	}
-	return &loops{brakes: b, seed: maphash.MakeSeed()}
+	return &Loops{brakes: b, seed: maphash.MakeSeed()}
 }
 
-// brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
-func (g *Guard) brake(ctx context.Context, c *call) error {
-	if g.loops == nil || c.silent || c.braked || c.demand.raw == nil {
-		return nil
-	}
-	c.braked = true
-	err := g.loops.judge(&c.scope, c.demand.raw)
-	if err == nil {
-		return nil
-	}
-	if g.opts.Brakes.Report {
-		g.emitKind(ctx, c, nil, event.Looping, err)
-		return nil
-	}
-	return err
-}
-
-// judge counts a request, and returns the *LoopError of the first brake whose number it exceeds.
-func (l *loops) judge(s *budget.Scope, body []byte) error {
+// Judge counts a request, and returns the *LoopError of the first brake whose number it exceeds.
+func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 	counted := budget.Scope{Principal: s.Principal, Workflow: s.Workflow, Tags: s.Tags}
 	request := maphash.Bytes(l.seed, body)
 	var t turn
@@ -112,7 +81,7 @@ func (l *loops) judge(s *budget.Scope, body []byte) error {
 }
 
 // find returns the counts of a scope's workflow, which it creates if there are none. Requires mu held.
-func (l *loops) find(s *budget.Scope) *loop {
+func (l *Loops) find(s *budget.Scope) *loop {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
 	for _, part := range []string{s.Principal, s.Workflow} {
@@ -166,7 +135,7 @@ type turn struct {
 }
 
 // turnOf reads the last two messages of a body in any dialect that has a list of messages. It returns the zero turn for a body that it can't read.
-func (l *loops) turnOf(body []byte) (t turn) {
+func (l *Loops) turnOf(body []byte) (t turn) {
 	var list struct {
 		Messages []json.RawMessage `json:"messages"`
 		Input    json.RawMessage   `json:"input"` // of Responses: a list, or a text
@@ -192,7 +161,7 @@ func (l *loops) turnOf(body []byte) (t turn) {
 	return t
 }
 
-func (l *loops) hash(values ...any) uint64 {
+func (l *Loops) hash(values ...any) uint64 {
 	raw, err := json.Marshal(values) // keys in order
 	if err != nil {
 		return 0

@@ -1,4 +1,5 @@
-package bedrockguard
+// Package drain keeps track of answers that are read to their end although their callers have left.
+package drain
 
 import (
 	"context"
@@ -7,52 +8,62 @@ import (
 	"time"
 )
 
-// drains keeps track of the goroutines that read an answer to its end after its caller has canceled. It is safe for concurrent use.
-type drains struct {
+// Drains keeps track of the goroutines that read an answer to its end after its caller has canceled. It is safe for concurrent use.
+type Drains struct {
 	limit int // how many answers may be read on at the same time
 
 	mu      sync.Mutex
 	reading int                 // how many of running count against the limit
-	running map[*drain]struct{} // all goroutines that close has to wait for
+	running map[*Drain]struct{} // all goroutines that close has to wait for
 	idle    chan struct{}       // closed when the last one ends; nil if nobody waits for that
 	closed  bool
 }
 
-// drain is one of these goroutines.
-type drain struct {
+// Drain is one goroutine that Drains keeps track of.
+type Drain struct {
 	cut     func() // ends it early, by canceling its transport
 	reading bool   // it reads an answer, and counts against the limit
 }
 
-// begin registers an answer that is read on from now. It returns nil when the limit is reached or the guard is closed.
-func (d *drains) begin(cut func()) *drain {
+// New returns drains of which at most so many may read at the same time.
+func New(limit int) *Drains { return &Drains{limit: limit} }
+
+// Reading returns how many answers are being read on.
+func (d *Drains) Reading() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reading
+}
+
+// Begin registers an answer that is read on from now. It returns nil when the limit is reached or the guard is closed.
+func (d *Drains) Begin(cut func()) *Drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || d.reading >= d.limit {
 		return nil
 	}
 	d.reading++
-	return d.add(&drain{cut, true})
+	return d.add(&Drain{cut, true})
 }
 
-// own registers a goroutine that does not count against the limit: it only waits for its transport to return.
-func (d *drains) own(cut func()) *drain {
+// Own registers a goroutine that does not count against the limit: it only waits for its transport to return.
+func (d *Drains) Own(cut func()) *Drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.add(&drain{cut, false})
+	return d.add(&Drain{cut, false})
 }
 
 // add requires mu held.
-func (d *drains) add(one *drain) *drain {
+func (d *Drains) add(one *Drain) *Drain {
 	if d.running == nil {
-		d.running = make(map[*drain]struct{})
+		d.running = make(map[*Drain]struct{})
 	}
 	d.running[one] = struct{}{}
 	return one
 }
 
-// end removes a drain. Nil does nothing.
-func (d *drains) end(one *drain) {
+// End removes a drain. Nil does nothing.
+func (d *Drains) End(one *Drain) {
 	if one == nil {
 		return
 	}
@@ -68,9 +79,9 @@ func (d *drains) end(one *drain) {
 	}
 }
 
-// close prevents new drains and waits for the running ones. If the context ends first, they are cut, which charges their calls with the
-// worst case, and close waits for that.
-func (d *drains) close(ctx context.Context) error {
+// Close prevents new drains and waits for the running ones. If the context ends first, they are cut, which charges their calls with the
+// worst case, and Close waits for that.
+func (d *Drains) Close(ctx context.Context) error {
 	idle, all := d.shut()
 	select {
 	case <-idle:
@@ -98,14 +109,14 @@ func (d *drains) close(ctx context.Context) error {
 // cutTimeout bounds how long close waits after it has cut the drains: for HTTP clients to return, and for settlements.
 const cutTimeout = 10 * time.Second
 
-func (d *drains) countRunning() int {
+func (d *Drains) countRunning() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.running)
 }
 
 // shut prevents new drains. It returns a channel that is closed once none runs any more, and the running ones.
-func (d *drains) shut() (idle chan struct{}, all []*drain) {
+func (d *Drains) shut() (idle chan struct{}, all []*Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
