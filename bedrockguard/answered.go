@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -74,31 +75,31 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 
 // served returns the quote that prices an answer. It emits event.AnswerDiffers for each new way in which the answer differs from what was
 // asked for.
-func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote {
+func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricing.Quote {
 	c := a.call
-	q := c.quote
-	key := askedKey{c.demand.modelID, c.region}
+	q := c.Quote
+	key := askedKey{c.Demand.ModelID, c.region}
 	tell := func(what, asked, answered string, change func(*difference) bool) {
 		if g.answers.learn(key, change) {
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
-	if r.Model != "" && !c.flatModel && g.isOther(q.resolved, r, c.region) {
+	if r.Model != "" && !c.FlatModel && g.isOther(q.Resolved, r, c.region) {
 		if other, ok := g.catalog.Answered(r.Model, c.region); ok {
-			q = c.demand.anyQuote(other, false)
-			tell("model", profiled(c.quote.resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
+			q = c.Demand.AnyQuote(other, false)
+			tell("model", profiled(c.Quote.Resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
 			name := r.Model
-			tell("model", q.resolved.ModelID, name, func(d *difference) bool {
+			tell("model", q.Resolved.ModelID, name, func(d *difference) bool {
 				news := d.unknown != name
 				d.unknown = name
 				return news
 			})
 		}
 	}
-	if r.ServiceTier != "" && q.resolved.ServedTier(r.ServiceTier) > q.tier {
-		factor := q.resolved.ServedTier(r.ServiceTier)
-		tell("service tier", tierName(c.demand.tiers), r.ServiceTier, func(d *difference) bool {
+	if r.ServiceTier != "" && q.Resolved.ServedTier(r.ServiceTier) > q.Tier {
+		factor := q.Resolved.ServedTier(r.ServiceTier)
+		tell("service tier", tierName(c.Demand.Tiers), r.ServiceTier, func(d *difference) bool {
 			news := factor > d.factor
 			if news {
 				d.factor = factor
@@ -106,9 +107,9 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 			return news
 		})
 	}
-	if r.Latency == latencyOptimized && q.latency == nil && q.resolved.LatencyOptimized != nil {
-		q.latency = q.resolved.LatencyOptimized
-		tell("latency", "standard", latencyOptimized, func(d *difference) bool {
+	if r.Latency == pricing.LatencyOptimized && q.Latency == nil && q.Resolved.LatencyOptimized != nil {
+		q.Latency = q.Resolved.LatencyOptimized
+		tell("latency", "standard", pricing.LatencyOptimized, func(d *difference) bool {
 			news := !d.optimized
 			d.optimized = true
 			return news
@@ -146,23 +147,6 @@ func profiled(r *catalog.Resolved) string {
 	return r.Profile + "." + r.ModelID
 }
 
-// anyQuote prices a model that has answered although another one was asked for. If it has no price for the tier or the mode that was asked
-// for, it was not served in them, so they are left out.
-func (a *demand) anyQuote(r *catalog.Resolved, optimized bool) quote {
-	q, err := a.quoteFor(r, "", optimized)
-	if err == nil {
-		return q
-	}
-	plain := *a
-	plain.latency = ""
-	if q, err = plain.quoteFor(r, "", optimized); err == nil {
-		return q
-	}
-	q = quote{resolved: a.withMedia(r), tier: r.ServedTier("unknown")}
-	q.fees, _ = a.fees(r)
-	return q
-}
-
 func tierName(asked [3]string) string {
 	for _, name := range asked {
 		if name != "" {
@@ -187,14 +171,12 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 
 // others adds to the call the prices of all models that have answered calls of this id before.
 func (g *Guard) others(c *call) {
-	d := g.answers.find(askedKey{c.demand.modelID, c.region})
+	d := g.answers.find(askedKey{c.Demand.ModelID, c.region})
 	if d == nil {
 		return
 	}
-	for _, r := range append([]*catalog.Resolved{c.quote.resolved}, d.models...) {
-		q := c.demand.anyQuote(r, d.optimized)
-		q.tier = max(q.tier, d.factor)
-		c.others = append(c.others, q)
+	for _, r := range append([]*catalog.Resolved{c.Quote.Resolved}, d.models...) {
+		c.AlsoBy(r, d.optimized, d.factor)
 	}
 }
 
@@ -203,13 +185,13 @@ func (g *Guard) others(c *call) {
 func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budget.Charge, error) {
 	c := a.call
 	q := g.served(ctx, a, r)
-	cost, err := q.cost(r)
+	cost, err := q.Cost(r)
 	if err != nil {
 		return budget.Charge{}, err
 	}
 	extra, err := g.guardrailsOf(ctx, a, r)
 	if err == nil {
-		extra, err = extra.Add(c.flat)
+		extra, err = extra.Add(c.Flat)
 	}
 	if err == nil {
 		cost, err = cost.Add(extra)
@@ -224,15 +206,15 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (price.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {
-		for _, id := range g.enforced.learn(r.Guardrails, c.demand.guardrail) {
+		for _, id := range g.enforced.Learn(r.Guardrails, c.Demand.Guardrail) {
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
 		}
 	}
-	told, err := guardrailCost(r.Guardrails)
+	told, err := pricing.GuardrailCost(r.Guardrails)
 	if err != nil {
 		return 0, err
 	}
-	untold, err := c.guardrailsWorst(r.Usage.OutputTokens, r.Guardrails)
+	untold, err := c.GuardrailsWorst(r.Usage.OutputTokens, r.Guardrails)
 	if err != nil {
 		return 0, err
 	}

@@ -178,7 +178,7 @@ func (g *Guard) conclude(ctx context.Context, s *sending, got result) {
 		m.giveUp(got.err)
 	default:
 		a := s.current()
-		if got.converse != nil && got.err == nil && a.call.demand.decodable {
+		if got.converse != nil && got.err == nil && a.call.Demand.Decodable {
 			g.settleConverse(ctx, a, got.converse)
 			return
 		}
@@ -276,7 +276,7 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 	wide, err := g.wide(c)
 	var worst budget.Charge
 	if err == nil {
-		err = c.worst(&worst, wide)
+		err = c.Worst(&worst, wide)
 	}
 	if err == nil {
 		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.scope.Model == old.receipt.Scope.Model {
@@ -345,7 +345,7 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 		a.tight = true
 		return g.reserveInput(ctx, a, c.tight, final)
 	}
-	if g.opts.StrictBound || c.demand.hidden {
+	if g.opts.StrictBound || c.Demand.Hidden {
 		return g.reserveInput(ctx, a, wide, final)
 	}
 	err := g.reserveInput(ctx, a, wide, tentative)
@@ -380,7 +380,7 @@ const (
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, f finality) error {
 	a.call.limiting.input = inputTokens
 	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
-	err := a.call.worst(&req.Worst, inputTokens)
+	err := a.call.Worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err
 	}
@@ -425,11 +425,11 @@ func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 
 // brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
 func (g *Guard) brake(ctx context.Context, c *call) error {
-	if g.loops == nil || c.silent || c.braked || c.demand.raw == nil {
+	if g.loops == nil || c.silent || c.braked || c.Demand.Raw == nil {
 		return nil
 	}
 	c.braked = true
-	err := g.loops.Judge(&c.scope, c.demand.raw)
+	err := g.loops.Judge(&c.scope, c.Demand.Raw)
 	if err == nil {
 		return nil
 	}
@@ -438,4 +438,12 @@ func (g *Guard) brake(ctx context.Context, c *call) error {
 		return nil
 	}
 	return err
+}
+
+// explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it.
+func (c *call) explain(a *attempt, err error) {
+	var e *budget.ExceededError
+	if errors.As(err, &e) && e.Reason == "" {
+		e.Reason = c.Reason(a.bound, a.tight, e.Requested.Unit)
+	}
 }

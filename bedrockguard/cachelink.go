@@ -6,16 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/cachepoints"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
-	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 // cacheLink is the prompt-cache check, between identification and the reservation: it sees each request once, before it is
@@ -72,7 +72,7 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
 	mode := l.policy.ModeOf(c.scope.Workflow)
-	fixed := isSigned(input) // what is signed stays as it is
+	fixed := inputs.IsSigned(input) // what is signed stays as it is
 	if mode == cache.Fix && fixed {
 		mode = cache.Report
 	}
@@ -80,11 +80,11 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 		return input, nil
 	}
 	now := cache.Call{
-		Workflow: cacheKey(c.scope), Model: cacheModel(r), Place: c.region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
+		Workflow: cacheKey(c.scope), Model: cachepoints.Model(r), Place: c.region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
 	now.Model = l.tracker.Knows(now)
 	p := l.prompt()
-	if !readPrompt(p, now.Model.Provider, input) {
+	if !cachepoints.ReadPrompt(p, now.Model.Provider, input) {
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
@@ -106,8 +106,8 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 func (l *cacheLink) fix(input any, c *call) any {
 	before := c.cache.prompt
 	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
-		fixed, p := withPoints(input, before, edits), l.prompt()
-		if !readPrompt(p, c.cache.place.Model.Provider, fixed) {
+		fixed, p := cachepoints.WithPoints(input, before, edits), l.prompt()
+		if !cachepoints.ReadPrompt(p, c.cache.place.Model.Provider, fixed) {
 			l.release(p)
 			return nil
 		}
@@ -118,28 +118,6 @@ func (l *cacheLink) fix(input any, c *call) any {
 		l.release(before)
 	}
 	return input
-}
-
-// readPrompt describes a request, and reports false when it does not understand it.
-func readPrompt(p *prompt.Prompt, provider string, input any) bool {
-	var parts converse.Request
-	if parts.Of(input) {
-		fillPrompt(p, &parts)
-		return true
-	}
-	switch in := input.(type) {
-	case *bedrockruntime.InvokeModelInput:
-		return prompt.ParseBody(p, provider, in.Body) == nil
-	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return prompt.ParseBody(p, provider, in.Body) == nil
-	case *httpInput:
-		if in.form == formConverse { // a maker's own dialect may look the same, but this route takes Converse alone
-			return prompt.ParseConverse(p, in.body) == nil
-		}
-		return prompt.ParseBody(p, provider, in.body) == nil
-	default:
-		return false
-	}
 }
 
 // wantsFix reports whether the policy names Fix for the rule of any finding.

@@ -38,7 +38,7 @@ func decodedUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
 		}
 	}
-	reported, err := wire.FromConverse(c.provider, c.demand.writes, &counts)
+	reported, err := wire.FromConverse(c.Provider, c.Demand.Writes, &counts)
 	if err != nil {
 		return wire.Reported{}, false
 	}

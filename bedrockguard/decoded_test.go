@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -44,7 +45,7 @@ func TestDecodedAnswersReadAsTheirBytes(t *testing.T) {
 				})})
 				out, err := client.Converse(context.Background(), &bedrockruntime.ConverseInput{ModelId: aws.String("m")})
 				require.NoError(t, err)
-				decoded, ok := decodedUsage(&call{provider: provider, demand: demand{writes: price.CacheWrites1h}}, out)
+				decoded, ok := decodedUsage(&call{Call: pricing.Call{Provider: provider, Demand: pricing.Demand{Writes: price.CacheWrites1h}}}, out)
 				read, told, err := wire.ParseUsage(provider, price.CacheWrites1h, nil, []byte(body))
 				assert.Equal(t, ok, told && err == nil)
 				if ok {

@@ -236,7 +236,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
-	if succeeded && at.call.demand.decodable && d.direct && !d.guard.detaches(ctx) {
+	if succeeded && at.call.Demand.Decodable && d.direct && !d.guard.detaches(ctx) {
 		return // the caller waits until the SDK has decoded the answer, and the usage is taken from that
 	}
 	whole, err := readWhole(resp.Body, resp.ContentLength)

@@ -10,7 +10,9 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // Estimate is what a call would cost, and whether it would be let through.
@@ -44,8 +46,8 @@ func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*Estimat
 	g.foretold.Store(true)
 	c := &call{region: o.Region, silent: true}
 	var modelID *string
-	if c.operation, modelID, c.streams = operationOf(input); c.operation == "" {
-		return Estimate{}, malformed("input", "is of no operation that the guard prices")
+	if c.operation, modelID, c.streams = inputs.OperationOf(input); c.operation == "" {
+		return Estimate{}, request.MalformedField("input", "is of no operation that the guard prices")
 	}
 	if g.substitutes(input) {
 		input, modelID = g.substitute(ctx, c, input, modelID)
@@ -94,7 +96,7 @@ func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, err
 	if err != nil {
 		return Estimate{}, err
 	}
-	if err := c.worst(&e.Worst, wide); err != nil {
+	if err := c.Worst(&e.Worst, wide); err != nil {
 		return Estimate{}, err
 	}
 	if e.Likely, err = g.likely(c, wide); err != nil {
@@ -107,15 +109,15 @@ func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, err
 // likely returns the expected cost of a call.
 func (g *Guard) likely(c *call, wide int64) (budget.Charge, error) {
 	input := min(g.ratios.Guess(c.scope.Model, wide), wide)
-	output := c.demand.maxOutput
+	output := c.Demand.MaxOutput
 	if n, known := g.outputs.of(&c.scope); known {
 		output = min(n, output)
 	}
-	asked, writes := c.demand.maxOutput, c.demand.writes
-	defer func() { c.demand.maxOutput, c.demand.writes = asked, writes }()
-	c.demand.maxOutput, c.demand.writes = output, 0
+	asked, writes := c.Demand.MaxOutput, c.Demand.Writes
+	defer func() { c.Demand.MaxOutput, c.Demand.Writes = asked, writes }()
+	c.Demand.MaxOutput, c.Demand.Writes = output, 0
 	var likely budget.Charge
-	err := c.worst(&likely, input)
+	err := c.Worst(&likely, input)
 	likely[budget.UnitCacheReadInputTokens], likely[budget.UnitCacheWriteInputTokens] = 0, 0
 	return likely, err
 }
@@ -139,14 +141,14 @@ func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) e
 	}
 	a := &attempt{call: c, bound: wide}
 	refused := exceeded(balances, &e.Worst)
-	if refused != nil && !g.opts.StrictBound && !c.demand.hidden {
+	if refused != nil && !g.opts.StrictBound && !c.Demand.Hidden {
 		tight, err := g.tightInput(ctx, c)
 		if err != nil {
 			return err
 		}
 		if tight > 0 && tight < wide {
 			a.bound, a.tight = tight, true
-			if err := c.worst(&e.Worst, tight); err != nil {
+			if err := c.Worst(&e.Worst, tight); err != nil {
 				return err
 			}
 			refused = exceeded(balances, &e.Worst)
@@ -211,7 +213,7 @@ func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 		_, err = client.InvokeModelWithResponseStream(ctx, in)
 	}
 	if caught == nil {
-		return nil, errors.Join(malformed("input", "can't be serialised"), err)
+		return nil, errors.Join(request.MalformedField("input", "can't be serialised"), err)
 	}
 	return caught, nil
 }

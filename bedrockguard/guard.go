@@ -13,6 +13,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/drain"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/identity"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/listeners"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/ratelimit"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/watch"
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -35,8 +36,8 @@ type Guard struct {
 	cache     *cacheLink // nil if the policy switches the cache check off
 	drains    *drain.Drains
 	answers   answers
-	enforced  *enforced
-	flat      flatPrices
+	enforced  *pricing.Enforced
+	flat      pricing.FlatPrices
 	assumed   sync.Map // keys are askedKey: models and regions for which EventPriceAssumed was emitted
 	steps     steps
 	outputs   outputs
@@ -70,9 +71,13 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	}
 	g.drains = drain.New(opts.MaxDrains)
 	g.listeners = listeners.New(opts.OnEvent, opts.Listeners, opts.ListenerQueue)
-	g.enforced = newEnforced(opts.EnforcedGuardrails)
-	g.flat, _ = newFlatPrices(opts.FlatPrices) // validated before
-	g.opts.Scope.Model = ""                    // only the library sets it
+	declared := make([]pricing.Guardrail, len(opts.EnforcedGuardrails))
+	for i, one := range opts.EnforcedGuardrails {
+		declared[i] = pricing.Guardrail(one)
+	}
+	g.enforced = pricing.NewEnforced(declared)
+	g.flat, _ = pricing.NewFlatPrices(opts.FlatPrices) // validated before
+	g.opts.Scope.Model = ""                            // only the library sets it
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
 	g.emitOldCatalog()

@@ -14,8 +14,10 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
@@ -182,7 +184,7 @@ type httpCall struct {
 // run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
-	passes := d.route.treatment == free && !hasHeader(d.asked.Header, "Upgrade")
+	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade")
 	if passes && d.transport.sign == nil {
 		return d.transport.hand(d.asked)
 	}
@@ -193,7 +195,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	if passes {
 		return d.pass(ctx, body)
 	}
-	if d.route.form == formChat && !signed(d.asked) {
+	if d.route.form == inputs.FormChat && !signed(d.asked) {
 		body, d.asksUsage = cost.AskForUsage(body)
 	}
 	if g.cache != nil {
@@ -236,7 +238,7 @@ func (d *httpCall) body() ([]byte, error) {
 	defer d.asked.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(d.asked.Body, maxBodyBytes+1))
 	if err == nil && len(body) > maxBodyBytes {
-		err = refusedError{malformed("body", "is larger than 128 MiB")}
+		err = refusedError{request.MalformedField("body", "is larger than 128 MiB")}
 	}
 	return body, err
 }
@@ -256,14 +258,14 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	switch {
 	case d.unknownHost:
 		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
-	case d.route.treatment == refused && g.flat.operations[d.route.operation] > 0:
-		return d.input("", body), g.identifyFlat(ctx, c, startedAsync(d.route.operation, body), g.flat.operations[d.route.operation])
-	case d.route.treatment == refused:
+	case d.route.treatment == inputs.Refused && g.flat.Operations[d.route.operation] > 0:
+		return d.input("", body), g.identifyFlat(ctx, c, startedAsync(d.route.operation, body), g.flat.Operations[d.route.operation])
+	case d.route.treatment == inputs.Refused:
 		return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
 	case hasHeader(d.asked.Header, "Content-Encoding"):
-		return nil, malformed("content-encoding", "is not understood: the body can't be read")
+		return nil, request.MalformedField("content-encoding", "is not understood: the body can't be read")
 	case hasHeader(d.asked.Header, "Upgrade"):
-		return nil, malformed("upgrade", "would open a connection that nothing is metered on")
+		return nil, request.MalformedField("upgrade", "would open a connection that nothing is metered on")
 	}
 	modelID := d.route.model
 	if modelID == "" {
@@ -272,7 +274,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 			return nil, err
 		}
 		if modelID == "" {
-			return nil, malformed("model", "is missing")
+			return nil, request.MalformedField("model", "is missing")
 		}
 		c.modelInBody = modelID
 	}
@@ -302,16 +304,8 @@ func startedAsync(operation string, body []byte) any {
 }
 
 // input returns the request in a form that the cache check and the output limit can change.
-func (d *httpCall) input(modelID string, body []byte) *httpInput {
-	return &httpInput{model: modelID, body: body, form: d.route.form, signed: signed(d.asked)}
-}
-
-// httpInput is the body of a request that came over HTTP. Changes are made to a copy.
-type httpInput struct {
-	model  string
-	body   []byte
-	form   form
-	signed bool // it must not be changed
+func (d *httpCall) input(modelID string, body []byte) *inputs.HTTP {
+	return &inputs.HTTP{Model: modelID, Body: body, Form: d.route.form, Signed: signed(d.asked)}
 }
 
 // signed reports whether a request has a signature over its body.
@@ -322,13 +316,13 @@ func signed(req *http.Request) bool {
 // send sends the request once, through the rest of the guard.
 func (d *httpCall) send(ctx context.Context, input any) error {
 	g, c := d.transport.guard, d.call
-	in := input.(*httpInput)
-	req, err := d.outgoing(in.body)
+	in := input.(*inputs.HTTP)
+	req, err := d.outgoing(in.Body)
 	if err != nil {
 		return err
 	}
 	if !c.unmetered {
-		if err := d.describe(ctx, req, in.body); err != nil {
+		if err := d.describe(ctx, req, in.Body); err != nil {
 			if !g.shadows(err) {
 				return d.denied(ctx, err)
 			}
@@ -345,13 +339,13 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 		}
 	}
 	if c.unmetered {
-		d.response, err = d.pass(ctx, in.body) //nolint:bodyclose // its client closes it
+		d.response, err = d.pass(ctx, in.Body) //nolint:bodyclose // its client closes it
 		return err
 	}
 	if c.cache.prompt != nil {
 		g.cacheSent(c)
 	}
-	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req, in.body)
+	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req, in.Body)
 }
 
 // pass sends a request for which nothing is reserved.
@@ -402,14 +396,14 @@ func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
 // describe computes what the request can cost.
 func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body []byte) error {
 	c := d.call
-	if c.flatOperation {
+	if c.FlatOperation {
 		return c.describeFlat(req, body)
 	}
 	if err := d.transport.guard.describeHTTP(ctx, c, req, body); err != nil {
 		return err
 	}
-	if d.route.form == formConverse {
-		c.demand.asConverse()
+	if d.route.form == inputs.FormConverse {
+		c.Demand.AsConverse()
 	}
 	c.seen.note(req, body)
 	return nil
@@ -477,10 +471,4 @@ func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
 		return req, nil
 	}
 	return req.SetStream(bytes.NewReader(body))
-}
-
-// isSigned reports whether a request must not be changed.
-func isSigned(input any) bool {
-	in, ok := input.(*httpInput)
-	return ok && in.signed
 }

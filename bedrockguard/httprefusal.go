@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
@@ -71,13 +72,13 @@ func classOf(err error) refusalClass {
 	return refusalClass{"guard", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}
 }
 
-// refusal returns the body of a refusal in the dialect of a form.
-func (f form) refusal(c refusalClass, message string) []byte {
+// refusalBody returns the body of a refusal in the dialect of a form.
+func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 	var body any
 	switch f {
-	case formMessages:
+	case inputs.FormMessages:
 		body = map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "message": message}}
-	case formChat, formResponses:
+	case inputs.FormChat, inputs.FormResponses:
 		body = map[string]any{"error": map[string]any{"message": message, "type": c.kind, "code": c.code, "param": nil}}
 	default:
 		body = map[string]any{"message": message, "__type": c.code}
@@ -105,14 +106,14 @@ func Refuse(req *http.Request, err error) *http.Response {
 	if !passes { // or else clients that look for a status in the text would take it for one that does, and try again
 		message = withoutStatusCodes(message)
 	}
-	body := f.refusal(c, message)
+	body := refusalBody(f, c, message)
 	h := http.Header{
 		"Content-Type":     {"application/json"},
 		"X-Should-Retry":   {strconv.FormatBool(passes)},
 		"X-Amzn-Requestid": {driver.NewID().String()},
 	}
 	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
-	if f.isAWS() {
+	if f.IsAWS() {
 		h.Set("X-Amzn-Errortype", c.code)
 	}
 	describeRefusal(h, c, err)
@@ -236,18 +237,18 @@ func Refusal(r *http.Response) error {
 	return err
 }
 
-// killed returns the last event of a killed stream, in a form that clients report as a failure with its text: in AWS's event streams an
+// killedEvent returns the last event of a killed stream, in a form that clients report as a failure with its text: in AWS's event streams an
 // exception of the service model, because the text of unknown ones is lost (measured, 2026-11).
-func (f form) killed(as framing, err *budget.KilledError) []byte {
+func killedEvent(f inputs.Form, as framing, err *budget.KilledError) []byte {
 	c := classOf(err)
 	if as == eventStream {
 		return exceptionFrame("validationException", err.Error())
 	}
-	body := f.refusal(c, err.Error())
+	body := refusalBody(f, c, err.Error())
 	switch f {
-	case formChat:
+	case inputs.FormChat:
 		return fmt.Appendf(nil, "data: %s\n\ndata: [DONE]\n\n", body)
-	case formResponses:
+	case inputs.FormResponses:
 		body, _ = json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "code": c.code, "message": err.Error(), "param": nil}})
 	}
 	return fmt.Appendf(nil, "event: error\ndata: %s\n\n", body)

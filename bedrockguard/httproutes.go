@@ -5,24 +5,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 )
-
-// form is the JSON dialect of a route's requests, answers and refusals.
-type form uint8
-
-const (
-	formConverse  form = iota + 1 // /model/{id}/converse and converse-stream
-	formInvoke                    // /model/{id}/invoke and invoke-with-response-stream: the dialect of the model's maker
-	formMessages                  // Anthropic's messages, the model in the body
-	formChat                      // OpenAI's chat completions
-	formResponses                 // OpenAI's responses
-	formNative                    // other operations of bedrock-runtime
-)
-
-// isAWS reports whether a form's errors are those of AWS's services, and not those of OpenAI or Anthropic. A request without a form, the zero
-// value, is answered as AWS would.
-func (f form) isAWS() bool { return f != formMessages && f != formChat && f != formResponses }
 
 // endpoint is a kind of host that serves models.
 type endpoint uint8
@@ -67,9 +51,9 @@ func endpointOf(host string) (endpoint, string) {
 
 // route is what a request asks of Bedrock, as far as its method and path show it.
 type route struct {
-	treatment treatment
+	treatment inputs.Treatment
 	operation string
-	form      form
+	form      inputs.Form
 	model     string // from the path; empty if it is in the body
 }
 
@@ -96,7 +80,7 @@ var compatiblePrefixes = [...]string{"/openai/v1/", "/anthropic/v1/", "/v1/"}
 // it is no known route, and is refused.
 func routeOf(method string, u *url.URL) route {
 	if u.Opaque != "" {
-		return route{refused, "unknown", formNative, ""} // net/http sends Opaque instead of the path
+		return route{inputs.Refused, "unknown", inputs.FormNative, ""} // net/http sends Opaque instead of the path
 	}
 	path := u.EscapedPath()
 	for _, prefix := range compatiblePrefixes {
@@ -109,48 +93,48 @@ func routeOf(method string, u *url.URL) route {
 	case parts[0] == "model" && len(parts) == 3:
 		return modelRoute(method, parts[1], parts[2])
 	case parts[0] == "guardrail" && len(parts) == 5 && parts[2] == "version" && parts[4] == "apply":
-		return route{refused, "ApplyGuardrail", formNative, ""}
+		return route{inputs.Refused, "ApplyGuardrail", inputs.FormNative, ""}
 	case parts[0] == "guardrail-checks":
-		return route{refused, "InvokeGuardrailChecks", formNative, ""}
+		return route{inputs.Refused, "InvokeGuardrailChecks", inputs.FormNative, ""}
 	case parts[0] == "async-invoke":
-		return route{freeIf(method == http.MethodGet), "StartAsyncInvoke", formNative, ""}
+		return route{freeIf(method == http.MethodGet), "StartAsyncInvoke", inputs.FormNative, ""}
 	case parts[0] == "inference-profiles", parts[0] == "foundation-models": // some clients ask for these on the same base URL
-		return route{freeIf(method == http.MethodGet), "ControlPlane", formNative, ""}
+		return route{freeIf(method == http.MethodGet), "ControlPlane", inputs.FormNative, ""}
 	default:
-		return route{refused, "unknown", formNative, ""}
+		return route{inputs.Refused, "unknown", inputs.FormNative, ""}
 	}
 }
 
-func freeIf(costsNothing bool) treatment {
+func freeIf(costsNothing bool) inputs.Treatment {
 	if costsNothing {
-		return free
+		return inputs.Free
 	}
-	return refused
+	return inputs.Refused
 }
 
 func modelRoute(method, escapedID, verb string) route {
-	operation, f := "", formConverse
+	operation, f := "", inputs.FormConverse
 	switch verb {
 	case "converse":
 		operation = "Converse"
 	case "converse-stream":
 		operation = "ConverseStream"
 	case "invoke":
-		operation, f = "InvokeModel", formInvoke
+		operation, f = "InvokeModel", inputs.FormInvoke
 	case "invoke-with-response-stream":
-		operation, f = "InvokeModelWithResponseStream", formInvoke
+		operation, f = "InvokeModelWithResponseStream", inputs.FormInvoke
 	case "count-tokens":
-		return route{freeIf(method == http.MethodPost && plainID(escapedID)), "CountTokens", formNative, ""}
+		return route{freeIf(method == http.MethodPost && plainID(escapedID)), "CountTokens", inputs.FormNative, ""}
 	case "invoke-with-bidirectional-stream":
-		return route{refused, bidirectionalStream, formNative, ""}
+		return route{inputs.Refused, inputs.BidirectionalStream, inputs.FormNative, ""}
 	default:
-		return route{refused, "unknown", formNative, ""}
+		return route{inputs.Refused, "unknown", inputs.FormNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
 	if err != nil || !plainID(escapedID) || method != http.MethodPost {
-		return route{refused, "unknown", f, ""}
+		return route{inputs.Refused, "unknown", f, ""}
 	}
-	return route{guarded, operation, f, id}
+	return route{inputs.Guarded, operation, f, id}
 }
 
 // plainID reports whether an id in a path is still one part of the path if a server decodes it once more.
@@ -174,45 +158,29 @@ func compatibleRoute(method, rest string, anthropic bool) route {
 	post, get := method == http.MethodPost, method == http.MethodGet
 	switch {
 	case name == "models":
-		return route{freeIf(get), "ListModels", formChat, ""}
+		return route{freeIf(get), "ListModels", inputs.FormChat, ""}
 	case anthropic && rest == "messages":
-		return route{guardedIf(post), "Messages", formMessages, ""}
+		return route{guardedIf(post), "Messages", inputs.FormMessages, ""}
 	case anthropic && rest == "messages/count_tokens":
-		return route{freeIf(post), "CountTokens", formMessages, ""}
+		return route{freeIf(post), "CountTokens", inputs.FormMessages, ""}
 	case anthropic:
-		return route{refused, "unknown", formMessages, ""}
+		return route{inputs.Refused, "unknown", inputs.FormMessages, ""}
 	case rest == "chat/completions":
-		return route{guardedIf(post), "ChatCompletions", formChat, ""}
+		return route{guardedIf(post), "ChatCompletions", inputs.FormChat, ""}
 	case rest == "responses":
-		return route{guardedIf(post), "Responses", formResponses, ""}
+		return route{guardedIf(post), "Responses", inputs.FormResponses, ""}
 	case name == "responses" && deeper: // a stored one is read, deleted or canceled
 		id, verb, _ := strings.Cut(behind, "/")
 		callsOff := post && verb == "cancel"
-		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || callsOff)), "StoredResponse", formResponses, ""}
+		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || callsOff)), "StoredResponse", inputs.FormResponses, ""}
 	default:
-		return route{refused, "unknown", formChat, ""}
+		return route{inputs.Refused, "unknown", inputs.FormChat, ""}
 	}
 }
 
-func guardedIf(metered bool) treatment {
+func guardedIf(metered bool) inputs.Treatment {
 	if metered {
-		return guarded
+		return inputs.Guarded
 	}
-	return refused
-}
-
-// dialect is that of a form's requests.
-func (f form) dialect() cost.Dialect {
-	switch f {
-	case formConverse:
-		return cost.Converse
-	case formMessages:
-		return cost.Messages
-	case formChat:
-		return cost.Chat
-	case formResponses:
-		return cost.Responses
-	default:
-		return cost.OfModel
-	}
+	return inputs.Refused
 }

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -50,7 +51,7 @@ const maxHeldBytes = 4 << 20
 // failure. Most clients take a stream that just ends for a success. Read is called by one goroutine.
 type wholeEvents struct {
 	body    io.ReadCloser
-	form    form
+	form    inputs.Form
 	framing framing
 	errors  bool // a killed stream ends with an error of Read
 
@@ -99,7 +100,7 @@ func (w *wholeEvents) fill() {
 		return
 	}
 	w.held.Reset()
-	w.held.Write(w.form.killed(w.framing, killed))
+	w.held.Write(killedEvent(w.form, w.framing, killed))
 	w.ready, w.ended = w.held.Len(), io.EOF
 }
 

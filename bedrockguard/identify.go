@@ -6,20 +6,16 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
-	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
-	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
-	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
-	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 const identifyID = "bedrockguard.Identify"
@@ -39,7 +35,7 @@ func (*identifyMiddleware) ID() string { return identifyID }
 func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	c := &call{region: region(ctx)}
 	var modelID *string
-	if c.operation, modelID, c.streams = operationOf(in.Parameters); c.operation == "" {
+	if c.operation, modelID, c.streams = inputs.OperationOf(in.Parameters); c.operation == "" {
 		return m.unmetered(ctx, in, next)
 	}
 	if m.guard.substitutes(in.Parameters) {
@@ -83,11 +79,11 @@ func (m *identifyMiddleware) observeLast() {
 // unmetered passes operations that cost nothing and those of other services, and refuses operations whose cost can't be metered.
 func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	operation := awsmiddleware.GetOperationName(ctx)
-	if foreign(ctx) || treatmentOf(operation) == free {
+	if foreign(ctx) || inputs.TreatmentOf(operation) == inputs.Free {
 		return next.HandleInitialize(ctx, in)
 	}
 	c := &call{operation: operation, region: region(ctx)}
-	flat, ok := m.guard.flat.operations[operation]
+	flat, ok := m.guard.flat.Operations[operation]
 	if !ok {
 		return m.unsupported(ctx, c, in, next)
 	}
@@ -140,9 +136,9 @@ func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *strin
 // resolve finds the model and its price, and puts the model into the call's scope.
 func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog.Resolved, error) {
 	if modelID == nil || *modelID == "" {
-		return nil, malformed("modelId", "is missing")
+		return nil, request.MalformedField("modelId", "is missing")
 	}
-	c.flat, c.flatGuardrail, c.flatModel = 0, 0, false
+	c.Flat, c.FlatGuardrail, c.FlatModel = 0, 0, false
 	resolved, err := g.catalog.Resolve(*modelID, c.region)
 	if err != nil {
 		if resolved = g.flatModel(c, *modelID); resolved == nil {
@@ -179,34 +175,19 @@ func (g *Guard) emitAssumed(ctx context.Context, c *call) {
 // flatModel returns a stand-in for a model that has a flat price and no other, or nil.
 func (g *Guard) flatModel(c *call, modelID string) *catalog.Resolved {
 	id := g.catalog.FoundationID(modelID)
-	flat, ok := g.flat.model(id)
+	flat, ok := g.flat.Model(id)
 	if !ok {
 		return nil
 	}
-	c.flat, c.flatModel = flat, true
+	c.Flat, c.FlatModel = flat, true
 	provider, _, _ := strings.Cut(id, ".")
 	return &catalog.Resolved{ModelID: id, Model: &catalog.Model{ID: id, Provider: provider}}
 }
 
 // complete works out what the request can cost.
 func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
-	c.guardrails = g.enforced.all()
-	if named := c.demand.guardrail; named != "" && !g.enforced.knows(named) {
-		c.demand.feature(featureGuardrail)
-	}
-	if unpriced, err := c.priceFeatures(&g.flat); err != nil {
+	if err := c.Complete(g.enforced, &g.flat, c.overHTTP && g.opts.StrictBound, resolved); err != nil {
 		return err
-	} else if unpriced != "" {
-		return &catalog.UnpricedError{ModelID: c.demand.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
-	}
-	if c.overHTTP && c.demand.unseen != "" && g.opts.StrictBound {
-		return &catalog.UnpricedError{ModelID: c.demand.modelID, Reason: "the service reads more than the request holds because of " + c.demand.unseen + ", which Options.StrictBound does not allow: send the text itself"}
-	}
-	if c.demand.hidden {
-		c.demand.prompt.Blocks = append(c.demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})
-	}
-	if resolved.Model.Cache.Implicit {
-		c.demand.writes = max(c.demand.writes, price.CacheWrites5m)
 	}
 	return g.priced(c, resolved)
 }
@@ -238,20 +219,4 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 	}
 	*scope = scope.Fill(g.opts.Scope)
 	return nil
-}
-
-// read fills in what the request asks for.
-func (a *demand) read(input any, modelID string) error {
-	var parts converse.Request
-	if parts.Of(input) {
-		return a.readConverse(&parts)
-	}
-	switch in := input.(type) {
-	case *bedrockruntime.InvokeModelInput:
-		return a.readInvoke(cost.OfModel, modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
-	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return a.readInvoke(cost.OfModel, modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
-	default:
-		return malformed("input", "is of an unknown type")
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 )
 
@@ -63,7 +64,7 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 	if _, twice := stack.Initialize.Get(identifyID); twice {
 		return fmt.Errorf("%w: %s", ErrInstalled, stack.ID())
 	}
-	if stack.ID() == bidirectionalStream {
+	if stack.ID() == inputs.BidirectionalStream {
 		return g.refuseUnanswered(stack.ID())
 	}
 	if err := stack.Initialize.Add(&identifyMiddleware{g, stack}, middleware.After); err != nil {
@@ -81,10 +82,6 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 	}
 	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
 }
-
-// bidirectionalStream is the one operation that the guard can't refuse with a middleware: the SDK would leave the caller waiting for ever,
-// because the call only returns what the Deserialize step hands over.
-const bidirectionalStream = "InvokeModelWithBidirectionalStream"
 
 // refuseUnanswered refuses an operation while its stack is being built; the SDK reports that error at once.
 func (g *Guard) refuseUnanswered(operation string) error {

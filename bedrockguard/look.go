@@ -13,6 +13,9 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
@@ -50,30 +53,30 @@ func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.
 
 // describe reads the operation's input and records what the serialised request looks like.
 func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhttp.Request) error {
-	if c.flatOperation {
+	if c.FlatOperation {
 		if req == nil {
-			return malformed("body", "is not there to be bounded")
+			return request.MalformedField("body", "is not there to be bounded")
 		}
 		body, _ := c.bodyOf(req)
 		return c.describeFlat(req, body)
 	}
-	operation, modelID, _ := operationOf(input)
+	operation, modelID, _ := inputs.OperationOf(input)
 	if operation != c.operation {
-		return malformed("input", "is of another type than the operation's")
+		return request.MalformedField("input", "is of another type than the operation's")
 	}
 	resolved, err := g.resolve(ctx, c, modelID)
 	if err != nil {
 		return err
 	}
-	c.demand = demand{modelID: *modelID, hidden: resolved.HidesText}
-	if err = c.demand.read(input, resolved.ModelID); err != nil {
+	c.Demand = pricing.Demand{ModelID: *modelID, Hidden: resolved.HidesText}
+	if err = c.Demand.Read(input, resolved.ModelID); err != nil {
 		return err
 	}
 	if req == nil {
-		c.demand.body = unknownLength
+		c.Demand.Body = pricing.UnknownLength
 	} else {
 		body, _ := c.bodyOf(req)
-		c.demand.raw, c.demand.body, c.demand.lengthening = body, int64(len(body)), tokens.Lengthening(body)
+		c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)
 	}
 	return g.complete(c, resolved)
@@ -130,15 +133,15 @@ func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request)
 	if !inMemory {
 		var err error
 		if req, body, err = intoMemory(req); err != nil {
-			return req, false, malformed("body", "can't be read before it is sent")
+			return req, false, request.MalformedField("body", "can't be read before it is sent")
 		}
 	}
 	if c.seen.shows(req, body) {
 		return req, false, nil
 	}
-	if c.flatOperation {
+	if c.FlatOperation {
 		if !strings.HasSuffix(req.URL.Path, c.seen.path) {
-			return req, true, malformed("path", "is no longer that of the operation")
+			return req, true, request.MalformedField("path", "is no longer that of the operation")
 		}
 		return req, true, c.describeFlat(req, body)
 	}
@@ -156,14 +159,14 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 		modelID, ok = modelInPath(req.URL)
 	}
 	if !ok {
-		return malformed("path", "names no model: the guard does not know what this request would do")
+		return request.MalformedField("path", "names no model: the guard does not know what this request would do")
 	}
 	resolved, err := g.resolve(ctx, c, &modelID)
 	if err != nil {
 		return err
 	}
-	c.demand = demand{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body)), lengthening: tokens.Lengthening(body)}
-	err = c.demand.readInvoke(c.dialectOf(req.URL), resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
+	c.Demand = pricing.Demand{ModelID: modelID, Hidden: resolved.HidesText, Raw: body, Body: int64(len(body)), Lengthening: tokens.Lengthening(body)}
+	err = c.Demand.ReadInvoke(c.dialectOf(req.URL), resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
 	if err != nil {
 		return err
 	}
@@ -175,7 +178,7 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 func (c *call) dialectOf(u *url.URL) cost.Dialect {
 	switch {
 	case c.modelInBody != "":
-		return c.form.dialect()
+		return c.form.Dialect()
 	case strings.HasSuffix(u.Path, "/converse"), strings.HasSuffix(u.Path, "/converse-stream"):
 		return cost.Converse
 	default:
@@ -204,7 +207,7 @@ func modelInPath(u *url.URL) (string, bool) {
 	return id, err == nil
 }
 
-// bodyOf returns the bytes of a request's body without copying them, and false if they are not in memory. The body's read position stays as
+// BodyOf returns the bytes of a request's body without copying them, and false if they are not in memory. The body's read position stays as
 // it was.
 func (c *call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 	switch stream := req.GetStream().(type) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
@@ -169,6 +170,28 @@ func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
 	add(b.Report && *b == Brakes{Report: true}, "Brakes.Report has nothing to report: set one of the others")
 }
 
+// Guardrail is an Amazon Bedrock guardrail that evaluates calls although they do not name it, because the account or the organisation
+// enforces it. A request does not show that, so Options.EnforcedGuardrails has to declare it.
+type Guardrail struct {
+	// ID is the guardrail's id or ARN, as answers name it. Required.
+	ID string
+	// TextUnit is the price of one text unit of up to 1,000 characters under all policies of the guardrail together. Zero is the list price
+	// of all existing policies.
+	TextUnit price.Amount
+	// Image is what one image costs. Zero is the list price.
+	Image price.Amount
+}
+
+func (g Guardrail) validate() error {
+	if g.ID == "" {
+		return errors.New("EnforcedGuardrails has one without an ID")
+	}
+	if g.TextUnit < 0 || g.Image < 0 {
+		return fmt.Errorf("EnforcedGuardrails has a negative price for %q", g.ID)
+	}
+	return nil
+}
+
 const (
 	defaultStoreTimeout  = 2 * time.Second
 	defaultSettleTimeout = 2 * time.Second
@@ -217,7 +240,7 @@ func (o Options) validate() error {
 	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
 	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
 	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")
-	if _, err := newFlatPrices(o.FlatPrices); err != nil {
+	if _, err := pricing.NewFlatPrices(o.FlatPrices); err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
 	}
 	for _, g := range o.EnforcedGuardrails {

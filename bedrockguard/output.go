@@ -2,17 +2,16 @@ package bedrockguard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/cachepoints"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
@@ -112,7 +111,7 @@ func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 	if g.opts.Output.Default == 0 {
 		return input, 0
 	}
-	resolved, err := g.catalog.Resolve(aws.ToString(modelOf(input)), c.region)
+	resolved, err := g.catalog.Resolve(aws.ToString(inputs.ModelOf(input)), c.region)
 	if err != nil {
 		return input, 0 // it is refused when it is read
 	}
@@ -123,7 +122,7 @@ func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 	if hasOutputLimit(resolved.ModelID, input) {
 		return input, 0
 	}
-	limited, ok := withOutputLimit(resolved.ModelID, input, n)
+	limited, ok := inputs.WithOutputLimit(resolved.ModelID, input, n)
 	if !ok {
 		return input, 0
 	}
@@ -134,16 +133,16 @@ func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converse.Request
 	if parts.Of(input) {
-		var a demand
-		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.addFields(parts.Additional) != nil || a.extraOutput > 0)
+		var a pricing.Demand
+		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.AddFields(parts.Additional) != nil || a.ExtraOutput > 0)
 	}
-	body, ok := bodyOf(input)
+	body, ok := inputs.BodyOf(input)
 	if !ok {
 		return true
 	}
 	d := cost.OfModel
-	if in, overHTTP := input.(*httpInput); overHTTP {
-		d = in.form.dialect()
+	if in, overHTTP := input.(*inputs.HTTP); overHTTP {
+		d = in.Form.Dialect()
 	}
 	r, err := cost.ParseRequestIn(d, modelID, body)
 	return err != nil || r.MaxTokens > 0 || r.NoOutput
@@ -160,10 +159,10 @@ type clamped struct {
 // if there is none.
 func (g *Guard) clamp(c *call, input any, refused error) (smaller clamped, found bool) {
 	var e *budget.ExceededError
-	if !errors.As(refused, &e) || e.Latched || c.flatOperation {
+	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
 		return clamped{}, false
 	}
-	if to, ok := c.fitting(e, g.floor(c), c.demand.maxOutput-1); ok {
+	if to, ok := c.fitting(e, g.floor(c), c.Demand.MaxOutput-1); ok {
 		return c.lowered(input, to)
 	}
 	return g.withoutWrites(c, input, e)
@@ -171,28 +170,28 @@ func (g *Guard) clamp(c *call, input any, refused error) (smaller clamped, found
 
 // lowered returns a request with a lower output limit.
 func (c *call) lowered(input any, to int64) (smaller clamped, ok bool) {
-	smaller = clamped{from: c.demand.maxOutput, to: to}
-	smaller.input, ok = withOutputLimit(c.scope.Model, input, to)
+	smaller = clamped{from: c.Demand.MaxOutput, to: to}
+	smaller.input, ok = inputs.WithOutputLimit(c.scope.Model, input, to)
 	return smaller, ok
 }
 
 // withoutWrites returns a request whose cache points are left out, so that no input of it is billed as written to the cache, with a lower output
 // limit if it needs one.
 func (g *Guard) withoutWrites(c *call, input any, e *budget.ExceededError) (smaller clamped, found bool) {
-	asked := c.demand.writes
+	asked := c.Demand.Writes
 	if asked == price.NoCacheWrites {
 		return clamped{}, false
 	}
-	c.demand.writes = price.NoCacheWrites
-	defer func() { c.demand.writes = asked }()
-	to, ok := c.fitting(e, min(g.floor(c), c.demand.maxOutput), c.demand.maxOutput)
+	c.Demand.Writes = price.NoCacheWrites
+	defer func() { c.Demand.Writes = asked }()
+	to, ok := c.fitting(e, min(g.floor(c), c.Demand.MaxOutput), c.Demand.MaxOutput)
 	if !ok {
 		return clamped{}, false
 	}
-	if input, ok = withoutPoints(c.provider, input); !ok {
+	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
 		return clamped{}, false
 	}
-	if smaller.input = input; to < c.demand.maxOutput {
+	if smaller.input = input; to < c.Demand.MaxOutput {
 		smaller, ok = c.lowered(input, to)
 	}
 	smaller.withoutPoints = true
@@ -209,22 +208,22 @@ func (g *Guard) floor(c *call) int64 {
 }
 
 // thinking returns the largest output limit among the request's fields other than the one that is lowered.
-func (c *call) thinking() int64 { return max(c.demand.extraOutput, c.demand.thinking) }
+func (c *call) thinking() int64 { return max(c.Demand.ExtraOutput, c.Demand.Thinking) }
 
 // fitting returns the highest output limit from floor to most with which the call's worst case has room in the account that refused, and false if
 // there is none. The worst case includes the input tokens with which the reservation was refused. It is worked out from the limit in the call's
 // demand, which is therefore changed for each limit that is tried, and has its own one again afterwards.
 func (c *call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
-	asked := c.demand.maxOutput
-	defer func() { c.demand.maxOutput = asked }()
+	asked := c.Demand.MaxOutput
+	defer func() { c.Demand.MaxOutput = asked }()
 	left := e.Max.N - e.Settled.N // neither is negative, and settled may be the larger one
 	if left -= e.Pending.N; left <= 0 {
 		return 0, false
 	}
 	fits := func(output int64) bool {
 		var worst budget.Charge
-		c.demand.maxOutput = output
-		return c.worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
+		c.Demand.MaxOutput = output
+		return c.Worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
 	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
 	if low >= high || !fits(low) {
@@ -238,106 +237,4 @@ func (c *call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok 
 		}
 	}
 	return low, true
-}
-
-// withOutputLimit returns a copy of a request with another limit, and false if the request can't have one.
-func withOutputLimit(modelID string, input any, n int64) (any, bool) {
-	var parts converse.Request
-	if parts.Of(input) && mustNotLimit(parts.Additional) {
-		return input, false
-	}
-	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {
-		var own types.InferenceConfiguration
-		if c != nil {
-			own = *c
-		}
-		own.MaxTokens = aws.Int32(int32(n))
-		return &own
-	}
-	switch in := input.(type) {
-	case *bedrockruntime.ConverseInput:
-		own := *in
-		own.InferenceConfig = limit(in.InferenceConfig)
-		return &own, true
-	case *bedrockruntime.ConverseStreamInput:
-		own := *in
-		own.InferenceConfig = limit(in.InferenceConfig)
-		return &own, true
-	case *bedrockruntime.InvokeModelInput:
-		own, ok := *in, false
-		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
-			return &own, true
-		}
-	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		own, ok := *in, false
-		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
-			return &own, true
-		}
-	case *httpInput:
-		own, ok := *in, false
-		if own.body, ok = limitBody(in.form.dialect(), modelID, in.body, n); ok {
-			return &own, true
-		}
-	}
-	return input, false
-}
-
-func limitBody(d cost.Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
-	if effortForbids(body) {
-		return body, false
-	}
-	return cost.SetOutputLimit(d, modelID, body, n)
-}
-
-// mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.
-func mustNotLimit(fields document.Interface) bool {
-	if fields == nil {
-		return false
-	}
-	raw, err := fields.MarshalSmithyDocument()
-	return err != nil || effortForbids(raw)
-}
-
-// effortForbids reports whether a request asks for Nova 2's thinking at high effort: the service refuses that together with a limit (Amazon
-// Nova user guide, extended thinking, 2026-11).
-func effortForbids(raw []byte) bool {
-	var fields struct {
-		Additional json.RawMessage `json:"additionalModelRequestFields"`
-		Reasoning  struct {
-			Effort string `json:"maxReasoningEffort"`
-		} `json:"reasoningConfig"`
-		Inference struct {
-			Reasoning struct {
-				Effort string `json:"maxReasoningEffort"`
-			} `json:"reasoningConfig"`
-		} `json:"inferenceConfig"`
-	}
-	if json.Unmarshal(raw, &fields) != nil {
-		return false // invalid JSON is refused when it is read
-	}
-	if len(fields.Additional) > 0 && effortForbids(fields.Additional) {
-		return true
-	}
-	return fields.Reasoning.Effort == "high" || fields.Inference.Reasoning.Effort == "high"
-}
-
-func bodyOf(input any) ([]byte, bool) {
-	switch in := input.(type) {
-	case *bedrockruntime.InvokeModelInput:
-		return in.Body, true
-	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return in.Body, true
-	case *httpInput:
-		return in.body, true
-	default:
-		return nil, false
-	}
-}
-
-func modelOf(input any) *string {
-	if in, ok := input.(*httpInput); ok {
-		return &in.model
-	}
-	_, id, _ := operationOf(input)
-	return id
 }

@@ -13,15 +13,15 @@ import (
 
 // settleBody settles an answer that has arrived completely.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
-	if a.call.flatOperation {
+	if a.call.FlatOperation {
 		g.settleFlat(ctx, a, body)
 		return
 	}
-	reported, ok, err := wire.ParseUsage(a.call.provider, a.call.demand.writes, a.header, body)
+	reported, ok, err := wire.ParseUsage(a.call.Provider, a.call.Demand.Writes, a.header, body)
 	switch {
 	case ok && err == nil:
 		g.settleUsage(ctx, a, &reported)
-	case a.call.demand.queries > 0 && err == nil: // billed by the query: the fees are known, and there are no tokens
+	case a.call.Demand.Queries > 0 && err == nil: // billed by the query: the fees are known, and there are no tokens
 		g.settleUsage(ctx, a, new(wire.Reported))
 	default:
 		g.finish(ctx, a, event.OutcomeNoUsage)

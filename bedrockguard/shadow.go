@@ -36,7 +36,7 @@ func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
 	req := budget.Request{Scope: c.scope, Operation: c.operation, TTL: g.opts.ReservationTTL}
 	wide, err := g.wide(c)
 	if err == nil {
-		err = c.worst(&req.Worst, wide)
+		err = c.Worst(&req.Worst, wide)
 	}
 	if err != nil {
 		req.Worst = budget.Charge{}

@@ -44,9 +44,9 @@ type streamMeter interface {
 
 func newStreamMeter(a *attempt) streamMeter {
 	if a.call.overHTTP && streamsAs(a.header) == serverSentEvents {
-		return wire.NewSSEMeter(a.call.provider, a.call.demand.writes, a.header)
+		return wire.NewSSEMeter(a.call.Provider, a.call.Demand.Writes, a.header)
 	}
-	return wire.NewStreamMeter(a.call.provider, a.call.demand.writes, a.header)
+	return wire.NewStreamMeter(a.call.Provider, a.call.Demand.Writes, a.header)
 }
 
 func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {

@@ -19,22 +19,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
-	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
-
-// partsOf returns the parts of a Converse request, or nil for any other.
-func partsOf(input any) *converse.Request {
-	p := new(converse.Request)
-	if !p.Of(input) {
-		return nil
-	}
-	return p
-}
-
-func askOfConverse(p *converse.Request) (a demand, err error) {
-	err = a.readConverse(p)
-	return a, err
-}
 
 // talk is a conversation of so many turns of 4,000 bytes.
 func talk(turns int) *bedrockruntime.ConverseInput {

@@ -1,4 +1,4 @@
-package bedrockguard
+package pricing
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 // meter is the sink that collects what the length of the serialised body does not tell: media, content held elsewhere, cache points, and what
 // makes the service add text of its own. It bounds what it does not understand. Text of every kind is in the body, and passed over.
 type meter struct {
-	*demand
+	*Demand
 	err error // of fields that bypass Converse's own and can't be read
 }
 
@@ -28,7 +28,7 @@ func (m *meter) Setting(string, string) {}
 // Unpriced notes a feature that runs at the service, which can make an answer of several inferences: the SDK's types do not tell them apart.
 func (m *meter) Unpriced(feature string) {
 	m.feature(feature)
-	m.decodable = false
+	m.Decodable = false
 }
 
 func (m *meter) Block(k request.Kind, _ int) {
@@ -43,7 +43,7 @@ func (m *meter) Point(_ int, ttl time.Duration, open bool) {
 	if open || ttl == request.FiveMinutes {
 		writes = price.CacheWrites5m
 	}
-	m.writes = max(m.writes, writes)
+	m.Writes = max(m.Writes, writes)
 }
 
 func (m *meter) Media(b request.Media) {
@@ -96,8 +96,8 @@ func (m *meter) Grammar(schema request.Marshaler) {
 // Fields reads the fields that bypass Converse's own: they can raise the output and the price of a request, make the service add text to it and
 // make its answer of several inferences, never the opposite. Their own text is in the length of the body.
 func (m *meter) Fields(fields request.Marshaler) {
-	m.decodable = false
-	m.err = m.addFields(fields)
+	m.Decodable = false
+	m.err = m.AddFields(fields)
 }
 
 func (m *meter) embed(n int) { m.embedded += int64(base64.StdEncoding.EncodedLen(n)) }

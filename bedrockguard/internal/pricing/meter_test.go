@@ -1,4 +1,4 @@
-package bedrockguard
+package pricing
 
 import (
 	"testing"
@@ -70,7 +70,7 @@ func TestLifetimesAreBoundedByTheDearest(t *testing.T) {
 		r := converse.Request{Messages: []types.Message{userTurn(contentPoint("5m"), contentPoint(ttl), contentPoint(""))}}
 		a, err := askOfConverse(&r)
 		require.NoError(t, err)
-		require.Equal(t, want, a.writes, ttl)
+		require.Equal(t, want, a.Writes, ttl)
 	}
 }
 
@@ -90,5 +90,10 @@ func TestTheMeterCountsWhatIsBilledApart(t *testing.T) {
 	require.Equal(t, []int64{3, 2, 1}, []int64{a.images, a.videos, a.audios})
 	require.Equal(t, 2, a.prompt.Tools)
 	require.Equal(t, []string{featureSystemTool}, a.unpriced)
-	require.False(t, a.decodable, "a tool at the service can make an answer of several inferences")
+	require.False(t, a.Decodable, "a tool at the service can make an answer of several inferences")
+}
+
+func askOfConverse(p *converse.Request) (a Demand, err error) {
+	err = a.readConverse(p)
+	return a, err
 }

@@ -1,50 +1,42 @@
-package bedrockguard
+package pricing
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it.
-func (c *call) explain(a *attempt, err error) {
-	var e *budget.ExceededError
-	if errors.As(err, &e) && e.Reason == "" {
-		e.Reason = c.reason(a, e.Requested.Unit)
-	}
-}
-
-// reason says which part of the call is the larger one in the amount reserved in a unit, its output or its input, and how to lower it.
-func (c *call) reason(a *attempt, unit budget.Unit) string {
+// Reason says which part of a call is the larger one in the amount reserved in a unit, its output or its input, and how to lower it. bound is
+// how many input tokens were reserved, and tight says that they were computed from the text.
+func (c *Call) Reason(bound int64, tight bool, unit budget.Unit) string {
 	switch unit {
 	case budget.UnitCalls:
 		return ""
 	case budget.UnitOutputTokens:
 		return c.outputReason()
 	case budget.UnitUSD:
-		return c.costReason(a)
+		return c.costReason(bound, tight)
 	default:
-		return c.inputReason(a)
+		return c.inputReason(bound, tight)
 	}
 }
 
 // costReason says what most of the reserved cost is for: flat prices and guardrails, output, or input.
-func (c *call) costReason(a *attempt) string {
-	output, _ := mul(c.demand.maxOutput, max(c.demand.choices, 1))
+func (c *Call) costReason(bound int64, tight bool) string {
+	output, _ := mul(c.Demand.MaxOutput, max(c.Demand.choices, 1))
 	extra, err := c.extra(output)
 	if err != nil {
 		return ""
 	}
-	if c.flatOperation {
-		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.flat)
+	if c.FlatOperation {
+		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.Flat)
 	}
-	inputCost, err := c.quote.worst(a.bound, 0, c.demand.writes)
+	inputCost, err := c.Quote.worst(bound, 0, c.Demand.Writes)
 	if err != nil {
 		return ""
 	}
-	outputCost, err := c.quote.worst(0, output, c.demand.writes)
+	outputCost, err := c.Quote.worst(0, output, c.Demand.Writes)
 	if err != nil {
 		return ""
 	}
@@ -54,37 +46,37 @@ func (c *call) costReason(a *attempt) string {
 	case outputCost >= inputCost && output > 0:
 		return c.outputReason()
 	default:
-		return c.inputReason(a)
+		return c.inputReason(bound, tight)
 	}
 }
 
-func (c *call) outputReason() string {
+func (c *Call) outputReason() string {
 	switch {
-	case c.demand.maxOutput == 0:
+	case c.Demand.MaxOutput == 0:
 		return ""
-	case c.demand.compacts:
+	case c.Demand.compacts:
 		return "the history may be compacted on the way, and each time is an inference of its own, of up to " + grouped(c.modelOutput) + " output tokens: leave the compaction out, or shorten the history below " + grouped(compactionTrigger) + " tokens"
 	case c.outputUnset:
-		return "no maxTokens is set, so the model's " + grouped(c.demand.maxOutput) + " output tokens are set aside: set maxTokens"
-	case c.demand.choices > 1:
-		return fmt.Sprintf("%s output tokens for each of %d completions are set aside: lower maxTokens, or ask for fewer", grouped(c.demand.maxOutput), c.demand.choices)
+		return "no maxTokens is set, so the model's " + grouped(c.Demand.MaxOutput) + " output tokens are set aside: set maxTokens"
+	case c.Demand.choices > 1:
+		return fmt.Sprintf("%s output tokens for each of %d completions are set aside: lower maxTokens, or ask for fewer", grouped(c.Demand.MaxOutput), c.Demand.choices)
 	default:
-		return "maxTokens sets " + grouped(c.demand.maxOutput) + " output tokens aside: lower maxTokens"
+		return "maxTokens sets " + grouped(c.Demand.MaxOutput) + " output tokens aside: lower maxTokens"
 	}
 }
 
-func (c *call) inputReason(a *attempt) string {
-	tokens := grouped(a.bound) + " input tokens"
+func (c *Call) inputReason(bound int64, tight bool) string {
+	tokens := grouped(bound) + " input tokens"
 	switch {
-	case a.bound == 0:
+	case bound == 0:
 		return ""
-	case c.demand.compacts:
+	case c.Demand.compacts:
 		return "the history may be compacted on the way, which reads it again, so that " + tokens + " are set aside: leave the compaction out, or shorten the history"
-	case a.bound == c.window && c.demand.hidden:
+	case bound == c.window && c.Demand.Hidden:
 		return "the service adds text that the request does not hold, so the model's window of " + tokens + " is set aside: put the text into the request instead of naming it"
-	case a.bound == c.window:
+	case bound == c.window:
 		return "the prompt may fill the model's window of " + tokens + ", which is set aside: send content whose size can be told, such as plain text and pictures, or less of it"
-	case a.tight:
+	case tight:
 		return "the prompt's text can make up to " + tokens + ", which are set aside: shorten the prompt"
 	default:
 		return "the prompt's length allows for up to " + tokens + ", which are set aside: shorten the prompt"

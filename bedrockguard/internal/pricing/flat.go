@@ -1,23 +1,15 @@
-package bedrockguard
+package pricing
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
-
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/budget"
-	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // The features that FlatPrices can price. All but the guardrail run at the provider and put what they find into the prompt, so that only the
@@ -53,9 +45,9 @@ func flatOperations() []string {
 	return []string{"ApplyGuardrail", "InvokeGuardrailChecks", "StartAsyncInvoke"}
 }
 
-// flatPrices are Options.FlatPrices, separated by what they price.
-type flatPrices struct {
-	operations map[string]price.Amount
+// FlatPrices are Options.FlatPrices, separated by what they price.
+type FlatPrices struct {
+	Operations map[string]price.Amount // by the names of operations
 	features   map[string]price.Amount
 	models     []flatModel
 }
@@ -65,17 +57,17 @@ type flatModel struct {
 	price price.Amount
 }
 
-// newFlatPrices parses Options.FlatPrices, or returns all errors, joined.
-func newFlatPrices(prices map[string]price.Amount) (f flatPrices, err error) {
+// NewFlatPrices parses Options.FlatPrices, or returns all errors, joined.
+func NewFlatPrices(prices map[string]price.Amount) (f FlatPrices, err error) {
 	var problems []error
-	f.operations, f.features = map[string]price.Amount{}, map[string]price.Amount{}
+	f.Operations, f.features = map[string]price.Amount{}, map[string]price.Amount{}
 	for key, amount := range prices {
 		kind, name, _ := strings.Cut(key, ":")
 		switch {
 		case amount <= 0:
 			problems = append(problems, fmt.Errorf("FlatPrices gives %q a price of %s, want the most that one call can cost", key, amount))
 		case kind == "operation" && slices.Contains(flatOperations(), name):
-			f.operations[name] = amount
+			f.Operations[name] = amount
 		case kind == "feature" && slices.Contains(flatFeatures(), name):
 			f.features[name] = amount
 		case kind == "model" && name != "":
@@ -88,8 +80,8 @@ func newFlatPrices(prices map[string]price.Amount) (f flatPrices, err error) {
 	return f, errors.Join(problems...)
 }
 
-// model returns the highest price of the globs that match a foundation-model id.
-func (f *flatPrices) model(id string) (amount price.Amount, ok bool) {
+// Model returns the highest price of the globs that match a foundation-model id.
+func (f *FlatPrices) Model(id string) (amount price.Amount, ok bool) {
 	for _, m := range f.models {
 		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
 			amount, ok = max(amount, m.price), true
@@ -100,44 +92,36 @@ func (f *flatPrices) model(id string) (amount price.Amount, ok bool) {
 
 // priceFeatures applies flat prices to the features of a call that have no token price, and returns the first one that has no flat price
 // either.
-func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
-	for _, name := range c.demand.unpriced {
+func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
+	for _, name := range c.Demand.unpriced {
 		key := flatFeature(name)
 		amount, ok := f.features[key]
 		if !ok {
 			return name, nil
 		}
 		if key == featureGuardrail {
-			c.flatGuardrail = amount
+			c.FlatGuardrail = amount
 			continue
 		}
-		c.demand.prompt.Hidden.Unknown = true
-		if c.flat, err = c.flat.Add(amount); err != nil {
+		c.Demand.prompt.Hidden.Unknown = true
+		if c.Flat, err = c.Flat.Add(amount); err != nil {
 			return "", err
 		}
 	}
 	return "", nil
 }
 
-// identifyFlat fills in the call of an operation that has a flat price.
-func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount price.Amount) error {
-	if err := g.scope(ctx, &c.scope); err != nil {
-		return err
-	}
-	c.flatOperation, c.flat = true, amount
-	c.scope.Region = c.region
-	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: price.TierStandard}
-	c.demand.choices = 1
-	if in, ok := input.(*bedrockruntime.StartAsyncInvokeInput); ok {
-		c.scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
-	}
-	return nil
+// FlatBy makes the call one of an operation that has a flat price and no other.
+func (c *Call) FlatBy(amount price.Amount) {
+	c.FlatOperation, c.Flat = true, amount
+	c.Quote = Quote{Resolved: &catalog.Resolved{Model: new(catalog.Model)}, Tier: price.TierStandard}
+	c.Demand.choices = 1
 }
 
-// describeFlat bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more.
-func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
+// FlatWorst bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more.
+func (c *Call) FlatWorst(operation string, body []byte) error {
 	var unit price.Amount
-	switch c.operation {
+	switch operation {
 	case "ApplyGuardrail":
 		unit = catalog.DearestGuardrailUnit()
 	case "InvokeGuardrailChecks":
@@ -148,26 +132,6 @@ func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
 	if !ok {
 		return budget.ErrOverflow
 	}
-	c.flat = max(c.flat, price.Amount(cost))
-	c.seen.note(req, body)
+	c.Flat = max(c.Flat, price.Amount(cost))
 	return nil
-}
-
-// settleFlat settles an operation that has a flat price: by the units that its answer reports, else at the flat price.
-func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
-	usage, told, err := wire.ParseGuardrailUsage(body)
-	if err != nil || !told {
-		g.finish(ctx, a, event.OutcomeNoUsage)
-		return
-	}
-	cost, err := guardrailCost([]wire.GuardrailUsage{usage})
-	if err != nil {
-		g.finish(ctx, a, event.OutcomeNoUsage)
-		return
-	}
-	if !a.claim() {
-		return
-	}
-	charge := driver.ChargeOf(price.Usage{}, cost)
-	g.postClaimed(ctx, a, &charge, new(price.Usage), event.OutcomeUsage)
 }

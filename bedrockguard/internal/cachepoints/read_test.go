@@ -1,4 +1,4 @@
-package bedrockguard
+package cachepoints
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 // The shortest ways to say what requests are made of.
@@ -262,4 +263,13 @@ func settingsDiffer(t *testing.T, a, b *bedrockruntime.ConverseInput) bool {
 		turn.End(cache.Usage{CacheWrite5mTokens: 10_000}, at)
 	}
 	return found
+}
+
+// partsOf returns the parts of a Converse request, or nil for any other.
+func partsOf(input any) *converse.Request {
+	p := new(converse.Request)
+	if !p.Of(input) {
+		return nil
+	}
+	return p
 }

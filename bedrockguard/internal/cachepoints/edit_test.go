@@ -1,4 +1,4 @@
-package bedrockguard
+package cachepoints
 
 import (
 	"context"
@@ -194,7 +194,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 		fillPrompt(p, parts)
 		o := cache.PlaceOptions{Gaps: cache.Gaps{Medium: rapid.IntRange(0, 9).Draw(rt, "medium pauses"), PrefixTokens: 1000}}
 		edits := cache.Place(p, m, o)
-		out := withPoints(in, p, edits)
+		out := WithPoints(in, p, edits)
 
 		require.Equal(rt, d.build(), in, "the caller's value")
 		if len(edits) == 0 {
@@ -251,7 +251,7 @@ func TestWithPoints_SharesNothingThatIsWritten(t *testing.T) {
 				p := new(prompt.Prompt)
 				parts := partsOf(in)
 				fillPrompt(p, parts)
-				out := withPoints(in, p, cache.Place(p, m, cache.PlaceOptions{})).(*bedrockruntime.ConverseInput)
+				out := WithPoints(in, p, cache.Place(p, m, cache.PlaceOptions{})).(*bedrockruntime.ConverseInput)
 				if out == in || len(out.Messages) != len(in.Messages) {
 					t.Error("nothing was edited")
 				}
@@ -277,7 +277,7 @@ func TestWithPoints_SharesNothingThatIsWritten(t *testing.T) {
 
 func TestWithPoints_LeavesOtherInputsAlone(t *testing.T) {
 	in := &bedrockruntime.CountTokensInput{}
-	require.Same(t, in, withPoints(in, new(prompt.Prompt), []prompt.Edit{{Remove: -1, After: -1}}))
+	require.Same(t, in, WithPoints(in, new(prompt.Prompt), []prompt.Edit{{Remove: -1, After: -1}}))
 }
 
 func TestPointBlock(t *testing.T) {

@@ -1,4 +1,4 @@
-package bedrockguard
+package cachepoints
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
 // placingClient puts cache points where they should stand and sends the request, without a guard.
@@ -24,8 +25,17 @@ type placingClient struct {
 	id     string
 }
 
+// modelFacts is what the catalog says of a model's caching.
+func modelFacts(modelID, region string) (cache.Model, error) {
+	r, err := catalog.Default().Resolve(modelID, region)
+	if err != nil {
+		return cache.Model{}, err
+	}
+	return Model(r), nil
+}
+
 func newPlacingClient(tb testing.TB, server *bedrocktest.Server, modelID string) *placingClient {
-	_, m, err := ModelFacts(modelID, "us-east-1")
+	m, err := modelFacts(modelID, "us-east-1")
 	require.NoError(tb, err)
 	return &placingClient{client: bedrockruntime.NewFromConfig(server.Config()), model: m, id: modelID}
 }
@@ -36,7 +46,7 @@ func (c *placingClient) send(in *bedrockruntime.ConverseInput) (*types.TokenUsag
 	parts := partsOf(in)
 	p := new(prompt.Prompt)
 	fillPrompt(p, parts)
-	fixed := withPoints(in, p, cache.Place(p, c.model, cache.PlaceOptions{}))
+	fixed := WithPoints(in, p, cache.Place(p, c.model, cache.PlaceOptions{}))
 	out, err := c.client.Converse(context.Background(), fixed.(*bedrockruntime.ConverseInput))
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package bedrockguard
+package cachepoints
 
 import (
 	"encoding/base64"
@@ -59,7 +59,7 @@ func TestShortRequestsWithDocumentsAreNotRefused(t *testing.T) {
 	fillPrompt(p, partsOf(&bedrockruntime.ConverseInput{Messages: []types.Message{
 		userTurn(textBlock("Compare."), document("a"), document("b")), assistantTurn(textBlock("They agree.")), userTurn(textBlock("Sure?")),
 	}}))
-	_, m, err := ModelFacts("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us-east-1")
+	m, err := modelFacts("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us-east-1")
 	require.NoError(t, err)
 	require.Empty(t, cache.Lint(p, m))
 }

@@ -1,4 +1,4 @@
-package bedrockguard
+package cachepoints
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
@@ -70,7 +71,7 @@ func BenchmarkFillPrompt(b *testing.B) {
 		b.Run(fmt.Sprint(messages, "/ask"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := askOfConverse(parts); err != nil {
+				if err := new(pricing.Demand).Read(in, "m"); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -88,7 +89,7 @@ func BenchmarkFillPrompt(b *testing.B) {
 		b.Run(fmt.Sprint(messages, "/edit"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				withPoints(in, p, edits)
+				WithPoints(in, p, edits)
 			}
 			perBlock(b)
 		})

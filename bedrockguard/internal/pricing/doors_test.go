@@ -1,4 +1,4 @@
-package bedrockguard
+package pricing
 
 import (
 	"bytes"
@@ -20,6 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/cachepoints"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
@@ -141,10 +143,10 @@ func doors(t require.TestingT) []*door {
 	return []*door{
 		{name: "SDK", input: func(in *bedrockruntime.ConverseInput, _ []byte) any { return in }},
 		{name: "HTTP", input: func(_ *bedrockruntime.ConverseInput, body []byte) any {
-			return &httpInput{form: formConverse, body: body}
+			return &inputs.HTTP{Form: inputs.FormConverse, Body: body}
 		}},
 		{name: "HTTP, respelled", input: func(_ *bedrockruntime.ConverseInput, body []byte) any {
-			return &httpInput{form: formConverse, body: respelled(t, body)}
+			return &inputs.HTTP{Form: inputs.FormConverse, Body: respelled(t, body)}
 		}},
 	}
 }
@@ -152,7 +154,7 @@ func doors(t require.TestingT) []*door {
 // read returns the prompt of a request at the door.
 func (d *door) read(t require.TestingT, input any) *prompt.Prompt {
 	p := new(prompt.Prompt)
-	require.True(t, readPrompt(p, "anthropic", input), d.name)
+	require.True(t, cachepoints.ReadPrompt(p, "anthropic", input), d.name)
 	return p
 }
 
@@ -232,7 +234,7 @@ func (d *door) check(t require.TestingT, in *bedrockruntime.ConverseInput, body 
 	}
 	sent := p
 	d.turn = d.tracker.Fix(call, p, func(edits []prompt.Edit) *prompt.Prompt {
-		sent = d.read(t, withPoints(input, p, edits))
+		sent = d.read(t, cachepoints.WithPoints(input, p, edits))
 		return sent
 	})
 	return sent
@@ -250,10 +252,10 @@ func clipped(body []byte) string { return string(body[:min(len(body), 3000)]) }
 type bound struct {
 	media    map[string]int64 // by family: what is not in the length of the body; absent for what has no bound
 	text     int64            // bytes of the body that are no media
-	demanded demand           // all else
+	demanded Demand           // all else
 }
 
-func boundOf(d demand, body []byte) bound {
+func boundOf(d Demand, body []byte) bound {
 	b := bound{media: map[string]int64{}, text: int64(len(body)) - d.embedded}
 	for _, family := range []string{"anthropic", "amazon", "meta"} {
 		if n, ok := tokens.MediaBound(&d.prompt, tokens.LimitsFor(family)); ok {
@@ -261,14 +263,14 @@ func boundOf(d demand, body []byte) bound {
 		}
 	}
 	slices.Sort(d.unpriced)
-	slices.Sort(d.tiers[:]) // the dearest counts, wherever it stands
-	if d.maxOutput > 0 {
-		d.maxOutput = max(d.maxOutput, d.extraOutput) // as it is taken for pricing
+	slices.Sort(d.Tiers[:]) // the dearest counts, wherever it stands
+	if d.MaxOutput > 0 {
+		d.MaxOutput = max(d.MaxOutput, d.ExtraOutput) // as it is taken for pricing
 	}
-	if d.guardrail != "" {
-		d.guardrail = unnamedGuardrail // a body does not tell its name
+	if d.Guardrail != "" {
+		d.Guardrail = unnamedGuardrail // a body does not tell its name
 	}
-	d.prompt, d.embedded, d.decodable = tokens.Prompt{}, 0, false // the rest of what the SDK's types hold is nobody's over HTTP
+	d.prompt, d.embedded, d.Decodable = tokens.Prompt{}, 0, false // the rest of what the SDK's types hold is nobody's over HTTP
 	b.demanded = d
 	return b
 }
@@ -285,10 +287,10 @@ func TestARequestIsBoundedAlikeThroughBothDoors(t *testing.T) {
 				continue
 			}
 			compared++
-			var typed, read demand
+			var typed, read Demand
 			require.NoError(rt, typed.readConverse(partsOf(in)))
-			require.NoError(rt, read.readInvoke(cost.Converse, "anthropic.claude-sonnet-5", body, "", "", ""))
-			read.asConverse()
+			require.NoError(rt, read.ReadInvoke(cost.Converse, "anthropic.claude-sonnet-5", body, "", "", ""))
+			read.AsConverse()
 			require.Equal(rt, boundOf(typed, body), boundOf(read, body), clipped(body))
 		}
 	})

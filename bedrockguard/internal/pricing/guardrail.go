@@ -1,8 +1,6 @@
-package bedrockguard
+package pricing
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,26 +11,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// Guardrail is an Amazon Bedrock guardrail that evaluates calls although they do not name it, because the account or the organisation
-// enforces it. A request does not show that, so Options.EnforcedGuardrails has to declare it.
+// Guardrail is bedrockguard.Guardrail, whose fields it has.
 type Guardrail struct {
-	// ID is the guardrail's id or ARN, as answers name it. Required.
-	ID string
-	// TextUnit is the price of one text unit of up to 1,000 characters under all policies of the guardrail together. Zero is the list price
-	// of all existing policies.
+	ID       string
 	TextUnit price.Amount
-	// Image is what one image costs. Zero is the list price.
-	Image price.Amount
-}
-
-func (g Guardrail) validate() error {
-	if g.ID == "" {
-		return errors.New("EnforcedGuardrails has one without an ID")
-	}
-	if g.TextUnit < 0 || g.Image < 0 {
-		return fmt.Errorf("EnforcedGuardrails has a negative price for %q", g.ID)
-	}
-	return nil
+	Image    price.Amount
 }
 
 // charactersPerToken bounds how many characters a model writes with one token, on the average of an answer. English has about four.
@@ -73,8 +56,8 @@ func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.A
 	return price.Amount(text).Add(price.Amount(pictures))
 }
 
-// guardrailCost prices what an answer reports of guardrails, by the policies that were evaluated.
-func guardrailCost(all []wire.GuardrailUsage) (price.Amount, error) {
+// GuardrailCost prices what an answer reports of guardrails, by the policies that were evaluated.
+func GuardrailCost(all []wire.GuardrailUsage) (price.Amount, error) {
 	var total price.Amount
 	for i := range all {
 		for unit, n := range all[i].Units {
@@ -117,9 +100,9 @@ func policyPrice(unit wire.GuardrailUnit) price.Amount {
 	}
 }
 
-// enforced knows the guardrails that evaluate calls without being named: those that were declared, and those that an answer has shown. It is
+// Enforced knows the guardrails that evaluate calls without being named: those that were declared, and those that an answer has shown. It is
 // safe for concurrent use.
-type enforced struct {
+type Enforced struct {
 	now atomic.Pointer[[]Guardrail] // never changed in place
 	mu  sync.Mutex                  // held while now is replaced
 }
@@ -127,18 +110,19 @@ type enforced struct {
 // maxEnforced bounds how many are learned: no account enforces more.
 const maxEnforced = 32
 
-func newEnforced(declared []Guardrail) *enforced {
-	e := new(enforced)
+// NewEnforced returns the guardrails that were declared.
+func NewEnforced(declared []Guardrail) *Enforced {
+	e := new(Enforced)
 	all := append([]Guardrail(nil), declared...)
 	e.now.Store(&all)
 	return e
 }
 
-func (e *enforced) all() []Guardrail { return *e.now.Load() }
+func (e *Enforced) all() []Guardrail { return *e.now.Load() }
 
-// learn adds the guardrails that an answer shows, and returns the ids of new ones. named is the one that the request named, which is not
+// Learn adds the guardrails that an answer shows, and returns the ids of new ones. named is the one that the request named, which is not
 // added.
-func (e *enforced) learn(shown []wire.GuardrailUsage, named string) []string {
+func (e *Enforced) Learn(shown []wire.GuardrailUsage, named string) []string {
 	var found []string
 	for i := range shown {
 		if named != unnamedGuardrail && !sameGuardrail(named, shown[i].ID) && e.add(shown[i].ID) {
@@ -149,7 +133,7 @@ func (e *enforced) learn(shown []wire.GuardrailUsage, named string) []string {
 }
 
 // add adds an id, and returns whether it was new.
-func (e *enforced) add(id string) bool {
+func (e *Enforced) add(id string) bool {
 	if e.knows(id) {
 		return false
 	}
@@ -164,7 +148,7 @@ func (e *enforced) add(id string) bool {
 	return true
 }
 
-func (e *enforced) knows(id string) bool {
+func (e *Enforced) knows(id string) bool {
 	for _, g := range e.all() {
 		if sameGuardrail(g.ID, id) {
 			return true

@@ -1,4 +1,5 @@
-package bedrockguard
+// Package cachepoints reads requests for the prompt-cache check, and makes copies of them with other cache points.
+package cachepoints
 
 import (
 	"cmp"
@@ -9,13 +10,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// withPoints returns the input of a call with edited cache points; points that the input's type can't hold are left out. The prompt has to
-// be the result of readPrompt for this input. The caller's values are not changed: lists that change are copied, the rest is shared. Except
+// WithPoints returns the input of a call with edited cache points; points that the input's type can't hold are left out. The prompt has to
+// be the result of ReadPrompt for this input. The caller's values are not changed: lists that change are copied, the rest is shared. Except
 // for cache points the result serialises to the same bytes.
-func withPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
+func WithPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 	if len(edits) == 0 {
 		return input
 	}
@@ -28,9 +30,9 @@ func withPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 		out := *in
 		out.Body = bodyWithPoints(in.Body, p, edits)
 		return &out
-	case *httpInput:
+	case *inputs.HTTP:
 		out := *in
-		out.body = bodyWithPoints(in.body, p, edits)
+		out.Body = bodyWithPoints(in.Body, p, edits)
 		return &out
 	}
 	changes := changesOf(p, edits)
@@ -48,18 +50,18 @@ func withPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 	}
 }
 
-// withoutPoints returns the input of a call without any cache point, and false if it has none, or any that can't be removed.
-func withoutPoints(provider string, input any) (any, bool) {
+// WithoutPoints returns the input of a call without any cache point, and false if it has none, or any that can't be removed.
+func WithoutPoints(provider string, input any) (any, bool) {
 	var before, after prompt.Prompt
-	if !readPrompt(&before, provider, input) || len(before.Points) == 0 {
+	if !ReadPrompt(&before, provider, input) || len(before.Points) == 0 {
 		return input, false
 	}
 	edits := make([]prompt.Edit, len(before.Points))
 	for i := range edits {
 		edits[i] = prompt.Edit{Remove: i, After: -1}
 	}
-	edited := withPoints(input, &before, edits)
-	return edited, readPrompt(&after, provider, edited) && len(after.Points) == 0
+	edited := WithPoints(input, &before, edits)
+	return edited, ReadPrompt(&after, provider, edited) && len(after.Points) == 0
 }
 
 // bodyWithPoints returns a body with its cache points edited, or the body as it was if that is not possible.
