@@ -30,7 +30,7 @@ var (
 	// ErrUnreachable says that a proxy could not sign a request or hand it on, or got no answer.
 	ErrUnreachable = refusal.ErrUnreachable
 	// ErrInstalled says that the guard is in the middleware stack already: a second one would count every call twice.
-	ErrInstalled = errors.New("bedrockguard: installed twice on one client")
+	ErrInstalled = refusal.ErrInstalled
 	// ErrInvalidOptions says that New can't build a guard as asked. New returns all reasons, joined.
 	ErrInvalidOptions = errors.New("bedrockguard: invalid options")
 )
@@ -43,11 +43,3 @@ type UnpricedError = catalog.UnpricedError
 
 // MalformedError says where a request can't be parsed, without quoting it. It unwraps to ErrMalformedRequest.
 type MalformedError = request.MalformedError
-
-// refusedError keeps the SDK from retrying refusals whose text or cause looks like a broken connection.
-type refusedError struct{ error }
-
-func (e refusedError) Unwrap() error { return e.error }
-
-// RetryableError reports false.
-func (refusedError) RetryableError() bool { return false }

@@ -3,34 +3,37 @@ package bedrockguard
 import (
 	"context"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// wide is wideInput, raised for a model whose bound was too low before.
-func (g *Guard) wide(c *call) (int64, error) {
-	n, err := c.WideInput()
-	if err != nil || g.ratios.Violations(c.scope.Model).Wide == 0 {
-		return n, err
-	}
-	return c.Widened(n), nil
+// Estimate is what a call would cost, and whether it would be let through.
+type Estimate struct {
+	Model  string        // the resolved foundation-model id
+	Scope  budget.Scope  // the scope to which the call would count
+	Worst  budget.Charge // what would be reserved, the most in each unit
+	Likely budget.Charge // the expected cost, by what is learned of the model's prompts and, from the first Estimate on, of the workflow's answers. All input counts as uncached
+	// Refusal is the error that the call would get now: a *budget.ExceededError, a *budget.KilledError, or an error of the store. Nil means
+	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. Its
+	// ResetAfter is the end of the whole window.
+	Refusal error
 }
 
-// tightInput bounds the input tokens by the kinds of text in the request, about as fast as it can be read from memory. It returns 0 if there
-// is no tighter bound, and the context's error if the context ended first.
-func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
-	if g.ratios.Violations(c.scope.Model).Tight > 0 {
-		return 0, nil // the bound was too low for this model before
+// EstimateOptions say where an estimated call would be sent.
+type EstimateOptions struct {
+	// Region is the client's. If it is empty and the model's id does not name a geography, the highest known price is used.
+	Region string
+}
+
+// Estimate works out what a call with this input would cost: a *bedrockruntime.ConverseInput, ConverseStreamInput, InvokeModelInput or
+// InvokeModelWithResponseStreamInput. Nothing is reserved or sent, and no event is emitted. It reads the balances and the kill flags once,
+// again for each lower output limit that it tries, and the balances once for Options.Substitute. The estimate is for the substitute, and
+// with the output limit that Options.Output would set. For a request that can't be priced or parsed it returns the error that the call would
+// get.
+func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*EstimateOptions)) (Estimate, error) {
+	var o EstimateOptions
+	for _, fn := range optFns {
+		fn(&o)
 	}
-	if c.tightDone {
-		return c.tight, nil
-	}
-	n, bounded, err := c.Demand.Tight(ctx, c.scope.Model, tokens.LimitsFor(c.Provider))
-	if ended := ctx.Err(); ended != nil {
-		return 0, ended
-	}
-	c.tightDone, c.tight = true, 0
-	if err == nil && bounded {
-		c.tight = n
-	}
-	return c.tight, nil
+	e, err := g.chain.Estimate(ctx, input, o.Region)
+	return Estimate(e), err
 }

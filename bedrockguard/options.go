@@ -11,10 +11,14 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/brakes"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/ratelimit"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
 // Options configures a Guard. The zero value is the strict default.
@@ -192,6 +196,27 @@ func (g Guardrail) validate() error {
 	return nil
 }
 
+// Output says what happens to the output limit of a request: the most tokens that its answer may have, which are reserved in full. The
+// caller's own values are not changed; EventOutputLimited says what is sent instead. The zero value changes nothing.
+type Output struct {
+	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
+	// the model can write is reserved.
+	Default int32
+	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room. If even Floor does not fit, but
+	// would without cache points, because what is written to the cache costs more than other input, it also leaves those out:
+	// EventPointsRemoved.
+	Clamp bool
+	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
+	// thinking budget. Zero is 256.
+	Floor int32
+}
+
+func (o *Output) validate(add func(bad bool, format string, args ...any)) {
+	add(o.Default < 0, "Output.Default %d is negative", o.Default)
+	add(o.Floor < 0, "Output.Floor %d is negative", o.Floor)
+	add(o.Floor > 0 && !o.Clamp, "Output.Floor %d is of no use without Output.Clamp", o.Floor)
+}
+
 const (
 	defaultStoreTimeout  = 2 * time.Second
 	defaultSettleTimeout = 2 * time.Second
@@ -210,6 +235,31 @@ func (o *Options) fillDefaults() {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, defaultDrainTimeout)
 	o.MaxDrains = cmp.Or(o.MaxDrains, defaultMaxDrains)
 	o.ListenerQueue = cmp.Or(o.ListenerQueue, defaultListenerQueue)
+}
+
+// config returns the options for the chain. They were validated.
+func (o *Options) config(models *catalog.Catalog) chain.Config {
+	flat, _ := pricing.NewFlatPrices(o.FlatPrices) // validated before
+	declared := make([]pricing.Guardrail, len(o.EnforcedGuardrails))
+	for i, one := range o.EnforcedGuardrails {
+		declared[i] = pricing.Guardrail(one)
+	}
+	return chain.Config{
+		Cache: o.Cache, Scope: o.Scope, Identity: o.Identity, Models: models, FlatPrices: flat, EnforcedGuardrails: declared,
+		Rate: ratelimit.Rule(o.Rate), Outcomes: o.Outcomes, StrictBound: o.StrictBound, Shadow: o.Shadow, Output: chain.Output(o.Output),
+		Substitute: o.substitute(), Brakes: brakes.Numbers(o.Brakes), ReservationTTL: o.ReservationTTL, StoreTimeout: o.StoreTimeout,
+		MaxWait: o.MaxWait, SettleTimeout: o.SettleTimeout, DrainTimeout: o.DrainTimeout, MaxDrains: o.MaxDrains, KillPoll: o.KillPoll,
+		ReservationHeader: o.ReservationHeader, Clock: o.Clock, OnEvent: o.OnEvent, Listeners: o.Listeners, ListenerQueue: o.ListenerQueue,
+	}
+}
+
+// substitute returns Options.Substitute for the chain; nil if there is none.
+func (o *Options) substitute() func(context.Context, chain.Pressure) (string, bool) {
+	ask := o.Substitute
+	if ask == nil {
+		return nil
+	}
+	return func(ctx context.Context, p chain.Pressure) (string, bool) { return ask(ctx, Pressure(p)) }
 }
 
 // validate returns every reason why the options can't be used, joined.

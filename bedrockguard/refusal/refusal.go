@@ -25,6 +25,8 @@ var (
 	ErrUnauthenticated = errors.New("bedrockguard: unauthenticated")
 	// ErrUnreachable says that a proxy could not sign a request or hand it on, or got no answer.
 	ErrUnreachable = errors.New("bedrockguard: Bedrock can't be reached")
+	// ErrInstalled says that the guard is in the middleware stack already: a second one would count every call twice.
+	ErrInstalled = errors.New("bedrockguard: installed twice on one client")
 )
 
 // RateLimitedError says how long the scope's token bucket needs to refill. It unwraps to ErrRateLimited.

@@ -5,6 +5,7 @@ import "github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 // Form is the JSON dialect of a route's requests, answers and refusals.
 type Form uint8
 
+// The forms.
 const (
 	FormConverse  Form = iota + 1 // /model/{id}/converse and converse-stream
 	FormInvoke                    // /model/{id}/invoke and invoke-with-response-stream: the dialect of the model's maker

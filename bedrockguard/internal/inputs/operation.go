@@ -7,6 +7,7 @@ import "github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 // Treatment says what the guard does with an operation of the client.
 type Treatment uint8
 
+// The treatments.
 const (
 	Refused Treatment = iota // its cost can't be metered; also any operation that is not in the table
 	Free                     // costs nothing

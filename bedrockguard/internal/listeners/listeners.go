@@ -87,16 +87,16 @@ func (all *All) tellOthers(ctx context.Context, e *event.Event, except *listener
 	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // keeps the caller's values, without the SDK's state of the call
 	for _, l := range all.queued {
 		if l != except && ctx.Value(listenerKey{l}) == nil {
-			l.enqueue(all, ctx, *e)
+			l.enqueue(ctx, all, *e)
 		}
 	}
 	if l := all.direct; l != nil && l != except && ctx.Value(listenerKey{l}) == nil {
-		l.now(all, ctx, *e)
+		l.now(ctx, all, *e)
 	}
 }
 
 // now calls the listener and waits for it, up to a bound.
-func (l *listener) now(all *All, ctx context.Context, e event.Event) {
+func (l *listener) now(ctx context.Context, all *All, e event.Event) {
 	if !l.start(&e) {
 		return
 	}
@@ -104,7 +104,7 @@ func (l *listener) now(all *All, ctx context.Context, e event.Event) {
 	go func() {
 		defer close(done)
 		defer l.stop()
-		l.fenced(all, ctx, &e)
+		l.fenced(ctx, all, &e)
 	}()
 	timer := time.NewTimer(listenerPatience)
 	defer timer.Stop()
@@ -143,7 +143,7 @@ func (l *listener) progressed() {
 }
 
 // enqueue leaves an event for the listener's goroutine, or counts it as dropped.
-func (l *listener) enqueue(all *All, ctx context.Context, e event.Event) {
+func (l *listener) enqueue(ctx context.Context, all *All, e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= l.limit {
@@ -178,12 +178,12 @@ func (l *listener) work(all *All) {
 		l.queue[0] = told{}
 		l.queue = l.queue[1:]
 		l.mu.Unlock()
-		l.fenced(all, next.ctx, next.event)
+		l.fenced(next.ctx, all, next.event)
 	}
 }
 
 // fenced delivers one event. A panic of the listener ends here, and is reported to the other listeners.
-func (l *listener) fenced(all *All, ctx context.Context, e *event.Event) {
+func (l *listener) fenced(ctx context.Context, all *All, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			failure := *e

@@ -24,8 +24,7 @@ type Call struct {
 }
 
 // Complete adds to what a request asks for what it does not show: guardrails that are enforced, features that have a flat price, text that the
-// service adds, and what a model caches by itself. strict says that the service may read nothing but
-// what the request holds.
+// service adds, and what a model caches by itself. strict says that the service may read nothing but what the request holds.
 func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catalog.Resolved) error {
 	c.guardrails = e.all()
 	if named := c.Demand.Guardrail; named != "" && !e.knows(named) {

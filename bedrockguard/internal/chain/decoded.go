@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockrunt
 	g.settleUsage(ctx, a, &reported)
 }
 
-func decodedUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
+func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
 	u := out.Usage
 	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
 		return wire.Reported{}, false

@@ -1,4 +1,4 @@
-package bedrockguard
+package httpdoor
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"bytes"
@@ -78,7 +78,7 @@ type answered struct {
 // dispatch is one use of the transport.
 type dispatch struct {
 	guard   *Guard
-	sending *sending
+	sending *Sending
 	body    *bytes.Reader // in memory; nil for a request without one
 	gate    *gate         // around body if the caller can cancel, else nil
 	direct  bool          // the HTTP client is net/http's own
@@ -226,10 +226,10 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	if succeeded {
 		at.call.cacheBegun()
 	}
-	if succeeded && at.call.overHTTP {
-		at.call.streams = streamsAs(resp.Header) != 0
+	if succeeded && at.call.OverHTTP {
+		at.call.Streams = StreamsAs(resp.Header) != 0
 	}
-	if succeeded && at.call.streams {
+	if succeeded && at.call.Streams {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
 		resp.Body = m
 		d.sending.stream.Store(m)

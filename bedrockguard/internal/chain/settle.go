@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 		a.debit.Settle(r.Usage)
 	}
 	if g.foretold.Load() {
-		g.outputs.learn(&a.call.scope, r.Usage.OutputTokens)
+		g.outputs.learn(&a.call.Scope, r.Usage.OutputTokens)
 	}
 	if a.tight || g.rate.On() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
@@ -60,7 +60,7 @@ func (g *Guard) learn(a *attempt, inputTokens int64) {
 	if a.tight {
 		seen = tokens.Observation{TightBound: a.bound, Actual: inputTokens}
 	}
-	g.ratios.Learn(a.call.scope.Model, seen)
+	g.ratios.Learn(a.call.Scope.Model, seen)
 }
 
 // finish resolves an attempt without reported usage, by the table of outcomes.

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -55,9 +55,7 @@ type cacheCall struct {
 // cacheKey names the workflow to the tracker: two principals never share a history.
 func cacheKey(s budget.Scope) string { return s.Principal + "\x00" + s.Workflow }
 
-// ReviveCache lets the workflows of a scope go on whose cache check had tripped, and forgets what was known of them. A
-// scope without a principal stands for that workflow of every principal, and an empty one for all. It returns how many
-// workflows there were.
+// ReviveCache is bedrockguard.Guard.ReviveCache.
 func (g *Guard) ReviveCache(s budget.Scope) int {
 	if g.cache == nil {
 		return 0
@@ -69,9 +67,9 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 }
 
 // checkCache judges a request, and returns it with its cache points changed where the policy says so. It needs a cache link.
-func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.Resolved) (any, error) {
+func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
-	mode := l.policy.ModeOf(c.scope.Workflow)
+	mode := l.policy.ModeOf(c.Scope.Workflow)
 	fixed := inputs.IsSigned(input) // what is signed stays as it is
 	if mode == cache.Fix && fixed {
 		mode = cache.Report
@@ -80,7 +78,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 		return input, nil
 	}
 	now := cache.Call{
-		Workflow: cacheKey(c.scope), Model: cachepoints.Model(r), Place: c.region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
+		Workflow: cacheKey(c.Scope), Model: cachepoints.Model(r), Place: c.Region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
 	now.Model = l.tracker.Knows(now)
 	p := l.prompt()
@@ -103,7 +101,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 }
 
 // fix checks a request with its cache points placed, as far as they pay, and returns the request that is to be sent.
-func (l *cacheLink) fix(input any, c *call) any {
+func (l *cacheLink) fix(input any, c *Call) any {
 	before := c.cache.prompt
 	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
 		fixed, p := cachepoints.WithPoints(input, before, edits), l.prompt()
@@ -131,10 +129,10 @@ func (l *cacheLink) wantsFix(found []cache.Finding) bool {
 }
 
 // actOn reports findings, and returns a *cache.RefusedError if the policy refuses any of them: those that do come first.
-func (g *Guard) actOn(ctx context.Context, c *call, found []cache.Finding) error {
+func (g *Guard) actOn(ctx context.Context, c *Call, found []cache.Finding) error {
 	var refused, others []cache.Finding
 	for _, f := range found {
-		switch g.cache.policy.Action(f, c.scope.Workflow) {
+		switch g.cache.policy.Action(f, c.Scope.Workflow) {
 		case cache.Refuse:
 			refused = append(refused, f)
 		case cache.Report:
@@ -194,15 +192,21 @@ func (l *cacheLink) release(p *prompt.Prompt) {
 	}
 }
 
-// cacheSent tells the tracker that the first attempt of a call that is checked goes out.
-func (g *Guard) cacheSent(c *call) {
+// ChecksCache reports whether there is a cache check.
+func (g *Guard) ChecksCache() bool { return g.cache != nil }
+
+// CacheSent tells the tracker that an attempt goes out, if it is the first one of a call that is checked.
+func (g *Guard) CacheSent(c *Call) {
+	if c.cache.prompt == nil {
+		return
+	}
 	c.cache.turn.Send()
 	g.cache.release(c.cache.prompt)
 	c.cache.prompt = nil
 }
 
 // cacheUnchecked ends the check of a call that is sent without the cache points that were checked.
-func (g *Guard) cacheUnchecked(c *call) {
+func (g *Guard) cacheUnchecked(c *Call) {
 	if c.cache.turn == nil {
 		return
 	}
@@ -214,14 +218,14 @@ func (g *Guard) cacheUnchecked(c *call) {
 }
 
 // cacheBegun tells the tracker that the response begins.
-func (c *call) cacheBegun() {
+func (c *Call) cacheBegun() {
 	if c.cache.turn != nil {
 		c.cache.turn.Begin()
 	}
 }
 
 // cacheEnded hands the usage of a call that is checked to the tracker and reports what it shows.
-func (g *Guard) cacheEnded(ctx context.Context, c *call, u price.Usage, contradicts bool) {
+func (g *Guard) cacheEnded(ctx context.Context, c *Call, u price.Usage, contradicts bool) {
 	found := c.cache.turn.End(cache.Usage{
 		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
 		CacheWrite5mTokens: u.CacheWrite5mInputTokens, CacheWrite1hTokens: u.CacheWrite1hInputTokens,
@@ -230,8 +234,15 @@ func (g *Guard) cacheEnded(ctx context.Context, c *call, u price.Usage, contradi
 	g.report(ctx, c, found)
 }
 
+// CacheOver tells the tracker that a door has done with a call, unless a stream has taken over: that tells of its end itself, later.
+func (g *Guard) CacheOver(ctx context.Context, c *Call, err error) {
+	if !c.streaming.Load() {
+		g.cacheLost(ctx, c, err)
+	}
+}
+
 // cacheLost tells the tracker that the call ended without usage. It does nothing for a call that told it.
-func (g *Guard) cacheLost(ctx context.Context, c *call, err error) {
+func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	if c.cache.turn == nil {
 		return
 	}
@@ -253,9 +264,9 @@ func rejectsPoints(message string) bool {
 }
 
 // report emits findings of a response. None of them refuses anything: the money is spent.
-func (g *Guard) report(ctx context.Context, c *call, found []cache.Finding) {
+func (g *Guard) report(ctx context.Context, c *Call, found []cache.Finding) {
 	for _, f := range found {
-		if g.cache.policy.Action(f, c.scope.Workflow) != cache.Off {
+		if g.cache.policy.Action(f, c.Scope.Workflow) != cache.Off {
 			g.emit(ctx, c, nil, event.Event{Kind: event.CacheFinding, Finding: f})
 		}
 	}

@@ -1,4 +1,4 @@
-package bedrockguard
+package httpdoor
 
 import (
 	"net/http"
@@ -66,7 +66,7 @@ func looksLikeBedrock(u *url.URL) bool {
 		}
 		return looksLikeBedrock(&sent)
 	}
-	if _, ok := modelInPath(u); ok {
+	if _, ok := inputs.ModelInPath(u); ok {
 		return true
 	}
 	path := u.EscapedPath()

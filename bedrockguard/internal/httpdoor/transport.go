@@ -1,4 +1,6 @@
-package bedrockguard
+// Package httpdoor brings the calls of HTTP clients to the chain: it is a RoundTripper that knows Bedrock's hosts and routes, and refuses in the
+// dialect of each.
+package httpdoor
 
 import (
 	"bytes"
@@ -13,7 +15,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
@@ -21,36 +23,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
-// TransportOptions configures Guard.Transport. The zero value is the strict default.
-type TransportOptions struct {
-	// Hosts lists further hosts that serve Bedrock, such as a gateway or a test server, with the region whose prices apply. A host is
-	// written as in a URL, with its port if it has one. An empty region says that the host is not Bedrock although its paths look like it:
-	// its requests pass unchanged. AWS's own names of bedrock-runtime and bedrock-mantle need no entry: regional, FIPS, dual-stack, VPC
-	// endpoints, every partition.
-	Hosts map[string]string
-
-	// Sign signs a request that was admitted, after all changes to its body, and before it is handed to base. Nil signs nothing.
-	Sign func(req *http.Request, body []byte) error
-
-	// Errors makes RoundTrip return a refusal as an error, for a plain http.Client. By default a refusal is a response in the dialect of the
-	// route, because the clients of Anthropic and OpenAI retry whatever RoundTrip returns as an error; Refusal returns the error of such a
-	// response. Errors also decides how a killed stream ends: with an error of its Read, instead of an event of its dialect.
+// Options is bedrockguard.TransportOptions, whose fields it has.
+type Options struct {
+	Hosts  map[string]string
+	Sign   func(req *http.Request, body []byte) error
 	Errors bool
 }
 
-// Transport guards what an HTTP client sends to Bedrock: Converse, InvokeModel, OpenAI's chat completions and responses, and Anthropic's
-// messages, on the hosts of bedrock-runtime and bedrock-mantle. Base sends what is admitted; nil is http.DefaultTransport. The transport is
-// safe for concurrent use, and serves any number of clients.
-//
-// Each request is reserved for, sent and settled separately, with the scope of its context (budget.WithScope). A route that costs nothing
-// passes. A route whose cost can't be metered is refused, and so is an unknown route on a Bedrock host. A request to another host passes
-// unchanged, unless its path is one of Bedrock's: then it is refused, until TransportOptions.Hosts says what the host is. A request that an
-// SDK client with a guard has admitted passes, and is counted once.
-//
-// It has to be the last RoundTripper before the network: whatever comes after it could change or repeat the request. A body that is signed
-// already, by AWS Signature Version 4, is not changed: cache points and output limits stay as they are, and are only reported. To have them
-// changed, sign with TransportOptions.Sign.
-func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.RoundTripper {
+// New returns the transport of bedrockguard.Guard.Transport.
+func New(g *chain.Guard, base http.RoundTripper, o Options) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
@@ -70,7 +51,7 @@ func (t *transport) CloseIdleConnections() {
 }
 
 type transport struct {
-	guard  *Guard
+	guard  *chain.Guard
 	base   http.RoundTripper
 	hosts  map[string]string // in lower case
 	sign   func(*http.Request, []byte) error
@@ -80,7 +61,7 @@ type transport struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if s := sendingFrom(req.Context()); s != nil && s.covers(req) {
+	if s := chain.SendingFrom(req.Context()); s != nil && s.Covers(req.URL) {
 		return t.base.RoundTrip(req)
 	}
 	region, whose := t.place(req)
@@ -88,13 +69,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req)
 	}
 	d := &httpCall{transport: t, asked: req, route: routeOf(req.Method, req.URL), unknownHost: whose == nobodySays}
-	d.call = &call{operation: d.route.operation, region: region, overHTTP: true, form: d.route.form}
+	d.call = &chain.Call{Operation: d.route.operation, Region: region, OverHTTP: true, Form: d.route.form}
 	resp, err := d.run(req.Context())
-	if refused, ok := errors.AsType[refusedError](err); ok {
+	if refused, ok := errors.AsType[chain.Refused](err); ok {
 		if t.errors {
-			return nil, refused.error
+			return nil, refused.Err
 		}
-		return Refuse(req, refused.error), nil
+		return Refuse(req, refused.Err), nil
 	}
 	return resp, err
 }
@@ -159,29 +140,19 @@ func hostname(host string) string {
 	return name
 }
 
-// covers reports whether this is the same request that a guard has admitted and handed over.
-func (s *sending) covers(req *http.Request) bool {
-	a := s.current()
-	if a == nil || !a.handedOver.Load() {
-		return false
-	}
-	seen := &a.call.seen
-	return a.call.unmetered || seen.path != "" && strings.HasSuffix(req.URL.Path, seen.path)
-}
-
 // httpCall is one request that goes through the guard.
 type httpCall struct {
 	transport *transport
 	asked     *http.Request // as the client made it
 	route     route
-	call      *call
+	call      *chain.Call
 	response  *http.Response
 	asksUsage bool // the request asks for usage in the stream although its client did not
 
 	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
 }
 
-// run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
+// run judges the request and sends it. A refusal is a Refused; any other error is the client's own, or the transport's.
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
 	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade")
@@ -198,31 +169,27 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	if d.route.form == inputs.FormChat && !signed(d.asked) {
 		body, d.asksUsage = cost.AskForUsage(body)
 	}
-	if g.cache != nil {
-		defer func() {
-			if !c.streaming.Load() { // also on a panic or runtime.Goexit
-				g.cacheLost(ctx, c, err)
-			}
-		}()
+	if g.ChecksCache() {
+		defer func() { g.CacheOver(ctx, c, err) }() // also on a panic or runtime.Goexit
 	}
 	input, err := d.identify(ctx, body)
 	if err != nil {
 		switch {
-		case !g.shadows(err):
+		case !g.Shadows(err):
 			return nil, d.denied(ctx, err)
 		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation):
-			g.reportShadowed(ctx, c, nil, err)
+			g.ReportShadowed(ctx, c, err)
 		default:
-			if err = g.passUnmetered(ctx, c, err); err != nil {
+			if err = g.PassUnmetered(ctx, c, err); err != nil {
 				return nil, d.denied(ctx, err)
 			}
 		}
-		input = d.input(c.modelInBody, body)
+		input = d.input(c.ModelInBody, body)
 	}
-	if c.unmetered || g.opts.Output == (Output{}) || signed(d.asked) {
+	if c.Unmetered || !g.LimitsOutput() || signed(d.asked) {
 		err = d.send(ctx, input)
 	} else {
-		err = g.limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
+		err = g.Limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
 	}
 	if d.response != nil {
 		d.response.Request = d.asked // not the admitted request, which would pass without being metered if somebody sent it again
@@ -236,30 +203,31 @@ func (d *httpCall) body() ([]byte, error) {
 		return nil, nil
 	}
 	defer d.asked.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(d.asked.Body, maxBodyBytes+1))
-	if err == nil && len(body) > maxBodyBytes {
-		err = refusedError{request.MalformedField("body", "is larger than 128 MiB")}
+	body, err := io.ReadAll(io.LimitReader(d.asked.Body, chain.MaxBodyBytes+1))
+	if err == nil && len(body) > chain.MaxBodyBytes {
+		err = chain.Refused{Err: request.MalformedField("body", "is larger than 128 MiB")}
 	}
 	return body, err
 }
 
-// denied emits the event of a refusal, and returns it as a refusedError.
+// denied emits the event of a refusal, and returns it as a Refused.
 func (d *httpCall) denied(ctx context.Context, err error) error {
-	d.transport.guard.emitKind(ctx, d.call, nil, refusalKind(err), err)
-	return refusedError{err}
+	d.transport.guard.EmitRefused(ctx, d.call, err)
+	return chain.Refused{Err: err}
 }
 
 // identify fills in the scope and the operation of the call, and runs the cache check on the request.
 func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	g, c := d.transport.guard, d.call
-	if err := g.scope(ctx, &c.scope); err != nil {
+	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return nil, err
 	}
+	flat, hasFlatPrice := g.FlatPrice(d.route.operation)
 	switch {
 	case d.unknownHost:
 		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
-	case d.route.treatment == inputs.Refused && g.flat.Operations[d.route.operation] > 0:
-		return d.input("", body), g.identifyFlat(ctx, c, startedAsync(d.route.operation, body), g.flat.Operations[d.route.operation])
+	case d.route.treatment == inputs.Refused && hasFlatPrice:
+		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
 	case d.route.treatment == inputs.Refused:
 		return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
 	case hasHeader(d.asked.Header, "Content-Encoding"):
@@ -276,17 +244,9 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 		if modelID == "" {
 			return nil, request.MalformedField("model", "is missing")
 		}
-		c.modelInBody = modelID
+		c.ModelInBody = modelID
 	}
-	input := d.input(modelID, body)
-	if g.cache == nil {
-		return input, nil // the model's name is only known once the body has been read
-	}
-	resolved, err := g.resolve(ctx, c, &modelID)
-	if err != nil || resolved.HidesText {
-		return input, err
-	}
-	return g.checkCache(ctx, c, input, resolved)
+	return g.Checked(ctx, c, d.input(modelID, body), &modelID)
 }
 
 // startedAsync returns the SDK input that a StartAsyncInvoke request stands for, with its model; nil for other operations.
@@ -321,31 +281,29 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	if err != nil {
 		return err
 	}
-	if !c.unmetered {
-		if err := d.describe(ctx, req, in.Body); err != nil {
-			if !g.shadows(err) {
+	if !c.Unmetered {
+		if err := g.DescribeBody(ctx, c, req, in.Body); err != nil {
+			if !g.Shadows(err) {
 				return d.denied(ctx, err)
 			}
-			if err = g.passUnmetered(ctx, c, err); err != nil {
+			if err = g.PassUnmetered(ctx, c, err); err != nil {
 				return d.denied(ctx, err)
 			}
 		}
 	}
-	ctx = withCall(ctx, c)
-	s := new(sending)
-	if !c.unmetered {
-		if req, err = g.begin(ctx, c, s, req); err != nil {
-			return refusedError{err}
+	ctx = chain.WithCall(ctx, c)
+	s := new(chain.Sending)
+	if !c.Unmetered {
+		if req, err = g.Begin(ctx, c, s, req); err != nil {
+			return chain.Refused{Err: err}
 		}
 	}
-	if c.unmetered {
+	if c.Unmetered {
 		d.response, err = d.pass(ctx, in.Body) //nolint:bodyclose // its client closes it
 		return err
 	}
-	if c.cache.prompt != nil {
-		g.cacheSent(c)
-	}
-	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req, in.Body)
+	g.CacheSent(c)
+	return d.transmit(chain.WithSending(ctx, s), s, req, in.Body)
 }
 
 // pass sends a request for which nothing is reserved.
@@ -393,46 +351,30 @@ func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
 	return d.transport.sign(req.Request, body)
 }
 
-// describe computes what the request can cost.
-func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body []byte) error {
-	c := d.call
-	if c.FlatOperation {
-		return c.describeFlat(req, body)
-	}
-	if err := d.transport.guard.describeHTTP(ctx, c, req, body); err != nil {
-		return err
-	}
-	if d.route.form == inputs.FormConverse {
-		c.Demand.AsConverse()
-	}
-	c.seen.note(req, body)
-	return nil
-}
-
 // transmit hands the request to the transport, and resolves its reservation.
-func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Request, body []byte) error {
+func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyhttp.Request, body []byte) error {
 	g := d.transport.guard
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit below
-			g.abandon(ctx, s)
+			g.Abandon(ctx, s)
 		}
 	}()
 	if err := d.sign(req, body); err != nil {
 		returned = true
-		g.finish(ctx, s.current(), event.OutcomeNotSent)
+		g.NotSent(ctx, s)
 		return err
 	}
-	out, _, err := g.transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
+	out, _, err := g.Transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
 	returned = true
 	resp, _ := out.RawResponse.(*smithyhttp.Response)
-	g.conclude(ctx, s, result{hasStream: true, err: err})
+	g.Conclude(ctx, s, chain.Result{HasStream: true, Err: err})
 	if err != nil || resp == nil {
 		return err
 	}
 	d.response = resp.Response
-	if m := s.stream.Load(); m != nil {
-		d.response.Body = d.streamed(m)
+	if body, ok := s.Streamed(); ok {
+		d.response.Body = d.streamed(body)
 	}
 	return nil
 }

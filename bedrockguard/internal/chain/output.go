@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/cachepoints"
@@ -18,28 +17,17 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
-// Output says what happens to the output limit of a request: the most tokens that its answer may have, which are reserved in full. The
-// caller's own values are not changed; EventOutputLimited says what is sent instead. The zero value changes nothing.
+// Output is bedrockguard.Output, whose fields it has.
 type Output struct {
-	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
-	// the model can write is reserved.
 	Default int32
-	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room. If even Floor does not fit, but
-	// would without cache points, because what is written to the cache costs more than other input, it also leaves those out:
-	// EventPointsRemoved.
-	Clamp bool
-	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
-	// thinking budget. Zero is 256.
-	Floor int32
+	Clamp   bool
+	Floor   int32
 }
+
+// LimitsOutput reports whether the guard may change the output limit of a request.
+func (g *Guard) LimitsOutput() bool { return g.opts.Output != Output{} }
 
 const defaultFloor = 256
-
-func (o *Output) validate(add func(bad bool, format string, args ...any)) {
-	add(o.Default < 0, "Output.Default %d is negative", o.Default)
-	add(o.Floor < 0, "Output.Floor %d is negative", o.Floor)
-	add(o.Floor > 0 && !o.Clamp, "Output.Floor %d is of no use without Output.Clamp", o.Floor)
-}
 
 // limiting is the state of the output limit of one call.
 type limiting struct {
@@ -49,21 +37,8 @@ type limiting struct {
 	input int64
 }
 
-// next runs the rest of the chain on a request whose output limit is set, and lowered if need be.
-func (m *identifyMiddleware) next(ctx context.Context, c *call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
-	if m.guard.opts.Output == (Output{}) {
-		return next.HandleInitialize(withCall(ctx, c), in)
-	}
-	err = m.guard.limited(ctx, c, in.Parameters, func(input any) error {
-		in.Parameters = input
-		out, md, err = next.HandleInitialize(withCall(ctx, c), in)
-		return err
-	})
-	return out, md, err
-}
-
-// limited runs the rest of the chain on a request with an output limit, and lowers the limit as long as that may help.
-func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input any) error) error {
+// Limited runs the rest of the chain on a request with an output limit, and lowers the limit as long as that may help.
+func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input any) error) error {
 	if limited, n := g.defaultOutput(c, input); n > 0 {
 		input = limited
 		g.emitLimited(ctx, c, 0, n)
@@ -92,11 +67,11 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 // lower one.
 const maxClamps = 4
 
-func (g *Guard) emitLimited(ctx context.Context, c *call, from, to int64) {
+func (g *Guard) emitLimited(ctx context.Context, c *Call, from, to int64) {
 	g.emit(ctx, c, nil, event.Event{Kind: event.OutputLimited, OutputFrom: from, OutputTo: to})
 }
 
-func (g *Guard) emitClamped(ctx context.Context, c *call, smaller *clamped) {
+func (g *Guard) emitClamped(ctx context.Context, c *Call, smaller *clamped) {
 	if smaller.withoutPoints {
 		g.cacheUnchecked(c)
 		g.emit(ctx, c, nil, event.Event{Kind: event.PointsRemoved})
@@ -107,11 +82,11 @@ func (g *Guard) emitClamped(ctx context.Context, c *call, smaller *clamped) {
 }
 
 // defaultOutput sets the default limit if a request has none, and returns it; 0 if nothing was changed.
-func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
+func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 	if g.opts.Output.Default == 0 {
 		return input, 0
 	}
-	resolved, err := g.catalog.Resolve(aws.ToString(inputs.ModelOf(input)), c.region)
+	resolved, err := g.catalog.Resolve(aws.ToString(inputs.ModelOf(input)), c.Region)
 	if err != nil {
 		return input, 0 // it is refused when it is read
 	}
@@ -157,7 +132,7 @@ type clamped struct {
 
 // clamp returns a request that has room in the account that refused: with a lower output limit, or else without cache points. It returns false
 // if there is none.
-func (g *Guard) clamp(c *call, input any, refused error) (smaller clamped, found bool) {
+func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found bool) {
 	var e *budget.ExceededError
 	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
 		return clamped{}, false
@@ -169,15 +144,15 @@ func (g *Guard) clamp(c *call, input any, refused error) (smaller clamped, found
 }
 
 // lowered returns a request with a lower output limit.
-func (c *call) lowered(input any, to int64) (smaller clamped, ok bool) {
+func (c *Call) lowered(input any, to int64) (smaller clamped, ok bool) {
 	smaller = clamped{from: c.Demand.MaxOutput, to: to}
-	smaller.input, ok = inputs.WithOutputLimit(c.scope.Model, input, to)
+	smaller.input, ok = inputs.WithOutputLimit(c.Scope.Model, input, to)
 	return smaller, ok
 }
 
 // withoutWrites returns a request whose cache points are left out, so that no input of it is billed as written to the cache, with a lower output
 // limit if it needs one.
-func (g *Guard) withoutWrites(c *call, input any, e *budget.ExceededError) (smaller clamped, found bool) {
+func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smaller clamped, found bool) {
 	asked := c.Demand.Writes
 	if asked == price.NoCacheWrites {
 		return clamped{}, false
@@ -199,7 +174,7 @@ func (g *Guard) withoutWrites(c *call, input any, e *budget.ExceededError) (smal
 }
 
 // floor is the lowest output limit that the call may get.
-func (g *Guard) floor(c *call) int64 {
+func (g *Guard) floor(c *Call) int64 {
 	floor := max(int64(g.opts.Output.Floor), 1)
 	if g.opts.Output.Floor == 0 {
 		floor = defaultFloor
@@ -208,12 +183,12 @@ func (g *Guard) floor(c *call) int64 {
 }
 
 // thinking returns the largest output limit among the request's fields other than the one that is lowered.
-func (c *call) thinking() int64 { return max(c.Demand.ExtraOutput, c.Demand.Thinking) }
+func (c *Call) thinking() int64 { return max(c.Demand.ExtraOutput, c.Demand.Thinking) }
 
 // fitting returns the highest output limit from floor to most with which the call's worst case has room in the account that refused, and false if
 // there is none. The worst case includes the input tokens with which the reservation was refused. It is worked out from the limit in the call's
 // demand, which is therefore changed for each limit that is tried, and has its own one again afterwards.
-func (c *call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
+func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
 	asked := c.Demand.MaxOutput
 	defer func() { c.Demand.MaxOutput = asked }()
 	left := e.Max.N - e.Settled.N // neither is negative, and settled may be the larger one

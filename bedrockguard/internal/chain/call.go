@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -15,19 +15,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
-// call is what the chain knows of one call of the client. The front door fills it in, and again when the request turns out
+// Call is what the chain knows of one call of the client. The front door fills it in, and again when the request turns out
 // to have been changed since; the links read it. It knows nothing of smithy, and holds the prompt only by reference to the
 // caller's own values. Its attempts follow each other, so that only what a comment says so of is used by several goroutines.
-type call struct {
+type Call struct {
 	pricing.Call
-	operation   string
-	streams     bool
+	Operation   string
+	Streams     bool
 	silent      bool // it is only estimated: no event tells of it
-	overHTTP    bool // the answer goes to an HTTP client: its header tells whether it streams
-	scope       budget.Scope
-	region      string       // where the client sends to
-	form        inputs.Form  // of a request over HTTP
-	modelInBody string       // the model of a request whose path names none; empty for all others
+	OverHTTP    bool // the answer goes to an HTTP client: its header tells whether it streams
+	Scope       budget.Scope
+	Region      string       // where the client sends to
+	Form        inputs.Form  // of a request over HTTP
+	ModelInBody string       // the model of a request whose path names none; empty for all others
 	attempts    atomic.Int32 // made so far; the SDK makes them one after the other
 	charged     int          // of those, how many were charged though they brought no answer
 	cache       cacheCall
@@ -37,7 +37,7 @@ type call struct {
 
 	limiting  limiting
 	braked    bool         // Options.Brakes have counted it
-	unmetered bool         // in shadow: what it costs is not known, and it is sent all the same
+	Unmetered bool         // in shadow: what it costs is not known, and it is sent all the same
 	looking   memoryWindow // through which the body is seen
 	seen      sight        // the serialised request that demand was read from
 	tightDone bool         // whether the tighter bound was looked for
@@ -48,12 +48,12 @@ type call struct {
 const minStoreWait = 20 * time.Millisecond
 
 // remaining is how long the call may yet wait for the store: what it lost to it counts.
-func (c *call) remaining(timeout time.Duration) time.Duration {
+func (c *Call) remaining(timeout time.Duration) time.Duration {
 	return max(timeout-c.storeLost, min(timeout, minStoreWait))
 }
 
 // lost notes the time of a step that the store did not answer.
-func (c *call) lost(d *stepctx.Detached, err error) {
+func (c *Call) lost(d *stepctx.Detached, err error) {
 	if errors.Is(err, budget.ErrStore) {
 		c.storeLost += d.Lasted()
 	}
@@ -61,19 +61,20 @@ func (c *call) lost(d *stepctx.Detached, err error) {
 
 type callKey struct{}
 
-// withCall puts the call where the other links of its own operation find it. The SDK clears such values when another
+// WithCall puts the call where the other links of its own operation find it. The SDK clears such values when another
 // operation begins, so that whatever is called with this context is never taken for a part of this call.
-func withCall(ctx context.Context, c *call) context.Context {
+func WithCall(ctx context.Context, c *Call) context.Context {
 	return middleware.WithStackValue(ctx, callKey{}, c)
 }
 
-func callFrom(ctx context.Context) *call {
-	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
+// CallFrom returns the call of a context, or nil.
+func CallFrom(ctx context.Context) *Call {
+	c, _ := middleware.GetStackValue(ctx, callKey{}).(*Call)
 	return c
 }
 
 // priced completes a call with what the catalog says of its model.
-func (g *Guard) priced(c *call, r *catalog.Resolved) error {
+func (g *Guard) priced(c *Call, r *catalog.Resolved) error {
 	if err := c.QuoteBy(r); err != nil {
 		return err
 	}

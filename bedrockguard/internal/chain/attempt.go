@@ -1,10 +1,12 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,11 +21,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-const attemptID = "bedrockguard.Attempt"
-
 // attempt is one try to send a call's request, with the reservation that covers it.
 type attempt struct {
-	call    *call
+	call    *Call
 	number  int
 	bound   int64 // input tokens that the reservation covers at most
 	tight   bool  // the tight bound was reserved, which is computed from the text; the wide one is computed from the body's length
@@ -63,11 +63,11 @@ func (a *attempt) claim() bool {
 }
 
 // next returns the call's next attempt.
-func (c *call) next() *attempt { return &attempt{call: c, number: int(c.attempts.Add(1))} }
+func (c *Call) next() *attempt { return &attempt{call: c, number: int(c.attempts.Add(1))} }
 
-// sending holds the current attempt of one pass through the SDK's retry loop. There is one attempt for each pass, unless the HTTP client or a
+// Sending holds the current attempt of one pass through the SDK's retry loop. There is one attempt for each pass, unless the HTTP client or a
 // middleware behind the guard sends the request again.
-type sending struct {
+type Sending struct {
 	mu      sync.Mutex
 	attempt *attempt
 	refused error // why a repeated sending was refused
@@ -76,73 +76,54 @@ type sending struct {
 	stream    atomic.Pointer[meteredBody] // the answer, if it is a stream
 }
 
-func (s *sending) current() *attempt {
+func (s *Sending) current() *attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.attempt
 }
 
 // refusal returns why a repeated sending was refused, or nil.
-func (s *sending) refusal() error {
+func (s *Sending) refusal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refused
 }
 
+// Covers reports whether the address is that of the request that was admitted and handed over.
+func (s *Sending) Covers(u *url.URL) bool {
+	a := s.current()
+	if a == nil || !a.handedOver.Load() {
+		return false
+	}
+	seen := &a.call.seen
+	return a.call.Unmetered || seen.path != "" && strings.HasSuffix(u.Path, seen.path)
+}
+
+// Streamed returns the answer if it is a stream.
+func (s *Sending) Streamed() (io.ReadCloser, bool) {
+	m := s.stream.Load()
+	return m, m != nil
+}
+
 type sendingKey struct{}
 
-func sendingFrom(ctx context.Context) *sending {
-	s, _ := middleware.GetStackValue(ctx, sendingKey{}).(*sending)
+// WithSending puts a sending where the last look finds it.
+func WithSending(ctx context.Context, s *Sending) context.Context {
+	return middleware.WithStackValue(ctx, sendingKey{}, s)
+}
+
+// SendingFrom returns the sending of a context, or nil.
+func SendingFrom(ctx context.Context) *Sending {
+	s, _ := middleware.GetStackValue(ctx, sendingKey{}).(*Sending)
 	return s
 }
 
-// attemptMiddleware reserves before each attempt of the SDK's retry loop and resolves after it. Being inside the loop, it
-// sees every request that can be billed; being outside of everything else, a failed signing resolves here too.
-type attemptMiddleware struct{ guard *Guard }
-
-// ID implements middleware.FinalizeMiddleware.
-func (*attemptMiddleware) ID() string { return attemptID }
-
-// HandleFinalize implements middleware.FinalizeMiddleware.
-func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
-	c := callFrom(ctx)
-	if c == nil || c.unmetered {
-		return next.HandleFinalize(ctx, in)
-	}
-	g := m.guard
-	req, _ := in.Request.(*smithyhttp.Request)
-	s := new(sending)
-	if req, err = g.begin(ctx, c, s, req); err != nil {
-		return out, md, refusedError{err}
-	}
-	if req != nil {
-		in.Request = req
-	}
-	if c.unmetered {
-		return next.HandleFinalize(ctx, in)
-	}
-	if c.cache.prompt != nil {
-		g.cacheSent(c)
-	}
-	returned := false
-	defer func() {
-		if !returned { // a panic or runtime.Goexit below
-			g.abandon(ctx, s)
-		}
-	}()
-	out, md, err = next.HandleFinalize(middleware.WithStackValue(ctx, sendingKey{}, s), in)
-	returned = true
-	whole, _ := out.Result.(*bedrockruntime.ConverseOutput)
-	g.conclude(ctx, s, result{hasStream: hasStream(out.Result), converse: whole, err: err})
-	return out, md, err
-}
-
-// begin reads the request that is about to be signed, and reserves what it can cost.
-func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
+// Begin reads the request that is about to be signed, and reserves what it can cost.
+func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
 	req, _, err := g.lookAgain(ctx, c, req)
 	if err != nil {
-		if g.shadows(err) {
-			if err = g.passUnmetered(ctx, c, err); err == nil {
+		if g.Shadows(err) {
+			if err = g.PassUnmetered(ctx, c, err); err == nil {
 				return req, nil
 			}
 		}
@@ -160,35 +141,40 @@ func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.
 	return req, nil
 }
 
-// result is what the inner handlers returned.
-type result struct {
-	hasStream bool                           // the caller gets a stream, and has to close it
-	converse  *bedrockruntime.ConverseOutput // Converse's answer as the SDK has decoded it, or nil
-	err       error
+// Result is what the inner handlers returned.
+type Result struct {
+	HasStream bool                           // the caller gets a stream, and has to close it
+	Converse  *bedrockruntime.ConverseOutput // Converse's answer as the SDK has decoded it, or nil
+	Err       error
 }
 
-// conclude resolves the attempt once the inner handlers have returned, unless a stream or another goroutine has to.
-func (g *Guard) conclude(ctx context.Context, s *sending, got result) {
+// Conclude resolves the attempt once the inner handlers have returned, unless a stream or another goroutine has to.
+func (g *Guard) Conclude(ctx context.Context, s *Sending, got Result) {
 	switch m := s.stream.Load(); {
 	case s.handedOff.Load():
 		// A goroutine of detach.go resolves it.
-	case m != nil && got.err == nil && got.hasStream:
+	case m != nil && got.Err == nil && got.HasStream:
 		// The stream resolves it when it ends: see stream.go.
 	case m != nil: // a handler failed after the stream began, so the caller gets no stream to close
-		m.giveUp(got.err)
+		m.giveUp(got.Err)
 	default:
 		a := s.current()
-		if got.converse != nil && got.err == nil && a.call.Demand.Decodable {
-			g.settleConverse(ctx, a, got.converse)
+		if got.Converse != nil && got.Err == nil && a.call.Demand.Decodable {
+			g.settleConverse(ctx, a, got.Converse)
 			return
 		}
-		g.settleAnswer(ctx, a, got.err)
+		g.settleAnswer(ctx, a, got.Err)
 	}
 }
 
-// abandon resolves the attempt if an inner handler has panicked or ended its goroutine. It uses what has arrived of the answer; if nothing
+// NotSent resolves an attempt that was given up before it was handed to the transport.
+func (g *Guard) NotSent(ctx context.Context, s *Sending) {
+	g.finish(ctx, s.current(), event.OutcomeNotSent)
+}
+
+// Abandon resolves the attempt if an inner handler has panicked or ended its goroutine. It uses what has arrived of the answer; if nothing
 // has, the attempt counts as sent, because nothing proves otherwise.
-func (g *Guard) abandon(ctx context.Context, s *sending) {
+func (g *Guard) Abandon(ctx context.Context, s *Sending) {
 	switch m, a := s.stream.Load(), s.current(); {
 	case s.handedOff.Load():
 		// As in conclude.
@@ -216,7 +202,7 @@ func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 
 // admit makes the call's next attempt: it applies the brakes, waits for the rate limit and reserves. If one of these refuses, it returns a
 // typed error.
-func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
+func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	a := c.next()
 	if g.listened() {
 		a.began = time.Now()
@@ -226,7 +212,7 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 		err = g.brake(ctx, c)
 	}
 	if err == nil && g.rate.On() {
-		a.debit, err = g.rate.Wait(ctx, &c.scope, g.ratios.Guess(c.scope.Model, wide))
+		a.debit, err = g.rate.Wait(ctx, &c.Scope, g.ratios.Guess(c.Scope.Model, wide))
 	}
 	if err == nil {
 		err = g.reserve(ctx, a, wide)
@@ -235,7 +221,7 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 		a.debit.GiveBack()
 		c.explain(a, err)
 		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // with a lower output limit
-		if !asksAgain() && g.shadows(err) {
+		if !asksAgain() && g.Shadows(err) {
 			a.debit = nil
 			if err = g.pass(ctx, a, err); err == nil {
 				return a, nil
@@ -270,7 +256,7 @@ func refusalKind(err error) event.Kind {
 
 // replace makes a new reservation for a request that was changed after it was admitted. The old one is voided first, because both
 // together would need more room in the limits than the call does.
-func (g *Guard) replace(ctx context.Context, s *sending) error {
+func (g *Guard) replace(ctx context.Context, s *Sending) error {
 	old := s.current()
 	c := old.call
 	wide, err := g.wide(c)
@@ -279,7 +265,7 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 		err = c.Worst(&worst, wide)
 	}
 	if err == nil {
-		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.scope.Model == old.receipt.Scope.Model {
+		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.Scope.Model == old.receipt.Scope.Model {
 			return nil // the reservation covers the changed request
 		}
 	}
@@ -304,7 +290,7 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 // again reserves for a repeated sending of the same request within one pass of the retry loop, by an HTTP client or a middleware that
 // sends again by itself. The sending before it is settled as if it had no usable answer: it may have been billed, and its usage
 // will not be known.
-func (g *Guard) again(ctx context.Context, s *sending) error {
+func (g *Guard) again(ctx context.Context, s *Sending) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refused != nil {
@@ -318,7 +304,7 @@ func (g *Guard) again(ctx context.Context, s *sending) error {
 	err := g.reserveAs(ctx, a, old)
 	if err != nil {
 		old.call.explain(a, err)
-		passed = g.shadows(err)
+		passed = g.Shadows(err)
 		if passed {
 			err = g.pass(ctx, a, err)
 		}
@@ -379,7 +365,7 @@ const (
 
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, f finality) error {
 	a.call.limiting.input = inputTokens
-	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
+	req := budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
 	err := a.call.Worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err
@@ -420,16 +406,16 @@ func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, 
 // reserveAs reserves as much as an earlier attempt of the same request did.
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
-	return g.askLedger(ctx, a, budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
+	return g.askLedger(ctx, a, budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
 }
 
 // brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
-func (g *Guard) brake(ctx context.Context, c *call) error {
+func (g *Guard) brake(ctx context.Context, c *Call) error {
 	if g.loops == nil || c.silent || c.braked || c.Demand.Raw == nil {
 		return nil
 	}
 	c.braked = true
-	err := g.loops.Judge(&c.scope, c.Demand.Raw)
+	err := g.loops.Judge(&c.Scope, c.Demand.Raw)
 	if err == nil {
 		return nil
 	}
@@ -441,7 +427,7 @@ func (g *Guard) brake(ctx context.Context, c *call) error {
 }
 
 // explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it.
-func (c *call) explain(a *attempt, err error) {
+func (c *Call) explain(a *attempt, err error) {
 	var e *budget.ExceededError
 	if errors.As(err, &e) && e.Reason == "" {
 		e.Reason = c.Reason(a.bound, a.tight, e.Requested.Unit)

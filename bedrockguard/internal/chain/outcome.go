@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ func (a *attempt) fromBedrock() bool { return a.header.Get("X-Amzn-Requestid") !
 
 // action returns what an outcome does to the reservation: Options.Outcomes decides first, then the list below. Any other outcome is charged,
 // because AWS calls no other answer free, and bills interrupted calls in full.
-func (o Options) action(outcome event.Outcome) event.Action {
+func (o *Config) action(outcome event.Outcome) event.Action {
 	if a, ok := o.Outcomes[outcome]; ok {
 		return a
 	}
@@ -29,7 +29,7 @@ func (o Options) action(outcome event.Outcome) event.Action {
 // outcomeOf classifies an attempt that ended with an error.
 func (a *attempt) outcomeOf(err error) event.Outcome {
 	if status := a.status.Load(); status != 0 && (status < 200 || status > 299) {
-		if a.header.Get(headerRefusal) != "" {
+		if a.header.Get(RefusalHeader) != "" {
 			return event.OutcomeRefused
 		}
 		if a.fromBedrock() && a.header.Get("X-Amzn-Errortype") != "" {

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -15,51 +15,34 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
-// Estimate is what a call would cost, and whether it would be let through.
+// Estimate is bedrockguard.Estimate, whose fields it has.
 type Estimate struct {
-	Model  string        // the resolved foundation-model id
-	Scope  budget.Scope  // the scope to which the call would count
-	Worst  budget.Charge // what would be reserved, the most in each unit
-	Likely budget.Charge // the expected cost, by what is learned of the model's prompts and, from the first Estimate on, of the workflow's answers. All input counts as uncached
-	// Refusal is the error that the call would get now: a *budget.ExceededError, a *budget.KilledError, or an error of the store. Nil means
-	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. Its
-	// ResetAfter is the end of the whole window.
+	Model   string
+	Scope   budget.Scope
+	Worst   budget.Charge
+	Likely  budget.Charge
 	Refusal error
 }
 
-// EstimateOptions say where an estimated call would be sent.
-type EstimateOptions struct {
-	// Region is the client's. If it is empty and the model's id does not name a geography, the highest known price is used.
-	Region string
-}
-
-// Estimate works out what a call with this input would cost: a *bedrockruntime.ConverseInput, ConverseStreamInput, InvokeModelInput or
-// InvokeModelWithResponseStreamInput. Nothing is reserved or sent, and no event is emitted. It reads the balances and the kill flags once,
-// again for each lower output limit that it tries, and the balances once for Options.Substitute. The estimate is for the substitute, and
-// with the output limit that Options.Output would set. For a request that can't be priced or parsed it returns the error that the call would
-// get.
-func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*EstimateOptions)) (Estimate, error) {
-	var o EstimateOptions
-	for _, fn := range optFns {
-		fn(&o)
-	}
+// Estimate works out what a call with an input of the SDK would cost that is sent to a region.
+func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimate, error) {
 	g.foretold.Store(true)
-	c := &call{region: o.Region, silent: true}
+	c := &Call{Region: region, silent: true}
 	var modelID *string
-	if c.operation, modelID, c.streams = inputs.OperationOf(input); c.operation == "" {
+	if c.Operation, modelID, c.Streams = inputs.OperationOf(input); c.Operation == "" {
 		return Estimate{}, request.MalformedField("input", "is of no operation that the guard prices")
 	}
-	if g.substitutes(input) {
-		input, modelID = g.substitute(ctx, c, input, modelID)
+	if g.Substitutes(input) {
+		input, modelID = g.Substitute(ctx, c, input, modelID)
 	}
-	if err := g.scope(ctx, &c.scope); err != nil {
+	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return Estimate{}, err
 	}
 	if g.opts.Output.Default > 0 && modelID != nil {
 		input, _ = g.defaultOutput(c, input)
 	}
 	for lowered := 0; ; lowered++ {
-		asked := &call{region: c.region, silent: true, operation: c.operation, streams: c.streams, scope: c.scope}
+		asked := &Call{Region: c.Region, silent: true, Operation: c.Operation, Streams: c.Streams, Scope: c.Scope}
 		e, err := g.foretell(ctx, asked, input)
 		limited, clamped := g.clampForetold(asked, input, e.Refusal)
 		if err != nil || !clamped || lowered == maxClamps {
@@ -70,7 +53,7 @@ func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*Estimat
 }
 
 // clampForetold returns the input with the lower output limit that a call with this refusal would get.
-func (g *Guard) clampForetold(c *call, input any, refused error) (any, bool) {
+func (g *Guard) clampForetold(c *Call, input any, refused error) (any, bool) {
 	var e *budget.ExceededError
 	if !g.opts.Output.Clamp || !errors.As(refused, &e) {
 		return input, false
@@ -83,15 +66,15 @@ func (g *Guard) clampForetold(c *call, input any, refused error) (any, bool) {
 }
 
 // foretell estimates a call with exactly this input.
-func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, error) {
+func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, error) {
 	req, err := serialised(ctx, input)
 	if err != nil {
 		return Estimate{}, err
 	}
-	if err := g.describe(ctx, c, input, req); err != nil {
+	if err := g.Describe(ctx, c, input, req); err != nil {
 		return Estimate{}, err
 	}
-	e := Estimate{Model: c.scope.Model, Scope: c.scope}
+	e := Estimate{Model: c.Scope.Model, Scope: c.Scope}
 	wide, err := g.wide(c)
 	if err != nil {
 		return Estimate{}, err
@@ -107,10 +90,10 @@ func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, err
 }
 
 // likely returns the expected cost of a call.
-func (g *Guard) likely(c *call, wide int64) (budget.Charge, error) {
-	input := min(g.ratios.Guess(c.scope.Model, wide), wide)
+func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
+	input := min(g.ratios.Guess(c.Scope.Model, wide), wide)
 	output := c.Demand.MaxOutput
-	if n, known := g.outputs.of(&c.scope); known {
+	if n, known := g.outputs.of(&c.Scope); known {
 		output = min(n, output)
 	}
 	asked, writes := c.Demand.MaxOutput, c.Demand.Writes
@@ -123,7 +106,7 @@ func (g *Guard) likely(c *call, wide int64) (budget.Charge, error) {
 }
 
 // refusal returns the error with which a call would be refused. Like a call, it tries the tight bound if the wide one does not fit.
-func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) error {
+func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) error {
 	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
 	defer cancel()
 	kills, err := g.ledger.Kills(asking)
@@ -131,11 +114,11 @@ func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) e
 		return err
 	}
 	for _, k := range kills {
-		if k.Holds(c.scope) {
+		if k.Holds(c.Scope) {
 			return k.Err()
 		}
 	}
-	balances, err := g.ledger.Balances(asking, c.scope)
+	balances, err := g.ledger.Balances(asking, c.Scope)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package bedrockguard
+package httpdoor
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -26,7 +27,7 @@ import (
 
 // The headers of a refusal over HTTP. Many clients give headers to their callers although they drop unknown fields of the body.
 const (
-	headerRefusal   = "X-Bedrockguard-Refusal"     // why, in one word: budget, killed, rate, price, operation, request, cache, identity, store
+	headerRefusal   = chain.RefusalHeader          // why, in one word: budget, killed, rate, price, operation, request, cache, identity, store
 	headerLimit     = "X-Bedrockguard-Limit"       // the name of the limit without room
 	headerMax       = "X-Bedrockguard-Max"         // such as "5 USD" or "1000 input tokens"
 	headerSettled   = "X-Bedrockguard-Settled"     // spent in the window
@@ -89,8 +90,7 @@ func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 
 type refusalKey struct{}
 
-// Refuse returns the response with which a guard's Transport refuses a request: in the dialect of the request's route, with the figures in
-// headers. It is exported for handlers that refuse for reasons of their own, before they use the transport.
+// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers.
 func Refuse(req *http.Request, err error) *http.Response {
 	f := routeOf(req.Method, req.URL).form
 	c := classOf(err)
@@ -227,8 +227,7 @@ func headerSafe(s string) string {
 	}, s)
 }
 
-// Refusal returns the error for which a guard's Transport has refused a request, or nil for any other response. Clients keep the response in
-// their errors: anthropic.Error and openai.Error in the field Response.
+// Refusal returns the error for which a transport has refused a request, or nil for any other response.
 func Refusal(r *http.Response) error {
 	if r == nil || r.Request == nil {
 		return nil
@@ -239,9 +238,9 @@ func Refusal(r *http.Response) error {
 
 // killedEvent returns the last event of a killed stream, in a form that clients report as a failure with its text: in AWS's event streams an
 // exception of the service model, because the text of unknown ones is lost (measured, 2026-11).
-func killedEvent(f inputs.Form, as framing, err *budget.KilledError) []byte {
+func killedEvent(f inputs.Form, as chain.Framing, err *budget.KilledError) []byte {
 	c := classOf(err)
-	if as == eventStream {
+	if as == chain.EventStream {
 		return exceptionFrame("validationException", err.Error())
 	}
 	body := refusalBody(f, c, err.Error())

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"bytes"
@@ -8,9 +8,7 @@ import (
 	"net/url"
 	"strings"
 
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
-	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
@@ -24,35 +22,8 @@ import (
 // included. Before each reservation, and once more next to the transport, the serialised request is compared with what was read, which costs
 // a few comparisons; if it differs, it is read again.
 
-const describeID = "bedrockguard.Describe"
-
-// describeMiddleware reads what a call asks for, directly behind the serializer.
-type describeMiddleware struct{ guard *Guard }
-
-// ID implements middleware.SerializeMiddleware.
-func (*describeMiddleware) ID() string { return describeID }
-
-// HandleSerialize implements middleware.SerializeMiddleware.
-func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (out middleware.SerializeOutput, md middleware.Metadata, err error) {
-	c := callFrom(ctx)
-	if c == nil || c.unmetered {
-		return next.HandleSerialize(ctx, in)
-	}
-	req, _ := in.Request.(*smithyhttp.Request)
-	if err = m.guard.describe(ctx, c, in.Parameters, req); err != nil {
-		if m.guard.shadows(err) {
-			if err = m.guard.passUnmetered(ctx, c, err); err == nil {
-				return next.HandleSerialize(ctx, in)
-			}
-		}
-		m.guard.emitKind(ctx, c, nil, refusalKind(err), err)
-		return out, md, err
-	}
-	return next.HandleSerialize(ctx, in)
-}
-
-// describe reads the operation's input and records what the serialised request looks like.
-func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhttp.Request) error {
+// Describe reads the operation's input and records what the serialised request looks like.
+func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhttp.Request) error {
 	if c.FlatOperation {
 		if req == nil {
 			return request.MalformedField("body", "is not there to be bounded")
@@ -61,7 +32,7 @@ func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhtt
 		return c.describeFlat(req, body)
 	}
 	operation, modelID, _ := inputs.OperationOf(input)
-	if operation != c.operation {
+	if operation != c.Operation {
 		return request.MalformedField("input", "is of another type than the operation's")
 	}
 	resolved, err := g.resolve(ctx, c, modelID)
@@ -125,7 +96,7 @@ func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 
 // lookAgain compares the request with the one that was read before, reads it again if it has changed, and reports whether it did. The caller
 // has to go on with the returned request: a body that can be read only once was replaced with a copy in memory.
-func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
+func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
 	if req == nil {
 		return nil, false, nil
 	}
@@ -152,11 +123,26 @@ func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request)
 	return req, true, nil
 }
 
+// DescribeBody reads a request that came over HTTP, and works out what it can cost.
+func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
+	if c.FlatOperation {
+		return c.describeFlat(req, body)
+	}
+	if err := g.describeHTTP(ctx, c, req, body); err != nil {
+		return err
+	}
+	if c.Form == inputs.FormConverse {
+		c.Demand.AsConverse()
+	}
+	c.seen.note(req, body)
+	return nil
+}
+
 // describeHTTP reads a request of any guarded operation that is about to be sent.
-func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Request, body []byte) error {
-	modelID, ok := c.modelInBody, c.modelInBody != ""
+func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
+	modelID, ok := c.ModelInBody, c.ModelInBody != ""
 	if !ok {
-		modelID, ok = modelInPath(req.URL)
+		modelID, ok = inputs.ModelInPath(req.URL)
 	}
 	if !ok {
 		return request.MalformedField("path", "names no model: the guard does not know what this request would do")
@@ -175,10 +161,10 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 }
 
 // dialectOf returns the dialect of a request's body. A path that names the model tells it; other routes have one each.
-func (c *call) dialectOf(u *url.URL) cost.Dialect {
+func (c *Call) dialectOf(u *url.URL) cost.Dialect {
 	switch {
-	case c.modelInBody != "":
-		return c.form.Dialect()
+	case c.ModelInBody != "":
+		return c.Form.Dialect()
 	case strings.HasSuffix(u.Path, "/converse"), strings.HasSuffix(u.Path, "/converse-stream"):
 		return cost.Converse
 	default:
@@ -186,30 +172,9 @@ func (c *call) dialectOf(u *url.URL) cost.Dialect {
 	}
 }
 
-// modelInPath returns the model of a path such as /model/{id}/converse.
-func modelInPath(u *url.URL) (string, bool) {
-	path := u.EscapedPath()
-	at := strings.LastIndex(path, "/model/")
-	if at < 0 {
-		return "", false
-	}
-	rest := path[at+len("/model/"):]
-	end := strings.LastIndexByte(rest, '/')
-	if end <= 0 {
-		return "", false
-	}
-	switch rest[end+1:] {
-	case "converse", "converse-stream", "invoke", "invoke-with-response-stream":
-	default:
-		return "", false
-	}
-	id, err := url.PathUnescape(rest[:end])
-	return id, err == nil
-}
-
-// BodyOf returns the bytes of a request's body without copying them, and false if they are not in memory. The body's read position stays as
+// bodyOf returns the bytes of a request's body without copying them, and false if they are not in memory. The body's read position stays as
 // it was.
-func (c *call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
+func (c *Call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 	switch stream := req.GetStream().(type) {
 	case nil:
 		return nil, true
@@ -234,15 +199,15 @@ func (w *memoryWindow) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxBodyBytes bounds a body that had to be copied: five times the largest that the service takes.
-const maxBodyBytes = 128 << 20
+// MaxBodyBytes bounds a body that had to be copied: five times the largest that the service takes.
+const MaxBodyBytes = 128 << 20
 
 var errBodyTooLarge = errors.New("bedrockguard: request body too large")
 
 // intoMemory replaces a body that is not in memory by a copy that is.
 func intoMemory(req *smithyhttp.Request) (*smithyhttp.Request, []byte, error) {
-	body, err := io.ReadAll(io.LimitReader(req.GetStream(), maxBodyBytes+1))
-	if err == nil && len(body) > maxBodyBytes {
+	body, err := io.ReadAll(io.LimitReader(req.GetStream(), MaxBodyBytes+1))
+	if err == nil && len(body) > MaxBodyBytes {
 		err = errBodyTooLarge
 	}
 	if err != nil {
@@ -251,6 +216,3 @@ func intoMemory(req *smithyhttp.Request) (*smithyhttp.Request, []byte, error) {
 	req, err = req.SetStream(bytes.NewReader(body))
 	return req, body, err
 }
-
-// region is where the call's client sends to.
-func region(ctx context.Context) string { return awsmiddleware.GetRegion(ctx) }

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -78,14 +78,14 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricing.Quote {
 	c := a.call
 	q := c.Quote
-	key := askedKey{c.Demand.ModelID, c.region}
+	key := askedKey{c.Demand.ModelID, c.Region}
 	tell := func(what, asked, answered string, change func(*difference) bool) {
 		if g.answers.learn(key, change) {
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
-	if r.Model != "" && !c.FlatModel && g.isOther(q.Resolved, r, c.region) {
-		if other, ok := g.catalog.Answered(r.Model, c.region); ok {
+	if r.Model != "" && !c.FlatModel && g.isOther(q.Resolved, r, c.Region) {
+		if other, ok := g.catalog.Answered(r.Model, c.Region); ok {
 			q = c.Demand.AnyQuote(other, false)
 			tell("model", profiled(c.Quote.Resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
@@ -170,8 +170,8 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 }
 
 // others adds to the call the prices of all models that have answered calls of this id before.
-func (g *Guard) others(c *call) {
-	d := g.answers.find(askedKey{c.Demand.ModelID, c.region})
+func (g *Guard) others(c *Call) {
+	d := g.answers.find(askedKey{c.Demand.ModelID, c.Region})
 	if d == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -14,22 +14,28 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// identifyFlat fills in the call of an operation that has a flat price.
-func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount price.Amount) error {
-	if err := g.scope(ctx, &c.scope); err != nil {
+// FlatPrice returns the flat price of an operation, and false if it has none.
+func (g *Guard) FlatPrice(operation string) (price.Amount, bool) {
+	amount, ok := g.flat.Operations[operation]
+	return amount, ok
+}
+
+// IdentifyFlat fills in the call of an operation that has a flat price.
+func (g *Guard) IdentifyFlat(ctx context.Context, c *Call, input any, amount price.Amount) error {
+	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return err
 	}
 	c.FlatBy(amount)
-	c.scope.Region = c.region
+	c.Scope.Region = c.Region
 	if in, ok := input.(*bedrockruntime.StartAsyncInvokeInput); ok {
-		c.scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
+		c.Scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
 	}
 	return nil
 }
 
 // describeFlat bounds the cost of the request that is sent, and notes what the request looks like.
-func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
-	if err := c.FlatWorst(c.operation, body); err != nil {
+func (c *Call) describeFlat(req *smithyhttp.Request, body []byte) error {
+	if err := c.FlatWorst(c.Operation, body); err != nil {
 		return err
 	}
 	c.seen.note(req, body)

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func TestDecodedAnswersReadAsTheirBytes(t *testing.T) {
 				})})
 				out, err := client.Converse(context.Background(), &bedrockruntime.ConverseInput{ModelId: aws.String("m")})
 				require.NoError(t, err)
-				decoded, ok := decodedUsage(&call{Call: pricing.Call{Provider: provider, Demand: pricing.Demand{Writes: price.CacheWrites1h}}}, out)
+				decoded, ok := decodedUsage(&Call{Call: pricing.Call{Provider: provider, Demand: pricing.Demand{Writes: price.CacheWrites1h}}}, out)
 				read, told, err := wire.ParseUsage(provider, price.CacheWrites1h, nil, []byte(body))
 				assert.Equal(t, ok, told && err == nil)
 				if ok {

@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -43,7 +43,7 @@ type streamMeter interface {
 }
 
 func newStreamMeter(a *attempt) streamMeter {
-	if a.call.overHTTP && streamsAs(a.header) == serverSentEvents {
+	if a.call.OverHTTP && StreamsAs(a.header) == ServerSentEvents {
 		return wire.NewSSEMeter(a.call.Provider, a.call.Demand.Writes, a.header)
 	}
 	return wire.NewStreamMeter(a.call.Provider, a.call.Demand.Writes, a.header)
@@ -55,7 +55,7 @@ func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cance
 		meter: newStreamMeter(a),
 	}
 	m.from, m.to = io.Pipe()
-	m.unwatch = g.watch.Add(a.call.scope, m.kill)
+	m.unwatch = g.watch.Add(a.call.Scope, m.kill)
 	go m.pump()
 	return m
 }

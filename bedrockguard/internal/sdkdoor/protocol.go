@@ -1,4 +1,4 @@
-package bedrockguard
+package sdkdoor
 
 import (
 	"io"
@@ -17,8 +17,8 @@ type apartStreams struct {
 	codecs *sync.Pool // of *restjson1.Protocol
 }
 
-// keepStreamsApart replaces the SDK's own protocol of a client with one whose streams may run at the same time.
-func keepStreamsApart(o *bedrockruntime.Options) {
+// KeepStreamsApart replaces the SDK's own protocol of a client with one whose streams may run at the same time.
+func KeepStreamsApart(o *bedrockruntime.Options) {
 	if own, ok := o.Protocol.(*restjson1.Protocol); ok {
 		o.Protocol = apartStreams{own, &sync.Pool{New: func() any { return restjson1.New(nil) }}} // New does not use its schema
 	}

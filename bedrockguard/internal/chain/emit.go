@@ -1,4 +1,4 @@
-package bedrockguard
+package chain
 
 import (
 	"context"
@@ -14,18 +14,23 @@ func (g *Guard) listened() bool { return g.listeners.Any() }
 // mostly emit none, stay small.
 //
 //go:noinline
-func (g *Guard) emitKind(ctx context.Context, c *call, a *attempt, kind event.Kind, err error) {
+func (g *Guard) emitKind(ctx context.Context, c *Call, a *attempt, kind event.Kind, err error) {
 	g.emit(ctx, c, a, event.Event{Kind: kind, Err: err})
+}
+
+// EmitRefused emits the event of a refusal, for a door.
+func (g *Guard) EmitRefused(ctx context.Context, c *Call, err error) {
+	g.emitKind(ctx, c, nil, refusalKind(err), err)
 }
 
 // emit fills in what is known of the call, and of its attempt if that is not nil, and tells all listeners. Silent calls, such as estimates, have no
 // events.
-func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e event.Event) {
+func (g *Guard) emit(ctx context.Context, c *Call, a *attempt, e event.Event) {
 	if !g.listened() || c.silent {
 		return
 	}
 	e.Time, e.Shadow = time.Now(), g.opts.Shadow
-	e.Operation, e.Model, e.Scope, e.Region = c.operation, c.scope.Model, c.scope, c.region
+	e.Operation, e.Model, e.Scope, e.Region = c.Operation, c.Scope.Model, c.Scope, c.Region
 	if a != nil {
 		e.Attempt, e.RequestID = a.number, a.header.Get(requestIDHeader)
 		if a.receipt != nil {

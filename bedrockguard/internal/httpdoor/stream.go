@@ -1,4 +1,4 @@
-package bedrockguard
+package httpdoor
 
 import (
 	"bytes"
@@ -6,42 +6,23 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
-	"net/http"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// framing is how a stream is cut into events.
-type framing uint8
-
-const (
-	eventStream      framing = iota + 1 // AWS's event streams
-	serverSentEvents                    // server-sent events, as browsers read them
-)
-
-// streamsAs returns the framing of a streamed answer by its header; 0 for an answer that is not streamed.
-func streamsAs(h http.Header) framing {
-	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	switch kind {
-	case "application/vnd.amazon.eventstream":
-		return eventStream
-	case "text/event-stream":
-		return serverSentEvents
-	default:
-		return 0
-	}
-}
-
 // streamed returns the body of a stream for the client.
-func (d *httpCall) streamed(m *meteredBody) io.ReadCloser {
-	w := &wholeEvents{body: m, form: d.route.form, framing: streamsAs(d.response.Header), errors: d.transport.errors, dropsUsage: d.asksUsage}
+func (d *httpCall) streamed(m io.ReadCloser) io.ReadCloser {
+	w := &wholeEvents{body: m, form: d.route.form, framing: chain.StreamsAs(d.response.Header), errors: d.transport.errors, dropsUsage: d.asksUsage}
 	if w.errors && !w.dropsUsage {
 		return m
 	}
 	return w
 }
+
+// readBytes is how much is read of a stream at once.
+const readBytes = 16 << 10
 
 // maxHeldBytes bounds how much of an incomplete event is held back. A longer event is passed on in parts; if a stream is killed inside of
 // one, it ends with an error.
@@ -52,7 +33,7 @@ const maxHeldBytes = 4 << 20
 type wholeEvents struct {
 	body    io.ReadCloser
 	form    inputs.Form
-	framing framing
+	framing chain.Framing
 	errors  bool // a killed stream ends with an error of Read
 
 	dropsUsage bool // the usage event is left out, because the client did not ask for it
@@ -80,7 +61,7 @@ func (w *wholeEvents) Read(p []byte) (int, error) {
 // fill reads once, and works out how much may be passed on.
 func (w *wholeEvents) fill() {
 	if w.buf == nil {
-		w.buf = make([]byte, pumpBytes)
+		w.buf = make([]byte, readBytes)
 	}
 	n, err := w.body.Read(w.buf)
 	w.held.Write(w.buf[:n])
@@ -107,7 +88,7 @@ func (w *wholeEvents) fill() {
 // whole returns the length of the complete events at the beginning of what is held.
 func (w *wholeEvents) whole() int {
 	b := w.held.Bytes()
-	if w.framing == serverSentEvents {
+	if w.framing == chain.ServerSentEvents {
 		return wholeSSE(b)
 	}
 	n := 0
