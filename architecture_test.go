@@ -1,6 +1,7 @@
 package bedrockguardgo
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -61,7 +62,26 @@ var rooms = []room{
 	{"cache/internal/hash", nil, nil, "hashes of texts"},
 	{"cache/internal/odds", nil, nil, "outcomes in, a prediction out"},
 
-	{"bedrockguard", []string{"budget", "budget/driver", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
+	{"bedrockguard", []string{"bedrockguard/event", "bedrockguard/refusal", guardRooms + "brakes", guardRooms + "cachepoints", guardRooms + "chain", guardRooms + "httpdoor", guardRooms + "pricing", guardRooms + "ratelimit", guardRooms + "sdkdoor", "budget", "budget/price", "cache", "internal/catalog", "internal/request"}, []string{awsSDK + "aws-sdk-go-v2/"}, "what users see of the guard; it knows no store and none of its own tools"},
+	{"bedrockguard/event", []string{"budget", "budget/price", "cache"}, nil, "what is told of calls knows nothing of how they are handled"},
+	{"bedrockguard/refusal", []string{"budget"}, nil, "errors know nothing of who returns them"},
+	{guardRooms + "brakes", []string{"bedrockguard/refusal", "budget"}, nil, "counts requests, and knows no call"},
+	{guardRooms + "cachepoints", []string{guardRooms + "inputs", "cache", "cache/prompt", "internal/catalog", "internal/request/converse"}, []string{awsSDK}, "reads and edits requests, and knows no call"},
+	{guardRooms + "chain", []string{
+		"bedrockguard/event", "bedrockguard/refusal", guardRooms + "brakes", guardRooms + "cachepoints", guardRooms + "drain", guardRooms + "identity", guardRooms + "inputs", guardRooms + "listeners",
+		guardRooms + "pricing", guardRooms + "ratelimit", guardRooms + "stepctx", guardRooms + "watch", "budget", "budget/driver", "budget/price", "cache", "cache/prompt",
+		"internal/catalog", "internal/request", "internal/request/converse", "internal/request/cost", "internal/tokens", "internal/wire",
+	}, []string{awsSDK}, "the chain knows no door and no store"},
+	{guardRooms + "drain", nil, nil, "the standard library alone"},
+	{guardRooms + "httpdoor", []string{"bedrockguard/refusal", guardRooms + "chain", guardRooms + "inputs", "budget", "budget/driver", "cache", "internal/catalog", "internal/request", "internal/request/cost"}, []string{awsSDK}, "doors know the chain, and not each other"},
+	{guardRooms + "identity", []string{"bedrockguard/refusal"}, nil, "asks for a name, and knows no call"},
+	{guardRooms + "inputs", []string{"internal/request/converse", "internal/request/cost"}, []string{awsSDK}, "requests of both doors; it knows no price"},
+	{guardRooms + "listeners", []string{"bedrockguard/event"}, []string{awsSDK}, "delivers events, and knows no call"},
+	{guardRooms + "pricing", []string{"budget", "budget/price", "internal/catalog", "internal/request", "internal/request/converse", "internal/request/cost", "internal/tokens", "internal/wire"}, []string{awsSDK}, "what a call can cost; it knows no ledger and no door"},
+	{guardRooms + "ratelimit", []string{"bedrockguard/refusal", "budget", "budget/price"}, []string{"golang.org/x/time"}, "token buckets know no call"},
+	{guardRooms + "sdkdoor", []string{"bedrockguard/refusal", guardRooms + "chain", guardRooms + "inputs", "internal/catalog"}, []string{awsSDK}, "doors know the chain, and not each other"},
+	{guardRooms + "stepctx", nil, nil, "the standard library alone"},
+	{guardRooms + "watch", []string{"budget"}, nil, "asks a ledger for kills, and knows no call"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
 	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
@@ -112,6 +132,9 @@ var rooms = []room{
 	{"examples", []string{"bedrockguard/...", "budget/...", "cache", "cache/prompt"}, []string{anything}, "an example uses what users may"},
 }
 
+// guardRooms is the folder with the inner packages of the guard.
+const guardRooms = "bedrockguard/internal/"
+
 // simulatorRooms is the folder with the packages of the simulator.
 const simulatorRooms = "bedrockguard/bedrocktest/internal/"
 
@@ -161,6 +184,10 @@ func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 		"cache":                    modulePath + "internal/wire",
 		"cache/prompt":             modulePath + "cache",
 		"bedrockguard":             modulePath + "budget/memstore",
+		"bedrockguard/event":       modulePath + "bedrockguard/refusal",
+		guardRooms + "chain":       modulePath + guardRooms + "httpdoor",
+		guardRooms + "sdkdoor":     modulePath + guardRooms + "httpdoor",
+		guardRooms + "pricing":     modulePath + guardRooms + "chain",
 		"bedrockguard/bedrocktest": modulePath + "internal/catalog",
 		"internal/jsonscan":        "golang.org/x/text",
 		"internal/request/cost":    modulePath + "internal/wire",
@@ -257,4 +284,30 @@ func TestNoFileIsLongerThanSixHundredLines(t *testing.T) {
 			return true
 		})
 	})
+}
+
+// mostLines is how many lines a package may have, tests left out, before it has to be cut into rooms. Stores may have more: what one of them
+// does to its server is one thing.
+const mostLines = 4000
+
+// Packages stay small enough to be known.
+func TestNoPackageIsLongerThanFourThousandLines(t *testing.T) {
+	lines := make(map[string]int)
+	eachGoFile(t, func(path string) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		lines[filepath.ToSlash(filepath.Dir(path))] += strings.Count(string(text), "\n")
+	})
+	var long []string
+	for folder, n := range lines {
+		isStore := strings.HasPrefix(folder, "budget/") && strings.HasSuffix(folder, "store")
+		if n > mostLines && !isStore {
+			long = append(long, fmt.Sprintf("%s has %d lines", folder, n))
+		}
+	}
+	slices.Sort(long)
+	require.Empty(t, long, "packages of more than %d lines: cut them into rooms", mostLines)
 }

@@ -10,6 +10,8 @@
 //   - budget/verify: recomputes a ledger's balances from its entries.
 //   - budget/storetest: the conformance suite that defines what a store is.
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client, or in any HTTP client.
+//   - bedrockguard/event: what a guard tells of its calls; bedrockguard/refusal: the errors with which it refuses them. bedrockguard has
+//     another name for each, so that its users need neither.
 //   - bedrockguard/proxy: an HTTP handler in front of Bedrock, for programs in any language; bedrockguard/proxy/sigv4 verifies the
 //     signatures of its callers, bedrockguard/proxy/keys keeps their virtual keys: who pays, until when.
 //   - bedrockguard/statuspage: a page over a ledger and a guard's events: what is spent, on what, how fast, and buttons that stop it.

@@ -15,17 +15,18 @@
 //
 // # How one call is handled
 //
-// The middlewares nest in this order; each is a file of this package:
+// A call comes through one of two doors: the middlewares in the SDK's stack (internal/sdkdoor), or the transport of an HTTP client
+// (internal/httpdoor). Both run it through the same chain. The links nest in this order; files without a folder are in internal/chain:
 //
-//	identify            Initialize step, once a call: operation, model, scope                identify.go
-//	  cache             the prompt-cache check                                               cachelink.go
-//	    describe        after the serializer: the most that is asked for                       look.go, converse.go, invoke.go
+//	identify            Initialize step, once a call: operation, model, scope                identify.go, internal/identity
+//	  cache             the prompt-cache check                                               cachelink.go, internal/cachepoints
+//	    describe        after the serializer: the most that is asked for                       look.go, internal/pricing
 //	      [SDK's Retry]
-//	        rate        Finalize step, once an attempt: uncached input tokens per scope        rate.go
-//	          reserve   worst case into every matching limit, one atomic step of the store     attempt.go, estimate.go, pricing.go
+//	        rate        Finalize step, once an attempt: uncached input tokens per scope        internal/ratelimit
+//	          reserve   worst case into every matching limit, one atomic step of the store     attempt.go, estimate.go, internal/pricing
 //	            [SDK's signing]
 //	              last look  Deserialize step, next to the transport: reserves again after a change    transport.go, look.go
-//	                [transport], under a context of its own: answers are read on             detach.go, drain.go, stream.go
+//	                [transport], under a context of its own: answers are read on             detach.go, stream.go, internal/drain
 //	          resolve   settle or void, exactly once on every exit                             outcome.go, settle.go, answered.go
 //
 // Reservations are made inside the SDK's retry loop, because each of its attempts can be billed. An operation that costs money and

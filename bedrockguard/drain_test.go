@@ -34,13 +34,13 @@ func sizeOf(name string, usual int) int {
 // TestNoMoreAnswersAreReadOnThanMay.
 type highWater struct{ most atomic.Int64 }
 
-func (h *highWater) watch(g interface{ Drains() int }, stop <-chan struct{}) {
+func (h *highWater) watch(g interface{ Draining() int }, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
 			return
 		default:
-			h.most.Store(max(h.most.Load(), int64(g.Drains())))
+			h.most.Store(max(h.most.Load(), int64(g.Draining())))
 			time.Sleep(50 * time.Microsecond)
 		}
 	}
@@ -82,7 +82,7 @@ func TestCanceledCallsPostWhatTheyCost(t *testing.T) {
 	require.NoError(t, r.guard.Close(context.Background()))
 	close(stop)
 	watching.Wait()
-	assert.Zero(t, r.guard.Drains())
+	assert.Zero(t, r.guard.Draining())
 	assert.LessOrEqual(t, high.most.Load(), int64(drains))
 	assert.Positive(t, canceled.Load())
 	t.Logf("%d calls, %d canceled, %d inferences, at most %d read on at once", calls, canceled.Load(), r.server.Bill().Inferences, high.most.Load())
@@ -149,13 +149,13 @@ func TestNoMoreAnswersAreReadOnThanMay(t *testing.T) {
 		stream := openStream(t, context.Background(), r)
 		<-stream.Events()
 		require.NoError(t, stream.Close())
-		assert.Equal(t, min(i+1, 2), r.guard.Drains())
+		assert.Equal(t, min(i+1, 2), r.guard.Draining())
 	}
 	assert.Len(t, r.resolutions(), 3)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorContains(t, r.guard.Close(ctx), "2 answers")
-	assert.Zero(t, r.guard.Drains())
+	assert.Zero(t, r.guard.Draining())
 	for _, resolution := range r.resolutions() {
 		assert.Equal(t, "settled abandoned estimated", resolution)
 	}

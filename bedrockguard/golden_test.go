@@ -13,6 +13,8 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -42,18 +44,18 @@ func operations() map[string]reflect.Type {
 
 // When AWS adds an operation, a person decides whether it is guarded, free or refused; until then it is refused.
 func TestEveryOperationOfTheSDKIsDecidedOn(t *testing.T) {
-	decided := map[string]treatment{
-		"Converse": guarded, "ConverseStream": guarded, "InvokeModel": guarded, "InvokeModelWithResponseStream": guarded,
-		"CountTokens": free, "GetAsyncInvoke": free, "ListAsyncInvokes": free,
-		"ApplyGuardrail": refused, "InvokeGuardrailChecks": refused, "StartAsyncInvoke": refused, "InvokeModelWithBidirectionalStream": refused,
+	decided := map[string]inputs.Treatment{
+		"Converse": inputs.Guarded, "ConverseStream": inputs.Guarded, "InvokeModel": inputs.Guarded, "InvokeModelWithResponseStream": inputs.Guarded,
+		"CountTokens": inputs.Free, "GetAsyncInvoke": inputs.Free, "ListAsyncInvokes": inputs.Free,
+		"ApplyGuardrail": inputs.Refused, "InvokeGuardrailChecks": inputs.Refused, "StartAsyncInvoke": inputs.Refused, "InvokeModelWithBidirectionalStream": inputs.Refused,
 	}
 	for name := range operations() {
 		want, known := decided[name]
 		require.True(t, known, "the SDK has a new operation %s: decide on it in operations.go and here", name)
-		require.Equal(t, want, treatmentOf(name), name)
+		require.Equal(t, want, inputs.TreatmentOf(name), name)
 	}
 	require.Len(t, operations(), len(decided))
-	require.Equal(t, refused, treatmentOf("SomethingNew"))
+	require.Equal(t, inputs.Refused, inputs.TreatmentOf("SomethingNew"))
 }
 
 // Where the guard sits in each stack. A change of these files is a change of what is guaranteed.
@@ -72,7 +74,7 @@ func TestMiddlewareStacks(t *testing.T) {
 			results := reflect.ValueOf(client).MethodByName(name).Call([]reflect.Value{reflect.ValueOf(t.Context()), reflect.New(input)})
 			if name == "InvokeModelWithBidirectionalStream" {
 				err, _ := results[1].Interface().(error)
-				require.ErrorIs(t, err, ErrUnsupportedOperation, "refused while its stack is built")
+				require.ErrorIs(t, err, refusal.ErrUnsupportedOperation, "refused while its stack is built")
 				return
 			}
 			require.NotEmpty(t, got, "%v", results[1])

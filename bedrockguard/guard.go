@@ -4,40 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
-	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/sdkdoor"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
-	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
 // Guard enforces a ledger's limits for Bedrock clients. It is immutable after New and safe for concurrent use; one Guard can serve any
 // number of clients.
 type Guard struct {
-	ledger   *budget.Ledger
-	shadow   shadowBook
-	opts     Options
-	catalog  *catalog.Catalog
-	ratios   *tokens.Ratio
-	rate     *rateLimits
-	loops    *loops // nil without Brakes
-	watch    *watch
-	identity identity
-	cache    *cacheLink // nil if the policy switches the cache check off
-	drains   drains
-	answers  answers
-	enforced *enforced
-	flat     flatPrices
-	assumed  sync.Map // keys are askedKey: models and regions for which EventPriceAssumed was emitted
-	steps    steps
-	outputs  outputs
-	foretold atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
-	direct   *listener   // OnEvent; nil if there is none
-	queued   []*listener // Listeners
-
-	defaultScope bool // opts.Scope has any value besides its Model
+	chain *chain.Guard // every call runs through it
+	sdk   *sdkdoor.Door
 }
 
 // New returns a guard over a ledger, or every reason why the options can't be enforced (ErrInvalidOptions).
@@ -56,73 +34,29 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	if err := reachable(ledger.Policy(), models); err != nil {
 		return nil, err
 	}
-	g := &Guard{
-		ledger: ledger, opts: opts, catalog: models,
-		ratios: tokens.NewRatio(),
-		rate:   newRateLimits(opts.Rate), loops: newLoops(opts.Brakes), watch: newWatch(ledger, opts.KillPoll),
-		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
-	}
-	g.drains.limit = opts.MaxDrains
-	g.direct, g.queued = newListeners(&opts)
-	g.enforced = newEnforced(opts.EnforcedGuardrails)
-	g.flat, _ = newFlatPrices(opts.FlatPrices) // validated before
-	g.opts.Scope.Model = ""                    // only the library sets it
-	g.defaultScope = len(g.opts.Scope.Dims()) > 0
-	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
-	g.emitOldCatalog()
-	g.emitInShadow()
-	return g, nil
+	g := chain.New(ledger, opts.config(models))
+	return &Guard{chain: g, sdk: sdkdoor.New(g)}, nil
 }
 
 // Close waits until no answer is read on any longer whose caller has left, or until the context ends: then the rest are cut and charged with
 // their worst case, and Close says how many there were. None is left when it returns, except if an HTTP client does not return when its
 // context ends. Close then waits until the listeners have had all events, as long as they make progress. Clients of the guard may still be
 // used; if their callers leave from then on, the worst case is charged.
-func (g *Guard) Close(ctx context.Context) error {
-	err := g.drains.close(ctx)
-	busy := 0
-	for _, l := range g.queued {
-		if !l.wait(ctx) {
-			busy++
-		}
-	}
-	if g.direct != nil && !g.direct.wait(ctx) {
-		busy++
-	}
-	if busy > 0 {
-		err = errors.Join(err, fmt.Errorf("bedrockguard: %d listeners have not come to the end of what they are told", busy))
-	}
-	return err
-}
+func (g *Guard) Close(ctx context.Context) error { return g.chain.Close(ctx) }
 
 // Draining returns how many answers of callers who have left are being read, for metrics. It is safe for concurrent use.
-func (g *Guard) Draining() int {
-	g.drains.mu.Lock()
-	defer g.drains.mu.Unlock()
-	return g.drains.reading
+func (g *Guard) Draining() int { return g.chain.Draining() }
+
+// Kill is the ledger's KillAs, except that the scope's Model may be any id that calls use, such as the id of an inference profile or an ARN:
+// it is resolved to the foundation model. A value with patterns is left as it is, and so is an id that leads to no model of the catalog.
+func (g *Guard) Kill(ctx context.Context, k budget.Kill) (accounts int, err error) {
+	return g.chain.Kill(ctx, k)
 }
 
-// catalogAge is the age of the built-in table of prices from which New emits EventCatalogOld.
-const catalogAge = 120 * 24 * time.Hour
-
-// emitInShadow emits EventInShadow if the guard is in shadow mode.
-func (g *Guard) emitInShadow() {
-	if g.opts.Shadow {
-		g.emit(context.Background(), new(call), nil, Event{Kind: EventInShadow})
-	}
-}
-
-// emitOldCatalog emits EventCatalogOld if the built-in table of prices is old: it lacks changes of prices since its date.
-func (g *Guard) emitOldCatalog() {
-	now := time.Now
-	if g.opts.Clock != nil {
-		now = g.opts.Clock
-	}
-	date, err := time.Parse(time.DateOnly, g.catalog.Date())
-	if err == nil && now().Sub(date) > catalogAge {
-		g.emit(context.Background(), new(call), nil, Event{Kind: EventCatalogOld, Asked: g.catalog.Date()})
-	}
-}
+// ReviveCache lets the workflows of a scope go on whose cache check had tripped, and forgets what was known of them. A
+// scope without a principal stands for that workflow of every principal, and an empty one for all. It returns how many
+// workflows there were.
+func (g *Guard) ReviveCache(s budget.Scope) int { return g.chain.ReviveCache(s) }
 
 func newCatalog(opts Options) (*catalog.Catalog, error) {
 	models, err := catalog.Default().With(toCatalog(opts.Models)...)

@@ -226,28 +226,6 @@ func TestHTTPTellsHostsApart(t *testing.T) {
 	require.Empty(t, other.events.of(bedrockguard.EventReserved))
 }
 
-func TestEndpointsOfAWSAreKnownByTheirNames(t *testing.T) {
-	for host, region := range map[string]string{
-		"bedrock-runtime.us-east-1.amazonaws.com":                          "us-east-1",
-		"BEDROCK-RUNTIME.us-east-1.amazonaws.com.":                         "us-east-1",
-		"bedrock-runtime-fips.us-gov-west-1.amazonaws.com":                 "us-gov-west-1",
-		"bedrock-runtime.eu-west-1.api.aws":                                "eu-west-1",
-		"bedrock-runtime-fips.ca-central-1.api.aws":                        "ca-central-1",
-		"bedrock-runtime.cn-north-1.amazonaws.com.cn":                      "cn-north-1",
-		"bedrock-runtime.eusc-de-east-1.amazonaws.eu":                      "eusc-de-east-1",
-		"vpce-0a1b-2c3d.bedrock-runtime.us-west-2.vpce.amazonaws.com":      "us-west-2",
-		"vpce-0a1b-us-west-2a.bedrock-mantle.us-west-2.vpce.amazonaws.com": "us-west-2",
-		"bedrock-mantle.us-east-2.api.aws":                                 "us-east-2",
-		"bedrock.us-east-1.amazonaws.com":                                  "",
-		"bedrock-runtime.us-east-1.amazonaws.com.example.org":              "",
-		"bedrock-runtime.example.org":                                      "",
-		"s3.bedrock-runtime.us-east-1.amazonaws.com":                       "",
-		"amazonaws.com": "",
-	} {
-		require.Equal(t, region, bedrockguard.RegionOfEndpoint(host), host)
-	}
-}
-
 // Both doors on one client count each call once.
 func TestHTTPAndSDKTogetherCountOnce(t *testing.T) {
 	w := newWeb(t, settings{})

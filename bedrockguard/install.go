@@ -1,14 +1,10 @@
 package bedrockguard
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/middleware"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/sdkdoor"
 )
 
 // Install guards the client that is built with these options: bedrockruntime.New(opts, guard.Install). The other functions in this file are
@@ -22,8 +18,8 @@ import (
 //
 // The client's streams may run at the same time, which those of an unguarded client may not (aws/smithy-go#714).
 func (g *Guard) Install(o *bedrockruntime.Options) {
-	keepStreamsApart(o)
-	o.APIOptions = append(o.APIOptions, g.attach)
+	sdkdoor.KeepStreamsApart(o)
+	o.APIOptions = append(o.APIOptions, g.sdk.Attach)
 }
 
 // NewFromConfig is bedrockruntime.NewFromConfig with the guard installed. The options pass straight through.
@@ -40,59 +36,5 @@ func (g *Guard) Wrap(client *bedrockruntime.Client) *bedrockruntime.Client {
 // because a config is for all of them, and lets their calls pass unchanged. Unlike with Install, two streams at once on one such client
 // share the SDK's decoder.
 func (g *Guard) InstallConfig(cfg *aws.Config) {
-	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], g.attach)
-}
-
-// foreign reports whether the call is made by another service's client: InstallConfig puts the guard into these too, and they pass.
-func foreign(ctx context.Context) bool {
-	id := awsmiddleware.GetServiceID(ctx)
-	return id != "" && id != bedrockruntime.ServiceID
-}
-
-// steps are the middlewares without any state of a call, so that all stacks share them.
-type steps struct {
-	describe describeMiddleware
-	attempt  attemptMiddleware
-	observe  observeMiddleware
-}
-
-// attach adds the middlewares to one operation's stack.
-func (g *Guard) attach(stack *middleware.Stack) error {
-	if _, twice := stack.Initialize.Get(identifyID); twice {
-		return fmt.Errorf("%w: %s", ErrInstalled, stack.ID())
-	}
-	if stack.ID() == bidirectionalStream {
-		return g.refuseUnanswered(stack.ID())
-	}
-	if err := stack.Initialize.Add(&identifyMiddleware{g, stack}, middleware.After); err != nil {
-		return err
-	}
-	if err := stack.Serialize.Insert(&g.steps.describe, "OperationSerializer", middleware.After); err != nil {
-		if err := stack.Serialize.Add(&g.steps.describe, middleware.After); err != nil { // another service's serializer
-			return err
-		}
-	}
-	if err := stack.Finalize.Insert(&g.steps.attempt, "Retry", middleware.After); err != nil {
-		if err := stack.Finalize.Add(&g.steps.attempt, middleware.Before); err != nil { // a client without retries
-			return err
-		}
-	}
-	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
-}
-
-// bidirectionalStream is the one operation that the guard can't refuse with a middleware: the SDK would leave the caller waiting for ever,
-// because the call only returns what the Deserialize step hands over.
-const bidirectionalStream = "InvokeModelWithBidirectionalStream"
-
-// refuseUnanswered refuses an operation while its stack is being built; the SDK reports that error at once.
-func (g *Guard) refuseUnanswered(operation string) error {
-	ctx, c := context.Background(), &call{operation: operation, scope: g.opts.Scope}
-	var err error = &UnsupportedOperationError{Operation: operation}
-	if g.shadows(err) { // only the guard's own scope is known here
-		if err = g.passUnmetered(ctx, c, err); err == nil {
-			return nil
-		}
-	}
-	g.emitKind(ctx, c, nil, refusalKind(err), err)
-	return &smithy.OperationError{ServiceID: bedrockruntime.ServiceID, OperationName: operation, Err: err}
+	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], g.sdk.Attach)
 }

@@ -5,7 +5,9 @@ import (
 	"iter"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/cachepoints"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
@@ -202,6 +204,16 @@ func Models() iter.Seq[Model] {
 			}
 		}
 	}
+}
+
+// ModelFacts returns what the built-in catalog knows of a model: its price for calls made from a region, and its rules of
+// prompt caching. modelID is any form that ModelId takes. A model without a price is an *UnpricedError.
+func ModelFacts(modelID, region string) (price.Price, cache.Model, error) {
+	r, err := catalog.Default().Resolve(modelID, region)
+	if err != nil {
+		return price.Price{}, cache.Model{}, err
+	}
+	return r.Price, cachepoints.Model(r), nil
 }
 
 // CatalogDate is the day, in UTC, at which the facts of the built-in table were last checked.

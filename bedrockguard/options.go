@@ -6,11 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/brakes"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/ratelimit"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
 // Options configures a Guard. The zero value is the strict default.
@@ -144,12 +152,78 @@ type Rate struct {
 	MaxWait time.Duration
 }
 
+// Brakes stop agents that repeat themselves before they have spent their budget. Each field is the number of consecutive repeats that are
+// allowed, counted for each principal, workflow and set of tags in this process; any other request resets the count. The zero value stops
+// nothing. For calls or dollars per minute use a limit of the budget with budget.Rolling(time.Minute).
+type Brakes struct {
+	// Identical is how many consecutive requests may be the same, byte for byte. Calls that repeat one on purpose, such as several samples
+	// of one prompt, count too.
+	Identical int
+	// ToolErrors is how many consecutive turns may have the same error of a tool. Errors are recognised by Converse's status and by
+	// Anthropic's is_error; other dialects have no such field.
+	ToolErrors int
+	// Stalled is how many consecutive turns may repeat one of the workflow's last 64 turns: the same use of a tool, or the same text, with the
+	// same result. Turns that differ only in ids or reasoning count as repeats.
+	Stalled int
+	// Report lets calls beyond these numbers through and emits EventLooping. Otherwise they are refused with a *LoopError.
+	Report bool
+}
+
+func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
+	add(b.Identical < 0 || b.ToolErrors < 0 || b.Stalled < 0, "Brakes are negative: %d, %d, %d", b.Identical, b.ToolErrors, b.Stalled)
+	add(b.Report && *b == Brakes{Report: true}, "Brakes.Report has nothing to report: set one of the others")
+}
+
+// Guardrail is an Amazon Bedrock guardrail that evaluates calls although they do not name it, because the account or the organisation
+// enforces it. A request does not show that, so Options.EnforcedGuardrails has to declare it.
+type Guardrail struct {
+	// ID is the guardrail's id or ARN, as answers name it. Required.
+	ID string
+	// TextUnit is the price of one text unit of up to 1,000 characters under all policies of the guardrail together. Zero is the list price
+	// of all existing policies.
+	TextUnit price.Amount
+	// Image is what one image costs. Zero is the list price.
+	Image price.Amount
+}
+
+func (g Guardrail) validate() error {
+	if g.ID == "" {
+		return errors.New("EnforcedGuardrails has one without an ID")
+	}
+	if g.TextUnit < 0 || g.Image < 0 {
+		return fmt.Errorf("EnforcedGuardrails has a negative price for %q", g.ID)
+	}
+	return nil
+}
+
+// Output says what happens to the output limit of a request: the most tokens that its answer may have, which are reserved in full. The
+// caller's own values are not changed; EventOutputLimited says what is sent instead. The zero value changes nothing.
+type Output struct {
+	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
+	// the model can write is reserved.
+	Default int32
+	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room. If even Floor does not fit, but
+	// would without cache points, because what is written to the cache costs more than other input, it also leaves those out:
+	// EventPointsRemoved.
+	Clamp bool
+	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
+	// thinking budget. Zero is 256.
+	Floor int32
+}
+
+func (o *Output) validate(add func(bad bool, format string, args ...any)) {
+	add(o.Default < 0, "Output.Default %d is negative", o.Default)
+	add(o.Floor < 0, "Output.Floor %d is negative", o.Floor)
+	add(o.Floor > 0 && !o.Clamp, "Output.Floor %d is of no use without Output.Clamp", o.Floor)
+}
+
 const (
 	defaultStoreTimeout  = 2 * time.Second
 	defaultSettleTimeout = 2 * time.Second
 	defaultKillPoll      = 250 * time.Millisecond
 	defaultDrainTimeout  = time.Minute
 	defaultMaxDrains     = 256
+	defaultListenerQueue = 1024
 	maxRateWait          = 5 * time.Minute // a signed request expires at this age
 )
 
@@ -161,6 +235,31 @@ func (o *Options) fillDefaults() {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, defaultDrainTimeout)
 	o.MaxDrains = cmp.Or(o.MaxDrains, defaultMaxDrains)
 	o.ListenerQueue = cmp.Or(o.ListenerQueue, defaultListenerQueue)
+}
+
+// config returns the options for the chain. They were validated.
+func (o *Options) config(models *catalog.Catalog) chain.Config {
+	flat, _ := pricing.NewFlatPrices(o.FlatPrices) // validated before
+	declared := make([]pricing.Guardrail, len(o.EnforcedGuardrails))
+	for i, one := range o.EnforcedGuardrails {
+		declared[i] = pricing.Guardrail(one)
+	}
+	return chain.Config{
+		Cache: o.Cache, Scope: o.Scope, Identity: o.Identity, Models: models, FlatPrices: flat, EnforcedGuardrails: declared,
+		Rate: ratelimit.Rule(o.Rate), Outcomes: o.Outcomes, StrictBound: o.StrictBound, Shadow: o.Shadow, Output: chain.Output(o.Output),
+		Substitute: o.substitute(), Brakes: brakes.Numbers(o.Brakes), ReservationTTL: o.ReservationTTL, StoreTimeout: o.StoreTimeout,
+		MaxWait: o.MaxWait, SettleTimeout: o.SettleTimeout, DrainTimeout: o.DrainTimeout, MaxDrains: o.MaxDrains, KillPoll: o.KillPoll,
+		ReservationHeader: o.ReservationHeader, Clock: o.Clock, OnEvent: o.OnEvent, Listeners: o.Listeners, ListenerQueue: o.ListenerQueue,
+	}
+}
+
+// substitute returns Options.Substitute for the chain; nil if there is none.
+func (o *Options) substitute() func(context.Context, chain.Pressure) (string, bool) {
+	ask := o.Substitute
+	if ask == nil {
+		return nil
+	}
+	return func(ctx context.Context, p chain.Pressure) (string, bool) { return ask(ctx, Pressure(p)) }
 }
 
 // validate returns every reason why the options can't be used, joined.
@@ -184,14 +283,14 @@ func (o Options) validate() error {
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)
 	add(o.MaxWait < 0 || o.MaxWait > maxRateWait, "MaxWait %s is not in 0 to %s", o.MaxWait, maxRateWait)
 	add(o.ListenerQueue < 0, "ListenerQueue %d is negative", o.ListenerQueue)
-	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, Event)) bool { return l == nil }), "Listeners holds a nil function")
+	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, event.Event)) bool { return l == nil }), "Listeners holds a nil function")
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
 	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
 	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
 	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
 	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")
-	if _, err := newFlatPrices(o.FlatPrices); err != nil {
+	if _, err := pricing.NewFlatPrices(o.FlatPrices); err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
 	}
 	for _, g := range o.EnforcedGuardrails {
@@ -200,8 +299,26 @@ func (o Options) validate() error {
 		}
 	}
 	for outcome, action := range o.Outcomes {
-		add(!outcome.overridable(), "Outcomes names %q, which is no outcome without usage", outcome)
-		add(action != Void && action != ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
+		add(!overridable(outcome), "Outcomes names %q, which is no outcome without usage", outcome)
+		add(action != event.Void && action != event.ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
 	}
 	return errors.Join(errs...)
+}
+
+// overridable reports whether Options.Outcomes may name an outcome: one without reported usage.
+func overridable(o event.Outcome) bool {
+	code, ok := strings.CutPrefix(string(o), "proxy-http-")
+	if !ok {
+		code, ok = strings.CutPrefix(string(o), "http-")
+	}
+	if ok {
+		n, err := strconv.Atoi(code)
+		return err == nil && n >= 100 && n <= 599
+	}
+	switch o {
+	case event.OutcomeNotSent, event.OutcomeRefused, event.OutcomeNoUsage, event.OutcomeBroken, event.OutcomeAbandoned, event.OutcomeKilled:
+		return true
+	default:
+		return false
+	}
 }

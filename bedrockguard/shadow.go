@@ -1,77 +1,8 @@
 package bedrockguard
 
 import (
-	"cmp"
-	"context"
-	"errors"
-	"slices"
-	"sync"
-
 	"github.com/bedrockguard/bedrockguard-go/budget"
-	"github.com/bedrockguard/bedrockguard-go/cache"
 )
-
-// shadows reports whether the guard is in shadow mode and only reports this refusal: one of a limit, a rate, a brake, a price, the cache policy,
-// or because the store is unreachable. A kill is always carried out, because a person has asked for it, and so is the refusal of a malformed
-// request, because the service would refuse it, too.
-func (g *Guard) shadows(err error) bool {
-	if !g.opts.Shadow || errors.Is(err, budget.ErrKilled) {
-		return false
-	}
-	for _, kind := range [...]error{budget.ErrExceeded, budget.ErrStore, ErrRateLimited, ErrLooping, ErrUnpriced, ErrUnsupportedOperation, cache.ErrRefused} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
-}
-
-// pass lets an attempt through that would have been refused, unless its scope was killed. Its cost counts against no limit, so that later
-// calls are judged as if this one had been refused; it is recorded as usage all the same.
-func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
-	c := a.call
-	req := budget.Request{Scope: c.scope, Operation: c.operation, TTL: g.opts.ReservationTTL}
-	wide, err := g.wide(c)
-	if err == nil {
-		err = c.worst(&req.Worst, wide)
-	}
-	if err != nil {
-		req.Worst = budget.Charge{}
-	}
-	if a.receipt, err = g.unlimited(ctx, c, req); err != nil {
-		return err
-	}
-	a.bound = req.Worst[budget.UnitInputTokens]
-	g.reportShadowed(ctx, c, a, refused)
-	return nil
-}
-
-// passUnmetered lets a call through whose cost is not known, unless its scope was killed.
-func (g *Guard) passUnmetered(ctx context.Context, c *call, refused error) error {
-	r, err := g.unlimited(ctx, c, budget.Request{Scope: c.scope, Operation: c.operation})
-	if err != nil {
-		return err
-	}
-	c.unmetered = true
-	g.reportShadowed(ctx, c, nil, refused)
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.StoreTimeout)
-	defer cancel()
-	_ = g.ledger.Void(detached, r) // nothing was reserved, so that a failure does no harm
-	return nil
-}
-
-// unlimited makes a reservation that no limit refuses, within a bounded time. It returns an error if the call's scope was killed.
-func (g *Guard) unlimited(ctx context.Context, c *call, req budget.Request) (*budget.Receipt, error) {
-	asking, cancel := context.WithTimeout(ctx, c.remaining(g.opts.StoreTimeout))
-	defer cancel()
-	return g.ledger.Unlimited(asking, req)
-}
-
-// reportShadowed counts a refusal that is not enforced, and emits EventDenied for it although the call goes on.
-func (g *Guard) reportShadowed(ctx context.Context, c *call, a *attempt, refused error) {
-	g.shadow.note(refused)
-	g.emitKind(ctx, c, a, EventDenied, refused)
-}
 
 // ShadowLine is how often a guard that enforces would have refused calls for one reason.
 type ShadowLine struct {
@@ -81,64 +12,13 @@ type ShadowLine struct {
 	Calls int64
 }
 
-// maxShadowLines bounds the lines of a report. When there are as many, further accounts are counted together, in lines without a scope.
-const maxShadowLines = 10_000
-
-// shadowBook counts refusals that were not carried out. Its zero value is empty.
-type shadowBook struct {
-	mu    sync.Mutex
-	lines map[shadowKey]*ShadowLine
-}
-
-type shadowKey struct{ cause, limit, scope string }
-
-// note counts a refusal in the line of its cause, limit and account.
-func (b *shadowBook) note(refused error) {
-	line := ShadowLine{Cause: causeOf(refused)}
-	var exceeded *budget.ExceededError
-	if errors.As(refused, &exceeded) {
-		line.Limit, line.Scope = exceeded.Limit, exceeded.Scope
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.lines == nil {
-		b.lines = make(map[shadowKey]*ShadowLine)
-	}
-	key := shadowKey{line.Cause, line.Limit, line.Scope.String()}
-	if b.lines[key] == nil && len(b.lines) >= maxShadowLines {
-		line.Scope, key.scope = budget.Scope{}, ""
-	}
-	if b.lines[key] == nil {
-		b.lines[key] = &line
-	}
-	b.lines[key].Calls++
-}
-
-func causeOf(refused error) string {
-	for _, c := range [...]struct {
-		kind error
-		name string
-	}{
-		{budget.ErrExceeded, "limit"}, {ErrRateLimited, "rate"}, {ErrUnpriced, "price"}, {ErrUnsupportedOperation, "operation"}, {cache.ErrRefused, "cache"},
-	} {
-		if errors.Is(refused, c.kind) {
-			return c.name
-		}
-	}
-	return "store"
-}
-
 // ShadowReport returns how often a guard in shadow mode has let a call through that it would otherwise have refused, by limit and account, the
 // most frequent first, since the guard was made.
 func (g *Guard) ShadowReport() []ShadowLine {
-	g.shadow.mu.Lock()
-	defer g.shadow.mu.Unlock()
-	all := make([]ShadowLine, 0, len(g.shadow.lines))
-	for _, line := range g.shadow.lines {
-		all = append(all, *line)
+	lines := g.chain.ShadowReport()
+	all := make([]ShadowLine, len(lines))
+	for i := range lines {
+		all[i] = ShadowLine(lines[i])
 	}
-	slices.SortFunc(all, func(a, b ShadowLine) int {
-		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Cause, b.Cause), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Scope.String(), b.Scope.String()))
-	})
 	return all
 }

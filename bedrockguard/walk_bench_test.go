@@ -19,22 +19,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
-	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
-
-// partsOf returns the parts of a Converse request, or nil for any other.
-func partsOf(input any) *converse.Request {
-	p := new(converse.Request)
-	if !p.Of(input) {
-		return nil
-	}
-	return p
-}
-
-func askOfConverse(p *converse.Request) (a demand, err error) {
-	err = a.readConverse(p)
-	return a, err
-}
 
 // talk is a conversation of so many turns of 4,000 bytes.
 func talk(turns int) *bedrockruntime.ConverseInput {
@@ -49,9 +34,9 @@ func talk(turns int) *bedrockruntime.ConverseInput {
 	return in
 }
 
-// chain returns a call of a conversation of so many turns through the guard's three middlewares, with three limits over
+// guardedCall returns a call of a conversation of so many turns through the guard's three middlewares, with three limits over
 // memstore and no SDK around it. The body is as long as the SDK would make it.
-func chain(b *testing.B, turns int) func() {
+func guardedCall(b *testing.B, turns int) func() {
 	b.Helper()
 	ledger, err := budget.Open(b.Context(), memstore.New(memstore.Options{Retention: time.Second}), budget.Policy{Limits: []budget.Limit{
 		{Name: "principal-month", Max: budget.USD(1e9), Window: budget.Monthly, Per: budget.PerPrincipal},
@@ -75,7 +60,7 @@ func chain(b *testing.B, turns int) func() {
 		}
 		return next.HandleSerialize(ctx, in)
 	}), middleware.After))
-	require.NoError(b, guard.attach(stack))
+	require.NoError(b, guard.sdk.Attach(stack))
 	handler := middleware.DecorateHandler(service, stack)
 	input := talk(turns)
 	ctx := budget.WithScope(context.Background(), budget.Scope{Principal: "ci", Workflow: "nightly-refactor"})
@@ -91,7 +76,7 @@ func chain(b *testing.B, turns int) func() {
 func BenchmarkGuard_Turn(b *testing.B) {
 	const calls = 100
 	var took [2][]time.Duration
-	turns := [2]func(){chain(b, 10), chain(b, 100)}
+	turns := [2]func(){guardedCall(b, 10), guardedCall(b, 100)}
 	for i := 0; b.Loop(); i++ {
 		for k := range turns {
 			k = (k + i) % 2

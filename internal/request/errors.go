@@ -35,3 +35,6 @@ func Malformed(err error) error {
 	}
 	return err
 }
+
+// MalformedField returns the error for a field of a request. The reason must not quote the field's value.
+func MalformedField(field, reason string) error { return &MalformedError{Field: field, Reason: reason} }

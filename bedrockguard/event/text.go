@@ -1,0 +1,177 @@
+package event
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+)
+
+// eventText is an event in the form for people and log processors: amounts as exact decimals in USD, tokens by class, without fields that do
+// not apply.
+type eventText struct {
+	Time        string            `json:"time,omitempty"`
+	Kind        Kind              `json:"kind"`
+	Operation   string            `json:"operation,omitempty"`
+	Model       string            `json:"model,omitempty"`
+	Region      string            `json:"region,omitempty"`
+	RequestID   string            `json:"request_id,omitempty"`
+	Principal   string            `json:"principal,omitempty"`
+	Workflow    string            `json:"workflow,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	Attempt     int               `json:"attempt,omitempty"`
+	Reservation string            `json:"reservation,omitempty"`
+	Duration    string            `json:"duration,omitempty"`
+	WorstUSD    string            `json:"worst_usd,omitempty"`
+	ActualUSD   string            `json:"actual_usd,omitempty"`
+	Usage       *usageText        `json:"usage,omitempty"`
+	Shadow      bool              `json:"shadow,omitempty"`
+	Estimated   bool              `json:"estimated,omitempty"`
+	Outcome     Outcome           `json:"outcome,omitempty"`
+	Asked       string            `json:"asked,omitempty"`
+	Answered    string            `json:"answered,omitempty"`
+	OutputFrom  int64             `json:"output_from,omitempty"`
+	OutputTo    int64             `json:"output_to,omitempty"`
+	Crossed     *crossedText      `json:"crossed,omitempty"`
+	Rule        string            `json:"rule,omitempty"`
+	Where       string            `json:"where,omitempty"`
+	Finding     string            `json:"finding,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	Dropped     int64             `json:"dropped,omitempty"`
+}
+
+// usageText counts each token once.
+type usageText struct {
+	UncachedInputTokens     int64 `json:"uncached_input_tokens"`
+	CacheReadInputTokens    int64 `json:"cache_read_input_tokens,omitempty"`
+	CacheWrite5mInputTokens int64 `json:"cache_write_5m_input_tokens,omitempty"`
+	CacheWrite1hInputTokens int64 `json:"cache_write_1h_input_tokens,omitempty"`
+	OutputTokens            int64 `json:"output_tokens"`
+}
+
+type crossedText struct {
+	Limit    string  `json:"limit"`
+	Account  string  `json:"account,omitempty"`
+	Fraction float64 `json:"fraction"`
+	Settled  string  `json:"settled"`
+	Max      string  `json:"max"`
+	PerHour  string  `json:"per_hour,omitempty"`
+	FullIn   string  `json:"full_in,omitempty"`
+}
+
+func (e *Event) text() eventText {
+	t := eventText{
+		Kind: e.Kind, Operation: e.Operation, Model: e.Model, Region: e.Region, RequestID: e.RequestID,
+		Principal: e.Scope.Principal, Workflow: e.Scope.Workflow, Tags: e.Scope.Tags, Attempt: e.Attempt,
+		WorstUSD: dollars(&e.Worst), ActualUSD: dollars(&e.Actual), Estimated: e.Estimated, Outcome: e.Outcome,
+		Asked: e.Asked, Answered: e.Answered, Rule: string(e.Finding.Rule), Where: e.Finding.Where, Dropped: e.Dropped,
+		OutputFrom: e.OutputFrom, OutputTo: e.OutputTo, Shadow: e.Shadow,
+	}
+	if !e.Time.IsZero() {
+		t.Time = e.Time.UTC().Format(time.RFC3339Nano)
+	}
+	if e.Duration > 0 {
+		t.Duration = e.Duration.Round(time.Microsecond).String()
+	}
+	if e.Reservation != (budget.ID{}) {
+		t.Reservation = e.Reservation.String()
+	}
+	if u := e.Usage; u != (price.Usage{}) {
+		t.Usage = &usageText{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
+	}
+	if c := &e.Crossed; c.Limit != "" {
+		t.Crossed = &crossedText{Limit: c.Limit, Account: c.Scope.String(), Fraction: c.Fraction, Settled: c.Settled.String(), Max: c.Max.String()}
+		if c.Forecast.PerHour.N > 0 {
+			t.Crossed.PerHour = c.Forecast.PerHour.String()
+		}
+		if c.Forecast.FullIn > 0 {
+			t.Crossed.FullIn = c.Forecast.FullIn.Round(time.Second).String()
+		}
+	}
+	if e.Finding.Rule != "" {
+		t.Finding = e.Finding.String()
+	}
+	if e.Err != nil {
+		t.Error = e.Err.Error()
+	}
+	return t
+}
+
+// dollars prints the money of a charge, and "" for a charge without any amount.
+func dollars(c *budget.Charge) string {
+	if *c == (budget.Charge{}) {
+		return ""
+	}
+	return strings.TrimSuffix(price.Amount(c[budget.UnitUSD]).String(), " USD")
+}
+
+// MarshalJSON writes the event for people and log processors: amounts in USD as exact decimals, tokens by class, each counted once,
+// durations such as "1.25s", and no fields that do not apply. It can't be parsed back.
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.text()) }
+
+// LogValue implements slog.LogValuer: a group with the fields of MarshalJSON.
+func (e Event) LogValue() slog.Value {
+	t := e.text()
+	var attrs []slog.Attr
+	add := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, value))
+		}
+	}
+	add("kind", string(t.Kind))
+	add("operation", t.Operation)
+	add("model", t.Model)
+	add("region", t.Region)
+	add("request_id", t.RequestID)
+	add("principal", t.Principal)
+	add("workflow", t.Workflow)
+	if len(t.Tags) > 0 {
+		attrs = append(attrs, slog.Any("tags", t.Tags))
+	}
+	if t.Attempt > 0 {
+		attrs = append(attrs, slog.Int("attempt", t.Attempt))
+	}
+	add("reservation", t.Reservation)
+	add("duration", t.Duration)
+	add("worst_usd", t.WorstUSD)
+	add("actual_usd", t.ActualUSD)
+	if u := t.Usage; u != nil {
+		attrs = append(attrs, slog.Group("usage",
+			slog.Int64("uncached_input_tokens", u.UncachedInputTokens), slog.Int64("cache_read_input_tokens", u.CacheReadInputTokens),
+			slog.Int64("cache_write_5m_input_tokens", u.CacheWrite5mInputTokens), slog.Int64("cache_write_1h_input_tokens", u.CacheWrite1hInputTokens),
+			slog.Int64("output_tokens", u.OutputTokens)))
+	}
+	if t.Shadow {
+		attrs = append(attrs, slog.Bool("shadow", true))
+	}
+	if t.Estimated {
+		attrs = append(attrs, slog.Bool("estimated", true))
+	}
+	add("outcome", string(t.Outcome))
+	add("asked", t.Asked)
+	add("answered", t.Answered)
+	if t.OutputTo > 0 {
+		attrs = append(attrs, slog.Int64("output_from", t.OutputFrom), slog.Int64("output_to", t.OutputTo))
+	}
+	if c := t.Crossed; c != nil {
+		group := []any{slog.String("limit", c.Limit), slog.String("account", c.Account), slog.Float64("fraction", c.Fraction), slog.String("settled", c.Settled), slog.String("max", c.Max)}
+		if c.PerHour != "" {
+			group = append(group, slog.String("per_hour", c.PerHour))
+		}
+		if c.FullIn != "" {
+			group = append(group, slog.String("full_in", c.FullIn))
+		}
+		attrs = append(attrs, slog.Group("crossed", group...))
+	}
+	add("rule", t.Rule)
+	add("where", t.Where)
+	add("finding", t.Finding)
+	add("error", t.Error)
+	if t.Dropped > 0 {
+		attrs = append(attrs, slog.Int64("dropped", t.Dropped))
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -1,0 +1,435 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/ratelimit"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/stepctx"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// attempt is one try to send a call's request, with the reservation that covers it.
+type attempt struct {
+	call    *Call
+	number  int
+	bound   int64 // input tokens that the reservation covers at most
+	tight   bool  // the tight bound was reserved, which is computed from the text; the wide one is computed from the body's length
+	receipt *budget.Receipt
+	debit   *ratelimit.Debit
+	began   time.Time // when the attempt was made; zero if there is no listener for events
+
+	header      http.Header  // of the answer; written before body and before the answer's bytes are read
+	body        []byte       // of an answer that is not a stream; nil if it did not arrive completely
+	status      atomic.Int32 // HTTP status of the answer; 0 without one
+	handedOver  atomic.Bool  // the request was given to the transport
+	watched     atomic.Bool  // the transport is net/http's own: a body that it has not read proves that the request was not sent
+	mayHaveSent atomic.Bool  // bytes of the request may have been sent
+	dialing     atomic.Bool  // the transport has reported to its trace that it asks for a connection
+
+	resolving sync.Mutex       // held while the reservation is settled or voided
+	resolved  bool             // guarded by resolving
+	store     stepctx.Detached // the context of the store's step that resolves the reservation
+}
+
+// detached returns a context that the caller's cancel does not end, for the time that a settlement may take. Requires a.resolving held.
+func (a *attempt) detached(ctx context.Context, timeout time.Duration) *stepctx.Detached {
+	a.store.Parent, a.store.Timeout = ctx, a.call.remaining(timeout)
+	return &a.store
+}
+
+// claim decides who resolves the reservation, because several goroutines may want to. It returns true once, with a.resolving locked:
+// the caller settles or voids the reservation and unlocks it. Every later call waits until that is done, and returns false.
+func (a *attempt) claim() bool {
+	a.resolving.Lock()
+	if a.resolved {
+		a.resolving.Unlock()
+		return false
+	}
+	a.resolved = true
+	return true
+}
+
+// next returns the call's next attempt.
+func (c *Call) next() *attempt { return &attempt{call: c, number: int(c.attempts.Add(1))} }
+
+// Sending holds the current attempt of one pass through the SDK's retry loop. There is one attempt for each pass, unless the HTTP client or a
+// middleware behind the guard sends the request again.
+type Sending struct {
+	mu      sync.Mutex
+	attempt *attempt
+	refused error // why a repeated sending was refused
+
+	handedOff atomic.Bool                 // the caller has canceled, and a goroutine of dispatch.returnEarly resolves the attempt
+	stream    atomic.Pointer[meteredBody] // the answer, if it is a stream
+}
+
+func (s *Sending) current() *attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempt
+}
+
+// refusal returns why a repeated sending was refused, or nil.
+func (s *Sending) refusal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
+// Covers reports whether the address is that of the request that was admitted and handed over.
+func (s *Sending) Covers(u *url.URL) bool {
+	a := s.current()
+	if a == nil || !a.handedOver.Load() {
+		return false
+	}
+	seen := &a.call.seen
+	return a.call.Unmetered || seen.path != "" && strings.HasSuffix(u.Path, seen.path)
+}
+
+// Streamed returns the answer if it is a stream.
+func (s *Sending) Streamed() (io.ReadCloser, bool) {
+	m := s.stream.Load()
+	return m, m != nil
+}
+
+type sendingKey struct{}
+
+// WithSending puts a sending where the last look finds it.
+func WithSending(ctx context.Context, s *Sending) context.Context {
+	return middleware.WithStackValue(ctx, sendingKey{}, s)
+}
+
+// SendingFrom returns the sending of a context, or nil.
+func SendingFrom(ctx context.Context) *Sending {
+	s, _ := middleware.GetStackValue(ctx, sendingKey{}).(*Sending)
+	return s
+}
+
+// Begin reads the request that is about to be signed, and reserves what it can cost.
+func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
+	req, _, err := g.lookAgain(ctx, c, req)
+	if err != nil {
+		if g.Shadows(err) {
+			if err = g.PassUnmetered(ctx, c, err); err == nil {
+				return req, nil
+			}
+		}
+		g.emitKind(ctx, c, nil, refusalKind(err), err)
+		return nil, err
+	}
+	a, err := g.admit(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	s.attempt = a
+	if g.opts.ReservationHeader != "" && req != nil {
+		g.nameReservation(req, a)
+	}
+	return req, nil
+}
+
+// Result is what the inner handlers returned.
+type Result struct {
+	HasStream bool                           // the caller gets a stream, and has to close it
+	Converse  *bedrockruntime.ConverseOutput // Converse's answer as the SDK has decoded it, or nil
+	Err       error
+}
+
+// Conclude resolves the attempt once the inner handlers have returned, unless a stream or another goroutine has to.
+func (g *Guard) Conclude(ctx context.Context, s *Sending, got Result) {
+	switch m := s.stream.Load(); {
+	case s.handedOff.Load():
+		// A goroutine of detach.go resolves it.
+	case m != nil && got.Err == nil && got.HasStream:
+		// The stream resolves it when it ends: see stream.go.
+	case m != nil: // a handler failed after the stream began, so the caller gets no stream to close
+		m.giveUp(got.Err)
+	default:
+		a := s.current()
+		if got.Converse != nil && got.Err == nil && a.call.Demand.Decodable {
+			g.settleConverse(ctx, a, got.Converse)
+			return
+		}
+		g.settleAnswer(ctx, a, got.Err)
+	}
+}
+
+// NotSent resolves an attempt that was given up before it was handed to the transport.
+func (g *Guard) NotSent(ctx context.Context, s *Sending) {
+	g.finish(ctx, s.current(), event.OutcomeNotSent)
+}
+
+// Abandon resolves the attempt if an inner handler has panicked or ended its goroutine. It uses what has arrived of the answer; if nothing
+// has, the attempt counts as sent, because nothing proves otherwise.
+func (g *Guard) Abandon(ctx context.Context, s *Sending) {
+	switch m, a := s.stream.Load(), s.current(); {
+	case s.handedOff.Load():
+		// As in conclude.
+	case m != nil:
+		m.giveUp(io.ErrClosedPipe)
+	case a.body != nil:
+		g.settleBody(ctx, a, a.body)
+	default:
+		g.finish(ctx, a, event.OutcomeBroken)
+	}
+}
+
+// settleAnswer resolves an attempt whose answer is no stream. A complete answer decides, even if a later handler failed with err.
+func (g *Guard) settleAnswer(ctx context.Context, a *attempt, err error) {
+	if a.body != nil {
+		g.settleBody(ctx, a, a.body)
+		return
+	}
+	g.finish(ctx, a, a.outcomeOf(err))
+}
+
+func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
+	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
+}
+
+// admit makes the call's next attempt: it applies the brakes, waits for the rate limit and reserves. If one of these refuses, it returns a
+// typed error.
+func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
+	a := c.next()
+	if g.listened() {
+		a.began = time.Now()
+	}
+	wide, err := g.wide(c)
+	if err == nil {
+		err = g.brake(ctx, c)
+	}
+	if err == nil && g.rate.On() {
+		a.debit, err = g.rate.Wait(ctx, &c.Scope, g.ratios.Guess(c.Scope.Model, wide))
+	}
+	if err == nil {
+		err = g.reserve(ctx, a, wide)
+	}
+	if err != nil {
+		a.debit.GiveBack()
+		c.explain(a, err)
+		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // with a lower output limit
+		if !asksAgain() && g.Shadows(err) {
+			a.debit = nil
+			if err = g.pass(ctx, a, err); err == nil {
+				return a, nil
+			}
+		}
+		if !asksAgain() {
+			g.emitKind(ctx, c, a, refusalKind(err), err)
+		}
+		return nil, err
+	}
+	g.emitReserved(ctx, a)
+	return a, nil
+}
+
+func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
+	if !g.listened() {
+		return
+	}
+	g.emitKind(ctx, a.call, a, event.Reserved, nil)
+	for _, would := range a.receipt.Observed {
+		a.call.explain(a, would)
+		g.emitKind(ctx, a.call, a, event.Observed, would)
+	}
+}
+
+func refusalKind(err error) event.Kind {
+	if errors.Is(err, budget.ErrKilled) {
+		return event.Killed
+	}
+	return event.Denied
+}
+
+// replace makes a new reservation for a request that was changed after it was admitted. The old one is voided first, because both
+// together would need more room in the limits than the call does.
+func (g *Guard) replace(ctx context.Context, s *Sending) error {
+	old := s.current()
+	c := old.call
+	wide, err := g.wide(c)
+	var worst budget.Charge
+	if err == nil {
+		err = c.Worst(&worst, wide)
+	}
+	if err == nil {
+		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.Scope.Model == old.receipt.Scope.Model {
+			return nil // the reservation covers the changed request
+		}
+	}
+	if old.claim() {
+		old.debit.GiveBack()
+		g.voidClaimed(ctx, old, event.OutcomeNotSent)
+	}
+	if err != nil {
+		g.emitKind(ctx, c, old, event.Denied, err)
+		return err
+	}
+	a, err := g.admit(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.attempt = a
+	s.mu.Unlock()
+	return nil
+}
+
+// again reserves for a repeated sending of the same request within one pass of the retry loop, by an HTTP client or a middleware that
+// sends again by itself. The sending before it is settled as if it had no usable answer: it may have been billed, and its usage
+// will not be known.
+func (g *Guard) again(ctx context.Context, s *Sending) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused != nil {
+		return s.refused
+	}
+	old := s.attempt
+	g.settleAnswer(ctx, old, nil)
+	a := old.call.next()
+	a.tight, a.began = old.tight, time.Now()
+	passed := false
+	err := g.reserveAs(ctx, a, old)
+	if err != nil {
+		old.call.explain(a, err)
+		passed = g.Shadows(err)
+		if passed {
+			err = g.pass(ctx, a, err)
+		}
+		if err != nil {
+			s.refused = err
+			g.emitKind(ctx, old.call, a, refusalKind(err), err)
+			return err
+		}
+	}
+	a.handedOver.Store(true)
+	a.watched.Store(old.watched.Load())
+	a.dialing.Store(old.dialing.Load())
+	s.attempt = a
+	if !passed {
+		g.emitReserved(ctx, a)
+	}
+	return nil
+}
+
+// reserve reserves the wide bound of the input, which is cheap to compute, and if a limit has no room for that, the tight bound.
+func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
+	c := a.call
+	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
+		a.tight = true
+		return g.reserveInput(ctx, a, c.tight, final)
+	}
+	if g.opts.StrictBound || c.Demand.Hidden {
+		return g.reserveInput(ctx, a, wide, final)
+	}
+	err := g.reserveInput(ctx, a, wide, tentative)
+	if errors.Is(err, budget.ErrExceeded) {
+		return g.reserveTight(ctx, a, wide)
+	}
+	return err
+}
+
+// reserveTight is for a call whose wide bound was refused tentatively. It reserves the tight bound. If there is none it asks for the wide
+// bound once more, as a final request: only that latches the limit that refuses, and only then do observe-only limits refuse nothing.
+func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error {
+	tight, err := g.tightInput(ctx, a.call)
+	if err != nil {
+		return err
+	}
+	if tight > 0 && tight < wide {
+		a.tight = true
+		return g.reserveInput(ctx, a, tight, final)
+	}
+	return g.reserveInput(ctx, a, wide, final)
+}
+
+// finality says whether a refused request is followed by another one with a tighter bound: see budget.Request.Tentative.
+type finality uint8
+
+const (
+	tentative finality = iota
+	final
+)
+
+func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, f finality) error {
+	a.call.limiting.input = inputTokens
+	req := budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
+	err := a.call.Worst(&req.Worst, inputTokens)
+	if err != nil {
+		return err
+	}
+	a.bound = req.Worst[budget.UnitInputTokens]
+	return g.askLedger(ctx, a, req)
+}
+
+// askLedger reserves in the ledger, for a bounded time.
+func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
+	timeout := a.call.remaining(g.opts.StoreTimeout)
+	req.TakeBack = min(timeout/4, 500*time.Millisecond)
+	if patience := g.opts.MaxWait - a.call.waited; patience > 0 && !req.Tentative {
+		return g.wait(ctx, a, req, timeout-req.TakeBack, patience)
+	}
+	asking := &stepctx.Bounded{Context: ctx, Timeout: timeout - req.TakeBack}
+	defer asking.Release()
+	a.receipt, err = g.ledger.Reserve(asking, req)
+	if errors.Is(err, budget.ErrStore) {
+		a.call.storeLost += asking.Lasted()
+	}
+	return err
+}
+
+// wait reserves as askLedger does, again and again, until there is room or the call has waited for patience. step bounds each question.
+func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, patience time.Duration) (err error) {
+	began := time.Now()
+	req.StepTimeout, req.MaxWait = step, patience
+	a.receipt, err = g.ledger.Wait(ctx, req)
+	lasted := time.Since(began)
+	a.call.waited += lasted
+	if errors.Is(err, budget.ErrStore) {
+		a.call.storeLost += min(lasted, step)
+	}
+	return err
+}
+
+// reserveAs reserves as much as an earlier attempt of the same request did.
+func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
+	a.bound = old.bound
+	return g.askLedger(ctx, a, budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
+}
+
+// brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
+func (g *Guard) brake(ctx context.Context, c *Call) error {
+	if g.loops == nil || c.silent || c.braked || c.Demand.Raw == nil {
+		return nil
+	}
+	c.braked = true
+	err := g.loops.Judge(&c.Scope, c.Demand.Raw)
+	if err == nil {
+		return nil
+	}
+	if g.opts.Brakes.Report {
+		g.emitKind(ctx, c, nil, event.Looping, err)
+		return nil
+	}
+	return err
+}
+
+// explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it.
+func (c *Call) explain(a *attempt, err error) {
+	var e *budget.ExceededError
+	if errors.As(err, &e) && e.Reason == "" {
+		e.Reason = c.Reason(a.bound, a.tight, e.Requested.Unit)
+	}
+}

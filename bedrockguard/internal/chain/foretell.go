@@ -1,0 +1,245 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
+
+// Estimate is bedrockguard.Estimate, whose fields it has.
+type Estimate struct {
+	Model   string
+	Scope   budget.Scope
+	Worst   budget.Charge
+	Likely  budget.Charge
+	Refusal error
+}
+
+// Estimate works out what a call with an input of the SDK would cost that is sent to a region.
+func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimate, error) {
+	g.foretold.Store(true)
+	c := &Call{Region: region, silent: true}
+	var modelID *string
+	if c.Operation, modelID, c.Streams = inputs.OperationOf(input); c.Operation == "" {
+		return Estimate{}, request.MalformedField("input", "is of no operation that the guard prices")
+	}
+	if g.Substitutes(input) {
+		input, modelID = g.Substitute(ctx, c, input, modelID)
+	}
+	if err := g.Scope(ctx, &c.Scope); err != nil {
+		return Estimate{}, err
+	}
+	if g.opts.Output.Default > 0 && modelID != nil {
+		input, _ = g.defaultOutput(c, input)
+	}
+	for lowered := 0; ; lowered++ {
+		asked := &Call{Region: c.Region, silent: true, Operation: c.Operation, Streams: c.Streams, Scope: c.Scope}
+		e, err := g.foretell(ctx, asked, input)
+		limited, clamped := g.clampForetold(asked, input, e.Refusal)
+		if err != nil || !clamped || lowered == maxClamps {
+			return e, err
+		}
+		input = limited
+	}
+}
+
+// clampForetold returns the input with the lower output limit that a call with this refusal would get.
+func (g *Guard) clampForetold(c *Call, input any, refused error) (any, bool) {
+	var e *budget.ExceededError
+	if !g.opts.Output.Clamp || !errors.As(refused, &e) {
+		return input, false
+	}
+	if waits := e.Waiting && g.opts.MaxWait > 0; waits {
+		return input, false // and is shortened when that was in vain
+	}
+	smaller, found := g.clamp(c, input, e)
+	return smaller.input, found
+}
+
+// foretell estimates a call with exactly this input.
+func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, error) {
+	req, err := serialised(ctx, input)
+	if err != nil {
+		return Estimate{}, err
+	}
+	if err := g.Describe(ctx, c, input, req); err != nil {
+		return Estimate{}, err
+	}
+	e := Estimate{Model: c.Scope.Model, Scope: c.Scope}
+	wide, err := g.wide(c)
+	if err != nil {
+		return Estimate{}, err
+	}
+	if err := c.Worst(&e.Worst, wide); err != nil {
+		return Estimate{}, err
+	}
+	if e.Likely, err = g.likely(c, wide); err != nil {
+		return Estimate{}, err
+	}
+	e.Refusal = g.refusal(ctx, c, &e, wide)
+	return e, nil
+}
+
+// likely returns the expected cost of a call.
+func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
+	input := min(g.ratios.Guess(c.Scope.Model, wide), wide)
+	output := c.Demand.MaxOutput
+	if n, known := g.outputs.of(&c.Scope); known {
+		output = min(n, output)
+	}
+	asked, writes := c.Demand.MaxOutput, c.Demand.Writes
+	defer func() { c.Demand.MaxOutput, c.Demand.Writes = asked, writes }()
+	c.Demand.MaxOutput, c.Demand.Writes = output, 0
+	var likely budget.Charge
+	err := c.Worst(&likely, input)
+	likely[budget.UnitCacheReadInputTokens], likely[budget.UnitCacheWriteInputTokens] = 0, 0
+	return likely, err
+}
+
+// refusal returns the error with which a call would be refused. Like a call, it tries the tight bound if the wide one does not fit.
+func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) error {
+	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
+	defer cancel()
+	kills, err := g.ledger.Kills(asking)
+	if err != nil {
+		return err
+	}
+	for _, k := range kills {
+		if k.Holds(c.Scope) {
+			return k.Err()
+		}
+	}
+	balances, err := g.ledger.Balances(asking, c.Scope)
+	if err != nil {
+		return err
+	}
+	a := &attempt{call: c, bound: wide}
+	refused := exceeded(balances, &e.Worst)
+	if refused != nil && !g.opts.StrictBound && !c.Demand.Hidden {
+		tight, err := g.tightInput(ctx, c)
+		if err != nil {
+			return err
+		}
+		if tight > 0 && tight < wide {
+			a.bound, a.tight = tight, true
+			if err := c.Worst(&e.Worst, tight); err != nil {
+				return err
+			}
+			refused = exceeded(balances, &e.Worst)
+		}
+	}
+	if refused == nil {
+		return nil // and not an interface that holds a nil pointer
+	}
+	c.limiting.input = a.bound
+	c.explain(a, refused)
+	return refused
+}
+
+// exceeded returns a refusal for the balance that gets room last, of those without room; nil if all have room.
+func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.ExceededError {
+	var last *budget.ExceededError
+	waiting := true
+	for i := range balances {
+		b := &balances[i]
+		need := worst[b.Max.Unit]
+		left := b.Left()
+		if b.Observe || need <= left.N && !b.Latched {
+			continue
+		}
+		waiting = waiting && !b.Latched && need <= left.N+b.Pending.N
+		if last == nil || b.ResetAfter > last.ResetAfter && last.ResetAfter != 0 || b.ResetAfter == 0 {
+			last = &budget.ExceededError{
+				Limit: b.Limit, Scope: b.Scope, Max: b.Max, Settled: b.Settled, Pending: b.Pending,
+				Requested: budget.Quantity{N: need, Unit: b.Max.Unit}, ResetAfter: b.ResetAfter, Latched: b.Latched,
+			}
+			if need > b.Max.N {
+				last.ResetAfter = 0 // it never fits
+			}
+		}
+	}
+	if last != nil {
+		last.Waiting = waiting
+	}
+	return last
+}
+
+// serialised returns the request that the SDK would make of an input.
+func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
+	var caught *smithyhttp.Request
+	client := bedrockruntime.New(bedrockruntime.Options{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, APIOptions: []func(*middleware.Stack) error{
+		func(s *middleware.Stack) error {
+			return s.Finalize.Add(middleware.FinalizeMiddlewareFunc("bedrockguard.Estimate", func(_ context.Context, in middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
+				caught, _ = in.Request.(*smithyhttp.Request)
+				return out, md, errCaught
+			}), middleware.Before)
+		},
+	}})
+	var err error
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		_, err = client.Converse(ctx, in)
+	case *bedrockruntime.ConverseStreamInput:
+		_, err = client.ConverseStream(ctx, in)
+	case *bedrockruntime.InvokeModelInput:
+		_, err = client.InvokeModel(ctx, in)
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		_, err = client.InvokeModelWithResponseStream(ctx, in)
+	}
+	if caught == nil {
+		return nil, errors.Join(request.MalformedField("input", "can't be serialised"), err)
+	}
+	return caught, nil
+}
+
+var errCaught = errors.New("bedrockguard: caught before it was sent")
+
+// outputs remembers how many output tokens the answers of a workflow had, by model. It is safe for concurrent use; its zero value is empty.
+type outputs struct {
+	mu    sync.Mutex
+	means map[[3]string]float64
+}
+
+// maxOutputs bounds how many workflows are remembered, and outputWeight is the weight of the latest answer in their mean.
+const (
+	maxOutputs   = 4096
+	outputWeight = 0.25
+)
+
+func outputKey(s *budget.Scope) [3]string { return [3]string{s.Principal, s.Workflow, s.Model} }
+
+func (o *outputs) learn(s *budget.Scope, tokens int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.means == nil {
+		o.means = make(map[[3]string]float64)
+	}
+	key := outputKey(s)
+	mean, known := o.means[key]
+	if !known && len(o.means) >= maxOutputs {
+		for any := range o.means { // any other one is dropped: it is learned again with its next answer
+			delete(o.means, any)
+			break
+		}
+	}
+	if !known {
+		mean = float64(tokens)
+	}
+	o.means[key] = mean + outputWeight*(float64(tokens)-mean)
+}
+
+func (o *outputs) of(s *budget.Scope) (int64, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	mean, known := o.means[outputKey(s)]
+	return int64(mean + 0.5), known
+}

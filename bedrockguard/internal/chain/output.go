@@ -1,0 +1,215 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/cachepoints"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
+)
+
+// Output is bedrockguard.Output, whose fields it has.
+type Output struct {
+	Default int32
+	Clamp   bool
+	Floor   int32
+}
+
+// LimitsOutput reports whether the guard may change the output limit of a request.
+func (g *Guard) LimitsOutput() bool { return g.opts.Output != Output{} }
+
+const defaultFloor = 256
+
+// limiting is the state of the output limit of one call.
+type limiting struct {
+	// may says that after a refusal for lack of room the call is tried again: with a lower limit, or as it is.
+	may bool
+	// input is the bound of input tokens with which the last reservation was refused.
+	input int64
+}
+
+// Limited runs the rest of the chain on a request with an output limit, and lowers the limit as long as that may help.
+func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input any) error) error {
+	if limited, n := g.defaultOutput(c, input); n > 0 {
+		input = limited
+		g.emitLimited(ctx, c, 0, n)
+	}
+	c.limiting.may = g.opts.Output.Clamp
+	for range maxClamps {
+		if !c.limiting.may {
+			break
+		}
+		attempts := c.attempts.Load()
+		err := run(input)
+		if !errors.Is(err, budget.ErrExceeded) {
+			return err
+		}
+		smaller, found := g.clamp(c, input, err)
+		if c.limiting.may = found && c.attempts.Load() == attempts+1; c.limiting.may { // otherwise something was sent, or nothing helps
+			input = smaller.input
+			g.emitClamped(ctx, c, &smaller)
+		}
+	}
+	c.limiting.may = false
+	return run(input)
+}
+
+// maxClamps is how often a limit is lowered for one call: after each time another budget limit, or new reservations of others, may require a
+// lower one.
+const maxClamps = 4
+
+func (g *Guard) emitLimited(ctx context.Context, c *Call, from, to int64) {
+	g.emit(ctx, c, nil, event.Event{Kind: event.OutputLimited, OutputFrom: from, OutputTo: to})
+}
+
+func (g *Guard) emitClamped(ctx context.Context, c *Call, smaller *clamped) {
+	if smaller.withoutPoints {
+		g.cacheUnchecked(c)
+		g.emit(ctx, c, nil, event.Event{Kind: event.PointsRemoved})
+	}
+	if smaller.to > 0 {
+		g.emitLimited(ctx, c, smaller.from, smaller.to)
+	}
+}
+
+// defaultOutput sets the default limit if a request has none, and returns it; 0 if nothing was changed.
+func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
+	if g.opts.Output.Default == 0 {
+		return input, 0
+	}
+	resolved, err := g.catalog.Resolve(aws.ToString(inputs.ModelOf(input)), c.Region)
+	if err != nil {
+		return input, 0 // it is refused when it is read
+	}
+	n := int64(g.opts.Output.Default)
+	if most := resolved.Model.MaxOutputTokens; most > 0 {
+		n = min(n, most)
+	}
+	if hasOutputLimit(resolved.ModelID, input) {
+		return input, 0
+	}
+	limited, ok := inputs.WithOutputLimit(resolved.ModelID, input, n)
+	if !ok {
+		return input, 0
+	}
+	return limited, n
+}
+
+// hasOutputLimit reports whether a request sets a limit. If that can't be found out, it reports true.
+func hasOutputLimit(modelID string, input any) bool {
+	var parts converse.Request
+	if parts.Of(input) {
+		var a pricing.Demand
+		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.AddFields(parts.Additional) != nil || a.ExtraOutput > 0)
+	}
+	body, ok := inputs.BodyOf(input)
+	if !ok {
+		return true
+	}
+	d := cost.OfModel
+	if in, overHTTP := input.(*inputs.HTTP); overHTTP {
+		d = in.Form.Dialect()
+	}
+	r, err := cost.ParseRequestIn(d, modelID, body)
+	return err != nil || r.MaxTokens > 0 || r.NoOutput
+}
+
+// clamped is a request that was made smaller.
+type clamped struct {
+	input         any
+	from, to      int64 // its output limit before and now; to is 0 if that stays as it was
+	withoutPoints bool  // its cache points are left out
+}
+
+// clamp returns a request that has room in the account that refused: with a lower output limit, or else without cache points. It returns false
+// if there is none.
+func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found bool) {
+	var e *budget.ExceededError
+	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
+		return clamped{}, false
+	}
+	if to, ok := c.fitting(e, g.floor(c), c.Demand.MaxOutput-1); ok {
+		return c.lowered(input, to)
+	}
+	return g.withoutWrites(c, input, e)
+}
+
+// lowered returns a request with a lower output limit.
+func (c *Call) lowered(input any, to int64) (smaller clamped, ok bool) {
+	smaller = clamped{from: c.Demand.MaxOutput, to: to}
+	smaller.input, ok = inputs.WithOutputLimit(c.Scope.Model, input, to)
+	return smaller, ok
+}
+
+// withoutWrites returns a request whose cache points are left out, so that no input of it is billed as written to the cache, with a lower output
+// limit if it needs one.
+func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smaller clamped, found bool) {
+	asked := c.Demand.Writes
+	if asked == price.NoCacheWrites {
+		return clamped{}, false
+	}
+	c.Demand.Writes = price.NoCacheWrites
+	defer func() { c.Demand.Writes = asked }()
+	to, ok := c.fitting(e, min(g.floor(c), c.Demand.MaxOutput), c.Demand.MaxOutput)
+	if !ok {
+		return clamped{}, false
+	}
+	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
+		return clamped{}, false
+	}
+	if smaller.input = input; to < c.Demand.MaxOutput {
+		smaller, ok = c.lowered(input, to)
+	}
+	smaller.withoutPoints = true
+	return smaller, ok
+}
+
+// floor is the lowest output limit that the call may get.
+func (g *Guard) floor(c *Call) int64 {
+	floor := max(int64(g.opts.Output.Floor), 1)
+	if g.opts.Output.Floor == 0 {
+		floor = defaultFloor
+	}
+	return max(floor, c.thinking()+1)
+}
+
+// thinking returns the largest output limit among the request's fields other than the one that is lowered.
+func (c *Call) thinking() int64 { return max(c.Demand.ExtraOutput, c.Demand.Thinking) }
+
+// fitting returns the highest output limit from floor to most with which the call's worst case has room in the account that refused, and false if
+// there is none. The worst case includes the input tokens with which the reservation was refused. It is worked out from the limit in the call's
+// demand, which is therefore changed for each limit that is tried, and has its own one again afterwards.
+func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
+	asked := c.Demand.MaxOutput
+	defer func() { c.Demand.MaxOutput = asked }()
+	left := e.Max.N - e.Settled.N // neither is negative, and settled may be the larger one
+	if left -= e.Pending.N; left <= 0 {
+		return 0, false
+	}
+	fits := func(output int64) bool {
+		var worst budget.Charge
+		c.Demand.MaxOutput = output
+		return c.Worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
+	}
+	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
+	if low >= high || !fits(low) {
+		return 0, false
+	}
+	for high-low > 1 { // low always fits
+		if middle := low + (high-low)/2; fits(middle) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low, true
+}

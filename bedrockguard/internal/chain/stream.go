@@ -1,0 +1,226 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// meteredBody is the body of a streaming answer. Its goroutine reads from the network, passes the bytes through the meter, and hands them to
+// the reader unchanged, no faster than they are read. When the stream ends, in whatever way, it resolves the reservation. After the reader
+// has closed the body, the goroutine may read on. Read is called by one goroutine, Close by any.
+type meteredBody struct {
+	guard   *Guard
+	attempt *attempt
+	ctx     context.Context
+	body    io.ReadCloser
+	cancel  context.CancelFunc // ends the transport
+	meter   streamMeter
+	from    *io.PipeReader
+	to      *io.PipeWriter
+	done    chan struct{} // closed when the goroutine has ended
+	unwatch func()
+
+	killed     atomic.Pointer[budget.KilledError]
+	killTold   sync.Once
+	readerGone atomic.Bool // the caller has closed the stream or canceled
+	givingUp   sync.Once
+	unfollow   atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
+}
+
+// streamMeter reads usage from a stream while it passes.
+type streamMeter interface {
+	io.Writer
+	Usage() (wire.Reported, bool)
+	Refused() int
+}
+
+func newStreamMeter(a *attempt) streamMeter {
+	if a.call.OverHTTP && StreamsAs(a.header) == ServerSentEvents {
+		return wire.NewSSEMeter(a.call.Provider, a.call.Demand.Writes, a.header)
+	}
+	return wire.NewStreamMeter(a.call.Provider, a.call.Demand.Writes, a.header)
+}
+
+func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {
+	m := &meteredBody{
+		guard: g, attempt: a, ctx: ctx, body: body, cancel: cancel, done: make(chan struct{}),
+		meter: newStreamMeter(a),
+	}
+	m.from, m.to = io.Pipe()
+	m.unwatch = g.watch.Add(a.call.Scope, m.kill)
+	go m.pump()
+	return m
+}
+
+// follow gives the stream up when the caller's context ends, as Close does.
+func (m *meteredBody) follow(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { m.giveUp(ctx.Err()) })
+	m.unfollow.Store(&stop)
+	select {
+	case <-m.done:
+		stop()
+	default:
+	}
+}
+
+// followNoMore undoes follow, for a stream that has ended or was given up.
+func (m *meteredBody) followNoMore() {
+	if stop := m.unfollow.Load(); stop != nil {
+		(*stop)()
+	}
+}
+
+const pumpBytes = 16 << 10
+
+// pump is the goroutine of the stream. It resolves the reservation before it reports the end of the stream, so that the ledger has the spend
+// once a reader has seen the end.
+func (m *meteredBody) pump() {
+	defer m.followNoMore()
+	defer close(m.done)
+	buf := make([]byte, pumpBytes)
+	for {
+		n, err := m.body.Read(buf)
+		if n > 0 {
+			m.meter.Write(buf[:n]) //nolint:errcheck // can't fail: what it can't parse has no usage
+			if !m.readerGone.Load() {
+				_, _ = m.to.Write(buf[:n]) // fails once the reader is gone, while the meter goes on
+			}
+		}
+		if err != nil {
+			m.body.Close()
+			m.end(m.outcomeOf(err))
+			m.to.CloseWithError(err)
+			m.cancel()
+			return
+		}
+	}
+}
+
+func (m *meteredBody) outcomeOf(err error) event.Outcome {
+	switch {
+	case m.killed.Load() != nil:
+		return event.OutcomeKilled
+	case m.readerGone.Load():
+		return event.OutcomeAbandoned
+	case errors.Is(err, io.EOF):
+		return event.OutcomeNoUsage
+	default:
+		return event.OutcomeBroken
+	}
+}
+
+// Read implements io.Reader.
+func (m *meteredBody) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	if killed := m.killed.Load(); killed != nil && err != nil {
+		m.end(event.OutcomeKilled)
+		return n, killed
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (m *meteredBody) Close() error {
+	m.giveUp(io.ErrClosedPipe)
+	return nil
+}
+
+// giveUp ends the caller's reading, once; a blocked Read returns cause. If the answer may be read on, the goroutine does that; otherwise the
+// reservation is resolved before giveUp returns.
+func (m *meteredBody) giveUp(cause error) {
+	m.givingUp.Do(func() {
+		m.followNoMore()
+		m.readerGone.Store(true)
+		m.to.CloseWithError(cause)
+		select {
+		case <-m.done:
+			return
+		default:
+		}
+		if m.killed.Load() == nil && !m.sawUsage() && m.readOn() {
+			return
+		}
+		m.cut()
+		m.end(m.outcomeOf(cause))
+	})
+}
+
+// readOn lets the goroutine read the rest of the answer without a caller, for Options.DrainTimeout. It returns false if that is switched
+// off, or if too many answers are being read on.
+func (m *meteredBody) readOn() bool {
+	g := m.guard
+	if g.opts.DrainTimeout <= 0 {
+		return false
+	}
+	one := g.drains.Begin(m.cut)
+	if one == nil {
+		return false
+	}
+	timer := time.AfterFunc(g.opts.DrainTimeout, m.cut)
+	go func() {
+		defer g.drains.End(one)
+		<-m.done
+		timer.Stop()
+	}()
+	return true
+}
+
+// finish waits until the answer has been read to its end. Its caller has registered it with Guard.drains.
+func (m *meteredBody) finish(cause error) {
+	m.givingUp.Do(func() {
+		m.readerGone.Store(true)
+		m.to.CloseWithError(cause)
+	})
+	<-m.done
+}
+
+// cut stops reading the answer.
+func (m *meteredBody) cut() {
+	m.cancel()
+	m.body.Close()
+}
+
+func (m *meteredBody) sawUsage() bool {
+	_, ok := m.meter.Usage()
+	return ok
+}
+
+// kill ends the stream because its scope was killed. Closing the body wakes a Read that waits for the next frame. kill itself does not block.
+func (m *meteredBody) kill(err *budget.KilledError) {
+	if m.killed.CompareAndSwap(nil, err) {
+		m.to.CloseWithError(err)
+		m.cut()
+	}
+}
+
+// emitKilled emits event.Killed, once, if the stream was killed.
+func (m *meteredBody) emitKilled() {
+	if killed := m.killed.Load(); killed != nil {
+		m.killTold.Do(func() { m.guard.emitKind(m.ctx, m.attempt.call, m.attempt, event.Killed, killed) })
+	}
+}
+
+// end resolves the reservation: with the usage if it was read; by the status of the service's refusal if nothing else came; otherwise with
+// the given outcome.
+func (m *meteredBody) end(without event.Outcome) {
+	m.unwatch()
+	m.emitKilled()
+	reported, ok := m.meter.Usage()
+	if ok {
+		m.guard.settleUsage(m.ctx, m.attempt, &reported)
+		return
+	}
+	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
+		without = event.OutcomeStatus(status)
+	}
+	m.guard.finish(m.ctx, m.attempt, without)
+	m.guard.cacheLost(m.ctx, m.attempt.call, nil)
+}

@@ -1,0 +1,78 @@
+package chain
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+)
+
+// Pressure is bedrockguard.Pressure, whose fields it has.
+type Pressure struct {
+	ModelID  string
+	Scope    budget.Scope
+	Balances []budget.AccountBalance
+}
+
+// Substitute asks for a cheaper model, and returns the input to send: a copy with the other model, if there is one. A request that can't be
+// judged here stays as it is: the error shows when it is read or reserved.
+func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *string) (any, *string) {
+	var scope budget.Scope
+	if modelID == nil || g.Scope(ctx, &scope) != nil {
+		return input, modelID
+	}
+	asked, err := g.catalog.Resolve(*modelID, c.Region)
+	if err != nil {
+		return input, modelID
+	}
+	scope.Model, scope.Region, scope.Profile = asked.ModelID, c.Region, profile(*modelID)
+	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
+	defer cancel()
+	balances, err := g.ledger.Balances(asking, scope)
+	if err != nil {
+		return input, modelID
+	}
+	name, ok := g.opts.Substitute(ctx, Pressure{ModelID: *modelID, Scope: scope, Balances: balances})
+	if !ok || name == *modelID {
+		return input, modelID
+	}
+	c.Scope = scope // the scope for the events
+	told := event.Event{Kind: event.Substituted, Asked: *modelID, Answered: name}
+	instead, err := g.catalog.Resolve(name, c.Region)
+	if err == nil {
+		if class := instead.DearerIn(asked); class != "" {
+			err = &catalog.UnpricedError{ModelID: name, Reason: "it is no substitute, because it is dearer in " + class + ": the call stays with " + *modelID}
+		}
+	}
+	if told.Err = err; err != nil {
+		told.Answered = *modelID
+		g.emit(ctx, c, nil, told)
+		return input, modelID
+	}
+	g.emit(ctx, c, nil, told)
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		own := *in
+		own.ModelId = aws.String(name)
+		return &own, own.ModelId
+	case *bedrockruntime.ConverseStreamInput:
+		own := *in
+		own.ModelId = aws.String(name)
+		return &own, own.ModelId
+	}
+	return input, modelID
+}
+
+// Substitutes reports whether another model may answer this operation: only Converse has the same format for all models.
+func (g *Guard) Substitutes(input any) bool {
+	if g.opts.Substitute == nil {
+		return false
+	}
+	_, unary := input.(*bedrockruntime.ConverseInput)
+	_, streamed := input.(*bedrockruntime.ConverseStreamInput)
+	return unary || streamed
+}

@@ -1,0 +1,169 @@
+package httpdoor
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// streamed returns the body of a stream for the client.
+func (d *httpCall) streamed(m io.ReadCloser) io.ReadCloser {
+	w := &wholeEvents{body: m, form: d.route.form, framing: chain.StreamsAs(d.response.Header), errors: d.transport.errors, dropsUsage: d.asksUsage}
+	if w.errors && !w.dropsUsage {
+		return m
+	}
+	return w
+}
+
+// readBytes is how much is read of a stream at once.
+const readBytes = 16 << 10
+
+// maxHeldBytes bounds how much of an incomplete event is held back. A longer event is passed on in parts; if a stream is killed inside of
+// one, it ends with an error.
+const maxHeldBytes = 4 << 20
+
+// wholeEvents passes a stream on event by event, so that a killed stream can end with an event of its dialect that the client takes for a
+// failure. Most clients take a stream that just ends for a success. Read is called by one goroutine.
+type wholeEvents struct {
+	body    io.ReadCloser
+	form    inputs.Form
+	framing chain.Framing
+	errors  bool // a killed stream ends with an error of Read
+
+	dropsUsage bool // the usage event is left out, because the client did not ask for it
+
+	held  bytes.Buffer
+	ready int   // how many bytes of held may be passed on
+	torn  bool  // an event was passed on in part
+	ended error // the error or io.EOF with which the body ended
+	buf   []byte
+}
+
+// Read implements io.Reader.
+func (w *wholeEvents) Read(p []byte) (int, error) {
+	for w.ready == 0 {
+		if w.ended != nil {
+			return 0, w.ended
+		}
+		w.fill()
+	}
+	n, _ := w.held.Read(p[:min(len(p), w.ready)])
+	w.ready -= n
+	return n, nil
+}
+
+// fill reads once, and works out how much may be passed on.
+func (w *wholeEvents) fill() {
+	if w.buf == nil {
+		w.buf = make([]byte, readBytes)
+	}
+	n, err := w.body.Read(w.buf)
+	w.held.Write(w.buf[:n])
+	if err == nil {
+		if w.ready = w.whole(); w.dropsUsage && w.ready > 0 {
+			w.leaveOutUsage()
+		}
+		if w.ready == 0 && w.held.Len() > maxHeldBytes {
+			w.ready, w.torn = w.held.Len(), true
+		}
+		return
+	}
+	w.ended = err
+	killed, ok := errors.AsType[*budget.KilledError](err)
+	if !ok || w.torn || w.errors {
+		w.ready = w.held.Len()
+		return
+	}
+	w.held.Reset()
+	w.held.Write(killedEvent(w.form, w.framing, killed))
+	w.ready, w.ended = w.held.Len(), io.EOF
+}
+
+// whole returns the length of the complete events at the beginning of what is held.
+func (w *wholeEvents) whole() int {
+	b := w.held.Bytes()
+	if w.framing == chain.ServerSentEvents {
+		return wholeSSE(b)
+	}
+	n := 0
+	for len(b)-n >= 4 {
+		size := int(binary.BigEndian.Uint32(b[n:]))
+		if size < 16 || size > len(b)-n {
+			if size < 16 || size > maxHeldBytes { // not a frame: the rest can't be split into events
+				w.torn = true
+				return len(b)
+			}
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+// leaveOutUsage removes the event that has only usage from the complete ones.
+func (w *wholeEvents) leaveOutUsage() {
+	ready := w.held.Bytes()[:w.ready]
+	if !bytes.Contains(ready, []byte(`"usage"`)) {
+		return
+	}
+	rest := bytes.Clone(w.held.Bytes()[w.ready:])
+	var kept []byte
+	for len(ready) > 0 {
+		n := firstSSE(ready)
+		if !tellsUsageAlone(ready[:n]) {
+			kept = append(kept, ready[:n]...)
+		}
+		ready = ready[n:]
+	}
+	w.held.Reset()
+	w.held.Write(kept)
+	w.held.Write(rest)
+	w.ready = len(kept)
+}
+
+// tellsUsageAlone reports whether an event of chat completions has usage and no choice.
+func tellsUsageAlone(event []byte) bool {
+	_, data, ok := bytes.Cut(event, []byte("data:"))
+	if !ok {
+		return false
+	}
+	var chunk struct {
+		Choices []json.RawMessage `json:"choices"`
+		Usage   json.RawMessage   `json:"usage"`
+	}
+	return json.Unmarshal(bytes.TrimSpace(data), &chunk) == nil && len(chunk.Choices) == 0 && len(chunk.Usage) > 0 && string(chunk.Usage) != "null"
+}
+
+// firstSSE returns the length of the first event of b, which must be complete.
+func firstSSE(b []byte) int {
+	n := len(b)
+	for _, end := range sseEnds {
+		if at := bytes.Index(b, []byte(end)); at >= 0 {
+			n = min(n, at+len(end))
+		}
+	}
+	return n
+}
+
+// sseEnds are the ways in which a server-sent event can end: with an empty line.
+var sseEnds = [...]string{"\n\n", "\r\n\r\n", "\r\r"}
+
+// wholeSSE returns the length of the complete events at the beginning of b: each ends with an empty line.
+func wholeSSE(b []byte) int {
+	n := 0
+	for _, end := range sseEnds {
+		if at := bytes.LastIndex(b, []byte(end)); at >= 0 {
+			n = max(n, at+len(end))
+		}
+	}
+	return n
+}
+
+// Close implements io.Closer.
+func (w *wholeEvents) Close() error { return w.body.Close() }

@@ -1,0 +1,416 @@
+// Package httpdoor brings the calls of HTTP clients to the chain: it is a RoundTripper that knows Bedrock's hosts and routes, and refuses in the
+// dialect of each.
+package httpdoor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/chain"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
+)
+
+// Options is bedrockguard.TransportOptions, whose fields it has.
+type Options struct {
+	Hosts  map[string]string
+	Sign   func(req *http.Request, body []byte) error
+	Errors bool
+}
+
+// New returns the transport of bedrockguard.Guard.Transport.
+func New(g *chain.Guard, base http.RoundTripper, o Options) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	hosts := make(map[string]string, len(o.Hosts))
+	for host, region := range o.Hosts {
+		hosts[strings.ToLower(host)] = region
+	}
+	_, direct := base.(*http.Transport)
+	return &transport{guard: g, base: base, hosts: hosts, sign: o.Sign, errors: o.Errors, direct: direct}
+}
+
+// CloseIdleConnections makes base close its idle connections: net/http asks a client's transport for that.
+func (t *transport) CloseIdleConnections() {
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
+type transport struct {
+	guard  *chain.Guard
+	base   http.RoundTripper
+	hosts  map[string]string // in lower case
+	sign   func(*http.Request, []byte) error
+	errors bool
+	direct bool // base is net/http's own
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s := chain.SendingFrom(req.Context()); s != nil && s.Covers(req.URL) {
+		return t.base.RoundTrip(req)
+	}
+	region, whose := t.place(req)
+	if whose == somebodyElses {
+		return t.base.RoundTrip(req)
+	}
+	d := &httpCall{transport: t, asked: req, route: routeOf(req.Method, req.URL), unknownHost: whose == nobodySays}
+	d.call = &chain.Call{Operation: d.route.operation, Region: region, OverHTTP: true, Form: d.route.form}
+	resp, err := d.run(req.Context())
+	if refused, ok := errors.AsType[chain.Refused](err); ok {
+		if t.errors {
+			return nil, refused.Err
+		}
+		return Refuse(req, refused.Err), nil
+	}
+	return resp, err
+}
+
+// owner says to whom a request's host belongs.
+type owner uint8
+
+const (
+	bedrocks      owner = iota
+	somebodyElses       // not Bedrock: its requests pass unchanged
+	nobodySays          // the path is one of Bedrock's, but the host is unknown
+)
+
+// place returns to whom a request's host belongs and, if it is Bedrock, its region.
+func (t *transport) place(req *http.Request) (region string, whose owner) {
+	for _, host := range [...]string{req.URL.Host, req.Host} {
+		if host == "" {
+			continue
+		}
+		for _, spelled := range spellings(req.URL.Scheme, host) {
+			if region, named := t.hosts[spelled]; named {
+				if region == "" {
+					return "", somebodyElses
+				}
+				return region, bedrocks
+			}
+		}
+		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
+			return region, bedrocks
+		}
+		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
+			return "", nobodySays // net/http maps some letters outside of ASCII to those of AWS's names
+		}
+	}
+	if looksLikeBedrock(req.URL) {
+		return "", nobodySays
+	}
+	return "", somebodyElses
+}
+
+// spellings returns the ways in which a host can be written: with the default port of its scheme, and without it.
+func spellings(scheme, host string) []string {
+	host = strings.ToLower(host)
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	name, cut := strings.CutSuffix(host, port)
+	name = strings.TrimSuffix(name, ".")
+	switch {
+	case cut || port != "" && !strings.Contains(host, ":"):
+		return []string{host, name, name + port}
+	default:
+		return []string{host}
+	}
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
+}
+
+// hostname returns a host without its port.
+func hostname(host string) string {
+	name, _, _ := strings.Cut(host, ":")
+	return name
+}
+
+// httpCall is one request that goes through the guard.
+type httpCall struct {
+	transport *transport
+	asked     *http.Request // as the client made it
+	route     route
+	call      *chain.Call
+	response  *http.Response
+	asksUsage bool // the request asks for usage in the stream although its client did not
+
+	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
+}
+
+// run judges the request and sends it. A refusal is a Refused; any other error is the client's own, or the transport's.
+func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
+	g, c := d.transport.guard, d.call
+	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade")
+	if passes && d.transport.sign == nil {
+		return d.transport.hand(d.asked)
+	}
+	body, err := d.body()
+	if err != nil {
+		return nil, err
+	}
+	if passes {
+		return d.pass(ctx, body)
+	}
+	if d.route.form == inputs.FormChat && !signed(d.asked) {
+		body, d.asksUsage = cost.AskForUsage(body)
+	}
+	if g.ChecksCache() {
+		defer func() { g.CacheOver(ctx, c, err) }() // also on a panic or runtime.Goexit
+	}
+	input, err := d.identify(ctx, body)
+	if err != nil {
+		switch {
+		case !g.Shadows(err):
+			return nil, d.denied(ctx, err)
+		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation):
+			g.ReportShadowed(ctx, c, err)
+		default:
+			if err = g.PassUnmetered(ctx, c, err); err != nil {
+				return nil, d.denied(ctx, err)
+			}
+		}
+		input = d.input(c.ModelInBody, body)
+	}
+	if c.Unmetered || !g.LimitsOutput() || signed(d.asked) {
+		err = d.send(ctx, input)
+	} else {
+		err = g.Limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
+	}
+	if d.response != nil {
+		d.response.Request = d.asked // not the admitted request, which would pass without being metered if somebody sent it again
+	}
+	return d.response, err
+}
+
+// body reads the whole request, and closes it.
+func (d *httpCall) body() ([]byte, error) {
+	if d.asked.Body == nil {
+		return nil, nil
+	}
+	defer d.asked.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(d.asked.Body, chain.MaxBodyBytes+1))
+	if err == nil && len(body) > chain.MaxBodyBytes {
+		err = chain.Refused{Err: request.MalformedField("body", "is larger than 128 MiB")}
+	}
+	return body, err
+}
+
+// denied emits the event of a refusal, and returns it as a Refused.
+func (d *httpCall) denied(ctx context.Context, err error) error {
+	d.transport.guard.EmitRefused(ctx, d.call, err)
+	return chain.Refused{Err: err}
+}
+
+// identify fills in the scope and the operation of the call, and runs the cache check on the request.
+func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
+	g, c := d.transport.guard, d.call
+	if err := g.Scope(ctx, &c.Scope); err != nil {
+		return nil, err
+	}
+	flat, hasFlatPrice := g.FlatPrice(d.route.operation)
+	switch {
+	case d.unknownHost:
+		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
+	case d.route.treatment == inputs.Refused && hasFlatPrice:
+		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
+	case d.route.treatment == inputs.Refused:
+		return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
+	case hasHeader(d.asked.Header, "Content-Encoding"):
+		return nil, request.MalformedField("content-encoding", "is not understood: the body can't be read")
+	case hasHeader(d.asked.Header, "Upgrade"):
+		return nil, request.MalformedField("upgrade", "would open a connection that nothing is metered on")
+	}
+	modelID := d.route.model
+	if modelID == "" {
+		var err error
+		if modelID, err = cost.ModelOf(body); err != nil {
+			return nil, err
+		}
+		if modelID == "" {
+			return nil, request.MalformedField("model", "is missing")
+		}
+		c.ModelInBody = modelID
+	}
+	return g.Checked(ctx, c, d.input(modelID, body), &modelID)
+}
+
+// startedAsync returns the SDK input that a StartAsyncInvoke request stands for, with its model; nil for other operations.
+func startedAsync(operation string, body []byte) any {
+	if operation != "StartAsyncInvoke" {
+		return nil
+	}
+	var in struct {
+		ModelID *string `json:"modelId"`
+	}
+	if json.Unmarshal(body, &in) != nil {
+		return nil // the service refuses it
+	}
+	return &bedrockruntime.StartAsyncInvokeInput{ModelId: in.ModelID}
+}
+
+// input returns the request in a form that the cache check and the output limit can change.
+func (d *httpCall) input(modelID string, body []byte) *inputs.HTTP {
+	return &inputs.HTTP{Model: modelID, Body: body, Form: d.route.form, Signed: signed(d.asked)}
+}
+
+// signed reports whether a request has a signature over its body.
+func signed(req *http.Request) bool {
+	return strings.HasPrefix(req.Header.Get("Authorization"), "AWS4-") || req.URL.Query().Has("X-Amz-Signature")
+}
+
+// send sends the request once, through the rest of the guard.
+func (d *httpCall) send(ctx context.Context, input any) error {
+	g, c := d.transport.guard, d.call
+	in := input.(*inputs.HTTP)
+	req, err := d.outgoing(in.Body)
+	if err != nil {
+		return err
+	}
+	if !c.Unmetered {
+		if err := g.DescribeBody(ctx, c, req, in.Body); err != nil {
+			if !g.Shadows(err) {
+				return d.denied(ctx, err)
+			}
+			if err = g.PassUnmetered(ctx, c, err); err != nil {
+				return d.denied(ctx, err)
+			}
+		}
+	}
+	ctx = chain.WithCall(ctx, c)
+	s := new(chain.Sending)
+	if !c.Unmetered {
+		if req, err = g.Begin(ctx, c, s, req); err != nil {
+			return chain.Refused{Err: err}
+		}
+	}
+	if c.Unmetered {
+		d.response, err = d.pass(ctx, in.Body) //nolint:bodyclose // its client closes it
+		return err
+	}
+	g.CacheSent(c)
+	return d.transmit(chain.WithSending(ctx, s), s, req, in.Body)
+}
+
+// pass sends a request for which nothing is reserved.
+func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error) {
+	req, err := d.outgoing(body)
+	if err == nil {
+		err = d.sign(req, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	resp, err := d.transport.hand(req.Build(ctx))
+	if err == nil {
+		resp.Request = d.asked
+	}
+	return resp, err
+}
+
+// hand hands a request to base. An answer that switches protocols is an error, because later data on that connection would not be metered.
+func (t *transport) hand(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return nil, errSwitched
+	}
+	return resp, err
+}
+
+var errSwitched = errors.New("bedrockguard: the answer switches protocols, which no request has asked for")
+
+// hasHeader reports whether a header has a value, whatever the case of its name: net/http sends all of them.
+func hasHeader(h http.Header, name string) bool {
+	for key, values := range h {
+		if strings.EqualFold(key, name) && strings.Join(values, "") != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
+	if d.transport.sign == nil {
+		return nil
+	}
+	return d.transport.sign(req.Request, body)
+}
+
+// transmit hands the request to the transport, and resolves its reservation.
+func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyhttp.Request, body []byte) error {
+	g := d.transport.guard
+	returned := false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit below
+			g.Abandon(ctx, s)
+		}
+	}()
+	if err := d.sign(req, body); err != nil {
+		returned = true
+		g.NotSent(ctx, s)
+		return err
+	}
+	out, _, err := g.Transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
+	returned = true
+	resp, _ := out.RawResponse.(*smithyhttp.Response)
+	g.Conclude(ctx, s, chain.Result{HasStream: true, Err: err})
+	if err != nil || resp == nil {
+		return err
+	}
+	d.response = resp.Response
+	if body, ok := s.Streamed(); ok {
+		d.response.Body = d.streamed(body)
+	}
+	return nil
+}
+
+// roundTrip is the last step of the chain: it sends the request.
+func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput) (out middleware.DeserializeOutput, md middleware.Metadata, err error) {
+	req, ok := in.Request.(*smithyhttp.Request)
+	if !ok {
+		return out, md, errors.New("bedrockguard: no HTTP request")
+	}
+	resp, err := d.transport.hand(req.Build(ctx)) //nolint:bodyclose // its client closes it
+	if err == nil {
+		out.RawResponse = &smithyhttp.Response{Response: resp}
+	}
+	return out, md, err
+}
+
+// outgoing returns the request with a body in memory. It has no GetBody, because net/http would send such a request again without the guard
+// noticing.
+func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
+	clone := d.asked.Clone(context.Background())
+	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
+	for name, values := range d.asked.Header { // with canonical names, so that everything that is sent was checked
+		if one := http.CanonicalHeaderKey(name); one != name {
+			delete(clone.Header, name)
+			clone.Header[one] = append(clone.Header[one], values...)
+		}
+	}
+	if !signed(d.asked) {
+		// A compressed answer can't be read as it passes, and the body's length may have changed.
+		clone.Header.Set("Accept-Encoding", "identity")
+		clone.Header.Del("Content-Length")
+	}
+	req := &smithyhttp.Request{Request: clone}
+	if len(body) == 0 {
+		return req, nil
+	}
+	return req.SetStream(bytes.NewReader(body))
+}

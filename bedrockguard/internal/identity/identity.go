@@ -1,0 +1,134 @@
+// Package identity asks once who makes the calls of a process, and remembers it.
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
+)
+
+// Identity asks for the caller's principal and remembers it. Failures are not remembered. If Ask is nil, no principal may be asked for. It is safe
+// for concurrent use: callers who come together share one question, and none of them waits longer than its own context allows.
+type Identity struct {
+	Ask func(context.Context) (string, error)
+
+	mu      sync.Mutex
+	name    string
+	asking  *question // nil while nobody asks
+	running int       // uses of ask that have not returned
+}
+
+// question is one use of ask.
+type question struct {
+	answered chan struct{} // closed once name or err is set
+	name     string
+	err      error
+	waiting  int             // callers, guarded by identity.mu
+	ctx      context.Context // the context that ask was called with; ask may ignore its end
+	cancel   context.CancelFunc
+}
+
+// maxQuestions is how many uses of ask may run at once. Those that ignore the end of their context count until they return.
+const maxQuestions = 16
+
+var errStuck = fmt.Errorf("%d questions were asked that nobody has answered", maxQuestions)
+
+// timeout bounds one question for the caller's identity.
+const timeout = 10 * time.Second
+
+// Principal returns the principal that is remembered, or else waits for the question that is under way, or begins one.
+func (i *Identity) Principal(ctx context.Context) (string, error) {
+	i.mu.Lock()
+	if i.name != "" {
+		defer i.mu.Unlock()
+		return i.name, nil
+	}
+	var name string
+	var err error
+	if q := i.asking; q == nil && i.running >= maxQuestions {
+		i.mu.Unlock()
+		err = errStuck
+	} else {
+		if q == nil {
+			q = i.begin(ctx)
+		}
+		q.waiting++
+		i.mu.Unlock()
+		name, err = q.wait(ctx)
+		i.stopWaiting(q)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", refusal.ErrIdentity, err)
+	}
+	return name, nil
+}
+
+// begin calls ask in a goroutine that ends with the answer, with the timeout, or with the last caller who waits for it. Requires mu held.
+func (i *Identity) begin(ctx context.Context) *question {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	q := &question{answered: make(chan struct{}), ctx: ctx, cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
+	i.asking = q
+	i.running++
+	go func() {
+		defer cancel()
+		defer i.end(q)
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				q.err = fmt.Errorf("the function that was to tell panicked with a %T", panicked)
+			}
+		}()
+		if q.name, q.err = i.Ask(ctx); q.err == nil && q.name == "" {
+			q.err = errors.New("an empty name")
+		}
+	}()
+	return q
+}
+
+// end remembers an answer. If there is none, the next caller asks again.
+func (i *Identity) end(q *question) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.running--
+	if q.err == nil {
+		i.name = q.name
+	}
+	if i.asking == q {
+		i.asking = nil
+	}
+	close(q.answered)
+}
+
+// stopWaiting removes one caller from a question. It cancels the question if nobody else waits for it; after that, and once a question has
+// run out of time, the next caller asks again.
+func (i *Identity) stopWaiting(q *question) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if q.waiting--; q.waiting > 0 && q.ctx.Err() == nil {
+		return
+	}
+	q.cancel()
+	if i.asking == q {
+		i.asking = nil
+	}
+}
+
+// wait returns the answer, or an error if the caller's context or the question's ends first.
+func (q *question) wait(ctx context.Context) (name string, err error) {
+	select {
+	case <-q.answered:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-q.ctx.Done():
+		err = q.ctx.Err()
+	}
+	select {
+	case <-q.answered: // both happened at the same time: the answer counts
+		return q.name, q.err
+	default:
+		return "", err
+	}
+}

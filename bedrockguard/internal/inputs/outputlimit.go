@@ -1,0 +1,117 @@
+package inputs
+
+import (
+	"encoding/json"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
+)
+
+// WithOutputLimit returns a copy of a request with another limit, and false if the request can't have one.
+func WithOutputLimit(modelID string, input any, n int64) (any, bool) {
+	var parts converse.Request
+	if parts.Of(input) && mustNotLimit(parts.Additional) {
+		return input, false
+	}
+	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {
+		var own types.InferenceConfiguration
+		if c != nil {
+			own = *c
+		}
+		own.MaxTokens = aws.Int32(int32(n))
+		return &own
+	}
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		own := *in
+		own.InferenceConfig = limit(in.InferenceConfig)
+		return &own, true
+	case *bedrockruntime.ConverseStreamInput:
+		own := *in
+		own.InferenceConfig = limit(in.InferenceConfig)
+		return &own, true
+	case *bedrockruntime.InvokeModelInput:
+		own, ok := *in, false
+		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
+			return &own, true
+		}
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		own, ok := *in, false
+		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
+			return &own, true
+		}
+	case *HTTP:
+		own, ok := *in, false
+		if own.Body, ok = limitBody(in.Form.Dialect(), modelID, in.Body, n); ok {
+			return &own, true
+		}
+	}
+	return input, false
+}
+
+func limitBody(d cost.Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
+	if effortForbids(body) {
+		return body, false
+	}
+	return cost.SetOutputLimit(d, modelID, body, n)
+}
+
+// mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.
+func mustNotLimit(fields document.Interface) bool {
+	if fields == nil {
+		return false
+	}
+	raw, err := fields.MarshalSmithyDocument()
+	return err != nil || effortForbids(raw)
+}
+
+// effortForbids reports whether a request asks for Nova 2's thinking at high effort: the service refuses that together with a limit (Amazon
+// Nova user guide, extended thinking, 2026-11).
+func effortForbids(raw []byte) bool {
+	var fields struct {
+		Additional json.RawMessage `json:"additionalModelRequestFields"`
+		Reasoning  struct {
+			Effort string `json:"maxReasoningEffort"`
+		} `json:"reasoningConfig"`
+		Inference struct {
+			Reasoning struct {
+				Effort string `json:"maxReasoningEffort"`
+			} `json:"reasoningConfig"`
+		} `json:"inferenceConfig"`
+	}
+	if json.Unmarshal(raw, &fields) != nil {
+		return false // invalid JSON is refused when it is read
+	}
+	if len(fields.Additional) > 0 && effortForbids(fields.Additional) {
+		return true
+	}
+	return fields.Reasoning.Effort == "high" || fields.Inference.Reasoning.Effort == "high"
+}
+
+// BodyOf returns the JSON body of an input, and false for an input that has none: Converse's.
+func BodyOf(input any) ([]byte, bool) {
+	switch in := input.(type) {
+	case *bedrockruntime.InvokeModelInput:
+		return in.Body, true
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		return in.Body, true
+	case *HTTP:
+		return in.Body, true
+	default:
+		return nil, false
+	}
+}
+
+// ModelOf returns the model that an input names; nil if it names none.
+func ModelOf(input any) *string {
+	if in, ok := input.(*HTTP); ok {
+		return &in.Model
+	}
+	_, id, _ := OperationOf(input)
+	return id
+}

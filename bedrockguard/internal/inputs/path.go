@@ -1,0 +1,27 @@
+package inputs
+
+import (
+	"net/url"
+	"strings"
+)
+
+// ModelInPath returns the model of a path such as /model/{id}/converse.
+func ModelInPath(u *url.URL) (string, bool) {
+	path := u.EscapedPath()
+	at := strings.LastIndex(path, "/model/")
+	if at < 0 {
+		return "", false
+	}
+	rest := path[at+len("/model/"):]
+	end := strings.LastIndexByte(rest, '/')
+	if end <= 0 {
+		return "", false
+	}
+	switch rest[end+1:] {
+	case "converse", "converse-stream", "invoke", "invoke-with-response-stream":
+	default:
+		return "", false
+	}
+	id, err := url.PathUnescape(rest[:end])
+	return id, err == nil
+}

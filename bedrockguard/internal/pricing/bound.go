@@ -1,0 +1,67 @@
+package pricing
+
+import (
+	"context"
+	"math"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// WideInput bounds the request's input tokens by its length and by what Unicode normalisation can add. The service refuses a request that is
+// longer than the model's context window before inference, so the window is a bound too.
+func (c *Call) WideInput() (int64, error) {
+	if c.FlatOperation {
+		return 0, nil
+	}
+	n, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
+	text := addSat(max(c.Demand.Body-c.Demand.embedded, 0), c.Demand.Lengthening)
+	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.Demand.Body != UnknownLength
+	switch {
+	case !bounded && c.FlatModel:
+		return text, nil // the model is not billed by tokens
+	case !bounded && c.perText > 0:
+		window, ok := mul(c.perText, max(c.Demand.texts, 1))
+		if !ok {
+			return 0, budget.ErrOverflow
+		}
+		return addSat(window, text), nil
+	case !bounded && c.window == 0:
+		return 0, &catalog.UnpricedError{ModelID: c.Demand.ModelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
+	case !bounded:
+		return c.window, nil
+	case c.window == 0:
+		return n, nil
+	default:
+		return min(n, c.window), nil
+	}
+}
+
+// widening is the factor by which a bound that turned out too low is raised, for its model and until the process ends. No known tokenizer
+// makes more tokens than a text has bytes after normalisation, and normalisation makes a text at most three times as long.
+const widening = 3
+
+// Widened raises a bound of the input tokens that was too low for the model before.
+func (c *Call) Widened(n int64) int64 {
+	n, _ = mul(n, widening)
+	if c.window > 0 {
+		n = min(n, c.window)
+	}
+	return n
+}
+
+// Tight bounds the prompt of the serialised body. A body without media is scanned as a whole; from others the media have to be separated
+// first.
+func (a *Demand) Tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
+	if a.embedded == 0 {
+		return tokens.BodyBound(ctx, a.Raw, &a.prompt, l)
+	}
+	r, err := cost.ParseRequest(modelID, a.Raw)
+	if err != nil {
+		return 0, false, err
+	}
+	r.Prompt.Hidden, r.Prompt.Tools, r.Prompt.BuiltinTools = a.prompt.Hidden, a.prompt.Tools, a.prompt.BuiltinTools
+	return tokens.TightBound(ctx, &r.Prompt, l)
+}

@@ -1,0 +1,84 @@
+package pricing
+
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Call is what the cost of one call depends on: what its request asks for, and what the models that may answer it charge.
+type Call struct {
+	Provider      string
+	Demand        Demand
+	Quote         Quote        // of the model that is asked for
+	others        []Quote      // of what has answered in its stead before
+	window        int64        // the most input tokens that the model accepts; 0 when that is unknown
+	perText       int64        // the most input tokens of each text, for models that embed several
+	modelOutput   int64        // the most output tokens of the model
+	Flat          price.Amount // flat prices, whatever is consumed
+	FlatGuardrail price.Amount // the flat price of the guardrail that the request names
+	outputUnset   bool         // no output limit was asked for, so that the model's own is set aside
+	FlatOperation bool         // the operation has a flat price alone
+	FlatModel     bool         // the model itself has a flat price alone
+	guardrails    []Guardrail  // that evaluate the call unasked
+}
+
+// Complete adds to what a request asks for what it does not show: guardrails that are enforced, features that have a flat price, text that the
+// service adds, and what a model caches by itself. strict says that the service may read nothing but what the request holds.
+func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catalog.Resolved) error {
+	c.guardrails = e.all()
+	if named := c.Demand.Guardrail; named != "" && !e.knows(named) {
+		c.Demand.feature(featureGuardrail)
+	}
+	if unpriced, err := c.priceFeatures(f); err != nil {
+		return err
+	} else if unpriced != "" {
+		return &catalog.UnpricedError{ModelID: c.Demand.ModelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
+	}
+	if strict && c.Demand.unseen != "" {
+		return &catalog.UnpricedError{ModelID: c.Demand.ModelID, Reason: "the service reads more than the request holds because of " + c.Demand.unseen + ", which Options.StrictBound does not allow: send the text itself"}
+	}
+	if c.Demand.Hidden {
+		c.Demand.prompt.Blocks = append(c.Demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})
+	}
+	if resolved.Model.Cache.Implicit {
+		c.Demand.Writes = max(c.Demand.Writes, price.CacheWrites5m)
+	}
+	return nil
+}
+
+// QuoteBy takes in what the model charges that the call asks for. AlsoBy adds others to it, and LimitBy completes it.
+func (c *Call) QuoteBy(r *catalog.Resolved) error {
+	var err error
+	c.Provider, c.modelOutput = r.Model.Provider, r.Model.MaxOutputTokens
+	if c.Quote, err = c.Demand.quoteFor(r, "", false); err != nil {
+		return err
+	}
+	c.others = c.others[:0]
+	return nil
+}
+
+// AlsoBy takes in what a model charges that has answered such calls before: with its latency-optimised mode or without it, and at least at this
+// factor.
+func (c *Call) AlsoBy(r *catalog.Resolved, optimized bool, factor price.Tier) {
+	q := c.Demand.AnyQuote(r, optimized)
+	q.Tier = max(q.Tier, factor)
+	c.others = append(c.others, q)
+}
+
+// LimitBy takes in how much the model that is asked for can read and write.
+func (c *Call) LimitBy(r *catalog.Resolved) {
+	c.window = r.Model.MaxInputTokens
+	if r.Price.LongContext.Threshold > 0 {
+		// The catalog's window can be the one without the long-context beta.
+		c.window = max(c.window, longContextWindow)
+	}
+	c.perText = 0
+	if r.Model.Mode == catalog.ModeEmbedding {
+		c.perText, c.window = c.window, 0 // each text has a window of its own
+	}
+	if c.outputUnset = c.Demand.MaxOutput == 0; c.Demand.MaxOutput == 0 {
+		c.Demand.MaxOutput = r.Model.MaxOutputTokens
+	}
+	c.Demand.MaxOutput = max(c.Demand.MaxOutput, c.Demand.ExtraOutput)
+}

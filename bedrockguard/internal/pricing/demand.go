@@ -1,0 +1,81 @@
+// Package pricing works out what a call can cost at most, and what its answer costs: what the request asks for, and what the models and
+// guardrails that take part in it charge.
+package pricing
+
+import (
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Demand is what a request asks for, in terms that both of Bedrock's request forms share.
+type Demand struct {
+	ModelID        string
+	prompt         tokens.Prompt // media, counts of messages and tools, and text that the service adds; of an InvokeModel body its texts, too, which MediaBound passes over
+	embedded       int64         // bytes that the media take up in the serialised body
+	Raw            []byte        // the serialised body, where it lies in memory
+	Body           int64         // bytes of the serialised body, or UnknownLength
+	Lengthening    int64         // bytes by which normalisation can lengthen its text
+	MaxOutput      int64         // output tokens asked for at most; 0 when the request leaves it to the model
+	ExtraOutput    int64         // the largest output limit among fields beside the standard one
+	Thinking       int64         // the largest thinking budget of a body
+	choices        int64         // completions asked for; at least 1
+	Writes         price.CacheWrites
+	Tiers          [3]string // the service tiers asked for, in the places where one can be; empty for none
+	latency        string
+	Guardrail      string   // the guardrail that the request names; empty for none
+	unpriced       []string // features that have no token price
+	converse       bool     // the body is Converse's
+	Decodable      bool     // the SDK's types hold all that the answer can tell of its cost
+	compacts       bool     // the service may shorten the history, each time in an inference of its own
+	videos, audios int64    // inputs that a model may bill by the second
+	documentImages bool     // images may be billed as pages of documents
+	texts          int64    // inputs to embed, one by one
+	Queries        int64    // rerank queries, billed one by one
+	images         int64    // input images, where the model bills them one by one
+	unseen         string   // a field by which the service reads what is not in the request; empty for none
+	toolPoints     int      // of a body: tools that are none in Converse, but a cache point
+	storedPictures []int    // of a body: indexes of opaque blocks of the prompt that are pictures in S3
+	Hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
+}
+
+// features notes those that a body has.
+func (a *Demand) features(r *cost.Request) {
+	a.feature(r.Unpriced)
+	for _, name := range r.AlsoUnpriced {
+		a.feature(name)
+	}
+}
+
+// feature notes a feature that has no token price. The empty name is none.
+func (a *Demand) feature(name string) {
+	if name != "" && !slices.Contains(a.unpriced, name) {
+		a.unpriced = append(a.unpriced, name)
+	}
+}
+
+// UnknownLength stands for a body that does not tell its length.
+const UnknownLength = -1
+
+// Read fills in what the request asks for.
+func (a *Demand) Read(input any, modelID string) error {
+	var parts converse.Request
+	if parts.Of(input) {
+		return a.readConverse(&parts)
+	}
+	switch in := input.(type) {
+	case *bedrockruntime.InvokeModelInput:
+		return a.ReadInvoke(cost.OfModel, modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		return a.ReadInvoke(cost.OfModel, modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
+	default:
+		return request.MalformedField("input", "is of an unknown type")
+	}
+}

@@ -1,0 +1,137 @@
+package pricing
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+)
+
+// The features that FlatPrices can price. All but the guardrail run at the provider and put what they find into the prompt, so that only the
+// context window bounds it.
+const (
+	featureGuardrail  = "guardrail"
+	featureSystemTool = "system_tool"
+)
+
+func flatFeatures() []string {
+	return []string{
+		featureGuardrail, "web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "image_generation", "mcp", "advisor",
+		"plugins", featureSystemTool,
+	}
+}
+
+// flatFeature returns the feature's name in FlatPrices for the name that a request has for it.
+func flatFeature(name string) string {
+	switch name {
+	case "web_search_options", "search_parameters":
+		return "web_search"
+	case "mcp_servers":
+		return "mcp"
+	case "container":
+		return "code_execution"
+	default:
+		return name
+	}
+}
+
+// flatOperations are the operations that FlatPrices can price.
+func flatOperations() []string {
+	return []string{"ApplyGuardrail", "InvokeGuardrailChecks", "StartAsyncInvoke"}
+}
+
+// FlatPrices are Options.FlatPrices, separated by what they price.
+type FlatPrices struct {
+	Operations map[string]price.Amount // by the names of operations
+	features   map[string]price.Amount
+	models     []flatModel
+}
+
+type flatModel struct {
+	glob  string
+	price price.Amount
+}
+
+// NewFlatPrices parses Options.FlatPrices, or returns all errors, joined.
+func NewFlatPrices(prices map[string]price.Amount) (f FlatPrices, err error) {
+	var problems []error
+	f.Operations, f.features = map[string]price.Amount{}, map[string]price.Amount{}
+	for key, amount := range prices {
+		kind, name, _ := strings.Cut(key, ":")
+		switch {
+		case amount <= 0:
+			problems = append(problems, fmt.Errorf("FlatPrices gives %q a price of %s, want the most that one call can cost", key, amount))
+		case kind == "operation" && slices.Contains(flatOperations(), name):
+			f.Operations[name] = amount
+		case kind == "feature" && slices.Contains(flatFeatures(), name):
+			f.features[name] = amount
+		case kind == "model" && name != "":
+			f.models = append(f.models, flatModel{name, amount})
+		default:
+			problems = append(problems, fmt.Errorf("FlatPrices names %q, want operation: and one of %s, feature: and one of %s, or model: and a glob of model ids",
+				key, strings.Join(flatOperations(), ", "), strings.Join(flatFeatures(), ", ")))
+		}
+	}
+	return f, errors.Join(problems...)
+}
+
+// Model returns the highest price of the globs that match a foundation-model id.
+func (f *FlatPrices) Model(id string) (amount price.Amount, ok bool) {
+	for _, m := range f.models {
+		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
+			amount, ok = max(amount, m.price), true
+		}
+	}
+	return amount, ok
+}
+
+// priceFeatures applies flat prices to the features of a call that have no token price, and returns the first one that has no flat price
+// either.
+func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
+	for _, name := range c.Demand.unpriced {
+		key := flatFeature(name)
+		amount, ok := f.features[key]
+		if !ok {
+			return name, nil
+		}
+		if key == featureGuardrail {
+			c.FlatGuardrail = amount
+			continue
+		}
+		c.Demand.prompt.Hidden.Unknown = true
+		if c.Flat, err = c.Flat.Add(amount); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// FlatBy makes the call one of an operation that has a flat price and no other.
+func (c *Call) FlatBy(amount price.Amount) {
+	c.FlatOperation, c.Flat = true, amount
+	c.Quote = Quote{Resolved: &catalog.Resolved{Model: new(catalog.Model)}, Tier: price.TierStandard}
+	c.Demand.choices = 1
+}
+
+// FlatWorst bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more.
+func (c *Call) FlatWorst(operation string, body []byte) error {
+	var unit price.Amount
+	switch operation {
+	case "ApplyGuardrail":
+		unit = catalog.DearestGuardrailUnit()
+	case "InvokeGuardrailChecks":
+		unit = catalog.DearestCheckUnit()
+	}
+	texts := int64(bytes.Count(body, []byte(`"text"`)))
+	cost, ok := mul(int64(len(body))/catalog.TextUnitCharacters+texts+1, int64(unit))
+	if !ok {
+		return budget.ErrOverflow
+	}
+	c.Flat = max(c.Flat, price.Amount(cost))
+	return nil
+}

@@ -1,0 +1,106 @@
+package pricing
+
+import (
+	"bytes"
+	"encoding/base64"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// meter is the sink that collects what the length of the serialised body does not tell: media, content held elsewhere, cache points, and what
+// makes the service add text of its own. It bounds what it does not understand. Text of every kind is in the body, and passed over.
+type meter struct {
+	*Demand
+	err error // of fields that bypass Converse's own and can't be read
+}
+
+// What is in the body.
+func (m *meter) Enter(request.Section)  {}
+func (m *meter) Message(int, bool)      {}
+func (m *meter) TextBlock(int, string)  {}
+func (m *meter) Text(string)            {}
+func (m *meter) JSON(request.Marshaler) {}
+func (m *meter) Setting(string, string) {}
+
+// Unpriced notes a feature that runs at the service, which can make an answer of several inferences: the SDK's types do not tell them apart.
+func (m *meter) Unpriced(feature string) {
+	m.feature(feature)
+	m.Decodable = false
+}
+
+func (m *meter) Block(k request.Kind, _ int) {
+	if k == request.ToolDefinition || k == request.SystemTool {
+		m.prompt.Tools++
+	}
+}
+
+// Point takes any lifetime but five minutes for the dearest, also one that nobody knows.
+func (m *meter) Point(_ int, ttl time.Duration, open bool) {
+	writes := price.CacheWrites1h
+	if open || ttl == request.FiveMinutes {
+		writes = price.CacheWrites5m
+	}
+	m.Writes = max(m.Writes, writes)
+}
+
+func (m *meter) Media(b request.Media) {
+	inline := b.From == request.Inline
+	if b.Kind == request.Picture {
+		m.images++
+	}
+	switch {
+	case b.Kind == request.Sealed:
+		// In the body: the base64 of encrypted reasoning is longer than its text.
+	case b.Kind == request.Picture && inline:
+		m.embed(len(b.Data))
+		m.add(tokens.ImageBlock(b.Format, bytes.NewReader(b.Data), int64(len(b.Data))))
+	case b.Kind == request.Picture: // the size is unknown, the family's largest image is not
+		m.add(tokens.Block{Kind: tokens.Image, Format: b.Format})
+	case b.Kind == request.File && inline:
+		m.embed(len(b.Data))
+		block := tokens.DocumentBlock(b.Format, b.Data)
+		block.Cited = b.Cited
+		m.add(block)
+	case b.Kind == request.Audio:
+		m.audios++
+		m.opaque()
+	case b.Kind == request.Video:
+		m.videos++
+		m.opaque()
+	default: // held elsewhere, and whatever the SDK adds
+		m.opaque()
+	}
+}
+
+func (m *meter) Flag(f request.Flag) {
+	if f == request.Cited {
+		m.prompt.Hidden.Add(tokens.Hidden{Citations: 1})
+	}
+}
+
+func (m *meter) CitedText(s string) {
+	m.prompt.Hidden.Add(tokens.Hidden{CitedBytes: tokens.WideText(s)})
+}
+
+func (m *meter) Grammar(schema request.Marshaler) {
+	raw, err := schema.MarshalSmithyDocument()
+	if err != nil {
+		m.opaque() // the serializer will refuse it
+	}
+	m.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: tokens.WideText(string(raw))})
+}
+
+// Fields reads the fields that bypass Converse's own: they can raise the output and the price of a request, make the service add text to it and
+// make its answer of several inferences, never the opposite. Their own text is in the length of the body.
+func (m *meter) Fields(fields request.Marshaler) {
+	m.Decodable = false
+	m.err = m.AddFields(fields)
+}
+
+func (m *meter) embed(n int) { m.embedded += int64(base64.StdEncoding.EncodedLen(n)) }
+func (m *meter) opaque()     { m.add(tokens.Block{Kind: tokens.Opaque}) }
+
+func (m *meter) add(b tokens.Block) { m.prompt.Blocks = append(m.prompt.Blocks, b) }

@@ -1,0 +1,318 @@
+package pricing
+
+import (
+	"bytes"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// Quote is what one model charges for what a call asks.
+type Quote struct {
+	Resolved *catalog.Resolved
+	Latency  *price.Rates // of the latency-optimised mode, if the call can be served in it
+	Tier     price.Tier   // the highest factor that the call can be served at
+	fees     price.Amount // fees that do not depend on the tokens
+}
+
+// LatencyOptimized is the mode of latency in which a model has other prices.
+const LatencyOptimized = "optimized"
+
+const longContextWindow = 1_000_000
+
+// quoteFor prices a model for what is asked. extraTier is another service tier in which the call can be served.
+func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (Quote, error) {
+	q := Quote{Resolved: a.withMedia(r), Tier: price.TierStandard}
+	for _, name := range [...]string{a.Tiers[0], a.Tiers[1], a.Tiers[2], extraTier} {
+		factor, err := r.WorstTier(name)
+		if err != nil {
+			return q, err
+		}
+		q.Tier = max(q.Tier, factor) // the service may use either of them
+	}
+	if a.latency == LatencyOptimized && r.LatencyOptimized == nil {
+		return q, &catalog.UnpricedError{ModelID: a.ModelID, Reason: "its latency-optimised mode has no price in the catalog: leave the mode out, or add its price by Options.Models"}
+	}
+	if a.latency == LatencyOptimized || optimized {
+		q.Latency = r.LatencyOptimized
+	}
+	var err error
+	q.fees, err = a.fees(r)
+	return q, err
+}
+
+// AnyQuote prices a model that has answered although another one was asked for. If it has no price for the tier or the mode that was asked
+// for, it was not served in them, so they are left out.
+func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
+	q, err := a.quoteFor(r, "", optimized)
+	if err == nil {
+		return q
+	}
+	plain := *a
+	plain.latency = ""
+	if q, err = plain.quoteFor(r, "", optimized); err == nil {
+		return q
+	}
+	q = Quote{Resolved: a.withMedia(r), Tier: r.ServedTier("unknown")}
+	q.fees, _ = a.fees(r)
+	return q
+}
+
+// withMedia raises the input rates of a model to the rates of images or sound if a request has any: an answer does not report these tokens
+// separately.
+func (a *Demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
+	rate := price.PicoUSD(0)
+	if a.images > 0 {
+		rate = r.Media.ImageInput
+	}
+	if a.audios > 0 {
+		rate = max(rate, r.Media.AudioInput)
+	}
+	if rate <= r.Price.Rates.Input {
+		return r
+	}
+	raised := *r
+	raised.Price.Rates.Input = rate
+	return &raised
+}
+
+// worst prices the most that an attempt can consume.
+func (q *Quote) worst(inputTokens, outputTokens int64, writes price.CacheWrites) (price.Amount, error) {
+	if q.countsTwice() {
+		inputTokens = addSat(inputTokens, inputTokens)
+	}
+	cost, err := q.Resolved.Price.WorstCase(inputTokens, outputTokens, writes, q.Tier)
+	if err == nil && q.Latency != nil {
+		// The service may fall back to the standard mode and bill that.
+		var fast price.Amount
+		fast, err = q.optimized().WorstCase(inputTokens, outputTokens, writes, q.Tier)
+		cost = max(cost, fast)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return cost.Add(q.fees)
+}
+
+// countsTwice reports whether the model may bill cached tokens twice, as uncached input and as cached: see wire.Reported.
+func (q *Quote) countsTwice() bool {
+	return q.Resolved.Model.Provider == "openai" && q.Resolved.Model.Cache.Implicit
+}
+
+// promptsPerChoice reports whether the prompt is billed once for each requested completion, as recorded answers of Cohere's Command show
+// (2024).
+func (q *Quote) promptsPerChoice() bool {
+	return q.Resolved.Model.Provider == "cohere"
+}
+
+// optimized is the price in the latency-optimised mode, which must have one.
+func (q *Quote) optimized() *price.Price {
+	return &price.Price{Rates: *q.Latency, LongContext: q.Resolved.Price.LongContext}
+}
+
+// Cost prices what a response reports. If it does not say how the call was served, the most expensive way that was asked for counts.
+func (q *Quote) Cost(r *wire.Reported) (price.Amount, error) {
+	list, factor := &q.Resolved.Price, q.Tier
+	if r.ServiceTier != "" {
+		factor = q.Resolved.ServedTier(r.ServiceTier)
+	}
+	if q.Latency != nil && (r.Latency == "" || r.Latency == LatencyOptimized) {
+		list = q.optimized()
+	}
+	billed := r.Usage
+	billed.InputTokens = addSat(billed.InputTokens, r.CountedTwice)
+	cost, err := list.Cost(billed, factor)
+	if err != nil {
+		return 0, err
+	}
+	return cost.Add(q.fees)
+}
+
+// compactionTrigger is the shortest history, in tokens, that the service can be asked to compact (Anthropic, 2026-09).
+const compactionTrigger = 50_000
+
+// passes bounds how often the service compacts the history during a call: each compaction is an inference of its own.
+func (c *Call) passes(inputTokens, outputTokens int64) int64 {
+	if !c.Demand.compacts {
+		return 0
+	}
+	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
+}
+
+// Worst fills in the charge to reserve for an attempt whose prompt has at most the given number of input tokens.
+func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
+	output, ok := mul(c.Demand.MaxOutput, max(c.Demand.choices, 1))
+	if c.Demand.choices > 1 && c.Quote.promptsPerChoice() {
+		repeated, fits := mul(inputTokens, c.Demand.choices)
+		inputTokens, ok = repeated, ok && fits
+	}
+	if passes := c.passes(inputTokens, output); ok && passes > 0 {
+		// Each pass reads at most the prompt and what was generated since, and writes a summary that is only bounded by the model's output
+		// limit.
+		var summaries, read int64
+		summaries, ok = mul(passes, c.modelOutput)
+		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
+		inputTokens, output = read, addSat(output, summaries)
+	}
+	if !ok {
+		return request.MalformedField("maxTokens", "times the number of choices overflows")
+	}
+	cost, err := c.Quote.worst(inputTokens, output, c.Demand.Writes)
+	for i := range c.others {
+		if err == nil {
+			var other price.Amount
+			other, err = c.others[i].worst(inputTokens, output, c.Demand.Writes)
+			cost = max(cost, other)
+		}
+	}
+	if err == nil {
+		var extra price.Amount
+		if extra, err = c.extra(output); err == nil {
+			cost, err = cost.Add(extra)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w[budget.UnitUSD] = int64(cost)
+	w[budget.UnitUncachedInputTokens] = inputTokens
+	w[budget.UnitInputTokens] = inputTokens
+	w[budget.UnitOutputTokens] = output
+	w[budget.UnitCalls] = 1
+	// Reads and writes can happen without a cache point: the request can't control what a model caches by itself.
+	w[budget.UnitCacheReadInputTokens] = inputTokens
+	w[budget.UnitCacheWriteInputTokens] = inputTokens
+	return nil
+}
+
+// extra returns the most that is billed besides the model: flat prices and guardrails.
+func (c *Call) extra(outputTokens int64) (price.Amount, error) {
+	guardrails, err := c.GuardrailsWorst(outputTokens, nil)
+	if err != nil {
+		return 0, err
+	}
+	return guardrails.Add(c.Flat)
+}
+
+// GuardrailsWorst returns the most that the guardrails of a call cost, except those whose units an answer has reported. Enforced guardrails
+// cost by the number of characters; the one that the call names costs its flat price, or the price of the request's characters if that is
+// more.
+func (c *Call) GuardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (price.Amount, error) {
+	if c.FlatGuardrail == 0 && len(c.guardrails) == 0 {
+		return 0, nil
+	}
+	texts := c.Demand.textCount()
+	var total price.Amount
+	if c.FlatGuardrail > 0 && !c.toldNamed(told) {
+		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0)
+		if err != nil {
+			return 0, err
+		}
+		total = max(c.FlatGuardrail, cost)
+	}
+	for i := range c.guardrails {
+		if shows(told, c.guardrails[i].ID) {
+			continue
+		}
+		cost, err := c.guardrails[i].worst(c.Demand.Body, texts, c.Demand.images, outputTokens)
+		if err == nil {
+			total, err = total.Add(cost)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// toldNamed reports whether an answer has the units of the guardrail that the request names. If that one's id is not known, any guardrail
+// that is not enforced counts as it.
+func (c *Call) toldNamed(told []wire.GuardrailUsage) bool {
+	if c.Demand.Guardrail != unnamedGuardrail {
+		return shows(told, c.Demand.Guardrail)
+	}
+	for i := range told {
+		if !slices.ContainsFunc(c.guardrails, func(g Guardrail) bool { return sameGuardrail(g.ID, told[i].ID) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func shows(told []wire.GuardrailUsage, id string) bool {
+	return slices.ContainsFunc(told, func(u wire.GuardrailUsage) bool { return sameGuardrail(u.ID, id) })
+}
+
+// textCount bounds how many texts a guardrail finds in the body, each of which begins a new unit. Converse has a key of one of two names for
+// each; in other dialects a text may have any name.
+func (a *Demand) textCount() int64 {
+	if a.converse {
+		return int64(bytes.Count(a.Raw, []byte(`"text"`)) + bytes.Count(a.Raw, []byte(`"json"`)))
+	}
+	return int64(bytes.Count(a.Raw, []byte(`"`))/4) + 1
+}
+
+// fees returns the most that a model bills besides tokens: media of unknown length count as long as the model accepts. An answer reports
+// none of it, so that this amount is posted unchanged.
+func (a *Demand) fees(r *catalog.Resolved) (price.Amount, error) {
+	image := r.Fees.Image
+	if a.documentImages {
+		image = max(image, r.Fees.DocumentImage)
+	}
+	limits := &r.Model.Embedding
+	unboundedVideo := r.Fees.VideoSecond > 0 && a.videos > 0 && limits.VideoSeconds == 0
+	unboundedAudio := r.Fees.AudioSecond > 0 && a.audios > 0 && limits.AudioSeconds == 0
+	if unboundedVideo || unboundedAudio {
+		return 0, &catalog.UnpricedError{ModelID: a.ModelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
+	}
+	var total price.Amount
+	for _, fee := range [...]struct {
+		price        price.Amount
+		count, units int64
+	}{
+		{r.Fees.Request, 1, 1},
+		{r.Fees.Query, a.Queries, 1},
+		{image, a.images, 1},
+		{r.Fees.VideoSecond, a.videos, limits.VideoSeconds},
+		{r.Fees.AudioSecond, a.audios, limits.AudioSeconds},
+	} {
+		if fee.count == 0 || fee.price == 0 {
+			continue
+		}
+		n, ok := mul(fee.count, fee.units)
+		if ok {
+			n, ok = mul(int64(fee.price), n)
+		}
+		if !ok {
+			return 0, budget.ErrOverflow
+		}
+		var err error
+		if total, err = total.Add(price.Amount(n)); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// mul returns a*b of non-negative numbers, and math.MaxInt64 and false if that does not fit.
+func mul(a, b int64) (int64, bool) {
+	hi, lo := bits.Mul64(uint64(max(a, 0)), uint64(max(b, 0)))
+	if hi != 0 || lo > math.MaxInt64 {
+		return math.MaxInt64, false
+	}
+	return int64(lo), true
+}
+
+// addSat returns a+b of non-negative numbers, at most math.MaxInt64.
+func addSat(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}

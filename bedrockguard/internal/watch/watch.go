@@ -1,0 +1,107 @@
+// Package watch ends running streams whose scope is killed.
+package watch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Streams are the streams that run. While there are any, the store is asked whether their scopes were killed. One request serves all streams;
+// it is made at intervals, and at once if the store signals a new flag. The goroutines for that start with the first stream and end with the last.
+type Streams struct {
+	ledger *budget.Ledger
+	every  time.Duration
+
+	mu      sync.Mutex
+	streams map[*watched]struct{}
+	stop    context.CancelFunc // ends the running goroutine; nil if none runs
+}
+
+type watched struct {
+	scope budget.Scope
+	kill  func(*budget.KilledError)
+}
+
+// New returns streams, none yet, for which the ledger is asked at this interval.
+func New(ledger *budget.Ledger, every time.Duration) *Streams {
+	return &Streams{ledger: ledger, every: every, streams: make(map[*watched]struct{})}
+}
+
+// Add begins to watch a stream. The function that it returns stops watching it, and may be called more than once.
+func (w *Streams) Add(scope budget.Scope, kill func(*budget.KilledError)) (remove func()) {
+	s := &watched{scope: scope, kill: kill}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.streams[s] = struct{}{}
+	if w.stop == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		w.stop = cancel
+		go w.run(ctx)
+	}
+	return func() { w.remove(s) }
+}
+
+func (w *Streams) remove(s *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.streams, s)
+	if len(w.streams) == 0 && w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+}
+
+func (w *Streams) run(ctx context.Context) {
+	told := make(chan struct{}, 1)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	listening.Go(func() {
+		_ = w.ledger.Signal(ctx, func() { // without signals, polling remains
+			select {
+			case told <- struct{}{}:
+			default: // a request is due anyway
+			}
+		})
+	})
+	ticker := time.NewTicker(w.every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-told:
+		}
+		w.poll(ctx)
+	}
+}
+
+// poll ends the streams that a kill flag covers. If the store does not answer, they go on: their cost is reserved already, and new calls are
+// refused.
+func (w *Streams) poll(ctx context.Context) {
+	kills, err := w.ledger.Kills(ctx)
+	if err != nil || len(kills) == 0 {
+		return
+	}
+	for _, s := range w.running() {
+		for _, k := range kills {
+			if k.Holds(s.scope) {
+				s.kill(k.Err())
+				break
+			}
+		}
+	}
+}
+
+func (w *Streams) running() []*watched {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]*watched, 0, len(w.streams))
+	for s := range w.streams {
+		all = append(all, s)
+	}
+	return all
+}
