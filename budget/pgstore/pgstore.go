@@ -46,8 +46,8 @@
 // # Rights
 //
 // The first Open, with Options.Create, makes the tables and functions in a schema of their own, and later ones migrate them; several
-// processes may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of their
-// owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
+// processes may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of
+// their owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
 //
 //	GRANT USAGE ON SCHEMA bedrockguard TO app;
 package pgstore

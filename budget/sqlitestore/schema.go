@@ -222,8 +222,8 @@ const (
 	sqlAccounts = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
 	sqlPeriods  = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
 
-	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every call
-	// has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
+	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every
+	// call has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
 
 	sqlKills = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
 	sqlKill  = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
