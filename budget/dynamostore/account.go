@@ -14,6 +14,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// An account is one limit for one value of its scope. It is stored in one item, or spread over several, its shards, each of which may hold a share
+// of the limit. It sums up what is settled and what is pending in buckets, each of which begins at its start: a calendar window has one, a
+// rolling window up to 61. Times are in nanoseconds since 1970 UTC.
+
 // The attributes of an account's item. Sums change by arithmetic under conditions; everything else changes together with
 // the version, by a step that has read the item and requires it to be as it was.
 const (
@@ -24,47 +28,48 @@ const (
 	attrEnd        = "e"  // when that bucket stops counting
 	attrUsed       = "u"  // settled + pending of all buckets from since on
 	attrSettled    = "s"  // settled of the same
-	attrGap        = "g"  // how much may be settled in this shard before a threshold is reached, at the earliest: see group.notice
-	attrThresholds = "mh" // which marks the gap was worked out for
-	attrQuiet      = "qt" // when a mark that was reported may be reported again
-	attrFired      = "f"
-	attrLatched    = "lu"
+	attrGap        = "g"  // how much may be settled in this shard before a notification threshold is reached, at the earliest: see notice
+	attrThresholds = "mh" // a hash of the thresholds for which the gap was computed
+	attrQuiet      = "qt" // when the first of the thresholds that were reported may be reported again
+	attrFired      = "f"  // when each threshold may be reported again, by its number in the line
+	attrLatched    = "lu" // until when a refusal keeps the account closed
 	attrMax        = "om" // of an override
-	attrMaxUntil   = "ou"
+	attrMaxUntil   = "ou" // when the override ends
 	attrSharesOf   = "cm" // the Max that all shards together keep, each one its share of it
 	attrArchivedTo = "pt" // sums of buckets up to this start are in the archive
-	pendingPrefix  = "+"
-	settledPrefix  = "="
-	forgotPrefix   = "~"
+	// The attributes of sums begin with these, and go on with the bucket's start: see bucketAttribute.
+	pendingPrefix = "+"
+	settledPrefix = "="
+	forgotPrefix  = "~" // what of the settled sum was posted by entries that were forgotten
 )
 
-// noWindow is the attribute since of an item in which nothing was booked yet. No window begins there, so that the first reservation is not
-// made blindly.
+// noWindow is the attribute since of an item in which nothing was booked yet. No window begins there, so that the first reservation, if it is
+// sent without reading the account, fails and reads it.
 const noWindow = math.MinInt64
 
 // farAway is a gap that no settlement closes.
 const farAway = math.MaxInt64
 
-// accountItem is one item: a limit for one value of its scope, or one shard of it.
+// accountItem is one item: an account, or one shard of it.
 type accountItem struct {
 	key   driver.Key
 	shard int
 	found bool // there is an item
 	shape
-	changes           int64
-	since, start, end int64
+	changes           int64 // see attrChanges
+	since, start, end int64 // see attrSince, attrStart and attrEnd
 	sharesOf          int64 // the Max of which each shard keeps its share; valid if hasSharesOf
 	hasSharesOf       bool
 	gap               int64    // at most farAway
 	buckets           []bucket // ascending by start; none up to archivedTo
 }
 
-// shape is what all shards of an account have in common.
+// shape is what all shards of an account have in common, and what a change to the version comes with.
 type shape struct {
-	version      []byte
-	override     *driver.Override
-	latchedUntil int64
-	fired        []int64 // by threshold: when it may be reported again
+	version      []byte           // random; nil if the account does not exist
+	override     *driver.Override // nil, or at an end in 1970, if there is none
+	latchedUntil int64            // until when a refusal keeps the account closed; 0 if none does
+	fired        []int64          // by threshold: when it may be reported again
 	// archivedTo is the start of the newest bucket that is kept in the archive, or that nothing can be booked in; noWindow if there is none.
 	archivedTo int64
 }
@@ -72,7 +77,7 @@ type shape struct {
 // bucket holds the sums of a part of time. Forgotten is what entries that are not remembered have posted of what is settled.
 type bucket struct{ start, settled, pending, forgotten int64 }
 
-// add changes the sum that an attribute's prefix stands for.
+// add adds to the sum that an attribute's prefix stands for.
 func (b *bucket) add(prefix string, n int64) {
 	switch prefix {
 	case pendingPrefix:
@@ -105,7 +110,7 @@ func bucketAttribute(prefix string, start int64) string {
 	return prefix + prefix + strconv.FormatInt(start, 36)
 }
 
-// parseBucket reads what bucketAttribute prints.
+// parseBucket reads what bucketAttribute prints, and nothing else: of two spellings of one start it accepts that of bucketAttribute.
 func parseBucket(attribute string) (prefix string, start int64, ok bool) {
 	switch {
 	case strings.HasPrefix(attribute, pendingPrefix):
@@ -154,7 +159,7 @@ func decodeAccount(key driver.Key, shard int, raw item) (*accountItem, error) {
 	a.buckets = r.buckets()
 	if to, found := r.number(attrArchivedTo); found {
 		a.archivedTo = to
-	} else { // an earlier library wrote it, which dropped what had passed
+	} else { // an earlier library wrote it, which had no archive, and dropped the sums of windows that had passed
 		a.archivedTo = a.firstKept(a.since)
 	}
 	return a, r.err
@@ -176,7 +181,7 @@ func (r *reader) buckets() (all []bucket) {
 	return all
 }
 
-// firstKept returns the archivedTo of an item that holds all sums since a moment, and older ones that are in it.
+// firstKept returns the archivedTo of an item that holds all sums since a moment, and perhaps older ones: the moment before the first of these.
 func (a *accountItem) firstKept(since int64) int64 {
 	if len(a.buckets) > 0 {
 		since = min(since, a.buckets[0].start)
@@ -186,9 +191,10 @@ func (a *accountItem) firstKept(since int64) int64 {
 
 const (
 	versionBytes = 8
-	maxFired     = 1024
+	maxFired     = 1024 // thresholds of one account: a longer attribute is not this library's
 )
 
+// newVersion returns a random version.
 func newVersion() []byte {
 	v := make([]byte, versionBytes)
 	rand.Read(v)
@@ -207,12 +213,12 @@ func bucketOf(all *[]bucket, start int64) *bucket {
 	return &(*all)[i]
 }
 
-// roll moves the account to a span. Buckets before it stay until they are moved to the archive: see archive.
+// roll moves the account to a window, the span. Sums of buckets before it stay in the item until archive moves them away.
 func (a *accountItem) roll(span driver.Span) {
 	a.since, a.start, a.end = span.Since, span.Start, span.End
 }
 
-// used adds up what counts since a moment. It is at most math.MaxInt64.
+// used adds up what is settled and pending in buckets that begin at since or later. It is at most math.MaxInt64.
 func (a *accountItem) used(since int64) (sum int64) {
 	for _, b := range a.buckets {
 		if b.start >= since {
@@ -231,13 +237,13 @@ type notice struct {
 	hash  []byte // see attrThresholds; nil says that gap was not computed, so that the next settlement of a line with thresholds reads all shards
 }
 
-// encode returns the whole item, with its version and its count of changes moved on.
+// encode returns the whole item to be written, with its count of changes raised by one.
 func (a *accountItem) encode(n notice, retention time.Duration) item {
 	out := accountKey(a.key, a.shard).with(item{
 		attrVersion: blob(a.version), attrChanges: number(a.changes + 1), attrSince: number(a.since), attrStart: number(a.start),
 		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet), attrArchivedTo: number(a.archivedTo),
 	})
-	var used, settled big.Int
+	var used, settled big.Int // an item may hold more than an int64: a read cuts that off
 	for _, b := range a.buckets {
 		b.sums(func(attribute string, n int64) { out[attribute] = number(n) })
 		if b.start >= a.since {
@@ -280,7 +286,7 @@ func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 const forgetMargin = 3 * 24 * time.Hour
 
 // keeps returns how long sums of windows that have passed are kept: as long as entries, and those of calendar windows of a day or longer for
-// as long as usage.
+// as long as rows of usage. What has more than two hours is no hourly window.
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
 	if calendar := a.start == a.since; calendar && a.start >= 0 && a.end >= 0 && a.end-a.start > int64(2*time.Hour) {
@@ -312,7 +318,7 @@ func expiry(at int64, retention time.Duration) (second int64, ends bool) {
 	return (at+int64(retention))/int64(time.Second) + 1, true
 }
 
-// unchanged requires the item to be exactly as it was read.
+// unchanged adds to x the requirement that the item is exactly as it was read, its sums included.
 func (a *accountItem) unchanged(x *expression) {
 	if !a.found {
 		x.requireNone(partitionKey)
@@ -322,7 +328,7 @@ func (a *accountItem) unchanged(x *expression) {
 	x.require(attrChanges, "=", number(a.changes))
 }
 
-// hashThresholds returns a hash of the amounts at which a line's thresholds are, with max in force.
+// hashThresholds returns a hash of the amounts at which a line's notification thresholds are, with max in force.
 func hashThresholds(line *driver.Line, max int64) []byte {
 	var raw []byte
 	for m := range line.Notify {

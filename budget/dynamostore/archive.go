@@ -16,44 +16,48 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// An account's item is written by each call, and each KB of it is paid for. So the sums of windows that have passed don't stay in it: when so
-// many have come together, one transaction moves them to an item of the account's archive, all shards together. Each item of the archive holds
-// the buckets from its sort key on, up to that of the next one. An account's archivedTo says up to which start its buckets are there, so that
-// a settlement or a correction that comes late finds its bucket, and changes it where it is.
+// An account's item is written by each call, and each KB of it is paid for. So the sums of windows that have passed, which are in buckets, one for
+// each start, don't stay in it: when so many have come together, one transaction moves them to an item of the account's archive, in which the
+// sums of all shards, the items over which the account is spread, are added up. Each item of the archive holds the buckets from its sort key
+// on, up to that of the next one. An account's archivedTo says up to which start its buckets are there, so that a settlement or a correction
+// that comes late finds its bucket, and changes it where it is. A group is an account with all its shards, as they were read.
 
 const (
-	// archiveFrom is how many buckets come together before they are moved.
-	archiveFrom = 32
-	// archiveMost is how many are moved at once, which an expression has room for.
-	archiveMost = 40
-	// pastKept is how long a bucket stays in the account's item at least if there is a Clock: as good as always, because it may be set back.
-	pastKept = 100 * 366 * 24 * time.Hour
+	// minArchiveBatch is how many buckets come together before they are moved.
+	minArchiveBatch = 32
+	// maxArchiveBatch is how many are moved at once, which an expression has room for.
+	maxArchiveBatch = 40
+	// pastKeptWithClock is how long a bucket stays in the account's item at least if Options.Clock is set: as good as always, because such a
+	// clock may be set back.
+	pastKeptWithClock = 100 * 366 * 24 * time.Hour
 )
 
+// archivePartition names the partition of an account's archive.
 func archivePartition(of driver.Key) string { return "past#" + hex.EncodeToString(of[:]) }
 
 // archived is a bucket in the archive, or where it would be.
 type archived struct {
-	key itemKey
+	key itemKey // of the item that holds it
 	bucket
 	found bool  // the bucket is there
 	shift shift // what a step adds to it
 }
 
-// archive moves buckets of groups that were just rewritten. Its errors are ignored: the next rewrite tries again.
+// archive moves old buckets of groups that this step has just rewritten, so that all their shards are known. Its errors are ignored: the next
+// rewrite tries again.
 func (s *Store) archive(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
 		if !g.rewritten || g.shards[0].since == noWindow {
 			continue
 		}
-		if passed := g.passed(s.pastKept); len(passed) >= s.archiveFrom {
-			_ = s.write(ctx, s.moveToArchive(g, passed[:min(len(passed), archiveMost)]))
+		if past := g.pastBuckets(s.pastKept); len(past) >= s.archiveBatch {
+			_ = s.write(ctx, s.moveToArchive(g, past[:min(len(past), maxArchiveBatch)]))
 		}
 	}
 }
 
-// passed returns the starts of the buckets that have passed and are in the account's items.
-func (g *group) passed(kept time.Duration) (starts []int64) {
+// pastBuckets returns the starts of the buckets that are still in the account's items, and whose window has passed for longer than kept.
+func (g *group) pastBuckets(kept time.Duration) (starts []int64) {
 	before := less(g.shards[0].since, int64(kept))
 	for _, b := range g.buckets {
 		if b.Start < before && b.Start > g.archivedTo && b.Start >= 0 {
@@ -101,10 +105,10 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 	if sums.update() == nil { // nothing was left in any of them
 		return actions
 	}
-	return append(actions, s.update(itemKey{archivePartition(g.shards[0].key), dueSort(starts[0])}, sums))
+	return append(actions, s.update(itemKey{archivePartition(g.shards[0].key), sortable(starts[0])}, sums))
 }
 
-// sum is the sum that an attribute's prefix stands for.
+// sum returns the sum that an attribute's prefix stands for.
 func (b *bucket) sum(prefix string) int64 {
 	switch prefix {
 	case pendingPrefix:
@@ -115,11 +119,12 @@ func (b *bucket) sum(prefix string) int64 {
 	return b.forgotten
 }
 
-// findArchived looks for the item of the archive that a bucket is or would be in; nil if the archive does not go back so far.
+// findArchived looks for the item of the archive that a bucket is or would be in: the one with the highest sort key that is not above the bucket's
+// start. It returns nil if the archive does not go back so far.
 func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (found *archived, err error) {
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = :p AND sk <= :start"), Limit: aws.Int32(1), ScanIndexForward: aws.Bool(false),
-		ExpressionAttributeValues: item{":p": text(archivePartition(key)), ":start": text(dueSort(start))},
+		ExpressionAttributeValues: item{":p": text(archivePartition(key)), ":start": text(sortable(start))},
 	}
 	err = s.query(ctx, in, func(raw item) (bool, error) {
 		r := reader{item: raw}
@@ -134,7 +139,8 @@ func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (
 	return found, err
 }
 
-// applyArchived changes the sums of a group whose bucket is in the archive. Of one that is not kept any more nobody asks.
+// applyArchived prepares, in w.archived, the change of a group's bucket that is in the archive. A bucket that is not kept any more, or that does not
+// hold what is to be taken out of it, stays as it is: nobody counts it.
 func (s *Store) applyArchived(ctx context.Context, w *work) error {
 	first := w.shifts[0]
 	sum := shift{booking: first.booking}
@@ -155,7 +161,7 @@ func (s *Store) applyArchived(ctx context.Context, w *work) error {
 	return nil
 }
 
-// postArchived changes the sums of a bucket in the archive.
+// postArchived returns the action that changes the sums of a bucket in the archive.
 func (s *Store) postArchived(at *archived) types.TransactWriteItem {
 	x := &expression{}
 	x.requireSome(partitionKey)
@@ -163,7 +169,8 @@ func (s *Store) postArchived(at *archived) types.TransactWriteItem {
 	return s.update(at.key, x)
 }
 
-// shift changes the sums of a bucket, and requires them to stay in range.
+// shift adds to x the change of a bucket's sums, and the requirement that they stay in range. An item in the archive has the sums of all shards,
+// which are one shard then.
 func (x *expression) shift(sh *shift, shards int) {
 	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
 	if sh.pending < 0 {
@@ -228,7 +235,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 
 // archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.
 func (s *Store) archivedSince(ctx context.Context, key driver.Key, since, to int64, limit int) (all []bucket, err error) {
-	from := dueSort(0)
+	from := sortable(0)
 	if since > 0 {
 		if found, err := s.findArchived(ctx, key, since); err != nil {
 			return nil, err

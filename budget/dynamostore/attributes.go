@@ -18,6 +18,7 @@ type item = map[string]types.AttributeValue
 // errEncoding says that an item can't be read: it was written by something else.
 var errEncoding = errors.New("dynamostore: an item of the table can't be read: something else writes to it")
 
+// number, bigNumber, text and blob return values of attributes.
 func number(n int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
 }
@@ -30,12 +31,14 @@ func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{V
 
 func blob(raw []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: raw} }
 
-// reader takes an item apart and remembers what did not fit.
+// reader takes an item apart. Its methods return zero for an attribute of another type than they expect, and remember the first such attribute in
+// err, so that the caller checks it once at the end.
 type reader struct {
 	item item
 	err  error
 }
 
+// fail notes that an attribute did not fit.
 func (r *reader) fail(name string) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: attribute %q", errEncoding, name)
@@ -83,6 +86,7 @@ func (r *reader) clamped(name string) int64 {
 	return n
 }
 
+// flag reads a number that stands for false if it is missing or 0.
 func (r *reader) flag(name string) bool {
 	n, _ := r.number(name)
 	return n != 0
@@ -111,6 +115,7 @@ func (r *reader) bytes16(name string) (out [16]byte) {
 	return out
 }
 
+// text reads a string that must be there.
 func (r *reader) text(name string) string {
 	typed, ok := r.item[name].(*types.AttributeValueMemberS)
 	if !ok {
@@ -120,12 +125,12 @@ func (r *reader) text(name string) string {
 	return typed.Value
 }
 
-// expression is the condition and the update of one action, with its values under names of its own: no value and no name
-// is ever part of the text.
+// expression is the condition and the update of one action of a transaction. In the text, placeholders such as #0 and :0 stand for attributes and
+// values, so that nothing of these is ever part of it.
 type expression struct {
 	conditions, sets, adds, removes []string
-	values                          item
-	names                           map[string]string
+	values                          item              // by placeholder
+	names                           map[string]string // the attributes, by placeholder
 }
 
 // value returns the placeholder of a value.
@@ -174,6 +179,7 @@ func (x *expression) requireUnless(attribute, comparison string, v types.Attribu
 	x.conditions = append(x.conditions, "(attribute_not_exists("+name+") OR "+name+" "+comparison+" "+x.value(v)+")")
 }
 
+// set gives an attribute a value.
 func (x *expression) set(attribute string, v types.AttributeValue) {
 	x.sets = append(x.sets, x.name(attribute)+" = "+x.value(v))
 }
@@ -183,10 +189,13 @@ func (x *expression) add(attribute string, n int64) {
 	x.adds = append(x.adds, x.name(attribute)+" "+x.value(number(n)))
 }
 
+// remove deletes an attribute.
 func (x *expression) remove(attribute string) { x.removes = append(x.removes, x.name(attribute)) }
 
+// condition returns the text of the condition, all of whose parts must hold; nil if there is none.
 func (x *expression) condition() *string { return joined("", " AND ", x.conditions) }
 
+// update returns the text of the update; nil if there is nothing to change.
 func (x *expression) update() *string {
 	var clauses []string
 	for _, clause := range [...]*string{joined("SET ", ", ", x.sets), joined("ADD ", ", ", x.adds), joined("REMOVE ", ", ", x.removes)} {
@@ -197,6 +206,7 @@ func (x *expression) update() *string {
 	return joined("", " ", clauses)
 }
 
+// joined returns parts with a text before the first one and another one between them; nil for no parts.
 func joined(before, between string, parts []string) *string {
 	if len(parts) == 0 {
 		return nil
@@ -208,6 +218,7 @@ func joined(before, between string, parts []string) *string {
 	return &all
 }
 
+// encodeCharge encodes the amount of each unit in 8 bytes.
 func encodeCharge(c driver.Charge) []byte {
 	out := make([]byte, 0, len(c)*8)
 	for _, n := range c {
@@ -216,7 +227,7 @@ func encodeCharge(c driver.Charge) []byte {
 	return out
 }
 
-// decodeCharge reads what encodeCharge wrote; of a library that counted fewer units the others are zero.
+// decodeCharge reads what encodeCharge wrote. Units that an earlier library did not know stay zero.
 func decodeCharge(raw []byte) (c driver.Charge, err error) {
 	if len(raw) == 0 || len(raw)%8 != 0 {
 		return c, fmt.Errorf("%w: a charge of %d bytes", errEncoding, len(raw))
@@ -233,6 +244,7 @@ func decodeCharge(raw []byte) (c driver.Charge, err error) {
 	return c, nil
 }
 
+// encodeKeys joins keys.
 func encodeKeys(keys []driver.Key) []byte {
 	out := make([]byte, 0, len(keys)*16)
 	for _, k := range keys {
@@ -241,6 +253,7 @@ func encodeKeys(keys []driver.Key) []byte {
 	return out
 }
 
+// decodeKeys takes apart what encodeKeys has joined, and returns false for anything else.
 func decodeKeys(raw []byte) ([]driver.Key, bool) {
 	if len(raw)%16 != 0 {
 		return nil, false

@@ -10,13 +10,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Balances implements driver.Store. It is one atomic read for up to 99 items; beyond that, one for each 99.
+// Balances implements driver.Store. It is one atomic read for up to 99 items of accounts, each of which has as many as the table has shards; beyond
+// that, it is one for each 99.
 func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.do(ctx, "balances", func(ctx context.Context, _ *step) error {
 		all = make([]driver.Balance, 0, len(lines))
 		for {
 			some := lines[len(all):]
-			some = some[:min(len(some), (maxActions-1)/s.shards)]
+			some = some[:min(len(some), (maxActions-1)/s.shards)] // readGroups reads one more item
 			page, err := s.balancesOf(ctx, some)
 			if err != nil {
 				return err
@@ -57,7 +58,8 @@ func (s *Store) balancesOf(ctx context.Context, lines []driver.Line) ([]driver.B
 	return all, nil
 }
 
-// readGroups reads accounts in one atomic read, with a gate that must be of the table that was opened.
+// readGroups reads accounts, each with all its shards, in one atomic read. It also reads a gate, an item that names the ledger, which must be the
+// one that was opened.
 func (s *Store) readGroups(ctx context.Context, accounts []driver.Key) (map[driver.Key]*group, error) {
 	keys := []itemKey{gateKey(0)}
 	groups := make(map[driver.Key]*group, len(accounts))
@@ -87,7 +89,8 @@ func (s *Store) readGroups(ctx context.Context, accounts []driver.Key) (map[driv
 	return groups, nil
 }
 
-// reshapeItems gives each item of a group its new shape.
+// reshapeItems returns the actions that write a group's shape, what its shards have in common, such as an override, into each of them. They require
+// the version as it was read and change no sum. If a shard is missing they write the group completely.
 func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 	version := newVersion()
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))
@@ -100,14 +103,14 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 		a.shape = g.shape
 		x.set(attrVersion, blob(version))
 		x.set(attrLatched, number(a.latchedUntil))
-		o := driver.Override{Until: time.Unix(0, 0)} // one that has passed is none
+		o := driver.Override{Until: time.Unix(0, 0)} // one that has ended stands for none
 		if a.override != nil {
 			o = *a.override
 		}
-		x.set(attrThresholds, blob(make([]byte, versionBytes))) // they are fractions of another Max now: the next settlement looks
+		x.set(attrThresholds, blob(make([]byte, versionBytes))) // a hash of none: they are fractions of another Max now, so the next settlement looks
 		x.set(attrMax, number(o.Max))
 		x.set(attrMaxUntil, number(o.Until.UnixNano()))
-		if a.end != math.MaxInt64 {
+		if a.end != math.MaxInt64 { // a lifetime window has no time to live
 			ttl, ends := a.ttl(s.opts.Retention)
 			if !ends {
 				ttl = math.MaxInt64 / int64(time.Second)

@@ -23,34 +23,39 @@ const (
 	attrChange   = "ci" // the change's id
 	attrMadeAt   = "ca"
 	attrBefore   = "cb" // what a correction replaced
-	attrRecord   = "cr"
+	attrRecord   = "cr" // the row, as account.EncodeRecord encodes it
 )
 
+// changePartition holds the rows of the audit trail, sorted by revision.
 const changePartition = "changes"
 
 // changeTrail is how long rows of the audit trail are kept: thirteen months.
 const changeTrail = 400 * 24 * time.Hour
 
+// changeHeadKey returns the key of the head, the item with the ledger's revision.
 func changeHeadKey() itemKey { return itemKey{"change", "head"} }
 
+// objectKey returns the key of the item that says what changed an object last.
 func objectKey(object driver.Key) itemKey {
 	return itemKey{"object#" + hex.EncodeToString(object[:]), "object"}
 }
 
-func changeKey(revision int64) itemKey { return itemKey{changePartition, dueSort(revision)} }
+// changeKey returns the key of a row of the audit trail.
+func changeKey(revision int64) itemKey { return itemKey{changePartition, sortable(revision)} }
 
 // changing is the state of the audit trail on which a change is based: the ledger's revision, and which of the change's records have still to be
 // made. An object is what a record changes: an account, a flag, a reservation, the policy. The head is the item with the revision.
 type changing struct {
 	revision int64
-	began    bool // there is a head
+	began    bool // there is a head: before the first change there is none
 	records  []driver.Record
 	fresh    []bool  // by record: it has to be made
 	known    []bool  // by record: its object was changed before
 	refused  []error // by record: ErrSuperseded if somebody else has changed its object since its caller looked
 }
 
-// readChange reads that state in one atomic read, for one attempt at a change.
+// readChange reads that state in one atomic read, for one attempt at a change. It notes in the step the revision that the attempt would make, by
+// which a later attempt finds out whether this one has made the change.
 func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {
@@ -81,7 +86,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		switch {
 		case r.err != nil:
 			return nil, r.err
-		case id == [16]byte(records[i].ID):
+		case id == [16]byte(records[i].ID): // it was made before
 		case revision > records[i].Seen:
 			c.refused[i] = driver.ErrSuperseded
 		default:
@@ -103,10 +108,11 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 	return c, nil
 }
 
-// carriedOut reports whether an earlier attempt of this step made the change, and its answer was lost: others may have changed the same
-// object since, so that the object does not tell. It comes after the revision was read: what arrives later finds another one.
+// carriedOut reports whether an earlier attempt of this step made the change, and its answer was lost. Others may have changed the same object since,
+// so that the object does not tell: it looks at the rows with the revisions that the attempts would have made. The ledger's revision has to be
+// read before that: an earlier attempt that arrives at the service later either fails, or raises the revision, so that this attempt fails.
 func (s *Store) carriedOut(ctx context.Context, t *step, id driver.ID) (done bool, err error) {
-	var open []int64
+	var open []int64 // revisions that nobody has made yet
 	for some := range slices.Chunk(t.revisions, maxActions) {
 		keys := make([]itemKey, len(some))
 		for i, revision := range some {
@@ -164,7 +170,8 @@ func (s *Store) lastRevision(ctx context.Context) (revision int64, err error) {
 // superseded returns ErrSuperseded if one of the records is.
 func (c *changing) superseded() error { return errors.Join(c.refused...) }
 
-// recordChange returns the actions that write the fresh records into the audit trail. They require that nothing was changed since the revision was read.
+// recordChange returns the actions that write the fresh records into the audit trail, the last change of each object, and the revision. They require
+// the revision as it was read, so that of two changes that are made at once only one goes through. Without a fresh record there are none.
 func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteItem, error) {
 	revision := c.revision
 	var actions []types.TransactWriteItem
@@ -210,6 +217,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	// A nil override removes one.
 	r := driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}
 	return s.reshape(ctx, "override", []driver.Record{r}, func(g *group) bool {
 		if o == nil {
@@ -231,6 +239,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 	}
 	var superseded error
 	for len(accounts) > 0 {
+		// A transaction has the gate and the head, and for each account its shards, a row of the audit trail and the object's item.
 		some := accounts[:min(len(accounts), (maxActions-2)/(s.shards+2))]
 		accounts = accounts[len(some):]
 		records := make([]driver.Record, len(some))
@@ -255,8 +264,9 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 	return superseded
 }
 
-// reshape changes what all shards of the records' accounts have in common, and touches no sum: it requires their version alone, so
-// that reservations may go on at the same time. change reports whether there is something to write.
+// reshape changes what all shards of the records' accounts have in common, such as an override or a latch, and touches no sum. It requires only their
+// version, which changes with everything but sums, so that reservations may go on at the same time. change changes the account as it was read,
+// and reports whether there is something to write.
 func (s *Store) reshape(ctx context.Context, op string, records []driver.Record, change func(*group) bool) error {
 	accounts := make([]driver.Key, len(records))
 	for i := range records {
@@ -289,7 +299,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 			g := groups[key]
 			switch {
 			case !c.fresh[i] || !change(g):
-			case g.version == nil:
+			case g.version == nil: // the account does not exist yet: it gets an item without sums
 				if err := s.list(ctx, g, nil, now); err != nil {
 					return err
 				}
@@ -308,7 +318,8 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 	})
 }
 
-// Correct implements driver.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+// Correct implements driver.Store. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is not found:
+// it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -365,7 +376,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []driv
 		all = []driver.Record{}
 		in := dynamodb.QueryInput{
 			KeyConditionExpression: aws.String("pk = :p AND sk > :after"), Limit: aws.Int32(int32(limit)),
-			ExpressionAttributeValues: item{":p": text(changePartition), ":after": text(dueSort(after))},
+			ExpressionAttributeValues: item{":p": text(changePartition), ":after": text(sortable(after))},
 		}
 		return s.query(ctx, in, func(raw item) (bool, error) {
 			r, err := decodeChange(raw)
@@ -380,6 +391,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []driv
 	return all, err
 }
 
+// decodeChange decodes a row of the audit trail.
 func decodeChange(raw item) (driver.Record, error) {
 	r := reader{item: raw}
 	revision, at, before := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrBefore, -1)

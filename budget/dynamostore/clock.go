@@ -22,18 +22,18 @@ type serverClock struct {
 	fake func() time.Time // of tests; nil for the service's
 
 	mu     sync.Mutex
-	base   time.Time     // carries a monotonic reading
+	base   time.Time     // when the first response came, by this host; it carries a monotonic reading
 	offset time.Duration // service time is base's wall time plus what has passed plus offset
-	known  bool
-	last   time.Time // never told an earlier time than this
+	known  bool          // the offset can be believed: the host's wall clock agrees, or witnesses responses do
+	last   time.Time     // the latest time that now has returned: it never returns an earlier one
 
-	agreed  int           // how many answers agree on the offset, until it is known
-	doubted time.Duration // the offset that answers tell which contradict it
-	doubts  int           // how many of them in a row, since
-	since   time.Time
+	agreed  int           // how many responses agree on the offset
+	doubted time.Duration // another offset, which the last responses tell
+	doubts  int           // how many responses in a row tell that one
+	since   time.Time     // when the first of these came
 }
 
-// resolution is that of a Date.
+// resolution is that of a Date, the header of a response, which has whole seconds.
 const resolution = time.Second
 
 const (
@@ -71,7 +71,8 @@ func (c *serverClock) sawError(err error, began time.Time) {
 	}
 }
 
-// learn narrows the offset to what a Date between two moments of this host allows.
+// learn takes a Date that was told between two moments of this host. If the time that is known contradicts it, the offset is changed by no more than
+// the Date requires; if that is more than drift, only once other responses agree.
 func (c *serverClock) learn(date, began, ended time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,8 +83,8 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 		c.agreed = 1
 		return
 	}
-	told := c.at(ended)
-	earliest, latest := date, date.Add(resolution+ended.Sub(began))
+	told := c.at(ended)                                             // what is known
+	earliest, latest := date, date.Add(resolution+ended.Sub(began)) // what the Date allows for the moment at which the response came
 	offset := c.offset
 	switch {
 	case told.Before(earliest):
@@ -103,7 +104,8 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 	}
 }
 
-// insists reports whether an offset that contradicts what is known was told often enough. Requires mu held.
+// insists reports whether an offset that contradicts what is known was told often enough: by witnesses responses in a row, and, while the host's wall
+// clock agrees with what is known (told) and not with the response (date), for as long as insistence. Requires mu held.
 func (c *serverClock) insists(offset time.Duration, date, told, ended time.Time) bool {
 	if c.doubts == 0 || (offset-c.doubted).Abs() > drift {
 		c.doubted, c.doubts, c.since = offset, 0, ended
@@ -115,7 +117,7 @@ func (c *serverClock) insists(offset time.Duration, date, told, ended time.Time)
 	return c.doubts >= witnesses
 }
 
-// near reports whether a host's wall clock shows a time, or nearly.
+// near reports whether a time differs from a host's wall clock by no more than by.
 func near(at, host time.Time, by time.Duration) bool { return at.Sub(host.Round(0)).Abs() <= by }
 
 // at is the service's time at a moment of this host. Requires mu held.

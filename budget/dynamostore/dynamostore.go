@@ -53,21 +53,21 @@ type Store struct {
 	opts          Options
 	client        *dynamodb.Client
 	table         string
-	keepPast      bool          // there is a Clock, which may be set back, so that accounts keep the sums of windows that have passed
-	pastKept      time.Duration // how long a bucket stays in its account's item after its window has passed, before the archive gets it
-	archiveFrom   int           // how many such buckets come together before they are moved to the archive
-	clock         *serverClock
-	ledger        atomic.Pointer[known]
-	shards        int
-	identity      identity
-	flags         flagMemory
-	entries       entryMemory
-	blindFailures blindFailures // accounts that the next reservation reads first, because one without a read would probably fail
-	places        placeMemory   // which rows of usage are known to be there
-	locks         accountLocks  // of steps that require an account to be as they have read it
-	changeLock    stepLock      // of steps that add to the audit trail: each requires the revision that it has read, so that of two at once one would be repeated
-	hot           hotItems      // items at which transactions have met, so that steps queue there
-	forgetting    forgetting
+	keepPast      bool                  // there is a Clock, which may be set back, so that accounts keep the sums of windows that have passed
+	pastKept      time.Duration         // how long a bucket stays in its account's item after its window has passed, before the archive gets it
+	archiveBatch  int                   // how many such buckets come together before they are moved to the archive
+	clock         *serverClock          // the service's time
+	ledger        atomic.Pointer[known] // the epoch of the ledger, its random name, and the loss that was accepted last; nil until it is known
+	shards        int                   // how many items each account is spread over
+	identity      identity              // the id of the table, and when it was last looked up
+	flags         flagMemory            // the kill flags as they were last read
+	entries       entryMemory           // pending reservations of this process, whose settlement needs no read
+	blindFailures blindFailures         // accounts that the next reservation reads first, because one without a read would probably fail
+	knownRows     rowMemory             // which rows of usage are known to be there
+	locks         accountLocks          // of steps that require an account to be as they have read it
+	changeLock    stepLock              // of steps that add to the audit trail: of two at once, one would have to be repeated
+	hot           hotItems              // items at which transactions have met, so that steps queue there
+	forgetting    forgetting            // the goroutine that deletes what is past the retention
 	closed        atomic.Bool
 }
 
@@ -83,12 +83,12 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 		return nil, err
 	}
 	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, locks: newAccountLocks(), changeLock: make(stepLock, 1)}
-	s.archiveFrom = archiveFrom
+	s.archiveBatch = minArchiveBatch
 	if s.keepPast {
-		s.pastKept = pastKept
+		s.pastKept = pastKeptWithClock
 	}
 	s.identity.every = verifyEvery
-	s.identity.passed()
+	s.identity.confirmed()
 	err := s.do(ctx, "open", func(ctx context.Context, _ *step) error {
 		described, err := s.describe(ctx)
 		if err == nil {
@@ -100,7 +100,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 		if err := s.adopt(ctx, *described.TableId); err != nil {
 			return err
 		}
-		s.identity.passed()
+		s.identity.confirmed()
 		return s.learnTime(ctx)
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 	return s, nil
 }
 
-// learnTime asks until the answers agree on what time it is.
+// learnTime reads a gate, an item that every ledger has, again and again until the answers agree on what time it is.
 func (s *Store) learnTime(ctx context.Context) error {
 	_, err := s.clock.now()
 	for range 2 * witnesses {

@@ -25,8 +25,8 @@ const (
 	attrReservedAt = "ra"
 	attrResolvedAt = "za"
 	attrExpiresAt  = "xa"
-	attrMark       = "nc" // who wrote it last
-	attrWhose      = "wh" // whose it is, in the library's form
+	attrMark       = "nc" // which step wrote it last, and in which attempt: see stepMark
+	attrCall       = "wh" // the call's scope and operation, encoded
 	attrReference  = "rf" // the provider's id of the request
 )
 
@@ -45,21 +45,23 @@ type entry struct {
 	resolvedAt int64 // 0 while it is pending
 	expiresAt  int64
 	mark       stepMark // which step wrote it last
-	whose      []byte   // the call's scope and operation: see account.EncodeCall
+	call       []byte   // the call's scope and operation, as account.EncodeCall encodes them
 	reference  []byte   // the provider's id of the request
-	uses       []use    // what it has added to rows of usage
+	uses       []use    // what it has added to rows of usage, the sums of a day over calls with the same scope
 	hasTTL     bool     // an earlier library gave it a time to live: see removeTTL
 }
 
-// booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
+// booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved. A line is one limit that
+// applies to the call; its account may be spread over several items, the shards.
 type booking struct {
 	account driver.Key
 	shard   int
 	unit    driver.Unit
-	start   int64
+	start   int64 // of the bucket, in nanoseconds since 1970
 	amount  int64
 }
 
+// How long these are when they are stored.
 const (
 	bookingBytes = 16 + 1 + 1 + 8 + 8
 	stepBytes    = 16
@@ -70,8 +72,10 @@ const (
 // was lost finds out by it whether it was the one that wrote.
 type stepMark [markBytes]byte
 
+// of reports whether a step with this name has left the mark.
 func (m stepMark) of(step [stepBytes]byte) bool { return bytes.Equal(m[:stepBytes], step[:]) }
 
+// encodeBookings encodes bookings one after another, in bookingBytes each.
 func encodeBookings(bookings []booking) []byte {
 	out := make([]byte, 0, len(bookings)*bookingBytes)
 	for _, b := range bookings {
@@ -110,7 +114,7 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 		tombstone: r.flag(attrTombstone), reservedAt: r.required(attrReservedAt), expiresAt: r.required(attrExpiresAt),
 	}
 	e.resolvedAt, _ = r.number(attrResolvedAt)
-	e.whose, e.reference = r.blob(attrWhose, -1), r.blob(attrReference, -1)
+	e.call, e.reference = r.blob(attrCall, -1), r.blob(attrReference, -1)
 	uses, err := decodeUses(r.blob(attrUses, -1), r.blob(attrUsesOther, -1))
 	if err != nil {
 		return nil, err
@@ -126,7 +130,7 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 		return nil, err
 	}
 	e.bookings, ok = decodeBookings(r.blob(attrBookings, -1))
-	mark := r.blob(attrMark, markBytes)
+	mark := r.blob(attrMark, markBytes) // each entry has one
 	if mark == nil || !ok || state < int64(driver.Pending) || state > int64(driver.Expired) {
 		r.fail(attrState)
 		return nil, r.err
@@ -149,8 +153,8 @@ func (e *entry) encode() item {
 		attrBookings: blob(encodeBookings(e.bookings)), attrReservedAt: number(e.reservedAt), attrExpiresAt: number(e.expiresAt),
 		attrMark: blob(e.mark[:]),
 	})
-	if len(e.whose) > 0 {
-		out[attrWhose] = blob(e.whose)
+	if len(e.call) > 0 {
+		out[attrCall] = blob(e.call)
 	}
 	if len(e.reference) > 0 {
 		out[attrReference] = blob(e.reference)
@@ -162,13 +166,13 @@ func (e *entry) encode() item {
 	if e.state == driver.Pending {
 		return out
 	}
-	out[attrResolvedAt] = number(e.resolvedAt) // and no time to live: see forget
+	out[attrResolvedAt] = number(e.resolvedAt) // and no time to live: forget deletes it, and adds what it had posted to the forgotten sums
 	return out
 }
 
 // public returns the reservation as Entries shows it. A line that is booked in several shards is one booking there, with their sum.
 func (e *entry) public() (driver.Entry, error) {
-	c, _, err := account.DecodeCall(e.whose)
+	c, _, err := account.DecodeCall(e.call)
 	if err != nil {
 		return driver.Entry{}, err
 	}
@@ -189,7 +193,8 @@ func (e *entry) public() (driver.Entry, error) {
 	return out, nil
 }
 
-// conflict reports why an id that is known can't be reserved again.
+// conflict reports why a reservation with the id of an entry can't be a repeat of it: the entry is resolved, or was made by another owner, for
+// other amounts or in other accounts.
 func (e *entry) conflict(r driver.Reservation) error {
 	if e.state != driver.Pending {
 		return driver.ErrResolved

@@ -16,10 +16,10 @@ import (
 )
 
 var (
-	errClosed = errors.New("dynamostore: closed: open a new store")
-	errMemory = fmt.Errorf("%w: the table was deleted, recreated or restored since it was opened, or items of it are gone", driver.ErrLost)
-	errNone   = fmt.Errorf("%w in the table: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
-	// errRestored is what Open finds of a copy.
+	errClosed   = errors.New("dynamostore: closed: open a new store")
+	errReplaced = fmt.Errorf("%w: the table was deleted, recreated or restored since it was opened, or items of it are gone", driver.ErrLost)
+	errNone     = fmt.Errorf("%w in the table: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
+	// errRestored is what Open returns for a copy, unless Options.Adopt is set.
 	errRestored = errors.New("dynamostore: the table is a copy or was restored from a backup: what was spent since is not in it: open it with Adopt to accept that")
 	// errMoved says that a condition of a transaction did not hold: somebody was faster, and the step is decided anew.
 	errMoved = errors.New("dynamostore: other processes keep changing the same items")
@@ -55,13 +55,13 @@ var transientCodes = map[string]bool{
 	"ThrottlingException": true, "RequestLimitExceeded": true, "InternalServerError": true, "ServiceUnavailable": true,
 }
 
-// retryables is how the SDK tells what may pass: connections that broke, statuses 500 to 504, throttles.
+// retryables is how the SDK recognises what may pass: connections that broke, statuses 500 to 504, throttles.
 var retryables = retry.IsErrorRetryables(retry.DefaultRetryables)
 
-// classify makes an SDK error one of: *movedError, *transientError, or an error that is final. A cancelled transaction is
-// read reason by reason, in the order of its actions. Only a condition that failed says anything about the ledger, and no
-// reason is ever a denial by itself: the service does not promise to name every action that failed, so the decision is made
-// on a snapshot of all of them.
+// classify turns an error of the SDK into a *movedError, a *transientError, or an error that is final. actions is how many the request had. A
+// cancelled transaction has a reason for each of its actions, in their order. Only a condition that failed says anything about the ledger, and no
+// reason is ever a denial by itself: the service does not promise to name every action that failed, so the decision is made on a read of all
+// the items at one moment.
 func classify(ctx context.Context, err error, actions int) error {
 	if err == nil {
 		return nil

@@ -25,9 +25,10 @@ import (
 const (
 	attrForgetDay  = "fd" // reservations that were resolved before this day are being forgotten, or are forgotten
 	attrForgetPart = "fp" // the partition that is next, entryShards when all are done
-	attrForgetFrom = "fa" // what has been looked through in it
+	attrForgetFrom = "fa" // the sort key up to which that partition was looked through
 )
 
+// forgetKey returns the key of that item.
 func forgetKey() itemKey { return itemKey{"forget", "walk"} }
 
 const (
@@ -42,10 +43,10 @@ const (
 // forgetting runs forget in the background, once at a time. Its zero value is ready to use.
 type forgetting struct {
 	mu     sync.Mutex
-	cancel context.CancelFunc // of the run under way
-	ended  chan struct{}
+	cancel context.CancelFunc // of the run under way; nil if there is none
+	ended  chan struct{}      // closed when the last run has ended
 	closed bool
-	done   atomic.Int64 // as far as this process knows, what was resolved before this day is forgotten
+	done   atomic.Int64 // as far as this process knows, what was resolved before this day, counted from 1970, is forgotten
 }
 
 // start begins a run, unless there is one or nothing to do.
@@ -64,7 +65,7 @@ func (f *forgetting) start(s *Store) {
 	f.cancel, f.ended = cancel, ended
 	go func() {
 		defer close(ended)
-		_ = s.forget(ctx) // the next Expire goes on
+		_ = s.forget(ctx) // whatever the error: the next Expire goes on
 		cancel()
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -95,19 +96,20 @@ func (s *Store) forgetBefore(now time.Time) int64 {
 	return account.UsageDay(at)
 }
 
-// walk is how far the ledger is forgotten.
+// walk is how far the ledger is forgotten: see the attributes above for its fields. All partitions of entries are looked through for each day.
 type walk struct {
-	day       int64
+	day       int64 // counted from 1970, in UTC
 	partition int
 	from      string
 }
 
+// done reports whether all partitions were looked through for this day.
 func (w *walk) done() bool { return w.partition >= entryShards }
 
-// forget forgets the next day, or goes on with it, until it is done, the context ends or another process goes on.
+// forget begins the next day, or goes on with one that was begun, until that day is done, the context ends or another process has gone on.
 func (s *Store) forget(ctx context.Context) error {
-	var w, read *walk
-	var today int64
+	var w, read *walk // what is to be done next, and what the table says
+	var today int64   // what was resolved before this day is past the retention
 	err := s.do(ctx, "forget", func(ctx context.Context, _ *step) (err error) {
 		if _, err = s.readGate(ctx); err != nil {
 			return err
@@ -123,9 +125,9 @@ func (s *Store) forget(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case read == nil:
+	case read == nil: // nothing was ever forgotten
 		w = &walk{day: today}
-	case read.done() && read.day >= today:
+	case read.done() && read.day >= today: // there is nothing to do until tomorrow
 		s.forgetting.done.Store(read.day)
 		return nil
 	case read.done():
@@ -149,6 +151,7 @@ func (s *Store) forget(ctx context.Context) error {
 	return nil
 }
 
+// readWalk reads how far the ledger is forgotten; nil if it never was.
 func (s *Store) readWalk(ctx context.Context) (*walk, error) {
 	raw, err := s.get(ctx, forgetKey())
 	if err != nil || len(raw) == 0 {
@@ -171,7 +174,7 @@ func (s *Store) putWalk(read, next *walk) types.TransactWriteItem {
 	return s.put(forgetKey().with(item{attrForgetDay: number(next.day), attrForgetPart: number(int64(next.partition)), attrForgetFrom: text(next.from)}), x)
 }
 
-// forgetPage forgets what a page of reservations has for that, and returns where the next one begins.
+// forgetPage reads a page of reservations, forgets those that were resolved before the day, and returns where the next page begins.
 func (s *Store) forgetPage(ctx context.Context, w walk) (next *walk, err error) {
 	before := account.DayStart(w.day).UnixNano()
 	err = s.do(ctx, "forget", func(ctx context.Context, _ *step) error {
@@ -239,14 +242,15 @@ func (s *Store) removeTTL(ctx context.Context, entries []*entry) error {
 	return nil
 }
 
-// sumPlace is where a sum of an account is kept.
+// sumPlace says which sum of an account is meant: the one in the bucket with a start, in a shard, which is one of the items over which the account
+// is spread.
 type sumPlace struct {
 	account driver.Key
 	shard   int
 	start   int64
 }
 
-// posted returns what an entry has posted where.
+// posted returns what an entry has posted, by place.
 func (e *entry) posted() map[sumPlace]int64 {
 	sums := make(map[sumPlace]int64, len(e.bookings))
 	for _, b := range e.bookings {
@@ -257,7 +261,8 @@ func (e *entry) posted() map[sumPlace]int64 {
 	return sums
 }
 
-// forgetAll forgets entries, as many at a time as a transaction has room for.
+// forgetAll forgets entries, as many at a time as a transaction has room for. Each entry takes an action, and so does each place that it has posted
+// to, and the gate.
 func (s *Store) forgetAll(ctx context.Context, entries []*entry) error {
 	for len(entries) > 0 {
 		places := make(map[sumPlace]bool)
@@ -315,10 +320,10 @@ func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map
 		}
 		return x, added
 	}
-	old := make(map[sumPlace]int64) // in the archive, where shards are added up
+	old := make(map[sumPlace]int64) // those in the archive, where the sums of all shards are added up
 	for at, n := range sums {
 		g := groups[at.account]
-		if g.version == nil || at.start <= g.archivedTo {
+		if g.version == nil || at.start <= g.archivedTo { // the account is gone, or the bucket was moved
 			at.shard = 0
 			old[at], _ = plus(old[at], n)
 			continue
@@ -351,12 +356,12 @@ func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map
 	return changes, nil
 }
 
-// holds reports whether an item has a bucket.
+// holds reports whether an item has a bucket with this start.
 func (a *accountItem) holds(start int64) bool {
 	return slices.ContainsFunc(a.buckets, func(b bucket) bool { return b.start == start })
 }
 
-// groupsAt reads the accounts of some sums.
+// groupsAt reads the accounts of some sums: each is a group, the account with all its shards.
 func (s *Store) groupsAt(ctx context.Context, sums map[sumPlace]int64) (map[driver.Key]*group, error) {
 	all := make(map[driver.Key]*group)
 	var keys []driver.Key

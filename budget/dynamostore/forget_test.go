@@ -53,7 +53,7 @@ func TestSettledIsForgottenAndEntries(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(shards), 7))
 			clock := storetest.NewClock(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC))
 			s := ticking(t, clock, func(o *Options) { o.Retention, o.Shards = 6*day, shards })
-			s.archiveFrom = 2
+			s.archiveBatch = 2
 			lines := []driver.Line{
 				line(1, driver.Daily, 1000), line(2, driver.Lifetime, 100_000), line(3, driver.Rolling(48*time.Hour), 1000), line(4, driver.Weekly, 10_000),
 			}
@@ -156,7 +156,7 @@ func TestPastWindowsAreKept(t *testing.T) {
 	require.NoError(t, err)
 	a, err := decodeAccount(days.Account, 0, raw)
 	require.NoError(t, err)
-	require.LessOrEqual(t, len(a.buckets), archiveFrom+1, "the item that each call writes stays small")
+	require.LessOrEqual(t, len(a.buckets), minArchiveBatch+1, "the item that each call writes stays small")
 	for _, of := range itemsOf(t, s, archivePartition(days.Account)) {
 		r := reader{item: of}
 		last := r.buckets()[len(r.buckets())-1]

@@ -141,7 +141,7 @@ func TestDueKeysSortByTime(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, id, gotID)
 		require.Equal(t, max(at, 0), got)
-		require.Greater(t, dueSort(at)+"$", key)
+		require.Greater(t, sortable(at)+"$", key)
 	}
 	require.True(t, slices.IsSortedFunc(keys[1:], func(a, b string) int { return slices.Compare([]byte(a), []byte(b)) }))
 }

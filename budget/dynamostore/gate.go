@@ -19,37 +19,40 @@ const (
 	attrSalt   = "ks"
 	attrDrain  = "dr"
 	attrTable  = "ti" // the id of the table that the epoch was made for
-	attrShards = "sh"
+	attrShards = "sh" // how many items each account is spread over
 	attrSchema = "sv"
-	attrAccept = "ac" // the loss that was accepted last; none is none
+	attrAccept = "ac" // the id of the change by which an operator accepted the last loss; missing if there was none
 )
 
-// schemaVersion is kept in the gates.
+// schemaVersion is the version of the table's layout, which is kept in the gates.
 const schemaVersion = 1
 
 // gate is an item that each transaction checks, so that it fails if the table is another one, or if the kill flags are not those that the process
 // knows. The epoch is a random name of the ledger, made once.
 type gate struct {
 	epoch  [16]byte
-	token  token // new with each change of flags
-	salt   token // the token, but for the nonces of the flags
-	table  string
+	token  token  // stands for the kill flags in force: each change of flags gives another one
+	salt   token  // the exclusive or of the token and of all flags' nonces: see token
+	table  string // the table's id; one that was restored from a backup has another
 	shards int
-	drain  int64  // reservations wait until then, so that a kill flag can be set
-	accept []byte // the last loss that an operator has accepted
+	drain  int64  // reservations wait until then, in nanoseconds since 1970, so that a kill flag can be set
+	accept []byte // the id of the change by which an operator accepted the last loss
 }
 
+// newGate returns the gate of a new ledger, without any flag: then the salt is the token.
 func newGate(table string, shards int) gate {
 	g := gate{epoch: random16(), token: random16(), table: table, shards: shards}
 	g.salt = g.token
 	return g
 }
 
+// random16 returns random bytes, for an epoch, a token or a nonce.
 func random16() (out [16]byte) {
 	rand.Read(out[:])
 	return out
 }
 
+// encode returns the item of the gate with a number. No reservation has to wait at it.
 func (g gate) encode(n int) item {
 	whole := item{
 		attrEpoch: blob(g.epoch[:]), attrToken: blob(g.token[:]), attrSalt: blob(g.salt[:]), attrDrain: number(0), attrTable: text(g.table), attrShards: number(int64(g.shards)),
@@ -64,7 +67,7 @@ func (g gate) encode(n int) item {
 // decodeGate reads a gate that must be there.
 func decodeGate(raw item) (gate, error) {
 	if len(raw) == 0 {
-		return gate{}, errMemory
+		return gate{}, errReplaced
 	}
 	r := reader{item: raw}
 	if version := r.required(attrSchema); r.err == nil && version != schemaVersion {
@@ -82,11 +85,12 @@ func decodeGate(raw item) (gate, error) {
 func (s *Store) gate(raw item) (gate, error) {
 	g, err := decodeGate(raw)
 	if err == nil && (g.epoch != s.epoch() || g.shards != s.shards) {
-		err = errMemory
+		err = errReplaced
 	}
 	return g, err
 }
 
+// readGate reads a gate, as gate does.
 func (s *Store) readGate(ctx context.Context) (gate, error) {
 	raw, err := s.get(ctx, gateKey(0))
 	if err != nil {
@@ -95,7 +99,8 @@ func (s *Store) readGate(ctx context.Context) (gate, error) {
 	return s.gate(raw)
 }
 
-// checkEpoch lets a transaction pass only in the table that was opened.
+// checkEpoch returns an action that lets a transaction pass only in the table that was opened. The id picks one of the gates, so that transactions
+// rarely meet.
 func (s *Store) checkEpoch(id driver.ID) types.TransactWriteItem {
 	epoch := s.epoch()
 	x := &expression{}
@@ -103,8 +108,8 @@ func (s *Store) checkEpoch(id driver.ID) types.TransactWriteItem {
 	return s.check(gateKey(pick(id, gateCount)), x)
 }
 
-// checkGate lets a transaction pass only in the table that was opened, and only while the kill flags are those that the
-// token stands for.
+// checkGate returns an action that lets a transaction pass only in the table that was opened, while the kill flags are those that the token stands
+// for, and while no flag is about to be set, for which reservations wait.
 func (s *Store) checkGate(id driver.ID, flags token, now time.Time) types.TransactWriteItem {
 	epoch := s.epoch()
 	x := &expression{}

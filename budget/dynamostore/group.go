@@ -9,7 +9,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// group is one account: all of its shards, as one atomic read returned them. Without sharding an account is one shard.
+// group is one account: all of its shards, the items over which it is spread, as one atomic read returned them. Without sharding an account is one
+// shard. What the shards have in common is in shape, such as the version, which is nil if the account does not exist.
+//
+// An account sums up what is settled and pending in buckets. A span is the window of a moment: an amount is booked in the bucket that begins at its
+// Start, and the limit counts all that begin at its Since or later. For a calendar window that is one bucket.
 type group struct {
 	shape
 	shards  []*accountItem
@@ -26,9 +30,9 @@ func newGroup(shards []*accountItem) *group {
 	g := &group{shape: shape{archivedTo: noWindow}, shards: shards, settled: make(map[int64]int64)}
 	used := make(map[int64]int64)
 	for _, a := range shards {
-		if a.found && g.version == nil {
+		if a.found && g.version == nil { // the first one
 			g.shape = a.shape
-		} else if a.found {
+		} else if a.found { // an earlier library kept no archive, so that shards may differ in this
 			g.archivedTo = min(g.archivedTo, a.archivedTo)
 		}
 		for _, b := range a.buckets {
@@ -44,8 +48,8 @@ func newGroup(shards []*accountItem) *group {
 	return g
 }
 
-// moment returns the time and the span at which a line is judged. An account that does not keep past windows is never judged at a time
-// before its newest window, so that a clock that runs behind, in this process or on the server, frees nothing.
+// moment returns the time and the span at which a line is judged. Unless keepPast says that accounts keep the sums of windows that have passed, that
+// is never before the account's newest window, so that a clock that runs behind, in this process or on the server, frees nothing.
 func (g *group) moment(w driver.Window, now time.Time, keepPast bool) (time.Time, driver.Span) {
 	span := w.At(now)
 	if keepPast {
@@ -60,9 +64,9 @@ func (g *group) moment(w driver.Window, now time.Time, keepPast bool) (time.Time
 	return now, span
 }
 
-// passed returns when the window is over in which a line refused or was reported at the given moment: the end of a calendar window, and
-// for a rolling one the moment plus its length.
-func passed(span driver.Span, now int64) int64 {
+// windowEnd returns until when a latch stays closed, or a threshold is not reported again, that was closed or reported now: the end of a calendar
+// window, and for a rolling one now plus its length.
+func windowEnd(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
 	}
@@ -77,7 +81,7 @@ func (g *group) max(line *driver.Line, now time.Time) int64 {
 	return line.Max
 }
 
-// balance adds up the shards, and reports whether the sum with amount does not fit into an int64.
+// balance adds up what counts in all shards, without ResetAfter, and reports whether the sum with amount does not fit into an int64.
 func (g *group) balance(line *driver.Line, span driver.Span, now time.Time, amount int64) (b driver.Balance, overflow bool) {
 	b.Max, b.Latched = g.max(line, now), g.latchedUntil > now.UnixNano()
 	for _, a := range g.shards {
@@ -118,7 +122,7 @@ func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess in
 	return max(d, time.Duration(g.latchedUntil-now.UnixNano()))
 }
 
-// due returns the thresholds that settled spend has reached and that were not reported in this window yet.
+// due returns the notification thresholds that settled spend has reached and that were not reported in this window yet. at is the line's index.
 func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) (all []driver.Crossing) {
 	b, _ := g.balance(line, span, now, 0)
 	for m := range line.Notify {
@@ -130,35 +134,35 @@ func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) 
 	return all
 }
 
-// report records that thresholds were reported.
+// report notes in the group until when thresholds that are reported now are not reported again.
 func (g *group) report(crossed []driver.Crossing, span driver.Span, now time.Time) {
 	g.fired = slices.Clone(g.fired)
 	for _, c := range crossed {
 		if missing := c.Mark + 1 - len(g.fired); missing > 0 {
 			g.fired = append(g.fired, make([]int64, missing)...)
 		}
-		g.fired[c.Mark] = passed(span, now.UnixNano())
+		g.fired[c.Mark] = windowEnd(span, now.UnixNano())
 	}
 }
 
 // notice computes how far the settled spend of a line may grow before a settlement has to read all shards, because a threshold may be reached.
 // Each shard gets a part of that, so that no threshold is reached unnoticed when all shards use up their part.
 func (g *group) notice(line *driver.Line, span driver.Span, now time.Time) notice {
-	if line == nil {
+	if line == nil { // the caller does not know it: without a hash the next settlement looks
 		return notice{gap: farAway, quiet: math.MaxInt64}
 	}
 	b, _ := g.balance(line, span, now, 0)
 	n := notice{gap: farAway, quiet: math.MaxInt64, hash: hashThresholds(line, b.Max)}
 	for m := range line.Notify {
 		threshold := line.Threshold(m, b.Max)
-		if m < len(g.fired) && now.UnixNano() < g.fired[m] {
+		if m < len(g.fired) && now.UnixNano() < g.fired[m] { // it was reported
 			n.quiet = min(n.quiet, g.fired[m])
 		} else if threshold-b.Settled < n.gap {
 			n.gap = threshold - b.Settled
 		}
 	}
 	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 {
-		n.gap = 1 + (n.gap-1)/shards
+		n.gap = 1 + (n.gap-1)/shards // rounded up
 	}
 	return n
 }
@@ -175,7 +179,7 @@ func share(limit int64, shard, shards int) int64 {
 	return n
 }
 
-// keepsShares reports whether each shard uses no more than its share of a limit.
+// keepsShares reports whether each shard has settled and pending, in this window, no more than its share of a limit.
 func (g *group) keepsShares(limit int64, span driver.Span) bool {
 	for i, a := range g.shards {
 		if a.used(span.Since) > share(limit, i, len(g.shards)) {

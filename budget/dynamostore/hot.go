@@ -23,9 +23,9 @@ type hotItems struct {
 
 // hotItem is the queue at one item. It is kept for a while after the last conflict, and for as long as a step uses it.
 type hotItem struct {
-	sem   *semaphore.Weighted
-	used  int // steps that wait for it or have it
-	until time.Time
+	sem   *semaphore.Weighted // of hotReaders: a read takes 1, a write all
+	used  int                 // steps that wait for it or have it
+	until time.Time           // when it is not hot any more
 }
 
 const (
@@ -47,7 +47,7 @@ func (h *hotItems) met(key itemKey) {
 		if len(h.items) >= maxRemembered {
 			h.cool(time.Now())
 		}
-		if len(h.items) >= maxRemembered {
+		if len(h.items) >= maxRemembered { // all are hot: do without a queue at this one
 			return
 		}
 		one = &hotItem{sem: semaphore.NewWeighted(hotReaders)}
@@ -65,8 +65,8 @@ func (h *hotItems) cool(now time.Time) {
 	}
 }
 
-// queue waits for those of some items that are hot, in the same order for all, so that no two wait for each other. The caller calls leave when
-// its request is answered.
+// queue waits for those of some items that are hot, in the same order for all, so that no two wait for each other. weight is 1 for a read and
+// hotReaders for a write. The caller calls leave when its request is answered.
 func (h *hotItems) queue(ctx context.Context, keys []itemKey, weight int64) (leave func(), err error) {
 	taken := h.hot(keys)
 	if len(taken) == 0 {
@@ -106,7 +106,7 @@ func (h *hotItems) hot(keys []itemKey) (taken []*hotItem) {
 	return taken
 }
 
-// leave gives back the first few of some items, which were acquired.
+// leave gives back the items that a step waited for: of those taken, the first were acquired, and all are not used by it any more.
 func (h *hotItems) leave(taken []*hotItem, acquired int, weight int64) {
 	for _, one := range taken[:acquired] {
 		one.sem.Release(weight)
@@ -139,7 +139,7 @@ func keysOf(actions []types.TransactWriteItem) []itemKey {
 	return keys
 }
 
-// noteConflicts makes the items hot in which a transaction has met another one.
+// noteConflicts makes the items hot in which a transaction has met another one. A cancelled transaction has a reason for each of its items, in order.
 func (s *Store) noteConflicts(err error, keys []itemKey) {
 	var cancelled *types.TransactionCanceledException
 	if !errors.As(err, &cancelled) {

@@ -20,15 +20,15 @@ const (
 	verifyGrace = 10 * time.Minute
 )
 
-// identity is what is known of the table beside its items.
+// identity is what is known of the table beside its items: its id, and how sure it is that this is still the table.
 type identity struct {
 	mu       sync.Mutex
-	table    string    // the id that DynamoDB gave it
-	lookedAt time.Time // when somebody last looked whether a loss was accepted
-	every    time.Duration
-	next     time.Time // when somebody looks again
-	verified time.Time
-	doubted  bool
+	table    string        // the id that DynamoDB gave it; empty until the ledger is known
+	lookedAt time.Time     // when somebody last looked whether a loss was accepted
+	every    time.Duration // how often the id is looked up: verifyEvery, except in tests
+	next     time.Time     // when a step looks the id up again
+	verified time.Time     // when it was last found to be the same
+	doubted  bool          // no step may go on before the id was looked up
 }
 
 // doubt asks for a look before the next step.
@@ -38,7 +38,8 @@ func (i *identity) doubt() {
 	i.doubted = true
 }
 
-// due reports whether it is this caller's turn to look, and whether it must not go on without.
+// due reports whether it is this caller's turn to look the table's id up, and whether it must not go on if that fails: because there is doubt, or
+// because the last success is too long ago.
 func (i *identity) due() (look, must bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -64,15 +65,16 @@ func (i *identity) adopt(table string) {
 	i.table = table
 }
 
-// passed notes that the table was the same one.
-func (i *identity) passed() {
+// confirmed notes that the table was the same one.
+func (i *identity) confirmed() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.verified, i.doubted = time.Now(), false
 	i.next = i.verified.Add(i.every)
 }
 
-// verify looks the table's id up when it is time.
+// verify looks the table's id up when it is time, and returns an error if the table is another one or can't be used. If the look-up itself fails, the
+// step goes on, unless it must not.
 func (s *Store) verify(ctx context.Context) error {
 	look, must := s.identity.due()
 	if !look {
@@ -82,7 +84,7 @@ func (s *Store) verify(ctx context.Context) error {
 	switch {
 	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.of():
 		s.identity.doubt()
-		return errors.Join(errMemory, err)
+		return errors.Join(errReplaced, err)
 	case err != nil && (must || ctx.Err() != nil):
 		return err
 	case err != nil:
@@ -92,10 +94,11 @@ func (s *Store) verify(ctx context.Context) error {
 		s.identity.doubt()
 		return err
 	}
-	s.identity.passed()
+	s.identity.confirmed()
 	return nil
 }
 
+// describe asks the service what the table is.
 func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 	began := s.clock.began()
 	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})
@@ -118,7 +121,7 @@ func usable(table *types.TableDescription) error {
 	}
 	for _, a := range table.AttributeDefinitions {
 		if name := aws.ToString(a.AttributeName); (name == partitionKey || name == sortKey) && a.AttributeType != types.ScalarAttributeTypeS {
-			keys[types.KeyTypeHash] = ""
+			keys[types.KeyTypeHash] = "" // a key that is no string: refused below
 		}
 	}
 	switch {
@@ -134,7 +137,8 @@ func usable(table *types.TableDescription) error {
 	return nil
 }
 
-// adopt brings the gates to what this store expects, or refuses them. It makes them in an empty table.
+// adopt takes the ledger in the table as this store's. A gate is an item that names the ledger, its table and its number of shards; if these are not
+// what the store expects, adopt returns an error. It makes the gates in an empty table, and with Options.Adopt gives a restored one a new epoch.
 func (s *Store) adopt(ctx context.Context, tableID string) error {
 	raw, err := s.get(ctx, gateKey(0))
 	if err != nil {
@@ -156,7 +160,7 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 	case !s.opts.Adopt:
 		return errRestored
 	default:
-		if g, err = s.rename(ctx, g, tableID); err != nil {
+		if g, err = s.giveNewEpoch(ctx, g, tableID); err != nil {
 			return err
 		}
 	}
@@ -216,8 +220,8 @@ func (s *Store) absent(ctx context.Context) error {
 
 var errForeign = errors.New("dynamostore: the table holds items and no ledger: it belongs to something else, or lost its epoch")
 
-// rename gives a restored ledger a new epoch, which shuts out all stores that were open on the one before.
-func (s *Store) rename(ctx context.Context, g gate, tableID string) (gate, error) {
+// giveNewEpoch gives a restored ledger a new epoch, its random name, which shuts out all stores that were open on the one before.
+func (s *Store) giveNewEpoch(ctx context.Context, g gate, tableID string) (gate, error) {
 	next := newGate(tableID, g.shards)
 	next.token, next.salt, next.accept = g.token, g.salt, g.accept
 	actions := make([]types.TransactWriteItem, gateCount)

@@ -18,11 +18,11 @@ import (
 
 // The attributes of a kill flag's item.
 const (
-	attrDims   = "di"
+	attrDims   = "di" // the keys of the flag's dimensions, the scope values that it sets
 	attrScope  = "sc"
 	attrReason = "re"
-	attrKilled = "ka"
-	attrNonce  = "kn"
+	attrKilled = "ka" // when it was set
+	attrNonce  = "kn" // random, new each time the flag is set: see token
 	// A flag with patterns or with an end has these, and no attrScope: a library that knows neither can't read it, and refuses.
 	attrNewScope = "ns"
 	attrPatterns = "kp"
@@ -30,11 +30,13 @@ const (
 	attrMade     = "km" // the revision that set it; none if that was before there were any
 )
 
-// token stands for a set of kill flags. All gates hold the token of the flags in force, and each Reserve requires the one
-// whose flags it knows, so that it needs not read them. It is the exclusive or of a salt and of all nonces, and no token
+// token stands for a set of kill flags. All gates, the items of which each Reserve checks one, hold the token of the flags in force, and the Reserve
+// requires the one whose flags it knows, so that it needs not read them. A token is the exclusive or of a salt, which is beside it in the gate,
+// and of the nonces of all flags, so that whoever reads the flags can tell whether these are all. Each change has a new random token, and none
 // ever comes back: a change that arrives a second time, long after, finds another one.
 type token [16]byte
 
+// toggled returns the exclusive or of t and a nonce: it puts the nonce in, or takes it out.
 func (t token) toggled(nonce token) token {
 	for i := range t {
 		t[i] ^= nonce[i]
@@ -42,15 +44,15 @@ func (t token) toggled(nonce token) token {
 	return t
 }
 
-// kill is a flag with the keys that it looks for.
+// kill is a flag as it is stored.
 type kill struct {
 	driver.Kill
-	dims  []driver.Key
+	dims  []driver.Key // the keys of its dimensions, all of which a call must have for the flag to refuse it
 	nonce token
 	made  int64 // the revision that set it; 0 if that was before there were any
 }
 
-// holds reports whether the flag refuses a reservation at a moment, or at any moment if that is zero.
+// holds reports whether the flag refuses a reservation at a moment. For the zero time it does not ask whether the flag has ended.
 func (k *kill) holds(r *driver.Reservation, now time.Time) bool {
 	if !now.IsZero() && k.ended(now) {
 		return false
@@ -62,6 +64,7 @@ func (k *kill) holds(r *driver.Reservation, now time.Time) bool {
 	return !slices.ContainsFunc(k.dims, func(d driver.Key) bool { return !slices.Contains(dims, d) })
 }
 
+// ended reports whether the flag had an end, which has passed.
 func (k *kill) ended(now time.Time) bool { return !k.Until.IsZero() && !now.Before(k.Until) }
 
 // flags are all kill flags of one moment.
@@ -70,7 +73,8 @@ type flags struct {
 	all   []kill
 }
 
-// killed returns a copy of the first flag that holds at a moment, or at any if that is zero; or nil.
+// killed returns a copy of the first flag that refuses a reservation at a moment, or, for the zero time, whether or not it has ended; nil if none
+// does.
 func (f flags) killed(r *driver.Reservation, now time.Time) *driver.Kill {
 	for i := range f.all {
 		if f.all[i].holds(r, now) {
@@ -97,7 +101,7 @@ func (k *kill) copy() driver.Kill {
 // flagMemory holds the flags that were last read.
 type flagMemory struct {
 	mu    sync.Mutex
-	known flags
+	known flags // never changed in place
 }
 
 func (m *flagMemory) get() flags {
@@ -112,8 +116,8 @@ func (m *flagMemory) set(f flags) {
 	m.known = f
 }
 
-// flagsOf returns the flags that a token stands for: those remembered, or those read now. A query sees a transaction that
-// is being carried out in part, so what it finds must add up to the token.
+// flagsOf returns the flags that the token of a gate stands for: those remembered, or those read now. A query may see a part of a transaction that is
+// being carried out, so what it finds must add up to the token; flagsGone says what it means if it does not.
 func (s *Store) flagsOf(ctx context.Context, g gate) (flags, error) {
 	if known := s.flags.get(); known.token == g.token {
 		return known, nil
@@ -123,12 +127,13 @@ func (s *Store) flagsOf(ctx context.Context, g gate) (flags, error) {
 		return flags{}, err
 	}
 	if found.token = found.token.toggled(g.salt); found.token != g.token {
-		return flags{}, s.gone(ctx, g, found)
+		return flags{}, s.flagsGone(ctx, g, found)
 	}
 	s.flags.set(found)
 	return found, nil
 }
 
+// readFlags reads all flags. The token in the result is the exclusive or of their nonces, still without a gate's salt.
 func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = :kill"), ExpressionAttributeValues: item{":kill": text(killPartition)},
@@ -193,18 +198,18 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	return s.changeFlags(ctx, "kill", r, &flag)
 }
 
-// Revive implements driver.Store.
+// Revive implements driver.Store. It removes the flag that Kill has set.
 func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	r := driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
 	return s.changeFlags(ctx, "revive", r, nil)
 }
 
-// drainAfter is how often a change of flags is tried before reservations are asked to wait. A transaction over all gates
-// is in conflict with every reservation that is under way.
+// drainAfter is how often a change of flags is tried before reservations are asked to wait. Its transaction changes all gates, and is in conflict
+// with every reservation that is under way, as each of them checks a gate.
 const drainAfter = 2
 
-// changeFlags puts a flag in the place of another one, or of none, and changes the token in all gates with it. A nil flag
-// removes.
+// changeFlags sets a flag, in the place of the one with the same scope if there is one, or removes that one if flag is nil. r is the change's record.
+// The same transaction gives all gates another token: a reservation that does not know the flag yet fails from then on, and reads the flags.
 func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, flag *kill) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -241,7 +246,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 		if err != nil {
 			return err
 		}
-		if flag == nil && len(items[1]) == 0 {
+		if flag == nil && len(items[1]) == 0 { // there is no flag to remove: only the audit trail is written
 			x := &expression{}
 			x.requireNone(partitionKey)
 			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(of), x)))
@@ -271,8 +276,8 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 // maxDropped is how many flags that have ended one change forgets: what is left of its transaction.
 const maxDropped = 20
 
-// makeRoom returns the actions that forget flags that ended long ago; and if there are too many with patterns for another one, some of
-// those that have ended. It takes their nonces out of those of the flags that there are then.
+// makeRoom returns the actions that forget flags that ended long ago; and if there are too many with patterns for flag, some of those that have
+// ended. nonces is the exclusive or of the nonces of all flags after the change: it takes those of the forgotten ones out.
 func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time, nonces *token) (actions []types.TransactWriteItem, err error) {
 	known, err := s.flagsOf(ctx, g)
 	if err != nil {
@@ -310,9 +315,10 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 	return actions, nil
 }
 
-// replaceFlag puts a flag in the place of what was read, and returns the nonces of all flags that there are then.
+// replaceFlag returns the action that puts a flag in the place of the item that was read, there, which may be none; and the exclusive or of the
+// nonces of all flags after that. g is the gate and c the state of the audit trail, as they were read.
 func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
-	nonces, x := g.token.toggled(g.salt), &expression{}
+	nonces, x := g.token.toggled(g.salt), &expression{} // of all flags before the change
 	if len(there) == 0 {
 		x.requireNone(partitionKey)
 	} else {
@@ -337,7 +343,7 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, fla
 	return s.put(whole, x), nonces.toggled(flag.nonce), err
 }
 
-// insist sends a transaction until it is not in conflict any more.
+// insist sends a transaction again and again while it fails for a reason that passes, such as a conflict with another one, until the context ends.
 func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) error {
 	for tries := 1; ; tries++ {
 		err := s.write(ctx, actions)
@@ -348,7 +354,8 @@ func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) e
 	}
 }
 
-// switchGates gives all gates another token, in place of the one that they have, for flags of these nonces.
+// switchGates returns the actions that give all gates another token in the place of the one that they have, with a salt that fits to it and to the
+// exclusive or of all flags' nonces. Reservations need not wait any more.
 func (s *Store) switchGates(g gate, nonces token) []types.TransactWriteItem {
 	next := token(random16())
 	salt := next.toggled(nonces)
@@ -371,7 +378,8 @@ const drainTime = 10 * time.Second
 // drainWorkers is how many gates are asked at the same time.
 const drainWorkers = 8
 
-// drain asks reservations to wait, gate by gate, so that the transaction over all gates finds them free.
+// drain writes into the gates, one by one, until when reservations have to wait, so that the transaction that changes all gates finds no
+// reservation under way.
 func (s *Store) drain(ctx context.Context, g gate, now time.Time) error {
 	until := number(now.Add(drainTime).UnixNano())
 	errs := make([]error, drainWorkers)
@@ -400,7 +408,7 @@ func firstFinal(errs []error) error {
 	return passing
 }
 
-// drainGate asks at one gate. It is a transaction so that it can be told how it failed.
+// drainGate is drain for one gate. It writes in a transaction, because only that says how it failed.
 func (s *Store) drainGate(ctx context.Context, g gate, n int, until types.AttributeValue) error {
 	x := &expression{}
 	x.require(attrEpoch, "=", blob(g.epoch[:]))

@@ -11,13 +11,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A resolution is how a reservation ends, or how its posted amount changes: by a Settle, Void, Correct or Expire. An account may be spread over
+// several items, its shards, each of which holds a share of the limit; a group is an account with all of them, as they were read. An account sums up
+// amounts in buckets, one for each start. A shift is the change of one booking's sums. The home shard is the one that a reservation's id picks.
+
 // errAccount says that an account that must be there is not.
 var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its time", driver.ErrLost)
 
 // ceiling returns the most that one bucket of one shard may hold, so that the sum of all shards fits into an int64.
 func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }
 
-// resolveAfterReading resolves on an atomic read. e is the record as it was last seen: it tells which accounts to read.
+// resolveAfterReading reads a reservation and its accounts at one moment, and resolves it in a transaction that requires them to be as they were
+// read. e is the reservation as it was last seen, or nil: it tells which accounts to read, besides those of the step's lines. The lock saves
+// repetitions: of two steps of this process that do this to the same account at once, one would fail.
 func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry) (driver.Posting, error) {
 	accounts := accountsOf(q.lines)
 	if e != nil {
@@ -37,7 +43,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 		return driver.Posting{}, err
 	}
 	next, p, err := q.judge(v.entry, v.now)
-	if err != nil || next.state == 0 {
+	if err != nil || next.state == 0 { // nothing is changed
 		return p, err
 	}
 	from, err := s.resolvedFrom(ctx, q, v, next)
@@ -54,7 +60,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	shifts = shifts[:0:0]
+	shifts = shifts[:0:0] // again, as works has spread them over the shards
 	for _, w := range works {
 		shifts = append(shifts, w.shifts...)
 	}
@@ -78,7 +84,8 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	return p, err
 }
 
-// resolvedFrom returns the reservation that is resolved; or what stands in its place, for a step whose reservation does not exist.
+// resolvedFrom returns the reservation that is resolved. For a step whose reservation does not exist, or was voided, it returns an entry in its
+// place: for an orphan with the bookings that it gets in the present windows, for a tombstone without any.
 func (s *Store) resolvedFrom(ctx context.Context, q *resolving, v *view, next outcome) (from *entry, err error) {
 	if from = v.entry; from != nil {
 		if err := s.requireBooked(ctx, v, from); err != nil {
@@ -112,21 +119,23 @@ func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 	return bookings
 }
 
-// work is what one account has to do with a resolution.
+// work is what a resolution changes in one account.
 type work struct {
 	group  *group
-	shifts []shift // of this account, as they are booked in the end
-	sums   []shift // those of them that change a sum, which an increment can do
-	line   *driver.Line
-	now    time.Time
-	span   driver.Span
-	whole  bool // all shards are rewritten
+	shifts []shift      // of this account, as they are booked in the end
+	sums   []shift      // those of them that change a sum, which an increment can do
+	line   *driver.Line // the step's line of this account; nil if it has none. now and span are only set with it
+	now    time.Time    // at which the line is judged
+	span   driver.Span  // the line's window then
+	whole  bool         // all shards are rewritten, so that sums need no increments
 	// archived holds the shifts' bucket in the archive, if that is where it is and there is something to do.
 	archived *archived
 }
 
+// workList has a work for each account of a resolution.
 type workList []*work
 
+// of returns the work of the line that has this account, or nil.
 func (l workList) of(account driver.Key) *work {
 	for _, w := range l {
 		if w.line != nil && w.line.Account == account {
@@ -136,7 +145,8 @@ func (l workList) of(account driver.Key) *work {
 	return nil
 }
 
-// works sorts the shifts by account, in their order, and applies them to what was read.
+// works puts the shifts of each account together, which follow one another, and applies them to the groups that were read. A line whose account has
+// no shifts gets a work, too, because its thresholds may be due.
 func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, shifts []shift) (all workList, err error) {
 	add := func(account driver.Key) *work {
 		w := &work{group: v.groups[account], line: lineOf(q.lines, account)}
@@ -164,15 +174,16 @@ func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, s
 	return all, nil
 }
 
-// apply changes the sums of a group as its shifts say. All shifts of a group are in one bucket.
+// apply changes the sums of a group as its shifts say, or prepares the change of the bucket in the archive if it was moved there. All shifts of a
+// group are in one bucket.
 func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	start, g := w.shifts[0].start, w.group
-	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
+	if from.bookings != nil && !from.isSubstitute() && g.version == nil { // the account was there when it was reserved, and is gone
 		w.dropWithdrawals()
 	} else if start <= g.archivedTo {
 		return s.applyArchived(ctx, w)
 	}
-	var grows int64
+	var grows int64 // by how much the bucket's settled sum grows
 	for i := range w.shifts {
 		grows += w.shifts[i].settled
 	}
@@ -201,8 +212,9 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	return nil
 }
 
-// requireBooked returns errAccount if an account that an entry is booked in is gone before its time: the list tells until when it must be
-// there, and for an account that the list does not vouch for, the age of the booking does. Once a loss was accepted, what is there counts.
+// requireBooked returns errAccount if an account that an entry is booked in is gone before its time. The list of accounts tells until when an account
+// must be there; for one of which the list says nothing, the age of the booking does: within the retention it must be there, and for a lifetime
+// window always. Once an operator has accepted a loss, the age does not matter.
 func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 	gone := make(map[driver.Key]*group)
 	for _, b := range e.bookings {
@@ -220,8 +232,8 @@ func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 	return s.requirePresent(ctx, gone, v.now)
 }
 
-// dropWithdrawals leaves only what the shifts add to the account: it was lost, so that nothing can be taken out of it. The loss was accepted, or
-// the account is past its retention.
+// dropWithdrawals leaves only what the shifts add to the account, of which nothing is left that could be taken out: the account is past its
+// retention, or was lost and the loss accepted.
 func (w *work) dropWithdrawals() {
 	for i := range w.shifts {
 		sh := &w.shifts[i]
@@ -229,21 +241,21 @@ func (w *work) dropWithdrawals() {
 	}
 }
 
-// isSubstitute reports whether resolveAfterReading has made this entry itself, for a step whose reservation does not exist.
+// isSubstitute reports whether resolvedFrom has made this entry, for a step whose reservation does not exist.
 func (e *entry) isSubstitute() bool { return e.state == driver.Voided && e.resolvedAt == 0 }
 
-// spread distributes what exceeds the reservation over the shards that have room in their share. When there is not enough room, a shard
-// goes beyond its share, and each reservation reads all shards until every shard is within its share again.
+// spread distributes what a settlement exceeds its reservation by over the shards that have room in their share of the limit, the home shard first.
+// What has no room goes to the home shard. Then a shard is beyond its share, and each reservation reads all shards until none is any more.
 func (s *Store) spread(w *work) {
 	first := &w.shifts[0]
 	rest := first.extra
 	first.extra, first.settled, first.amount = 0, first.settled-rest, first.amount-rest
 	g, home := w.group, first.shard
-	limit, sharesKept := g.shards[home].sharesOf, g.shards[home].hasSharesOf
+	limit, sharesKept := g.shards[home].sharesOf, g.shards[home].hasSharesOf // without a line, the limit whose shares were kept last
 	if w.line != nil {
 		limit, sharesKept = g.max(w.line, w.now), true
 	}
-	since := func(a *accountItem) int64 {
+	since := func(a *accountItem) int64 { // where the window begins
 		if w.line != nil {
 			return w.span.Since
 		}
@@ -295,7 +307,8 @@ func (w *work) reportThresholds(at int) []driver.Crossing {
 	return crossed
 }
 
-// carryOut returns the actions of one account.
+// carryOut returns the actions that write what apply has changed in one account: all shards, or increments of the sums; and the bucket in the
+// archive.
 func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	g := w.group
 	switch {
@@ -312,7 +325,7 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	}
 	for i := range w.sums {
 		sh, x := &w.sums[i], &expression{}
-		if a := g.shards[sh.shard]; sh.start < a.since {
+		if a := g.shards[sh.shard]; sh.start < a.since { // the window has passed, so that used and settled don't change
 			x.require(attrVersion, "=", blob(a.version)) // else the bucket may have been moved
 			x.shift(sh, s.shards)
 			x.add(attrChanges, 1)
@@ -324,8 +337,8 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	return actions
 }
 
-// rewriteAsIs returns the actions that rewrite all shards of a group in their present window, for a step that does not know the account's line.
-// The gap to the next threshold is not known after it.
+// rewriteAsIs returns the actions that write all shards of a group completely, in the window in which they are, for a step that does not know the
+// account's line. How far the next threshold is cannot be computed then, so that the next settlement reads all shards.
 func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 	span := driver.Span{Since: noWindow, Start: noWindow, End: noWindow}
 	for _, a := range g.shards {

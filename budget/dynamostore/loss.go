@@ -12,12 +12,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A gate is an item that names the ledger by its epoch, a random name, and holds the token of the kill flags in force. There are gateCount of them,
+// all alike. The token is the exclusive or of a salt, which is in the gate, and of a nonce of each flag, so that flags that are gone show.
+
 // known is what this process knows of the ledger. It is immutable.
 type known struct {
 	epoch  [16]byte
-	accept []byte // the loss that was accepted last
+	accept []byte // the id of the change by which an operator accepted the last loss; empty if there was none
 }
 
+// epoch returns the epoch that is known, zeros before there is one.
 func (s *Store) epoch() [16]byte {
 	if k := s.ledger.Load(); k != nil {
 		return k.epoch
@@ -25,10 +29,10 @@ func (s *Store) epoch() [16]byte {
 	return [16]byte{}
 }
 
-// know takes a gate for that of the ledger.
+// know takes the ledger of a gate as the one that this process knows from now on.
 func (s *Store) know(ctx context.Context, g gate) error {
 	if g.shards != s.shards {
-		return errMemory
+		return errReplaced
 	}
 	if _, err := s.flagsOf(ctx, g); err != nil && !errors.Is(err, driver.ErrLost) {
 		return err // with flags that are gone it opens, so that an operator can accept the loss
@@ -41,7 +45,8 @@ func (s *Store) know(ctx context.Context, g gate) error {
 // lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
 const lookEvery = 100 * time.Millisecond
 
-// accepted reports whether somebody has accepted the loss that a step met, and knows what is there then.
+// accepted reports whether an operator, through any process, has accepted the loss that a step met. Then this process takes the ledger as it is. It
+// asks the service at most once in lookEvery, and reports false in between.
 func (s *Store) accepted(ctx context.Context) bool {
 	k := s.ledger.Load()
 	s.identity.mu.Lock()
@@ -68,19 +73,20 @@ func (s *Store) accepted(ctx context.Context) bool {
 	if s.know(ctx, g) != nil {
 		return false
 	}
-	s.identity.passed()
+	s.identity.confirmed()
 	return true
 }
 
-// The flags are read again so often, before what does not add up is taken for a loss: a change that is being carried out is seen
-// in part.
+// The flags are read again so often, with such pauses, before flags that do not add up to a gate's token are taken for a loss: a query may see a
+// part of a change that is being carried out.
 const (
 	flagLooks = 10
 	flagPause = 20 * time.Millisecond
 )
 
-// gone returns errMoved if flags that did not add up were being changed, errMemory if one of them is gone.
-func (s *Store) gone(ctx context.Context, g gate, found flags) error {
+// flagsGone says why the flags that were found do not add up to the token of gate g: errReplaced if they stay as they are, because one of them is
+// gone, or errMoved if they were being changed.
+func (s *Store) flagsGone(ctx context.Context, g gate, found flags) error {
 	for range flagLooks {
 		if !pause(ctx, flagPause, 1) {
 			return errMoved
@@ -101,7 +107,7 @@ func (s *Store) gone(ctx context.Context, g gate, found flags) error {
 			return errMoved
 		}
 	}
-	return errMemory
+	return errReplaced
 }
 
 // AcceptLoss implements driver.Store. It goes on with the table that is there now.
@@ -143,12 +149,14 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		if err := s.write(ctx, append(record, actions...)); err != nil {
 			return err
 		}
-		s.identity.passed()
+		s.identity.confirmed()
 		return s.know(ctx, g)
 	})
 }
 
-// newGates returns the gates of what is there, with a new epoch if that is another table than the gates name.
+// newGates returns the gates for the table that is there now, with the flags that are there now, and the actions that write them in the place of
+// those that were read. accepted is the id of the change that accepts the loss. The epoch is a new one if the gates name another table, or if all are
+// gone.
 func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) (g gate, actions []types.TransactWriteItem, err error) {
 	raws := make([]item, gateCount)
 	for n := range raws {
@@ -156,7 +164,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 			return g, nil, err
 		}
 	}
-	there := -1
+	there := -1 // a gate that is there
 	for n := range raws {
 		if len(raws[n]) > 0 {
 			there = n

@@ -50,6 +50,7 @@ type blindFailures struct {
 	accounts map[driver.Key]bool
 }
 
+// any reports whether the account of one of the lines is remembered.
 func (w *blindFailures) any(lines []driver.Line) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,6 +62,7 @@ func (w *blindFailures) any(lines []driver.Line) bool {
 	return false
 }
 
+// set remembers an account, or forgets it. If there is no room, all others are forgotten.
 func (w *blindFailures) set(account driver.Key, fails bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

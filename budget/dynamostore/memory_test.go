@@ -54,7 +54,7 @@ func allFail(t *testing.T, s *Store, r driver.Reservation) {
 	t.Helper()
 	for name, step := range steps(s, r) {
 		err := step(t.Context())
-		require.ErrorIs(t, err, errMemory, name)
+		require.ErrorIs(t, err, errReplaced, name)
 		unanswered(t, err)
 	}
 }
@@ -117,7 +117,7 @@ func TestARestoredTableIsAnErrorUntilItIsAdopted(t *testing.T) {
 	open(t, s.client, s.table, func(o *Options) { o.Adopt = true })
 	old.identity.table = newer.identity.table
 	_, err = old.Reserve(t.Context(), hold(1, l))
-	require.ErrorIs(t, err, errMemory)
+	require.ErrorIs(t, err, errReplaced)
 }
 
 // A table that goes away for a moment, as the service's control plane may say, and is the same one afterwards, goes on.
@@ -131,7 +131,7 @@ func TestATableThatComesBackGoesOn(t *testing.T) {
 		return c.pass()
 	})
 	_, err := s.Reserve(t.Context(), hold(1, l))
-	require.ErrorIs(t, err, errMemory)
+	require.ErrorIs(t, err, errReplaced)
 	w.follow(nil)
 	admitted(t, s, hold(1, l))
 	require.Equal(t, "DescribeTable", w.calls()[0])

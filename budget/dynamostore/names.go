@@ -19,6 +19,9 @@ import (
 // Each account is in a partition of its own, so that accounts can't be enumerated without a list. An item of the list is written before its
 // account, and again when a window begins. Once the account exists, its list item holds until when the account matters: if the account is
 // missing before that, it was lost, and what was spent in it is not known.
+//
+// In the code, a group is one account with all its shards, the items over which it is spread, as they were read; its version is nil if the
+// account does not exist. An expression collects what one action of a transaction requires and changes.
 
 // The attributes of an item of the list.
 const (
@@ -30,11 +33,13 @@ const (
 
 const listPartition = "accounts"
 
+// listKey returns the key of an account's item in the list.
 func listKey(account driver.Key) itemKey {
 	return itemKey{listPartition, hex.EncodeToString(account[:])}
 }
 
-// listIfNew puts the account of a line into the list if the account is about to be rewritten: created, or moved to a new window.
+// listIfNew puts the account of a line into the list if the account is about to be rewritten: created, or moved to a new window. That is so
+// whenever the amount can't be booked by increments of the sums. ruled is how the line judged the reservation, and id that of the reservation.
 func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id driver.ID) error {
 	if _, sharesKept := ruled.parts(pick(id, s.shards)); ruled.canIncrement(sharesKept) {
 		return nil
@@ -42,18 +47,18 @@ func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id driver.ID) erro
 	return s.list(ctx, ruled.group, ruled.line, ruled.now)
 }
 
-// list puts an account into the list. The list keeps the name of the first line that it is given; line may be nil. It returns
-// errAccount if the account was not found although it must exist.
+// list puts an account into the list. The list keeps the name of the first line that it is given; line is nil for a step that does not know it.
+// list returns errAccount if the account was not found although, by the list, it must exist.
 func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.Time) error {
 	key, x := g.shards[0].key, &expression{}
-	end := now.UnixNano()
+	end := now.UnixNano() // the item may be deleted some time after this
 	if line != nil {
 		end = line.Window.At(now).End
 	}
 	if ttl, ends := expiry(end, changeTrail); ends {
 		x.set(ttlAttribute, number(ttl))
 	}
-	x.set(attrListed, number(1))
+	x.set(attrListed, number(1)) // an update has to set something
 	s.recordPresence(x, g)
 	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
 	update := aws.ToString(x.update())
@@ -79,7 +84,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	return nil
 }
 
-// recordPresence adds to an update of the list that the account exists, if it does.
+// recordPresence adds to an update of the list until when the account matters, if it exists.
 func (s *Store) recordPresence(x *expression, g *group) {
 	if g.version == nil {
 		return
@@ -88,7 +93,7 @@ func (s *Store) recordPresence(x *expression, g *group) {
 	x.set(attrAccepted, blob(s.acceptance()))
 }
 
-// acceptance identifies the last loss that an operator has accepted; it is empty if there was none.
+// acceptance returns the id of the change by which an operator accepted the last loss; it is empty if there was none.
 func (s *Store) acceptance() []byte {
 	if k := s.ledger.Load(); k != nil && len(k.accept) > 0 {
 		return k.accept
@@ -102,7 +107,7 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 	r := reader{item: listed}
 	until, vouched := r.number(attrMatters)
 	since := r.blob(attrAccepted, -1)
-	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) {
+	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) { // the list says nothing, or a loss was accepted since
 		return r.err
 	}
 	if second, ends := expiry(until, DefaultRetention); ends && now.Unix() >= second {
@@ -151,7 +156,7 @@ func (s *Store) requirePresent(ctx context.Context, groups map[driver.Key]*group
 			accounts = append(accounts, key)
 		}
 	}
-	for some := range slices.Chunk(accounts, maxActions) {
+	for some := range slices.Chunk(accounts, maxActions) { // as many as one atomic read may have
 		keys := make([]itemKey, len(some))
 		for i, key := range some {
 			keys[i] = listKey(key)

@@ -9,8 +9,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// place returns the actions that book an admitted amount. If possible they are conditional increments, which steps of other processes
-// don't disturb. Otherwise all shards are rewritten, on the condition that they are still as they were read.
+// A ruling is how one line, a limit that applies to the call, judges a reservation: its account, as it was read, the window, and the limit in force.
+// An account may be spread over several items, its shards, each of which holds a share of the limit. The home shard is the one that the reservation's
+// id picks. While every shard has used no more than its share, a reservation needs to look at one shard only.
+
+// place returns the actions that book an admitted amount, and the bookings. If possible the actions are conditional increments, which steps of other
+// processes don't disturb. Otherwise all shards are rewritten, on the condition that they are still as they were read.
 func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []booking) {
 	parts, sharesKept := ruled.parts(home)
 	if !ruled.canIncrement(sharesKept) {
@@ -32,7 +36,7 @@ func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []boo
 			room = math.MaxInt64 - b.amount
 		}
 		x.require(attrUsed, "<=", number(room))
-		if s.shards > 1 {
+		if s.shards > 1 { // the shards keep their shares of this limit
 			x.require(attrSharesOf, "=", number(ruled.max))
 		}
 		if o := ruled.group.override; o != nil && ruled.now.Before(o.Until) {
@@ -104,14 +108,15 @@ func (ruled *ruling) bookings(parts []int64, home int) (all []booking) {
 	return all
 }
 
-// rewrite returns the actions that move all shards of a group to a span and write them completely.
+// rewrite returns the actions that move all shards of a group to a window, the span, and write them completely, with a new version. They require all
+// shards to be as they were read.
 func (s *Store) rewrite(g *group, line *driver.Line, span driver.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
 	g.created, g.rewritten = g.version == nil, true
 	if first := g.shards[0]; !s.keepPast && (g.created || first.since == noWindow) {
 		g.archivedTo = math.MaxInt64
 		for _, a := range g.shards {
-			g.archivedTo = min(g.archivedTo, a.firstKept(span.Since)) // nothing was booked before
+			g.archivedTo = min(g.archivedTo, a.firstKept(span.Since)) // nothing was booked before: no older bucket will be looked for in the items
 		}
 	}
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))

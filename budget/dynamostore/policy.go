@@ -15,9 +15,11 @@ const (
 	attrOperator = "po"
 )
 
+// policyKey returns the key of the policy document's item.
 func policyKey() itemKey { return itemKey{"policy", "policy"} }
 
-// SetPolicy implements driver.Store. The policy's version is the revision of the change.
+// SetPolicy implements driver.Store. The policy's version is the revision of the change. One transaction writes the document and the audit trail; it
+// requires the revision that was read, and the table's epoch.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
 	if err := cmp.Or(driver.ValidateDocument(document), c.Validate()); err != nil {
 		return err
@@ -33,8 +35,8 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		if err != nil {
 			return err
 		}
-		if !change.fresh[0] {
-			_, err := s.readGate(ctx)
+		if !change.fresh[0] { // an earlier attempt made it, or somebody has set another policy since the caller looked
+			_, err := s.readGate(ctx) // if this is still the ledger
 			return errors.Join(err, change.superseded())
 		}
 		now, err := s.clock.now()

@@ -14,15 +14,21 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
+// An account may be spread over several items, its shards, each of which holds a share of the limit; a group is an account with all of them, as they
+// were read. The home shard is the one that the reservation's id picks. A gate is an item with the ledger's epoch and the token, which stands for the
+// kill flags in force. Blind means: without having read anything, on the assumption that the token is the one that this process knows, that each
+// account is in the present window, and that its home shard has room.
+
 // reserving is the state of one Reserve over its attempts.
 type reserving struct {
-	*step
+	*step // with the step's name, which each attempt leaves in what it writes
 	r     driver.Reservation
 	tries map[uint32]attempted // by attempt, the answer to give if its reply was lost and its transaction turns out to have been written
 	waits bool                 // a kill flag is being set: until that is done, read and do not write
 
-	latchRefusal driver.Decision // the same for an attempt that refused and wrote latches
-	latched      int             // the first line that it latched
+	// An attempt that refuses may write latches, which keep accounts closed. This is its decision, and the first line that it latched.
+	latchRefusal driver.Decision
+	latched      int
 }
 
 // attempted is what an attempt at a Reserve has sent: the answer, and the reservation.
@@ -70,14 +76,14 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 		errors.As(err, &moved)
 		if e, err := decodeEntry(q.r.ID, moved.old[entryAction]); err != nil {
 			return driver.Decision{}, err
-		} else if e != nil {
-			if d, answered, err := s.known(q, e); answered {
+		} else if e != nil { // there is a reservation with this id
+			if d, answered, err := s.answerKnown(q, e); answered {
 				return d, err
 			}
 		}
 	}
 	d, account, err := s.reserveAfterReading(ctx, q, false)
-	if account == nil {
+	if account == nil { // no lock is needed
 		return d, err
 	}
 	unlock, err := s.locks.lock(ctx, *account)
@@ -89,7 +95,8 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 	return d, err
 }
 
-// mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first. A wrong guess costs a round trip.
+// mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first: as far as this process knows, no flag refuses
+// it, and its accounts have let the last one pass. A wrong guess costs a round trip.
 func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
 	if s.blindFailures.any(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
@@ -103,9 +110,9 @@ func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
 	return true
 }
 
-// known answers a reservation whose id exists: an earlier attempt of this step made it, or the id is resolved or belongs to another reservation.
-// It reports false for a reservation that was made before and is the same.
-func (s *Store) known(q *reserving, e *entry) (d driver.Decision, answered bool, err error) {
+// answerKnown answers a reservation whose id exists as entry e: an earlier attempt of this step made it, or the id is resolved or belongs to another
+// reservation. answered is false if the entry is the same reservation, made by an earlier step: then the kill flags have to be asked first.
+func (s *Store) answerKnown(q *reserving, e *entry) (d driver.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == driver.Pending {
 		won := q.tries[attemptOf(e.mark)]
 		if won.entry != nil {
@@ -117,20 +124,21 @@ func (s *Store) known(q *reserving, e *entry) (d driver.Decision, answered bool,
 	return driver.Decision{}, err != nil, err
 }
 
-// newEntry returns the reservation as it will be stored, without bookings.
+// newEntry returns the reservation as the next attempt will store it, without bookings.
 func (q *reserving) newEntry(now time.Time) *entry {
 	at := now.UnixNano()
 	e := &entry{id: q.r.ID, owner: q.r.Owner, state: driver.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
-	if e.expiresAt < at {
+	if e.expiresAt < at { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
 	}
 	if q.r.Call != nil {
-		e.whose = account.EncodeCall(q.r.Call, "")
+		e.call = account.EncodeCall(q.r.Call, "")
 	}
 	return e
 }
 
-// head returns the first actions of each transaction that admits. The one at entryAction writes the reservation.
+// head returns the first actions of each transaction that admits: it writes the reservation, whose index is entryAction and whose id must be unknown,
+// and its due date, by which it expires, and checks a gate.
 func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWriteItem {
 	x := &expression{}
 	x.requireNone(partitionKey)
@@ -141,7 +149,7 @@ func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWrite
 	}
 }
 
-// admit sends a transaction that admits.
+// admit sends a transaction that admits. It notes the answer and the entry of this attempt before, in case that the reply is lost.
 func (s *Store) admit(ctx context.Context, q *reserving, e *entry, d driver.Decision, actions []types.TransactWriteItem) (driver.Decision, error) {
 	d.Admitted, d.ExpiresAt = true, time.Unix(0, e.expiresAt)
 	q.tries[q.attempt] = attempted{d, e}
@@ -152,7 +160,8 @@ func (s *Store) admit(ctx context.Context, q *reserving, e *entry, d driver.Deci
 	return d, nil
 }
 
-// reserveBlind admits without having read anything, or fails.
+// reserveBlind admits without having read anything, or fails with errMoved if a condition did not hold. flags is the token of the kill flags that
+// this process knows.
 func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now time.Time) (driver.Decision, error) {
 	e := q.newEntry(now)
 	home := pick(e.id, s.shards)
@@ -173,8 +182,8 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 	return s.admit(ctx, q, e, driver.Decision{}, append(s.head(e, flags, now), accounts...))
 }
 
-// addPending books an amount in an item whose window is that of the span and whose latch is open; x holds what else is
-// required.
+// addPending returns the action that books an amount in an item of an account, and requires that the item is in the window of the span and that its
+// latch is open; x holds what else is required.
 func (s *Store) addPending(x *expression, b booking, span driver.Span, now time.Time) types.TransactWriteItem {
 	x.require(attrSince, "=", number(span.Since))
 	x.requireUnless(attrLatched, "<=", number(now.UnixNano()))
@@ -184,15 +193,16 @@ func (s *Store) addPending(x *expression, b booking, span driver.Span, now time.
 	return s.update(accountKey(b.account, b.shard), x)
 }
 
-// reserveAfterReading decides on an atomic read. A write that requires an account to be as it was read needs the account's lock, in this process:
-// if locked is false, it writes nothing then and returns the account to lock, wait.
+// reserveAfterReading reads the id, a gate and all accounts at one moment, and decides on that. A write that requires an account to be as it was read
+// needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in wait the account
+// to lock.
 func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d driver.Decision, wait *driver.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
 		return d, nil, err
 	}
-	if v.entry != nil {
-		if d, answered, err := s.known(q, v.entry); answered {
+	if v.entry != nil { // the id comes first, then kill flags, then room
+		if d, answered, err := s.answerKnown(q, v.entry); answered {
 			return d, nil, err
 		}
 	}
@@ -207,7 +217,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
 	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
-		return q.latchRefusal, nil, nil // an earlier attempt latched, and its reply was lost
+		return q.latchRefusal, nil, nil // an earlier attempt latched, as the version made of this step's name shows, and its reply was lost
 	}
 	rulings, d, err := s.judge(v, q.r)
 	if err != nil {
@@ -223,7 +233,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
 		return driver.Decision{}, nil, errDrained
 	}
-	for i := range rulings {
+	for i := range rulings { // before an account is written, it is put into the list of accounts
 		if latches && rulings[i].latches {
 			if err := s.list(ctx, rulings[i].group, rulings[i].line, v.now); err != nil {
 				return driver.Decision{}, nil, err
@@ -247,13 +257,13 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	return d, nil, err
 }
 
-// admitSeen admits after an atomic read has shown that there is room.
+// admitSeen admits after an atomic read, v, has shown that there is room.
 func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []ruling, d driver.Decision) (driver.Decision, error) {
 	e := q.newEntry(v.now)
 	var accounts []types.TransactWriteItem
 	for i := range rulings {
 		if ruled := &rulings[i]; ruled.latches { // an observe-only line: it is only recorded as latched, to report that it would refuse
-			ruled.group.latchedUntil = passed(ruled.span, ruled.now.UnixNano())
+			ruled.group.latchedUntil = windowEnd(ruled.span, ruled.now.UnixNano())
 		}
 		if err := s.listIfNew(ctx, &rulings[i], e.id); err != nil {
 			return driver.Decision{}, err
@@ -269,6 +279,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 	return d, err
 }
 
+// groupsOf returns the accounts of rulings.
 func groupsOf(rulings []ruling) []*group {
 	groups := make([]*group, len(rulings))
 	for i := range rulings {
@@ -286,8 +297,8 @@ type ruling struct {
 	span    driver.Span
 	max     int64 // in force
 	full    bool  // the amount has no room; an observe-only line takes it all the same
-	refuses bool
-	latches bool // the line latches: one that refuses when the reservation is refused, and an observe-only one when it is admitted
+	refuses bool  // the line has no room, and is not observe-only, or observe-only lines refuse, too
+	latches bool  // the line latches: one that refuses when the reservation is refused, and an observe-only one when it is admitted
 }
 
 // failsBlind reports whether the next reservation would probably fail, too, if it were made without reading: the line is full, has an
@@ -333,8 +344,9 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 	return rulings, d, nil
 }
 
-// latch latches the accounts of lines that refuse and have Latch. The transaction requires that the refusal still holds: the id is still unknown, no
-// kill flag was set, and no line has changed.
+// latch closes the latches of the lines that refuse and have one. The transaction requires that the refusal still holds: the id is still unknown, no
+// kill flag was set, and no line's account has changed. The accounts get a version made of the step's name, by which a later attempt recognises that
+// this one was carried out.
 func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruling) error {
 	x := &expression{}
 	x.requireNone(partitionKey)
@@ -342,7 +354,7 @@ func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruli
 	for i := range rulings {
 		ruled := &rulings[i]
 		if ruled.refuses && ruled.latches {
-			ruled.group.latchedUntil = passed(ruled.span, ruled.now.UnixNano())
+			ruled.group.latchedUntil = windowEnd(ruled.span, ruled.now.UnixNano())
 			actions = append(actions, s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, q.name[:versionBytes])...)
 			continue
 		}

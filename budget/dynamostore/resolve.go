@@ -11,13 +11,17 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// An account may be spread over several items, its shards, each of which holds a share of the limit. It sums up amounts in buckets, one for each
+// start. The present window of an item is the one in which it was when it was last written completely; it counts the buckets that begin at its
+// attribute since or later. A booking says in which bucket of which shard a part of a reservation is booked, and how much it holds there.
+
 // outcome is how a step changes a reservation. The zero value changes nothing.
 type outcome struct {
-	state     driver.State
-	actual    driver.Charge
-	estimated bool
-	orphan    bool // there is no reservation: it is booked in the present windows of its lines
-	tombstone bool
+	state     driver.State  // the new one; 0 for no change
+	actual    driver.Charge // what is posted after that
+	estimated bool          // actual is the worst case, because the actual cost is not known
+	orphan    bool          // there is no reservation: it is booked in the present windows of its lines
+	tombstone bool          // there is no reservation: the voided one is written, so that a late Reserve of it fails
 	// How the amount is divided over calls, if it is not one call's alone, and whether this is a correction, which divides it by another rule.
 	shares     []driver.Share
 	correction bool
@@ -31,23 +35,23 @@ type resolving struct {
 	owner driver.Key
 	lines []driver.Line // of a settlement: those whose thresholds are checked
 	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
-	decide           func(e *entry, now time.Time) (outcome, driver.Posting, error)
-	whose, reference []byte                    // what a settlement says of the entry, if anything
-	tries            map[uint32]driver.Posting // by attempt: the answer to give if its transaction turns out to have been written
+	decide          func(e *entry, now time.Time) (outcome, driver.Posting, error)
+	call, reference []byte                    // the encoded call and the provider's id of the request, if a settlement says them
+	tries           map[uint32]driver.Posting // by attempt: the answer to give if its transaction turns out to have been written
 	// record is what a correction writes into the audit trail, and change what it has read there.
 	record *driver.Record
 	change *changing
 }
 
-// resolve takes a reservation to its next state, and the sums of its accounts with it. It sends the transaction without
-// reading when this process made the reservation: the transaction requires the record to be as it was written.
+// resolve takes a reservation to its next state, and the sums of its accounts with it. If this process made the reservation and remembers it, the
+// first attempt sends the transaction without reading: it requires the reservation to be as it was written.
 func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p driver.Posting, err error) {
 	known := s.entries.take(q.id)
 	q.tries = make(map[uint32]driver.Posting)
 	err = s.do(ctx, op, func(ctx context.Context, t *step) error {
 		q.step = t
 		from := known
-		known = nil
+		known = nil // only the first attempt uses it
 		p, err = s.resolveOnce(ctx, q, from)
 		return err
 	})
@@ -66,7 +70,7 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p driver.
 //   - blindPosts can't tell without the accounts what to write;
 //   - the transaction fails, because something was not as assumed.
 func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver.Posting, error) {
-	if q.record != nil {
+	if q.record != nil { // a correction, which adds to the audit trail
 		unlock, err := s.changeLock.lock(ctx)
 		if err != nil {
 			return driver.Posting{}, err
@@ -112,7 +116,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver
 	if !errors.As(err, &moved) {
 		return p, err
 	}
-	if old := moved.old[entryAction]; old != nil { // the stored reservation is another one; or else it was an account
+	if old := moved.old[entryAction]; old != nil { // the stored reservation has changed; without it, a condition of another item did not hold
 		if e, err = decodeEntry(q.id, old); err != nil {
 			return driver.Posting{}, err
 		}
@@ -129,16 +133,16 @@ func (q *resolving) judge(e *entry, now time.Time) (outcome, driver.Posting, err
 	return q.decide(e, now)
 }
 
-// entryAction is the index of the action that writes the reservation, in each transaction that makes or resolves one.
+// entryAction is the index of the action that writes the reservation, in each transaction that makes or resolves one: errors have items by index.
 const entryAction = 0
 
 // finish sends the transaction that resolves a reservation. It writes the reservation, provided that it is still as it was before, removes its
 // due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
-// looking says that usage must be read first, because an attempt without that has failed.
+// looking says to read the sums of usage first, because an attempt that did not has failed.
 func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p driver.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (driver.Posting, error) {
 	after.mark = q.mark()
-	if len(q.whose) > 0 {
-		after.whose = q.whose
+	if len(q.call) > 0 {
+		after.call = q.call
 	}
 	if len(q.reference) > 0 {
 		after.reference = q.reference
@@ -159,7 +163,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	}
 	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
-		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
+		actions = append(actions, s.checkEpoch(q.id)) // a reservation that must be missing does not show that this is the ledger
 	} else if before.state == driver.Pending {
 		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
 	}
@@ -177,7 +181,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	return p, nil
 }
 
-// resolved returns the reservation as it is after a step: with the new state and amount, and with the bookings of the shifts.
+// resolved returns the reservation as it is after a step: with the new state and amount, and with the shifts' bookings.
 func (e *entry) resolved(next outcome, shifts []shift, now time.Time) *entry {
 	after := *e
 	after.state, after.actual, after.estimated, after.orphan = next.state, next.actual, next.estimated, next.orphan || e.orphan
@@ -196,8 +200,8 @@ type shift struct {
 	extra            int64 // the part of settled that exceeds the reservation
 }
 
-// shifts spreads an amount over a record's bookings: each takes what it held already, in order, and the first one of an
-// account takes what is left.
+// shifts spreads the amount that is posted from now on over the reservation's bookings: of each account, they take what they held already, in
+// order, and the first one also takes what is left.
 func (e *entry) shifts(actual driver.Charge) []shift {
 	all := make([]shift, len(e.bookings))
 	for from := 0; from < len(e.bookings); {
@@ -224,8 +228,9 @@ func (e *entry) shifts(actual driver.Charge) []shift {
 	return all
 }
 
-// blindPosts returns the changes of the accounts under the assumption that each booking is in the account's present window, which the
-// actions require. It reports false when the accounts have to be read first.
+// blindPosts returns the actions that change the accounts, made without having read them. They require that each booking is in the account's present
+// window, that no threshold of a line is reached, and that the account has room for what exceeds the reservation. It reports false when the accounts
+// have to be read first: for a line whose account the reservation is not booked in, or where a shard's share is not known.
 func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) (actions []types.TransactWriteItem, ok bool) {
 	shifts := e.shifts(next.actual)
 	for i := range q.lines {
@@ -236,11 +241,11 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 	for i := range shifts {
 		sh, x := &shifts[i], &expression{}
 		line := lineOf(q.lines, sh.account)
-		watched := line != nil && len(line.Notify) > 0
+		watched := line != nil && len(line.Notify) > 0 // it has thresholds
 		if sh.pending == 0 && sh.settled == 0 && !watched {
 			continue
 		}
-		if watched {
+		if watched { // the gap to the next threshold is the one for these thresholds in this window, and none may be reported again
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
 			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max)))
 			x.require(attrQuiet, ">", number(now.UnixNano()))
@@ -248,7 +253,7 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 				x.require(attrGap, ">", number(sh.settled)) // else a threshold is due that was reached without a settlement
 			}
 		}
-		if sh.extra > 0 && s.shards > 1 {
+		if sh.extra > 0 && s.shards > 1 { // the shard must stay within its share
 			if line == nil {
 				return nil, false
 			}
@@ -260,7 +265,7 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 	return actions, true
 }
 
-// post changes the sums of a booking that lies in the account's present window; x holds what else is required.
+// post returns the action that changes the sums of a booking, which must be in the account's present window; x holds what else is required.
 func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
 	x.require(attrSince, "<=", number(sh.start))

@@ -18,8 +18,9 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	}
 	q := &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, reference: []byte(st.Reference)}
 	if st.Call != nil {
-		q.whose = account.EncodeCall(st.Call, "")
+		q.call = account.EncodeCall(st.Call, "")
 	}
+	// A zero outcome changes nothing: the step only answers.
 	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) {
 		next := outcome{state: driver.Settled, actual: st.Actual, estimated: st.Estimated, shares: st.Shares}
 		switch {

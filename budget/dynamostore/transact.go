@@ -25,18 +25,18 @@ const (
 	maxPause   = time.Second
 )
 
-// attemptShare is which part of a step's time one attempt may take.
+// attemptShare says which part of a step's time one attempt may take: a third.
 const attemptShare = 3
 
 // step is one operation under way. Its name goes into what it writes, so that it recognises its own writing when the
 // reply was lost.
 type step struct {
-	name      [stepBytes]byte
-	attempt   uint32
-	revisions []int64 // of the ledger, which an attempt to change it may have made, as far as it is known
+	name      [stepBytes]byte // random
+	attempt   uint32          // the number of the last attempt that wrote or tried to
+	revisions []int64         // of the ledger, which attempts to change it may have made: see readChange
 }
 
-// mark names the next attempt.
+// mark begins the next attempt at writing, and returns what it leaves in the entry that it writes: the step's name and the attempt's number.
 func (t *step) mark() (m stepMark) {
 	t.attempt++
 	copy(m[:], t.name[:])
@@ -47,13 +47,14 @@ func (t *step) mark() (m stepMark) {
 // attemptOf returns which attempt wrote a mark.
 func attemptOf(m stepMark) uint32 { return binary.BigEndian.Uint32(m[stepBytes:]) }
 
-// do repeats an operation until it has an answer or its time is up: then it fails, and says why. All that it does is
-// conditional on what it found, so that a repetition, by this loop or by the SDK below it, changes nothing twice.
+// do repeats an operation until it has an answer or its time is up: then it fails, and says why. Before each attempt it makes sure that the ledger is
+// the one that is known. All that an operation writes is conditional on what it found, so that a repetition, by this loop or by the SDK below it,
+// changes nothing twice.
 func (s *Store) do(ctx context.Context, op string, run func(context.Context, *step) error) error {
 	return s.anyway(ctx, op, func(ctx context.Context, t *step) error { return s.once(ctx, t, run) })
 }
 
-// anyway is do without a look at whether the ledger is the one that is known.
+// anyway is do without that check of the ledger. once makes one attempt.
 func (s *Store) anyway(ctx context.Context, op string, once func(context.Context, *step) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -70,8 +71,8 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &transient), errors.Is(err, errDrained):
-		case errors.Is(err, errMoved):
+		case errors.As(err, &transient), errors.Is(err, errDrained): // it passes; or a kill flag is being set, for which reservations wait
+		case errors.Is(err, errMoved): // a condition did not hold: the next attempt decides anew
 			bound = movedPause
 		default:
 			again = false
@@ -116,20 +117,21 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 	if err != nil && ctx.Err() != nil && outer.Err() == nil {
 		return &transientError{err} // a connection that went silent holds up one attempt, not the step
 	}
-	if missing(err) && s.identity.of() == "" {
+	if missing(err) && s.identity.of() == "" { // no ledger was opened yet
 		return fmt.Errorf("dynamostore: there is no such table: CreateTable makes one: %w", err)
 	}
 	if missing(err) {
 		s.identity.doubt()
-		err = errors.Join(errMemory, err)
+		err = errors.Join(errReplaced, err)
 	}
-	if errors.Is(err, errMemory) && s.accepted(outer) {
+	if errors.Is(err, errReplaced) && s.accepted(outer) {
 		return errMoved // the step is decided anew, on what is there
 	}
 	return err
 }
 
-// write sends a transaction.
+// write sends a transaction. If transactions have met in one of its items lately, it waits until no other step of this process uses the item. began
+// and saw learn the service's time from the response.
 func (s *Store) write(ctx context.Context, actions []types.TransactWriteItem) error {
 	keys := keysOf(actions)
 	leave, err := s.hot.queue(ctx, keys, hotReaders)
@@ -148,7 +150,8 @@ func (s *Store) write(ctx context.Context, actions []types.TransactWriteItem) er
 	return nil
 }
 
-// snapshot reads items as they stood at one moment.
+// snapshot reads items as they stood at one moment, in the order of their keys; one that does not exist is empty. At items in which transactions have
+// met lately, it waits for writes of this process.
 func (s *Store) snapshot(ctx context.Context, keys []itemKey) ([]item, error) {
 	gets := make([]types.TransactGetItem, len(keys))
 	for i, k := range keys {
@@ -189,7 +192,7 @@ func (s *Store) get(ctx context.Context, k itemKey) (item, error) {
 	return out.Item, nil
 }
 
-// query reads a partition, or a part of it, page by page, until each says that it has enough.
+// query reads a partition, or a part of it, page by page, and calls each for each item, until that returns false or an error, or there are no more.
 func (s *Store) query(ctx context.Context, in dynamodb.QueryInput, each func(item) (more bool, err error)) error {
 	in.TableName, in.ConsistentRead = &s.table, aws.Bool(true)
 	for {
@@ -212,8 +215,9 @@ func (s *Store) query(ctx context.Context, in dynamodb.QueryInput, each func(ite
 	}
 }
 
-// The actions of a transaction. All that have a condition hand back what stood there when it failed.
+// The actions of a transaction. If the condition of one does not hold, the error has the item that stood there.
 
+// old asks for that item, for an action that has a condition.
 func (x *expression) old() types.ReturnValuesOnConditionCheckFailure {
 	if len(x.conditions) == 0 {
 		return ""
@@ -221,6 +225,7 @@ func (x *expression) old() types.ReturnValuesOnConditionCheckFailure {
 	return types.ReturnValuesOnConditionCheckFailureAllOld
 }
 
+// put returns the action that writes a whole item, under the condition of x.
 func (s *Store) put(whole item, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{Put: &types.Put{
 		TableName: &s.table, Item: whole, ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
@@ -228,6 +233,7 @@ func (s *Store) put(whole item, x *expression) types.TransactWriteItem {
 	}}
 }
 
+// update returns the action that changes attributes of an item, which need not exist, as x says, under the condition of x.
 func (s *Store) update(k itemKey, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: &s.table, Key: k.attributes(), UpdateExpression: x.update(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
@@ -235,6 +241,7 @@ func (s *Store) update(k itemKey, x *expression) types.TransactWriteItem {
 	}}
 }
 
+// remove returns the action that deletes an item, under the condition of x.
 func (s *Store) remove(k itemKey, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{Delete: &types.Delete{
 		TableName: &s.table, Key: k.attributes(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
@@ -242,6 +249,7 @@ func (s *Store) remove(k itemKey, x *expression) types.TransactWriteItem {
 	}}
 }
 
+// check returns the action that changes nothing, and lets the transaction pass only under the condition of x.
 func (s *Store) check(k itemKey, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
 		TableName: &s.table, Key: k.attributes(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,

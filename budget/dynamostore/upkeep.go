@@ -17,6 +17,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// When a pending reservation expires stands in a due item of its own. These are spread over dueShards partitions, by the reservation's id, and sorted
+// by time in each, so that Expire reads only those that are due.
 const (
 	// expirePage is the most due dates that are read at once.
 	expirePage = 500
@@ -29,14 +31,14 @@ const (
 // due is a reservation whose time is up.
 type due struct {
 	id driver.ID
-	at int64
+	at int64 // when it expired, in nanoseconds since 1970
 }
 
 // Expire implements driver.Store. Each reservation is charged in a step of its own. One whose charge would overflow its
-// account stays pending, where it counts as much. What is past the retention is forgotten in the background.
+// account stays pending, where it counts as much; the next page begins behind it. What is past the retention is forgotten in the background.
 func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) {
 	s.forgetting.start(s)
-	after := make([]string, dueShards)
+	after := make([]string, dueShards) // by partition: the sort key up to which it was read
 	for charged < limit {
 		var found []due
 		page := min(limit-charged, expirePage)
@@ -57,7 +59,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 	return charged, err
 }
 
-// checkTable makes sure that the table is still the one that was opened, and returns the time by the table's clock.
+// checkTable makes sure that the table is still the one that was opened, by the epoch in a gate, and returns the time by the service's clock.
 func (s *Store) checkTable(ctx context.Context, op string) (now time.Time, err error) {
 	err = s.do(ctx, op, func(ctx context.Context, _ *step) error {
 		if _, err := s.readGate(ctx); err != nil {
@@ -69,8 +71,8 @@ func (s *Store) checkTable(ctx context.Context, op string) (now time.Time, err e
 	return now, err
 }
 
-// overdue returns up to limit reservations whose time is up, those that have been due longest first, in each partition
-// after a place.
+// overdue returns up to limit reservations whose time is up, those that have been due longest first. after has for each partition the sort key behind
+// which to look, or an empty one.
 func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, error) {
 	now, err := s.checkTable(ctx, "expire")
 	if err != nil {
@@ -98,10 +100,11 @@ func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, 
 
 // overdueIn is overdue for one partition: after is the sort key of the last reservation that was found there before, or empty.
 func (s *Store) overdueIn(ctx context.Context, partition int, after string, now time.Time, limit int) (all []due, err error) {
+	// BETWEEN includes its ends: one more is read than is wanted, for after itself. "$" comes after the "#" that follows the time in a sort key.
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = :p AND sk BETWEEN :after AND :until"), Limit: aws.Int32(int32(min(limit, expirePage)) + 1),
 		ExpressionAttributeValues: item{
-			":p": text(duePartition(partition)), ":after": text(cmp.Or(after, dueSort(0))), ":until": text(dueSort(now.UnixNano()) + "$"), // after any #
+			":p": text(duePartition(partition)), ":after": text(cmp.Or(after, sortable(0))), ":until": text(sortable(now.UnixNano()) + "$"),
 		},
 	}
 	err = s.do(ctx, "expire", func(ctx context.Context, _ *step) error {
@@ -191,7 +194,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 	return all, nil
 }
 
-// entriesIn reads one partition.
+// entriesIn is Entries for one partition of entries.
 func (s *Store) entriesIn(ctx context.Context, partition int, q driver.Query, limit int) (all []driver.Entry, err error) {
 	err = s.do(ctx, "entries", func(ctx context.Context, _ *step) error {
 		all = nil
@@ -216,7 +219,7 @@ func (s *Store) entriesIn(ctx context.Context, partition int, q driver.Query, li
 }
 
 // selecting returns the request for the entries of a partition that a query selects. The service filters by state, estimate and reference; the
-// caller has to check the rest.
+// caller has to check the rest. The request only has a limit if nothing is filtered, because the service counts what it has read.
 func selecting(partition int, q driver.Query, limit int) dynamodb.QueryInput {
 	x := &expression{}
 	if q.State != 0 {

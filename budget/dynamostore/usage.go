@@ -21,13 +21,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Usage is kept in rows of a day. A row has an item with whose it is, which is made once, before anything is added, and counted in an item
-// of the day; and behind it, in the order of keys, an item with its sums for each shard, by the id of the reservation, as accounts have.
-// What a transaction adds to sums needs not be read before.
+// Usage is what was charged in a UTC day, in rows: one for calls with the same scope, whose key within the day is made of that scope. A row has an
+// item with the scope, which is made once, before anything is added, and is counted in an item of the day. Behind it, in the order of keys, it has an
+// item with its sums for each shard: the row is spread over as many items as accounts are, and the id of a reservation picks one of them. What a
+// transaction adds to sums needs not be read before.
 
 // The attributes of the items of usage, beside the sums, which are named by the number of their unit.
 const (
-	attrUsageOf   = "uv" // whose it is, in the library's form
+	attrUsageOf   = "uv" // the scope, as account.UsageValue encodes it
 	attrUsageRows = "uc" // of a day: how many rows it has
 	attrUses      = "us" // of an entry: what it has added to which rows
 	attrUsesOther = "uo" // of an entry: which of these were added to the row of others, a byte each
@@ -38,14 +39,14 @@ const (
 const daysPartition = "usage"
 
 // dayKey holds how many rows a day has.
-func dayKey(day int64) itemKey { return itemKey{daysPartition, dueSort(day)} }
+func dayKey(day int64) itemKey { return itemKey{daysPartition, sortable(day)} }
 
-// usagePartition holds the rows of a day whose keys begin with a digit.
+// usagePartition holds the rows of a day whose keys, as hexadecimal digits, begin with this one.
 func usagePartition(day int64, digit int) string {
 	return "usage#" + strconv.FormatInt(day, 10) + "#" + strconv.FormatInt(int64(digit), 16)
 }
 
-// usageRowKey holds whose a row is.
+// usageRowKey holds the scope of a row.
 func usageRowKey(day int64, key driver.Key) itemKey {
 	return itemKey{usagePartition(day, int(key[0]>>4)), hex.EncodeToString(key[:])}
 }
@@ -57,12 +58,13 @@ func usageSumKey(day int64, key driver.Key, shard int) itemKey {
 	return k
 }
 
+// unitAttribute names the sum of a unit.
 func unitAttribute(unit int) string { return unitPrefix + strconv.Itoa(unit) }
 
-// use is what an entry has added to a row.
+// use is what an entry, a reservation, has added to a row: the amount, and the key of the row that its scope should have.
 type use struct {
 	account.Use
-	other bool // it had no row of its own
+	other bool // the day had no room for that row, so that the amount is in the row driver.OtherUsage
 }
 
 // encodeUses returns the values of attrUses and attrUsesOther.
@@ -103,28 +105,31 @@ func (u *use) row() driver.Key {
 	return u.Key
 }
 
-// placeMemory remembers of which rows it is known that they are there, or that they never will be. Its zero value is empty.
-type placeMemory struct {
+// rowMemory remembers of which rows it is known that they are there, or that they never will be. Its zero value is empty.
+type rowMemory struct {
 	mu    sync.Mutex
 	known map[usagePlace]bool // whether it is in the row of others
 }
 
+// usagePlace names a row, whether or not it is there.
 type usagePlace struct {
-	day int64
+	day int64 // counted from 1970
 	key driver.Key
 }
 
 // maxPlaces bounds what is remembered; what is forgotten is looked up again.
 const maxPlaces = 100_000
 
-func (m *placeMemory) get(at usagePlace) (other, known bool) {
+// get returns what is known of a row.
+func (m *rowMemory) get(at usagePlace) (other, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	other, known = m.known[at]
 	return other, known
 }
 
-func (m *placeMemory) set(at usagePlace, other bool) {
+// set remembers a row. If there is no room, all others are forgotten.
+func (m *rowMemory) set(at usagePlace, other bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil || len(m.known) >= maxPlaces {
@@ -133,10 +138,12 @@ func (m *placeMemory) set(at usagePlace, other bool) {
 	m.known[at] = other
 }
 
-// inOther reports whether what is added to a row of a day goes to that of others, and makes the row if it is to have one.
+// inOther reports whether what is added to a row of a day goes to the row driver.OtherUsage, because the day has no room for a row of its own. If
+// there is room, and the row is missing, inOther makes it; value is its encoded scope. Once a day has the row of others, no further ones are made, so
+// that what a key has added is always in the same row.
 func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []byte) (bool, error) {
 	at := usagePlace{day, key}
-	if other, known := s.places.get(at); known {
+	if other, known := s.knownRows.get(at); known {
 		return other, nil
 	}
 	for {
@@ -153,18 +160,18 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 			return false, r.err
 		}
 		if len(items[0]) > 0 {
-			s.places.set(at, false)
+			s.knownRows.set(at, false)
 			return false, nil
 		}
-		full := len(items[2]) > 0
+		full := len(items[2]) > 0                     // the day has the row of others already
 		if !full && rows >= int64(s.opts.UsageRows) { // for good, whatever processes with another bound find
 			key, value, full = driver.OtherUsage, []byte{}, true
 		} else if full {
-			s.places.set(at, true)
+			s.knownRows.set(at, true)
 			return true, nil
 		}
 		if err = s.addRow(ctx, day, key, value, rows, began); err == nil {
-			s.places.set(at, full)
+			s.knownRows.set(at, full)
 			return full, nil
 		} else if !errors.Is(err, errMoved) {
 			return false, err
@@ -197,13 +204,13 @@ func usageTTL(day int64) int64 {
 	return account.DayStart(day + 1).Add(driver.UsageRetention).Unix()
 }
 
-// divide returns how an amount that is posted for an entry divides, and the values of the rows. Without shares it is its call's, or of a
-// correction the first one's of those that it had.
+// divide returns how an amount that is posted for an entry divides among rows, and the encoded scope of each row. Without shares all of it belongs to
+// the entry's call, or, in a correction of an entry with shares, to the first of these.
 func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err error) {
 	if next.actual == (driver.Charge{}) {
 		return nil, nil, nil
 	}
-	call, _, err := account.DecodeCall(e.whose)
+	call, _, err := account.DecodeCall(e.call)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -221,20 +228,21 @@ func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err e
 	return uses, values, nil
 }
 
-// divided reports whether an entry has the shares of a correction already. None stand for those that it has.
+// divided reports whether an entry's amount divides as a correction wants it already. A correction without shares leaves the division as it is.
 func (e *entry) divided(c *driver.Correction) bool {
 	return len(c.Shares) == 0 || slices.EqualFunc(e.uses, account.Uses(nil, c.Actual, c.Shares), func(a use, b account.Use) bool { return a.Use == b })
 }
 
-// chargeUsage returns the actions that put an amount in the place of what an entry has added to rows of usage. Where looking is set they rest
-// on a look at the rows, because a first attempt has failed.
+// chargeUsage returns the actions that put an amount in the place of what an entry has added to rows of usage, and notes in the entry what it will
+// have added. looking says that a first attempt has failed, possibly because a shard's sum is near its bound: then the sums of all shards are read,
+// and only their total is bounded.
 func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking bool) (actions []types.TransactWriteItem, err error) {
 	day := account.UsageDay(time.Unix(0, e.reservedAt))
 	uses, values, err := e.divide(next)
 	if err != nil {
 		return nil, err
 	}
-	changes := make(map[driver.Key]*driver.Charge)
+	changes := make(map[driver.Key]*driver.Charge) // by the row that is changed
 	var order []driver.Key
 	add := func(u *use, sign int64) {
 		key := u.row()
@@ -272,7 +280,8 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 	return actions, nil
 }
 
-// addUsage adds to the sums of a row. Without a look it makes sure that no sum can leave the range of int64, whatever the other shards hold.
+// addUsage returns the action that adds to the sums of one shard of a row. If the caller has not looked at the other shards, the action requires that
+// the total can't leave the range of int64 whatever these hold: no shard may exceed its part of that range.
 func (s *Store) addUsage(k itemKey, change *driver.Charge, ttl int64, looked bool) types.TransactWriteItem {
 	x := &expression{}
 	x.set(ttlAttribute, number(ttl))
@@ -316,7 +325,7 @@ func (s *Store) hasRoom(ctx context.Context, day int64, key driver.Key, change *
 	return nil
 }
 
-// addSums adds the sums of an item up, each at most math.MaxInt64.
+// addSums adds the sums of an item to sum, each of which is cut at math.MaxInt64.
 func addSums(sum *driver.Charge, raw item) error {
 	r := reader{item: raw}
 	for name := range raw {
@@ -372,7 +381,7 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 		days = nil
 		in := dynamodb.QueryInput{
 			KeyConditionExpression:    aws.String("pk = :days AND sk >= :from"),
-			ExpressionAttributeValues: item{":days": text(daysPartition), ":from": text(dueSort(from))},
+			ExpressionAttributeValues: item{":days": text(daysPartition), ":from": text(sortable(from))},
 		}
 		return s.query(ctx, in, func(raw item) (bool, error) {
 			r := reader{item: raw}
@@ -387,11 +396,12 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 	return days, err
 }
 
-// usageIn reads up to limit rows of a day whose keys begin with a digit and come after one. Rows of nothing are left out.
+// usageIn reads up to limit rows of a day whose keys begin with a digit and come after a key. Rows whose sums are zero are left out. The items of a
+// row follow one another: the one with its scope, and then those with its sums, which are added up.
 func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.Key, limit int) (all []driver.UsageRow, err error) {
 	begin := ""
 	if after != (driver.Key{}) && int(after[0]>>4) == digit {
-		begin = hex.EncodeToString(after[:]) + "$" // after any #
+		begin = hex.EncodeToString(after[:]) + "$" // comes after the "#" with which the sort keys of the row's sums go on
 	}
 	err = s.do(ctx, "usage", func(ctx context.Context, _ *step) error {
 		all = nil
@@ -400,7 +410,7 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 			ExpressionAttributeValues: item{":p": text(usagePartition(day, digit)), ":after": text(begin + "\x00")},
 		}
 		var row driver.UsageRow
-		put := func() {
+		put := func() { // the row is complete
 			if row.Charge != (driver.Charge{}) {
 				all = append(all, row)
 			}
@@ -430,7 +440,7 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 	return all, err
 }
 
-// parseUsage tells which row an item is of, and whether it says whose that is.
+// parseUsage returns which row an item belongs to, and whether it is the item with the row's scope; otherwise it has sums of the row.
 func parseUsage(raw item) (key driver.Key, isRow bool, err error) {
 	r := reader{item: raw}
 	digits, _, isSum := strings.Cut(r.text(sortKey), "#")

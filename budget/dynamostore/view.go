@@ -15,10 +15,10 @@ const maxAccountItems = maxActions - 6
 
 // view is everything that a decision about one reservation rests on, as it stood at one moment.
 type view struct {
-	now    time.Time
-	gate   gate
-	entry  *entry // nil if there is none
-	groups map[driver.Key]*group
+	now    time.Time             // by the service's clock
+	gate   gate                  // an item with the ledger's epoch, its random name, and what stands for the kill flags in force
+	entry  *entry                // the reservation; nil if there is none
+	groups map[driver.Key]*group // the accounts, each with all the items over which it is spread, its shards
 }
 
 // look reads a reservation, a gate and accounts in one atomic read.
@@ -62,7 +62,8 @@ func (s *Store) look(ctx context.Context, id driver.ID, accounts []driver.Key) (
 	return v, err
 }
 
-// decodeGroup puts an account together. All of its shards are made in one step, so that one alone can't be missing.
+// decodeGroup puts an account together. All of its shards are made in one step: if some of them are missing, the ledger has lost a part, unless an
+// operator has accepted that.
 func (s *Store) decodeGroup(account driver.Key, items []item) (*group, error) {
 	shards := make([]*accountItem, len(items))
 	for i := range items {
@@ -78,7 +79,8 @@ func (s *Store) decodeGroup(account driver.Key, items []item) (*group, error) {
 	return g, nil
 }
 
-// fits refuses what one transaction can't hold.
+// fits refuses a step that one transaction can't hold: with so many accounts, each of as many items as the table has shards, and so many shares, each
+// of which takes a row of usage; maxAccountItems leaves room for two of these.
 func (s *Store) fits(accounts, shares int) error {
 	if n := accounts*s.shards + max(shares-2, 0); n > maxAccountItems {
 		return fmt.Errorf("dynamostore: %d accounts of %d shards are %d items, and a transaction holds %d: use fewer limits, or a table with fewer shards", accounts, s.shards, n, maxAccountItems)
@@ -86,6 +88,7 @@ func (s *Store) fits(accounts, shares int) error {
 	return nil
 }
 
+// accountsOf returns the keys of the lines' accounts.
 func accountsOf(lines []driver.Line) []driver.Key {
 	keys := make([]driver.Key, len(lines))
 	for i := range lines {

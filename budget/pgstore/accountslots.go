@@ -9,11 +9,13 @@ import (
 // accountSlots bounds how many transactions of this process work on an account at the same time. More would wait in the server for the same row
 // lock, and each would occupy a connection of the pool that a step on another account could use. Besides, the more sessions wait for a lock,
 // the slower the server passes it on. Accounts whose keys, which are hashes, begin with the same byte share their slots.
+// A channel holds one element for each slot that is taken.
 type accountSlots [256]chan struct{}
 
 // slotsPerAccount is enough to keep an account busy: one transaction holds the row lock, and others are on their way to the server.
 const slotsPerAccount = 4
 
+// newAccountSlots returns slots that are all free.
 func newAccountSlots() *accountSlots {
 	var slots accountSlots
 	for i := range slots {

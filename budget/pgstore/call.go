@@ -12,27 +12,28 @@ import (
 // memory is what this process knows of the ledger, to find out if the server has lost acknowledged writes. Each write has a step number and a
 // transaction id greater than those of all writes that were acknowledged before it began, so that smaller numbers in the database prove a loss.
 type memory struct {
-	epoch    [16]byte
-	accepted string // the last loss that an operator has accepted
-	oid      int64  // of the table that holds the epoch
-	step     int64
-	xid      int64
+	epoch    [16]byte  // the ledger's random name: one that was made anew or emptied has another
+	accepted string    // the id of the change by which an operator accepted the last loss
+	oid      int64     // PostgreSQL's number of the table that holds the epoch: a table that was made anew has another
+	step     int64     // the highest step number that was acknowledged to this process
+	xid      int64     // the highest transaction id of these steps
 	lost     bool      // a loss was found. It stays set until the loss is accepted, because the numbers grow again and would hide it
 	lookedAt time.Time // when this process last asked whether the loss was accepted
 }
 
-// call is one call of a function of the schema.
+// call is one call of a function of the schema. The first arguments are the same for all functions: what this process knows of the ledger. Then
+// come those that some of the fields ask for, in the fields' order, and then those that args returns.
 type call struct {
 	function string
-	lines    []driver.Line // the lines whose windows the function needs
-	moments  bool          // it takes the clock as an argument, if that is replaced
-	makes    bool          // it takes an argument that says whether to make accounts
-	settles  *driver.ID    // see statement
-	lone     bool          // it must not share its transaction with other steps
-	args     func(at *placement) []any
+	moments  bool                      // the clock is an argument: null for the server's own, or the time of Options.Clock
+	lines    []driver.Line             // if not nil, the range of time in which these lines' windows stay the same is an argument
+	makes    bool                      // whether to make accounts that don't exist is an argument; such a step can share its transaction
+	settles  *driver.ID                // the reservation that the call settles, nil for other calls: see statement
+	lone     bool                      // it must not share its transaction with other steps
+	args     func(at *placement) []any // called for each try; at says where lines are booked. nil for no further arguments
 }
 
-// The pauses between tries. Each is random, up to twice the one before.
+// The pauses between tries double from firstPause to maxPause; each is random, from half to one and a half of that.
 const (
 	firstPause = 2 * time.Millisecond
 	maxPause   = 200 * time.Millisecond
@@ -41,7 +42,8 @@ const (
 	maxLost = 6
 )
 
-// do repeats a step until it has an answer, is refused for good, or runs out of time.
+// do repeats a step until it has an answer, is refused for good, or runs out of time. A step is first sent as if all its accounts existed, for
+// a guess of the server's time, and possibly in one transaction with others; what turns out to be wrong is changed for the next try.
 func (s *Store) do(ctx context.Context, c call) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, failed(c.function, err)
@@ -64,14 +66,14 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 			how.now = a.clock
 		case err == nil:
 			return a, nil
-		case isCode(err, codeMissing) && !how.makes:
+		case isCode(err, codeMissing) && !how.makes: // an account does not exist, or the reservation has accounts that were not locked
 			how.makes = true
 		case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
 			how.alone = true
 		default:
 			kind := retry(err)
 			s.suspect(known, err)
-			if losses++; kind == crowded {
+			if losses++; kind == whileTimeLasts { // the server has answered
 				losses = 0
 			}
 			if kind == never || losses > maxLost || !sleep(ctx, pause/2+rand.N(pause)) {
@@ -86,7 +88,7 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 
 // manner says how a step is tried.
 type manner struct {
-	now   int64 // a guess of the server's clock
+	now   int64 // a guess of the server's clock, in nanoseconds since 1970
 	makes bool  // accounts that don't exist are made
 	alone bool  // it gets a transaction of its own
 }
@@ -103,7 +105,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// try calls the function once. If allowed it shares a transaction with other steps on the same accounts.
+// try calls the function once. The first tries of Reserve and Settle, those that make no accounts, share a transaction with other steps on the
+// same accounts. alone in the result says that such a transaction failed, and that the step should be tried in its own.
 func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a answer, alone bool, err error) {
 	var at placement
 	st, err := s.statement(c, known, how, &at)
@@ -120,8 +123,8 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 	return answers[0], false, nil
 }
 
-// remember takes the server's clock and the newest numbers from an answer. The numbers count only if the step has written: a step that only
-// reads may see those of another step that is not durable yet.
+// remember takes from an answer the server's clock, and the step number and transaction id, which later steps send so that the server can tell
+// whether it was set back. These count only if the step has written: a step that only reads may see those of another one that is not durable yet.
 func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())
@@ -134,7 +137,8 @@ func (s *Store) remember(a answer) {
 	s.memory.step, s.memory.xid = max(s.memory.step, a.step), max(s.memory.xid, a.xid)
 }
 
-// statement returns the SQL text of a call.
+// statement returns the SQL text of a call, and fills in at, which says where the call's lines are booked. known is what this process knows of
+// the ledger.
 func (s *Store) statement(c *call, known memory, how manner, at *placement) (statement, error) {
 	var moment any
 	if s.opts.Clock != nil {
@@ -161,9 +165,10 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 	return statement{text, c.settles}, err
 }
 
+// milliseconds formats a timeout for the server, where 0 would be none.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// sql is the call of a function, up to its closing bracket.
+// sql is the call of a function, up to its closing bracket: transaction may have to add an argument. The columns are those that decodeAnswer reads.
 func (s *Store) sql(function string, args []any) (string, error) {
 	b := make([]byte, 0, 1024)
 	b = append(append(append(b, "SELECT o_status, o_step, o_xid, o_clock, o_value, o_detail FROM "...), s.opts.quoted()...), '.')

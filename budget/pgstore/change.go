@@ -9,7 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// change calls a function that makes a change. The function's arguments are its own first; then the change and its row of the audit trail; and then
+// change calls a function that makes a change, r, which is what an operator does: to set a kill flag, for example. The function's arguments are
+// its own first; then the change's object, id and Seen, by which the function finds repeats and conflicts, and the row of the audit trail; then
 // those in behind, which the function did not have at first, so that earlier libraries leave them out.
 func (s *Store) change(ctx context.Context, function string, r driver.Record, behind []any, own ...any) (answer, error) {
 	if err := r.Change.Validate(); err != nil {
@@ -56,8 +57,9 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 	return err
 }
 
-// Kill implements driver.Store. It returns once the steps that were running when the flag was set have ended. After an error one of them may
-// still admit calls, and the flag may be set or not: set it again.
+// Kill implements driver.Store. The function finds a flag by its dimensions, the keys of the scope values that it sets. Kill returns once the
+// steps that were running when the flag was set have ended. After an error one of them may still admit calls, and the flag may be set or
+// not: set it again.
 func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -66,7 +68,7 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	if err != nil {
 		return failed("kill", err)
 	}
-	var until any
+	var until any // null for a flag without an end
 	if !k.Until.IsZero() {
 		until = account.End(k.Until)
 	}
@@ -85,7 +87,8 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 	return err
 }
 
-// Correct implements driver.Store. A tombstone is not found, because its accounts are not known.
+// Correct implements driver.Store. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is not
+// found: it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -94,12 +97,12 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	behind := []any{encodeShares(c.Shares), int64(s.opts.UsageRows)}
 	a, err := s.change(ctx, "correct", r, behind, [16]byte(c.ID), c.Actual[:])
 	if err != nil {
-		return driver.Posting{}, posting(err)
+		return driver.Posting{}, overflowOr(err)
 	}
 	return driver.Posting{Replayed: a.status == "replayed", From: driver.State(a.value)}, nil
 }
 
-// Revision implements driver.Store.
+// Revision implements driver.Store. The function changes returns the revision as the value of its answer, here without any rows.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any { return []any{int64(0), int64(0)} }})
 	return a.value, err
@@ -108,7 +111,8 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 // maxRecords is the size of the largest page of Changes.
 const maxRecords = 10_000
 
-// Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
+// Changes implements driver.Store. A limit out of range is replaced with the nearest valid one. The amounts before a correction are beside the
+// encoded row, because only the function knows them.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.Record, error) {
 	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any {
 		return []any{after, int64(max(1, min(limit, maxRecords)))}
@@ -133,7 +137,8 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.R
 
 // record is a row of the audit trail in the server's answer.
 type record struct {
-	Revision, At int64
-	Before       []int64
-	Record       []byte
+	Revision int64
+	At       int64   // in nanoseconds since 1970
+	Before   []int64 // the posted amounts before a correction, by unit; nil for other changes
+	Record   []byte  // as account.EncodeRecord has encoded it
 }

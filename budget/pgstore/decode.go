@@ -10,45 +10,46 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// answer is the result of a function of the schema.
+// answer is the result of a function of the schema. All times in it are in nanoseconds since 1970 UTC.
 type answer struct {
-	status string
-	step   int64
-	xid    int64 // of its transaction; 0 if nothing important was written
-	clock  int64 // the server's clock; 0 if it was not read
-	value  int64
+	status string // what came of the step, in a word such as admitted or conflict
+	step   int64  // the step's number, which grows with each step that writes; 0 for one that only reads
+	xid    int64  // the id of its transaction; 0 if nothing important was written
+	clock  int64  // the server's clock; 0 if it was not read
+	value  int64  // depends on the function: a time, a state, a count or a revision; 0 for the others
 	detail detail
 }
 
-// detail is the part of an answer that most answers do not have.
+// detail is the part of an answer that most answers do not have. Each function fills in the fields that it is for; the names are those in its
+// JSON.
 type detail struct {
-	Killed   *flag
-	Denied   []standing
-	Observed []standing
-	Crossed  [][4]int64
+	Killed   *flag      // of reserve: the flag that refused it
+	Denied   []standing // of reserve: the lines without room that refused it
+	Observed []standing // of reserve: the lines without room that refuse nothing
+	Crossed  [][4]int64 // of settle, for each threshold reached: the line, the threshold's number, what is settled, and the Max in force
 	Balances []standing
 	Entries  []entry
-	Accounts []named
+	Accounts []accountRow
 	Periods  []period
 	Flags    []flag
 	Changes  []record
-	Unaware  []string
+	Unaware  []string // the running transactions that may not have seen a flag that was just set
 	Usage    []usageRow
 	Policy   *policy
-	List     string // of Patterns
-	Patterns []pattern
+	List     string    // the id of the list in Patterns
+	Patterns []pattern // of reserve: the flags with patterns, if they are others than those that the caller has matched
 }
 
 // standing is the balance of a line's account.
 type standing struct {
-	Line                  int
-	Amount                int64
-	Max, Settled, Pending int64
-	LatchedUntil          int64
-	Buckets               [][2]int64 // start and sum
+	Line                  int        // index into the step's lines
+	Amount                int64      // what was to be reserved; 0 in an answer to Balances
+	Max, Settled, Pending int64      // Max is the one in force, overrides included
+	LatchedUntil          int64      // a refusal has closed the account's latch until then; 0 if none has
+	Buckets               [][2]int64 // of each of the parts in which the window is summed up, its start and its sum of settled and pending
 }
 
-// flag is a kill flag. Scope is encoded, and the times are in nanoseconds since 1970 UTC.
+// flag is a kill flag. Scope is encoded as account.EncodeScope does. Until is 0 for a flag without an end.
 type flag struct {
 	Scope, Reason []byte
 	At, Until     int64
@@ -70,7 +71,8 @@ type entry struct {
 	Starts                 []int64
 }
 
-// decodeAnswer decodes an answer. If anything is unexpected the error is errAnswer: missing values are never replaced.
+// decodeAnswer decodes an answer from the columns that each function returns: the fields of answer in their order, all but the status
+// possibly null, which stands for zero. If anything else is unexpected the error is errAnswer.
 func decodeAnswer(row [][]byte) (a answer, err error) {
 	if len(row) != 6 || len(row[0]) == 0 {
 		return answer{}, errAnswer
@@ -92,7 +94,8 @@ func decodeAnswer(row [][]byte) (a answer, err error) {
 	return a, nil
 }
 
-// balance returns the account's balance at a moment, and how long it takes until excess has left its window and its latch is open.
+// balance returns the account's balance at the moment now, and in it how long it takes until excess, an amount, has left the account's window
+// and its latch is open.
 func (s *standing) balance(lines []driver.Line, now, excess int64) (driver.Balance, error) {
 	if s.Line < 0 || s.Line >= len(lines) {
 		return driver.Balance{}, errAnswer
@@ -102,7 +105,7 @@ func (s *standing) balance(lines []driver.Line, now, excess int64) (driver.Balan
 	return b, nil
 }
 
-// wait returns 0 if waiting never helps.
+// wait returns how long it takes from now until excess has left the window and the latch is open, or 0 if waiting never helps.
 func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -117,7 +120,7 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	switch {
 	case s.LatchedUntil <= now:
 		return d
-	case s.LatchedUntil == math.MaxInt64:
+	case s.LatchedUntil == math.MaxInt64: // the latch of a lifetime window: only an operator opens it
 		return 0
 	default:
 		return max(d, time.Duration(s.LatchedUntil-now))
@@ -137,7 +140,7 @@ func (s *standing) denial(lines []driver.Line, now int64) (driver.Denial, error)
 	return driver.Denial{Line: s.Line, Balance: b}, err
 }
 
-// public converts a flag of the server's answer.
+// public converts a flag of the server's answer into what the contract calls it.
 func (f *flag) public() (k driver.Kill, err error) {
 	k = driver.Kill{Patterns: f.Patterns, Reason: string(f.Reason), Until: account.Ended(f.Until), At: time.Unix(0, f.At)}
 	k.Scope, err = account.DecodeScope(f.Scope)

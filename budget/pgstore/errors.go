@@ -12,9 +12,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// errMemory and errForgotten are losses: see driver.ErrLost.
+// The first two are losses: the ledger can't be trusted any more, and each step returns driver.ErrLost.
 var (
-	errMemory    = loss("it was emptied, replaced or set back since it was opened, or rows of it are gone")
+	errReplaced  = loss("it was emptied, replaced or set back since it was opened, or rows of it are gone")
 	errForgotten = loss("the server's clock went back behind the time up to which sums were forgotten")
 	errNone      = fmt.Errorf("%w in the schema: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
 )
@@ -47,12 +47,13 @@ const (
 
 // SQLSTATEs of the schema's functions to which the store reacts.
 const (
-	codeMemory  = "BG001" // the ledger is another one, or older, than the caller knows
-	codeMissing = "BG004" // accounts have to be made, or more of them locked
+	codeReplaced = "BG001" // the ledger is another one, or older, than the caller knows
+	codeMissing  = "BG004" // accounts have to be made, or more of them locked
 )
 
-// ownCodes are the SQLSTATEs that the schema's functions raise, and 25006, with which a read-only server refuses to write.
-var ownCodes = map[string]error{codeMemory: errMemory, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
+// ownCodes are the errors for SQLSTATEs that the schema's functions raise, and for 25006, with which a read-only server refuses to write. BG006,
+// which they raise if a newer library has written to the ledger, is not among them: its message says what to do.
+var ownCodes = map[string]error{codeReplaced: errReplaced, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
 
 // stepError is a failed step. Its text has no connection parameters, which the driver's errors do.
 type stepError struct {
@@ -130,32 +131,33 @@ func isCode(err error, code string) bool {
 	return errors.As(err, &refused) && refused.Code == code
 }
 
+// isConnect reports whether no connection could be made.
 func isConnect(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.As(err, &connect)
 }
 
-// again says how often a failed step is tried again.
-type again int
+// repetition says how often a failed step is tried again.
+type repetition int
 
 const (
-	never   again = iota
-	crowded       // others held locks: as long as there is time
-	lost          // the connection broke or could not be made: a few times
+	never          repetition = iota
+	whileTimeLasts            // others held locks, or changed the same rows
+	aFewTimes                 // the connection broke or could not be made
 )
 
-// retry classifies an error. Repeating is always safe, because steps are idempotent, but only useful for some errors.
-func retry(err error) again {
+// retry says how often to try again after an error. Repeating is always safe, because steps are idempotent, but only useful for some errors.
+func retry(err error) repetition {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		switch refused.Code {
 		case "40P01", "40001", "55P03", codeMissing: // deadlock, serialization failure, lock timeout, an account forgotten while it was made
-			return crowded
+			return whileTimeLasts
 		case "57P01", "57P02", "57P03": // the session or the server is shutting down, or the server is starting
-			return lost
+			return aFewTimes
 		}
-		if len(refused.Code) == 5 && refused.Code[:2] == "08" {
-			return lost
+		if len(refused.Code) == 5 && refused.Code[:2] == "08" { // the class of connection errors
+			return aFewTimes
 		}
 		return never
 	}
@@ -163,5 +165,5 @@ func retry(err error) again {
 	if errors.Is(err, driver.ErrLost) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &own) {
 		return never
 	}
-	return lost
+	return aFewTimes
 }

@@ -25,8 +25,8 @@ const (
 	askAfter = 15 * time.Second
 )
 
-// Signal implements driver.Signaler with LISTEN, on a connection of its own. Without Options.Listen it returns an
-// error at once.
+// Signal implements driver.Signaler with LISTEN, on a connection of its own, which it replaces whenever it breaks. Without Options.Listen it
+// returns an error at once.
 func (s *Store) Signal(ctx context.Context, changed func()) error {
 	if s.opts.Listen == nil {
 		return failed("listen", errNoListen)
@@ -42,7 +42,8 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	return context.Cause(ctx)
 }
 
-// listen uses one connection until it breaks.
+// listen uses one connection until it breaks. It calls changed for each notification, and once before: something may have changed while there
+// was no connection.
 func (s *Store) listen(ctx context.Context, changed func()) error {
 	conn, err := s.listener(ctx)
 	if err != nil {
@@ -61,6 +62,7 @@ func (s *Store) listen(ctx context.Context, changed func()) error {
 	}
 }
 
+// listener connects to the server and listens on the ledger's channel.
 func (s *Store) listener(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -74,7 +76,8 @@ func (s *Store) listener(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// heard returns when a notification has come, or with the error that ended the connection.
+// heard returns when a notification has come, or with the error that ended the connection. A connection that is silent for askAfter has to answer
+// a ping within connectTimeout.
 func heard(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		wait, cancel := context.WithTimeout(ctx, askAfter)

@@ -61,9 +61,10 @@ func appendLiteral(b []byte, arg any) ([]byte, error) {
 	}
 }
 
+// appendInt writes digits, without quotes.
 func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
 
-// appendHex writes bytes.
+// appendHex writes bytes as an expression of type bytea.
 func appendHex(b, v []byte) []byte {
 	if len(v) == 0 {
 		return append(b, "''::bytea"...)
@@ -71,7 +72,8 @@ func appendHex(b, v []byte) []byte {
 	return append(hex.AppendEncode(append(b, "decode('"...), v), "', 'hex')"...)
 }
 
-// appendArray writes an array of elements without special characters. A nil one is null.
+// appendArray writes an array as one quoted literal, which its elements, written by one, must not be able to end: numbers and hexadecimal digits
+// can't. A nil array is null.
 func appendArray[T any](b []byte, all []T, kind string, one func([]byte, T) []byte) []byte {
 	if all == nil {
 		return append(append(b, "NULL::"...), kind+"[]"...)
@@ -86,7 +88,7 @@ func appendArray[T any](b []byte, all []T, kind string, one func([]byte, T) []by
 	return append(append(b, "}'::"...), kind+"[]"...)
 }
 
-// appendCalls writes an array of expressions. A nil one is null.
+// appendCalls writes an array whose elements, written by one, are expressions, such as the calls that text and bytes need. A nil array is null.
 func appendCalls[T any](b []byte, all []T, kind string, one func([]byte, T) []byte) []byte {
 	if all == nil {
 		return append(append(b, "NULL::"...), kind+"[]"...)

@@ -13,16 +13,18 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// recalled returns what this process knows of the ledger now.
+// recalled returns a copy of what this process knows of the ledger now: each step sends it, and its function refuses a ledger that is another
+// one, or older.
 func (s *Store) recalled() memory {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.memory
 }
 
-// suspect records a loss if a step's error says that the server's numbers are behind those that this process knows.
+// suspect records a loss if a step's error says that the ledger is another one, or older, than the one that the step knew. If the process has
+// opened another one meanwhile, because an operator has accepted a loss, the error says nothing about that.
 func (s *Store) suspect(known memory, err error) {
-	if !isCode(err, codeMemory) {
+	if !isCode(err, codeReplaced) {
 		return
 	}
 	s.mu.Lock()
@@ -35,8 +37,8 @@ func (s *Store) suspect(known memory, err error) {
 // lookEvery bounds how often a process that has found a loss checks whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
-// usable returns an error if no step can be done, because the store is closed or a loss was found. It asks from time to time whether an operator
-// has accepted the loss, and forgets it then.
+// usable returns an error if no step can be done, because the store is closed or a loss was found. After a loss it asks the server at most once in
+// lookEvery whether an operator has accepted the loss, in any process; then it takes the ledger as it is.
 func (s *Store) usable(ctx context.Context) error {
 	s.mu.Lock()
 	known, now := s.memory, time.Now()
@@ -44,10 +46,10 @@ func (s *Store) usable(ctx context.Context) error {
 		s.mu.Unlock()
 		return errClosed
 	}
-	if !known.lost || now.Sub(known.lookedAt) < lookEvery {
+	if !known.lost || now.Sub(known.lookedAt) < lookEvery { // there is nothing to ask, or another step has just asked
 		s.mu.Unlock()
 		if known.lost {
-			return errMemory
+			return errReplaced
 		}
 		return nil
 	}
@@ -57,8 +59,8 @@ func (s *Store) usable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if found.lost || found.accepted == known.accepted {
-		return errMemory
+	if found.lost || found.accepted == known.accepted { // no other loss was accepted since
+		return errReplaced
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,8 +90,8 @@ func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-// ask reads the state of the ledger from the server, on a connection. Without Options.Clock it also measures how far the server's clock is ahead
-// of this process's.
+// ask reads the state of the ledger from the server, on a connection: its epoch, the number of the table that holds it, the last step and
+// transaction, and whether rows are gone. Without Options.Clock it also measures how far the server's clock is ahead of this process's.
 func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	// If the only row of the table meta is missing, the query returns no row: the ledger is lost.
 	rows, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf("SELECT epoch, oid, step, xid, clock, lost, accepted FROM %[1]s.about(), %[1]s.losses() WHERE epoch IS NOT NULL", s.opts.quoted())).ReadAll()
@@ -103,11 +105,11 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 		return memory{lost: true}, nil
 	}
 	row := rows[0].Rows[0]
-	var id pgtype.UUID
+	var id pgtype.UUID // the epoch
 	if len(row) != 7 || id.Scan(string(row[0])) != nil {
 		return memory{}, errAnswer
 	}
-	var numbers [4]int64
+	var numbers [4]int64 // oid, step, xid, clock
 	for i := range numbers {
 		if numbers[i], err = strconv.ParseInt(string(row[i+1]), 10, 64); err != nil {
 			return memory{}, errAnswer
@@ -119,7 +121,7 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	return memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2], lost: string(row[5]) == "t", accepted: string(row[6])}, nil
 }
 
-// AcceptLoss implements driver.Store. It is no ordinary step, because these are refused until the loss is accepted.
+// AcceptLoss implements driver.Store. It does not run as other steps do, because those are refused until the loss is accepted.
 func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err

@@ -22,9 +22,9 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// migrations lead from one version of the schema to the next: number i turns version i into version i+1. A file may be run again by a later
-// migration, if its functions use new columns. If a function gets new arguments, the old one with the same name is kept, so that processes
-// of the version before can still call it.
+// migrations lead from one version of the schema to the next: the one at index i turns version i into version i+1, and version 0 is none. A file
+// may be run again by a later migration, if its functions use new columns. If a function gets new arguments, processes of the version before can
+// still call it: either the old function is kept, or the new arguments have defaults.
 var migrations = []migration{
 	{"1_tables.sql", "2_look.sql", "3_resolve.sql", "4_upkeep.sql"},
 	{"5_reserve.sql", "6_settle.sql"},
@@ -36,23 +36,27 @@ var migrations = []migration{
 // migration is a list of files that are run in order.
 type migration []string
 
+// serverClock is the server's time in nanoseconds since 1970 UTC: of this moment, not of the transaction's beginning.
 const serverClock = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000"
 
 // shared has SQL that several functions have in common, by its placeholder in the files. A part may contain other placeholders.
 var shared = []string{
+	// What the calling process knows of the ledger, as the parameters of each function, and as arguments for others: see the type memory.
 	"{memory}", "p_epoch uuid, p_oid int8, p_step int8, p_xid int8, p_volatile bool",
 	"{remember}", "p_epoch, p_oid, p_step, p_xid, p_volatile",
-	// The server's time in nanoseconds since 1970 UTC: of this moment, not of the transaction's beginning.
 	"{clock}", serverClock,
 	// The id of the running transaction, 0 if it has written nothing.
 	"{writer}", "coalesce(pg_current_xact_id_if_assigned()::text::int8, 0)",
-	// What the function witness checks: conditions that need no query, and whether row m of meta is the ledger's own.
+	// What the function witness checks to find out if the server is fit and the ledger is the one that the caller knows: conditions that need no
+	// query (newer: the server has reached the caller's highest transaction id), and whether row m of the table meta is the ledger's own.
 	"{sound}", "NOT pg_is_in_recovery() AND {newer}" +
 		" AND (p_volatile OR current_setting('fsync') <> 'off' AND current_setting('synchronous_commit') <> 'off')",
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
 	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
 	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
 	"{zero}", driver.ID{}.String(),
+	// The keys of two rows of usage: of calls without a scope, and of what found no room for a row of its own. Then how long rows are kept, in
+	// nanoseconds, and how many there are for a day by default.
 	"{nobody}", driver.ID((*driver.Call)(nil).UsageKey()).String(),
 	"{other}", driver.ID(driver.OtherUsage).String(),
 	"{kept}", strconv.FormatInt(int64(driver.UsageRetention), 10),
@@ -65,7 +69,8 @@ var shared = []string{
 // quoted returns the schema's name for SQL. It was validated.
 func (o *Options) quoted() string { return `"` + o.Schema + `"` }
 
-// scripts returns the statements that migrate a version to the newest.
+// scripts returns the statements that migrate a version to the newest, one text for each file. Placeholders are filled in twice, because what
+// replaces one may contain others.
 func (o *Options) scripts(from int) (all []string, err error) {
 	fill := strings.NewReplacer(append(shared, "{schema}", o.quoted())...)
 	for _, m := range migrations[from:] {
@@ -106,7 +111,8 @@ func (s *Store) open(ctx context.Context) error {
 	return s.learn(ctx, conn)
 }
 
-// suits refuses servers on which a ledger would not be safe.
+// suits refuses servers on which a ledger would not be safe: those that are too old, a standby, and, unless Options.AllowVolatile, one that can
+// lose what it has acknowledged.
 func (s *Store) suits(ctx context.Context, conn *pgxpool.Conn) error {
 	row, err := queryRow(ctx, conn, "SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, current_setting('fsync')::bool AND current_setting('synchronous_commit') <> 'off'")
 	if err != nil {
@@ -127,7 +133,8 @@ func (s *Store) suits(ctx context.Context, conn *pgxpool.Conn) error {
 // oldestServer is the oldest supported version of PostgreSQL, for the functions, SQL and timeouts in the files.
 const oldestServer = 14
 
-// version returns the schema's version, 0 if there is none.
+// version returns the schema's version, 0 if there is none. If the ledger was lost with the row that has the version, it returns the newest, so
+// that nothing is migrated.
 func (s *Store) version(ctx context.Context, conn *pgxpool.Conn) (int, error) {
 	row, err := queryRow(ctx, conn, "SELECT coalesce((SELECT version FROM "+s.opts.quoted()+".about()), "+strconv.Itoa(len(migrations))+")")
 	var refused *pgconn.PgError
@@ -185,7 +192,8 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	return len(migrations), tx.Commit(ctx)
 }
 
-// standing returns the schema's version inside the migration's transaction, and makes an empty schema if there is none.
+// standing returns the schema's version inside the migration's transaction, and makes an empty schema if there is none. The columns of its query
+// are whether the schema exists, whether it has the function about, by which a ledger is known, and whether it has any table.
 func (s *Store) standing(ctx context.Context, conn *pgxpool.Conn) (int, error) {
 	row, err := queryRow(ctx, conn, fmt.Sprintf("SELECT to_regnamespace('%[1]s') IS NOT NULL, to_regprocedure('%[1]s.about()') IS NOT NULL, "+
 		"EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('%[1]s'))", s.opts.quoted()))

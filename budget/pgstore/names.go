@@ -12,10 +12,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one.
+// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one. The function knows nothing of scopes, and may find
+// entries that the query does not select: Entries asks for pages until it has enough of those that it does.
 func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
-	since, until := int64(math.MinInt64), int64(math.MaxInt64)
+	since, until := int64(math.MinInt64), int64(math.MaxInt64) // in nanoseconds since 1970; these are no bounds
 	if !q.Since.IsZero() {
 		since = nanos(q.Since)
 	}
@@ -39,14 +40,15 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 				all = append(all, e)
 			}
 		}
-		if len(a.detail.Entries) < limit {
+		if len(a.detail.Entries) < limit { // it was the last page
 			break
 		}
 	}
 	return all, nil
 }
 
-// charge converts stored amounts. If there are more units than this library knows, a newer library has written them.
+// charge converts stored amounts, one for each unit. If there are more units than this library knows, a newer library has written them; units
+// that an older one did not know stay zero.
 func charge(raw []int64) (c driver.Charge, err error) {
 	if len(raw) > len(c) {
 		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer library", len(raw)-1, len(c)-1))
@@ -75,7 +77,7 @@ func (e *entry) public() (out driver.Entry, err error) {
 	if out.Actual, err = charge(e.Actual); err != nil {
 		return driver.Entry{}, err
 	}
-	amounts := &out.Actual
+	amounts := &out.Actual // what counts in the entry's accounts
 	if e.State == driver.Pending {
 		amounts = &out.Reserved
 	} else {
@@ -96,6 +98,7 @@ func (e *entry) public() (out driver.Entry, err error) {
 	return out, nil
 }
 
+// parseKey reads a key or an id, which the database keeps as a uuid.
 func parseKey(text string) (key [16]byte, err error) {
 	var id pgtype.UUID
 	if err := id.Scan(text); err != nil {
@@ -104,15 +107,15 @@ func parseKey(text string) (key [16]byte, err error) {
 	return id.Bytes, nil
 }
 
-// named is an account in the server's answer.
-type named struct {
-	Key                        string
-	Name                       []byte
-	OverrideMax, OverrideUntil *int64
-	LatchedUntil               int64
+// accountRow is an account in the server's answer. Times are in nanoseconds since 1970.
+type accountRow struct {
+	Key                        string // a uuid
+	Name                       []byte // the limit's name and the account's scope, as account.EncodeName encodes them; empty if nothing was booked yet
+	OverrideMax, OverrideUntil *int64 // nil without an override
+	LatchedUntil               int64  // 0 if no refusal has closed its latch
 }
 
-// period is a bucket in the server's answer.
+// period is a bucket in the server's answer. Start is in nanoseconds since 1970, the others are sums in the account's unit.
 type period struct{ Start, Settled, Pending, Forgotten int64 }
 
 // Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one.

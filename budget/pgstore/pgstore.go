@@ -46,8 +46,8 @@
 // # Rights
 //
 // The first Open, with Options.Create, makes the tables and functions in a schema of their own, and later ones migrate them; several
-// processes may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of their
-// owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
+// processes may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of
+// their owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
 //
 //	GRANT USAGE ON SCHEMA bedrockguard TO app;
 package pgstore
@@ -112,11 +112,11 @@ type Store struct {
 	opts    Options
 	pool    *pgxpool.Pool
 	channel string                   // the channel of NOTIFY for kill flags and policies
-	slots   *accountSlots            // bounds how many transactions of this process work on an account
+	slots   *accountSlots            // bounds how many transactions of this process work on an account at the same time
 	queue   queue                    // steps that share a transaction because they are on the same accounts
 	skew    atomic.Int64             // the server's clock minus this process's, in nanoseconds
 	pruneAt atomic.Int64             // when old entries are deleted next, in nanoseconds since 1970
-	flags   atomic.Pointer[patterns] // the kill flags with patterns
+	flags   atomic.Pointer[patterns] // the kill flags with patterns, which this process matches for the server
 	pruning sync.WaitGroup           // the deletion that Expire starts in the background, at most one at a time
 
 	life context.Context // ends with Close

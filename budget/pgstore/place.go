@@ -12,24 +12,31 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// placement says where lines are booked at a guessed time of the server. Calendar windows depend on time zones and months, so they are
+// placement says where lines are booked at a guessed time of the server. A line is one limit that applies to the call; its account sums up amounts
+// in buckets: one for a calendar window, many of the same width for a rolling one. Calendar windows depend on time zones and months, so they are
 // computed here, together with the range of time in which the result is valid; if the server's clock is outside of that range, the function
 // changes nothing and the step is repeated. Rolling windows are arithmetic, which the function does with its own clock.
+//
+// Up to latch, and names, each slice has one element for each line: they are arguments of functions. All times are in nanoseconds.
 type placement struct {
-	accounts              []pgtype.UUID
-	units                 []int32
-	starts, widths, ends  []int64
-	steps                 []int64 // of rolling windows, their bucket's width; 0 for others
-	extra                 []int64 // for how much longer than until its end a bucket is kept
-	maxes                 []int64
-	observe, latch        []bool
-	from, until           int64 // the range of time in which all this is valid
+	accounts       []pgtype.UUID
+	units          []int32
+	starts         []int64 // when the bucket begins in which the line is booked
+	widths         []int64 // for how long before that earlier buckets count: 0 except in rolling windows
+	ends           []int64 // when the bucket stops counting
+	steps          []int64 // of rolling windows, their bucket's width; 0 for others
+	extra          []int64 // for how much longer than until its end a bucket is kept
+	maxes          []int64
+	observe, latch []bool
+	from, until    int64 // the range of time in which all this is valid
+	// Each threshold of each line has an element in these three: the number of the line, from 1 on, the threshold's number in the line, from 0
+	// on, and the fraction of the Max.
 	markLines, markNumber []int32
 	marks                 []float64
-	names                 [][]byte
+	names                 [][]byte // what accounts are called
 }
 
-// place fills in the fields. Lines may be in any order.
+// place fills in the fields for a time, now, in nanoseconds. Lines may be in any order.
 func (p *placement) place(lines []driver.Line, now int64, retention time.Duration) error {
 	p.from, p.until = math.MinInt64, math.MaxInt64
 	n := len(lines)
@@ -51,9 +58,9 @@ func (p *placement) place(lines []driver.Line, now int64, retention time.Duratio
 		p.starts[i], p.widths[i], p.ends[i] = span.Start, span.Start-span.Since, span.End
 		p.extra[i] = account.KeptEnd(span, retention) - span.End
 		switch {
-		case p.widths[i] > 0:
+		case p.widths[i] > 0: // a rolling window
 			p.steps[i] = span.End - span.Start - p.widths[i]
-		case span.End < math.MaxInt64:
+		case span.End < math.MaxInt64: // a calendar window; the other case is a lifetime, which is valid at any time
 			from, until := holds(line.Window, now, span)
 			p.from, p.until = max(p.from, from), min(p.until, until)
 		}
@@ -64,11 +71,11 @@ func (p *placement) place(lines []driver.Line, now int64, retention time.Duratio
 	return nil
 }
 
-// longestFold is longer than any change of clocks in a time zone.
+// longestFold is longer than any hour that a time zone skips or repeats when its clocks are changed.
 const longestFold = 3 * time.Hour
 
 // holds returns the range of time around now, or a part of it, in which a calendar window's span stays the same. That is the span itself,
-// except where a time zone skips or repeats an hour.
+// except where a time zone skips or repeats an hour: there both ends are searched for in a somewhat longer range, to the nanosecond.
 func holds(w driver.Window, now int64, span driver.Span) (from, until int64) {
 	same := func(at int64) bool { return w.At(time.Unix(0, at)) == span }
 	from, until = span.Start, span.End
@@ -81,8 +88,10 @@ func holds(w driver.Window, now int64, span driver.Span) (from, until int64) {
 	return from, until
 }
 
+// uuid returns a key or an id in the type in which the database keeps it.
 func uuid(b [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: b, Valid: true} }
 
+// uuids is uuid for several.
 func uuids[K ~[16]byte](keys []K) []pgtype.UUID {
 	all := make([]pgtype.UUID, len(keys))
 	for i, k := range keys {

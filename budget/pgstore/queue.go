@@ -27,19 +27,19 @@ const (
 type queue struct {
 	mu     sync.Mutex
 	closed bool
-	lists  map[string]*list // by the accounts
-	runs   sync.WaitGroup
+	lists  map[string]*list // by the accounts' keys, joined; a list is removed when its last runner ends
+	runs   sync.WaitGroup   // the runners of all lists
 }
 
-// list holds the steps that wait for one list of accounts.
+// list holds the steps that wait for one list of accounts, and how many goroutines run them.
 type list struct {
-	waiting []*waiter
-	runners int
+	waiting []*waiter // the oldest first
+	runners int       // at most maxRunners
 }
 
 // waiter is a step that waits, and then its outcome.
 type waiter struct {
-	ctx       context.Context
+	ctx       context.Context // the step's: when it ends, its caller has left
 	statement statement
 	done      chan struct{} // closed once the fields below are set
 	answer    answer
@@ -48,7 +48,7 @@ type waiter struct {
 }
 
 // share runs a statement in one transaction with others that wait for the same accounts. alone says that this failed, and that the statement
-// should be tried in its own transaction. When ctx ends first the outcome is unknown.
+// should be tried in its own transaction. If ctx ends first, the outcome is unknown: the transaction may go on.
 func (s *Store) share(ctx context.Context, accounts []pgtype.UUID, st statement) (a answer, alone bool, err error) {
 	w := &waiter{ctx: ctx, statement: st, done: make(chan struct{})}
 	if !s.enqueue(accounts, w) {
@@ -91,8 +91,8 @@ func (s *Store) enqueue(accounts []pgtype.UUID, w *waiter) bool {
 	return true
 }
 
-// run runs the steps that wait in a list until none is left. It waits for slots before it takes the steps out of the list, so that more steps
-// can join the transaction.
+// run is a runner: it runs the steps that wait in a list until none is left. Before it takes steps out of the list it waits until few enough
+// transactions of this process work on the accounts, so that more steps can join its own meanwhile.
 func (s *Store) run(key string, l *list, accounts []pgtype.UUID) {
 	for {
 		release := s.slots.acquire(accounts)
@@ -107,7 +107,8 @@ func (s *Store) run(key string, l *list, accounts []pgtype.UUID) {
 	}
 }
 
-// take returns the waiters of the next transaction. If there are none, it notes that the runner ends.
+// take returns the waiters of the next transaction. If there are none, it notes that the runner that asks ends: in the same critical section, so
+// that enqueue starts another one for a waiter that comes after that.
 func (q *queue) take(key string, l *list) (together []*waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -171,8 +172,9 @@ func (q *queue) close() {
 // a pooler has to keep state.
 type statement struct {
 	text string // up to its closing bracket
-	// settles is the reservation that the statement settles. If it shares a transaction, it gets one more argument, which makes the function
-	// put off its additions to usage to the end of the transaction.
+	// settles is the reservation that the statement settles, nil if it settles none. If it shares a transaction, it gets one more argument, which
+	// makes the function leave its additions to rows of usage, the sums of a day, to flush_usage at the end of the transaction: several
+	// settlements that lock such rows one after the other could wait for those of another transaction in a circle.
 	settles *driver.ID
 }
 
@@ -184,8 +186,8 @@ const sqlIsolation = "SET transaction_isolation = 'read committed'; "
 // from its beginning, and a function can't change that of the statement that calls it.
 const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', '%s', true), pg_catalog.set_config('lock_timeout', '%s', true)"
 
-// transaction runs statements in one message, which the server runs as one transaction. Answers are read to the end, because only the end
-// shows that the transaction was committed.
+// transaction runs statements in one message, which the server runs as one transaction: first the isolation and the timeouts, then the
+// statements, then flush_usage if any of them asks for it. Answers are read to the end, because only that shows that the transaction was committed.
 func (s *Store) transaction(ctx context.Context, statements []statement) ([]answer, error) {
 	deadline, _ := ctx.Deadline()
 	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's timeout comes first, and the connection stays usable
@@ -220,7 +222,7 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	if err != nil {
 		return nil, err
 	}
-	results = results[min(2, len(results)):]
+	results = results[min(2, len(results)):] // without those of the isolation and the timeouts
 	if len(results) < len(statements) {
 		return nil, errAnswer
 	}

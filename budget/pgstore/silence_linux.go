@@ -6,6 +6,7 @@ import "syscall"
 // milliseconds.
 const tcpUserTimeout = 18
 
+// setSilence limits for a socket how long sent bytes may stay unacknowledged.
 func setSilence(fd uintptr) {
 	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(maxSilence.Milliseconds()))
 }

@@ -2,4 +2,5 @@
 
 package pgstore
 
+// setSilence does nothing: only on Linux it sets a socket option.
 func setSilence(uintptr) {}

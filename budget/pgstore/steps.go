@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// outcome converts a status that is one of the contract's errors.
+// outcome returns the error of driver's contract that an answer's status stands for, nil for a status that its step handles.
 func (a *answer) outcome(step string) error {
 	switch a.status {
 	case "resolved":
@@ -39,7 +39,7 @@ func (s *Store) step(ctx context.Context, c call) (answer, error) {
 	return a, err
 }
 
-// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+// Reserve implements driver.Store. The function judges an id that it knows first, then kill flags, then room.
 func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if err := r.Validate(); err != nil {
 		return driver.Decision{}, err
@@ -55,18 +55,18 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 // reserveCall returns the call of the function reserve. Its arguments are made anew for each try, because they depend on the present windows and on
 // the flags with patterns that this process knows.
 func (s *Store) reserveCall(r driver.Reservation) call {
-	whose, usage := encodeCall(r.Call), r.Call.UsageKey()
-	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
-		known := s.flags.Load()
+	encodedCall, usage := encodeCall(r.Call), r.Call.UsageKey() // usage is the key of the row of usage to which Settle will add
+	return call{function: "reserve", moments: true, lines: notNil(r.Lines), makes: true, args: func(at *placement) []any {
+		known := s.flags.Load() // nil is the empty list of patterns
 		return []any{
 			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, r.RefuseObserved, uuids(r.Dims),
-			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch, whose, at.names,
+			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch, encodedCall, at.names,
 			known.id(), known.matches(r.Call), [16]byte(usage), at.extra,
 		}
 	}}
 }
 
-// encodeCall encodes the call of a reservation; nil if there is none.
+// encodeCall encodes the call of a reservation, which is its scope and operation; nil if there is none.
 func encodeCall(c *driver.Call) []byte {
 	if c == nil {
 		return nil
@@ -100,7 +100,7 @@ func (a *answer) decision(lines []driver.Line) (d driver.Decision, err error) {
 	}
 }
 
-// denials returns the refusals of lines without room.
+// denials converts the standings of lines without room; now is the server's clock in nanoseconds.
 func denials(standings []standing, lines []driver.Line, now int64) (all []driver.Denial, err error) {
 	for i := range standings {
 		denial, err := standings[i].denial(lines, now)
@@ -112,32 +112,34 @@ func denials(standings []standing, lines []driver.Line, now int64) (all []driver
 	return all, nil
 }
 
-// some returns lines that are not nil, because nil would mean that a step has none.
-func some(lines []driver.Line) []driver.Line {
+// notNil returns lines that are not nil: in a call, nil means that the function has no arguments for lines.
+func notNil(lines []driver.Line) []driver.Line {
 	if lines == nil {
 		return []driver.Line{}
 	}
 	return lines
 }
 
-// Settle implements driver.Store. With shares it gets a transaction of its own.
+// Settle implements driver.Store. With shares, by which the amount divides among several rows of usage, it does not run in a transaction with
+// other steps: what settlements in such a transaction leave to its end can't be divided.
 func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
 	}
-	whose, usage, shares := encodeCall(st.Call), usageOf(st.Call), encodeShares(st.Shares)
-	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, settles: &st.ID, lone: len(st.Shares) > 0, args: func(at *placement) []any {
+	encodedCall, usage, shares := encodeCall(st.Call), usageOf(st.Call), encodeShares(st.Shares)
+	a, err := s.step(ctx, call{function: "settle", moments: true, lines: notNil(st.Lines), makes: true, settles: &st.ID, lone: len(st.Shares) > 0, args: func(at *placement) []any {
 		return []any{
 			[16]byte(st.ID), [16]byte(st.Owner), st.Actual[:], st.Estimated,
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks,
-			whose, []byte(st.Reference), at.names, usage, shares, int64(s.opts.UsageRows), at.extra,
+			encodedCall, []byte(st.Reference), at.names, usage, shares, int64(s.opts.UsageRows), at.extra,
 		}
 	}})
 	if err != nil {
-		return driver.Posting{}, posting(err)
+		return driver.Posting{}, overflowOr(err)
 	}
+	// The value is the state of the reservation before, 0 if there was none.
 	p := driver.Posting{Replayed: a.status == "replayed", From: driver.State(a.value)}
-	for _, c := range a.detail.Crossed {
+	for _, c := range a.detail.Crossed { // the line, its threshold, what is settled, and the Max in force
 		if c[0] < 0 || c[0] >= int64(len(st.Lines)) || c[1] < 0 || c[1] >= int64(len(st.Lines[c[0]].Notify)) {
 			return driver.Posting{}, failed("settle", errAnswer)
 		}
@@ -146,8 +148,8 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	return p, nil
 }
 
-// posting converts the server's error for an overflow of bigint into the contract's.
-func posting(err error) error {
+// overflowOr returns driver.ErrOverflow for the server's error that a sum does not fit in a bigint, and other errors as they are.
+func overflowOr(err error) error {
 	if isCode(err, "22003") {
 		return driver.ErrOverflow
 	}

@@ -20,7 +20,8 @@ const (
 	pruneFor   = 30 * time.Second
 )
 
-// Expire implements driver.Store. It charges those reservations first that expired first, up to 10,000 at a time.
+// Expire implements driver.Store. It charges those reservations first that expired first, up to 10,000 at a time, and starts the deletion of
+// what is past the retention. The value of the answer is how many were charged.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	a, err := s.step(ctx, call{function: "expire", moments: true, args: func(*placement) []any {
 		return []any{int64(max(0, min(limit, maxEntries))), int64(s.opts.UsageRows)}
@@ -41,7 +42,7 @@ func (s *Store) forget() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.life.Err() != nil {
+	if s.life.Err() != nil { // the store is closed
 		return
 	}
 	s.pruning.Go(func() {
@@ -49,8 +50,8 @@ func (s *Store) forget() {
 			a, err := s.step(s.life, call{function: "forget", moments: true, args: func(*placement) []any {
 				return []any{int64(s.opts.Retention), int64(pruneBatch)}
 			}})
-			if err != nil || a.value < pruneBatch {
-				return // the next deletion, in a minute, does the rest
+			if err != nil || a.value < pruneBatch { // the value is how many rows it has deleted, of the kind of which there were most
+				return // if anything is left, the next deletion, in a minute, does the rest
 			}
 		}
 	})
@@ -58,7 +59,7 @@ func (s *Store) forget() {
 
 // Balances implements driver.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
 func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
-	a, err := s.step(ctx, call{function: "balances", moments: true, lines: some(lines), args: func(at *placement) []any {
+	a, err := s.step(ctx, call{function: "balances", moments: true, lines: notNil(lines), args: func(at *placement) []any {
 		return []any{at.accounts, at.starts, at.widths, at.steps, at.maxes}
 	}})
 	if err != nil {
@@ -84,7 +85,8 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 	return all, nil
 }
 
-// awaitUnaware returns when the transactions have ended that may not have seen a flag that was just set.
+// awaitUnaware returns when the transactions have ended that may not have seen a flag that was just set. The function unaware names those of the
+// given ones that still run, or, for nil, all that run now; transactions that begin later see the flag, and are not waited for.
 func (s *Store) awaitUnaware(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
@@ -101,7 +103,7 @@ func (s *Store) awaitUnaware(ctx context.Context) error {
 	}
 }
 
-// Kills implements driver.Store. The function leaves out flags that have ended.
+// Kills implements driver.Store. The function leaves out flags that have ended; its argument asks for flags with patterns, too.
 func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	a, err := s.step(ctx, call{function: "flags", moments: true, args: func(*placement) []any { return []any{true} }})
 	if err != nil {

@@ -142,9 +142,9 @@ func TestMissingSumsAreNoticed(t *testing.T) {
 		admitted(t, s, r)
 		_, err := s.pool.Exec(t.Context(), "DELETE FROM "+s.opts.quoted()+".bucket")
 		require.NoError(t, err)
-		require.ErrorContains(t, resolve(s, r), errMemory.Error(), name)
+		require.ErrorContains(t, resolve(s, r), errReplaced.Error(), name)
 		_, err = s.Balances(t.Context(), r.Lines)
-		require.ErrorIs(t, err, errMemory)
+		require.ErrorIs(t, err, errReplaced)
 	}
 }
 
@@ -338,5 +338,5 @@ func TestAnOrphanIsPostedUnderItsAccountsLock(t *testing.T) {
 	require.NoError(t, forgets.Commit(t.Context()))
 	all.Wait()
 	require.Zero(t, s.count(t, "bucket"))
-	require.Equal(t, crowded, retry(&pgconn.PgError{Code: codeMissing}), "it is tried again")
+	require.Equal(t, whileTimeLasts, retry(&pgconn.PgError{Code: codeMissing}), "it is tried again")
 }

@@ -12,7 +12,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// usageOf returns the row of usage of a call; a null without a call, which keeps the one of the reservation.
+// A row of usage is the sum of a UTC day's amounts over calls with the same scope; its key within the day is made of that scope. What a settlement
+// posts is added to one such row, or, by its shares, to several.
+
+// usageOf returns the key of a call's row of usage; without a call a null, with which the function uses the reservation's row.
 func usageOf(c *driver.Call) any {
 	if c == nil {
 		return nullUUID{}
@@ -20,7 +23,8 @@ func usageOf(c *driver.Call) any {
 	return [16]byte(c.UsageKey())
 }
 
-// encodeShares encodes how an amount divides, as sql/11_usage.sql describes it.
+// encodeShares encodes how an amount divides among calls: parts with a semicolon between them, each <key of the row of usage>|<call, encoded, in
+// hexadecimal digits>|<amounts as an array of bigint, indexed by unit>. The text is empty without shares.
 func encodeShares(shares []driver.Share) string {
 	var b []byte
 	for i := range shares {
@@ -43,12 +47,13 @@ func encodeShares(shares []driver.Share) string {
 
 // usageRow is a row of usage in the server's answer.
 type usageRow struct {
-	Day    int64
-	Key    string
-	Whose  []byte
-	Amount []int64
+	Day    int64   // counted from 1970, in UTC
+	Key    string  // a uuid
+	Whose  []byte  // the scope, as account.EncodeCall encodes a call
+	Amount []int64 // by unit
 }
 
+// public converts a row into the contract's type.
 func (r *usageRow) public() (out driver.UsageRow, err error) {
 	out.Day = account.DayStart(r.Day)
 	if out.Key, err = parseKey(r.Key); err != nil {
@@ -80,7 +85,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 	return all, nil
 }
 
-// policy is the policy document in the server's answer.
+// policy is the policy document in the server's answer. Version is the ledger's revision that set it, and At when, in nanoseconds since 1970.
 type policy struct {
 	Document, Operator, Reason []byte
 	Version, At                int64
@@ -108,22 +113,24 @@ func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	}, nil
 }
 
-// patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. A step sends the id of the list, and
-// if the ledger has another list by then, the answer contains that.
+// patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. The database does not match patterns, so
+// the process does, and sends the names of the flags that cover the call with the id of the list from which it took them. If the ledger has
+// another list by then, the answer contains that one, and the step is sent again.
 type patterns struct {
-	list [16]byte
+	list [16]byte // the list's id: each change of it gives it another
 	all  []knownPattern
 }
 
+// knownPattern is one flag of the list.
 type knownPattern struct {
-	object [16]byte
+	object [16]byte // the flag's name in the ledger
 	flag   driver.Flag
 }
 
 // pattern is one of these flags in the server's answer.
 type pattern struct {
-	Object string
-	Scope  []byte
+	Object string // a uuid: knownPattern.object
+	Scope  []byte // as account.EncodeScope encodes it
 }
 
 // id identifies the list; zero if none is known.
@@ -134,7 +141,7 @@ func (p *patterns) id() [16]byte {
 	return p.list
 }
 
-// matches returns the flags that cover a call. The server decides whether they have ended.
+// matches returns the names of the flags that cover a call. The server decides whether they have ended.
 func (p *patterns) matches(c *driver.Call) []pgtype.UUID {
 	found := []pgtype.UUID{}
 	if p == nil || c == nil {
@@ -148,7 +155,7 @@ func (p *patterns) matches(c *driver.Call) []pgtype.UUID {
 	return found
 }
 
-// learnPatterns stores the list in an answer.
+// learnPatterns takes the list of patterns in an answer in the place of the one that this process knew.
 func (s *Store) learnPatterns(a *answer) (err error) {
 	p := &patterns{all: make([]knownPattern, len(a.detail.Patterns))}
 	if p.list, err = parseKey(a.detail.List); err != nil {

@@ -13,12 +13,13 @@ type thresholds struct {
 	snapshot time.Duration // how long a snapshot is held
 	log      int64         // bytes of the server's log that are kept
 	dead     int64         // dead rows of a table
-	entries  int64
+	entries  int64         // remembered reservations
 }
 
 var defaultThresholds = thresholds{snapshot: 10 * time.Minute, log: 1 << 30, dead: 100_000, entries: 1_000_000}
 
-// warningQueries return one text for each problem. $1 is the ledger's schema, $2 the threshold.
+// warningQueries return one text for each problem. $1 is the ledger's schema, $2 the threshold. Queries that are not about the schema still name
+// $1, as in "$1::text IS NOT NULL", because all get the same two arguments.
 var warningQueries = []struct {
 	text      string
 	threshold func(*thresholds) int64

@@ -10,15 +10,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// changed encodes a change as lua/change.lua describes it, and its row of the audit trail.
-func changed(r *driver.Record) (change, row []byte, err error) {
+// A change is what an operator does: to set or remove a kill flag, an override or the policy, to open latches, to correct a posted amount, or
+// to accept a loss. Its script gets the change's object, id and Seen, to find repeats and conflicts, and a row for the audit trail. Every
+// request begins with the epoch, which is the ledger's random name, the highest sequence seen, and the clock, 0 for the server's own.
+
+// encodeChange encodes what the script judges a change by, <object 16 bytes><id 16><Seen 8>, and its row of the audit trail.
+func encodeChange(r *driver.Record) (change, row []byte, err error) {
 	object := r.Object()
 	row, err = account.EncodeRecord(r)
 	return newHead(object[:], r.ID[:]).numbers(r.Seen), row, err
 }
 
-// made converts the answer to a change into an error. A repeat is no error.
-func made(answer reply, err error) error {
+// changeError returns err, or an error if the answer is not one that a change can have. A repeat of a change is no error.
+func changeError(answer reply, err error) error {
 	if err == nil && answer.code != codeDone && answer.code != codeReplayed {
 		return errReply
 	}
@@ -37,13 +41,13 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 	return s.change(ctx, 'o', moment(o.Until), o.Max, r, key)
 }
 
-// Unlatch implements driver.Store.
+// Unlatch implements driver.Store. It opens latches: an account whose limit has one stays closed after a refusal until the window's end.
 func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	return s.change(ctx, 'u', 0, 0, driver.Record{Change: c, Kind: driver.ChangeUnlatch}, accounts...)
 }
 
-// change sets an override of accounts, with action 'o', or opens their latches, with action 'u'. r is the change's record, to which the key of
-// each account is added.
+// change sets an override of accounts, with action 'o', or opens their latches, with action 'u'. until, in microseconds, and limit are those
+// of the override. r is the change's record, to which the key of each account is added: each account has its own row in the audit trail.
 func (s *Store) change(ctx context.Context, action byte, until, limit int64, r driver.Record, accounts ...driver.Key) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -52,19 +56,19 @@ func (s *Store) change(ctx context.Context, action byte, until, limit int64, r d
 	var rows []any
 	for _, key := range accounts {
 		r.Account = key
-		change, row, err := changed(&r)
+		change, row, err := encodeChange(&r)
 		if err != nil {
 			return err
 		}
 		changes, rows = append(changes, change...), append(rows, row)
 	}
-	return made(s.ask(ctx, scriptAccount, nil, func(_, clock int64) ([]any, error) {
+	return changeError(s.ask(ctx, scriptAccount, nil, func(_, clock int64) ([]any, error) {
 		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action).numbers(until, limit)
 		return append([]any{[]byte(h), appendKeys(nil, accounts), changes}, rows...), nil
 	}))
 }
 
-// Kill implements driver.Store. It also works if the server's memory is full.
+// Kill implements driver.Store. Its script also runs when the server's memory is full: stopping spend must work then.
 func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -77,18 +81,19 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	return s.flag(ctx, 'k', k.Until, payload, r)
 }
 
-// Revive implements driver.Store.
+// Revive implements driver.Store. It removes the flag that Kill has set.
 func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	return s.flag(ctx, 'r', time.Time{}, nil, driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns})
 }
 
-// flag sets a flag, with action 'k', or removes it, with action 'r', and publishes that on the ledger's channel. For a flag with patterns, the
-// script is sent the capital letter, and the flag's own key in the place of its dimensions.
+// flag sets a flag, with action 'k', or removes it, with action 'r', and publishes that on the ledger's channel. A flag is found by its
+// dimensions: the keys of the scope values that it sets. One with patterns has none, because its values are globs: the script is sent the
+// capital letter, and the flag's own key in their place. payload is the encoded flag that others read back.
 func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r driver.Record) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}
-	change, row, err := changed(&r)
+	change, row, err := encodeChange(&r)
 	if err != nil {
 		return err
 	}
@@ -97,18 +102,19 @@ func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload 
 		dims, action = appendKeys(nil, []driver.Key{r.Object()}), action-'a'+'A' // the capital letter
 	}
 	if !until.IsZero() {
-		ends = max(moment(until), 1)
+		ends = max(moment(until), 1) // 0 would be a flag without an end
 	}
-	if ends > never-micros(driver.FlagRetention) { // no clock reaches that
+	if ends > never-micros(driver.FlagRetention) { // the script adds FlagRetention, and no time may exceed never; no clock gets there
 		ends = 0
 	}
-	return made(s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
+	return changeError(s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
 		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action).numbers(ends, driver.MaxPatterns)
 		return []any{[]byte(h), dims, payload, s.keys.channel, change, row}, nil
 	}))
 }
 
-// Correct implements driver.Store. A tombstone is not found, because its accounts are not known.
+// Correct implements driver.Store. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is
+// not found: it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -116,7 +122,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err := fits(&c.Actual); err != nil {
 		return driver.Posting{}, err
 	}
-	change, row, err := changed(&driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: c.Actual})
+	change, row, err := encodeChange(&driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: c.Actual})
 	if err != nil {
 		return driver.Posting{}, err
 	}
@@ -134,7 +140,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	return p, nil
 }
 
-// Revision implements driver.Store.
+// Revision implements driver.Store: it returns how many changes the audit trail holds.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	revision, _, err := s.changes(ctx, 0, 0)
 	return revision, err
@@ -149,7 +155,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.R
 	return all, err
 }
 
-// changes reads the revision, and rows of the audit trail.
+// changes reads the revision, and up to limit rows of the audit trail with revisions after a given one.
 func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []driver.Record, error) {
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -161,12 +167,12 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []d
 		return 0, nil, err
 	}
 	parts, ok := value.([]any)
-	if !ok { // the answer has no rows
+	if !ok { // the script found the ledger lost, and answers with one text
 		parts = []any{value}
 	}
 	answer, err := parseReply(parts[0])
 	if err == nil {
-		err = s.outcome(k, &answer)
+		err = s.outcome(k, &answer) // a loss is remembered in the place of k
 	}
 	if err != nil {
 		return 0, nil, err
@@ -179,7 +185,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []d
 	all := make([]driver.Record, 0, len(parts)-1)
 	for _, part := range parts[1:] {
 		text, _ := part.(string)
-		r, err := parseRecord(text, after+int64(len(all))+1)
+		r, err := parseRecord(text, after+int64(len(all))+1) // revisions count up by one
 		if err != nil {
 			return 0, nil, err
 		}
@@ -188,7 +194,8 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []d
 	return revision, all, nil
 }
 
-// parseRecord decodes a row of the audit trail as lua/change.lua describes it. Of a correction, it holds the amount before.
+// parseRecord decodes a row of the audit trail: <time in microseconds 8 bytes><length 1><posted amounts before a correction, 8 each><the
+// record in account.EncodeRecord's form>. Only the script knows a correction's amounts before, so they stand outside of the encoded record.
 func parseRecord(text string, revision int64) (driver.Record, error) {
 	in := reader{text: text}
 	at := in.count()

@@ -6,8 +6,8 @@ import (
 )
 
 // estimate guesses the server's time, because windows depend on time zones and have to be computed before a script is sent. The script
-// compares the guess with its own time, and refuses if that is in another window. The zero value knows nothing. It is safe for concurrent
-// use.
+// compares the guess with its own time, and refuses if that is in another window. set has to be called before now: the zero value has no
+// time yet. An estimate is safe for concurrent use.
 type estimate struct{ point atomic.Pointer[timePoint] }
 
 // timePoint pairs a time of the server with one of this process, whose clock is monotonic.
@@ -23,7 +23,8 @@ func (e *estimate) now() int64 {
 	return p.server + time.Since(p.local).Microseconds()
 }
 
-// guess returns the time for which windows are computed, and the clock for the script: 0 for the server's own.
+// guess returns the time for which windows are computed, and the clock for the script, both in microseconds. The clock is 0 for the server's
+// own; only a test's Options.Clock replaces it.
 func (s *Store) guess() (now, clock int64) {
 	if s.opts.Clock != nil {
 		now = s.opts.Clock().UnixMicro()
@@ -32,10 +33,10 @@ func (s *Store) guess() (now, clock int64) {
 	return s.time.now(), 0
 }
 
-// fromMicro converts a time of the server.
+// fromMicro converts a time of the server, in microseconds since 1970.
 func fromMicro(n int64) time.Time { return time.Unix(0, n*1000) }
 
-// never is later than any time that a script can calculate with.
+// never, in microseconds, is in the year 2255: later than any time in a ledger, and still exact in the doubles that scripts count with.
 const never = 9_000_000_000_000_000
 
 // micros rounds a duration up to microseconds, the unit of the scripts.

@@ -9,14 +9,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// An entry is stored as text of a fixed layout, which lua/entry.lua describes. These are the bits of its flags.
+// An entry is what is stored of a reservation. It is text of a fixed layout, which lua/entry.lua describes: a head with times, state and
+// flags; the amounts, one number for each unit; its bookings, one for each account; and, if the flags say so, names and shares at the end.
+// These are the bits of its flags.
 const (
-	flagEstimated = 1
-	flagOrphan    = 2
-	flagTombstone = 4  // nothing here depends on it
+	flagEstimated = 1  // the posted amount is the worst case, because the actual cost was not known
+	flagOrphan    = 2  // it was settled without a reservation
+	flagTombstone = 4  // an unknown id was voided, so that a late Reserve of it fails; nothing here depends on it
 	flagNames     = 8  // the call's scope and operation and the provider's id of the request follow the bookings
-	flagUnits     = 16 // the number of units and the row of usage are there; an entry without them counts unitsAtFirst units
-	flagShares    = 32 // at the end it is stored how the amount divides among calls
+	flagUnits     = 16 // the number of units and the key of its row of usage are there; early entries lack both, and have unitsAtFirst units
+	flagShares    = 32 // at the end it is stored how the amount divides among several calls
 	allFlags      = flagEstimated | flagOrphan | flagTombstone | flagNames | flagUnits | flagShares
 
 	unitsAtFirst = 7
@@ -35,10 +37,12 @@ func stateLetter(s driver.State) byte {
 	return '-'
 }
 
-// parseEntry decodes an entry as lua/entry.lua describes it. steps are the widths of the buckets of rolling windows, by account.
+// parseEntry decodes an entry. Of a booking in a rolling window only the bucket's number is stored; steps has the widths of these accounts'
+// buckets, in nanoseconds, as far as they are known. What Entries does not report is read and skipped.
 func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, err error) {
 	in := reader{text: value}
 	in.bytes(16) // the owner
+	// The state is 0 for a letter that stands for none.
 	state, flags := states[byte(in.number(1))], in.number(1)
 	reserved, resolved := in.count(), in.count()
 	in.count() // when it expires
@@ -55,13 +59,13 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 		return driver.Entry{}, errReply
 	}
 	e.ID, e.ReservedAt = driver.ID([]byte(id)), fromMicro(reserved)
-	amounts := &e.Actual
+	amounts := &e.Actual // what counts in the entry's accounts
 	if e.State == driver.Pending {
 		amounts = &e.Reserved
 	} else {
 		e.ResolvedAt = fromMicro(resolved)
 	}
-	if flags&flagShares != 0 { // cut them off, to read what stands before them
+	if flags&flagShares != 0 { // an Entry has no shares; their length is in the last two bytes. Cut both off, to read what stands before them
 		shares := reader{text: in.text[max(0, len(in.text)-2):]}
 		if in.text = in.text[:max(0, len(in.text)-2-int(shares.number(2)))]; shares.failed {
 			return driver.Entry{}, errReply
@@ -74,7 +78,8 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 	}
 	for !in.failed && in.text != "" {
 		b := driver.Booking{Account: driver.Key([]byte(in.bytes(16) + strings.Repeat("\x00", 16))[:16])}
-		start, unit, kind := in.count(), driver.Unit(in.number(1)), in.number(1) // kind is r for a rolling window
+		// kind is r for a rolling window, c for a calendar one. Behind it is the reserved amount, but amounts has what counts now.
+		start, unit, kind := in.count(), driver.Unit(in.number(1)), in.number(1)
 		in.count()
 		if in.failed || !unit.Valid() {
 			return driver.Entry{}, errReply
@@ -88,7 +93,8 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 	return e, nil
 }
 
-// names reads the call of an entry and the provider's id of the request, which follow its bookings.
+// names reads the call of an entry and the provider's id of the request, which follow its bookings, and removes them from the text, so that
+// only the bookings are left. The last four bytes are the lengths of the two.
 func (in *reader) names(e *driver.Entry) error {
 	if len(in.text) < 4 {
 		return errReply
@@ -108,8 +114,9 @@ func (in *reader) names(e *driver.Entry) error {
 	return nil
 }
 
-// startOf returns when a bucket begins. For a rolling window only the bucket's number is stored, so that its start is not known without the
-// width, which is stored with the first booking by a library that stores names.
+// startOf returns when a bucket begins. For a calendar window start is that time in microseconds. For a rolling one it is the bucket's number:
+// its time divided by the bucket's width, step, in nanoseconds. Libraries that stored no names stored no width either: step is 0 then, and the
+// time is zero for not known.
 func startOf(start int64, rolling bool, step int64) time.Time {
 	switch {
 	case !rolling:

@@ -6,20 +6,25 @@ import (
 	"fmt"
 )
 
-// shards is the number of hashes among which entries are divided, by the first byte of their ids, so that they can be read in the order of
-// their ids in parts.
+// shards is the number of hashes among which entries are divided, by the first byte of their ids. A hash has no order: to read entries in the
+// order of their ids, Entries reads whole hashes, and sorts what they hold.
 const shards = 256
 
 // keySpace has the names of all keys of one ledger. They have one hash tag, and so are in one slot of a cluster; no user text is in them.
 type keySpace struct {
-	ledger, due, buckets, kills, changes string
-	entries                              [shards]string
-	channel                              string // for notices that a kill flag has changed
+	ledger  string         // a hash: the ledger's head, the sums of all buckets, overrides, latches and names of accounts, rows of usage
+	due     string         // a sorted set of what Expire has to look at, by time
+	buckets string         // a sorted set that lists the accounts, their buckets, and the rows of usage
+	kills   string         // a hash of the kill flags
+	changes string         // a hash: the audit trail
+	entries [shards]string // hashes from a reservation's id to its entry
+	channel string         // for notices that a kill flag or the policy has changed
 
-	head  [5]any // the keys that every script gets, as arguments
-	shard [shards]any
+	head  [5]any      // the first five, which every script gets, as arguments of a command
+	shard [shards]any // those of entries, as arguments
 }
 
+// newKeySpace returns the keys of the ledger with a name. They contain 8 bytes of the name's SHA-256 in the place of the name.
 func newKeySpace(name string) *keySpace {
 	sum := sha256.Sum256([]byte(name))
 	tag := "bedrockguard:{" + hex.EncodeToString(sum[:8]) + "}:"

@@ -8,7 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// flagJSON is the payload of a kill flag. It keeps text as bytes, because it need not be valid UTF-8.
+// flagJSON is the payload of a kill flag: what is stored of it besides the time when it was set. It keeps text as bytes, because it need not
+// be valid UTF-8. Until is in nanoseconds since 1970, 0 for a flag without an end.
 type flagJSON struct {
 	Principal, Workflow, Model, Reason []byte
 	Region, Profile, Project           []byte `json:",omitempty"`
@@ -48,7 +49,7 @@ func decodeFlag(raw string) (k driver.Kill, err error) {
 	return k, nil
 }
 
-// parseFlag decodes a flag that was set at a given time.
+// parseFlag decodes the payload of a flag that was set at a given time, in microseconds.
 func parseFlag(at int64, payload string) (driver.Kill, error) {
 	k, err := decodeFlag(payload)
 	if at > never {
@@ -58,7 +59,8 @@ func parseFlag(at int64, payload string) (driver.Kill, error) {
 	return k, err
 }
 
-// parseFlags decodes several kill flags, in the form that lua/killed.lua describes, and leaves out those that have ended.
+// parseFlags decodes several kill flags, one after the other, as the script returns them, and leaves out those that have ended by now. Times are
+// in microseconds.
 func parseFlags(in reader, now int64) (all []driver.Kill, err error) {
 	for !in.failed && in.text != "" {
 		in.bytes(16 * int(in.number(1))) // the keys of its dimensions, by which the script tells whether it holds for a call; the payload has its scope
@@ -81,7 +83,8 @@ func parseFlags(in reader, now int64) (all []driver.Kill, err error) {
 	return all, nil
 }
 
-// Kills implements driver.Store. The script returns flags that have ended, too; they are left out here, by the server's time.
+// Kills implements driver.Store. The script returns flags that have ended, too; they are left out here, by the server's time. The request
+// holds the ledger's random name (epoch) and the highest sequence seen, by which the script notices a ledger that was lost.
 func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	answer, err := s.ask(ctx, scriptKills, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil

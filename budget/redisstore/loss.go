@@ -10,29 +10,33 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A script answers with one of these two if the ledger can't be trusted any more.
 var (
-	errMemory    = fmt.Errorf("%w: it was deleted, replaced or set back on the server, or keys or fields of it are gone", driver.ErrLost)
+	errReplaced  = fmt.Errorf("%w: it was deleted, replaced or set back on the server, or keys or fields of it are gone", driver.ErrLost)
 	errForgotten = fmt.Errorf("%w: the server's clock went back behind the time up to which sums were forgotten", driver.ErrLost)
 )
 
-// known is what this process knows of the ledger. It is immutable.
+// known is what this process knows of the ledger. Only lookedAt changes after it was made.
 type known struct {
-	epoch    string
-	accepted string       // the last loss that an operator has accepted
+	epoch    string       // the ledger's random name of 16 bytes: another ledger in its place, or one that was lost and made anew, has another
+	accepted string       // the id of the change by which an operator accepted the last loss; empty if there was none
 	lost     bool         // the ledger was found to be another one, older, or incomplete. That stays so until the loss is accepted, because the ledger's numbers grow again and would hide it
-	lookedAt atomic.Int64 // when somebody last checked whether the loss was accepted
+	lookedAt atomic.Int64 // when somebody last checked whether the loss was accepted, in nanoseconds since 1970
 }
 
+// epoch returns the epoch of the ledger that this process knows: every request begins with it, and the script compares it.
 func (s *Store) epoch() []byte { return []byte(s.known.Load().epoch) }
 
-// adopt makes what was found the ledger that this process knows.
+// adopt makes what was found the ledger that this process knows. It takes the ledger's sequence as the highest seen, even if it is lower than
+// before: an operator has accepted that.
 func (s *Store) adopt(f *found) {
 	s.seen.Store(f.sequence)
 	s.time.set(f.now)
 	s.known.Store(&known{epoch: f.epoch, accepted: f.accepted})
 }
 
-// sound returns what is known of the ledger for a step, or why no step can be done.
+// sound returns what is known of the ledger, or, if this process has found a loss that nobody has accepted yet, an error. Each step begins
+// with it.
 func (s *Store) sound(ctx context.Context) (*known, error) {
 	k := s.known.Load()
 	if !k.lost {
@@ -42,10 +46,11 @@ func (s *Store) sound(ctx context.Context) (*known, error) {
 	return s.known.Load(), err
 }
 
-// outcome returns the error in an answer to a step, and records a loss.
+// outcome returns the error in an answer to a step, and records a loss. k is what was known when the step was sent: if another ledger was
+// adopted meanwhile, the loss is not that one's.
 func (s *Store) outcome(k *known, r *reply) error {
 	err := r.outcome()
-	if errors.Is(err, errMemory) {
+	if errors.Is(err, errReplaced) {
 		s.known.CompareAndSwap(k, &known{epoch: k.epoch, accepted: k.accepted, lost: true})
 	}
 	return err
@@ -54,19 +59,20 @@ func (s *Store) outcome(k *known, r *reply) error {
 // lookEvery bounds how often a process that has found a loss checks whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
-// recover returns an error until an operator has accepted a loss that this process has found.
+// recover returns an error until an operator, through any process, has accepted a loss that this process has found; then it adopts the ledger
+// as it is. It asks the server at most once in lookEvery, in one of the steps that call it.
 func (s *Store) recover(ctx context.Context) error {
 	k, now := s.known.Load(), time.Now().UnixNano()
 	last := k.lookedAt.Load()
 	if now-last < int64(lookEvery) || !k.lookedAt.CompareAndSwap(last, now) {
-		return errMemory
+		return errReplaced
 	}
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {
 		return err
 	}
-	if f.epoch == "" || f.layout != layout || f.accepted == k.accepted {
-		return errMemory
+	if f.epoch == "" || f.layout != layout || f.accepted == k.accepted { // no ledger, one of another version, or no loss was accepted since
+		return errReplaced
 	}
 	s.adopt(f)
 	return nil
@@ -77,18 +83,18 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	change, row, err := changed(&driver.Record{Change: c, Kind: driver.ChangeAcceptLoss})
+	change, row, err := encodeChange(&driver.Record{Change: c, Kind: driver.ChangeAcceptLoss})
 	if err != nil {
 		return err
 	}
-	epoch := driver.NewID()
+	epoch := driver.NewID() // for the case that the ledger's own epoch is gone
 	_, clock := s.guess()
 	value, err := s.run(ctx, scriptAccept, s.keys.shard[:], []byte(newHead(epoch[:]).numbers(clock)), layout, s.opts.Ledger, change, row)
 	if err != nil {
 		return err
 	}
 	answer, err := parseReply(value)
-	if err = made(answer, orOutcome(&answer, err)); err != nil {
+	if err = changeError(answer, orOutcome(&answer, err)); err != nil {
 		return err
 	}
 	f, err := s.look(ctx, scriptInspect, "i")
@@ -96,7 +102,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		return err
 	}
 	if f.epoch == "" || f.layout != layout {
-		return errMemory
+		return errReplaced
 	}
 	s.adopt(f)
 	return nil

@@ -45,7 +45,7 @@ func everyStep(t *testing.T, s *Store, r driver.Reservation) map[string]error {
 func forgotten(t *testing.T, s *Store, r driver.Reservation) {
 	t.Helper()
 	for step, err := range everyStep(t, s, r) {
-		require.ErrorIs(t, err, errMemory, step)
+		require.ErrorIs(t, err, errReplaced, step)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 			require.NoError(t, server.Pause())
 			for step, err := range everyStep(t, s, r) {
 				require.Error(t, err, step)
-				require.NotErrorIs(t, err, errMemory, step)
+				require.NotErrorIs(t, err, errReplaced, step)
 			}
 			require.NoError(t, server.Resume())
 			s.opts.Timeout = 20 * time.Second

@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// encodeCall encodes the call of a reservation; nil if there is none.
+// encodeCall encodes the call of a reservation, which is its scope and operation; nothing for nil.
 func encodeCall(c *driver.Call) []byte {
 	if c == nil {
 		return []byte{}
@@ -17,12 +17,14 @@ func encodeCall(c *driver.Call) []byte {
 	return account.EncodeCall(c, "")
 }
 
-// encodeNames encodes the names of the lines' accounts, as lua/name.lua describes it.
+// encodeNames encodes for each line what the ledger keeps about the line's account from its first booking on:
+// <length 2 bytes><width of a rolling window's buckets 8, in nanoseconds, 0 for other windows><the limit's name and scope>.
 func encodeNames(lines []driver.Line) []byte {
 	out := []byte{}
 	for i := range lines {
 		name := account.EncodeName(&lines[i])
 		out = binary.BigEndian.AppendUint16(out, uint16(8+len(name)))
+		// A rolling window, which alone counts buckets before the one of now, has the same width at any time.
 		span, step := lines[i].Window.At(time.Unix(0, 0)), int64(0)
 		if span.Start != span.Since {
 			step = rollingStep(span)
@@ -32,7 +34,8 @@ func encodeNames(lines []driver.Line) []byte {
 	return out
 }
 
-// list runs a script that returns a list, and returns the part after the head.
+// list runs a script that returns a list of texts after a head, and returns the server's time, in microseconds, and the texts. first and
+// numbers are what the script wants to know besides what all get: the ledger's epoch, the highest sequence seen, and the clock.
 func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...int64) (now int64, all []string, err error) {
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -45,7 +48,7 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 		return 0, nil, err
 	}
 	parts, ok := value.([]any)
-	if !ok {
+	if !ok { // the script found the ledger lost, and answers with one text
 		parts = []any{value}
 	}
 	answer, err := parseReply(parts[0])
@@ -66,7 +69,9 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	return answer.now, all, nil
 }
 
-// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one.
+// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one. Each text that the script returns is an
+// account: <key 16 bytes><latched until 8><override until 8><override 8>, times in microseconds, and, if the account has a name,
+// what encodeNames encodes, without the length.
 func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]driver.Account, error) {
 	now, found, err := s.list(ctx, scriptAccounts, after[:], int64(max(1, min(limit, maxEntries))))
 	if err != nil {
@@ -87,10 +92,10 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 		if latched > now {
 			all[i].Latched = fromMicro(latched)
 		}
-		if in.text == "" {
+		if in.text == "" { // it has no name
 			continue
 		}
-		in.bytes(8)
+		in.bytes(8) // the width of its buckets
 		if all[i].Limit, all[i].Scope, err = account.DecodeName([]byte(in.text)); err != nil || in.failed {
 			return nil, errReply
 		}
@@ -98,8 +103,9 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 	return all, nil
 }
 
-// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one. Periods of a rolling window begin at the zero time until
-// something was booked there by a library that stores names.
+// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one. The script lists buckets from a number on, a
+// page at a time: a bucket's number is its start in microseconds or, for a rolling window, its start divided by the buckets' width. That
+// width is stored with the account's name; until a library that stores names has booked something there, periods begin at the zero time.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.Period{}
@@ -111,7 +117,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		if len(found) == 0 {
 			return nil, errReply
 		}
-		name := reader{text: found[0]}
+		name := reader{text: found[0]} // the first text is the account's name, behind the width; the others are buckets
 		step := int64(0)
 		if found[0] != "" {
 			step = name.count()
@@ -123,7 +129,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 			if !in.done() {
 				return nil, errReply
 			}
-			from = start + 1
+			from = start + 1 // where the next page begins
 			if p.Start = startOf(start, step > 0, step); after.IsZero() || p.Start.After(after) {
 				all = append(all, p)
 			}

@@ -11,25 +11,26 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// layout is the version of the format of the scripts' data.
+// layout is the version of the format in which the scripts keep their data. A ledger in layout 1 or 2 is brought up to date when it is opened.
 const layout = "3"
 
 // found is what a server reports about itself and the ledger.
 type found struct {
-	epoch    string // empty if there is no ledger
-	sequence int64
-	now      int64
-	layout   string
-	accepted string            // the last loss that an operator has accepted
+	epoch    string            // the ledger's random name; empty if there is no ledger
+	sequence int64             // a number that each step that writes raises
+	now      int64             // the server's time in microseconds
+	layout   string            // the ledger's version of the format; empty if there is no ledger
+	accepted string            // the id of the change by which an operator accepted the last loss
 	remains  bool              // some keys of the ledger exist
-	info     map[string]string // empty if the server does not report it
+	info     map[string]string // what the command INFO returns; empty if the server does not report it
 }
 
-// open checks the server, opens or makes the ledger, and reads the server's time.
+// open checks the server, opens or makes the ledger, and reads the server's time. The script lua/open.lua has three actions: i inspects, c
+// creates the ledger, u brings one of an earlier layout up to date.
 func (s *Store) open(ctx context.Context) error {
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {
-		if strings.Contains(err.Error(), "near '#'") {
+		if strings.Contains(err.Error(), "near '#'") { // Redis before version 7 does not know a script's first line, "#!lua"
 			err = errors.New("the server is too old: Redis 7 or Valkey is needed")
 		}
 		return err
@@ -47,7 +48,7 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 	}
-	lost := f.epoch == "" && f.remains
+	lost := f.epoch == "" && f.remains // keys are there, but not the head, which has the epoch
 	switch {
 	case lost: // it is opened so that an operator can accept the loss
 		s.time.set(f.now)
@@ -62,7 +63,8 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
-// look runs the script that opens a ledger, with a new epoch in case it makes one.
+// look runs the script that opens a ledger, with a new epoch in case it makes one or brings one up to date. sc is scriptInspect, which can't
+// write, or scriptCreate.
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
 	rand.Read(epoch[:])

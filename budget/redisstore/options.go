@@ -77,7 +77,7 @@ func (o *Options) complete(rdb redis.UniversalClient) error {
 // its connections and its hooks. A client that neither obeys them nor has a read timeout is refused: a step that nobody waits for would
 // leave its goroutine behind for ever.
 func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, punctual bool, err error) {
-	readTimeout := time.Duration(1)
+	readTimeout := time.Duration(1) // another type of client doesn't tell: it is taken to have one
 	switch c := rdb.(type) {
 	case *redis.Client:
 		own := c.WithTimeout(o.Timeout)

@@ -54,19 +54,19 @@ type Store struct {
 	rdb  redis.UniversalClient
 	// punctual says that rdb obeys the deadlines of contexts; otherwise each step needs a goroutine of its own.
 	punctual bool
-	keys     *keySpace
-	known    atomic.Pointer[known]
-	seen     atomic.Int64 // the highest sequence in any answer
-	time     estimate
-	flags    atomic.Pointer[patterns]
+	keys     *keySpace                // the names of the ledger's keys on the server
+	known    atomic.Pointer[known]    // which ledger this process has opened, and whether it was found to be lost
+	seen     atomic.Int64             // the highest sequence in any answer: a ledger with a lower one was set back
+	time     estimate                 // of the server's time
+	flags    atomic.Pointer[patterns] // the kill flags with patterns, which this process matches for the server
 
-	retention int64 // in microseconds
+	retention int64 // Options.Retention in microseconds
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards closed, and that steps only grows while it is false
 	closed bool
-	steps  sync.WaitGroup // running scripts, including those that nobody waits for
-	ctx    context.Context
-	end    context.CancelFunc
+	steps  sync.WaitGroup     // running scripts, including those that nobody waits for
+	ctx    context.Context    // ends with Close: it ends Signal
+	end    context.CancelFunc // ends ctx
 }
 
 var (
@@ -95,7 +95,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, o Options) (*Store, er
 	return s, nil
 }
 
-// enter counts a running step, or refuses it.
+// enter counts a running step, for which Close waits, or refuses it if the store is closed. Whoever calls it calls steps.Done at the end.
 func (s *Store) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,12 +11,12 @@ import (
 // errReply says that the server's answer is not one of this package's scripts.
 var errReply = errors.New("redisstore: the server's answer can't be understood")
 
-// reply is the answer of a script: a letter, the ledger's sequence, the time, and what depends on the script.
+// reply is the answer of a script.
 type reply struct {
-	code     byte
-	sequence int64
-	now      int64
-	rest     reader
+	code     byte   // a letter: what came of the step
+	sequence int64  // the ledger's, which each step that writes raises; 0 in some answers of steps that did nothing
+	now      int64  // the server's time in microseconds
+	rest     reader // what depends on the script, not read yet
 }
 
 // The letters of answers. Others are errors: see outcome.
@@ -26,8 +26,8 @@ const (
 	codeDenied   = 'D'
 	codeKilled   = 'K'
 	codeUnknown  = 'U' // the id is unknown or was voided, and the request did not say where to post it
-	codeTime     = 'T' // the guessed time was wrong
-	codePatterns = 'P' // the flags with patterns have changed
+	codeTime     = 'T' // the windows were computed for a guessed time, and by the server's time they are others
+	codePatterns = 'P' // the kill flags with patterns are others than those that the caller has matched; the answer holds them
 )
 
 // parseReply decodes the part that all answers have in common, and leaves the rest in reply.rest.
@@ -42,13 +42,13 @@ func parseReply(value any) (reply, error) {
 	return r, nil
 }
 
-// outcome returns the error in an answer.
+// outcome returns the error that a letter stands for, or nil for the letters above, each of which its step handles.
 func (r *reply) outcome() error {
 	switch r.code {
 	case codeDone, codeReplayed, codeDenied, codeKilled, codeUnknown, codeTime, codePatterns:
 		return nil
 	case 'X':
-		return errMemory
+		return errReplaced
 	case 'F':
 		return errForgotten
 	case 'C':
@@ -115,7 +115,7 @@ func (r *reader) charge(n int64) (c driver.Charge) {
 	return c
 }
 
-// units is how many units this library knows.
+// units is how many units this library knows: index 0 of a driver.Charge is none.
 const units = driver.NumUnits - 1
 
 // knows refuses a number of units that is larger than this library's: a newer library has written them.

@@ -11,6 +11,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
+// Every request begins with a head: the ledger's random name (epoch), ids, and numbers, each at a fixed offset. A request about accounts also
+// has lines, each of which is one limit that applies to a call. An account sums up amounts in buckets: a calendar window has one bucket, a
+// rolling window many of the same width. To place a line is to compute in which bucket its amount is booked. Windows depend on time zones,
+// which scripts don't know, so that lines are placed here, for a guessed time of the server.
+
 // maxSum is the largest sum that a script can keep exactly, in the doubles that Lua counts with.
 const maxSum = 1<<53 - 1
 
@@ -47,7 +52,7 @@ func (h head) numbers(all ...int64) head {
 	return h
 }
 
-// flags appends a byte for each.
+// flags appends a byte for each: 1 for true.
 func (h head) flags(all ...bool) head {
 	for _, f := range all {
 		h = append(h, bit(f))
@@ -68,30 +73,33 @@ func bit(b bool) byte {
 	return 0
 }
 
-// hold is the range of time, in microseconds, for which placed lines are valid.
+// hold is the range of time, in microseconds, in which all lines of a request are booked as they were placed. At other times the script has to
+// place them anew, or refuses.
 type hold struct{ from, until int64 }
 
-// narrow reduces it to the part in common with a range in nanoseconds.
+// narrow reduces h to the part that it has in common with a range in nanoseconds.
 func (h *hold) narrow(from, until int64) {
 	h.from = max(h.from, ceilMicro(from))
 	h.until = min(h.until, ceilMicro(until))
 }
 
-// placed are lines in the encoding for scripts, which lua/place.lua describes. They are computed for a guessed time.
+// placed are lines in the encoding for scripts, computed for a guessed time.
 type placed struct {
 	retention time.Duration
-	booked    head // of each line: the account, the bucket and the amount
-	terms     head // of each line: Max, flags and window
-	marks     head // of each line: its thresholds
+	booked    head // of each line: the account, the bucket, the unit, the kind of window and the amount
+	terms     head // of each line: flags, Max and window
+	marks     head // of each line: the number of its thresholds, and these
 	hold      hold // when they are valid
 }
 
+// How many bytes a line has in placed.booked and in placed.terms.
 const (
 	bookedWidth = 34
 	termsWidth  = 33
 )
 
-// place computes where lines are booked. Thresholds are only encoded if they are asked for.
+// place computes where lines are booked at the time now, in microseconds. marks says whether to encode the thresholds, too. booked and terms
+// share one array, which has room for both, so that they cost one allocation.
 func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, marks bool) (*placed, error) {
 	width := (bookedWidth + termsWidth) * len(lines)
 	buf := make(head, width)
@@ -111,8 +119,10 @@ func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, mar
 	return p, nil
 }
 
-// add appends a line's booking and terms. A calendar window has one bucket, named by its start in microseconds. A rolling one has many of the
-// same width, each named by its number: the start divided by the width.
+// add appends a line's booking and terms. A calendar window has one bucket, named by its start in microseconds; its terms are the window's
+// end and how much longer its sums are kept, in microseconds, and a zero. A bucket of a rolling window is named by its number: its start
+// divided by the width. The terms of such a window are how far now is into the bucket and the width, in nanoseconds, and how many earlier
+// buckets count. From these the script computes the bucket of its own time.
 func (p *placed) add(l *driver.Line, amount int64, now time.Time) error {
 	span := l.Window.At(now)
 	if span.Start < 0 {
@@ -135,10 +145,12 @@ func (p *placed) add(l *driver.Line, amount int64, now time.Time) error {
 	return nil
 }
 
-// rollingStep returns the width of the buckets of a rolling window.
+// rollingStep returns the width of the buckets of a rolling window, in nanoseconds. The bucket of now, which begins at Start, counts until End:
+// for its own width, and then for the time by which Since, the beginning of the window's first bucket, is before Start.
 func rollingStep(span driver.Span) int64 { return span.End - span.Start - (span.Start - span.Since) }
 
-// distinct refuses lines with the same account: the contract forbids them, and a script would book only one.
+// distinct refuses lines with the same account: the contract forbids them, and a script would book only one. Lines sorted by account, which is
+// the usual case, are compared without a map.
 func distinct(lines []driver.Line) error {
 	sorted := true
 	for i := 1; i < len(lines) && sorted; i++ {

@@ -13,7 +13,10 @@ const maxGuesses = 10
 
 var errGuesses = errors.New("redisstore: the server can't be followed: its clock jumps, answers take longer than the windows last, or flags with patterns are set all the time")
 
-// ask runs a script whose request depends on the time, and returns its answer or an error.
+// ask runs a script whose request depends on the time, and returns its answer or an error. request builds the script's arguments for the
+// server's estimated time, now, and the clock, which is 0 unless a test replaces the server's; both are in microseconds. If the server's time
+// is in other windows, or the kill flags with patterns have changed, ask learns that from the answer and sends a new request. With errReplicas
+// it returns both the answer and the error: the step was done, but too few replicas have received it.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
 	for range maxGuesses {
 		k, err := s.sound(ctx)
@@ -26,7 +29,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 			return reply{}, err
 		}
 		value, err := s.run(ctx, sc, shard, args...)
-		if err != nil && (value == nil || !errors.Is(err, errReplicas)) {
+		if err != nil && (value == nil || !errors.Is(err, errReplicas)) { // it was not done, or nobody knows
 			return reply{}, err
 		}
 		r, failed := parseReply(value)
@@ -51,7 +54,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 	return reply{}, errGuesses
 }
 
-// notice remembers the highest sequence in any answer.
+// notice remembers the highest sequence of the ledger in any answer: a ledger that has a lower one later was set back.
 func (s *Store) notice(sequence int64) {
 	for {
 		seen := s.seen.Load()
@@ -61,10 +64,11 @@ func (s *Store) notice(sequence int64) {
 	}
 }
 
-// shard returns the key of the hash with an id's entry.
+// shard returns the key of the hash with an id's entry, as the arguments of a command: a part of the array of all such keys, which is not copied.
 func (s *Store) shard(id driver.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
 
-// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+// Reserve implements driver.Store. The script judges an id that it knows first, then kill flags, then room. A reservation that too few replicas
+// have received is voided again, because a failover could forget it.
 func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if err := r.Validate(); err != nil {
 		return driver.Decision{}, err
@@ -72,7 +76,8 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
 		return driver.Decision{}, err
 	}
-	dims, whose, called, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
+	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount.
+	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
 		p, err := s.place(r.Lines, &r.Charge, now, false)
 		if err != nil {
@@ -81,11 +86,11 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
 			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).byte(units)
 		h = append(h, usage[:]...).charge(&r.Charge)
-		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), whose, called, s.flags.Load().matches(r.Call)}, nil
+		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), encodedCall, accountNames, s.flags.Load().matches(r.Call)}, nil
 	})
 	refused := answer.code == codeDenied || answer.code == codeKilled
 	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal reserves nothing that a replica could lack
-		if answer.code != 0 {
+		if answer.code != 0 { // it was reserved: the error is errReplicas
 			_ = s.Void(context.WithoutCancel(ctx), r.ID, r.Owner) // if it can't be voided it expires, which charges it
 		}
 		return driver.Decision{}, err
@@ -93,7 +98,8 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	return decision(answer, &r)
 }
 
-// decision decodes the answer to a Reserve.
+// decision decodes the answer to a Reserve: the flag that refused it, the lines without room, or when it expires and which lines without room
+// were only observed.
 func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error) {
 	in := answer.rest
 	switch answer.code {
@@ -120,7 +126,7 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 	return d, nil
 }
 
-// denial reads the balance of a line without room.
+// denial reads the balance of a line without room, and computes how long it takes until the refused amount fits; now is in microseconds.
 func (in *reader) denial(r *driver.Reservation, now int64) driver.Denial {
 	s := in.standing(len(r.Lines))
 	if in.failed {

@@ -20,13 +20,17 @@ import (
 // have to be loaded into each node of a cluster, would have to be versioned there, and would need rights that the store does not need
 // otherwise. Scripts work again by themselves after a restart, a failover or a move of their slot, and two versions of this library do not
 // interfere.
-type script struct{ op, source, sha string }
+type script struct {
+	op     string // the file's name without .lua, which errors have as the step's name
+	source string // the text that the server gets, with its first line and all that it includes
+	sha    string // the SHA-1 of source, in hexadecimal digits
+}
 
 //go:embed lua
 var sources embed.FS
 
-// newScript builds a script. With the flag allow-oom it also runs if the server's memory is full: resolving reservations and stopping spend
-// must be possible then, adding to memory must not.
+// newScript builds a script from a file in lua. flags are Redis's own, in the script's first line: see whenFull, and no-writes for a script that
+// only reads.
 func newScript(file, flags string) *script {
 	source := "#!lua"
 	if flags != "" {
@@ -37,7 +41,8 @@ func newScript(file, flags string) *script {
 	return &script{op: file, source: source, sha: hex.EncodeToString(sum[:])}
 }
 
-// constants replaces the names of constants in the scripts.
+// constants replaces the names of constants in the scripts: see common.lua and entry.lua in lua. Those that repeat something for each unit
+// stand for a list of Lua variables or conditions, such as "a1, a2, ..." for @A@.
 var constants = strings.NewReplacer(
 	"@UNITS@", strconv.Itoa(units),
 	"@SUMS@", strings.Repeat("I8", units),
@@ -50,7 +55,7 @@ var constants = strings.NewReplacer(
 	"@FLAGS@", strconv.FormatInt(micros(driver.FlagRetention), 10),
 )
 
-// each repeats a text for each unit: loops over tables would take a script longer than the work itself.
+// each repeats a text for each unit, with the unit's number in it: in a script, loops over tables would take longer than the work itself.
 func each(form, between string) string {
 	all := make([]string, units)
 	for u := range all {
@@ -67,7 +72,7 @@ func luaBytes(k driver.Key) (text string) {
 	return text
 }
 
-// expand returns a file, with the files that it includes.
+// expand returns the text of a file in lua, with the files that its lines "-- include NAME" ask for in the place of these lines.
 func expand(file string) string {
 	text, err := sources.ReadFile("lua/" + file + ".lua")
 	if err != nil {
@@ -83,9 +88,11 @@ func expand(file string) string {
 	return constants.Replace(out.String())
 }
 
-// whenFull is the flag of a script that also runs if the server's memory is full.
+// whenFull is the flag of a script that also runs if the server's memory is full: resolving reservations, stopping spend and reading must be
+// possible then, while reserving and writing tombstones would use up more memory.
 const whenFull = "allow-oom"
 
+// The scripts. Inspect and create, and void and forestal, are the same files with other rights: see their uses.
 var (
 	scriptInspect  = newScript("open", "no-writes")
 	scriptCreate   = newScript("open", "")
@@ -119,7 +126,8 @@ func (once) NoRetry() bool { return true }
 // Clone keeps the type of a copy.
 func (c once) Clone() redis.Cmder { return once{c.Cmd.Clone().(*redis.Cmd)} }
 
-// run runs a script as one step, within the step's timeout.
+// run runs a script as one step, within the step's timeout. shard has the keys of hashes of entries that the script uses besides the keys that
+// all scripts get; nil if it uses none.
 func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -137,7 +145,7 @@ func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (
 	return value, wrap(sc.op, err)
 }
 
-// result is what came back from a script.
+// result is what came back from a script: detach sends it through a channel.
 type result struct {
 	value any
 	err   error
@@ -166,6 +174,7 @@ func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, ar
 	}
 }
 
+// wrap adds the step's name to an error.
 func wrap(op string, err error) error {
 	if err == nil {
 		return nil
@@ -203,8 +212,8 @@ func (s *Store) call(ctx context.Context, sc *script, name, script string, shard
 // errReplicas says that a step was done, but that too few replicas have received it.
 var errReplicas = errors.New("too few replicas received it in time (Options.MinReplicas)")
 
-// callReplicated sends a command, and on the same connection a WAIT for all that the server has written by then, also for a replay. With
-// errReplicas it also returns the reply.
+// callReplicated sends a command, and behind it on the same connection a WAIT: it waits, for half the timeout, until enough replicas have
+// received what this connection has written. If too few have, it returns the command's reply and errReplicas.
 func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	node, err := s.node(ctx)
 	if err != nil {
@@ -224,7 +233,7 @@ func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	return cmd.Val(), nil
 }
 
-// node returns the server that has the ledger.
+// node returns a client of the one server that has the ledger: WAIT has to go to the same one as the script.
 func (s *Store) node(ctx context.Context) (*redis.Client, error) {
 	switch c := s.rdb.(type) {
 	case *redis.Client:

@@ -8,7 +8,7 @@ import (
 )
 
 // Settle implements driver.Store. It is sent without its lines where these are not needed, which is the usual case, and with them if the answer
-// is that nothing is pending.
+// is codeUnknown: no reservation with this id is there, or it was voided.
 func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -16,13 +16,13 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	if err := errors.Join(fits(&st.Actual), distinct(st.Lines)); err != nil {
 		return driver.Posting{}, err
 	}
-	// The entry has the bookings of a reservation. Lines are only sent for their thresholds, and if the script says that nothing is pending,
-	// so that spend has to be posted in the present windows.
-	whole := len(st.Lines) == 0
+	// The stored entry has the bookings of a reservation, so that the script needs lines for two purposes only: to report thresholds, and to
+	// post an amount that was never reserved in the present windows. Without any lines there is nothing to leave out.
+	withLines := len(st.Lines) == 0
 	for i := range st.Lines {
-		whole = whole || len(st.Lines[i].Notify) > 0
+		withLines = withLines || len(st.Lines[i].Notify) > 0
 	}
-	answer, err := s.settle(ctx, &st, whole)
+	answer, err := s.settle(ctx, &st, withLines)
 	if err == nil && answer.code == codeUnknown {
 		answer, err = s.settle(ctx, &st, true)
 	}
@@ -32,16 +32,17 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	return posting(answer, st.Lines)
 }
 
-// settle sends a settlement. whole says whether to send the lines, with their windows, thresholds and names.
-func (s *Store) settle(ctx context.Context, st *driver.Settlement, whole bool) (reply, error) {
+// settle sends a settlement. withLines says whether to send the lines, with their windows, thresholds and names, too. usage is the key of the
+// row of usage to which the amount is added.
+func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines bool) (reply, error) {
 	usage, shares := driver.Key{}, []byte(encodeShares(st.Shares))
-	if st.Call != nil { // otherwise the reservation's is used
+	if st.Call != nil { // otherwise the script uses the reservation's row
 		usage = st.Call.UsageKey()
 	}
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
 		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention, int64(s.opts.UsageRows))
-		h = append(h, usage[:]...).flags(st.Estimated, whole).charge(&st.Actual)
-		if !whole {
+		h = append(h, usage[:]...).flags(st.Estimated, withLines).charge(&st.Actual)
+		if !withLines { // the texts below that come from lines are empty
 			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, "", shares}, nil
 		}
 		p, err := s.place(st.Lines, &st.Actual, now, true)
@@ -52,7 +53,8 @@ func (s *Store) settle(ctx context.Context, st *driver.Settlement, whole bool) (
 	})
 }
 
-// posting decodes the answer to a Settle.
+// posting decodes the answer to a Settle: the state of the reservation before, and each threshold that was reached first by this amount:
+// <line 2 bytes><threshold 2><settled 8><1 if an override is in force 1><override 8>.
 func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
 	if answer.code == codeReplayed {
 		return driver.Posting{Replayed: true, From: driver.Settled}, nil
@@ -78,7 +80,7 @@ func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
 	return p, nil
 }
 
-// before reads the state of a reservation before the step; n means none.
+// before reads the state of a reservation before the step; the letter n means that there was none.
 func (in *reader) before() (driver.State, error) {
 	letter := byte(in.number(1))
 	if letter == 'n' {
@@ -90,7 +92,9 @@ func (in *reader) before() (driver.State, error) {
 	return states[letter], nil
 }
 
-// Void implements driver.Store. If the server's memory is full, reservations can be voided, but tombstones can't be written.
+// Void implements driver.Store. For an id that the ledger does not know it writes a tombstone, so that a Reserve of it that arrives late fails.
+// The same script is sent under two names: scriptVoid also runs if the server's memory is full, because it only frees an amount;
+// scriptForestal, which writes the tombstone, does not.
 func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	answer, err := s.void(ctx, scriptVoid, id, owner, false)
 	if err == nil && answer.code == codeUnknown {

@@ -26,9 +26,9 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	defer s.steps.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	defer context.AfterFunc(s.ctx, cancel)() // Close ends it, too
 	for pause := maxPause / 64; ctx.Err() == nil; pause = min(pause*2, maxPause) {
-		if s.listen(ctx, changed) {
+		if s.listen(ctx, changed) { // there was a subscription: begin with short pauses again
 			pause = maxPause / 64
 		}
 		timer := time.NewTimer(pause)
@@ -44,7 +44,8 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	return ctx.Err()
 }
 
-// listen makes one subscription and calls changed until it breaks. It returns whether the subscription was made.
+// listen makes one subscription and calls changed for each message until it breaks, and returns whether it was made. If the server is silent
+// for quietTime, listen asks for a sign of life (PING); if that is followed by another quietTime of silence, the connection is dead.
 func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 	sub := s.rdb.Subscribe(ctx) // without a channel it does not connect yet
 	defer sub.Close()
@@ -56,11 +57,11 @@ func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 		message, err := sub.ReceiveTimeout(ctx, quietTime)
 		var silence net.Error
 		switch {
-		case err == nil:
+		case err == nil: // a message, or the answer to the PING
 			asked = false
 		case asked || !errors.As(err, &silence) || !silence.Timeout():
 			return made
-		default:
+		default: // the first silence
 			if asked = true; sub.Ping(ctx) != nil {
 				return made
 			}

@@ -7,20 +7,23 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// standing is the balance of a line's account in a script's answer.
+// standing is the balance of a line's account in a script's answer. Times are in microseconds.
 type standing struct {
-	line             int
-	settled, pending int64
-	latched          int64 // until when it is latched
-	override         int64
+	line             int   // index into the request's lines
+	settled, pending int64 // in the present window
+	latched          int64 // until when it is latched: a refusal has closed it; 0 for never
+	override         int64 // what replaces the line's Max, if overridden
 	overridden       bool
-	buckets          []bucket // of a rolling window
+	buckets          []bucket // of a rolling window, if the script lists them, in ascending order
 }
 
-// bucket has a bucket's number, and its sum of settled and pending.
-type bucket struct{ start, used int64 }
+// bucket is one of the parts in which a rolling window's amounts are summed up.
+type bucket struct {
+	start int64 // its number: its start in nanoseconds divided by the buckets' width
+	used  int64 // settled and pending
+}
 
-// standing reads the balance of one of the lines.
+// standing reads the balance of one of the lines, of which there are so many. A sum of more than 2*maxSum is no answer of a script.
 func (r *reader) standing(lines int) (s standing) {
 	s.line = int(r.number(2))
 	s.overridden = r.number(1) == 1
@@ -36,7 +39,7 @@ func (r *reader) standing(lines int) (s standing) {
 	return s
 }
 
-// balance converts it, without ResetAfter.
+// balance converts it for the caller. ResetAfter stays zero: see wait.
 func (s *standing) balance(line *driver.Line, now int64) driver.Balance {
 	b := driver.Balance{Max: line.Max, Settled: s.settled, Pending: s.pending, Latched: s.latched > now}
 	if s.overridden {
@@ -45,7 +48,7 @@ func (s *standing) balance(line *driver.Line, now int64) driver.Balance {
 	return b
 }
 
-// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
+// wait returns how long it takes from now, in microseconds, until excess has left the window and the latch is open; 0 if waiting never helps.
 func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -65,7 +68,7 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	switch {
 	case s.latched <= now:
 		return d
-	case s.latched >= never:
+	case s.latched >= never: // only an operator opens it
 		return 0
 	default:
 		return max(d, time.Duration(s.latched-now)*time.Microsecond)

@@ -9,20 +9,24 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The limits of the steps of Expire, which charges expired reservations and forgets old entries and buckets, and of Entries.
 const (
 	chargeBatch = 500    // reservations that one step charges at most
 	forgetBatch = 1000   // entries and buckets that one step forgets at most
 	forgetSteps = 64     // steps that one Expire uses to forget at most: a process that calls it once a minute keeps up with 1,000 entries a second
-	lookBatch   = 20_000 // entries that one step reads, plus the rest of the last shard
-	maxEntries  = 10_000 // of a page
+	lookBatch   = 20_000 // entries after which one step of Entries stops reading, at the end of a shard: one of the 256 hashes of entries
+	maxEntries  = 10_000 // of a page that Entries, Accounts, Periods or Usage returns
 )
 
 // Expire implements driver.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
-// reservation stays pending, where it counts for the same amount, and is tried again a minute later.
+// reservation stays pending, where it counts for the same amount, and is tried again a minute later: it was postponed. Expire repeats its script
+// until that leaves nothing to charge, or limit is reached, and nothing to forget, or forgetSteps is.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	charged := 0
 	for steps := 1; ; steps++ {
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
+		// The time by which the script forgets follows the clock by at most an eighth of the retention a step, or an hour if that is more: a
+		// clock that jumps ahead and back must not make it forget what still counts.
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
 			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
 				int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
@@ -50,7 +54,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 	for from := int(q.After[0]); from < shards && len(all) < limit; {
 		wanted := limit - len(all)
 		if !q.Plain() {
-			wanted = maxEntries // most entries are read and not selected
+			wanted = maxEntries // the script knows State and Estimated only: most entries that it finds are not selected below
 		}
 		page, looked, err := s.page(ctx, q, from, wanted)
 		if err != nil {
@@ -66,7 +70,8 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 	return all[:min(len(all), limit)], nil
 }
 
-// page reads entries of the shards from a given one on, in the order of their ids, and returns how many shards it has read.
+// page reads entries of whole shards, from a given one on, in the order of their ids, and returns how many shards it has read: the script stops
+// at the end of one when it has found limit entries or has looked at lookBatch.
 func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]driver.Entry, int, error) {
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -94,7 +99,9 @@ func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]dr
 	return entries, int(looked), nil
 }
 
-// parsePage decodes an answer with entries, and sorts them.
+// parsePage decodes an answer with entries, and sorts them. Behind the head there are pairs: first an entry's id and the entry, then an account
+// and its name, which begins with the width of the account's buckets. An account in a pair has one byte behind its key. The
+// pairs are read from the last one back, because the entries' bookings need these widths.
 func parsePage(value any) (reply, []driver.Entry, error) {
 	parts, ok := value.([]any)
 	if !ok { // the answer has no entries

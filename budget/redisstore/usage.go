@@ -9,7 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// encodeShares encodes how an amount divides, as lua/usage.lua describes it.
+// encodeShares encodes how an amount divides among calls, for each: <row of usage 16 bytes><amounts 8 each><length 2><the encoded call>. A row
+// of usage is the sum of a day's amounts over calls with the same scope; its key within the day is made of that scope.
 func encodeShares(shares []driver.Share) head {
 	h := head{}
 	for i := range shares {
@@ -24,8 +25,9 @@ func encodeShares(shares []driver.Share) head {
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.UsageRow{}
-	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
-	for len(all) < limit { // empty rows are left out
+	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...) // a row's day and key
+	// Rows whose amounts have become zero are left out, so that one page of the script may be too few.
+	for len(all) < limit {
 		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
 		if err != nil {
 			return nil, err
@@ -76,7 +78,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	change, row, err := changed(&driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)})
+	change, row, err := encodeChange(&driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)})
 	if err != nil {
 		return err
 	}
@@ -85,12 +87,13 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		sent = append(binary.BigEndian.AppendUint16(sent, uint16(len(text))), text...)
 	}
 	sent = append(sent, document...)
-	return made(s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
+	return changeError(s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock)), s.keys.channel, sent, change, row}, nil
 	}))
 }
 
-// Policy implements driver.Store. Without a policy the answer is empty.
+// Policy implements driver.Store. The script of SetPolicy, sent without a document, reads the stored one: <version 8 bytes><set at 8><length
+// 2><operator><length 2><reason><document>. The answer is empty if none was ever set.
 func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	answer, err := s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil
@@ -109,19 +112,21 @@ func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	return d, nil
 }
 
-// patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. A step sends the id of the list, and
-// if the ledger has another list by then, the answer contains that.
+// patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. A script can't match patterns, so the
+// process does, and sends the names of the flags that cover the call with the id of the list from which it took them. If the ledger has
+// another list by then, the answer contains that one, and the step is sent again.
 type patterns struct {
-	list driver.Key
+	list driver.Key // the list's id: each change of it gives it another
 	all  []knownPattern
 }
 
+// knownPattern is one flag of the list.
 type knownPattern struct {
-	object string
+	object string // the flag's name in the ledger: the 16 bytes of its Object
 	flag   driver.Flag
 }
 
-// none is sent by a process that knows no list.
+// none, the id of the empty list, is sent by a process that knows no list.
 var none = make([]byte, 16)
 
 // matches returns the list's id, and the names of the flags that cover a call. The server decides whether they have ended.
@@ -141,7 +146,7 @@ func (p *patterns) matches(c *driver.Call) []byte {
 	return found
 }
 
-// learnPatterns stores the list in an answer, which lua/killed.lua describes.
+// learnPatterns stores the list in an answer: its id, and then of each flag <1 1 byte><name 16><set at 8><until 8><length 4><payload>.
 func (s *Store) learnPatterns(r *reply) error {
 	in := r.rest
 	list := in.bytes(16)

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// nearlyFull is the percentage of used memory from which Warnings reports it.
+// nearlyFull is the percentage of maxmemory above which Warnings reports used memory.
 const nearlyFull = 80
 
 // Warnings reports what will soon make the server refuse or lose writes, as far as it is known: memory that is nearly used up, and an
@@ -19,6 +19,7 @@ func (s *Store) Warnings(ctx context.Context) (all []string, err error) {
 	return f.warnings(), nil
 }
 
+// warnings reads the server's INFO. A field that the server does not report causes no warning.
 func (f *found) warnings() (all []string) {
 	used, _ := strconv.ParseInt(f.info["used_memory"], 10, 64)
 	most, _ := strconv.ParseInt(f.info["maxmemory"], 10, 64)

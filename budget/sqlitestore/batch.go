@@ -15,12 +15,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// queue lets waiting steps of one process share a transaction and its commit. The goroutine of one of them, the runner, runs all.
+// queue lets waiting steps of one process share a transaction and its commit. The goroutine of one of them, the runner, runs all: it goes on until
+// its own step is done, and then another one can become the runner.
 type queue struct {
 	runner chan struct{} // a mutex: it holds one value while a goroutine is the runner
 
-	mu      sync.Mutex
-	waiting []*step
+	mu      sync.Mutex // guards the fields below
+	waiting []*step    // the oldest first
 	closed  bool
 }
 
@@ -30,9 +31,9 @@ type step struct {
 	ctx   context.Context
 	until time.Time // until when it may wait for other processes
 	run   func(*tx) error
-	write bool
-	err   error
-	done  chan struct{}
+	write bool          // it may write
+	err   error         // the result, once done is closed
+	done  chan struct{} // closed when the step has ended
 }
 
 // maxBatch bounds how many steps share a commit.
@@ -68,6 +69,7 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 	return st.err
 }
 
+// finished reports whether the step has ended.
 func (st *step) finished() bool {
 	select {
 	case <-st.done:
@@ -77,6 +79,7 @@ func (st *step) finished() bool {
 	}
 }
 
+// take removes the steps of the next batch from the queue and returns them.
 func (q *queue) take() []*step {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -101,6 +104,7 @@ func (q *queue) putBack(steps []*step) {
 	}
 }
 
+// withdraw removes a step from the queue. It returns false if the step is not there any more, because it runs or has ended.
 func (q *queue) withdraw(st *step) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -119,7 +123,8 @@ func (q *queue) isClosed() bool {
 	return q.closed
 }
 
-// close refuses new steps and waits for the running batch. It returns whether this was the first call.
+// close refuses new steps, ends those that wait, and waits for the running batch. It returns whether this was the first call. It stays the runner,
+// so that nothing runs afterwards.
 func (q *queue) close() bool {
 	q.mu.Lock()
 	first := !q.closed
@@ -139,8 +144,8 @@ func (q *queue) close() bool {
 }
 
 // runBatch runs steps in one transaction. If another process locks the file for longer than one of them may wait, that step ends and the
-// others go back to the queue, because that step may be the runner's. If the transaction fails, each step is tried in a transaction of its
-// own, so that one can't fail the others. The caller is the runner.
+// others go back to the queue: if it was the runner's own step, another goroutine has to run them. If the transaction fails, each step is tried
+// in a transaction of its own, so that one can't fail the others. The caller is the runner.
 func (s *Store) runBatch(batch []*step) {
 	if len(batch) == 0 {
 		return
@@ -173,7 +178,7 @@ func (e *busyError) Unwrap() error { return e.cause }
 // stillWaiting ends the steps whose waiting time is over and returns the others.
 func stillWaiting(batch []*step, err error) (others []*step) {
 	for _, st := range batch {
-		gone := st.gone()
+		gone := st.whyStop()
 		if gone == nil {
 			others = append(others, st)
 			continue
@@ -184,8 +189,8 @@ func stillWaiting(batch []*step, err error) (others []*step) {
 	return others
 }
 
-// gone returns why a step must not wait any longer, or nil.
-func (st *step) gone() error {
+// whyStop returns why a step must not wait any longer, or nil.
+func (st *step) whyStop() error {
 	if err := st.ctx.Err(); err != nil {
 		return err
 	}
@@ -195,7 +200,9 @@ func (st *step) gone() error {
 	return nil
 }
 
-// runTogether returns the error of the transaction; errors of the contract are stored in the steps.
+// runTogether runs steps in one transaction, which locks out other writers from its beginning if any of the steps may write. It returns the error
+// of the transaction, after which none of the steps was done. An error that is an answer to one step, such as a conflict, does not end the
+// transaction, and is stored in the step.
 func (s *Store) runTogether(batch []*step) error {
 	begin, write := "BEGIN", false
 	for _, st := range batch {
@@ -203,9 +210,9 @@ func (s *Store) runTogether(batch []*step) error {
 			begin, write = "BEGIN IMMEDIATE", true
 		}
 	}
-	giveUp := func() error {
+	giveUp := func() error { // as soon as one of the steps must not wait any longer
 		for _, st := range batch {
-			if err := st.gone(); err != nil {
+			if err := st.whyStop(); err != nil {
 				return err
 			}
 		}
@@ -214,10 +221,10 @@ func (s *Store) runTogether(batch []*step) error {
 	if err := s.recover(); err != nil {
 		return err
 	}
-	sequence := s.sequence
+	sequence := s.sequence // checkLedger counts it up, which is undone if the transaction is
 	err := transaction(s.conn, giveUp, begin, func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
-		if err := t.remember(write); err != nil {
+		if err := t.checkLedger(write); err != nil {
 			return err
 		}
 		for _, st := range batch {
@@ -229,7 +236,7 @@ func (s *Store) runTogether(batch []*step) error {
 	})
 	if err != nil {
 		s.sequence = sequence
-		if errors.Is(err, errMemory) {
+		if errors.Is(err, errReplaced) {
 			s.lost, s.lookedAt = true, time.Now()
 		}
 		for _, st := range batch {
@@ -239,7 +246,8 @@ func (s *Store) runTogether(batch []*step) error {
 	return err
 }
 
-// contractual reports whether an error is one of the contract's answers and not a failure.
+// contractual reports whether an error is an answer of driver's contract to one step, and not a failure of the transaction. A step that returns
+// one has written nothing.
 func contractual(err error) bool {
 	for _, own := range [...]error{driver.ErrIDConflict, driver.ErrResolved, driver.ErrNotFound, driver.ErrOverflow, driver.ErrSuperseded, driver.ErrTooManyFlags} {
 		if errors.Is(err, own) {
@@ -249,8 +257,8 @@ func contractual(err error) bool {
 	return false
 }
 
-// transaction runs fn between begin and COMMIT, or rolls back. While other processes lock the file it waits, until giveUp returns an error,
-// which becomes a busyError.
+// transaction runs fn between begin, a statement, and COMMIT, or rolls back. While other processes lock the file it waits for the beginning, until
+// giveUp returns an error, which becomes a busyError. No context ends a statement, because a transaction must not be left open.
 func transaction(conn *sql.Conn, giveUp func() error, begin string, fn func() error) error {
 	background := context.Background()
 	err := whileBusy(giveUp, func() error {
@@ -293,13 +301,16 @@ func whileBusy(giveUp, fn func() error) error {
 type tx struct {
 	store           *Store
 	now             time.Time
-	judged, reached int64                    // see meta
-	usage           map[usagePlace]*usageRow // rows of usage that were read, and are to be written
-	rows            map[int64]int            // by day: how many rows there are, if that was needed
+	judged, reached int64                    // the time by which old rows are forgotten, and the one up to which they may be gone: see meta
+	usage           map[usagePlace]*usageRow // rows of usage, the sums of a day, that were read; those that changed are written at the end
+	rows            map[int64]int            // by day: how many rows of usage there are, if that was needed
 }
+
+// stmt returns a prepared statement by its text.
 
 func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }
 
+// exec executes a prepared statement, which it finds by its text.
 func (t *tx) exec(q string, args ...any) error {
 	_, err := t.stmt(q).Exec(args...)
 	return err

@@ -11,8 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// judge reports whether a change is new, so that it has to be made. It is not if it was made before; ErrSuperseded says that somebody has changed its object
-// since its caller looked.
+// judge reports whether a change is new, so that it has to be made: it is not if the last change of its object, such as a flag or an account's
+// override, has the same id. ErrSuperseded says that somebody has changed the object since the caller looked.
 func (t *tx) judge(r *driver.Record) (isNew bool, err error) {
 	object := r.Object()
 	var revision int64
@@ -41,7 +41,7 @@ func (t *tx) note(r *driver.Record) error {
 	return t.exec(sqlNoteChange, object[:], r.ID[:], t.now.UnixNano(), raw)
 }
 
-// change makes a change with statements that can't be refused, unless it was made before.
+// change makes a change in a step of its own, unless it was made before. make must not be refused: the change is in the audit trail by then.
 func (s *Store) change(ctx context.Context, r driver.Record, make func(*tx) error) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -49,6 +49,7 @@ func (s *Store) change(ctx context.Context, r driver.Record, make func(*tx) erro
 	return s.do(ctx, true, func(t *tx) error { return t.change(&r, make) })
 }
 
+// change is Store.change in a transaction that is running.
 func (t *tx) change(r *driver.Record, make func(*tx) error) error {
 	isNew, err := t.judge(r)
 	if err != nil || !isNew {
@@ -60,7 +61,7 @@ func (t *tx) change(r *driver.Record, make func(*tx) error) error {
 	return make(t)
 }
 
-// Revision implements driver.Store.
+// Revision implements driver.Store: it is the number of the last row of the audit trail.
 func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 	err = s.do(ctx, false, func(t *tx) error { return t.stmt(sqlRevision).QueryRow().Scan(&n) })
 	return n, err
@@ -136,7 +137,8 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 }
 
 // Kill implements driver.Store. A change that was made before does nothing. A new one is put into the audit trail only once it is known that there
-// is room for the flag, because a step that fails must have written nothing.
+// is room for the flag, because a step that fails must have written nothing. A flag is filed under the key by which calls find it: one of its
+// dimensions, which are the keys of the scope values that it sets, or underPatterns if its values are patterns.
 func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -168,7 +170,7 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	})
 }
 
-// Revive implements driver.Store. The row of the flag is deleted as one that the store itself removes, and not as a loss.
+// Revive implements driver.Store. A trigger takes rows that something else deletes for a loss; removing says that this one is deleted by the store.
 func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	key := flagKey(f)
 	return s.change(ctx, driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, func(t *tx) error {
@@ -176,7 +178,8 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 	})
 }
 
-// Correct implements driver.Store. A tombstone is not found, because its accounts are not known.
+// Correct implements driver.Store. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is not
+// found: it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (p driver.Posting, err error) {
 	if err := c.Validate(); err != nil {
 		return p, err
@@ -203,6 +206,7 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	if err != nil {
 		return p, err
 	}
+	// uses is how the posted amount divides among rows of usage, the sums of a day; with shares that is by the shares' calls.
 	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
 	same := e.actual == c.Actual && !e.estimated && sameShares
 	p = driver.Posting{From: e.state, Replayed: !isNew || same}

@@ -11,13 +11,15 @@ import (
 // errEncoding says that a stored value can't be read: the file was written by something else.
 var errEncoding = errors.New("sqlitestore: a stored value can't be read")
 
-// booking says where one line of a reservation is booked.
+// booking says where one line of a reservation is booked: in the bucket of the account that begins at start. The bucket stops counting at end, or
+// earlier if its sums are kept for longer than they count. Both are in nanoseconds since 1970 UTC.
 type booking struct {
 	account    driver.Key
 	unit       driver.Unit
 	start, end int64
 }
 
+// bookingBytes is how long an encoded booking is.
 const bookingBytes = 16 + 1 + 8 + 8
 
 // encodeBookings encodes bookings one after another, in bookingBytes each: account, unit, start and end.
@@ -58,6 +60,7 @@ func encodeCharge(c driver.Charge) []byte {
 	return out
 }
 
+// decodeCharge decodes what encodeCharge returned. Units that an earlier library did not know stay zero.
 func decodeCharge(raw []byte) (c driver.Charge, err error) {
 	if len(raw)%8 != 0 {
 		return c, errEncoding
@@ -71,6 +74,7 @@ func decodeCharge(raw []byte) (c driver.Charge, err error) {
 	return c, nil
 }
 
+// encodeKeys joins keys.
 func encodeKeys(keys []driver.Key) []byte {
 	out := make([]byte, 0, len(keys)*16)
 	for _, k := range keys {
@@ -79,6 +83,7 @@ func encodeKeys(keys []driver.Key) []byte {
 	return out
 }
 
+// decodeKeys takes apart what encodeKeys has joined.
 func decodeKeys(raw []byte) ([]driver.Key, error) {
 	if len(raw)%16 != 0 {
 		return nil, errEncoding
@@ -90,7 +95,7 @@ func decodeKeys(raw []byte) ([]driver.Key, error) {
 	return keys, nil
 }
 
-// encodeTimes encodes until when each threshold of an account is not reported again.
+// encodeTimes encodes until when each threshold of an account is not reported again, in nanoseconds since 1970 UTC.
 func encodeTimes(times []int64) []byte {
 	out := make([]byte, 0, len(times)*8)
 	for _, n := range times {
@@ -99,6 +104,7 @@ func encodeTimes(times []int64) []byte {
 	return out
 }
 
+// decodeTimes decodes what encodeTimes returned.
 func decodeTimes(raw []byte) ([]int64, error) {
 	if len(raw)%8 != 0 {
 		return nil, errEncoding

@@ -10,19 +10,20 @@ import (
 )
 
 // What is older than the retention is forgotten by the steps that resolve reservations, a few rows each, so that a busy file does not grow,
-// and by Expire. All of it goes by a time in the file, judged, which follows the clock, but advances by at most a part of the retention in
-// one Expire. So if the clock jumps ahead and back, nothing is forgotten that still counts; and if it is wrong for long, the time in the
-// file shows what may be missing.
+// and by Expire. What is old is decided by a time in the file, judged, which follows the clock, but advances by at most a part of the retention
+// in one Expire: if the clock jumps ahead and back, nothing is forgotten that still counts. Another time in the file, reached, is the
+// highest judged at which anything was forgotten: if the clock is wrong for long, it shows up to when sums may be missing.
 const (
-	forgetAlong = 2   // rows that a step forgets besides its own work
-	forgetBatch = 200 // rows that an Expire forgets
+	forgetAlong = 2   // rows of each kind that a step forgets besides its own work
+	forgetBatch = 200 // rows of each kind that an Expire forgets
 	judgeEvery  = time.Minute
 )
 
 // maxAdvance is by how much one Expire advances judged.
 func (o *Options) maxAdvance() int64 { return max(int64(o.Retention)/8, int64(time.Hour)) }
 
-// advance advances judged.
+// advance lets judged follow the clock, at most once in judgeEvery. If the clock was set back by more than that, pruneAt, the time of the next
+// advance, is too far off and does not count.
 func (t *tx) advance() error {
 	s := t.store
 	if t.now.Before(s.pruneAt) && s.pruneAt.Sub(t.now) <= judgeEvery {
@@ -37,7 +38,8 @@ func (t *tx) advance() error {
 	return t.exec(sqlJudged, next)
 }
 
-// forget drops up to limit old reservations and as many old sums. What a reservation had posted stays in its buckets, as forgotten.
+// forget drops up to limit old reservations and as many old sums. What a reservation had posted is still told by its buckets, in the column
+// forgotten. If there is nothing to drop it writes nothing.
 func (t *tx) forget(limit int) error {
 	by := min(t.judged, t.now.UnixNano())
 	old := by - int64(t.store.opts.Retention)
@@ -49,7 +51,7 @@ func (t *tx) forget(limit int) error {
 		return err
 	}
 	if len(entries) == 0 {
-		var sums bool
+		var sums bool // whether there are old ones
 		if err := t.stmt(sqlOldSums).QueryRow(old).Scan(&sums); err != nil || !sums {
 			return err
 		}
@@ -71,10 +73,11 @@ func (t *tx) forget(limit int) error {
 	})
 }
 
-// forgetUsage drops up to limit rows of usage of old days, and flags that ended long ago.
+// forgetUsage drops up to limit rows of usage, the sums of a day, of old days, and kill flags that ended long ago. by is the time that counts as
+// now. Only Expire, with its larger limit, does that.
 func (t *tx) forgetUsage(by int64, limit int) error {
 	if limit < forgetBatch {
-		return nil // Expire does
+		return nil
 	}
 	if err := t.dropEnded(by-int64(driver.FlagRetention), false); err != nil {
 		return err
@@ -92,7 +95,8 @@ func (t *tx) forgetUsage(by int64, limit int) error {
 	})
 }
 
-// removing removes rows without that counting as a loss, and stores the time up to which rows may be gone.
+// removing calls remove, which removes rows. Triggers take deleted rows for a loss unless the column forgetting is set; removing sets it around the
+// call. It also raises reached, the time up to which sums may be gone; 0 leaves that as it is.
 func (t *tx) removing(reached int64, remove func() error) error {
 	if err := t.exec(sqlForgetting); err != nil {
 		return err
@@ -103,8 +107,9 @@ func (t *tx) removing(reached int64, remove func() error) error {
 	return t.exec(sqlForgot, reached)
 }
 
-// counts refuses a window whose sums may have been forgotten, because the clock is behind judged by more than the retention.
-func (t *tx) counts(lines []driver.Line) error {
+// refuseForgotten returns driver.ErrLost if a line's window may lack sums, because the clock is behind reached, the time up to which rows were
+// forgotten, by more than the retention. Lifetime windows, which never end, are never forgotten.
+func (t *tx) refuseForgotten(lines []driver.Line) error {
 	reached := t.reached - int64(t.store.opts.Retention)
 	if t.now.UnixNano() >= reached {
 		return nil

@@ -10,10 +10,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// A flag is stored under one of its dimensions (or under none if it has none): the one that has the fewest flags, so that a call reads few
-// flags that do not cover it, however many there are.
+// A dimension is the key of one value of a scope. A flag covers the calls that have all its dimensions. It is stored under one of them (or under
+// none, which is empty, if it has none): the one that has the fewest flags, so that a call reads few flags that do not cover it, however
+// many there are. The column that says where is file.
 
-// joinKilled reads the flags that are stored under any of these dimensions, or under none.
+// joinKilled reads the flags that are stored under any of these dimensions, under none, or under underPatterns, which is x'2a'. It is a statement
+// with one parameter for each dimension: see joined.
 var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
 
 // underPatterns is where flags with patterns are stored. All calls read them, which is why their number is bounded.
@@ -28,7 +30,8 @@ func flagKey(f driver.Flag) []byte {
 	return dims
 }
 
-// makeRoom drops ended flags with patterns if there is no room for another one.
+// makeRoom returns driver.ErrTooManyFlags if there is no room for a flag with patterns, not even after flags that have ended are dropped. The flag
+// with this key does not count, because it would be replaced.
 func (t *tx) makeRoom(key []byte) error {
 	var n int
 	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < driver.MaxPatterns {
@@ -43,7 +46,7 @@ func (t *tx) makeRoom(key []byte) error {
 	return driver.ErrTooManyFlags
 }
 
-// dropEnded drops flags that had ended by then; with patterns set only those with patterns.
+// dropEnded drops flags that had ended by a given time, in nanoseconds since 1970; with patterns set only those with patterns.
 func (t *tx) dropEnded(by int64, patterns bool) error {
 	var ended bool
 	if err := t.stmt(sqlEnded).QueryRow(by, patterns).Scan(&ended); err != nil || !ended {
@@ -52,7 +55,7 @@ func (t *tx) dropEnded(by int64, patterns bool) error {
 	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patterns) })
 }
 
-// rarest returns the dimension under which the fewest flags are stored.
+// rarest returns the dimension under which the fewest flags are stored, and nothing if there are no dimensions.
 func (t *tx) rarest(dims []driver.Key) (file []byte, err error) {
 	file = []byte{}
 	least := -1
@@ -68,10 +71,11 @@ func (t *tx) rarest(dims []driver.Key) (file []byte, err error) {
 	return file, nil
 }
 
-// killed returns the first flag that covers a reservation.
+// killed returns the first flag that covers a reservation and has not ended; nil if there is none. It reads all that are stored where the call's
+// flags can be.
 func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 	look := r.Dims
-	holds := func(k *driver.Kill, of []driver.Key) bool {
+	holds := func(k *driver.Kill, of []driver.Key) bool { // of has the flag's dimensions, all of which the call must have
 		if !k.Until.IsZero() && !t.now.Before(k.Until) {
 			return false
 		}

@@ -15,8 +15,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// The lines of a step are read and booked with one statement, because the overhead of a statement is as large as its work. The statements
-// depend on the number of lines, so they are prepared on first use.
+// A line is one limit that applies to a call. Its account sums up what is settled and pending in buckets: one for a calendar window, many of the
+// same width for a rolling one. The lines of a step are read and booked with one statement, because the overhead of a statement is as large as
+// its work. The statements depend on the number of lines, so they are prepared on first use.
 
 // maxTogether bounds the lines of one statement; more take several.
 const maxTogether = 16
@@ -29,7 +30,7 @@ type joined struct {
 }
 
 var (
-	// joinStates reads, for (key, since), the row of an account and then its buckets.
+	// joinStates reads, for (key, since), the row of an account and then its buckets that begin at since or later. scanStates has its columns.
 	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
 		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
 	// joinLook is joinStates with another parameter, an id. It also returns whether there is a reservation with it, and whether there is any
@@ -42,8 +43,8 @@ var (
 		5, `INSERT INTO bucket (account, start, "end", settled, pending) VALUES `, "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
 		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
 	}
-	// joinUnbook adds to settled and subtracts from pending, for (key, start, settled, pending), in existing buckets. An upsert would not
-	// work: SQLite checks the row that it would insert.
+	// joinUnbook adds to settled and subtracts from pending, for (key, start, settled, pending), in existing buckets. An upsert, as in
+	// joinBook, would not work: SQLite checks the row that it would insert, whose pending would be negative.
 	joinUnbook = joined{
 		4, "WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
 		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start",
@@ -76,12 +77,13 @@ func (t *tx) joined(j *joined, n int) (*sql.Stmt, error) {
 	return s, err
 }
 
+// joinedKey names a prepared statement.
 type joinedKey struct {
 	statement *joined
-	lines     int
+	lines     int // for how many lines
 }
 
-// together calls fn with the lines in parts that fit into one statement, and the number of each part's first line.
+// together calls fn with the lines in parts that fit into one statement, and with the index of each part's first line.
 func together[T any](lines []T, fn func(first int, part []T) error) error {
 	for first := 0; first < len(lines); first += maxTogether {
 		if err := fn(first, lines[first:min(first+maxTogether, len(lines))]); err != nil {
@@ -91,14 +93,15 @@ func together[T any](lines []T, fn func(first int, part []T) error) error {
 	return nil
 }
 
-// state is the balance of an account, and what is needed to say when it changes.
+// state is the balance of an account in the present window of a line, without ResetAfter, and what is needed to compute that. Times are in
+// nanoseconds since 1970 UTC.
 type state struct {
 	driver.Balance
-	buckets      []driver.Bucket
-	overflow     bool // the sums leave the range of int64
-	latchedUntil int64
-	fired        []int64 // until when each threshold is not reported again
-	named        bool    // the account has a name
+	buckets      []driver.Bucket // those that count now, in ascending order
+	overflow     bool            // the sums leave the range of int64
+	latchedUntil int64           // a refusal has closed the account until then; 0 if none has
+	fired        []int64         // until when each threshold, by its number in the line, is not reported again
+	named        bool            // the account has a name
 }
 
 // states reads the present balances of the lines' accounts.
@@ -107,7 +110,7 @@ func (t *tx) states(lines []driver.Line) ([]state, error) {
 	return all, err
 }
 
-// sight says whether there are further rows to read for a reservation.
+// sight says whether there are further rows to read for a reservation: one with the same id, and any kill flag.
 type sight struct{ entry, kill bool }
 
 // look reads the present balances of the lines' accounts and, with an id, whether there is a reservation with it and any kill flag.
@@ -121,7 +124,7 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 			all[first+i].Max = part[i].Max
 			args = append(args, part[i].Account[:], part[i].Window.At(t.now).Since)
 		}
-		if id != nil && first == 0 {
+		if id != nil && first == 0 { // the first statement asks for all of them
 			statement = &joinLook
 			args = append(args, id[:])
 		}
@@ -189,7 +192,7 @@ func (s *state) wait(w driver.Window, now time.Time, excess int64) time.Duration
 	switch {
 	case !s.Latched:
 		return d
-	case s.latchedUntil == math.MaxInt64:
+	case s.latchedUntil == math.MaxInt64: // the latch of a lifetime window: only an operator opens it
 		return 0
 	default:
 		return max(d, time.Duration(s.latchedUntil-now.UnixNano()))
@@ -206,7 +209,8 @@ func (t *tx) bookings(lines []driver.Line) []booking {
 	return bookings
 }
 
-// write executes a statement with the values of each booking, and returns how many rows it has written.
+// write executes a statement with the values of each booking, which values returns as the line's parameters, and returns how many rows it has
+// written.
 func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (written int64, err error) {
 	err = together(bookings, func(_ int, part []booking) error {
 		stmt, err := t.joined(j, len(part))
@@ -228,7 +232,7 @@ func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (
 	return written, err
 }
 
-// book adds to the sums of buckets, and makes missing ones.
+// book adds to the sums of buckets, and makes missing ones. settled and pending are amounts by unit: each booking takes that of its own.
 func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 	_, err := t.write(&joinBook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, b.end, settled[b.unit], pending[b.unit]}
@@ -236,15 +240,15 @@ func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 	return err
 }
 
-// post adds actual - before to settled, subtracts pending from pending, and replaces what the entry has added to rows of usage with actual.
-// It checks first whether a sum would overflow.
+// post posts an amount of an entry, in the place of before, which it has posted until now: it adds the difference to settled, subtracts pending from
+// what is pending, and replaces what the entry has added to rows of usage, the sums of a day. It checks first whether a sum would overflow.
 func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driver.Share, correction bool) error {
 	bookings := e.bookings
 	var more driver.Charge
 	for u := range more {
 		more[u] = actual[u] - before[u]
 	}
-	there, err := t.there(bookings, &more)
+	there, err := t.existing(bookings, &more)
 	if err != nil {
 		return err
 	}
@@ -269,8 +273,8 @@ func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driv
 	return t.book(unknown, &more, new(driver.Charge))
 }
 
-// there returns which buckets exist, or driver.ErrOverflow if the settled sum of one would overflow.
-func (t *tx) there(bookings []booking, more *driver.Charge) ([]bool, error) {
+// existing returns for each booking whether its bucket exists, or driver.ErrOverflow if the settled sum of one would overflow.
+func (t *tx) existing(bookings []booking, more *driver.Charge) ([]bool, error) {
 	there := make([]bool, len(bookings))
 	err := together(bookings, func(first int, part []booking) error {
 		stmt, err := t.joined(&joinSettled, len(part))
@@ -302,7 +306,7 @@ func (t *tx) there(bookings []booking, more *driver.Charge) ([]bool, error) {
 	return there, err
 }
 
-// unbook subtracts from pending and adds to settled in existing buckets.
+// unbook subtracts from pending and adds to settled in buckets that exist, as the caller has checked.
 func (t *tx) unbook(bookings []booking, settled, pending *driver.Charge) error {
 	n, err := t.write(&joinUnbook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, settled[b.unit], pending[b.unit]}
@@ -313,7 +317,7 @@ func (t *tx) unbook(bookings []booking, settled, pending *driver.Charge) error {
 	return err
 }
 
-// add adds, and keeps track of whether a sum has left the range of int64.
+// add returns a + b, and whether this sum, or an earlier one by overflowed, has left the range of int64.
 func add(a, b int64, overflowed bool) (int64, bool) {
 	c := a + b
 	return c, overflowed || b != 0 && (c > a) != (b > 0)

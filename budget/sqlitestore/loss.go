@@ -13,14 +13,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// meta is the only row of the table meta.
+// meta is the only row of the table meta. Times are in nanoseconds since 1970 UTC.
 type meta struct {
-	epoch    []byte
-	sequence int64
-	accepted []byte
-	lost     bool
-	judged   int64
-	reached  int64
+	epoch    []byte // the ledger's random name of 16 bytes
+	sequence int64  // counts the transactions that may write
+	accepted []byte // the id of the change by which an operator accepted the last loss; empty if none did
+	lost     bool   // rows were deleted by something else, and nobody has accepted that yet
+	judged   int64  // the time by which it is decided what is old enough to be forgotten
+	reached  int64  // the highest such time at which anything was forgotten; 0 for none
 }
 
 // scan reads the row from a statement that returns it.
@@ -33,12 +33,13 @@ func (s *Store) adopt(file os.FileInfo, m *meta) {
 	s.file, s.epoch, s.sequence, s.accepted, s.lost = file, m.epoch, m.sequence, m.accepted, false
 }
 
-// remember compares the file with what this process knows of it: it must be the same file with the same epoch, and its sequence must not
-// have gone back. Otherwise the ledger has lost data.
-func (t *tx) remember(write bool) error {
+// checkLedger compares the file with what this process knows of it: it must be the same file with the same epoch, and its sequence must not
+// have gone back. Otherwise the ledger has lost data. If the transaction may write, checkLedger counts the sequence up, which has to be above
+// the one that is known. Then it takes over what the file says.
+func (t *tx) checkLedger(write bool) error {
 	s := t.store
 	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
-		return errMemory
+		return errReplaced
 	}
 	q := sqlSequenceNow
 	if write {
@@ -48,11 +49,11 @@ func (t *tx) remember(write bool) error {
 	err := m.scan(t.stmt(q))
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
-		return errMemory
+		return errReplaced
 	case err != nil:
 		return err
 	case !bytes.Equal(m.epoch, s.epoch) || m.sequence < s.sequence || write && m.sequence == s.sequence:
-		return errMemory
+		return errReplaced
 	case m.lost:
 		return errPart
 	}
@@ -63,21 +64,22 @@ func (t *tx) remember(write bool) error {
 // lookEvery bounds how often a process that has found a loss checks whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
-// recover returns an error until an operator has accepted a loss that this process has found. The caller is the runner.
+// recover returns an error until an operator, in any process, has accepted a loss that this process has found; then it continues with the file that
+// exists now. The caller is the queue's runner, the only goroutine that uses the connection.
 func (s *Store) recover() error {
 	if !s.lost {
 		return nil
 	}
 	if time.Since(s.lookedAt) < lookEvery {
-		return errMemory
+		return errReplaced
 	}
 	s.lookedAt = time.Now()
 	epoch, accepted := s.epoch, s.accepted
 	if s.reopen() == nil && !bytes.Equal(s.accepted, accepted) {
 		return nil
 	}
-	s.epoch, s.accepted, s.lost = epoch, accepted, true
-	return errMemory
+	s.epoch, s.accepted, s.lost = epoch, accepted, true // what reopen has replaced: nobody has accepted the loss
+	return errReplaced
 }
 
 // reopen connects to the file that exists now. The caller is the runner.
@@ -88,7 +90,7 @@ func (s *Store) reopen() error {
 	return s.open(context.Background())
 }
 
-// AcceptLoss implements driver.Store. It continues with the file that exists now.
+// AcceptLoss implements driver.Store. It continues with the file that exists now. No step runs meanwhile: it takes the place of the queue's runner.
 func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -105,7 +107,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.queue.isClosed() {
 		return errClosed
 	}
-	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: meta is empty, and is filled in below
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)

@@ -12,7 +12,7 @@ import (
 // maxPage is the size of the largest page of entries, accounts or periods.
 const maxPage = 10_000
 
-// name stores the names of the lines' accounts if they have none. States may be nil.
+// name stores the names of the lines' accounts if they have none. states are those of the lines, or nil if they were not read.
 func (t *tx) name(lines []driver.Line, states []state) error {
 	for i := range lines {
 		if states != nil && states[i].named {
@@ -25,7 +25,8 @@ func (t *tx) name(lines []driver.Line, states []state) error {
 	return nil
 }
 
-// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one.
+// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one. It reads pages of candidates until enough of them
+// are selected: the statement does not know scopes.
 func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry, err error) {
 	limit := max(1, min(q.Max, maxPage))
 	err = s.do(ctx, false, func(t *tx) error {
@@ -53,7 +54,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 	return all, err
 }
 
-// candidates reads entries after an id, among which are all that a query selects.
+// candidates reads up to limit entries after an id. All that a query selects are among the candidates.
 func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, error) {
 	if q.Reference != "" {
 		return t.entries(sqlReferred, []byte(q.Reference), after[:], limit)
@@ -70,7 +71,7 @@ func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, 
 
 // public returns the entry for callers of Entries.
 func (e *entry) public() (driver.Entry, error) {
-	c, _, err := account.DecodeCall(e.whose)
+	c, _, err := account.DecodeCall(e.call)
 	if err != nil {
 		return driver.Entry{}, err
 	}
@@ -78,7 +79,7 @@ func (e *entry) public() (driver.Entry, error) {
 		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual, ReservedAt: time.Unix(0, e.reservedAt),
 		Scope: c.Scope, Operation: c.Operation, Reference: string(e.reference),
 	}
-	amounts := &e.actual
+	amounts := &e.actual // what counts in the entry's accounts
 	if e.state == driver.Pending {
 		amounts = &e.reserved
 	}

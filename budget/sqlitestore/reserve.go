@@ -10,13 +10,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+// Reserve implements driver.Store. It refuses, first of all, windows whose sums may be gone because the clock went back.
 func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Decision, err error) {
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
 	err = s.do(ctx, true, func(t *tx) error {
-		if err := t.counts(r.Lines); err != nil {
+		if err := t.refuseForgotten(r.Lines); err != nil {
 			return err
 		}
 		d, err = t.reserve(r)
@@ -28,8 +28,8 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 // reserve decides about a reservation: first by the reservation that has the same id, if there is one, then by the kill flags, then by the room in
 // each line. If it is admitted, it adds the worst case to the pending sums, and writes the reservation and the names of its accounts.
 func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
-	seen := sight{true, true} // without lines nothing was read, so both may exist
-	var states []state
+	seen := sight{true, true} // whether the id and any kill flag exist; without lines nothing is read together with them, so both may
+	var states []state        // of the lines' accounts
 	var err error
 	if len(r.Lines) > 0 {
 		states, seen, err = t.look(r.Lines, &r.ID)
@@ -59,7 +59,7 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 	}
 	now := t.now.UnixNano()
 	e = &entry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, reservedAt: now}
-	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
+	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
 	}
 	e.bookings = t.bookings(r.Lines)
@@ -67,7 +67,7 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 		return driver.Decision{}, err
 	}
 	if r.Call != nil {
-		e.whose = account.EncodeCall(r.Call, "")
+		e.call = account.EncodeCall(r.Call, "")
 	}
 	if err := t.insert(e); err != nil {
 		return driver.Decision{}, err
@@ -79,7 +79,8 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 	return d, nil
 }
 
-// conflict reports why a known id can't be reserved again.
+// conflict reports why a reservation with the id of an entry can't be a repeat of it: the entry is resolved, or was made by another owner, for
+// other amounts or in other accounts.
 func (e *entry) conflict(r driver.Reservation) error {
 	if e.state != driver.Pending {
 		return driver.ErrResolved
@@ -103,7 +104,7 @@ func (t *tx) check(r driver.Reservation, states []state) (d driver.Decision, err
 		if !b.Latched && need <= b.Max {
 			continue
 		}
-		if amount <= b.Max {
+		if amount <= b.Max { // otherwise it never fits
 			b.ResetAfter = state.wait(line.Window, t.now, need-b.Max)
 		}
 		if line.Observe && !r.RefuseObserved {
@@ -115,7 +116,8 @@ func (t *tx) check(r driver.Reservation, states []state) (d driver.Decision, err
 	return d, t.latch(&d, &r)
 }
 
-// latch closes the latches of the lines without room, and removes observe-only lines from a refusal.
+// latch closes the latches of the lines without room, which keep the accounts closed until the window ends. If some lines refuse, the observe-only
+// ones are removed from the decision, and their latches stay as they are.
 func (t *tx) latch(d *driver.Decision, r *driver.Reservation) error {
 	full := d.Denied
 	if len(full) == 0 {
@@ -128,16 +130,16 @@ func (t *tx) latch(d *driver.Decision, r *driver.Reservation) error {
 		if !line.Latch || r.Tentative || of.Latched {
 			continue
 		}
-		if err := t.exec(sqlLatch, line.Account[:], passed(line.Window.At(t.now), t.now.UnixNano())); err != nil {
+		if err := t.exec(sqlLatch, line.Account[:], windowEnd(line.Window.At(t.now), t.now.UnixNano())); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// passed returns when a window ends in which a line refused, or reported, at the given moment: the end of a calendar window, one length
-// later for a rolling one.
-func passed(span driver.Span, now int64) int64 {
+// windowEnd returns until when a latch stays closed, or a threshold is not reported again, that was closed or reported now: the end of a calendar
+// window, one length later for a rolling one.
+func windowEnd(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
 	}

@@ -12,7 +12,11 @@ import (
 const schemaVersion = 4
 
 // schemas[i] turns version i of the schema into the next one. All tables are STRICT: otherwise SQLite would turn an integer that overflows
-// into a float. Sums have a CHECK.
+// into a float. The CHECK of pending refuses what would take out more than was put in.
+//
+// In a reservation, account is one limit for one set of scope values; bucket is the sum of one of its windows, or of a part of a rolling window,
+// in which end is when it stops counting, or a later time until which its sums are kept; change is the audit trail; kill, later flag, has the kill
+// flags; usage has a row for the calls of a UTC day with the same scope, and usage_day how many such rows a day has. For meta see guarded.
 //
 // All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
 // is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
@@ -112,7 +116,8 @@ ALTER TABLE flag ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE flag ADD COLUMN patterns INTEGER NOT NULL DEFAULT 0;
 ` + guarded("usage", "policy")}
 
-// guarded returns triggers, one for each table, that record in meta that a row is gone if it is deleted by anything but the store itself. In meta
+// guarded returns triggers, one for each table, that record in meta that a row is gone if it is deleted by anything but the store itself. In meta,
+// epoch is the ledger's random name, sequence counts the transactions that may write, and
 //
 //   - lost is 1 once rows are gone, and accepted is the id of the last change in which an operator accepted a loss;
 //   - judged is the time by which it is decided what is old enough to be forgotten. It follows the clock, but makes no large jump ahead;
@@ -126,7 +131,8 @@ func guarded(tables ...string) (sql string) {
 	return sql
 }
 
-// migrate makes the tables, if that is allowed, or migrates them, unless another process has done so.
+// migrate makes the tables, if create allows that, or migrates them, unless another process has done so. A file without a version must be empty. now,
+// in nanoseconds since 1970, is where judged begins: the time by which it is decided what is old enough to be forgotten.
 func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error {
 	var version int
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
@@ -177,7 +183,8 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// The statements of the steps, each prepared once. All times are in nanoseconds since 1970 UTC, and days are counted from there.
+// The statements of the steps, each prepared once. All times are in nanoseconds since 1970 UTC, and days are counted from there. For the tables
+// and their columns see schemas.
 const (
 	// The one row of meta: see guarded for its columns.
 
@@ -215,8 +222,8 @@ const (
 	sqlAccounts = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
 	sqlPeriods  = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
 
-	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every call
-	// has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
+	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every
+	// call has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
 
 	sqlKills = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
 	sqlKill  = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)

@@ -11,20 +11,22 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// entry is one reservation. A tombstone has no bookings and no expiry.
+// entry is one reservation. A tombstone, which Void writes for an id that it does not know, has no bookings and no expiry.
 type entry struct {
 	id                                driver.ID
 	owner                             driver.Key
 	state                             driver.State
-	estimated, orphan                 bool
+	estimated                         bool // the actual amount is the worst case, because the actual cost was not known
+	orphan                            bool // it was settled without a pending reservation
 	reserved, actual                  driver.Charge
-	bookings                          []booking
-	reservedAt, resolvedAt, expiresAt int64
-	whose, reference                  []byte        // see account.EncodeCall
-	uses                              []account.Use // what it has added to rows of usage
+	bookings                          []booking     // where it counts
+	reservedAt, resolvedAt, expiresAt int64         // in nanoseconds since 1970; resolvedAt is 0 while it is pending
+	call                              []byte        // its scope and operation, as account.EncodeCall encodes them
+	reference                         []byte        // the provider's id of the request
+	uses                              []account.Use // what it has added to rows of usage, the sums of a day over calls with the same scope
 }
 
-// reservedTime is when it was reserved.
+// reservedTime is when it was reserved: its amounts belong to the usage of that day.
 func (e *entry) reservedTime() time.Time { return time.Unix(0, e.reservedAt) }
 
 // tombstone reports whether the entry was voided before it was made, so that its accounts are not known.
@@ -46,7 +48,7 @@ func (t *tx) entry(id driver.ID) (*entry, error) {
 func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	e := &entry{}
 	var owner, reserved, actual, bookings, uses []byte
-	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt, &e.whose, &e.reference, &uses)
+	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt, &e.call, &e.reference, &uses)
 	if err := scan(fields...); err != nil {
 		return nil, err
 	}
@@ -65,14 +67,14 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 // refer stores the call and the reference of a settlement in an entry.
 func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
-		e.whose = account.EncodeCall(st.Call, "")
+		e.call = account.EncodeCall(st.Call, "")
 	}
 	if st.Reference != "" {
 		e.reference = []byte(st.Reference)
 	}
 }
 
-// blob returns bytes that are not nil, because nil would become null.
+// blob returns bytes that are not nil: nil would become a null, which the columns refuse.
 func blob(raw []byte) []byte {
 	if raw == nil {
 		return []byte{}
@@ -80,15 +82,16 @@ func blob(raw []byte) []byte {
 	return raw
 }
 
+// insert writes an entry, in the place of one with the same id.
 func (t *tx) insert(e *entry) error {
 	return t.exec(sqlInsert, e.id[:], e.owner[:], e.state, e.estimated, e.orphan, encodeCharge(e.reserved), encodeCharge(e.actual),
-		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses))
+		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.call), blob(e.reference), account.EncodeUses(e.uses))
 }
 
-// resolve writes an entry's new state.
+// resolve writes an entry's new state and posted amount, and drops a few old rows besides, so that a busy file does not grow.
 func (t *tx) resolve(e *entry, state driver.State, actual driver.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
-	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses), e.id[:]); err != nil {
+	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.call), blob(e.reference), account.EncodeUses(e.uses), e.id[:]); err != nil {
 		return err
 	}
 	return t.forget(forgetAlong)
@@ -122,7 +125,7 @@ func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 		return driver.Posting{}, driver.ErrResolved
 	}
 	p := driver.Posting{From: e.state}
-	var before, pending driver.Charge
+	var before, pending driver.Charge // what it has posted until now, and what it holds as pending
 	if e.state == driver.Pending {
 		pending = e.reserved
 	} else {
@@ -139,7 +142,7 @@ func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 	return p, err
 }
 
-// postOrphan posts spend that was never reserved, or whose reservation was voided.
+// postOrphan posts spend that was never reserved, or whose reservation, e, was voided, in the present windows. e is nil if there is none.
 func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err error) {
 	bookings := t.bookings(st.Lines)
 	if e != nil {
@@ -164,7 +167,8 @@ func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err e
 	return p, err
 }
 
-// crossed reports the thresholds that settled spend has reached for the first time in their window.
+// crossed reports the thresholds that settled spend has reached for the first time in their window, and notes until when they are not reported
+// again: fired has these times, by the threshold's number in the line.
 func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
 	if !slices.ContainsFunc(lines, func(l driver.Line) bool { return len(l.Notify) > 0 }) {
 		return nil, nil
@@ -184,7 +188,7 @@ func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
 			if m >= len(fired) {
 				fired = append(fired, make([]int64, len(line.Notify)-len(fired))...)
 			}
-			fired[m] = passed(line.Window.At(t.now), now)
+			fired[m] = windowEnd(line.Window.At(t.now), now)
 			all = append(all, driver.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
 		}
 		if len(all) == before {

@@ -59,30 +59,30 @@ type Options struct {
 type Store struct {
 	opts  Options
 	path  string
-	file  os.FileInfo // of the opened file: another file at the same path is another ledger
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-	queue queue
-	more  atomic.Bool // the last Expire charged as many as it was allowed, so that there are probably more
+	file  os.FileInfo          // of the opened file: another file at the same path is another ledger
+	db    *sql.DB              // with conn as its only connection
+	conn  *sql.Conn            // used by the queue's runner only
+	stmts map[string]*sql.Stmt // the prepared statements, by their text
+	queue queue                // steps that wait for their turn, several of which share a transaction
+	more  atomic.Bool          // the last Expire charged as many as it was allowed, so that there are probably more
 
-	// Owned by the queue's runner.
-	epoch    []byte
-	sequence int64
-	accepted []byte    // the loss that was accepted last
-	lost     bool      // it was found out that the ledger is another one, or older: for good, because the numbers grow again
-	lookedAt time.Time // when it was last found out
-	pruneAt  time.Time
-	joined   map[joinedKey]*sql.Stmt
+	// Owned by the queue's runner, the one goroutine that runs steps at a time.
+	epoch    []byte                  // the ledger's random name
+	sequence int64                   // the ledger's count of writing transactions when this process last looked: a lower one proves a loss
+	accepted []byte                  // the id of the change by which an operator accepted the last loss
+	lost     bool                    // a loss was found: it stays set until an operator accepts it, because the numbers grow again
+	lookedAt time.Time               // when it was last found out
+	pruneAt  time.Time               // when Expire next has something to do even if no reservation has expired
+	joined   map[joinedKey]*sql.Stmt // statements for several lines at once, prepared on first use
 }
 
 var _ driver.Store = (*Store)(nil)
 
 var (
-	errClosed = errors.New("sqlitestore: closed")
-	errMemory = fmt.Errorf("%w: the file was deleted, replaced or set back since it was opened", driver.ErrLost)
-	errPart   = fmt.Errorf("%w: rows of the file were deleted by something else", driver.ErrLost)
-	errNone   = fmt.Errorf("%w in the file: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
+	errClosed   = errors.New("sqlitestore: closed")
+	errReplaced = fmt.Errorf("%w: the file was deleted, replaced or set back since it was opened", driver.ErrLost)
+	errPart     = fmt.Errorf("%w: rows of the file were deleted by something else", driver.ErrLost)
+	errNone     = fmt.Errorf("%w in the file: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
 )
 
 // Open opens the ledger in the file at path; see Options.Create for its first start. A ledger that lost a part opens, so that an
@@ -126,7 +126,8 @@ func (o *Options) complete(path string) error {
 	return nil
 }
 
-// open connects, sets the file up, prepares the statements and learns what there is to remember.
+// open connects, sets the file up, prepares the statements, and learns which ledger it is. If the store has a connection already, it closes that one,
+// but only once all of this has succeeded.
 func (s *Store) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
 	defer cancel()

@@ -159,15 +159,15 @@ func TestASetBackFileIsRefused(t *testing.T) {
 	require.Error(t, err)
 	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET sequence = 0")
 	require.NoError(t, err)
-	require.ErrorIs(t, reserveOne(t.Context(), s), errMemory)
+	require.ErrorIs(t, reserveOne(t.Context(), s), errReplaced)
 	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET sequence = 1000, epoch = x'00'")
 	require.NoError(t, err)
-	require.ErrorIs(t, reserveOne(t.Context(), s), errMemory)
+	require.ErrorIs(t, reserveOne(t.Context(), s), errReplaced)
 	_, err = s.conn.ExecContext(t.Context(), "DELETE FROM meta")
 	require.NoError(t, err)
-	require.ErrorIs(t, reserveOne(t.Context(), s), errMemory)
+	require.ErrorIs(t, reserveOne(t.Context(), s), errReplaced)
 	_, err = s.Balances(t.Context(), benchLines())
-	require.ErrorIs(t, err, errMemory)
+	require.ErrorIs(t, err, errReplaced)
 }
 
 func expired() context.Context {

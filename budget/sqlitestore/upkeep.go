@@ -8,7 +8,7 @@ import (
 )
 
 // Expire implements driver.Store. It charges up to limit reservations whose time is up, with their worst case, and forgets what is older than the
-// retention. If there is nothing to do, it writes nothing.
+// retention. It looks first whether there is anything to do, so that an idle ledger is not written to; more says that there was last time.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
 	if !s.more.Load() {
@@ -18,7 +18,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	}
 	err = s.do(ctx, true, func(t *tx) error {
 		n = 0
-		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit)
+		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit) // those that expired first come first
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	return n, err
 }
 
-// idle reports whether nothing has expired and it is not yet time to prune, so that this costs no commit.
+// idle reports whether nothing has expired and it is not yet time to forget old rows. It only reads, so that it costs no commit.
 func (s *Store) idle(ctx context.Context) (idle bool, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		var due bool
@@ -82,7 +82,7 @@ func (t *tx) entries(q string, args ...any) ([]*entry, error) {
 func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = make([]driver.Balance, len(lines))
-		if err := t.counts(lines); err != nil {
+		if err := t.refuseForgotten(lines); err != nil {
 			return err
 		}
 		states, err := t.states(lines)

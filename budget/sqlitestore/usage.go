@@ -11,28 +11,29 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// usageRow is a row of usage with all changes of the running transaction. The steps in a transaction add to the same usageRow, which is
-// written once, at the end.
+// usageRow is a row of usage, the sum of a UTC day over calls with the same scope, with all changes of the running transaction. The steps in a
+// transaction add to the same usageRow, which is written once, at the end.
 type usageRow struct {
-	scope   []byte
+	scope   []byte // encoded; only set for a row that is new
 	amounts driver.Charge
 	there   bool // the row is in the file
-	changed bool
+	changed bool // it has to be written
 }
 
+// usagePlace says which row of usage is meant. The key is made of the row's scope, or is driver.OtherUsage, which names the row of those calls of a
+// day that got no row of their own.
 type usagePlace struct {
-	day int64
+	day int64 // counted from 1970
 	key driver.Key
 }
 
-// divide returns how an amount that is posted for an entry divides. Without shares all of it belongs to the entry's call, or, in a
-// correction of an entry with shares, to the first of these.
+// divide returns how an amount that is posted for an entry divides among rows of usage, and the encoded scope of each row by its key. Without
+// shares all of it belongs to the entry's call, or, in a correction of an entry with shares, to the first of these.
 func (e *entry) divide(actual driver.Charge, shares []driver.Share, correction bool) (next []account.Use, values map[driver.Key][]byte, err error) {
-	call, _, err := account.DecodeCall(e.whose)
+	call, _, err := account.DecodeCall(e.call)
 	if err != nil {
 		return nil, nil, err
 	}
-	of := account.UsageValue
 	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (driver.Charge{}) {
 		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // the row exists already
 	}
@@ -40,19 +41,20 @@ func (e *entry) divide(actual driver.Charge, shares []driver.Share, correction b
 	values = make(map[driver.Key][]byte, len(next))
 	for i := range next {
 		if len(shares) > 0 {
-			values[next[i].Key] = of(shares[i].Call)
+			values[next[i].Key] = account.UsageValue(shares[i].Call)
 		} else {
-			values[next[i].Key] = of(&call)
+			values[next[i].Key] = account.UsageValue(&call)
 		}
 	}
 	return next, values, nil
 }
 
-// charge replaces what an entry has added to rows of usage with next, or returns driver.ErrOverflow and changes nothing.
+// charge replaces what an entry has added to rows of usage with next, or returns driver.ErrOverflow and changes nothing: it computes all sums
+// before it stores any. values has the encoded scopes of rows by their keys, for those that are made.
 func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) error {
 	day := account.UsageDay(e.reservedTime())
-	sums := make(map[usagePlace]driver.Charge, 2)
-	scopes := make(map[usagePlace][]byte, 1)
+	sums := make(map[usagePlace]driver.Charge, 2) // what rows will have
+	scopes := make(map[usagePlace][]byte, 1)      // of rows that will be made
 	add := func(u account.Use, sign int64) error {
 		at, err := t.usagePlace(day, u.Key, len(scopes))
 		if err != nil {
@@ -104,7 +106,9 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 	return nil
 }
 
-// usagePlace returns the row to which a key's amounts of a day are added: its own, or OtherUsage if the day has too many rows.
+// usagePlace returns the row to which a key's amounts of a day are added: its own if there is one, or if there is room for one; else OtherUsage. Once
+// a day has that row, no further ones are made, so that what a key has added is always found again. more is how many rows the caller will
+// make besides.
 func (t *tx) usagePlace(day int64, key driver.Key, more int) (usagePlace, error) {
 	own := usagePlace{day, key}
 	row, err := t.usageRow(own)
@@ -133,7 +137,7 @@ func (t *tx) usagePlace(day int64, key driver.Key, more int) (usagePlace, error)
 	return own, nil
 }
 
-// usageRow returns a row with the changes of this transaction; an empty one if there is none.
+// usageRow returns a row with the changes of this transaction; an empty one, which is only written once it is changed, if there is none.
 func (t *tx) usageRow(at usagePlace) (*usageRow, error) {
 	if row := t.usage[at]; row != nil {
 		return row, nil
@@ -158,9 +162,9 @@ func (t *tx) usageRow(at usagePlace) (*usageRow, error) {
 	return row, nil
 }
 
-// writeUsage writes the rows of usage that the steps of this transaction have changed.
+// writeUsage writes the rows of usage that the steps of this transaction have changed, and the new number of rows of each day that has got more.
 func (t *tx) writeUsage() error {
-	days := make(map[int64]bool)
+	days := make(map[int64]bool) // whether a day has got more rows
 	for at, row := range t.usage {
 		if !row.changed {
 			continue

@@ -41,11 +41,12 @@ func (s *Store) Warnings(ctx context.Context) ([]string, error) {
 
 // upkeep has the sizes of a file.
 type upkeep struct {
-	log               int64 // in bytes
+	log               int64 // the write-ahead log, in bytes
 	page, pages, free int64 // bytes of a page, the number of pages, and how many of them are free
-	entries           int64
+	entries           int64 // remembered reservations
 }
 
+// warnings says which sizes are too large, and what to do.
 func (u *upkeep) warnings(retention time.Duration) (all []string) {
 	if u.log > largeLog {
 		all = append(all, fmt.Sprintf("the write-ahead log has %d MiB: another program holds a snapshot, such as an open transaction of the sqlite3 shell or a backup: end it", u.log/bytesInAMega))
