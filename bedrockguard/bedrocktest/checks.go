@@ -46,7 +46,7 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 		}
 		cost += units * price
 		usage[name] = map[string]any{"textUnits": units}
-		if results[name] = found[name]; found[name] == nil {
+		if results[name] = found[name]; found[name] == nil { // a check for which Assess has no result finds nothing
 			results[name] = unfound(name, check)
 		}
 	}

@@ -51,6 +51,8 @@ func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path 
 	return s.listProfiles(w, kind), true
 }
 
+// getProfile serves GetInferenceProfile. A name in Options.Names is an application's profile; any other id must be that of a geography or of
+// global.
 func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
 	m, geography, _, ok := s.lookup(url.PathEscape(id))
 	kind := systemProfile

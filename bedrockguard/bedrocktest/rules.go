@@ -39,9 +39,10 @@ const (
 	RuleToolUseIDs         Rule = "tool-use-ids"         // all tool uses in the history have different ids (reported, 2026)
 )
 
-// asked returns what the rules check of a request, from either of its forms.
-func (s *Server) asked(n *jsonnode.Node, in *inference, converse bool) *rules.Asked {
-	a := rules.Read(n, converse)
+// asked returns what the rules check of a request: body is Converse's if converse is set, and else Anthropic's. If a test gives a model an end of
+// life of its own, the table's does not apply (EndsByTest); a model that a test adds needs no inference profile (Added).
+func (s *Server) asked(body *jsonnode.Node, in *inference, converse bool) *rules.Asked {
+	a := rules.Read(body, converse)
 	a.Model, a.Profile, a.Region, a.Now = in.Model, in.Profile, s.opts.Region, s.opts.Clock()
 	if known := s.models[in.request.AskedID]; known != nil {
 		a.EndsByTest, a.Added = !known.Ends.IsZero(), known.Like != ""
@@ -52,9 +53,9 @@ func (s *Server) asked(n *jsonnode.Node, in *inference, converse bool) *rules.As
 	return a
 }
 
-// obeys checks a request against the rules of its model.
-func (s *Server) obeys(n *jsonnode.Node, in *inference, converse bool) *refusal.Error {
-	a := s.asked(n, in, converse)
+// obeys checks a body of Converse, or else of Anthropic's dialect, against all rules, and returns the first refusal.
+func (s *Server) obeys(body *jsonnode.Node, in *inference, converse bool) *refusal.Error {
+	a := s.asked(body, in, converse)
 	for _, r := range s.rules {
 		if refused := r.Broken(a); refused != nil {
 			return refused
@@ -65,7 +66,7 @@ func (s *Server) obeys(n *jsonnode.Node, in *inference, converse bool) *refusal.
 
 // Rules returns all rules.
 func Rules() []Rule {
-	all := []Rule{RuleServerToolCounted}
+	all := []Rule{RuleServerToolCounted} // CountTokens checks this one, which is in no list
 	for _, r := range rules.All() {
 		all = append(all, Rule(r.Name))
 	}

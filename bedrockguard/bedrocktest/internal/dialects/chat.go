@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share.
+// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share. n is the body, in the Prompt that is filled.
 func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	limit := n.Get("max_completion_tokens")
 	if limit == nil {
