@@ -44,7 +44,7 @@ type (
 
 // json prints the whole report as JSON.
 func (a *audit) json(w io.Writer, _ Options) error {
-	told := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
+	result := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
 	for _, g := range a.sorted() {
 		one := groupJSON{
 			g.who, g.model, g.calls, g.failed, g.unread, g.usage.InputTokens, g.usage.CacheReadInputTokens, g.usage.OutputTokens, g.spent, g.saving.amount(), g.unpriced, []foundJSON{},
@@ -54,9 +54,9 @@ func (a *audit) json(w io.Writer, _ Options) error {
 		}) {
 			one.Findings = append(one.Findings, foundJSON{string(f.last.Rule), f.times, f.nanoUSD, f.last.Where, f.last.Detail})
 		}
-		told.Groups = append(told.Groups, one)
+		result.Groups = append(result.Groups, one)
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(told)
+	return e.Encode(result)
 }

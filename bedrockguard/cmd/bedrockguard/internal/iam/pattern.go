@@ -151,8 +151,9 @@ func (p pattern) meetsAt(other pattern, i, j int, next, row []bool) bool {
 // arnParts is the number of parts of an ARN. The last one may contain colons.
 const arnParts = 6
 
-// compareARN returns whether a pattern of an ARN matches a request's, part by part, so that a wildcard never matches beyond a colon. With
-// complete, parts that the pattern lacks match anything: IAM completes resources, but not the values of conditions.
+// compareARN returns whether a document's pattern of an ARN (want) matches a request's ARN (given), part by part, so that a wildcard never
+// matches beyond a colon. given may have wildcards, too: then the answer is yes only if want matches all that given stands for, and maybe if it
+// matches some of it. With complete, parts that want lacks match anything: IAM completes resources, but not the values of conditions.
 func compareARN(want, given pattern, complete bool) tri {
 	if want.everything() {
 		if complete {

@@ -28,6 +28,7 @@ func AuditCommand() *cli.Command {
 	}
 }
 
+// audit runs bedrockguard audit. It needs no store. Progress is shown only on a terminal.
 func audit(_ context.Context, c *cli.Command) error {
 	if !c.Args().Present() {
 		return exit.UsageError("want logs: files, folders, or - for standard input")

@@ -34,8 +34,8 @@ type differenceJSON struct {
 	Scope   *output.ScopeJSON `json:"scope,omitempty"`
 	Period  *time.Time        `json:"period,omitempty"`
 	Entry   string            `json:"entry,omitempty"`
-	Told    int64             `json:"told"`
-	Sum     int64             `json:"sum"`
+	Told    int64             `json:"told"` // what the store says
+	Sum     int64             `json:"sum"`  // what the entries add up to
 	Detail  string            `json:"detail,omitempty"`
 }
 
@@ -48,6 +48,7 @@ type verifiedJSON struct {
 	Differences []differenceJSON `json:"differences"`
 }
 
+// verify runs bedrockguard verify. d is the opened ledger.
 func verify(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if c.Int("tries") < 1 {
 		return exit.UsageError("--tries %d: want 1 at least", c.Int("tries"))
@@ -76,8 +77,9 @@ func verify(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return nil
 }
 
+// jsonReport converts what the verifier found for JSON. A difference is about an entry, a day of usage, or a period of an account.
 func jsonReport(r *verifier.Report) verifiedJSON {
-	told := verifiedJSON{r.Entries, r.Accounts, r.Periods, r.UsageDays, []differenceJSON{}}
+	result := verifiedJSON{r.Entries, r.Accounts, r.Periods, r.UsageDays, []differenceJSON{}}
 	for i := range r.Differences {
 		d := &r.Differences[i]
 		one := differenceJSON{Kind: string(d.Kind), Limit: d.Limit, Period: output.Moment(d.Period), Told: d.Told, Sum: d.Sum, Detail: d.Detail}
@@ -89,7 +91,7 @@ func jsonReport(r *verifier.Report) verifiedJSON {
 			scope := output.JSONScope(d.Scope)
 			one.Account, one.Scope = fmt.Sprintf("%x", d.Account), &scope
 		}
-		told.Differences = append(told.Differences, one)
+		result.Differences = append(result.Differences, one)
 	}
-	return told
+	return result
 }

@@ -24,6 +24,7 @@ func InitCommand() *cli.Command {
 	}
 }
 
+// makeLedger runs bedrockguard init. It first opens the ledger without making one, to tell whether it was there.
 func makeLedger(ctx context.Context, c *cli.Command) (err error) {
 	ctx, cancel, err := commandline.WithTimeout(ctx, c)
 	if err != nil {
@@ -67,6 +68,8 @@ func AcceptLossCommand() *cli.Command {
 	}
 }
 
+// acceptLoss runs bedrockguard accept-loss. A store whose ledger has lost a part answers ErrLost until somebody accepts the loss. d is the opened
+// ledger.
 func acceptLoss(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	reason := c.String("reason")
 	if reason == "" {

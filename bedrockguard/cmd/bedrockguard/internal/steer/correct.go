@@ -25,6 +25,7 @@ func CorrectCommand() *cli.Command {
 	}
 }
 
+// correct runs bedrockguard correct. d is the opened ledger.
 func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	args := c.Args().Slice()
 	if len(args) < 2 {
@@ -60,7 +61,8 @@ func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return err
 }
 
-// findEntry finds a call by the id of its entry, or by AWS's request id.
+// findEntry finds a call by the id of its entry, or by AWS's request id. Entries are listed after an id, so an id is found as the first entry
+// after the largest smaller one.
 func findEntry(ctx context.Context, d *commandline.Desk, name string) (budget.Entry, error) {
 	q := budget.Query{Reference: name}
 	id, err := driver.ParseID(name)

@@ -27,6 +27,8 @@ func UnlatchCommand() *cli.Command {
 	}
 }
 
+// unlatch runs bedrockguard unlatch: it opens the accounts that stay closed because their limit latches and has refused a call. d is the opened
+// ledger.
 func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	q := budget.AccountQuery{Limit: c.String("limit")}
 	var err error
