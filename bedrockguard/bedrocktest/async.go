@@ -90,7 +90,7 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	s.book.charge(Inference{
 		Seq: seq, Time: now, Operation: request.Operation, ModelID: id, AskedModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobUnits(id, n.Get("modelInput")), Fault: fault,
-	}, modeltable.Rates{}, 1000)
+	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, map[string]any{"invocationArn": j.arn})
 }
 

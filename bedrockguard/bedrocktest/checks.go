@@ -53,7 +53,7 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 	s.book.charge(Inference{
 		Seq: seq, Time: s.opts.Clock(), Operation: "invoke-guardrail-checks", RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: cost,
-	}, modeltable.Rates{}, 1000)
+	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, map[string]any{"results": results, "usage": usage})
 }
 

@@ -95,7 +95,7 @@ func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal.Error
 	if kind != applicationProfile {
 		geography := geographyOf(s.opts.Region)
 		for id, m := range modeltable.Table().ByID {
-			if m.ID != id || !m.ThroughProfiles() && !m.Global {
+			if m.ID != id || !m.ThroughProfiles() && !m.Global { // id is an alias, or the model has no profiles
 				continue
 			}
 			all = append(all, s.profileSummary(geography+"."+id, m, geography, systemProfile))

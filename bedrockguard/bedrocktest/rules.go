@@ -13,15 +13,15 @@ type Rule string
 // report each, and may have changed.
 const (
 	RuleProfileOnly       Rule = "profile-only"        // no on-demand throughput under the bare id: Claude since 3.7, Nova Premier, Llama since 3.1 (2025)
-	RuleEndOfLife         Rule = "end-of-life"         // models after their end of life
+	RuleEndOfLife         Rule = "end-of-life"         // no models after their end of life
 	RuleRegionOfProfile   Rule = "region-of-profile"   // a geographic profile is only called from its own geography
 	RuleDocumentName      Rule = "document-name"       // letters, digits, hyphens, brackets and single spaces; each name once; with a text in the message
 	RuleThinkingBudget    Rule = "thinking-budget"     // at least 1,024 tokens and below maxTokens
 	RuleThinkingSampling  Rule = "thinking-sampling"   // no temperature but 1 with thinking
 	RuleThinkingTools     Rule = "thinking-tools"      // no forced tool with thinking
 	RuleTrailingBlank     Rule = "trailing-blank"      // a prefill does not end with white space
-	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations for models that take them
-	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt for models that take one
+	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations only for models that take them
+	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt only for models that take one
 	RuleServerToolCounted Rule = "server-tool-counted" // CountTokens accepts no tools that run at the provider
 	RuleImageBytes        Rule = "image-bytes"         // an image begins with the signature of a format
 	RuleToolSchema        Rule = "tool-schema"         // a tool of Claude has an input_schema

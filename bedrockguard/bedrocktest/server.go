@@ -112,7 +112,7 @@ func New(tb testing.TB, o Options) *Server {
 	return s
 }
 
-// Start starts a server on a free port of the loopback interface. The caller closes it.
+// Start starts a server on a free port of the loopback interface. The caller closes it. Options that are zero get their defaults here.
 func Start(o Options) (*Server, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -135,6 +135,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
+	// A request of the Responses API may name a stored response as Previous, and so go on from it.
 	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: func(id string) ([]*jsonnode.Node, bool) {
 		items, _, ok := s.stored.get(id)
 		return items, ok

@@ -78,7 +78,7 @@ func (e event) frame(fault FaultKind) []byte {
 // StallAfter events.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
-	if in.Form != "" {
+	if in.Form != "" { // a route of OpenAI or Anthropic
 		w.Header().Set("content-type", "text/event-stream")
 	}
 	if strings.HasPrefix(in.request.Operation, "invoke") {
@@ -117,7 +117,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 		}
 		if pause > 0 {
 			_ = flush()
-			if !s.wait(r.Context(), pause) {
+			if !s.wait(r.Context(), pause) { // the client has left, or the server is closed
 				panic(http.ErrAbortHandler)
 			}
 		}

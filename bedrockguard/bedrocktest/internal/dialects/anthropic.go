@@ -11,6 +11,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// The functions here read a part of a request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens that
+// are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails
+// evaluate.
+
 // ParseAnthropic parses a body in Anthropic's dialect, in InvokeModel or on Anthropic's own route (in.Form). n is the body, in the Prompt that is
 // filled. The cache reads tools first, then the system prompt and the messages; Variant has the settings whose change invalidates the cached
 // messages.
@@ -221,8 +225,8 @@ func withoutMarker(b *jsonnode.Node) string {
 	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
 }
 
-// anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text. Only a PDF with citations has
-// marks (see documentTokens).
+// anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text. marks are the tokens of the
+// marks that the service puts into the text of a PDF with citations.
 func (r *Reader) anthropicDocument(b *jsonnode.Node, in *Prompt) {
 	source := b.Get("source")
 	format := document.Format(source.Get("media_type").Text())

@@ -10,6 +10,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// The functions here read a part of a Converse request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with
+// tokens that are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what
+// guardrails evaluate.
+
 // ParseConverse parses a body of Converse. n is the body, in the Prompt that is filled. The cache reads tools first, then the system prompt and
 // the messages; Variant and, on Amazon's models, WholeVariant have the settings whose change invalidates what was cached.
 func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
@@ -293,7 +297,7 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 	if v.Get("type") == nil { // results of tools that the service runs are in the assistant's own message
 		*answered = append(*answered, v.Get("toolUseId").Text())
 	}
-	media := 0
+	media := 0 // tokens of the images, videos and documents in it
 	for _, c := range v.Get("content").List() {
 		if err := c.Only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
 			return err
@@ -324,7 +328,7 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 		in.add(r, Messages, b.Raw, r.count(in.Model, unread))
 		return nil
 	}
-	if media > 0 {
+	if media > 0 { // everything else counts as text
 		for _, c := range v.Get("content").List() {
 			if c.Get("image") == nil && c.Get("video") == nil && c.Get("document").Get("source").Get("bytes") == nil {
 				media += r.count(in.Model, c.Raw)

@@ -55,8 +55,8 @@ func familyPrompt(m *modeltable.Model, templated bool) int {
 // hidden counts the properties of a request for which the service adds text to the prompt. With the zero value only the family's text is added.
 type hidden struct {
 	citations    int  // documents and search results with citations enabled
-	schemas      int  // structured outputs and strict tools
-	schemaTokens int  // of those schemas
+	schemas      int  // structured outputs
+	schemaTokens int  // of the schemas of those, and of strict tools
 	builtins     int  // tools that the provider defines
 	tools        int  // tools of any kind
 	Compacts     bool // the service may shorten the history, which is an inference of its own

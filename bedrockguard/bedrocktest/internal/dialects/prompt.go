@@ -51,7 +51,7 @@ type Prompt struct {
 	MaxTokens    int                // the output limit of the request, or else the model's; 0 means none
 	Tier         string             // the requested service tier; empty means none
 	Latency      string             // the requested latency mode; empty means none
-	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one counts.
+	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one of it and MaxTokens counts.
 	extraTokens  int
 	Choices      int // how many answers are asked for; 0 means 1
 	repeats      int // how often the prompt is billed; 0 means 1
@@ -60,9 +60,9 @@ type Prompt struct {
 	LastText     string           // the last text block of the last message that has one
 	Turns        int              // of the assistant, if the dialect counts them while it is read
 	Results      []Result         // of tools, in the last message, if the dialect lists them while it is read
-	NoOutput     bool             // for embeddings
+	NoOutput     bool             // the answer has no tokens: vectors, a ranking, or a limit of zero
 	Marked       bool             // there is a cache point
-	hasImages    bool             // Variant says so already
+	hasImages    bool             // there are images, and Variant says so
 	Images       int              // how many there are
 	ImageTokens  int              // tokens of the images, if the model bills them at another rate
 	Units        int64            // nano-USD for images, seconds and queries

@@ -314,7 +314,7 @@ func literal(out *strings.Builder, s []byte) int {
 	return len(s)
 }
 
-// hexadecimal writes a string of hexadecimal digits.
+// hexadecimal writes a string of hexadecimal digits. Zero bytes, such as the first of two-byte characters, are left out.
 func hexadecimal(out *strings.Builder, digits []byte) {
 	for i := 0; i+1 < len(digits); i += 2 {
 		if v, err := strconv.ParseUint(string(digits[i:i+2]), 16, 8); err == nil && v > 0 {

@@ -32,12 +32,12 @@ type Model struct {
 	Provider    string                       `json:"provider"`
 	Mode        string                       `json:"mode"`        // empty for a chat model; embedding, rerank
 	Rates       Rates                        `json:"rates"`       // of the global profile, or of us-east-1 if there is none
-	Premium     uint64                       `json:"premium"`     // on every id that is not global; 0 means 1000
-	Gov         uint64                       `json:"gov"`         // outside of the commercial partition; 0 means 1000
-	Unlisted    uint64                       `json:"unlisted"`    // in a region without a price of its own; 0 means 1000
+	Premium     uint64                       `json:"premium"`     // factor of the rates for every id that is not global; 0 means 1000
+	Gov         uint64                       `json:"gov"`         // factor outside of the commercial partition; 0 means 1000
+	Unlisted    uint64                       `json:"unlisted"`    // further factor in a region without a price of its own; 0 means 1000
 	Global      bool                         `json:"global"`      // there is a global profile
-	Regions     map[string]Rates             `json:"regions"`     // for every id that is not global
-	Globals     map[string]Rates             `json:"globals"`     // for the global profile
+	Regions     map[string]Rates             `json:"regions"`     // by the region of the call, for every id that is not global
+	Globals     map[string]Rates             `json:"globals"`     // by the region of the call, for the global profile
 	Long        longContext                  `json:"long"`        // for prompts above a number of tokens
 	Optimized   Rates                        `json:"optimized"`   // in the latency-optimised mode; zero without one
 	Tiers       map[string]uint64            `json:"tiers"`       // the factor of each service tier on all rates
@@ -50,7 +50,7 @@ type Model struct {
 	Aliases     []string                     `json:"aliases"`    // other ids of the same model
 
 	frame  sync.Once // guards framed
-	framed Framing
+	framed Framing   // what FramingOf returns, looked up once
 }
 
 // longContext is the base price of a request with more input tokens than Above; there is none if Above is 0.

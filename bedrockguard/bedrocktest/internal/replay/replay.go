@@ -11,7 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 )
 
-// replay sends the calls of one recording to a simulator and compares.
+// replay sends the calls of one recording to a simulator and compares. For each call the simulator is given the recorded answer as its script
+// (next) and the time of the recording (now). Calls that can't be compared are only counted.
 func (r *report) replay(calls []*call) error {
 	var next bedrocktest.Reply
 	now := time.Now()

@@ -138,7 +138,7 @@ func blocksOf(body object) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
-// itemsOf reads the items of a response.
+// itemsOf reads the items of a response of the Responses API: tool uses, reasoning and messages.
 func itemsOf(items []any) (blocks []bedrocktest.Block) {
 	for _, item := range items {
 		switch kind := text(at(item, "type")); {
@@ -242,7 +242,7 @@ func streamed(chunks []object) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
-// piece returns what one event adds to a block; nil if it adds nothing.
+// piece returns what one event of Converse or Claude adds to a block; nil if it adds nothing. content is the event.
 func piece(content object) *bedrocktest.Block {
 	start, delta := at(content, "start"), at(content, "delta")
 	switch {

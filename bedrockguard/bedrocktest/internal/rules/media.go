@@ -13,8 +13,8 @@ import (
 // signatures are the first bytes of files in the image formats.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 
-// imageBytes refuses, on Claude and Amazon's models, an image whose bytes do not begin like a file in an image format. It also looks into tool
-// results.
+// imageBytes refuses, on Claude and Amazon's models, an image whose bytes do not begin like a file in an image format. It finds images in both
+// forms, Converse's and Anthropic's, and also in tool results.
 func imageBytes(a *Asked) (refused *refusal.Error) {
 	if !a.claude() && a.Model.Provider != "amazon" {
 		return nil

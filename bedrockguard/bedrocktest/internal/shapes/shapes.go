@@ -78,7 +78,7 @@ type shapeMember struct {
 	shape *Shape // the type that Shape names
 }
 
-// All are the types by name.
+// All are the types by name, with the names of other types resolved and the patterns compiled. The table is read once.
 var All = sync.OnceValue(func() map[string]*Shape {
 	var table struct {
 		Shapes map[string]*Shape `json:"shapes"`

@@ -98,7 +98,8 @@ func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) 
 // errNoRecord says that a file which the user has named is not such a log.
 var errNoRecord = errors.New("no record of Bedrock's model invocation log in it")
 
-// read reads a log. If it is cut off, the part before that counts.
+// read reads a log; of one that is cut off, what comes before. If the first line is the head of a table that CloudWatch has exported, each line
+// is a row with the record in one of its cells. The splitter finds the records in the lines and passes them to add.
 func (a *audit) read(in io.Reader) {
 	log, err := uncompressed(in)
 	if err != nil {

@@ -136,7 +136,7 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 // maxEnvelopes is how many envelopes may be nested.
 const maxEnvelopes = 4
 
-// inner returns the contents of an envelope, as JSON.
+// inner returns what is in an envelope: records or further envelopes, as JSON.
 func (e *envelope) inner() (all []string) {
 	add := func(texts ...string) {
 		for _, t := range texts {

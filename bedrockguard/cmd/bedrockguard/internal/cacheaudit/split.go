@@ -35,7 +35,7 @@ func (s *splitter) line(text []byte) {
 	if len(s.object) > 0 && (s.quoted || len(text) > 0 && text[0] == '{') {
 		s.drop() // it was cut off: strings do not continue in the next line, and an object inside of another one does not begin a line
 	}
-	began := len(s.object) > 0
+	began := len(s.object) > 0 // whether the line has a part of any object
 	for len(text) > 0 {
 		if len(s.object) == 0 {
 			at := s.next(text)

@@ -23,7 +23,7 @@ func keyFlags() []cli.Flag {
 	}
 }
 
-// KeysCommand is bedrockguard keys.
+// KeysCommand returns the command bedrockguard keys, with its flags and its help.
 func KeysCommand() *cli.Command {
 	return &cli.Command{
 		Name: "keys", Category: "guard", Usage: "the virtual keys by which callers of the proxy are known",

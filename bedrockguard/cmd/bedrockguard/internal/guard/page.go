@@ -21,7 +21,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ServeCommand is bedrockguard serve.
+// ServeCommand returns the command bedrockguard serve, with its flags and its help.
 func ServeCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Category: "look", Usage: "serve the status page over a store, beside the processes that spend",

@@ -22,7 +22,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ProxyCommand is bedrockguard proxy.
+// ProxyCommand returns the command bedrockguard proxy, with its flags and its help.
 func ProxyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "proxy", Category: "guard", Usage: "serve a guarded Bedrock endpoint for programs in any language",

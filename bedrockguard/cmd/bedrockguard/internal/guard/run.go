@@ -29,7 +29,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
-// RunCommand is bedrockguard run.
+// RunCommand returns the command bedrockguard run, with its flags and its help.
 func RunCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Category: "guard", Usage: "run a program that can spend so much on Bedrock, and no more", ArgsUsage: "-- PROGRAM [ARGUMENT]…",

@@ -103,7 +103,7 @@ func (p *parser) wrong(at Position, format string, args ...any) {
 	p.problems = append(p.problems, &SyntaxError{at, fmt.Sprintf(format, args...)})
 }
 
-// policy parses a document.
+// policy parses a document. Its version is needed for the statements, wherever it stands in the document, so these are parsed last.
 func (p *parser) policy(n *node) *Policy {
 	policy := &Policy{Version: version2008}
 	if n.kind != '{' {

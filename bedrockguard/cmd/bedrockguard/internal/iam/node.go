@@ -66,7 +66,7 @@ type reader struct {
 	decoder *json.Decoder
 }
 
-// readNodes parses all values of a text.
+// readNodes parses all values of a text, each of which is a document. The whole text must be UTF-8.
 func readNodes(raw []byte) ([]*node, error) {
 	r := &reader{raw: raw, decoder: json.NewDecoder(bytes.NewReader(raw))}
 	r.decoder.UseNumber()

@@ -73,8 +73,8 @@ func (p pattern) everything() bool {
 // stand for.
 const hole = -1
 
-// covers reports whether a pattern matches everything that the other one matches. The other one's asterisks are replaced with no, one and
-// many holes, which only an asterisk can all match.
+// covers reports whether a pattern matches everything that the other one matches. The other one's wildcards are replaced with holes, which only a
+// wildcard matches: ? with one, and * three times in turn: with none, with one, and with more than p without an asterisk could match.
 func (p pattern) covers(of pattern) bool {
 	for _, length := range [...]int{0, 1, 1 + len(p) + len(of)} {
 		filled := make(pattern, 0, len(of))

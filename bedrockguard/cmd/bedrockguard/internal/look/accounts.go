@@ -18,7 +18,7 @@ import (
 // a part of a rolling window; settled is what finished calls were charged in it, pending what calls in flight have reserved. An override replaces
 // the limit's maximum in one account until a moment, and a latched account stays closed after a refusal.
 
-// LimitsCommand is bedrockguard limits.
+// LimitsCommand returns the command bedrockguard limits, with its flags and its help.
 func LimitsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "limits", Category: "look", Usage: "list the limits of the policy, and how many accounts each has",
@@ -96,7 +96,7 @@ func (l *limitJSON) notes() string {
 	return strings.Join(notes, ", ")
 }
 
-// AccountsCommand is bedrockguard accounts.
+// AccountsCommand returns the command bedrockguard accounts, with its flags and its help.
 func AccountsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "accounts", Category: "look", Usage: "list the accounts that are known, with their periods if asked",
@@ -126,7 +126,7 @@ type periodJSON struct {
 	Forgotten int64     `json:"forgotten,omitempty"` // the part of Settled whose entries are not remembered any more
 }
 
-// accounts runs bedrockguard accounts. d is the opened ledger.
+// accounts runs bedrockguard accounts: it lists the accounts of the ledger d that the flags select, sorted by limit and values.
 func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -168,7 +168,7 @@ func printAccounts(c *cli.Command, all []accountJSON) error {
 	if !c.Bool("periods") {
 		t := output.NewTable(none, "LIMIT", "ACCOUNT", "KEY", "NOTES")
 		for i := range all {
-			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true}
+			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true} // only to print its notes
 			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), all[i].Account, s.notes())
 		}
 		return t.End(w)

@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// EntriesCommand is bedrockguard entries.
+// EntriesCommand returns the command bedrockguard entries, with its flags and its help.
 func EntriesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "entries", Category: "look", Usage: "list single calls: what each reserved and cost",
@@ -54,7 +54,7 @@ func jsonEntry(e *budget.Entry) entryJSON {
 	}
 }
 
-// entries runs bedrockguard entries. d is the opened ledger.
+// entries runs bedrockguard entries: it lists single calls of the ledger d, the newest last.
 func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	q, err := entryQuery(c)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// KillsCommand is bedrockguard kills.
+// KillsCommand returns the command bedrockguard kills, with its flags and its help.
 func KillsCommand() *cli.Command {
 	return &cli.Command{Name: "kills", Category: "look", Usage: "list the kill flags in force", Action: commandline.WithLedger(listKills)}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// LintCommand is bedrockguard lint.
+// LintCommand returns the command bedrockguard lint, with its flags and its help.
 func LintCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lint", Category: "look", Usage: "say what of a request will not be cached, and why", ArgsUsage: "REQUEST.json",
@@ -39,7 +39,7 @@ type findingJSON struct {
 	Suspected bool   `json:"suspected,omitempty"`
 }
 
-// lint runs bedrockguard lint: it looks at one request, and needs no store.
+// lint runs bedrockguard lint: it parses one request as the model's provider would, and prints what of it will not be cached. It needs no store.
 func lint(_ context.Context, c *cli.Command) error {
 	name, raw, err := commandline.ReadArgument(c)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// ModelsCommand is bedrockguard models.
+// ModelsCommand returns the command bedrockguard models, with its flags and its help.
 func ModelsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "models", Category: "look", Usage: "list the models of the built-in catalog", ArgsUsage: "[PATTERN]",
@@ -42,7 +42,7 @@ func modelsLike(c *cli.Command) (all []bedrockguard.Model, err error) {
 	return all, nil
 }
 
-// models runs bedrockguard models.
+// models runs bedrockguard models: it lists those that match the pattern. In the catalog an empty mode means chat, and an empty lifecycle active.
 func models(_ context.Context, c *cli.Command) error {
 	all, err := modelsLike(c)
 	if err != nil {
@@ -90,7 +90,7 @@ func count(n int64) string {
 	return fmt.Sprint(n)
 }
 
-// PricesCommand is bedrockguard prices.
+// PricesCommand returns the command bedrockguard prices, with its flags and its help.
 func PricesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "prices", Category: "look", Usage: "list what models cost in a region, in USD per million tokens", ArgsUsage: "[PATTERN]",

@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// OverridesCommand is bedrockguard overrides.
+// OverridesCommand returns the command bedrockguard overrides, with its flags and its help.
 func OverridesCommand() *cli.Command {
 	return &cli.Command{Name: "overrides", Category: "look", Usage: "list the accounts whose maximum was overridden", Action: commandline.WithLedger(overrides)}
 }

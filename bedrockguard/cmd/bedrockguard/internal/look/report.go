@@ -20,7 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// ReportCommand is bedrockguard report.
+// ReportCommand returns the command bedrockguard report, with its flags and its help.
 func ReportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "report", Category: "look", Usage: "print who spent what, by day or month, as a table, CSV, JSON or a picture",
@@ -83,7 +83,8 @@ func (s *budgetCharges) add(o budgetCharges) {
 	s.OutputTokens += o.OutputTokens
 }
 
-// spendReport runs bedrockguard report. d is the opened ledger.
+// spendReport runs bedrockguard report on the ledger d. Reservations that have expired are charged first, because usage only has what was
+// charged.
 func spendReport(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	format := c.String("format")
 	if c.Bool("json") {

@@ -13,7 +13,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
-// The sizes of a picture, in pixels. The estimate of a letter's width is too large rather than too small, so that texts never overlap.
+// The sizes of a picture, in pixels, as are the distances in the functions below; the margin is 24. The estimate of a letter's width is too large
+// rather than too small, so that texts never overlap.
 const (
 	pictureWidth  = 960
 	letterWidth   = 8.2
@@ -115,7 +116,7 @@ func dayOf(r *spendRow) time.Time {
 	return *r.Day
 }
 
-// writeSVG draws a bar for each row; or, if rows are by day or month, a stacked column for each of these.
+// writeSVG draws a bar for each series; or, if rows are by day or month, a stacked column for each of these.
 func (s *spending) writeSVG(w io.Writer) error {
 	p, all := &picture{}, s.series()
 	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), output.Dollars(s.Total.NanoUSD))

@@ -21,7 +21,7 @@ import (
 // charged in the present window, pending what calls in flight have reserved. An override replaces the limit's maximum in one account until a
 // moment, a latched account stays closed after a refusal, and a limit that is only observed refuses nothing.
 
-// StatusCommand is bedrockguard status.
+// StatusCommand returns the command bedrockguard status, with its flags and its help.
 func StatusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Category: "look", Usage: "show where each limit stands, and what is killed",
@@ -78,7 +78,7 @@ type statusJSON struct {
 	Policy   bool              `json:"policy"` // whether there is a policy
 }
 
-// status runs bedrockguard status. d is the opened ledger.
+// status runs bedrockguard status: it shows the fullest accounts of the ledger d, as many as --top allows, and the kills in force.
 func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // A reading is what the ledger says at one moment, and a view the comparison of two readings: how much was spent in between, and so how fast. The
 // lines of the screen are made of a view. standing, from status.go, is the balance of one account under the policy.
 
-// TopCommand is bedrockguard top.
+// TopCommand returns the command bedrockguard top, with its flags and its help.
 func TopCommand() *cli.Command {
 	return &cli.Command{
 		Name: "top", Category: "look", Usage: "watch who spends now, how fast, and when limits will be full; k kills",
@@ -110,7 +110,7 @@ func rateOf(before, now int64, seconds float64) float64 {
 	return float64(now-before) / seconds * 3600
 }
 
-// compare returns the changes between two readings.
+// compare returns what is shown of a reading: its figures, with their rates since an earlier reading. The fullest accounts come first.
 func compare(before, now *reading) *view {
 	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), Limits: []*ratedStanding{}, policy: now.policy}
 	v.Today = rated{"today", now.total, rateOf(before.total, now.total, v.Seconds)}
@@ -214,7 +214,7 @@ func (l *topLine) show(coloured bool) string {
 	return l.text
 }
 
-// lines returns the lines of the screen, with this many rows of each kind.
+// lines returns the lines of the screen: a head, the kills in force, and tables of accounts, workflows and models with this many rows each.
 func (v *view) lines(rows int) (all []topLine) {
 	head := fmt.Sprintf("%s  today %s, %s an hour", output.When(v.At), output.Money(usdOf(v.Today.NanoUSD)), output.Money(usdOf(int64(v.Today.PerHour))))
 	all = append(all, topLine{text: head, colour: output.Bold})

@@ -101,7 +101,8 @@ func (s *screen) look() tea.Msg {
 	return readMsg{r}
 }
 
-// Update implements tea.Model.
+// Update implements tea.Model: it handles one message. The next reading begins as soon as one has succeeded, at the pace of the store, and after
+// a failure once retryAfter has passed.
 func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:

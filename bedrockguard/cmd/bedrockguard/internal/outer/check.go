@@ -159,7 +159,7 @@ func (q *Question) timeless(r *iam.Request) *iam.Request {
 }
 
 // request returns the request for IAM. The keys about the caller follow from the principal's ARN: arn:PARTITION:iam::ACCOUNT:KIND/NAME. The
-// question's own keys come after them, and so prevail.
+// question's own keys come after them, and so prevail. Keys that the action does not support are known to be missing.
 func (q *Question) request(action *Action, principal, resource string) *iam.Request {
 	context := map[string][]string{
 		"aws:principalarn": {principal}, "aws:principalisawsservice": {"false"}, "aws:securetransport": {"true"},

@@ -20,7 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// DoctorCommand is bedrockguard doctor.
+// DoctorCommand returns the command bedrockguard doctor, with its flags and its help.
 func DoctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Category: "prove", Usage: "check the store, its clock, the policy, the catalog, the credentials and enforced guardrails",
@@ -126,7 +126,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// warnings reports what makes the store slow or large, if the store can say.
+// warnings reports what makes the store slow or large, if the store has the method Warnings.
 func (e *examination) warnings(ctx context.Context, store budget.Store) {
 	s, speaks := store.(interface {
 		Warnings(context.Context) ([]string, error)

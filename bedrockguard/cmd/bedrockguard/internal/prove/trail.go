@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// AuditTrailCommand is bedrockguard audit-trail.
+// AuditTrailCommand returns the command bedrockguard audit-trail, with its flags and its help.
 func AuditTrailCommand() *cli.Command {
 	return &cli.Command{
 		Name: "audit-trail", Category: "prove", Usage: "list every change that somebody made: who, when, what and why",
@@ -33,21 +33,22 @@ type recordJSON struct {
 	Operator    string            `json:"operator,omitempty"`
 	Kind        string            `json:"kind"`
 	Reason      string            `json:"reason,omitempty"`
-	Scope       *output.ScopeJSON `json:"scope,omitempty"`
-	Patterns    bool              `json:"patterns,omitempty"`
-	Until       *time.Time        `json:"until,omitempty"`
-	Limit       string            `json:"limit,omitempty"`
-	Account     string            `json:"account,omitempty"`
-	Max         *int64            `json:"max,omitempty"`
-	Reservation string            `json:"reservation,omitempty"`
-	From        map[string]int64  `json:"from,omitempty"`
-	To          map[string]int64  `json:"to,omitempty"`
+	Scope       *output.ScopeJSON `json:"scope,omitempty"`       // of a kill, or of the account
+	Patterns    bool              `json:"patterns,omitempty"`    // the values of a kill may hold * and ?
+	Until       *time.Time        `json:"until,omitempty"`       // when a kill or an override ends
+	Limit       string            `json:"limit,omitempty"`       // of the account
+	Account     string            `json:"account,omitempty"`     // the key of the account, in hexadecimal
+	Max         *int64            `json:"max,omitempty"`         // of an override, in the unit of the limit
+	Reservation string            `json:"reservation,omitempty"` // the entry that was corrected
+	From        map[string]int64  `json:"from,omitempty"`        // what was posted before the correction, by unit
+	To          map[string]int64  `json:"to,omitempty"`          // and after it
 	Policy      string            `json:"policy_sha256,omitempty"`
 
 	what string // whom or what the change is about, for the table
 }
 
-// auditTrail runs bedrockguard audit-trail. d is the opened ledger.
+// auditTrail runs bedrockguard audit-trail: it lists the changes that somebody made to the ledger d. A change names an account by its key, so the
+// names of accounts are read first.
 func auditTrail(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	var since time.Time
 	if text := c.String("since"); text != "" {

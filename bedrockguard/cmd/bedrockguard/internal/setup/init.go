@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// InitCommand is bedrockguard init.
+// InitCommand returns the command bedrockguard init, with its flags and its help.
 func InitCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Category: "set up", Usage: "make the ledger, once, before the first call",
@@ -54,7 +54,7 @@ func makeLedger(ctx context.Context, c *cli.Command) (err error) {
 	return err
 }
 
-// AcceptLossCommand is bedrockguard accept-loss.
+// AcceptLossCommand returns the command bedrockguard accept-loss, with its flags and its help.
 func AcceptLossCommand() *cli.Command {
 	return &cli.Command{
 		Name: "accept-loss", Category: "set up", Usage: "go on with what is left of a ledger that lost a part",

@@ -17,7 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
-// OuterCommand is bedrockguard outer.
+// OuterCommand returns the command bedrockguard outer, with its flags and its help.
 func OuterCommand() *cli.Command {
 	return &cli.Command{
 		Name: "outer", Category: "set up", Usage: "IAM documents against what goes round the guard: write them, and look what some leave open",
@@ -34,7 +34,7 @@ func OuterCommand() *cli.Command {
 	}
 }
 
-// outerPlanCommand is bedrockguard outer plan.
+// outerPlanCommand returns the command bedrockguard outer plan, with its flags and its help.
 func outerPlanCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "print the documents by which only the principals that you name may spend on Bedrock; applies nothing",

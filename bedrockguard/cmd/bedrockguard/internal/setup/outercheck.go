@@ -19,7 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
-// outerCheckCommand is bedrockguard outer check.
+// outerCheckCommand returns the command bedrockguard outer check, with its flags and its help.
 func outerCheckCommand() *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "say which ways to spend on Bedrock a set of IAM documents leaves open, by the logic that AWS documents", ArgsUsage: "[SCP.json…]",
@@ -118,7 +118,7 @@ func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) erro
 	return t.End(w)
 }
 
-// readDocuments reads the files on the command line.
+// readDocuments reads the files on the command line, by how their documents are attached. Arguments without a flag are service control policies.
 func readDocuments(c *cli.Command) (outer.Documents, error) {
 	documents := outer.Documents{NoFullAccess: c.Bool("no-full-access")}
 	for _, group := range [...]struct {

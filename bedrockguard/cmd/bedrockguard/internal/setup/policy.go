@@ -18,7 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// PolicyCommand is bedrockguard policy.
+// PolicyCommand returns the command bedrockguard policy, with its flags and its help.
 func PolicyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "policy", Category: "set up", Usage: "check, compare, set and show policies",
@@ -84,7 +84,7 @@ func policyProblems(err error) (all []problemJSON) {
 	return []problemJSON{{Problem: err.Error()}}
 }
 
-// policyCheck runs bedrockguard policy check. It also finds patterns that match no known model.
+// policyCheck runs bedrockguard policy check: it lists what is wrong in a policy file, and patterns in it that match no known model.
 func policyCheck(_ context.Context, c *cli.Command) error {
 	name, raw, err := commandline.ReadArgument(c)
 	if err != nil {
@@ -343,7 +343,7 @@ func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	return err
 }
 
-// policyClear runs bedrockguard policy clear.
+// policyClear runs bedrockguard policy clear: it takes the policy out of the ledger d, unless somebody has put another one there meanwhile.
 func policyClear(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	document, err := d.PolicyDocument(ctx)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // Each command here has a function that describes it (KillCommand) and one that runs it (kill): c is the parsed command line, d the opened
 // ledger. A kill sets a flag in the ledger, by which all processes refuse the calls whose scope has the flag's values.
 
-// KillCommand is bedrockguard kill.
+// KillCommand returns the command bedrockguard kill, with its flags and its help.
 func KillCommand() *cli.Command {
 	return &cli.Command{
 		Name: "kill", Category: "steer", Usage: "stop calls in every process, and their streams", ArgsUsage: "[REASON]",
@@ -134,7 +134,7 @@ func reasonOf(c *cli.Command) string {
 	return strings.Join(c.Args().Slice(), " ")
 }
 
-// ReviveCommand is bedrockguard revive.
+// ReviveCommand returns the command bedrockguard revive, with its flags and its help.
 func ReviveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "revive", Category: "steer", Usage: "take a kill back", ArgsUsage: "[REASON]",

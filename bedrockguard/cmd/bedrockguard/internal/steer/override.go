@@ -19,7 +19,7 @@ import (
 // An override gives an account, which is where one limit counts for one set of values that split the limit, another maximum until a moment. With
 // a policy the ledger finds the account by the limit and the scope; without one, only accounts that the store knows can be found.
 
-// OverrideCommand is bedrockguard override.
+// OverrideCommand returns the command bedrockguard override, with its flags and its help.
 func OverrideCommand() *cli.Command {
 	return &cli.Command{
 		Name: "override", Category: "steer", Usage: "give one account of a limit another maximum for a while", ArgsUsage: "LIMIT AMOUNT",

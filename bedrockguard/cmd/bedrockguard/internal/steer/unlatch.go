@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// UnlatchCommand is bedrockguard unlatch.
+// UnlatchCommand returns the command bedrockguard unlatch, with its flags and its help.
 func UnlatchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "unlatch", Category: "steer", Usage: "open accounts that a refusal has latched",
