@@ -34,6 +34,7 @@ func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	}
 	messages := n.Get("messages").List()
 	for i, m := range slices.Concat(n.Get("chat_history").List(), messages) {
+		// If the last message is the assistant's, it is the beginning of the answer and no turn.
 		prefill := len(messages) > 0 && i == len(messages)-1
 		if role := m.Get("role").Text(); role == dialects.Assistant && !prefill || role == "CHATBOT" {
 			r.Turn++

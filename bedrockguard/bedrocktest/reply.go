@@ -98,9 +98,9 @@ func Turns(replies ...Reply) func(Request) Reply {
 // defaultText is the answer where a test gives none.
 const defaultText = "Understood. The change looks right, and the next step follows from it."
 
-// complete fills in what the test left empty: the blocks, the ids of tool uses, and the output tokens, which are counted from the content. A
-// reply of as many tokens as the request allows, or more, counts as cut there: it stops with max_tokens. Each of several choices (in.Choices) is
-// billed.
+// complete fills in what the test left empty: the blocks, the ids of tool uses, and the output tokens, which are counted from the blocks, or from
+// Text alone if the test gave no blocks. A reply of as many tokens as the request allows, or more, counts as cut there: it stops with max_tokens.
+// Each of several choices (in.Choices) is billed.
 func (r Reply) complete(s *Server, in *inference) Reply {
 	r.seq = in.request.Seq
 	if r.Blocks == nil {

@@ -202,7 +202,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if quotaUse != nil {
 		quotaUse.settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
-	switch fault {
+	switch fault { // reset does not return
 	case Reset:
 		s.reset(w)
 	case Stall:
@@ -329,7 +329,7 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, split promptcache.S
 	w.WriteHeader(http.StatusOK)
 	if fault == Truncate {
 		_, _ = w.Write(raw[:len(raw)/2])
-		s.cut(w)
+		s.cut(w) // does not return
 	}
 	_, _ = w.Write(raw)
 }

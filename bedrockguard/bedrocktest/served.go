@@ -30,8 +30,9 @@ type answering struct {
 	latency string
 }
 
-// answeredBy decides which model answers, in which service tier and latency mode: what was asked for, except for what Options.Serve changes. A
-// request for the optimised latency is served in standard latency unless Serve says otherwise.
+// answeredBy decides which model answers, in which service tier and latency mode: what was asked for, except for what Options.Serve changes.
+// Where the answer can't name the model, the requested one answers. A request for the optimised latency is served in standard latency unless
+// Serve says otherwise.
 func (s *Server) answeredBy(in *inference) answering {
 	by := answering{model: in.Model, profile: in.Profile, regions: []string{s.opts.Region}, tier: in.Tier, latency: in.Latency}
 	if in.region != "" {

@@ -63,7 +63,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 			if value != "" {
 				direct += "," + value
 			}
-		case replaced, slices.Contains(unset, name), strings.HasPrefix(name, "BEDROCKGUARD_"):
+		case replaced, slices.Contains(unset, name), strings.HasPrefix(name, "BEDROCKGUARD_"): // the last are this command's own settings
 		default:
 			out = append(out, entry)
 		}

@@ -123,7 +123,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	case err != nil:
 		return errors.Join(err, closed)
 	case code != 0 && sums.wasStopped():
-		return exit.OfChild(exit.CodeStopped)
+		return exit.OfChild(exit.CodeStopped) // the program failed, probably because the guard refused a call
 	case code != 0:
 		return exit.OfChild(code)
 	}

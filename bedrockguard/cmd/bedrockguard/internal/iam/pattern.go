@@ -169,7 +169,7 @@ func compareARN(want, given pattern, complete bool) tri {
 		return no
 	}
 	if len(wants) < arnParts {
-		return maybe // nor for this one
+		return maybe // nor for a condition's ARN that lacks parts
 	}
 	for len(gives) < arnParts {
 		gives = append(gives, glob("*"))

@@ -84,7 +84,7 @@ func outerCheck(_ context.Context, c *cli.Command) error {
 	return err
 }
 
-// printAnswers prints who was asked for and with which keys, and the answers as a table.
+// printAnswers prints which principals ask, which keys are known and which are missing, and the answers as a table.
 func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) error {
 	w := c.Root().Writer
 	fmt.Fprintf(w, "Asked at %s by:\n", output.When(q.At))
