@@ -5,8 +5,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
-func anthropicUsage(in *inference, sv promptcache.Split, output int) map[string]any {
-	usage := modelSplitJSON(in.Model, sv, output)
+// anthropicUsage returns the usage of an answer: how its input was split, the output tokens, and what newer models report besides. in.steps are
+// the compactions of the history and the message after them, if the request was compacted.
+func anthropicUsage(in *inference, split promptcache.Split, output int) map[string]any {
+	usage := modelSplitJSON(in.Model, split, output)
 	if in.Model.TakesInsertedSystem() && output > 0 { // only the models of 2026 report these
 		tier := in.by.tier
 		if tier == "" || tier == "default" {
@@ -21,33 +23,34 @@ func anthropicUsage(in *inference, sv promptcache.Split, output int) map[string]
 }
 
 // splitJSON reports how an input was split into the classes that are billed separately, with Anthropic's field names.
-func splitJSON(sv promptcache.Split, output int) map[string]any {
+func splitJSON(split promptcache.Split, output int) map[string]any {
 	return map[string]any{
-		"input_tokens": sv.Input, "output_tokens": output, "cache_read_input_tokens": sv.Read,
-		"cache_creation_input_tokens": sv.Write5m + sv.Write1h,
-		"cache_creation":              map[string]any{"ephemeral_5m_input_tokens": sv.Write5m, "ephemeral_1h_input_tokens": sv.Write1h},
+		"input_tokens": split.Input, "output_tokens": output, "cache_read_input_tokens": split.Read,
+		"cache_creation_input_tokens": split.Write5m + split.Write1h,
+		"cache_creation":              map[string]any{"ephemeral_5m_input_tokens": split.Write5m, "ephemeral_1h_input_tokens": split.Write1h},
 	}
 }
 
-func anthropicAnswer(in *inference, sv promptcache.Split, r Reply) any {
+func anthropicAnswer(in *inference, split promptcache.Split, r Reply) any {
 	content := []any{}
 	for _, b := range r.Blocks {
 		content = append(content, b.anthropic())
 	}
-	told := map[string]any{
+	out := map[string]any{
 		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": content,
-		"stop_reason": r.stop(), "stop_sequence": r.stopSequence(), "usage": anthropicUsage(in, sv, r.OutputTokens),
+		"stop_reason": r.stop(), "stop_sequence": r.stopSequence(), "usage": anthropicUsage(in, split, r.OutputTokens),
 	}
 	if in.Model.TakesInsertedSystem() {
-		told["stop_details"] = nil
+		out["stop_details"] = nil
 	}
-	return told
+	return out
 }
 
-func anthropicEvents(in *inference, sv promptcache.Split, r Reply) []event {
-	start := modelSplitJSON(in.Model, sv, 1)
-	if in.Form != "" {
-		start = anthropicUsage(in, sv, 1)
+// anthropicEvents streams an answer. Its first event has the input's usage and one token of output, its last but one the usage of the output.
+func anthropicEvents(in *inference, split promptcache.Split, r Reply) []event {
+	start := modelSplitJSON(in.Model, split, 1)
+	if in.Form != "" { // Anthropic's own route
+		start = anthropicUsage(in, split, 1)
 	}
 	events := []event{
 		usageChunk(map[string]any{"type": "message_start", "message": map[string]any{
@@ -63,12 +66,12 @@ func anthropicEvents(in *inference, sv promptcache.Split, r Reply) []event {
 	}
 	return append(events,
 		usageChunk(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": r.stopSequence()}, "usage": usage}),
-		usageChunk(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens)}, r)))
+		usageChunk(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens)}, r)))
 }
 
 // modelSplitJSON is splitJSON without the fields of the cache, if the model has none.
-func modelSplitJSON(m *modeltable.Model, sv promptcache.Split, output int) map[string]any {
-	usage := splitJSON(sv, output)
+func modelSplitJSON(m *modeltable.Model, split promptcache.Split, output int) map[string]any {
+	usage := splitJSON(split, output)
 	if m.Cache == nil {
 		for _, key := range []string{"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"} {
 			delete(usage, key)
@@ -78,12 +81,12 @@ func modelSplitJSON(m *modeltable.Model, sv promptcache.Split, output int) map[s
 }
 
 // metrics is what Bedrock itself adds to the last chunk of every dialect.
-func metrics(m *modeltable.Model, sv promptcache.Split, output int) map[string]any {
-	told := map[string]any{
-		"inputTokenCount": sv.Input, "outputTokenCount": output, "invocationLatency": 2, "firstByteLatency": 1,
+func metrics(m *modeltable.Model, split promptcache.Split, output int) map[string]any {
+	out := map[string]any{
+		"inputTokenCount": split.Input, "outputTokenCount": output, "invocationLatency": 2, "firstByteLatency": 1,
 	}
 	if m.Cache != nil {
-		told["cacheReadInputTokenCount"], told["cacheWriteInputTokenCount"] = sv.Read, sv.Write5m+sv.Write1h
+		out["cacheReadInputTokenCount"], out["cacheWriteInputTokenCount"] = split.Read, split.Write5m+split.Write1h
 	}
-	return told
+	return out
 }

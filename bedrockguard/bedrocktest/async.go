@@ -14,7 +14,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
-// job is an asynchronous invocation. It is done when its latency has passed, and writes nothing to S3.
+// job is an asynchronous invocation. It is running until its latency has passed, and writes nothing to S3. token is the client's own id, by which
+// a repeated request finds the job; bucket is the S3 URI for the output.
 type job struct {
 	arn, model, token, bucket string
 	submitted, done           time.Time
@@ -40,8 +41,9 @@ func (j *jobs) byToken(token string) *job {
 // reelSecond is the list price of a second of Nova Reel's video in nano-USD: 0.08 USD (Amazon Bedrock's pricing page, read 2026-11).
 const reelSecond = 80_000_000
 
-// startAsync serves StartAsyncInvoke. Options.Reply is asked with the operation "start-async-invoke"; its latency is how long the job takes,
-// and ModelError makes the job fail. A job is billed when it is started.
+// startAsync serves StartAsyncInvoke. Options.Reply is asked with the operation "start-async-invoke"; its latency is how long the job takes, and
+// ModelError makes the job fail. A job is billed when it is started. A request with the token of an earlier one gets that one's job and is not
+// billed.
 func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused == nil {
@@ -88,7 +90,7 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	s.book.charge(Inference{
 		Seq: seq, Time: now, Operation: request.Operation, ModelID: id, AskedModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobUnits(id, n.Get("modelInput")), Fault: fault,
-	}, modeltable.Rates{}, 1000)
+	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, map[string]any{"invocationArn": j.arn})
 }
 
@@ -117,15 +119,16 @@ func (s *Server) jobUnits(id string, input *jsonnode.Node) int64 {
 	fees := m.FeesAt(s.opts.Region)
 	switch params := input.Get("segmentedEmbeddingParams"); {
 	case params.Get("video") != nil:
-		return 7200 * fees.VideoSecond
+		return 7200 * fees.VideoSecond // two hours
 	case params.Get("audio") != nil:
-		return 7200 * fees.AudioSecond
+		return 7200 * fees.AudioSecond // two hours
 	default:
 		return 0
 	}
 }
 
-func (s *Server) told(j *job) map[string]any {
+// jobJSON describes a job in the form of GetAsyncInvoke and ListAsyncInvokes.
+func (s *Server) jobJSON(j *job) map[string]any {
 	now, status := s.opts.Clock(), "InProgress"
 	out := map[string]any{
 		"invocationArn": j.arn, "modelArn": "arn:aws:bedrock:" + s.opts.Region + "::foundation-model/" + j.model, "clientRequestToken": j.token,
@@ -150,7 +153,7 @@ func (s *Server) getAsync(w http.ResponseWriter, arn string) *refusal.Error {
 	defer s.jobs.mu.Unlock()
 	for _, j := range s.jobs.all {
 		if j.arn == arn {
-			return answer(w, s.told(j))
+			return answer(w, s.jobJSON(j))
 		}
 	}
 	return refusal.New(404, "ResourceNotFoundException", "There is no such asynchronous invocation.")
@@ -162,9 +165,9 @@ func (s *Server) listAsync(w http.ResponseWriter, query url.Values) *refusal.Err
 	defer s.jobs.mu.Unlock()
 	all := []any{}
 	for _, j := range slices.Backward(s.jobs.all) {
-		told := s.told(j)
-		if status := query.Get("statusEquals"); status == "" || status == told["status"] {
-			all = append(all, told)
+		listed := s.jobJSON(j)
+		if status := query.Get("statusEquals"); status == "" || status == listed["status"] {
+			all = append(all, listed)
 		}
 	}
 	if query.Get("sortOrder") == "Ascending" {

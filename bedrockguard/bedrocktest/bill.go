@@ -72,7 +72,8 @@ type book struct {
 	inferences []Inference
 }
 
-// charge prices an inference at its rates, with a tier's factor, and adds it.
+// charge prices an inference at its rates, multiplied by the factor of its service tier in thousandths, and adds it to the bill. It returns the
+// inference with its price.
 func (b *book) charge(i Inference, r modeltable.Rates, tier uint64) Inference {
 	cost := func(tokens int64, class int) int64 { return nano(tokens, r[class], tier) }
 	input, read := cost(i.InputTokens, modeltable.ClassInput), cost(i.CacheReadTokens, modeltable.ClassRead)
@@ -100,8 +101,8 @@ func (b *book) charge(i Inference, r modeltable.Rates, tier uint64) Inference {
 
 func (l *ClassLine) add(tokens, nano int64) { l.Tokens, l.NanoUSD = l.Tokens+tokens, l.NanoUSD+nano }
 
-// nano prices tokens at a rate in pico-USD and a tier in thousandths, rounded up. The largest possible product, ten million tokens at the
-// highest rate and tier, fits in 64 bits.
+// nano prices tokens in nano-USD, rounded up. pico is the rate in pico-USD for a token, tier a factor in thousandths. The largest possible
+// product, ten million tokens at the highest rate and tier, fits in 64 bits.
 func nano(tokens int64, pico, tier uint64) int64 {
 	return int64((uint64(tokens)*pico*tier + 999_999) / 1_000_000)
 }

@@ -9,6 +9,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
 )
 
+// The answers of Converse, and of Nova in InvokeModel, are made by converse and blockEvents; those of Anthropic's dialect by anthropic and
+// anthropicBlock. In both, an answer that is not streamed has each block as one object, and a stream has a start, deltas and a stop for each
+// block.
+
 // Block is one block of an answer. Exactly one of its fields is set, except that Citations may be beside a Text.
 type Block struct {
 	Text      string
@@ -75,7 +79,8 @@ func Runs(name, input string) Block {
 // Returns returns the result of the tool in the Runs before it: a JSON list of contents.
 func Returns(content string) Block { return Block{Result: &ServerResult{Content: content}} }
 
-// named fills in the empty fields of tool uses and their results.
+// named fills in the empty fields of tool uses and their results. amazon says that the model is Nova, which streams a tool use without input as a
+// start alone.
 func (r Reply) named(amazon bool) []Block {
 	if !slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Tool != nil || b.Result != nil }) {
 		return r.Blocks
@@ -126,22 +131,22 @@ func (b Block) counted() string {
 
 // json returns a citation in Converse's form.
 func (c Citation) json() map[string]any {
-	told := map[string]any{}
+	out := map[string]any{}
 	location := c.Location
 	if location == "" {
 		location = fmt.Sprintf(`{"documentChar":{"documentIndex":0,"start":0,"end":%d}}`, len([]rune(c.Quote)))
 	}
-	told["location"] = json.RawMessage(location)
+	out["location"] = json.RawMessage(location)
 	if c.Title != "" {
-		told["title"] = c.Title
+		out["title"] = c.Title
 	}
 	if c.Source != "" {
-		told["source"] = c.Source
+		out["source"] = c.Source
 	}
 	if c.Quote != "" {
-		told["sourceContent"] = []any{map[string]any{"text": c.Quote}}
+		out["sourceContent"] = []any{map[string]any{"text": c.Quote}}
 	}
-	return told
+	return out
 }
 
 // converse returns a block in Converse's form.
@@ -176,6 +181,7 @@ func (b Block) converse() any {
 	}
 }
 
+// converse returns reasoning in Converse's form.
 func (r *Reasoning) converse() map[string]any {
 	switch {
 	case r.Redacted != nil:
@@ -208,7 +214,7 @@ func converseContent(r Reply) []any {
 	return content
 }
 
-// blockEvents returns the events of one block of an answer. Only tool uses and their results have a start.
+// blockEvents returns the events of the block with index i in Converse's form. Only tool uses, their results and raw blocks have a start event.
 func blockEvents(i int, b Block) (events []event) {
 	start := func(d map[string]any) {
 		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": d}})
@@ -257,9 +263,9 @@ func blockEvents(i int, b Block) (events []event) {
 func (b Block) anthropic() map[string]any {
 	switch {
 	case b.Raw != "":
-		told := map[string]any{}
-		_ = json.Unmarshal([]byte(b.Raw), &told) // if it is not an object it is reported as an empty one
-		return told
+		out := map[string]any{}
+		_ = json.Unmarshal([]byte(b.Raw), &out) // if it is not an object it is reported as an empty one
+		return out
 	case b.Tool != nil:
 		kind := "tool_use"
 		if b.Tool.Server {
@@ -303,7 +309,8 @@ func (c Citation) anthropic() map[string]any {
 	}
 }
 
-// anthropicBlock returns the events of one block of an answer.
+// anthropicBlock returns the events of the block with index i in Anthropic's form. The start event has the block with its content left empty,
+// which the deltas then fill; a block that is sent in one piece is complete in its start event.
 func anthropicBlock(i int, b Block) []event {
 	first := b.anthropic()
 	var deltas []map[string]any

@@ -46,14 +46,14 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 		}
 		cost += units * price
 		usage[name] = map[string]any{"textUnits": units}
-		if results[name] = found[name]; found[name] == nil {
+		if results[name] = found[name]; found[name] == nil { // a check for which Assess has no result finds nothing
 			results[name] = unfound(name, check)
 		}
 	}
 	s.book.charge(Inference{
 		Seq: seq, Time: s.opts.Clock(), Operation: "invoke-guardrail-checks", RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: cost,
-	}, modeltable.Rates{}, 1000)
+	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, map[string]any{"results": results, "usage": usage})
 }
 

@@ -38,7 +38,7 @@ func cohereCalls(r Reply) (calls []any) {
 }
 
 // cohereChatEvents streams an answer: the pieces of its text, its uses of tools, and a last event with the whole answer and Bedrock's metrics.
-func cohereChatEvents(in *inference, sv promptcache.Split, r Reply) []event {
+func cohereChatEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"event_type": "text-generation", "is_finished": false, "text": piece}))
@@ -47,11 +47,12 @@ func cohereChatEvents(in *inference, sv promptcache.Split, r Reply) []event {
 		events = append(events, chunk(map[string]any{"event_type": "tool-calls-generation", "is_finished": false, "tool_calls": calls}))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
-		"event_type": "stream-end", "is_finished": true, "finish_reason": r.cohereFinish(), "response": cohereChatAnswer(in, sv, r),
-		"amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens),
+		"event_type": "stream-end", "is_finished": true, "finish_reason": r.cohereFinish(), "response": cohereChatAnswer(in, split, r),
+		"amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }
 
+// cohereTextAnswer returns the answer of Command, with the text once for each generation that the request asks for. It has no token counts.
 func cohereTextAnswer(in *inference, _ promptcache.Split, r Reply) any {
 	id := "cohere-" + strconv.Itoa(r.seq)
 	generations := []any{}
@@ -63,12 +64,12 @@ func cohereTextAnswer(in *inference, _ promptcache.Split, r Reply) any {
 
 // cohereTextEvents streams one generation: the pieces of its text, then an event with the finish reason and Bedrock's metrics. Unlike
 // cohereTextAnswer it does not repeat the text for num_generations.
-func cohereTextEvents(in *inference, sv promptcache.Split, r Reply) []event {
+func cohereTextEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"is_finished": false, "text": piece}))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
-		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens),
+		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }

@@ -24,6 +24,7 @@ func (in *inference) iterations(split promptcache.Split, output int) []iteration
 	if !in.Hidden.Compacts {
 		return nil
 	}
+	// The multipliers below are primes, so that the sizes of summaries spread over their range.
 	total, seed := in.request.InputTokens, 0
 	for _, b := range in.Blocks {
 		seed = (seed*31 + int(b.Hash[0])) % 9973
@@ -38,10 +39,11 @@ func (in *inference) iterations(split promptcache.Split, output int) []iteration
 		all = append(all, iteration{kind: "compaction", split: split, output: summary})
 		split = promptcache.Split{Input: total}
 	}
+	// What the first compaction wrote to the cache (Pending) becomes readable when the answer begins.
 	return append(all, iteration{kind: "message", split: promptcache.Split{Input: total + summary, Pending: all[0].split.Pending}, output: output})
 }
 
-// iterationsJSON lists them as the usage of an answer does.
+// iterationsJSON lists the inferences of an answer in the form of its usage.
 func iterationsJSON(all []iteration) []any {
 	var list []any
 	for _, i := range all {

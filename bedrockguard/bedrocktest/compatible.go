@@ -23,7 +23,8 @@ const (
 	messagesRoute  = "messages"
 )
 
-// compatibleRoute splits a path into its prefix, its route and the rest: an id, or count_tokens.
+// compatibleRoute splits a path into its prefix, its route and the rest after it: an id, count_tokens or nothing. All are empty for any other
+// path.
 func compatibleRoute(path string) (prefix, route, rest string) {
 	for _, prefix := range []string{"openai/v1/", "anthropic/v1/", "v1/"} {
 		tail, ok := strings.CutPrefix(strings.TrimPrefix(path, "/"), prefix)
@@ -39,9 +40,10 @@ func compatibleRoute(path string) (prefix, route, rest string) {
 	return "", "", ""
 }
 
+// onMantle reports whether a request is for bedrock-mantle, the endpoint beside bedrock-runtime.
 func onMantle(r *http.Request) bool { return strings.HasPrefix(r.Host, "bedrock-mantle") }
 
-// compatible serves these routes, and returns false for any other path.
+// compatible serves the OpenAI and Anthropic routes, and returns false for any other path. Refusals have the form of the route's API.
 func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, body []byte) bool {
 	prefix, route, rest := compatibleRoute(r.URL.EscapedPath())
 	if route == "" {
@@ -69,6 +71,7 @@ func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, bod
 	return true
 }
 
+// listModels lists the chat models in the table, each under its id and not under its aliases.
 func listModels(w http.ResponseWriter) *refusal.Error {
 	data := []any{}
 	for id, m := range modeltable.Table().ByID {
@@ -91,6 +94,8 @@ func compatibleDialect(route string) dialect {
 	}
 }
 
+// compatibleModel serves one request of a route that names its model in the body. It refuses a model that the route does not serve; count asks
+// for the tokens of the prompt only, which is free. Like model, it returns the refusal that the caller has to write, or nil.
 func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int, prefix, route string, count bool, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused != nil {
@@ -135,7 +140,8 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	return s.infer(w, r, in, d, n.Get("stream").Is("true"))
 }
 
-// sse encodes an event of a stream as a server-sent event.
+// sse encodes an event as a server-sent event. Chat completions have no event names and end with [DONE]; none of these routes has the metrics
+// that Bedrock adds to InvokeModel's chunks.
 func (e event) sse(route string, fault FaultKind) []byte {
 	body := e.body
 	if e.kind == usageChunkEvent && fault == MissingUsage {
@@ -166,7 +172,7 @@ func (e event) sse(route string, fault FaultKind) []byte {
 const doneEvent = "done"
 
 // chatStream returns the chunks of a chat completion on its own route, where usage is only reported on request.
-func chatStream(in *inference, sv promptcache.Split, r Reply) []event {
+func chatStream(in *inference, split promptcache.Split, r Reply) []event {
 	head := func(delta map[string]any, finish any) map[string]any {
 		return map[string]any{
 			"id": "chatcmpl-" + strconv.Itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
@@ -189,7 +195,7 @@ func chatStream(in *inference, sv promptcache.Split, r Reply) []event {
 	events = append(events, chunk(head(map[string]any{}, r.chosen(chatWords))))
 	if in.usageAsked {
 		last := head(nil, nil)
-		last["choices"], last["usage"] = []any{}, chatUsage(sv, r.OutputTokens)
+		last["choices"], last["usage"] = []any{}, chatUsage(split, r.OutputTokens)
 		events = append(events, usageChunk(last))
 	}
 	return append(events, event{kind: doneEvent})

@@ -7,7 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
-// converseUsage returns the usage of an answer or a stream of Converse.
+// converseUsage is the usage of an answer or a stream of Converse. The service reports the tokens that were read from the cache, and those
+// written to it, under two names each.
 type converseUsage struct {
 	InputTokens     int      `json:"inputTokens"`
 	OutputTokens    int      `json:"outputTokens"`
@@ -21,25 +22,26 @@ type converseUsage struct {
 	Iterations      any      `json:"iterations,omitempty"`
 }
 
-func usageJSON(in *inference, sv promptcache.Split, output int) *converseUsage {
-	usage := &converseUsage{InputTokens: sv.Input, OutputTokens: output, TotalTokens: sv.Input + output + sv.Read + sv.Write5m + sv.Write1h}
+// usageJSON returns the usage of an input that was split between the cache and the rest, and of the output.
+func usageJSON(in *inference, split promptcache.Split, output int) *converseUsage {
+	usage := &converseUsage{InputTokens: split.Input, OutputTokens: output, TotalTokens: split.Input + output + split.Read + split.Write5m + split.Write1h}
 	// The counters are missing if there is no cache, in streams and from Nova for requests without a point, and from Sonnet 5 if nothing was
 	// written (as recorded up to 2026-08).
-	written := sv.Write5m + sv.Write1h
+	written := split.Write5m + split.Write1h
 	nova := in.Model.Provider == "amazon"
-	asked := in.Marked || sv.Read+written > 0
+	asked := in.Marked || split.Read+written > 0
 	if in.Model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
-		usage.Read, usage.ReadCount = &sv.Read, &sv.Read
+		usage.Read, usage.ReadCount = &split.Read, &split.Read
 		if written > 0 || !strings.Contains(in.Model.ID, "sonnet-5") {
 			usage.Write, usage.WriteCount = &written, &written
 		}
 	}
 	if !nova { // it was recorded without details
-		if sv.Write1h > 0 {
-			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": sv.Write1h})
+		if split.Write1h > 0 {
+			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": split.Write1h})
 		}
-		if sv.Write5m > 0 {
-			usage.Details = append(usage.Details, map[string]any{"ttl": "5m", "inputTokens": sv.Write5m})
+		if split.Write5m > 0 {
+			usage.Details = append(usage.Details, map[string]any{"ttl": "5m", "inputTokens": split.Write5m})
 		}
 	}
 	if in.steps != nil {
@@ -48,30 +50,33 @@ func usageJSON(in *inference, sv promptcache.Split, output int) *converseUsage {
 	return usage
 }
 
-func converseAnswer(in *inference, sv promptcache.Split, r Reply) any {
-	told := map[string]any{
+// converseAnswer returns the body of an answer of Converse.
+func converseAnswer(in *inference, split promptcache.Split, r Reply) any {
+	out := map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": converseContent(r)}},
-		"stopReason": r.stop(), "usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": r.latencyMs()},
+		"stopReason": r.stop(), "usage": usageJSON(in, split, r.OutputTokens), "metrics": map[string]any{"latencyMs": r.latencyMs()},
 	}
-	r.addFields(told)
-	return in.servedAs(told, r)
+	r.addFields(out)
+	return in.servedAs(out, r)
 }
 
-func converseEvents(in *inference, sv promptcache.Split, r Reply) []event {
+// converseEvents returns the events of ConverseStream. What converseAnswer has in one body stands in the last two: the stop reason and the
+// metadata.
+func converseEvents(in *inference, split promptcache.Split, r Reply) []event {
 	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
 	for i, b := range r.Blocks {
 		events = append(events, blockEvents(i, b)...)
 	}
 	stop := map[string]any{"stopReason": r.stop()}
 	r.addFields(stop)
-	metadata := map[string]any{"usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": r.latencyMs()}}
+	metadata := map[string]any{"usage": usageJSON(in, split, r.OutputTokens), "metrics": map[string]any{"latencyMs": r.latencyMs()}}
 	return append(events, event{"messageStop", stop}, event{metadataEvent, in.servedAs(metadata, r)})
 }
 
 // addFields adds the fields that the model answers besides Converse's own.
-func (r Reply) addFields(told map[string]any) {
+func (r Reply) addFields(out map[string]any) {
 	if r.Fields != "" {
-		told["additionalModelResponseFields"] = json.RawMessage(r.Fields)
+		out["additionalModelResponseFields"] = json.RawMessage(r.Fields)
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *Server) countTokens(w http.ResponseWriter, n *jsonnode.Node, in *infere
 	return answer(w, map[string]any{"inputTokens": in.request.InputTokens})
 }
 
-// countInput parses either of the two forms of a prompt.
+// countInput parses what is counted: a prompt in the form of Converse, or the base64 of a body for Claude in InvokeModel.
 func (s *Server) countInput(input *jsonnode.Node, in *inference) *refusal.Error {
 	converse, invoke := input.Get("converse"), input.Get("invokeModel")
 	switch {

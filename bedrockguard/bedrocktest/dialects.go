@@ -10,7 +10,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// dialect is the form of a model family's requests and answers in InvokeModel.
+// The answers of a dialect are made by two functions: ...Answer returns the body of an answer that is not streamed, ...Events the events of a
+// stream. Their parameters are the request (in), how its input is billed (split: not cached, read from the cache, or written to it for either
+// lifetime), and the completed Reply. tracedAs adds what the guardrails report, metrics the counts that Bedrock itself reports in every dialect.
+
+// dialect is the form of requests and answers of a model family in InvokeModel, of Converse, or of a route. parse reads a body into a Prompt;
+// answer returns the body of an answer, events those of a stream. events is nil where nothing is streamed.
 type dialect struct {
 	parse  func(*dialects.Reader, *jsonnode.Node, *dialects.Prompt) *refusal.Error
 	answer func(*inference, promptcache.Split, Reply) any
@@ -58,29 +63,33 @@ func promptOnlyMistral(m *modeltable.Model) bool {
 	return strings.HasPrefix(m.ID, "mistral.mistral-small-2402") || strings.HasPrefix(m.ID, "mistral.mistral-large-24")
 }
 
-// The stop reasons of families (their pages in the Bedrock user guide, read 2026-11).
+// The stop reasons of families (their pages in the Bedrock user guide, read 2026-11): of a complete answer, one that was cut, one that asks for
+// a tool, and one that was filtered.
 var (
-	chatWords   = words{"stop", "length", "tool_calls", "content_filter"}
-	promptWords = words{"stop", "length", "stop", "stop"}
-	titanWords  = words{"FINISH", "LENGTH", "FINISH", "CONTENT_FILTERED"}
-	cohereWords = words{"COMPLETE", "MAX_TOKENS", "COMPLETE", "ERROR_TOXIC"}
+	chatWords = stopWords{"stop", "length", "tool_calls", "content_filter"}
+	// The dialects of one prompt have no words for tool uses and filtered answers; both count as complete.
+	promptWords = stopWords{"stop", "length", "stop", "stop"}
+	titanWords  = stopWords{"FINISH", "LENGTH", "FINISH", "CONTENT_FILTERED"}
+	cohereWords = stopWords{"COMPLETE", "MAX_TOKENS", "COMPLETE", "ERROR_TOXIC"}
 )
 
-func novaUsage(sv promptcache.Split, output int) map[string]any {
+func novaUsage(split promptcache.Split, output int) map[string]any {
 	return map[string]any{
-		"inputTokens": sv.Input, "outputTokens": output, "totalTokens": sv.Input + sv.Read + sv.Write5m + sv.Write1h + output,
-		"cacheReadInputTokenCount": sv.Read, "cacheWriteInputTokenCount": sv.Write5m + sv.Write1h,
+		"inputTokens": split.Input, "outputTokens": output, "totalTokens": split.Input + split.Read + split.Write5m + split.Write1h + output,
+		"cacheReadInputTokenCount": split.Read, "cacheWriteInputTokenCount": split.Write5m + split.Write1h,
 	}
 }
 
-func novaAnswer(_ *inference, sv promptcache.Split, r Reply) any {
+func novaAnswer(_ *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": converseContent(r)}},
-		"stopReason": r.stop(), "usage": novaUsage(sv, r.OutputTokens),
+		"stopReason": r.stop(), "usage": novaUsage(split, r.OutputTokens),
 	}
 }
 
-func novaEvents(in *inference, sv promptcache.Split, r Reply) []event {
+// novaEvents returns Converse's events as chunks. Nova sends a stop event after each delta, so the stop event that ends a block anyway would be a
+// second one after its last delta.
+func novaEvents(in *inference, split promptcache.Split, r Reply) []event {
 	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
 	for i, b := range r.Blocks {
 		for _, e := range blockEvents(i, b) {
@@ -92,44 +101,45 @@ func novaEvents(in *inference, sv promptcache.Split, r Reply) []event {
 			events = events[:n-1]
 		}
 	}
-	usage := novaUsage(sv, r.OutputTokens)
+	usage := novaUsage(split, r.OutputTokens)
 	delete(usage, "totalTokens")
 	return append(events,
 		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
-		usageChunk(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens)}, r)))
+		usageChunk(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens)}, r)))
 }
 
-func titanTextAnswer(_ *inference, sv promptcache.Split, r Reply) any {
-	return map[string]any{"inputTextTokenCount": sv.Input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen(titanWords)}}}
+func titanTextAnswer(_ *inference, split promptcache.Split, r Reply) any {
+	return map[string]any{"inputTextTokenCount": split.Input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen(titanWords)}}}
 }
 
-func titanTextEvents(in *inference, sv promptcache.Split, r Reply) []event {
+func titanTextEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"outputText": piece, "index": 0, "completionReason": nil}))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
-		"outputText": "", "index": 0, "completionReason": r.chosen(titanWords), "inputTextTokenCount": sv.Input, "totalOutputTextTokenCount": r.OutputTokens,
-		"amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens),
+		"outputText": "", "index": 0, "completionReason": r.chosen(titanWords), "inputTextTokenCount": split.Input, "totalOutputTextTokenCount": r.OutputTokens,
+		"amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }
 
-func llamaAnswer(_ *inference, sv promptcache.Split, r Reply) any {
-	return map[string]any{"generation": r.Text, "prompt_token_count": sv.Input, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords)}
+func llamaAnswer(_ *inference, split promptcache.Split, r Reply) any {
+	return map[string]any{"generation": r.Text, "prompt_token_count": split.Input, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords)}
 }
 
-func llamaEvents(in *inference, sv promptcache.Split, r Reply) []event {
+// llamaEvents streams an answer. Each chunk counts the tokens generated so far, and only the first has those of the prompt.
+func llamaEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for i, piece := range r.pieces() {
 		body := map[string]any{"generation": piece, "prompt_token_count": nil, "generation_token_count": min(i+1, r.OutputTokens), "stop_reason": nil}
 		if i == 0 {
-			body["prompt_token_count"] = sv.Input
+			body["prompt_token_count"] = split.Input
 		}
 		events = append(events, usageChunk(body))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords),
-		"amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens),
+		"amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }
 
@@ -138,23 +148,23 @@ func mistralAnswer(_ *inference, _ promptcache.Split, r Reply) any {
 	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen(promptWords)}}}
 }
 
-func mistralEvents(in *inference, sv promptcache.Split, r Reply) []event {
+func mistralEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
-		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens),
+		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }
 
-func chatUsage(sv promptcache.Split, output int) map[string]any {
-	return map[string]any{"prompt_tokens": sv.Input, "completion_tokens": output, "total_tokens": sv.Input + output}
+func chatUsage(split promptcache.Split, output int) map[string]any {
+	return map[string]any{"prompt_tokens": split.Input, "completion_tokens": output, "total_tokens": split.Input + output}
 }
 
-func chatAnswer(in *inference, sv promptcache.Split, r Reply) any {
+func chatAnswer(in *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{
-		"id": "chatcmpl-1", "object": "chat.completion", "created": epoch, "model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "service_tier": in.by.tierName(),
+		"id": "chatcmpl-1", "object": "chat.completion", "created": epoch, "model": in.bodyName(), "usage": chatUsage(split, r.OutputTokens), "service_tier": in.by.tierName(),
 		"choices": []any{map[string]any{"index": 0, "finish_reason": r.chosen(chatWords), "logprobs": nil, "message": chatMessage(r)}},
 	}
 }
@@ -180,7 +190,9 @@ func chatMessage(r Reply) map[string]any {
 	return message
 }
 
-func chatEvents(in *inference, sv promptcache.Split, r Reply) []event {
+// chatEvents streams a chat completion through InvokeModel: the pieces of its text, its tool uses, and a last chunk with usage and metrics. On
+// the OpenAI route chatStream does that.
+func chatEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"content": piece}}}}))
@@ -190,7 +202,7 @@ func chatEvents(in *inference, sv promptcache.Split, r Reply) []event {
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen(chatWords)}},
-		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(in.Model, sv, r.OutputTokens),
+		"model": in.bodyName(), "usage": chatUsage(split, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }
 

@@ -10,22 +10,23 @@ import (
 )
 
 // titanEmbedAnswer returns an answer; the second generation also lists the vectors by their type (as recorded).
-func titanEmbedAnswer(in *inference, sv promptcache.Split, _ Reply) any {
+func titanEmbedAnswer(in *inference, split promptcache.Split, _ Reply) any {
 	v := in.Vectors[0]
-	told := map[string]any{"embedding": v.Floats(), "inputTextTokenCount": sv.Input}
+	out := map[string]any{"embedding": v.Floats(), "inputTextTokenCount": split.Input}
 	if strings.Contains(in.Model.ID, "text-v2") {
 		byType := map[string]any{}
 		for _, kind := range v.Kinds("float") {
 			byType[kind] = v.As(kind)
 		}
-		told["embeddingsByType"] = byType
+		out["embeddingsByType"] = byType
 		if byType["float"] == nil {
-			delete(told, "embedding")
+			delete(out, "embedding")
 		}
 	}
-	return told
+	return out
 }
 
+// novaEmbedAnswer returns an answer, which lists each vector with the kind of its content and has no token counts.
 func novaEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 	all := []any{}
 	for _, v := range in.Vectors {
@@ -37,7 +38,7 @@ func novaEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 // cohereEmbedAnswer returns an answer, which has no token counts: only the header has them. Vectors are listed by type if the request asks
 // for types, and always in the fourth generation.
 func cohereEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
-	told := map[string]any{"id": "embed-" + strconv.Itoa(in.request.Seq), "response_type": "embeddings_floats"}
+	out := map[string]any{"id": "embed-" + strconv.Itoa(in.request.Seq), "response_type": "embeddings_floats"}
 	texts, plain, byType := []any{}, []any{}, map[string]any{}
 	for _, v := range in.Vectors {
 		if v.Kind == "texts" {
@@ -49,20 +50,20 @@ func cohereEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 			byType[kind] = append(list, v.As(kind))
 		}
 	}
-	told["embeddings"] = plain
+	out["embeddings"] = plain
 	if len(byType) == 0 && strings.Contains(in.Model.ID, "v4") {
 		byType["float"] = plain
 	}
 	if len(byType) > 0 {
-		told["embeddings"], told["response_type"] = byType, "embeddings_by_type"
+		out["embeddings"], out["response_type"] = byType, "embeddings_by_type"
 	}
 	if len(texts) > 0 {
-		told["texts"] = texts
+		out["texts"] = texts
 	}
-	return told
+	return out
 }
 
-// rerankAnswer ranks documents by how many words of the query they contain, so that a test can predict the order.
+// rerankAnswer ranks documents by how many words of the query they contain, so that a test can predict the order. It returns the best TopN.
 func rerankAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 	words := strings.Fields(strings.ToLower(in.request.LastText))
 	results := make([]map[string]any, in.request.Messages)

@@ -16,6 +16,8 @@ func endpointDialect() dialect {
 	return dialect{(*dialects.Reader).ParseEndpoint, endpointAnswer, endpointEvents}
 }
 
+// completion returns a text completion. finish is the finish reason, nil in all chunks of a stream but the last; the model's name is the last
+// part of the endpoint's ARN.
 func completion(in *inference, text string, finish any) map[string]any {
 	return map[string]any{
 		"id": "", "object": "text_completion", "created": epoch, "model": in.request.AskedID[strings.LastIndexByte(in.request.AskedID, '/')+1:],
@@ -23,18 +25,18 @@ func completion(in *inference, text string, finish any) map[string]any {
 	}
 }
 
-func endpointAnswer(in *inference, sv promptcache.Split, r Reply) any {
-	told := completion(in, r.Text, r.chosen(chatWords))
-	told["usage"] = chatUsage(sv, r.OutputTokens)
-	return told
+func endpointAnswer(in *inference, split promptcache.Split, r Reply) any {
+	out := completion(in, r.Text, r.chosen(chatWords))
+	out["usage"] = chatUsage(split, r.OutputTokens)
+	return out
 }
 
-func endpointEvents(in *inference, sv promptcache.Split, r Reply) []event {
+func endpointEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(completion(in, piece, nil)))
 	}
 	last := completion(in, "", r.chosen(chatWords))
-	last["usage"], last["amazon-bedrock-invocationMetrics"] = chatUsage(sv, r.OutputTokens), metrics(in.Model, sv, r.OutputTokens)
+	last["usage"], last["amazon-bedrock-invocationMetrics"] = chatUsage(split, r.OutputTokens), metrics(in.Model, split, r.OutputTokens)
 	return append(events, usageChunk(last))
 }

@@ -78,10 +78,12 @@ func RandomStreamFaults(seed uint64, rate float64) Faults {
 	return random(seed, rate, append(unaryFaults(), ThrottledAtFirst, UnavailableAtFirst, InvalidAtFirst, StreamError, ThrottledMidStream))
 }
 
+// unaryFaults are the kinds among which RandomFaults chooses.
 func unaryFaults() []FaultKind {
 	return []FaultKind{Throttle, Unavailable, Internal, ModelTimeout, ModelError, Reset, Stall, Truncate, MissingUsage}
 }
 
+// random gives a share of the requests (rate, from 0 to 1) one of these kinds, drawn from the seed and the number of the request.
 func random(seed uint64, rate float64, kinds []FaultKind) Faults {
 	return func(seq int) FaultKind {
 		random := rand.New(rand.NewPCG(seed, uint64(seq)))

@@ -36,7 +36,8 @@ func policies() []policy {
 // guardrailImage is the list price of one image in nano-USD: 0.75 USD per 1,000, read on 2026-11-20.
 const guardrailImage = 750_000
 
-// evaluation is how much one guardrail evaluated, of either the input or the output.
+// evaluation is how much one guardrail evaluated, of either the input or the output: text units and images. Each of its policies counts all
+// units.
 type evaluation struct{ units, images int64 }
 
 // nanoUSD returns the price of all policies together.
@@ -47,13 +48,13 @@ func (e evaluation) nanoUSD() (total int64) {
 	return total + e.images*guardrailImage
 }
 
-// usage returns it as the service reports it.
+// usage returns the evaluation in the form of the service's answers.
 func (e evaluation) usage() map[string]any {
-	told := map[string]any{"contentPolicyImageUnits": e.images, "automatedReasoningPolicies": 0}
+	out := map[string]any{"contentPolicyImageUnits": e.images, "automatedReasoningPolicies": 0}
 	for _, p := range policies() {
-		told[p.counter] = e.units
+		out[p.counter] = e.units
 	}
-	return told
+	return out
 }
 
 // textUnits returns the units of one text. An empty text has none.
@@ -61,8 +62,8 @@ func textUnits(characters int) int64 {
 	return int64((characters + textUnitCharacters - 1) / textUnitCharacters)
 }
 
-// askGuardrails sets which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank have
-// none.
+// askGuardrails sets which guardrails evaluate a request: those that are enforced, and the one that it names. Answers report the enforced ones
+// always, and the named one if the request asks for its trace. Models that embed or rank have none.
 func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal.Error {
 	if named != "" && s.opts.Guardrails != nil && !slices.Contains(s.opts.Guardrails, named) && !slices.Contains(s.opts.EnforcedGuardrails, named) {
 		return refusal.Invalid("The guardrail identifier or version provided in the request does not exist.")
@@ -97,8 +98,8 @@ func (in *inference) guardrailsNanoUSD(r Reply) int64 {
 	return int64(len(in.Guardrails)) * (input.nanoUSD() + output.nanoUSD())
 }
 
-// guardrailTrace returns what an answer reports of its guardrails, or nil. Converse and InvokeModel have different names for input and
-// output.
+// guardrailTrace returns what an answer reports of its guardrails, or nil if it reports none. Converse and InvokeModel have different names for
+// input and output; outputs is InvokeModel's.
 func (in *inference) guardrailTrace(r Reply, inputKey, outputKey string) map[string]any {
 	if in.traced == 0 {
 		return nil
@@ -111,18 +112,19 @@ func (in *inference) guardrailTrace(r Reply, inputKey, outputKey string) map[str
 		after[id] = []any{assessed}
 		list = append(list, map[string]any{id: assessed})
 	}
-	told := map[string]any{inputKey: before, outputKey: after}
+	out := map[string]any{inputKey: before, outputKey: after}
 	if outputKey == "outputs" { // InvokeModel has a list where Converse has a map by id
-		told[outputKey] = list
+		out[outputKey] = list
 	}
 	withheld := []any{}
 	for _, text := range r.Withheld {
 		withheld = append(withheld, text)
 	}
-	told["modelOutput"], told["actionReason"] = withheld, r.guardrailReason()
-	return told
+	out["modelOutput"], out["actionReason"] = withheld, r.guardrailReason()
+	return out
 }
 
+// guardrailReason says what the guardrails did, in the service's words. Findings in the request block the answer; others mask a part of it.
 func (r Reply) guardrailReason() string {
 	switch {
 	case r.StopReason != intervened:
@@ -134,6 +136,7 @@ func (r Reply) guardrailReason() string {
 	}
 }
 
+// guardedCharacters returns how many characters of the request the guardrails evaluate.
 func (in *inference) guardedCharacters() (n int) {
 	for _, characters := range in.GuardedTexts {
 		n += characters
@@ -146,26 +149,26 @@ func (in *inference) assessment(id string, e evaluation, characters int, found s
 	return assessment(id, in.guardrailVersion, e, characters, found)
 }
 
-// assessment returns what a guardrail reports of a text: its findings, as a JSON object, how much it evaluated, and who owns it.
+// assessment returns what a guardrail reports of a text: its findings (found, a JSON object of policies), how much it evaluated, and who owns it.
 func assessment(id, version string, e evaluation, characters int, found string) map[string]any {
 	if version == "" {
 		version = "DRAFT"
 	}
 	name := id[strings.LastIndexByte(id, '/')+1:]
-	told := map[string]any{}
-	_ = json.Unmarshal([]byte(found), &told) // if it is not an object, nothing was found
-	told["invocationMetrics"] = map[string]any{
+	out := map[string]any{}
+	_ = json.Unmarshal([]byte(found), &out) // if it is not an object, nothing was found
+	out["invocationMetrics"] = map[string]any{
 		"guardrailProcessingLatency": 1, "usage": e.usage(),
 		"guardrailCoverage": map[string]any{"textCharacters": map[string]any{"guarded": characters, "total": characters}},
 	}
-	told["appliedGuardrailDetails"] = map[string]any{
+	out["appliedGuardrailDetails"] = map[string]any{
 		"guardrailId": name, "guardrailVersion": version, "guardrailArn": "arn:aws:bedrock:us-east-1:123456789012:guardrail/" + name,
 		"guardrailOrigin": []string{"REQUEST"}, "guardrailOwnership": "SELF",
 	}
-	return told
+	return out
 }
 
-// applyGuardrail serves ApplyGuardrail: each text is evaluated and billed separately.
+// applyGuardrail reads a request of ApplyGuardrail. It returns how much is evaluated, each text by itself, and the texts joined by newlines.
 func (s *Server) applyGuardrail(id string, n *jsonnode.Node) (evaluation, string, *refusal.Error) {
 	var e evaluation
 	var texts []string
@@ -190,24 +193,24 @@ func (s *Server) applyGuardrail(id string, n *jsonnode.Node) (evaluation, string
 	return e, strings.Join(texts, "\n"), nil
 }
 
-// applied returns the answer of ApplyGuardrail about a text.
+// applied returns the answer of ApplyGuardrail about a text, with what Options.Assess finds in it. e is how much was evaluated.
 func (s *Server) applied(n *jsonnode.Node, id, version string, e evaluation, text string) map[string]any {
 	var found Finding
 	if s.opts.Assess != nil {
 		found = s.opts.Assess(n.Get("source").Text(), text)
 	}
-	told := map[string]any{
+	out := map[string]any{
 		"action": "NONE", "actionReason": "No action.", "outputs": []any{}, "usage": e.usage(),
 		"guardrailCoverage": map[string]any{"textCharacters": map[string]any{"guarded": utf8.RuneCountInString(text), "total": utf8.RuneCountInString(text)}},
 		"assessments":       []any{assessment(id, version, e, utf8.RuneCountInString(text), found.Policies)},
 	}
 	if e.images > 0 {
-		told["guardrailCoverage"].(map[string]any)["images"] = map[string]any{"guarded": e.images, "total": e.images}
+		out["guardrailCoverage"].(map[string]any)["images"] = map[string]any{"guarded": e.images, "total": e.images}
 	}
 	if found.Policies != "" {
-		told["action"], told["actionReason"], told["outputs"] = "GUARDRAIL_INTERVENED", "Guardrail blocked.", []any{map[string]any{"text": found.Output}}
+		out["action"], out["actionReason"], out["outputs"] = "GUARDRAIL_INTERVENED", "Guardrail blocked.", []any{map[string]any{"text": found.Output}}
 	}
-	return told
+	return out
 }
 
 // Finding is what a guardrail finds in a text. In the zero value it finds nothing.

@@ -28,12 +28,13 @@ type Model struct {
 	NotReady int
 }
 
+// knownModel is an entry of Options.Models. asked counts its requests, for NotReady.
 type knownModel struct {
 	Model
 	asked atomic.Int64
 }
 
-// models checks Options.Models.
+// models returns Options.Models by ID, or an error if an entry neither is a known model nor is like one.
 func (o *Options) models() (map[string]*knownModel, error) {
 	all := map[string]*knownModel{}
 	for _, m := range o.Models {
@@ -49,7 +50,8 @@ func (o *Options) models() (map[string]*knownModel, error) {
 	return all, nil
 }
 
-// lookup resolves the modelId of a path like modeltable.Lookup, but with the models and names that a test adds.
+// lookup resolves a modelId, percent-encoded as in a path or not, to a model, its inference profile ("us", "global"; empty for none) and the
+// region of an ARN. Unlike modeltable.Lookup it also knows the models and names that a test adds.
 func (s *Server) lookup(id string) (m *modeltable.Model, profile, region string, ok bool) {
 	if plain, err := url.PathUnescape(id); err == nil {
 		if known := s.models[plain]; known != nil && known.Like != "" {

@@ -51,6 +51,8 @@ func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path 
 	return s.listProfiles(w, kind), true
 }
 
+// getProfile serves GetInferenceProfile. A name in Options.Names is an application's profile; any other id must be that of a geography or of
+// global.
 func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
 	m, geography, _, ok := s.lookup(url.PathEscape(id))
 	kind := systemProfile
@@ -93,7 +95,7 @@ func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal.Error
 	if kind != applicationProfile {
 		geography := geographyOf(s.opts.Region)
 		for id, m := range modeltable.Table().ByID {
-			if m.ID != id || !m.ThroughProfiles() && !m.Global {
+			if m.ID != id || !m.ThroughProfiles() && !m.Global { // id is an alias, or the model has no profiles
 				continue
 			}
 			all = append(all, s.profileSummary(geography+"."+id, m, geography, systemProfile))

@@ -24,14 +24,15 @@ type quotas struct {
 	used   map[string][]*use // by model
 }
 
-// use is one request.
+// use is what one request uses of a quota.
 type use struct {
-	mu     *sync.Mutex
+	mu     *sync.Mutex // of the quotas
 	at     time.Time
-	tokens int
+	tokens int // input and maximum output; after settle, what was consumed
 }
 
-// take adds a request, or throttles it. Without a limit nothing is remembered.
+// take adds a request to what was used within the last minute, or throttles it. Without any quota it remembers nothing and returns nil, which
+// settle accepts.
 func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 	if len(q.limits) == 0 {
 		return nil, nil
@@ -43,8 +44,8 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 	}
 	id := in.Model.ID
 	var recent []*use
-	held := &use{mu: &q.mu, at: now, tokens: in.request.InputTokens + in.MaxTokens}
-	total := held.tokens
+	added := &use{mu: &q.mu, at: now, tokens: in.request.InputTokens + in.MaxTokens}
+	total := added.tokens
 	for _, u := range q.used[id] {
 		if now.Sub(u.at) < time.Minute {
 			recent = append(recent, u)
@@ -61,11 +62,11 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 			return nil, refusal.New(429, "ThrottlingException", "Too many tokens, please wait before trying again.")
 		}
 	}
-	q.used[id] = append(recent, held)
-	return held, nil
+	q.used[id] = append(recent, added)
+	return added, nil
 }
 
-// settle sets what a request consumed.
+// settle replaces what a request may use by what it consumed.
 func (u *use) settle(tokens int) {
 	if u == nil {
 		return

@@ -18,7 +18,8 @@ type ToolResult struct {
 	Failed  bool
 }
 
-// describe fills in the fields of a Request, for any dialect.
+// describe fills in the fields of a Request that are shown to the test, from a body in any dialect: the system prompt, the names of the tools,
+// how many turns the assistant had, and the tool results that end the conversation. n is the parsed body.
 func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	r.Body = body
 	r.System = dialects.TextsOf(n.Get("system")) + n.Get("instructions").Text() + n.Get("preamble").Text()
@@ -33,6 +34,7 @@ func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	}
 	messages := n.Get("messages").List()
 	for i, m := range slices.Concat(n.Get("chat_history").List(), messages) {
+		// If the last message is the assistant's, it is the beginning of the answer and no turn.
 		prefill := len(messages) > 0 && i == len(messages)-1
 		if role := m.Get("role").Text(); role == dialects.Assistant && !prefill || role == "CHATBOT" {
 			r.Turn++
@@ -80,6 +82,7 @@ func (s *Server) Received() []Request {
 	return append([]Request(nil), s.received...)
 }
 
+// record keeps a request for Received, if Options.Record is set.
 func (s *Server) record(r Request) {
 	if !s.opts.Record {
 		return
@@ -89,7 +92,8 @@ func (s *Server) record(r Request) {
 	s.received = append(s.received, r)
 }
 
-// recordRefused records why a request was refused, even if it could not be parsed.
+// recordRefused keeps for Received why a request was refused. If the request was not recorded before, because it was refused too early or could
+// not be parsed, it is recorded now with what its path says.
 func (s *Server) recordRefused(seq int, r *http.Request, body []byte, refused *refusal.Error) {
 	if !s.opts.Record {
 		return

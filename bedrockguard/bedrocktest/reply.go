@@ -95,9 +95,12 @@ func Turns(replies ...Reply) func(Request) Reply {
 	}
 }
 
+// defaultText is the answer where a test gives none.
 const defaultText = "Understood. The change looks right, and the next step follows from it."
 
-// complete fills in what the user left empty, within the request's maximum.
+// complete fills in what the test left empty: the blocks, the ids of tool uses, and the output tokens, which are counted from the blocks, or from
+// Text alone if the test gave no blocks. A reply of as many tokens as the request allows, or more, counts as cut there: it stops with max_tokens.
+// Each of several choices (in.Choices) is billed.
 func (r Reply) complete(s *Server, in *inference) Reply {
 	r.seq = in.request.Seq
 	if r.Blocks == nil {
@@ -128,6 +131,7 @@ func (r Reply) complete(s *Server, in *inference) Reply {
 	return r
 }
 
+// stop returns the stop reason, in Converse's words: the one that the test sets, or else the one that follows from the answer.
 func (r Reply) stop() string {
 	switch {
 	case r.StopReason != "":
@@ -146,20 +150,20 @@ func (r Reply) uses() bool {
 	return slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Tool != nil && !b.Tool.Server })
 }
 
-// words are a family's stop reasons: for a complete answer, one that was cut, one that asks for a tool, and one that was filtered.
-type words struct{ whole, cut, uses, filtered string }
+// stopWords are a family's stop reasons: for a complete answer, one that was cut, one that asks for a tool, and one that was filtered.
+type stopWords struct{ whole, cut, uses, filtered string }
 
 // chosen returns the stop reason in a family's words. One that is not Converse's is returned unchanged.
-func (r Reply) chosen(w words) string {
+func (r Reply) chosen(words stopWords) string {
 	switch reason := r.stop(); reason {
 	case "end_turn", "stop_sequence":
-		return w.whole
+		return words.whole
 	case "max_tokens", "model_context_window_exceeded":
-		return w.cut
+		return words.cut
 	case "tool_use":
-		return w.uses
+		return words.uses
 	case intervened, "content_filtered", "refusal":
-		return w.filtered
+		return words.filtered
 	default:
 		return reason
 	}
@@ -190,12 +194,13 @@ const maxPieces = 64
 // pieces splits the text into the deltas of a stream.
 func (r Reply) pieces() []string { return pieces(r.Text) }
 
+// pieces splits a text at its spaces into at most maxPieces parts. An empty text is one empty piece.
 func pieces(text string) []string {
 	words := strings.SplitAfter(text, " ")
-	per := (len(words) + maxPieces - 1) / maxPieces
+	perPiece := (len(words) + maxPieces - 1) / maxPieces
 	var all []string
 	for len(words) > 0 {
-		n := min(per, len(words))
+		n := min(perPiece, len(words))
 		all = append(all, strings.Join(words[:n], ""))
 		words = words[n:]
 	}

@@ -7,21 +7,21 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// inference is a request with what its answer depends on beside its prompt.
+// inference is one request while it is served: its prompt, as a dialect's parser has read it, and what else its answer and its bill depend on.
 type inference struct {
 	dialects.Prompt
 	region  string // of the ARN that was called; empty for an id
 	request Request
 	// guardrailVersion is the version of the guardrail that the request names.
 	guardrailVersion string
-	traced           int // how many of the guardrails the answer reports; they come first
-	by               answering
-	steps            []iteration
-	usageAsked       bool    // a stream of chat completions asks for usage
-	stored           *stored // where a response is stored
+	traced           int         // how many of the guardrails the answer reports; they come first
+	by               answering   // the model, tier and mode that answer, set when the request is billed
+	steps            []iteration // the compactions of the history and the message after them; nil without compaction
+	usageAsked       bool        // a stream of chat completions asks for usage
+	stored           *stored     // where a response is stored
 }
 
-// finish makes the checks that need the whole prompt, and describes the prompt in the request.
+// finish makes the checks that need the whole prompt, and copies into the Request what a test is shown of the prompt.
 func (in *inference) finish() *refusal.Error {
 	if refused := in.Prompt.Finish(); refused != nil {
 		return refused

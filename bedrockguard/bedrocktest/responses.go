@@ -15,7 +15,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// stored has the conversations of stored responses, by id: their input and their output. It is safe for concurrent use.
+// stored has the conversations of stored responses, by the id of the response: input and output as items, from which a later request goes on, and
+// the body of the response itself. It is safe for concurrent use.
 type stored struct {
 	mu     sync.Mutex
 	items  map[string][]*jsonnode.Node
@@ -38,7 +39,7 @@ func (s *stored) get(id string) ([]*jsonnode.Node, map[string]any, bool) {
 	return items, s.bodies[id], ok
 }
 
-// storedResponse serves the routes of one response that was stored.
+// storedResponse serves GET and DELETE of one response that was stored.
 func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id string) *refusal.Error {
 	_, body, ok := s.stored.get(id)
 	switch {
@@ -57,7 +58,8 @@ func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id strin
 	}
 }
 
-// responseItems returns the items of an answer.
+// responseItems returns the blocks of an answer as items of the Responses API, which has an item for each message, tool use and piece of
+// reasoning.
 func responseItems(r Reply) []map[string]any {
 	var items []map[string]any
 	id := func(kind string, i int) string { return kind + "_" + strconv.Itoa(r.seq) + "_" + strconv.Itoa(i) }
@@ -88,18 +90,19 @@ func responseItems(r Reply) []map[string]any {
 	return items
 }
 
-// responsesUsage returns the usage. Cached tokens are a part of the input tokens, as in OpenAI's API.
-func responsesUsage(in *inference, sv promptcache.Split, r Reply) map[string]any {
-	input := sv.Input + sv.Read + sv.Write5m + sv.Write1h
+// responsesUsage returns the usage. Cached tokens are a part of the input tokens, as in OpenAI's API, and reasoning tokens a part of the output
+// tokens.
+func responsesUsage(in *inference, split promptcache.Split, r Reply) map[string]any {
+	input := split.Input + split.Read + split.Write5m + split.Write1h
 	thought := 0
 	for _, b := range r.Blocks {
 		if b.Reasoning != nil {
 			thought += modeltable.CountTokens(b.Reasoning.Text)
 		}
 	}
-	details := map[string]any{"cached_tokens": sv.Read}
+	details := map[string]any{"cached_tokens": split.Read}
 	if !strings.Contains(in.Model.ID, "gpt-oss") { // it was recorded without them
-		details["cache_write_tokens"] = sv.Write5m + sv.Write1h
+		details["cache_write_tokens"] = split.Write5m + split.Write1h
 	}
 	return map[string]any{
 		"input_tokens": input, "input_tokens_details": details, "output_tokens": r.OutputTokens,
@@ -132,11 +135,13 @@ func (in *inference) echoed() map[string]any {
 	return settings
 }
 
-func responsesAnswer(in *inference, sv promptcache.Split, r Reply) any {
+// responsesAnswer returns the body of a response. If the request does not forbid storing, its input and the items of the answer are stored under
+// the response's id.
+func responsesAnswer(in *inference, split promptcache.Split, r Reply) any {
 	body := in.echoed()
 	for key, value := range map[string]any{
 		"id": "resp_" + strconv.Itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
-		"error": nil, "incomplete_details": nil, "output": responseItems(r), "service_tier": in.by.tierName(), "usage": responsesUsage(in, sv, r),
+		"error": nil, "incomplete_details": nil, "output": responseItems(r), "service_tier": in.by.tierName(), "usage": responsesUsage(in, split, r),
 	} {
 		body[key] = value
 	}
@@ -147,7 +152,7 @@ func responsesAnswer(in *inference, sv promptcache.Split, r Reply) any {
 		body["status"], body["incomplete_details"] = "incomplete", map[string]any{"reason": "content_filter"}
 	}
 	if in.Stores {
-		items := in.StoredItems[:len(in.StoredItems):len(in.StoredItems)]
+		items := in.StoredItems[:len(in.StoredItems):len(in.StoredItems)] // so that append copies them
 		for _, item := range responseItems(r) {
 			raw, _ := json.Marshal(item) // maps, strings and numbers
 			if n, refused := jsonnode.Parse(raw); refused == nil {
@@ -160,8 +165,8 @@ func responsesAnswer(in *inference, sv promptcache.Split, r Reply) any {
 }
 
 // responsesEvents returns the events of a streamed response, in the order of the recordings (2026-08).
-func responsesEvents(in *inference, sv promptcache.Split, r Reply) []event {
-	whole := responsesAnswer(in, sv, r).(map[string]any)
+func responsesEvents(in *inference, split promptcache.Split, r Reply) []event {
+	whole := responsesAnswer(in, split, r).(map[string]any)
 	begun := maps.Clone(whole)
 	begun["status"], begun["output"], begun["usage"] = "in_progress", []any{}, nil
 	if _, ok := begun["completed_at"]; ok {
@@ -186,7 +191,8 @@ func responsesEvents(in *inference, sv promptcache.Split, r Reply) []event {
 	return events
 }
 
-// responseItemEvents returns the events of one item.
+// responseItemEvents passes the events of the item with index i to add. at, inside and part add what says where an event belongs: its item by
+// index, its item by index and id, or its part of the item's content.
 func responseItemEvents(i int, item map[string]any, b Block, add func(string, map[string]any)) {
 	at := func(more map[string]any) map[string]any {
 		more["output_index"] = i

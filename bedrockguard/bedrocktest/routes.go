@@ -21,7 +21,8 @@ import (
 // maxBody is the largest request that is read.
 const maxBody = 32 << 20
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. The OpenAI and Anthropic routes are served by compatible, all others by route. A panic with
+// http.ErrAbortHandler closes the connection without an answer.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.enter() {
 		panic(http.ErrAbortHandler)
@@ -44,6 +45,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// requestID returns a random id in the form of a UUID, for the header x-amzn-requestid.
 func requestID() string {
 	var id [16]byte
 	rand.Read(id[:])
@@ -51,6 +53,8 @@ func requestID() string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
+// route serves Bedrock's own paths. It and the functions that it calls return the refusal that the caller has to write, or nil if they have
+// written the answer themselves. seq is the number of the request.
 func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
 	if !authorized(r) {
 		return refusal.New(403, "AccessDeniedException", "Missing Authentication Token")
@@ -76,6 +80,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []b
 	return refusal.NotServed()
 }
 
+// answer writes a JSON body with status 200. It returns nil, which tells the caller of a route that there is no refusal to write.
 func answer(w http.ResponseWriter, body any) *refusal.Error {
 	w.Header().Set("content-type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
@@ -93,13 +98,14 @@ func authorized(r *http.Request) bool {
 		strings.Contains(fields, "SignedHeaders=") && strings.Contains(fields, "Signature=")
 }
 
-// requestShapes are the service model's types of the requests on one model.
+// requestShapes says for each operation on a model how AWS's service model names the type of its requests.
 var requestShapes = map[string]string{
 	"converse": "ConverseRequest", "converse-stream": "ConverseStreamRequest", "count-tokens": "CountTokensRequest",
 	"invoke": "InvokeModelRequest", "invoke-with-response-stream": "InvokeModelWithResponseStreamRequest",
 }
 
-// model serves the operations on one model.
+// model serves the operations on one model. It parses the body with the dialect of the operation or of the model's family, checks the model's
+// rules, and leaves billing and answering to infer. n is the parsed body; in collects what is read of the request.
 func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal.Error {
 	shape, known := requestShapes[operation]
 	if !known {
@@ -111,7 +117,8 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused == nil {
 		refused = shapes.Conforms(r, map[string]string{"modelId": id}, n, shape)
 	}
-	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) { // InvokeModel passes the body to the model without parsing it
+	// InvokeModel leaves the body to the model: if the model is unknown, that is refused and not the body.
+	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) {
 		return refused
 	}
 	if !ok {
@@ -124,7 +131,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	var d dialect
 	switch operation {
 	case "converse", "converse-stream":
-		if m.Mode != "" {
+		if m.Mode != "" { // it makes embeddings or ranks documents
 			return refusal.Invalid("This action doesn't support the model that you provided.")
 		}
 		d = dialect{(*dialects.Reader).ParseConverse, converseAnswer, converseEvents}
@@ -153,6 +160,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused := in.finish(); refused != nil {
 		return refused
 	}
+	// The rules read bodies of Converse and of Anthropic's models only.
 	if converse := strings.HasPrefix(operation, "converse"); converse || m.Provider == "anthropic" {
 		if refused := s.obeys(n, in, converse); refused != nil {
 			return refused
@@ -163,9 +171,10 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	return s.infer(w, r, in, d, streams)
 }
 
-// infer bills a valid request and answers it, with its fault if it has one.
+// infer bills a valid request and answers it in the dialect d. If the request gets a fault, infer produces that instead: some faults end the
+// request before the model runs, and nothing is billed. It returns the refusal that the caller has to write; nil if the answer is written.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal.Error {
-	held, refused := s.quotas.take(in, s.opts.Clock())
+	quotaUse, refused := s.quotas.take(in, s.opts.Clock())
 	if refused != nil {
 		return refused
 	}
@@ -178,8 +187,8 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		fault = reply.Fault
 	}
 	if !fault.billed(streams) {
-		held.settle(0)
-		if streams && fault.exception() != "" {
+		quotaUse.settle(0)
+		if streams && fault.exception() != "" { // the stream consists of this exception
 			s.stream(w, r, in, []event{{exceptionEvent, fault.exceptionBody()}}, fault, reply)
 			return nil
 		}
@@ -189,33 +198,35 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if in.NoOutput {
 		reply.OutputTokens = 0
 	}
-	sv := s.bill(w, r, in, &reply, fault)
-	if held != nil {
-		held.settle(sv.Input + sv.Write5m + sv.Write1h + reply.OutputTokens*in.Model.Burndown())
+	split := s.bill(w, r, in, &reply, fault)
+	if quotaUse != nil {
+		quotaUse.settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
-	switch fault {
+	switch fault { // reset does not return
 	case Reset:
 		s.reset(w)
 	case Stall:
 		s.wait(r.Context(), s.opts.StallLimit)
 		s.reset(w)
 	}
+	// A fault with an exception ends a stream after its status 200, so it is left to stream.
 	if refused := fault.status(); refused != nil && (!streams || fault.exception() == "") {
 		return refused
 	}
-	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) {
+	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) { // the client has left, or the server is closed
 		panic(http.ErrAbortHandler)
 	}
-	s.cache.Begun(sv)
+	s.cache.Begun(split)
 	if streams {
-		s.stream(w, r, in, d.events(in, sv, reply), fault, reply)
+		s.stream(w, r, in, d.events(in, split, reply), fault, reply)
 		return nil
 	}
-	s.unary(w, in, sv, reply, d.answer(in, sv, reply), fault)
+	s.unary(w, in, split, reply, d.answer(in, split, reply), fault)
 	return nil
 }
 
-// faultOf decides what goes wrong with a request.
+// faultOf decides what goes wrong with a request: Options.Faults by its number, or else Options.FaultFor by its content; empty if nothing does. A
+// caller that gets no fault uses that of the Reply.
 func (s *Server) faultOf(r Request) (fault FaultKind) {
 	if s.opts.Faults != nil {
 		fault = s.opts.Faults(int(s.faultSeq.Add(1)))
@@ -226,10 +237,11 @@ func (s *Server) faultOf(r Request) (fault FaultKind) {
 	return fault
 }
 
-// bill bills an inference, with all of its iterations, and returns how the answer reports its input.
+// bill bills a request: its tokens by how the prompt cache splits its input, its fees and its guardrails. If the history is compacted, one
+// request is several inferences (in.steps), which are all billed. It returns the split that the answer reports: that of the last inference.
 func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, reply *Reply, fault FaultKind) promptcache.Split {
 	now := s.opts.Clock()
-	sv := s.cache.Serve(&in.Prompt, now)
+	split := s.cache.Serve(&in.Prompt, now)
 	in.by = s.answeredBy(in)
 	i := Inference{
 		Seq: in.request.Seq, Time: now, Operation: in.request.Operation, ModelID: in.by.model.ID, AskedModelID: in.Model.ID,
@@ -237,10 +249,10 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		Reservation: s.reservation(r), Tier: in.by.tier, Latency: in.by.latency, UnitsNanoUSD: in.Units,
 		GuardrailNanoUSD: in.guardrailsNanoUSD(*reply), Fault: fault,
 	}
-	in.steps = in.iterations(sv, reply.OutputTokens)
+	in.steps = in.iterations(split, reply.OutputTokens)
 	steps := in.steps
 	if steps == nil {
-		steps = []iteration{{split: sv, output: reply.OutputTokens}}
+		steps = []iteration{{split: split, output: reply.OutputTokens}}
 	}
 	for _, step := range steps {
 		i.InputTokens += int64(step.split.Input)
@@ -257,7 +269,7 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 	return steps[len(steps)-1].split
 }
 
-// guard serves ApplyGuardrail.
+// guard serves ApplyGuardrail. Only the guardrail's units are billed.
 func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, version string, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused != nil {
@@ -275,10 +287,11 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, vers
 	s.book.charge(Inference{
 		Seq: seq, Time: s.opts.Clock(), Operation: "apply-guardrail", ModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: e.nanoUSD(),
-	}, modeltable.Rates{}, 1000)
+	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, s.applied(n, id, version, e, text))
 }
 
+// reservation returns the value of the header that Options.ReservationHeader names, which the bill keeps; empty without one.
 func (s *Server) reservation(r *http.Request) string {
 	if s.opts.ReservationHeader == "" {
 		return ""
@@ -286,28 +299,29 @@ func (s *Server) reservation(r *http.Request) string {
 	return r.Header.Get(s.opts.ReservationHeader)
 }
 
-// unary writes an answer that is not streamed; for InvokeModel the counts are in its headers.
-func (s *Server) unary(w http.ResponseWriter, in *inference, sv promptcache.Split, r Reply, body any, fault FaultKind) {
+// unary writes an answer that is not streamed, and for InvokeModel also the token counts as headers. The fault MissingUsage leaves all counts
+// out; Truncate sends half of the body.
+func (s *Server) unary(w http.ResponseWriter, in *inference, split promptcache.Split, r Reply, body any, fault FaultKind) {
 	invoke := in.request.Operation == "invoke"
 	if fault == MissingUsage {
-		if told, ok := body.(map[string]any); ok {
-			body = withoutUsage(told)
+		if object, ok := body.(map[string]any); ok {
+			body = withoutUsage(object)
 		}
-	} else if told, ok := body.(map[string]any); ok && invoke {
-		body = in.tracedAs(told, r)
+	} else if object, ok := body.(map[string]any); ok && invoke {
+		body = in.tracedAs(object, r)
 	}
 	raw, _ := json.Marshal(body) // maps, strings and numbers
 	h := w.Header()
 	h.Set("content-type", "application/json")
 	h.Set("content-length", strconv.Itoa(len(raw)))
 	if invoke && fault != MissingUsage {
-		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(sv.Input))
+		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(split.Input))
 		if in.Model.Mode == "" {
 			h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
 		}
 		if in.Model.Cache != nil {
-			h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.Read))
-			h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.Write5m+sv.Write1h))
+			h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(split.Read))
+			h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(split.Write5m+split.Write1h))
 		}
 		h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
 		in.by.header(h)
@@ -315,12 +329,13 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv promptcache.Spli
 	w.WriteHeader(http.StatusOK)
 	if fault == Truncate {
 		_, _ = w.Write(raw[:len(raw)/2])
-		s.cut(w)
+		s.cut(w) // does not return
 	}
 	_, _ = w.Write(raw)
 }
 
-// withoutUsage removes the token counts, in any dialect, from an answer or a chunk that was made for one request.
+// withoutUsage removes the token counts from an answer or a chunk, whatever its dialect. It changes body, which must have been made for one
+// request. Titan's "results" goes as a whole, because the count stands in it beside the text.
 func withoutUsage(body map[string]any) map[string]any {
 	for _, key := range []string{
 		"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results", "totalOutputTextTokenCount", "amazon-bedrock-invocationMetrics",

@@ -13,15 +13,15 @@ type Rule string
 // report each, and may have changed.
 const (
 	RuleProfileOnly       Rule = "profile-only"        // no on-demand throughput under the bare id: Claude since 3.7, Nova Premier, Llama since 3.1 (2025)
-	RuleEndOfLife         Rule = "end-of-life"         // models after their end of life
+	RuleEndOfLife         Rule = "end-of-life"         // no models after their end of life
 	RuleRegionOfProfile   Rule = "region-of-profile"   // a geographic profile is only called from its own geography
 	RuleDocumentName      Rule = "document-name"       // letters, digits, hyphens, brackets and single spaces; each name once; with a text in the message
 	RuleThinkingBudget    Rule = "thinking-budget"     // at least 1,024 tokens and below maxTokens
 	RuleThinkingSampling  Rule = "thinking-sampling"   // no temperature but 1 with thinking
 	RuleThinkingTools     Rule = "thinking-tools"      // no forced tool with thinking
 	RuleTrailingBlank     Rule = "trailing-blank"      // a prefill does not end with white space
-	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations for models that take them
-	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt for models that take one
+	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations only for models that take them
+	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt only for models that take one
 	RuleServerToolCounted Rule = "server-tool-counted" // CountTokens accepts no tools that run at the provider
 	RuleImageBytes        Rule = "image-bytes"         // an image begins with the signature of a format
 	RuleToolSchema        Rule = "tool-schema"         // a tool of Claude has an input_schema
@@ -39,9 +39,10 @@ const (
 	RuleToolUseIDs         Rule = "tool-use-ids"         // all tool uses in the history have different ids (reported, 2026)
 )
 
-// asked returns what the rules check of a request, from either of its forms.
-func (s *Server) asked(n *jsonnode.Node, in *inference, converse bool) *rules.Asked {
-	a := rules.Read(n, converse)
+// asked returns what the rules check of a request: body is Converse's if converse is set, and else Anthropic's. If a test gives a model an end of
+// life of its own, the table's does not apply (EndsByTest); a model that a test adds needs no inference profile (Added).
+func (s *Server) asked(body *jsonnode.Node, in *inference, converse bool) *rules.Asked {
+	a := rules.Read(body, converse)
 	a.Model, a.Profile, a.Region, a.Now = in.Model, in.Profile, s.opts.Region, s.opts.Clock()
 	if known := s.models[in.request.AskedID]; known != nil {
 		a.EndsByTest, a.Added = !known.Ends.IsZero(), known.Like != ""
@@ -52,9 +53,9 @@ func (s *Server) asked(n *jsonnode.Node, in *inference, converse bool) *rules.As
 	return a
 }
 
-// obeys checks a request against the rules of its model.
-func (s *Server) obeys(n *jsonnode.Node, in *inference, converse bool) *refusal.Error {
-	a := s.asked(n, in, converse)
+// obeys checks a body of Converse, or else of Anthropic's dialect, against all rules, and returns the first refusal.
+func (s *Server) obeys(body *jsonnode.Node, in *inference, converse bool) *refusal.Error {
+	a := s.asked(body, in, converse)
 	for _, r := range s.rules {
 		if refused := r.Broken(a); refused != nil {
 			return refused
@@ -65,7 +66,7 @@ func (s *Server) obeys(n *jsonnode.Node, in *inference, converse bool) *refusal.
 
 // Rules returns all rules.
 func Rules() []Rule {
-	all := []Rule{RuleServerToolCounted}
+	all := []Rule{RuleServerToolCounted} // CountTokens checks this one, which is in no list
 	for _, r := range rules.All() {
 		all = append(all, Rule(r.Name))
 	}

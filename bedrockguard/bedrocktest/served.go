@@ -30,7 +30,9 @@ type answering struct {
 	latency string
 }
 
-// answeredBy decides which model answers.
+// answeredBy decides which model answers, in which service tier and latency mode: what was asked for, except for what Options.Serve changes.
+// Where the answer can't name the model, the requested one answers. A request for the optimised latency is served in standard latency unless
+// Serve says otherwise.
 func (s *Server) answeredBy(in *inference) answering {
 	by := answering{model: in.Model, profile: in.Profile, regions: []string{s.opts.Region}, tier: in.Tier, latency: in.Latency}
 	if in.region != "" {
@@ -42,22 +44,22 @@ func (s *Server) answeredBy(in *inference) answering {
 	if s.opts.Serve == nil {
 		return by
 	}
-	sv := s.opts.Serve(in.request)
+	served := s.opts.Serve(in.request)
 	// A body does not show the profile, so the requested model with another profile counts as itself.
 	same := func(m *modeltable.Model) bool {
 		return m == in.Model && !strings.HasPrefix(in.request.Operation, "converse")
 	}
-	if m, profile, region, ok := s.lookup(sv.Model); ok && in.namesModel() && !same(m) {
-		by.model, by.profile, by.name = m, profile, sv.Model
+	if m, profile, region, ok := s.lookup(served.Model); ok && in.namesModel() && !same(m) {
+		by.model, by.profile, by.name = m, profile, served.Model
 		if region != "" {
 			by.regions = append(by.regions, region)
 		}
 	}
-	if sv.Tier != "" {
-		by.tier = sv.Tier
+	if served.Tier != "" {
+		by.tier = served.Tier
 	}
-	if sv.Latency != "" {
-		by.latency = sv.Latency
+	if served.Latency != "" {
+		by.latency = served.Latency
 	}
 	return by
 }
@@ -70,7 +72,8 @@ func (in *inference) namesModel() bool {
 	return in.Model.Mode == "" && (in.Model.Provider == "anthropic" || in.Model.Provider == "openai")
 }
 
-// price returns the rates and the tier's factor of a request with this number of input tokens: the highest of the regions.
+// price returns the rates of a request with this number of input tokens, and its tier's factor in thousandths. Where several regions' prices may
+// apply, each rate and the factor is the highest of them.
 func (by *answering) price(input int) (r modeltable.Rates, tier uint64) {
 	for _, region := range by.regions {
 		r = r.Higher(by.model.RatesFor(by.profile, region, input, by.latency == "optimized"))
@@ -79,7 +82,8 @@ func (by *answering) price(input int) (r modeltable.Rates, tier uint64) {
 	return r, tier
 }
 
-// bodyName returns the model's name in a body: for Anthropic's models without the provider and the version.
+// bodyName returns the model's name in a body: the id that was asked for, or the name of another model that answers (Options.Serve), for
+// Anthropic's models without the provider and the version.
 func (in *inference) bodyName() string {
 	if in.by.name == "" {
 		return in.Model.ID
@@ -100,8 +104,8 @@ func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 		answer["performanceConfig"] = map[string]any{"latency": in.by.latency}
 	}
 	trace := map[string]any{}
-	if told := in.guardrailTrace(r, "inputAssessment", "outputAssessments"); told != nil {
-		trace["guardrail"] = told
+	if guardrails := in.guardrailTrace(r, "inputAssessment", "outputAssessments"); guardrails != nil {
+		trace["guardrail"] = guardrails
 	}
 	if in.by.name != "" {
 		trace["promptRouter"] = map[string]any{"invokedModelId": in.by.name}
@@ -117,8 +121,8 @@ func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 
 // tracedAs adds what the guardrails did to an answer of InvokeModel, or to its stream's last chunk.
 func (in *inference) tracedAs(body map[string]any, r Reply) map[string]any {
-	if told := in.guardrailTrace(r, "input", "outputs"); told != nil {
-		body["amazon-bedrock-trace"] = map[string]any{"guardrail": told}
+	if guardrails := in.guardrailTrace(r, "input", "outputs"); guardrails != nil {
+		body["amazon-bedrock-trace"] = map[string]any{"guardrail": guardrails}
 		body["amazon-bedrock-guardrailAction"] = "NONE"
 		if r.StopReason == intervened {
 			body["amazon-bedrock-guardrailAction"] = "INTERVENED"

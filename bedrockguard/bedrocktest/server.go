@@ -70,6 +70,7 @@ type Options struct {
 	StallLimit time.Duration
 }
 
+// count counts the tokens of a text: with the test's own CountTokens, or else with the simulator's rough count.
 func (o *Options) count(text string) int {
 	if o.CountTokens != nil {
 		return o.CountTokens(text)
@@ -82,20 +83,20 @@ type Server struct {
 	opts      Options
 	listener  net.Listener
 	http      *http.Server
-	transport *http.Transport
-	book      book
+	transport *http.Transport // of the clients that Config configures
+	book      book            // where the bill is added up
 	cache     promptcache.Cache
-	models    map[string]*knownModel
-	quotas    quotas
-	stored    stored
-	jobs      jobs
-	rules     []rules.Rule // those that are not switched off
-	reader    *dialects.Reader
-	seq       atomic.Int64
-	faultSeq  atomic.Int64
-	running   sync.WaitGroup
-	done      chan struct{}
-	mu        sync.Mutex // guards closed, so that no request is added to running once Close waits for it
+	models    map[string]*knownModel // Options.Models, by their ID
+	quotas    quotas                 // Options.Quotas, and what was used of them
+	stored    stored                 // the responses that later requests of the Responses API can go on from
+	jobs      jobs                   // asynchronous invocations
+	rules     []rules.Rule           // those that are not switched off
+	reader    *dialects.Reader       // parses requests, and counts their tokens
+	seq       atomic.Int64           // the number of the last request, refused ones included
+	faultSeq  atomic.Int64           // the number of the last request that Options.Faults was asked about
+	running   sync.WaitGroup         // the requests that are served, and the loop that accepts them
+	done      chan struct{}          // closed by Close, so that waiting requests end
+	mu        sync.Mutex             // guards closed, so that no request is added to running once Close waits for it
 	closed    bool
 	received  []Request // guarded by mu
 }
@@ -111,7 +112,7 @@ func New(tb testing.TB, o Options) *Server {
 	return s
 }
 
-// Start starts a server on a free port of the loopback interface. The caller closes it.
+// Start starts a server on a free port of the loopback interface. The caller closes it. Options that are zero get their defaults here.
 func Start(o Options) (*Server, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -134,6 +135,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
+	// A request of the Responses API may name a stored response as Previous, and so go on from it.
 	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: func(id string) ([]*jsonnode.Node, bool) {
 		items, _, ok := s.stored.get(id)
 		return items, ok
@@ -165,7 +167,7 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// enter counts a running request, unless the server is closed.
+// enter counts one more running request and returns true, or returns false if the server is closed.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

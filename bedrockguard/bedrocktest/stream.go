@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 )
 
-// event is one frame of an event stream.
+// event is one frame of an event stream: its kind, which is the event type on the wire except for the constants below, and its JSON body.
 type event struct {
 	kind string
 	body map[string]any
@@ -73,10 +73,12 @@ func (e event) frame(fault FaultKind) []byte {
 	return out.Bytes()
 }
 
-// stream writes events as frames. With the fault Truncate it stops in the middle of a frame; with a fault that has an exception it stops with that.
+// stream writes the events of an answer, as frames or as server-sent events. With the fault Truncate it stops in the middle of a frame. With a
+// fault that has an exception it sends the exception after FaultAfter events, or after half of them, and ends. A stall pauses the stream after
+// StallAfter events.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
-	if in.Form != "" {
+	if in.Form != "" { // a route of OpenAI or Anthropic
 		w.Header().Set("content-type", "text/event-stream")
 	}
 	if strings.HasPrefix(in.request.Operation, "invoke") {
@@ -97,14 +99,14 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 		between = s.opts.EventDelay
 	}
 	for i, e := range events {
-		if fault == MissingUsage && e.kind == metadataEvent {
+		if fault == MissingUsage && e.kind == metadataEvent { // Converse's usage is an event of its own
 			continue
 		}
 		frame := in.encode(e, fault)
 		if fault == Truncate && i == len(events)/2 {
 			_, _ = w.Write(frame[:len(frame)/2])
 			_ = flush()
-			s.cut(w)
+			s.cut(w) // does not return
 		}
 		if _, err := w.Write(frame); err != nil {
 			return
@@ -115,7 +117,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 		}
 		if pause > 0 {
 			_ = flush()
-			if !s.wait(r.Context(), pause) {
+			if !s.wait(r.Context(), pause) { // the client has left, or the server is closed
 				panic(http.ErrAbortHandler)
 			}
 		}

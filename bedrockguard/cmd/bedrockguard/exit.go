@@ -12,7 +12,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// report prints an error, and returns the exit code for its kind.
+// report prints an error and what to do about it, and returns the exit code for its kind. Nothing is printed for a program that was run and has
+// ended with an exit code of its own (exit.Child).
 func report(w io.Writer, err error) int {
 	var misuse *exit.Usage
 	var noticed *exit.Finding
@@ -36,7 +37,8 @@ func report(w io.Writer, err error) int {
 	return exit.CodeFailure
 }
 
-// adviceFor returns what to do about an error whose text does not know this command.
+// adviceFor returns what to do about an error of the library, whose text does not know the command's flags and verbs; empty if there is no
+// advice.
 func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, budget.ErrLost):

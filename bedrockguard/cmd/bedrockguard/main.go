@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		Commands: verbs(), Action: noVerb, Suggest: true,
 		EnableShellCompletion: true, ConfigureShellCompletionCommand: func(c *cli.Command) { c.Hidden = false },
 		Reader: in, Writer: out, ErrWriter: errOut,
-		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // the library's own may end the process; report handles errors
 	}
 	everyCommand(root, func(c *cli.Command) { c.OnUsageError = exit.Misused })
 	err := root.Run(ctx, args)

@@ -11,7 +11,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseAnthropic validates an InvokeModel body in Anthropic's dialect.
+// The functions here read a part of a request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens that
+// are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails
+// evaluate.
+
+// ParseAnthropic parses a body in Anthropic's dialect, in InvokeModel or on Anthropic's own route (in.Form). n is the body, in the Prompt that is
+// filled. The cache reads tools first, then the system prompt and the messages; Variant has the settings whose change invalidates the cached
+// messages.
 func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	known := []string{
 		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
@@ -56,6 +62,7 @@ func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return r.anthropicMessages(n, in)
 }
 
+// cacheControl puts a cache point after the last block if b, from which that block was made, has the marker cache_control.
 func (in *Prompt) cacheControl(section string, b *jsonnode.Node) *refusal.Error {
 	control := b.Get("cache_control")
 	if control == nil {
@@ -70,6 +77,7 @@ func (in *Prompt) cacheControl(section string, b *jsonnode.Node) *refusal.Error 
 	return in.point(section, control.Get("ttl").Text())
 }
 
+// anthropicSystem reads the system prompt: absent, a string, or a list of text blocks.
 func (r *Reader) anthropicSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if n.Kind() == '"' {
 		if n.Text() == "" {
@@ -89,6 +97,7 @@ func (r *Reader) anthropicSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// anthropicText reads a block of text, in the system prompt or in a message.
 func (r *Reader) anthropicText(section string, b *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := b.Only(section, "type", "text", "cache_control", "citations"); err != nil {
 		return err
@@ -101,6 +110,8 @@ func (r *Reader) anthropicText(section string, b *jsonnode.Node, in *Prompt) *re
 	return in.cacheControl(section, b)
 }
 
+// anthropicMessages reads the messages, and checks that each message answers the tools that the one before it used: open are the ids of those
+// uses.
 func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	list := n.Get("messages").List()
 	if len(list) == 0 {
@@ -142,6 +153,7 @@ func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error 
 	return nil
 }
 
+// anthropicBlock reads one block of a message. It adds the id of a tool use to used, and the id to which a tool result belongs to answered.
 func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	switch b.Get("type").Text() {
 	case "text":
@@ -154,9 +166,9 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 		*used = append(*used, b.Get("id").Text())
 	case "tool_result":
 		*answered = append(*answered, b.Get("tool_use_id").Text())
-		if media, ok := r.anthropicResultImages(b.Get("content"), in); ok {
+		if tokens, ok := r.anthropicResultImages(b.Get("content"), in); ok {
 			in.guarded(Messages, withoutMarker(b))
-			in.add(r, Messages, withoutMarker(b), media)
+			in.add(r, Messages, withoutMarker(b), tokens)
 			return in.cacheControl(Messages, b)
 		}
 	case "thinking", "redacted_thinking":
@@ -193,7 +205,7 @@ func (r *Reader) anthropicResultImages(content *jsonnode.Node, in *Prompt) (toke
 		}
 	}
 	if ok {
-		in.seeImages()
+		in.seeImages() // which cached messages can be read depends on whether there are images
 	}
 	return tokens, ok
 }
@@ -213,7 +225,8 @@ func withoutMarker(b *jsonnode.Node) string {
 	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
 }
 
-// anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text.
+// anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text. marks are the tokens of the
+// marks that the service puts into the text of a PDF with citations.
 func (r *Reader) anthropicDocument(b *jsonnode.Node, in *Prompt) {
 	source := b.Get("source")
 	format := document.Format(source.Get("media_type").Text())

@@ -9,7 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share.
+// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share. n is the body, in the Prompt that is filled:
+// in.open begins a message, and addText or addJSON appends a block of it, as text or as JSON.
 func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	limit := n.Get("max_completion_tokens")
 	if limit == nil {

@@ -10,7 +10,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseConverse validates a Converse body and turns it into a prompt.
+// The functions here read a part of a Converse request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with
+// tokens that are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what
+// guardrails evaluate.
+
+// ParseConverse parses a body of Converse. n is the body, in the Prompt that is filled. The cache reads tools first, then the system prompt and
+// the messages; Variant and, on Amazon's models, WholeVariant have the settings whose change invalidates what was cached.
 func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, key := range []string{"cacheControl", "cache_control"} {
 		if n.Get("additionalModelRequestFields").Get(key) != nil {
@@ -33,10 +38,12 @@ func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// converseExtra reads the fields that are passed to the model unchanged.
 func (r *Reader) converseExtra(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return r.additional(n.Get("additionalModelRequestFields"), in)
 }
 
+// converseConfig reads the output limit. If it is missing, the model's own applies.
 func (r *Reader) converseConfig(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	config := n.Get("inferenceConfig")
 	if err := config.Only("inferenceConfig", "maxTokens", "temperature", "topP", "stopSequences"); err != nil {
@@ -52,6 +59,7 @@ func (r *Reader) converseConfig(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// converseTools reads the tools: the caller's own, Nova's system tools, which the service runs, and cache points between them.
 func (r *Reader) converseTools(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	config := n.Get("toolConfig")
 	if err := config.Only("toolConfig", "tools", "toolChoice"); err != nil {
@@ -90,6 +98,7 @@ func (r *Reader) converseTools(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// conversePoint puts a cache point after the last block.
 func (in *Prompt) conversePoint(section string, point *jsonnode.Node) *refusal.Error {
 	if err := point.Only("cachePoint", "type", "ttl"); err != nil {
 		return err
@@ -100,6 +109,7 @@ func (in *Prompt) conversePoint(section string, point *jsonnode.Node) *refusal.E
 	return in.point(section, point.Get("ttl").Text())
 }
 
+// converseSystem reads the system prompt: texts, texts and images that are marked for guardrails (guardContent), and cache points.
 func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if list := n.Get("system"); list != nil && list.Kind() != '[' {
 		return refusal.Invalid("system is not a list")
@@ -131,6 +141,8 @@ func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// converseMessages reads the messages. It checks that user and assistant alternate, and that each message has the results of the tools that the
+// message before it uses. A system message between the others is no turn and changes neither.
 func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	list := n.Get("messages").List()
 	if len(list) == 0 {
@@ -194,7 +206,8 @@ func (in *Prompt) blank() *refusal.Error {
 	return refusal.Invalid("The text field in the ContentBlock object at messages.%d.content.%d is blank. Add text to the text field, and try again.", in.message, in.block)
 }
 
-// paired checks that the next message has exactly one result for each tool that is used in a message.
+// paired checks that a message has exactly one result for each tool use of the message before it: used are the ids of those uses, answered the
+// ids to which the results in this message belong.
 func paired(message int, used, answered []string) *refusal.Error {
 	for i, id := range answered {
 		switch {
@@ -212,7 +225,8 @@ func paired(message int, used, answered []string) *refusal.Error {
 	return nil
 }
 
-// spoken checks that tools are used by the assistant and answered by the user, with ids that are set and differ.
+// spoken checks that tools are used by the assistant and answered by the user, and that the ids of the uses are set and differ. used and answered
+// are the ids in this message.
 func spoken(role string, message int, used, answered []string) *refusal.Error {
 	if role == "user" && len(used) > 0 {
 		return refusal.Invalid("The toolUse blocks at messages.%d.content belong to the assistant: a user message can't hold them.", message)
@@ -228,6 +242,8 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 	return nil
 }
 
+// converseBlock reads one block of a message: an object whose only member, v, says what it is. It adds the id of a tool use to used, and the id
+// to which a tool result belongs to answered. Uses of tools that the service runs need no answer.
 func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	if b.Kind() != '{' || len(b.Keys) != 1 {
 		return refusal.Invalid("a content block must have exactly one member")
@@ -272,6 +288,8 @@ func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]s
 	return nil
 }
 
+// converseToolResult reads v, the tool result in the block b. With media or documents it counts each part by its kind; some families get no
+// documents in tool results (unread); any other result counts as JSON.
 func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[]string) *refusal.Error {
 	if err := v.Only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
 		return err
@@ -279,7 +297,7 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 	if v.Get("type") == nil { // results of tools that the service runs are in the assistant's own message
 		*answered = append(*answered, v.Get("toolUseId").Text())
 	}
-	media := 0
+	media := 0 // tokens of the images, videos and documents in it
 	for _, c := range v.Get("content").List() {
 		if err := c.Only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
 			return err
@@ -310,7 +328,7 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 		in.add(r, Messages, b.Raw, r.count(in.Model, unread))
 		return nil
 	}
-	if media > 0 {
+	if media > 0 { // everything else counts as text
 		for _, c := range v.Get("content").List() {
 			if c.Get("image") == nil && c.Get("video") == nil && c.Get("document").Get("source").Get("bytes") == nil {
 				media += r.count(in.Model, c.Raw)
@@ -324,13 +342,14 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 	return nil
 }
 
+// image counts an image by its size. data is its base64; raw is the block, of which the hash is made.
 func (in *Prompt) image(r *Reader, raw string, data *jsonnode.Node) {
 	in.Images++
 	in.seeImages()
 	in.add(r, Messages, raw, modeltable.ImageTokens(in.Model, data.Text()))
 }
 
-// seeImages records that there are images: adding the first or removing the last one changes the whole message level.
+// seeImages records in Variant that there are images: adding the first or removing the last one invalidates all cached messages.
 func (in *Prompt) seeImages() {
 	if !in.hasImages {
 		in.hasImages = true
@@ -338,7 +357,7 @@ func (in *Prompt) seeImages() {
 	}
 }
 
-// document counts the document v of the block b by its format.
+// document counts the document v of the block b by its format, or as JSON if it is text in the request. A document in S3 is not opened.
 func (in *Prompt) document(r *Reader, b, v *jsonnode.Node) {
 	if data := v.Get("source").Get("bytes"); data != nil {
 		n, marks := r.documentTokens(in.Model, v.Get("format").Text(), data.Text())

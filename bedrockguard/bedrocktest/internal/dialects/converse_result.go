@@ -6,11 +6,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 )
 
-// notedDocument is how many tokens a short note has, which replaces a document that a model does not get (recorded on Pixtral: some 20).
+// notedDocument is how many tokens the short note has that replaces a document which a model does not get (recorded on Pixtral: some 20).
 const notedDocument = 24
 
-// unread returns the text of a tool result with documents, for a family that does not get these; empty for any other result. Recorded:
-// documents in tool results do not reach Llama and Pixtral.
+// unread returns what a family that gets no documents in tool results reads of a result with some: its other content, and a note that is as long
+// as the service's. It returns "" for any other family or result. Recorded: documents in tool results do not reach Llama and Pixtral.
 func (in *Prompt) unread(result *jsonnode.Node) string {
 	if in.Model.Provider == "anthropic" || in.Model.Provider == "amazon" {
 		return ""

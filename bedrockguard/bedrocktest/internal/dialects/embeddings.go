@@ -26,7 +26,8 @@ func (r *Reader) oneText(in *Prompt, text *jsonnode.Node, cut bool) *refusal.Err
 // not open media: all count with this length.
 const mediaLimit = 30
 
-// ParseTitanEmbed parses the bodies of Titan's embeddings: a text, an image or both.
+// ParseTitanEmbed parses the bodies of Titan's embeddings: a text, an image or both, which have one vector. A text is billed by tokens and an
+// image by a fee, so a model without that fee takes no images.
 func (r *Reader) ParseTitanEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "inputText", "inputImage", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"); err != nil {
 		return err
@@ -51,7 +52,8 @@ func (r *Reader) ParseTitanEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return r.oneText(in, text, false)
 }
 
-// ParseNovaEmbed parses the bodies of Nova's embeddings: a text, an image, a video or audio.
+// ParseNovaEmbed parses the bodies of Nova's embeddings: a text, an image, a video or audio. A text is billed by tokens, all else by a fee
+// (in.Units).
 func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "schemaVersion", "taskType", "singleEmbeddingParams"); err != nil {
 		return err
@@ -95,7 +97,8 @@ func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 // maxEmbedTexts is how many texts one request can hold (Cohere's page in the Bedrock user guide, 2026-11).
 const maxEmbedTexts = 96
 
-// ParseCohereEmbed parses the bodies of Cohere's embeddings: texts and images.
+// ParseCohereEmbed parses the bodies of Cohere's embeddings: texts and images. An image is billed by a fee, or by its tokens if the model has a
+// rate for them.
 func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	err := n.Only("the request", "texts", "images", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
 	if err != nil {
@@ -141,6 +144,7 @@ func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// cohereDimensions returns the dimensions of a vector for which the request names none.
 func cohereDimensions(m *modeltable.Model) int {
 	if strings.Contains(m.ID, "v4") {
 		return 1536
@@ -156,7 +160,8 @@ const (
 	maxReranked    = 1000
 )
 
-// ParseRerank parses a query and the documents to rank by it.
+// ParseRerank parses a query and the documents to rank by it, and bills search units (in.Units). Each chunk of a document has room for its tokens
+// beside those of the query (asked).
 func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "query", "documents", "top_n", "api_version", "max_tokens_per_doc", "rank_fields"); err != nil {
 		return err
@@ -189,7 +194,7 @@ func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// ranked sets how many results are returned.
+// ranked sets how many results are returned: top_n, or one for each document.
 func (in *Prompt) ranked(n *jsonnode.Node, documents int) *refusal.Error {
 	in.TopN = documents
 	if top := n.Get("top_n"); top != nil {

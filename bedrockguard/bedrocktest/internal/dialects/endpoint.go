@@ -5,7 +5,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseEndpoint parses the bodies of the servers on SageMaker endpoints: a prompt, or messages as in chat completions.
+// ParseEndpoint parses the bodies of the servers on SageMaker endpoints: a prompt, or messages as in chat completions. A prompt has no template
+// around it (Hidden.raw).
 func (r *Reader) ParseEndpoint(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if n.Get("messages") != nil {
 		return r.ParseChat(n, in)

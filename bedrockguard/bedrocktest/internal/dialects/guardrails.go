@@ -2,7 +2,8 @@ package dialects
 
 import "unicode/utf8"
 
-// guarded counts a text for the guardrails, if there are any. Each message and the system prompt is one text.
+// guarded adds a text's characters to those that guardrails evaluate, if there are any. Guardrails bill by the text: each message is one (role is
+// set at its first block), and so is the system prompt.
 func (in *Prompt) guarded(section, text string) {
 	if len(in.Guardrails) == 0 {
 		return

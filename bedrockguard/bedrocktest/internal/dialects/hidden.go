@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// Hidden text is what the service adds to a prompt without a trace in the request. While a request is parsed, Prompt.Hidden collects the reasons
+// for it; at the end hide adds its tokens. Framing, from the package modeltable, has the figures of each family.
+
 // Text that the service adds to a prompt and that is not in the request, in tokens. The figures are the largest that were recorded or
 // published until 2026-11-28; a model without any gets zero.
 const (
@@ -49,14 +52,14 @@ func familyPrompt(m *modeltable.Model, templated bool) int {
 	}
 }
 
-// hidden has the properties of a request for which the service adds text to the prompt. With the zero value only the family's text is added.
+// hidden counts the properties of a request for which the service adds text to the prompt. With the zero value only the family's text is added.
 type hidden struct {
-	citations    int // documents and search results with citations enabled
-	schemas      int // structured outputs and strict tools
-	schemaTokens int // of those schemas
-	builtins     int // tools that the provider defines
-	tools        int // tools of any kind
-	Compacts     bool
+	citations    int  // documents and search results with citations enabled
+	schemas      int  // structured outputs
+	schemaTokens int  // of the schemas of those, and of strict tools
+	builtins     int  // tools that the provider defines
+	tools        int  // tools of any kind
+	Compacts     bool // the service may shorten the history, which is an inference of its own
 	forced       bool // a tool has to be used
 	thinking     bool // thinking is enabled with a budget
 	leading      bool // the conversation begins with the assistant
@@ -120,7 +123,8 @@ func (in *Prompt) hide() {
 	}
 }
 
-// cited counts a document or search result with citations, and the marks in its text if it is a PDF.
+// cited counts a document or search result if its citations are enabled. marks are the tokens of the marks that the service then puts into the
+// text of a PDF; 0 for all others.
 func (in *Prompt) cited(b *jsonnode.Node, marks int) {
 	if b.Get("citations").Get("enabled").Is("true") {
 		in.Hidden.citations++
@@ -128,7 +132,8 @@ func (in *Prompt) cited(b *jsonnode.Node, marks int) {
 	}
 }
 
-// outputSchema counts the schema of a structured output, whatever its place in a dialect, if the model reads it as text.
+// outputSchema counts the schema of a structured output, if the model reads it as text. settings are the fields in which the dialect may have
+// one; those that are absent are nil.
 func (in *Prompt) outputSchema(r *Reader, settings ...*jsonnode.Node) {
 	for _, n := range settings {
 		reads := in.Model.Provider == "anthropic" || in.Model.Provider == "openai"
@@ -140,7 +145,8 @@ func (in *Prompt) outputSchema(r *Reader, settings ...*jsonnode.Node) {
 	}
 }
 
-// tool counts a tool definition in any dialect.
+// tool counts what a tool definition hides, in any dialect. The definition itself is a block that the caller adds; a strict one has its schema
+// counted once more.
 func (in *Prompt) tool(r *Reader, t *jsonnode.Node) {
 	in.Hidden.tools++
 	if builtin(t.Get("type").Text()) {
@@ -164,7 +170,8 @@ func builtin(kind string) bool {
 	return false
 }
 
-// additional parses the fields of a Converse request that are passed to the model unchanged.
+// additional parses the fields of a Converse request that are passed to the model unchanged, of which tools, limits, thinking, tier and schemas
+// are billed.
 func (r *Reader) additional(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, t := range n.Get("tools").List() {
 		in.addJSON(r, tools, withoutMarker(t))
@@ -177,7 +184,7 @@ func (r *Reader) additional(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	for _, key := range []string{"thinking", "reasoning_config", "reasoningConfig"} {
 		if budget, ok := n.Get(key).Get("budget_tokens").Number(); ok {
-			in.extraTokens = max(in.extraTokens, budget)
+			in.extraTokens = max(in.extraTokens, budget) // thinking is billed as output
 		}
 		in.Hidden.thinking = in.Hidden.thinking || n.Get(key).Get("type").Is(`"enabled"`)
 	}
@@ -189,7 +196,7 @@ func (r *Reader) additional(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// tierOf reads a tier given as a string or as {"type": tier}.
+// tierOf reads a tier given as a string or as {"type": tier}. The names that the makers' own APIs have for the usual tier become Bedrock's.
 func tierOf(n *jsonnode.Node) string {
 	if n.Kind() == '{' {
 		n = n.Get("type")

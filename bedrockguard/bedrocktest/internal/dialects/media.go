@@ -8,7 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
-// film counts a video by its length, if its file has one.
+// film returns the tokens of a video, by the length that its file tells. A video in S3 is not opened, and one without a length has the least
+// tokens.
 func film(v *jsonnode.Node) int {
 	data := v.Get("source").Get("bytes")
 	if data == nil {

@@ -5,7 +5,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseNova parses the bodies of Nova.
+// ParseNova parses the bodies of Nova in InvokeModel. n is the body, in the Prompt that is filled: in.open begins a message, and addText or
+// addJSON appends a block, as text or as JSON.
 func (r *Reader) ParseNova(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
 		return err
@@ -70,7 +71,8 @@ func (r *Reader) novaBlock(b *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// novaText parses a block that may contain its cache point, as Nova's own bodies do.
+// novaText reads a block of text, which in Nova's own bodies may also hold the cache point after it. in.message and in.block are its numbers, for
+// errors.
 func (r *Reader) novaText(section string, b *jsonnode.Node, in *Prompt) *refusal.Error {
 	text := b.Get("text")
 	if text.Text() == "" {

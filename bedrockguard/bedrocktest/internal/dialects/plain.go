@@ -6,7 +6,7 @@ import (
 )
 
 // Plain returns a parser of bodies whose prompt is one string, as those of Titan, Llama and the first of Mistral are. members are the names that
-// a body may have, the prompt's first; limit is the path of names to the output limit.
+// a body may have, the prompt's first; limit is the path of names to the output limit. Such a prompt has no template around it (Hidden.raw).
 func Plain(members []string, limit ...string) func(*Reader, *jsonnode.Node, *Prompt) *refusal.Error {
 	return func(r *Reader, n *jsonnode.Node, in *Prompt) *refusal.Error {
 		if err := n.Only("the request", members...); err != nil {

@@ -11,6 +11,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// A parser reads a request in one dialect (a JSON node, often called n) and fills a Prompt (in) from it. It adds the content as blocks in the
+// order in which the model reads it: open begins a message, add, addText and addJSON append a block, point puts a cache point after the last
+// block. A block's hash, of its raw JSON, identifies it in the cache; its tokens are billed. Finish completes the Prompt when all is read.
+
 // The sections of a prompt, in the order in which the cache reads them.
 const (
 	tools    = "tools"
@@ -25,7 +29,7 @@ type Block struct {
 	Tokens    int    // including its framing
 	Role      string // of the message that begins with this block; empty inside of a message
 	Point     string // TTL of the cache point after it: "5m", "1h"; empty if there is none
-	reasoning bool
+	reasoning bool   // the model's own, which no cache point may follow
 }
 
 // Result is the result of a tool.
@@ -34,60 +38,61 @@ type Result struct{ ID, Content string }
 // Prompt is a request that was read, in a form that is common to all dialects.
 type Prompt struct {
 	Model   *modeltable.Model
-	Profile string
+	Profile string // of the model's id: "us", "global"; empty for an id without one
 	Form    string // the route, for OpenAI's and Anthropic's own; empty for Bedrock's
 	Blocks  []Block
 	// Variant has the settings on which the cache of the messages depends: tool choice, thinking, whether there are images.
 	Variant string
 	// WholeVariant has the settings on which the whole cache depends: the tool choice on Nova (as recorded, 2026).
 	WholeVariant string
-	Frame        modeltable.Framing
-	framing      int    // tokens that are added to the next block: a message's frame, the preamble of tools
-	role         string // of a message that has no block yet
-	MaxTokens    int
-	Tier         string
-	Latency      string
-	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one counts.
+	Frame        modeltable.Framing // what the family's template adds to requests and messages, in tokens
+	framing      int                // tokens that are added to the next block: a message's frame, the preamble of tools
+	role         string             // of a message that has no block yet
+	MaxTokens    int                // the output limit of the request, or else the model's; 0 means none
+	Tier         string             // the requested service tier; empty means none
+	Latency      string             // the requested latency mode; empty means none
+	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one of it and MaxTokens counts.
 	extraTokens  int
 	Choices      int // how many answers are asked for; 0 means 1
 	repeats      int // how often the prompt is billed; 0 means 1
 	InputTokens  int // including cached ones
 	MessageCount int
-	LastText     string   // the last text block of the last message that has one
-	Turns        int      // of the assistant, if the dialect counts them while it is read
-	Results      []Result // of tools, in the last message, if the dialect lists them while it is read
-	NoOutput     bool     // for embeddings
-	Marked       bool     // there is a cache point
-	hasImages    bool
-	Images       int   // how many there are
-	ImageTokens  int   // tokens of the images, if the model bills them at another rate
-	Units        int64 // nano-USD for images, seconds and queries
-	Hidden       hidden
-	Guardrails   []string // ids of the guardrails that evaluate the request
-	GuardedTexts []int    // characters of each text that guardrails evaluate
-	guardedIn    string   // the section of the last of these texts
-	Stores       bool     // the response is stored
-	StoredItems  []*jsonnode.Node
-	Sent         *jsonnode.Node // the body of a Responses request
-	speaking     bool           // the previous item was the assistant's
-	message      int            // number of the message that is being parsed
-	block        int            // number of the block in that message
-	History      []any          // for Cohere, which repeats it in the answer
-	Vectors      []Vector       // for the answer
-	Documents    []string       // the documents to rank
-	TopN         int            // how many of these to return
+	LastText     string           // the last text block of the last message that has one
+	Turns        int              // of the assistant, if the dialect counts them while it is read
+	Results      []Result         // of tools, in the last message, if the dialect lists them while it is read
+	NoOutput     bool             // the answer has no tokens: vectors, a ranking, or a limit of zero
+	Marked       bool             // there is a cache point
+	hasImages    bool             // there are images, and Variant says so
+	Images       int              // how many there are
+	ImageTokens  int              // tokens of the images, if the model bills them at another rate
+	Units        int64            // nano-USD for images, seconds and queries
+	Hidden       hidden           // why the service adds text to the prompt
+	Guardrails   []string         // ids of the guardrails that evaluate the request
+	GuardedTexts []int            // characters of each text that guardrails evaluate
+	guardedIn    string           // the section of the last of these texts
+	Stores       bool             // the response is stored
+	StoredItems  []*jsonnode.Node // the input of a response that is stored, as items
+	Sent         *jsonnode.Node   // the body of a Responses request
+	speaking     bool             // the previous item was the assistant's
+	message      int              // number of the message that is being parsed
+	block        int              // number of the block in that message
+	History      []any            // for Cohere, which repeats it in the answer
+	Vectors      []Vector         // for the answer
+	Documents    []string         // the documents to rank
+	TopN         int              // how many of these to return
 	// lastIsText says that the last message block is text: Nova accepts cache points only after text.
 	lastIsText bool
 }
 
-// add appends a block to the prompt.
+// add appends a block with these tokens, and those that open and the like have left for the next block. raw is what its hash is made of.
 func (in *Prompt) add(r *Reader, section, raw string, tokens int) *Block {
 	in.Blocks = append(in.Blocks, Block{Section: section, Hash: sha256.Sum256([]byte(raw)), Tokens: tokens + in.framing, Role: in.role})
 	in.framing, in.role = 0, ""
 	return &in.Blocks[len(in.Blocks)-1]
 }
 
-// addText adds a block of text. Its count is remembered from an earlier request if possible.
+// addText adds a block of text. Its hash is made of raw, which may be more than the text: the whole block in the request. Its count is remembered
+// from an earlier request if possible.
 func (in *Prompt) addText(r *Reader, section string, raw, text *jsonnode.Node) *Block {
 	in.guarded(section, text.Text())
 	b := in.add(r, section, raw.Raw, 0)
@@ -95,7 +100,7 @@ func (in *Prompt) addText(r *Reader, section string, raw, text *jsonnode.Node) *
 	return b
 }
 
-// addJSON appends a block that the model reads as JSON.
+// addJSON appends a block that the model reads as JSON. Guardrails evaluate it too, except for tool definitions.
 func (in *Prompt) addJSON(r *Reader, section, raw string) *Block {
 	if section != tools {
 		in.guarded(section, raw)
@@ -105,13 +110,13 @@ func (in *Prompt) addJSON(r *Reader, section, raw string) *Block {
 	return b
 }
 
-// open begins a message.
+// open begins a message: the next block gets its role and the tokens of its frame.
 func (in *Prompt) open(role string) {
 	in.framing += in.Frame.Message
 	in.role = role
 }
 
-// point puts a cache point after the last block.
+// point puts a cache point after the last block, which must be in this section and message. An empty ttl means "5m".
 func (in *Prompt) point(section, ttl string) *refusal.Error {
 	rule := in.Model.Cache
 	if rule == nil {
@@ -160,7 +165,8 @@ func (in *Prompt) checkPoints() *refusal.Error {
 	return nil
 }
 
-// Finish makes the checks that need the whole prompt.
+// Finish completes a Prompt that was read: it adds the hidden text, sums up the tokens, and makes the checks that need the whole prompt: its
+// length, the output limit and the service tier.
 func (in *Prompt) Finish() *refusal.Error {
 	in.hide()
 	in.InputTokens = in.framing
@@ -170,7 +176,7 @@ func (in *Prompt) Finish() *refusal.Error {
 	if in.tooLong() || in.InputTokens > MaxInput {
 		return refusal.Invalid("Input is too long for requested model.")
 	}
-	if in.repeats > 1 && len(in.Blocks) > 0 {
+	if in.repeats > 1 && len(in.Blocks) > 0 { // the first block carries the tokens of all repetitions
 		in.Blocks[0].Tokens += in.InputTokens * (in.repeats - 1)
 		in.InputTokens *= in.repeats
 	}
@@ -220,8 +226,10 @@ type counts struct {
 	seen map[[32]byte]int
 }
 
+// maxCounts bounds what counts remembers; when it is full, everything is forgotten.
 const maxCounts = 1 << 16
 
+// of returns the tokens of the block with this hash, and calls count if it does not remember them.
 func (c *counts) of(hash [32]byte, count func() int) int {
 	c.mu.Lock()
 	n, ok := c.seen[hash]
@@ -239,7 +247,7 @@ func (c *counts) of(hash [32]byte, count func() int) int {
 	return n
 }
 
-// limit reads an output limit. Without one, n is nil and the model's own limit applies.
+// limit sets the output limit from a field of the request. If n is nil there is no such field, and Finish sets the model's own limit.
 func (in *Prompt) limit(n *jsonnode.Node) *refusal.Error {
 	if n == nil {
 		return nil

@@ -5,8 +5,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseResponses parses a request of OpenAI's Responses API. It is stateful unless it says otherwise: the content of a previous response is
-// input again, and is billed again.
+// Each item of a request is a message of its own for the model: in.open begins it, and addText, addJSON or add append its content to the Prompt
+// as a block: as text, as JSON, or with tokens that are counted already.
+
+// ParseResponses parses a request of OpenAI's Responses API. n is the body, in the Prompt that is filled. The API is stateful unless a request
+// says otherwise: the input and the output of a previous response are input again, and are billed again.
 func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if n.Get("background").Is("true") {
 		return refusal.Invalid("background: only synchronous responses are served")
@@ -34,6 +37,7 @@ func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	switch input := n.Get("input"); {
 	case input.Text() != "":
+		// A string is short for a message of the user.
 		items = append(items, &jsonnode.Node{Raw: `{"role":"user","content":` + input.Raw + `}`, Keys: []string{"role", "content"}, Items: []*jsonnode.Node{{Raw: `"user"`}, input}})
 	case len(input.List()) > 0:
 		items = append(items, input.List()...)
@@ -50,7 +54,8 @@ func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// responseItem reads one item of an input.
+// responseItem reads one item of an input: a message, or a tool use, a tool's result or reasoning, which are items of their own. It also counts
+// the assistant's turns, and keeps the tool results since the last message.
 func (r *Reader) responseItem(item *jsonnode.Node, in *Prompt) {
 	kind := item.Get("type").Text()
 	speaks := kind != "function_call_output" && kind != "item_reference"
@@ -83,7 +88,7 @@ func (r *Reader) responseItem(item *jsonnode.Node, in *Prompt) {
 		return
 	}
 	role := item.Get("role").Text()
-	in.Results = nil
+	in.Results = nil // those before this message are not the conversation's last
 	in.open(role)
 	content := item.Get("content")
 	if content.Kind() == '"' {

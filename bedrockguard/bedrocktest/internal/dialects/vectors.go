@@ -10,18 +10,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// Vector is the embedding of a text, an image or a video: always the same for the same content, with a norm of 1.
+// Vector is the embedding of a text, an image or a video. Its numbers are random, but depend only on the content, and have a norm of 1.
 type Vector struct {
-	Of         string
-	Kind       string // as the answer names it
+	Of         string // the content
+	Kind       string // the kind of the content, as the answer names it
 	dimensions int
-	asked      []string // the requested types
+	asked      []string // the requested types of its numbers: float, int8, uint8, binary, ubinary
 }
 
 // maxDimensions bounds the vectors that are made.
 const maxDimensions = 4096
 
-// vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
+// vector adds the vector of the content of to the answer. Its dimensions are those in one of the fields asked, or else dimensions, the model's
+// own.
 func (in *Prompt) vector(n *jsonnode.Node, kind, of string, dimensions int, asked ...*jsonnode.Node) *refusal.Error {
 	for _, a := range asked {
 		if a == nil {
@@ -70,7 +71,8 @@ func (v Vector) Floats() []float64 {
 	return out
 }
 
-// As returns the vector in one of the types: floats, bytes, or bits of which eight make a byte.
+// As returns the vector in one of the types: floats, bytes, or bits of which eight make a byte. The bytes of int8 and binary are signed; unsigned
+// ones are 128 higher.
 func (v Vector) As(kind string) any {
 	floats := v.Floats()
 	if kind == "float" {

@@ -49,7 +49,9 @@ func elements(data []byte, visit func(xml.Token)) {
 	}
 }
 
-// ReadDocx returns the text of a Word document, a line for each paragraph, and each use of a picture in base64.
+// ReadDocx returns the text of a Word document, a line for each paragraph, and each use of a picture in base64. The document is XML: t holds
+// text, p is a paragraph and blip uses a picture. Which picture it uses is not read: the uses go through all pictures in turn, and each picture
+// counts once at least.
 func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
 	all, ok := parts(raw)
 	document := all["word/document.xml"]
@@ -93,7 +95,8 @@ func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
 	return out.String(), pictures, true
 }
 
-// ReadXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell that refers to a shared string has the whole string.
+// ReadXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell is an element c with its value in v or t; if its type is s,
+// the value is an index into the workbook's shared strings, and the whole string is returned.
 func ReadXlsx(raw []byte) (string, bool) {
 	all, ok := parts(raw)
 	if !ok {
@@ -139,6 +142,7 @@ func ReadXlsx(raw []byte) (string, bool) {
 	return out.String(), len(names) > 0
 }
 
+// sharedStrings returns the strings to which cells refer by index: each element si is one, which may consist of several texts.
 func sharedStrings(data []byte) (all []string) {
 	var item strings.Builder
 	inText := false
@@ -163,6 +167,7 @@ func sharedStrings(data []byte) (all []string) {
 	return all
 }
 
+// attribute returns the value of an element's attribute; empty without it.
 func attribute(e xml.StartElement, name string) string {
 	for _, a := range e.Attr {
 		if a.Name.Local == name {

@@ -11,11 +11,17 @@ import (
 	"strings"
 )
 
+// A PDF consists of numbered objects ("12 0 obj ... endobj"), which refer to each other by number ("12 0 R"). An object is a dictionary, an array
+// or another value; a stream is a dictionary followed by data, such as the content of a page. A form is content that pages draw by a name ("/Name
+// Do"), and an object stream has further objects packed in its data. The page tree has nodes (/Pages) with children (/Kids), down to the pages
+// (/Page).
+
 // pdfFile has the parts of a PDF that its text needs: objects by number, each with its dictionary or value and its unpacked stream.
 type pdfFile struct {
 	objects map[int]*pdfObject
 }
 
+// pdfObject is one object of the file.
 type pdfObject struct {
 	value  []byte // the bytes between obj and endobj, without the stream
 	stream []byte // unpacked; nil if there is none, or if it can't be unpacked
@@ -54,6 +60,7 @@ func ReadPDF(raw []byte) []string {
 	return pages
 }
 
+// read finds all objects in the file, unpacks their streams, and adds the objects that are packed in object streams.
 func (f *pdfFile) read(raw []byte) {
 	for _, at := range pdfBegin.FindAllSubmatchIndex(raw, -1) {
 		number, _ := strconv.Atoi(string(raw[at[2]:at[3]]))
@@ -93,7 +100,8 @@ func unpacked(dict, data []byte) []byte {
 	return plain
 }
 
-// unpackObjects reads an object stream: pairs of a number and an offset, followed by the objects.
+// unpackObjects reads an object stream: /N pairs of a number and an offset, and from the byte /First on the objects. An object that the file also
+// has by itself keeps that value.
 func (f *pdfFile) unpackObjects(o *pdfObject) {
 	count, first := entryInt(o.value, "/N"), entryInt(o.value, "/First")
 	if first <= 0 || first > len(o.stream) {
@@ -118,7 +126,8 @@ func (f *pdfFile) unpackObjects(o *pdfObject) {
 // maxTree bounds how deep a page tree, and forms inside of forms, are followed.
 const maxTree = 16
 
-// walk visits each page below a node of the page tree, once for each time that it is in the tree.
+// walk calls visit with the number, the object and the inherited resources of each page below the node o of the page tree, once for each time
+// that the page is in the tree. A page without resources of its own has those of the nodes above it.
 func (f *pdfFile) walk(o *pdfObject, inherited []byte, depth int, visit func(int, *pdfObject, []byte)) {
 	if r := entry(o.value, "/Resources"); r != nil {
 		inherited = r
@@ -134,7 +143,7 @@ func (f *pdfFile) walk(o *pdfObject, inherited []byte, depth int, visit func(int
 	}
 }
 
-// pageText returns the text that a page shows.
+// pageText returns the text that a page shows: that of its content streams, which count as one, and of the forms that they draw.
 func (f *pdfFile) pageText(page *pdfObject, inherited []byte) string {
 	resources := entry(page.value, "/Resources")
 	if resources == nil {
@@ -142,8 +151,9 @@ func (f *pdfFile) pageText(page *pdfObject, inherited []byte) string {
 	}
 	contents := entry(page.value, "/Contents")
 	numbers := f.references(contents)
+	// A single reference without a stream is to the array of the content streams.
 	if len(numbers) == 1 && f.objects[numbers[0]] != nil && f.objects[numbers[0]].stream == nil {
-		numbers = f.references(f.objects[numbers[0]].value) // an array that is an object of its own
+		numbers = f.references(f.objects[numbers[0]].value)
 	}
 	var content []byte
 	for _, number := range numbers {
@@ -156,7 +166,8 @@ func (f *pdfFile) pageText(page *pdfObject, inherited []byte) string {
 	return out.String()
 }
 
-// show writes the text of a content stream, and of the forms that it draws.
+// show writes the text of a content stream, and of the forms that it draws. resources is the dictionary with the forms by name, or a reference to
+// it; depth is how many forms the content is in.
 func (f *pdfFile) show(out *strings.Builder, content, resources []byte, depth int) {
 	writeStrings(out, content)
 	if depth >= maxTree || !bytes.Contains(content, []byte("Do")) {
@@ -176,6 +187,7 @@ func (f *pdfFile) show(out *strings.Builder, content, resources []byte, depth in
 	}
 }
 
+// references returns the numbers of the objects to which a value refers.
 func (f *pdfFile) references(value []byte) (numbers []int) {
 	for _, m := range pdfReference.FindAllSubmatch(value, -1) {
 		n, _ := strconv.Atoi(string(m[1]))
@@ -233,12 +245,14 @@ func balanced(b []byte) int {
 	return len(b)
 }
 
+// entryInt returns the value of a dictionary's entry as an integer; 0 if it is none.
 func entryInt(dict []byte, key string) int {
 	n, _ := strconv.Atoi(string(bytes.TrimSpace(entry(dict, key))))
 	return n
 }
 
-// writeStrings writes the strings of a content stream, each operator's in a line of its own. Bytes are read as Latin-1.
+// writeStrings writes the strings of a content stream: those in parentheses and those of hexadecimal digits in angle brackets. The operators Tj
+// and TJ, which show text, end a line. Bytes are read as Latin-1.
 func writeStrings(out *strings.Builder, content []byte) {
 	for i := 0; i < len(content); {
 		switch c := content[i]; {
@@ -262,7 +276,8 @@ func writeStrings(out *strings.Builder, content []byte) {
 	}
 }
 
-// literal writes a string in parentheses and returns its length.
+// literal writes the string in parentheses at the beginning of s, and returns how many bytes it takes. Parentheses inside of it may be nested;
+// after a backslash there are up to three octal digits of a byte, or a character that stands for itself.
 func literal(out *strings.Builder, s []byte) int {
 	depth := 0
 	for i := 0; i < len(s); i++ {
@@ -299,7 +314,7 @@ func literal(out *strings.Builder, s []byte) int {
 	return len(s)
 }
 
-// hexadecimal writes a string of hexadecimal digits.
+// hexadecimal writes a string of hexadecimal digits. Zero bytes, such as the first of two-byte characters, are left out.
 func hexadecimal(out *strings.Builder, digits []byte) {
 	for i := 0; i+1 < len(digits); i += 2 {
 		if v, err := strconv.ParseUint(string(digits[i:i+2]), 16, 8); err == nil && v > 0 {

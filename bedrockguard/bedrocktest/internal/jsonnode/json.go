@@ -17,6 +17,7 @@ type Node struct {
 	Items []*Node  // of an object or an array
 }
 
+// maxDepth bounds how deep objects and arrays may be nested.
 const maxDepth = 200
 
 // Parse reads one JSON object. It refuses duplicate keys at any depth, because the real service may read them in another way than this
@@ -34,18 +35,20 @@ func Parse(body []byte) (*Node, *refusal.Error) {
 	return n, err
 }
 
-// parser walks over JSON that is known to be valid.
+// parser walks over JSON that is known to be valid, so it checks no syntax and never runs over the end. i is the offset of the next byte in s.
 type parser struct {
 	s string
 	i int
 }
 
+// space steps over white space.
 func (p *parser) space() {
 	for p.i < len(p.s) && strings.IndexByte(" \t\r\n", p.s[p.i]) >= 0 {
 		p.i++
 	}
 }
 
+// value reads the value that begins at the current byte. depth is how many objects and arrays it is in.
 func (p *parser) value(depth int) (*Node, *refusal.Error) {
 	if depth > maxDepth {
 		return nil, refusal.Invalid("the request body is nested too deeply")
@@ -66,6 +69,7 @@ func (p *parser) value(depth int) (*Node, *refusal.Error) {
 	return n, err
 }
 
+// members reads the members of the object or array that begins at the current byte, and steps over its end.
 func (p *parser) members(n *Node, depth int) *refusal.Error {
 	object := p.s[p.i] == '{'
 	var seen map[string]struct{} // the keys of a large object, where comparing each key with all others would take quadratic time
@@ -134,6 +138,7 @@ func (p *parser) str() string {
 	}
 }
 
+// unquote returns the value of a JSON string with its quotes.
 func unquote(raw string) string {
 	if strings.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1]

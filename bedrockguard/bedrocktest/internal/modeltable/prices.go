@@ -30,27 +30,27 @@ type Rates [classes]uint64
 type Model struct {
 	ID          string                       `json:"id"`
 	Provider    string                       `json:"provider"`
-	Mode        string                       `json:"mode"`     // empty for a chat model; embedding, rerank
-	Rates       Rates                        `json:"rates"`    // of the global profile, or of us-east-1 if there is none
-	Premium     uint64                       `json:"premium"`  // on every id that is not global; 0 means 1000
-	Gov         uint64                       `json:"gov"`      // outside of the commercial partition; 0 means 1000
-	Unlisted    uint64                       `json:"unlisted"` // in a region without a price of its own; 0 means 1000
-	Global      bool                         `json:"global"`   // there is a global profile
-	Regions     map[string]Rates             `json:"regions"`  // for every id that is not global
-	Globals     map[string]Rates             `json:"globals"`  // for the global profile
-	Long        longContext                  `json:"long"`
-	Optimized   Rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
-	Tiers       map[string]uint64            `json:"tiers"`
+	Mode        string                       `json:"mode"`        // empty for a chat model; embedding, rerank
+	Rates       Rates                        `json:"rates"`       // of the global profile, or of us-east-1 if there is none
+	Premium     uint64                       `json:"premium"`     // factor of the rates for every id that is not global; 0 means 1000
+	Gov         uint64                       `json:"gov"`         // factor outside of the commercial partition; 0 means 1000
+	Unlisted    uint64                       `json:"unlisted"`    // further factor in a region without a price of its own; 0 means 1000
+	Global      bool                         `json:"global"`      // there is a global profile
+	Regions     map[string]Rates             `json:"regions"`     // by the region of the call, for every id that is not global
+	Globals     map[string]Rates             `json:"globals"`     // by the region of the call, for the global profile
+	Long        longContext                  `json:"long"`        // for prompts above a number of tokens
+	Optimized   Rates                        `json:"optimized"`   // in the latency-optimised mode; zero without one
+	Tiers       map[string]uint64            `json:"tiers"`       // the factor of each service tier on all rates
 	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices give a higher factor than Tiers
 	Fees        Fees                         `json:"fees"`
-	RegionFees  map[string]Fees              `json:"regionFees"`
-	Window      int                          `json:"window"` // for an embedding model: of each text
-	Output      int                          `json:"output"`
-	Cache       *cacheRule                   `json:"cache"`
-	Aliases     []string                     `json:"aliases"`
+	RegionFees  map[string]Fees              `json:"regionFees"` // instead of Fees, by the region of the call
+	Window      int                          `json:"window"`     // input tokens; for an embedding model: of each text
+	Output      int                          `json:"output"`     // the most output tokens; 0 means unknown
+	Cache       *cacheRule                   `json:"cache"`      // nil if the model caches nothing
+	Aliases     []string                     `json:"aliases"`    // other ids of the same model
 
 	frame  sync.Once // guards framed
-	framed Framing
+	framed Framing   // what FramingOf returns, looked up once
 }
 
 // longContext is the base price of a request with more input tokens than Above; there is none if Above is 0.
@@ -72,12 +72,13 @@ type Fees struct {
 // Embeds reports whether the model makes embeddings.
 func (m *Model) Embeds() bool { return m.Mode == "embedding" }
 
+// cacheRule says what the model's prompt cache accepts.
 type cacheRule struct {
-	Min    int      `json:"min"`
-	Points int      `json:"points"`
-	TTLs   []string `json:"ttls"`
-	Fields []string `json:"fields"`
-	Max    int      `json:"max"`
+	Min    int      `json:"min"`    // tokens of the shortest prefix that is cached
+	Points int      `json:"points"` // the most cache points of a request
+	TTLs   []string `json:"ttls"`   // "5m", "1h"
+	Fields []string `json:"fields"` // where cache points may be: "tools", "system", "messages"
+	Max    int      `json:"max"`    // tokens of the longest prefix that is cached; 0 means no limit
 }
 
 // PriceTable has the models by id and alias, and the defaults for models without a figure of their own.
@@ -105,10 +106,11 @@ var Table = sync.OnceValue(func() PriceTable {
 	return t
 })
 
+// profiles are the prefixes of the ids of inference profiles.
 var profiles = []string{"us", "eu", "apac", "jp", "au", "ca", "in", "us-gov", "global"}
 
-// Lookup resolves the modelId of a path: a model id, a profile, an ARN of either, or one of the user's own names. region is that of an ARN,
-// else empty.
+// Lookup resolves the modelId of a path: a model id, a profile, an ARN of either, or one of the user's own names. profile is empty for an id
+// without one; region is that of an ARN, else empty.
 func Lookup(id string, names map[string]string) (m *Model, profile, region string, ok bool) {
 	id, err := url.PathUnescape(id)
 	if err != nil {
@@ -138,7 +140,8 @@ func Lookup(id string, names map[string]string) (m *Model, profile, region strin
 	return nil, "", "", false
 }
 
-// RatesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region.
+// RatesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region. A long prompt and the
+// latency-optimised mode have base rates of their own; a region changes these in the same proportion as the usual ones.
 func (m *Model) RatesFor(profile, region string, input int, optimized bool) Rates {
 	at := m.ratesAt(profile, region)
 	r := at
@@ -156,7 +159,8 @@ func (m *Model) RatesFor(profile, region string, input int, optimized bool) Rate
 	return r
 }
 
-// ratesAt returns the rates with a profile that is called from a region, without long contexts and modes.
+// ratesAt returns the rates with a profile that is called from a region, without long contexts and modes. Where no price is published for the
+// region, each rate is the highest that may apply, so that the bill is not below AWS's. m.Rates are the base: the global profile, or us-east-1.
 func (m *Model) ratesAt(profile, region string) Rates {
 	partition := commercial(region)
 	if profile == "global" && m.Global && partition {
@@ -164,7 +168,7 @@ func (m *Model) ratesAt(profile, region string) Rates {
 			if ok {
 				return r
 			}
-			return m.Rates
+			return m.Rates // the base price: there are no prices by region, or this is a region at home
 		}
 		return highest(m.Globals, m.Rates)
 	}
@@ -185,12 +189,13 @@ func (m *Model) ratesAt(profile, region string) Rates {
 	}
 }
 
-// home reports whether a region's prices are the base price times the premium.
+// home reports whether a region is one of the three whose prices are the base price times the premium.
 func home(region string) bool {
 	return region == "us-east-1" || region == "us-east-2" || region == "us-west-2"
 }
 
-// commercial reports whether a region is in the commercial partition.
+// commercial reports whether a region is in the commercial partition: not in GovCloud, China, the isolated regions or the European sovereign
+// cloud.
 func commercial(region string) bool {
 	return !strings.HasPrefix(region, "us-gov-") && !strings.HasPrefix(region, "cn-") && !strings.HasPrefix(region, "us-iso") && !strings.HasPrefix(region, "eusc-")
 }
@@ -245,7 +250,9 @@ func (m *Model) TierFactor(tier, region string) uint64 {
 	return max(factor, 1)
 }
 
-// FeesAt returns the model's fees in a region. If the model has fees by region, a region without an entry has the highest of them.
+// FeesAt returns the model's fees for a call from a region. If the model has fees by region, a home region without an entry has those of
+// us-east-1, and any other has m.Fees, the highest of them. If it has none, m.Fees apply, raised by the factor Gov outside of the commercial
+// partition.
 func (m *Model) FeesAt(region string) Fees {
 	f := m.Fees
 	if listed, ok := m.RegionFees[region]; ok {

@@ -11,6 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
+// In this file a position is the index of a block in a prompt, and its prefix is everything up to and including that block. prefixes has the hash
+// of the prefix at each position, sums its tokens. Prefixes that end at a cache point are what is cached.
+
 // lookback is how many positions, counted backwards from a cache point and including its own, are searched for an earlier write.
 const lookback = 20
 
@@ -23,10 +26,11 @@ type Cache struct {
 	entries map[[32]byte]*cached
 }
 
+// cached is one prefix in the cache.
 type cached struct {
-	ttl     time.Duration
+	ttl     time.Duration // by which each use postpones expires
 	expires time.Time
-	ready   bool // the response of the request that wrote it has begun
+	ready   bool // readable, because the response of the request that wrote it has begun
 }
 
 // Split says how a request's input is split into the classes that are billed separately.
@@ -35,7 +39,9 @@ type Split struct {
 	Pending                       []*cached // written by this request, and readable once its response begins
 }
 
-// Serve looks a prompt up in the cache, renews what it finds and writes the rest.
+// Serve looks a prompt up in the cache, renews what it finds, and enters the prefixes that end at its cache points. The Split says how the input
+// is billed: the longest prefix that is found is read; what follows it, up to the last cache point, is written, first the part up to the last
+// point of an hour and then that for five minutes; the rest is plain input.
 func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 	prefixes, sums := prefixesOf(in)
 	total := in.InputTokens
@@ -44,14 +50,14 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 	if c.entries == nil || len(c.entries) >= maxEntries {
 		c.sweep(now)
 	}
-	hit := -1
+	hit := -1 // the last position that can be read
 	for i := range in.Blocks {
 		if in.Blocks[i].Point != "" && cacheable(in.Model, sums[i]) {
 			hit = max(hit, c.find(prefixes, i, now))
 		}
 	}
 	var s Split
-	read, last, lastLong := 0, 0, 0
+	read, last, lastLong := 0, 0, 0 // tokens up to the hit, to the last cache point, and to the last one of an hour
 	if hit >= 0 {
 		read = sums[hit]
 	}
@@ -71,7 +77,7 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 			s.Pending = append(s.Pending, entry)
 		}
 		entry.expires = later(entry.expires, now.Add(entry.ttl))
-		if sums[i] <= read {
+		if sums[i] <= read { // it is read, not written
 			continue
 		}
 		last = max(last, sums[i])
@@ -79,7 +85,7 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 			lastLong = max(lastLong, sums[i])
 		}
 	}
-	if hit >= 0 {
+	if hit >= 0 { // it need not be at a cache point of this prompt, so it is renewed here
 		found := c.entries[prefixes[hit]]
 		found.expires = later(found.expires, now.Add(found.ttl))
 	}
@@ -97,6 +103,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// lifetime returns the duration of a TTL, "5m" or "1h".
 func lifetime(ttl string) time.Duration {
 	if ttl == "1h" {
 		return time.Hour
@@ -104,7 +111,7 @@ func lifetime(ttl string) time.Duration {
 	return 5 * time.Minute
 }
 
-// cacheable reports whether a model's prefix with this number of tokens can be cached.
+// cacheable reports whether the model caches a prefix with this number of tokens.
 func cacheable(m *modeltable.Model, tokens int) bool {
 	rule := m.Cache
 	return tokens >= rule.Min && (rule.Max == 0 || tokens <= rule.Max)
@@ -120,7 +127,9 @@ func (c *Cache) find(prefixes [][32]byte, i int, now time.Time) int {
 	return -1
 }
 
-// prefixesOf returns, for each position, the hash of everything up to it and its tokens.
+// prefixesOf returns the hash of the prefix at each position, and its tokens. Settings that invalidate the whole cache (WholeVariant) are in all
+// hashes; those on which only the messages depend (Variant) are in the hashes from the first message on, so that tools and system prompt stay
+// readable.
 func prefixesOf(in *dialects.Prompt) ([][32]byte, []int) {
 	hashes, sums := make([][32]byte, len(in.Blocks)), make([]int, len(in.Blocks))
 	state := sha256.Sum256([]byte(in.Model.ID + "\x00" + in.Profile + "\x00" + in.WholeVariant))
@@ -150,7 +159,7 @@ func (c *Cache) Begun(s Split) {
 	}
 }
 
-// sweep requires mu held.
+// sweep removes expired entries, and all entries if the cache is still full. Requires mu held.
 func (c *Cache) sweep(now time.Time) {
 	alive := make(map[[32]byte]*cached)
 	for k, e := range c.entries {

@@ -62,14 +62,14 @@ func (r *Error) Write(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": r.Message})
 }
 
-// WriteAs answers with a refusal in the form of Anthropic's route, or else of OpenAI's.
+// WriteAs answers with a refusal in the form of Anthropic's route if anthropic is set, and else in that of OpenAI's.
 func (r *Error) WriteAs(anthropic bool, w http.ResponseWriter) {
 	w.Header().Set("content-type", "application/json")
 	w.WriteHeader(r.Status)
 	_ = json.NewEncoder(w).Encode(r.Told(anthropic))
 }
 
-// Told returns a refusal in the form of Anthropic's route, or else of OpenAI's.
+// Told returns the JSON of a refusal in the form of Anthropic's route if anthropic is set, and else in that of OpenAI's.
 func (r *Error) Told(anthropic bool) map[string]any {
 	kinds := map[int][2]string{ // of OpenAI and of Anthropic
 		400: {"invalid_request_error", "invalid_request_error"}, 401: {"authentication_error", "authentication_error"}, 403: {"permission_error", "permission_error"},

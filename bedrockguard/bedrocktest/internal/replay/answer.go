@@ -13,7 +13,8 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// answer is one answer, recorded or simulated, in the form that is compared.
+// answer is one answer, recorded or simulated, in the form that is compared. A stream has no body: its events are in two lists of the same
+// length.
 type answer struct {
 	status  int
 	errType string
@@ -42,12 +43,12 @@ func parse(status int, headers map[string]string, raw []byte) answer {
 func (a *answer) web(raw []byte) {
 	for line := range strings.Lines(string(raw)) {
 		data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: ")
-		var held object
-		if !ok || json.Unmarshal([]byte(data), &held) != nil {
+		var content object
+		if !ok || json.Unmarshal([]byte(data), &content) != nil {
 			continue
 		}
-		a.events = append(a.events, chunkKind(held))
-		a.chunks = append(a.chunks, held)
+		a.events = append(a.events, chunkKind(content))
+		a.chunks = append(a.chunks, content)
 	}
 }
 
@@ -67,41 +68,42 @@ func (a *answer) frames(raw []byte) {
 				kind = v.String()
 			}
 		}
-		var held object
-		_ = json.Unmarshal(m.Payload, &held)
+		var content object
+		_ = json.Unmarshal(m.Payload, &content)
 		if kind == "chunk" {
 			var wrapped struct{ Bytes []byte }
 			_ = json.Unmarshal(m.Payload, &wrapped)
-			held = nil
-			_ = json.Unmarshal(wrapped.Bytes, &held)
-			kind = chunkKind(held)
+			content = nil
+			_ = json.Unmarshal(wrapped.Bytes, &content)
+			kind = chunkKind(content)
 		}
 		a.events = append(a.events, kind)
-		a.chunks = append(a.chunks, held)
+		a.chunks = append(a.chunks, content)
 	}
 }
 
-// chunkKind returns the kind of a chunk of InvokeModel's stream.
-func chunkKind(held object) string {
-	if t, ok := held["type"].(string); ok {
+// chunkKind returns the kind of an event of InvokeModel's stream or of server-sent events, which has no event type outside of its JSON.
+func chunkKind(content object) string {
+	if t, ok := content["type"].(string); ok {
 		return t
 	}
-	if t, ok := held["event_type"].(string); ok {
+	if t, ok := content["event_type"].(string); ok {
 		return t
 	}
 	for _, k := range []string{"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"} {
-		if held[k] != nil {
+		if content[k] != nil {
 			return k
 		}
 	}
-	if len(held) == 1 && held["amazon-bedrock-invocationMetrics"] != nil {
+	if len(content) == 1 && content["amazon-bedrock-invocationMetrics"] != nil {
 		return "metrics"
 	}
 	return "chunk"
 }
 
-// order returns the kinds of the events in their order. How often the service repeats some of them is its own affair, so events that repeat the one
-// before, and deltas that go on after a stop of another block, are left out.
+// order returns the kinds of the events in their order. How often the service repeats an event is its own affair, so two kinds of repetition are
+// left out: an event of the same kind as the one before, and a delta after a stop that follows a delta, as Nova sends them. Only among the first
+// three events a second start of a block is kept.
 func (a *answer) order() string {
 	var out []string
 	for _, e := range a.events {
@@ -139,14 +141,14 @@ func (a *answer) usage() object {
 			out[prefix+k] = x
 		}
 	}
-	for _, held := range append([]object{a.body}, a.chunks...) {
-		merge(at(held, "usage"), "")
-		merge(at(held, "message", "usage"), "")
-		merge(at(held, "response", "usage"), "")
-		merge(at(held, "metadata", "usage"), "")
-		merge(at(held, "amazon-bedrock-invocationMetrics"), "metrics.")
+	for _, content := range append([]object{a.body}, a.chunks...) {
+		merge(at(content, "usage"), "")
+		merge(at(content, "message", "usage"), "")
+		merge(at(content, "response", "usage"), "")
+		merge(at(content, "metadata", "usage"), "")
+		merge(at(content, "amazon-bedrock-invocationMetrics"), "metrics.")
 		for _, k := range []string{"prompt_token_count", "generation_token_count", "inputTextTokenCount", "totalOutputTextTokenCount"} {
-			if v, ok := at(held, k).(float64); ok {
+			if v, ok := at(content, k).(float64); ok {
 				out[k] = v
 			}
 		}
@@ -154,11 +156,12 @@ func (a *answer) usage() object {
 	return out
 }
 
-// input returns all input tokens, including those read from and written to the cache; 0 if the answer has none.
+// input returns all input tokens, including those read from and written to the cache; 0 if the answer has no count. Each dialect has names of its
+// own for the counts; if the body has none, those in InvokeModel's headers are added up.
 func (a *answer) input() float64 {
 	u := a.usage()
 	number := func(key string) float64 { v, _ := u[key].(float64); return v }
-	cached := func(keys ...string) float64 {
+	first := func(keys ...string) float64 { // the first count that is not zero
 		for _, k := range keys {
 			if v := number(k); v > 0 {
 				return v
@@ -166,12 +169,12 @@ func (a *answer) input() float64 {
 		}
 		return 0
 	}
-	read := cached("cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens", "metrics.cacheReadInputTokenCount")
-	write := cached("cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens", "metrics.cacheWriteInputTokenCount")
+	read := first("cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens", "metrics.cacheReadInputTokenCount")
+	write := first("cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens", "metrics.cacheWriteInputTokenCount")
 	if v := number("prompt_tokens"); v > 0 { // including cached ones
 		return v
 	}
-	if v := cached("inputTokens", "input_tokens", "metrics.inputTokenCount", "prompt_token_count", "inputTextTokenCount"); v > 0 {
+	if v := first("inputTokens", "input_tokens", "metrics.inputTokenCount", "prompt_token_count", "inputTextTokenCount"); v > 0 {
 		return v + read + write
 	}
 	for _, h := range []string{"input", "cache-read-input", "cache-write-input"} {

@@ -38,6 +38,7 @@ func (c *call) model() string {
 	return body.Model
 }
 
+// operation returns the last part of the path, such as converse.
 func (c *call) operation() string { return c.Path[strings.LastIndex(c.Path, "/")+1:] }
 
 // method returns the HTTP method, which follows from the path if the recording has none.

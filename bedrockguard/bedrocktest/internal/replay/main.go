@@ -49,13 +49,13 @@ func read(r io.Reader) ([]*call, error) {
 	return all, lines.Err()
 }
 
-// tally counts how often something held.
-type tally struct{ held, of int }
+// tally counts how often something agreed.
+type tally struct{ agreed, of int }
 
-func (t *tally) add(held bool) {
+func (t *tally) add(agreed bool) {
 	t.of++
-	if held {
-		t.held++
+	if agreed {
+		t.agreed++
 	}
 }
 
@@ -63,20 +63,24 @@ func (t *tally) String() string {
 	if t.of == 0 {
 		return "0 of 0"
 	}
-	return fmt.Sprintf("%d of %d (%.1f %%)", t.held, t.of, 100*float64(t.held)/float64(t.of))
+	return fmt.Sprintf("%d of %d (%.1f %%)", t.agreed, t.of, 100*float64(t.agreed)/float64(t.of))
 }
 
-// report is what is printed at the end.
+// report collects what print prints at the end. Each tally counts for how many calls the simulator agreed with the recording in one respect.
 type report struct {
-	out                               io.Writer
-	differences                       bool
-	excluded                          map[string]int
-	all, living, events, usage, types tally // the status of all calls, and of those to models that can still be called; and of answers, see print
-	shapes, others, headers           tally
-	byFamily                          map[string]*tally    // the status, by family
-	ratios                            map[string][]float64 // counted to recorded input tokens, by kind
-	seen                              map[string]bool      // requests whose tokens are counted already
-	fields                            map[string]int       // usage fields that only one of the two has
+	out            io.Writer
+	differences    bool
+	excluded       map[string]int       // calls that can't be compared, by the reason
+	all, living    tally                // the status: of all calls, and of those to models that can still be called
+	types          tally                // the type of an error
+	events         tally                // the order of a stream's events
+	shapes, others tally                // which fields the answer has: in Converse, and in all other operations
+	headers        tally                // the names of the service's own headers
+	usage          tally                // the names of the token counts
+	byFamily       map[string]*tally    // the status, by family
+	ratios         map[string][]float64 // counted to recorded input tokens, by kind
+	seen           map[string]bool      // requests whose tokens are counted already
+	fields         map[string]int       // usage fields that only one of the two has
 }
 
 // differs prints a difference between the simulator and a recorded call, if that is asked for.
@@ -160,6 +164,7 @@ func (r *report) print(calls int) {
 	}
 }
 
+// sorted returns the keys of a map in order.
 func sorted[K cmp.Ordered, V any](m map[K]V) []K {
 	keys := make([]K, 0, len(m))
 	for k := range m {

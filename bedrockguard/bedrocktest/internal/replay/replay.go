@@ -11,7 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 )
 
-// replay sends the calls of one recording to a simulator and compares.
+// replay sends the calls of one recording to a simulator and compares. For each call the simulator is given the recorded answer as its script
+// (next) and the time of the recording (now). Calls that can't be compared are only counted.
 func (r *report) replay(calls []*call) error {
 	var next bedrocktest.Reply
 	now := time.Now()
@@ -116,27 +117,27 @@ func (r *report) compare(c *call, recorded, got answer) {
 	if !same || got.status != http.StatusOK {
 		return
 	}
-	difference, held := scripted(recorded, got)
+	difference, agreed := sameShape(recorded, got)
 	if strings.HasPrefix(c.operation(), "converse") {
-		r.shapes.add(held)
+		r.shapes.add(agreed)
 	} else {
-		r.others.add(held)
+		r.others.add(agreed)
 	}
-	if !held {
+	if !agreed {
 		r.differs(c, "shape: %s", difference)
 	}
 	r.compareHeaders(c, recorded, got)
 	if len(recorded.events) > 0 {
-		held := recorded.order() == got.order()
-		r.events.add(held)
-		if !held {
+		agreed := recorded.order() == got.order()
+		r.events.add(agreed)
+		if !agreed {
 			r.differs(c, "events %s; recorded %s", got.order(), recorded.order())
 		}
 	}
 	r.compareFields(c, recorded, got)
 }
 
-// compareHeaders compares the names of the service's own headers.
+// compareHeaders compares the names of the service's own headers, unless the recording has lost them.
 func (r *report) compareHeaders(c *call, recorded, got answer) {
 	own := func(a answer) (names []string) {
 		for name := range a.headers {
@@ -148,7 +149,7 @@ func (r *report) compareHeaders(c *call, recorded, got answer) {
 		return names
 	}
 	want, have := own(recorded), own(got)
-	if recorded.headers["x-amzn-requestid"] == "" { // they were removed from the recording
+	if recorded.headers["x-amzn-requestid"] == "" { // each answer of the service has it, so its headers were removed from the recording
 		return
 	}
 	r.headers.add(slices.Equal(want, have))
@@ -164,22 +165,22 @@ func (r *report) compareFields(c *call, recorded, got answer) {
 	if len(want) == 0 {
 		return
 	}
-	held := true
+	agreed := true
 	for _, f := range have {
 		if !slices.Contains(want, f) && !c.older(f) {
-			held = false
+			agreed = false
 			r.fields["the simulator alone has "+f]++
 			r.differs(c, "the simulator alone has %s %s", f, c.date().Format(time.DateOnly))
 		}
 	}
 	for _, f := range want {
 		if !slices.Contains(have, f) {
-			held = false
+			agreed = false
 			r.fields["the recording alone has "+f]++
 			r.differs(c, "the recording alone has %s", f)
 		}
 	}
-	r.usage.add(held)
+	r.usage.add(agreed)
 }
 
 // since says when a field was first recorded. Calls from before that day, or of an unknown day, need not have it.
@@ -197,7 +198,7 @@ func (c *call) older(field string) bool {
 	return known && c.date().Format(time.DateOnly) < first
 }
 
-// count compares the tokens of a request that was not seen before.
+// count adds the ratio of the input tokens that the simulator counted to those that the service billed. A request that is repeated counts once.
 func (r *report) count(c *call, recorded, counted float64) {
 	key := c.Path + "\x00" + string(c.Body)
 	if recorded <= 0 || r.seen[key] {

@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 )
 
-// script converts the recorded answer into a Reply, with which the simulator then answers, as far as a Reply can express it. In the names here,
-// held is the JSON object that is read.
+// script converts the recorded answer into a Reply, with which the simulator then answers, as far as a Reply can express it. In this file
+// content is the JSON object that is read: a body, an event of a stream, or a block.
 func script(a answer) bedrocktest.Reply {
 	r := bedrocktest.Reply{OutputTokens: max(a.output(), 1)}
 	if a.body != nil {
@@ -21,18 +21,18 @@ func script(a answer) bedrocktest.Reply {
 		readGuardrail(&r, at(a.body, "amazon-bedrock-trace", "guardrail"))
 	} else {
 		r.Blocks = streamed(a.chunks)
-		for _, held := range a.chunks {
-			if whole, ok := held["response"].(object); ok && held["type"] == "response.completed" {
+		for _, content := range a.chunks { // the last event of the Responses API has the whole answer
+			if whole, ok := content["response"].(object); ok && content["type"] == "response.completed" {
 				r.Blocks = blocksOf(whole)
 			}
 		}
-		for _, held := range a.chunks {
-			if stop := stopOf(held); stop != "" {
+		for _, content := range a.chunks {
+			if stop := stopOf(content); stop != "" {
 				r.StopReason = stop
 			}
-			readGuardrail(&r, at(held, "metadata", "trace", "guardrail"))
-			readGuardrail(&r, at(held, "trace", "guardrail"))
-			readGuardrail(&r, at(held, "amazon-bedrock-trace", "guardrail"))
+			readGuardrail(&r, at(content, "metadata", "trace", "guardrail"))
+			readGuardrail(&r, at(content, "trace", "guardrail"))
+			readGuardrail(&r, at(content, "amazon-bedrock-trace", "guardrail"))
 		}
 	}
 	if r.Blocks == nil {
@@ -78,8 +78,8 @@ func policies(byID any) string {
 	if all := list(byID); len(all) > 0 {
 		byID = all[0]
 	}
-	held, _ := byID.(object)
-	for _, v := range held {
+	guardrails, _ := byID.(object)
+	for _, v := range guardrails {
 		if all := list(v); len(all) > 0 {
 			v = all[0]
 		}
@@ -97,19 +97,20 @@ func policies(byID any) string {
 	return ""
 }
 
+// text returns a string's value; empty for any other value.
 func text(v any) string { s, _ := v.(string); return s }
 
 // stopOf returns why the model has stopped, as any of the dialects says it, or "" if the object does not say it.
-func stopOf(held object) string {
+func stopOf(content object) string {
 	for _, path := range [][]string{{"stopReason"}, {"stop_reason"}, {"delta", "stop_reason"}, {"messageStop", "stopReason"}} {
-		if s := text(at(held, path...)); s != "" {
+		if s := text(at(content, path...)); s != "" {
 			return s
 		}
 	}
 	return ""
 }
 
-// blocksOf reads the blocks of an answer that is not streamed.
+// blocksOf reads the blocks of an answer that is not streamed: of the Responses API, of Converse and Nova, of Claude, or of chat completions.
 func blocksOf(body object) (blocks []bedrocktest.Block) {
 	if items, ok := body["output"].([]any); ok {
 		return itemsOf(items)
@@ -119,8 +120,8 @@ func blocksOf(body object) (blocks []bedrocktest.Block) {
 		list, _ = at(body, "content").([]any)
 	}
 	for _, b := range list {
-		held, _ := b.(object)
-		blocks = append(blocks, block(held))
+		content, _ := b.(object)
+		blocks = append(blocks, block(content))
 	}
 	if list != nil {
 		return blocks
@@ -137,7 +138,7 @@ func blocksOf(body object) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
-// itemsOf reads the items of a response.
+// itemsOf reads the items of a response of the Responses API: tool uses, reasoning and messages.
 func itemsOf(items []any) (blocks []bedrocktest.Block) {
 	for _, item := range items {
 		switch kind := text(at(item, "type")); {
@@ -160,41 +161,43 @@ func itemsOf(items []any) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
-// block converts one block of content, as Converse or Claude writes it. held is the block's JSON object.
-func block(held object) bedrocktest.Block {
+// block converts one block of content, as Converse or Claude writes it.
+func block(content object) bedrocktest.Block {
 	switch {
-	case at(held, "toolUse", "type") != nil:
-		return bedrocktest.Runs(text(at(held, "toolUse", "name")), rawOf(at(held, "toolUse", "input")))
-	case held["toolUse"] != nil:
-		return bedrocktest.Uses(text(at(held, "toolUse", "name")), rawOf(at(held, "toolUse", "input")))
-	case held["toolResult"] != nil:
-		return bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(held, "toolResult", "type")), Content: rawOf(at(held, "toolResult", "content")), Failed: at(held, "toolResult", "status") == "error"}}
-	case held["citationsContent"] != nil:
+	case at(content, "toolUse", "type") != nil:
+		return bedrocktest.Runs(text(at(content, "toolUse", "name")), rawOf(at(content, "toolUse", "input")))
+	case content["toolUse"] != nil:
+		return bedrocktest.Uses(text(at(content, "toolUse", "name")), rawOf(at(content, "toolUse", "input")))
+	case content["toolResult"] != nil:
+		return bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(content, "toolResult", "type")), Content: rawOf(at(content, "toolResult", "content")), Failed: at(content, "toolResult", "status") == "error"}}
+	case content["citationsContent"] != nil:
 		b := bedrocktest.Block{Citations: []bedrocktest.Citation{}}
-		for _, c := range list(at(held, "citationsContent", "content")) {
+		for _, c := range list(at(content, "citationsContent", "content")) {
 			b.Text += text(at(c, "text"))
 		}
-		for _, c := range list(at(held, "citationsContent", "citations")) {
+		for _, c := range list(at(content, "citationsContent", "citations")) {
 			b.Citations = append(b.Citations, citation(c))
 		}
 		return b
-	case held["type"] == "tool_use":
-		return bedrocktest.Uses(text(held["name"]), rawOf(held["input"]))
-	case at(held, "reasoningContent", "redactedContent") != nil:
-		return redacted(text(at(held, "reasoningContent", "redactedContent")))
-	case held["reasoningContent"] != nil:
-		return bedrocktest.Thinks(text(at(held, "reasoningContent", "reasoningText", "text")), text(at(held, "reasoningContent", "reasoningText", "signature")))
-	case held["type"] == "thinking":
-		return bedrocktest.Thinks(text(held["thinking"]), text(held["signature"]))
-	case held["type"] == "redacted_thinking":
-		return redacted(text(held["data"]))
+	case content["type"] == "tool_use":
+		return bedrocktest.Uses(text(content["name"]), rawOf(content["input"]))
+	case at(content, "reasoningContent", "redactedContent") != nil:
+		return redacted(text(at(content, "reasoningContent", "redactedContent")))
+	case content["reasoningContent"] != nil:
+		return bedrocktest.Thinks(text(at(content, "reasoningContent", "reasoningText", "text")), text(at(content, "reasoningContent", "reasoningText", "signature")))
+	case content["type"] == "thinking":
+		return bedrocktest.Thinks(text(content["thinking"]), text(content["signature"]))
+	case content["type"] == "redacted_thinking":
+		return redacted(text(content["data"]))
 	default:
-		return bedrocktest.Says(text(held["text"]))
+		return bedrocktest.Says(text(content["text"]))
 	}
 }
 
+// list returns the items of a JSON array; nil for any other value.
 func list(v any) []any { l, _ := v.([]any); return l }
 
+// citation reads a citation of Converse.
 func citation(v any) bedrocktest.Citation {
 	c := bedrocktest.Citation{Title: text(at(v, "title")), Source: text(at(v, "source")), Location: rawOf(at(v, "location"))}
 	for _, part := range list(at(v, "sourceContent")) {
@@ -203,25 +206,27 @@ func citation(v any) bedrocktest.Citation {
 	return c
 }
 
+// redacted returns a block of reasoning that the service sent encrypted, in base64.
 func redacted(data string) bedrocktest.Block {
 	raw, _ := base64.StdEncoding.DecodeString(data)
 	return bedrocktest.Block{Reasoning: &bedrocktest.Reasoning{Redacted: raw}}
 }
 
-// streamed reads the blocks of a stream from its deltas.
+// streamed reads the blocks of a stream of Converse or Claude: all events with the same index make one block, in the order in which the indexes
+// are first seen.
 func streamed(chunks []object) (blocks []bedrocktest.Block) {
 	seen := map[string]int{}
-	for _, held := range chunks {
+	for _, content := range chunks {
 		for _, k := range []string{"contentBlockStart", "contentBlockDelta"} {
-			if inner, ok := held[k].(object); ok {
-				held = inner
+			if inner, ok := content[k].(object); ok {
+				content = inner
 			}
 		}
-		index := at(held, "contentBlockIndex")
+		index := at(content, "contentBlockIndex")
 		if index == nil {
-			index = at(held, "index")
+			index = at(content, "index")
 		}
-		part := piece(held)
+		part := piece(content)
 		if part == nil {
 			continue
 		}
@@ -237,9 +242,9 @@ func streamed(chunks []object) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
-// piece returns what one event adds to a block; nil if it adds nothing.
-func piece(held object) *bedrocktest.Block {
-	start, delta := at(held, "start"), at(held, "delta")
+// piece returns what one event of Converse or Claude adds to a block; nil if it adds nothing. content is the event.
+func piece(content object) *bedrocktest.Block {
+	start, delta := at(content, "start"), at(content, "delta")
 	switch {
 	case at(start, "toolUse") != nil:
 		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(start, "toolUse", "name")), Server: at(start, "toolUse", "type") != nil}}
@@ -249,10 +254,10 @@ func piece(held object) *bedrocktest.Block {
 		return &bedrocktest.Block{Result: &bedrocktest.ServerResult{Content: rawOf(at(delta, "toolResult"))}}
 	case at(delta, "citation") != nil:
 		return &bedrocktest.Block{Citations: []bedrocktest.Citation{citation(at(delta, "citation"))}}
-	case at(held, "content_block", "type") == "tool_use":
-		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(held, "content_block", "name"))}}
-	case at(held, "content_block", "type") == "redacted_thinking":
-		b := redacted(text(at(held, "content_block", "data")))
+	case at(content, "content_block", "type") == "tool_use":
+		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(content, "content_block", "name"))}}
+	case at(content, "content_block", "type") == "redacted_thinking":
+		b := redacted(text(at(content, "content_block", "data")))
 		return &b
 	case at(delta, "toolUse") != nil:
 		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Input: text(at(delta, "toolUse", "input"))}}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// shape lists the fields of an answer of Converse without their values, and without usage and other measures. A JSON value that the model
-// makes up, such as the input of a tool, is one field.
+// shape lists the paths of all fields of an answer, sorted, without their values. Usage and other measures are left out. A value that the model
+// makes up, such as the input of a tool, counts as one field, and the id of a guardrail is replaced by a fixed word.
 func (a *answer) shape() []string {
 	paths := map[string]bool{}
 	var walk func(v any, path string)
@@ -39,8 +39,8 @@ func (a *answer) shape() []string {
 	if a.body != nil {
 		walk(a.body, "")
 	}
-	for i, held := range a.chunks {
-		walk(held, a.events[i])
+	for i, content := range a.chunks {
+		walk(content, a.events[i])
 	}
 	all := make([]string, 0, len(paths))
 	for p := range paths {
@@ -50,11 +50,11 @@ func (a *answer) shape() []string {
 	return all
 }
 
-// shapeSince are parts of an answer that older recordings do not have.
-var shapeSince = []string{"appliedGuardrailDetails", "actionReason", "guardrailCoverage", "modelOutput"}
+// newerParts are parts of an answer that older recordings do not have, so that the simulator may be alone with them.
+var newerParts = []string{"appliedGuardrailDetails", "actionReason", "guardrailCoverage", "modelOutput"}
 
-// scripted reports whether two answers have the same shape, and the first field that only one of them has.
-func scripted(recorded, got answer) (string, bool) {
+// sameShape reports whether two answers have the same fields. If not, it names the first field that only one of them has.
+func sameShape(recorded, got answer) (string, bool) {
 	want, have := recorded.shape(), got.shape()
 	for _, p := range want {
 		if !slices.Contains(have, p) {
@@ -62,7 +62,7 @@ func scripted(recorded, got answer) (string, bool) {
 		}
 	}
 	for _, p := range have {
-		newer := slices.ContainsFunc(shapeSince, func(part string) bool { return strings.Contains(p, part) })
+		newer := slices.ContainsFunc(newerParts, func(part string) bool { return strings.Contains(p, part) })
 		if !newer && !slices.Contains(want, p) {
 			return "the simulator alone has " + p, false
 		}

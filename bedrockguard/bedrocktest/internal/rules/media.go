@@ -13,6 +13,8 @@ import (
 // signatures are the first bytes of files in the image formats.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 
+// imageBytes refuses, on Claude and Amazon's models, an image whose bytes do not begin like a file in an image format. It finds images in both
+// forms, Converse's and Anthropic's, and also in tool results.
 func imageBytes(a *Asked) (refused *refusal.Error) {
 	if !a.claude() && a.Model.Provider != "amazon" {
 		return nil
@@ -45,6 +47,7 @@ func firstBytes(data string) string { return data[:min(len(data)/4*4, 16)] }
 // textFormats are the document formats that Claude gets as text.
 var textFormats = []string{"txt", "md", "csv", "html", "doc", "docx", "xls", "xlsx"}
 
+// pointBehindText refuses a cache point directly after a document that Claude gets as text.
 func pointBehindText(a *Asked) (refused *refusal.Error) {
 	if !a.converse || !a.claude() {
 		return nil
@@ -61,6 +64,7 @@ func pointBehindText(a *Asked) (refused *refusal.Error) {
 	return nil
 }
 
+// mediaOfModel checks that the model accepts the media in each message of a Converse request, tool results included.
 func mediaOfModel(a *Asked) *refusal.Error {
 	if !a.converse {
 		return nil
@@ -82,9 +86,9 @@ func mediaOfModel(a *Asked) *refusal.Error {
 	return nil
 }
 
-// media checks one block of a message for media that the model does not accept (as recorded, 2026). at is the number of the message and of
-// the block. Claude accepts no S3 locations, except for documents in tool results, which it does not read; in tool results Nova accepts only
-// images from S3.
+// media checks one block for media that the model does not accept (as recorded, 2026). at has the numbers of the message and the block; textOnly
+// says that the model takes no images, result that the block is in a tool result. Claude accepts no S3 locations, except for documents in tool
+// results, which it does not read; in tool results Nova accepts only images from S3.
 func (a *Asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
 	image, video, audio, document := b.Get("image"), b.Get("video"), b.Get("audio"), b.Get("document")
 	s3 := func(n *jsonnode.Node) bool { return n.Get("source").Get("s3Location") != nil }

@@ -16,18 +16,18 @@ import (
 // Asked is what rules check of a request: what Read finds in its body, and what the server knows of it.
 type Asked struct {
 	Model      *modeltable.Model
-	Profile    string
+	Profile    string // the inference profile of the id that is called: "us", "global"; empty for none
 	Region     string // where the request was sent
 	Now        time.Time
-	EndsByTest bool // a test has set when the model ends, so that endOfLife does not apply
-	Added      bool // the test has added the id, so that no profile is needed
-	converse   bool
-	request    *jsonnode.Node
+	EndsByTest bool           // a test has set when the model ends, so that endOfLife does not apply
+	Added      bool           // the test has added the id, so that no profile is needed
+	converse   bool           // the body is Converse's, else one of Anthropic's dialect
+	request    *jsonnode.Node // the whole body
 
-	temperature, topP, stop *jsonnode.Node
+	temperature, topP, stop *jsonnode.Node // as they are in the body; nil if they are not
 	thinking                *jsonnode.Node // the thinking settings, if thinking is on
-	maxTokens               int
-	forced                  bool // a tool has to be used
+	maxTokens               int            // 0 if the body has none
+	forced                  bool           // a tool has to be used
 	messages                []*jsonnode.Node
 	tools                   []*jsonnode.Node
 }
@@ -57,6 +57,7 @@ func Read(n *jsonnode.Node, converse bool) *Asked {
 	return a
 }
 
+// claude reports whether the model is Anthropic's. Most rules apply to these only.
 func (a *Asked) claude() bool { return a.Model.Provider == "anthropic" }
 
 // named reports whether the model belongs to one of these families.
@@ -64,7 +65,7 @@ func (a *Asked) named(families ...string) bool {
 	return slices.ContainsFunc(families, func(f string) bool { return strings.Contains(a.Model.ID, f) })
 }
 
-// prefill returns the last message if the assistant wrote it.
+// prefill returns the last message if the assistant wrote it, so that the answer goes on from it; else nil.
 func (a *Asked) prefill() *jsonnode.Node {
 	if len(a.messages) == 0 {
 		return nil
@@ -87,7 +88,7 @@ func (a *Asked) blocks(f func(m, b *jsonnode.Node) bool) {
 	}
 }
 
-// Rule is one rule. It returns why a request breaks it, or nothing.
+// Rule is one rule. Broken returns the service's refusal if a request breaks the rule, and else nil.
 type Rule struct {
 	Name   string // by which Options.Without switches it off
 	Broken func(*Asked) *refusal.Error
@@ -141,6 +142,7 @@ func endOfLife(a *Asked) *refusal.Error {
 	return refusal.AtEnd()
 }
 
+// regionOfProfile refuses a geographic profile that is called from outside of its geography.
 func regionOfProfile(a *Asked) *refusal.Error {
 	of, geographic := Geographies[a.Profile]
 	if !geographic || slices.ContainsFunc(of, func(prefix string) bool { return strings.HasPrefix(a.Region, prefix) }) {
@@ -149,6 +151,7 @@ func regionOfProfile(a *Asked) *refusal.Error {
 	return refusal.Invalid("The provided model identifier is invalid.")
 }
 
+// profileOnly refuses the bare id of a model that can only be called through an inference profile.
 func profileOnly(a *Asked) *refusal.Error {
 	if a.Profile != "" || a.Added || !a.Model.ThroughProfiles() {
 		return nil
@@ -159,6 +162,8 @@ func profileOnly(a *Asked) *refusal.Error {
 // documentNames also allows underscores, which are not in the API reference: recorded on Sonnet 4.5 and 5 (2026).
 var documentNames = regexp.MustCompile(`^[A-Za-z0-9_()\[\]-]+( [A-Za-z0-9_()\[\]-]+)*$`)
 
+// documentName checks the names of documents: their characters, and that no name is twice in a message. A message with documents also needs a
+// text.
 func documentName(a *Asked) (refused *refusal.Error) {
 	if !a.converse {
 		return nil
@@ -187,6 +192,7 @@ func documentName(a *Asked) (refused *refusal.Error) {
 	return nil
 }
 
+// systemOfModel refuses a system prompt for models that take none.
 func systemOfModel(a *Asked) *refusal.Error {
 	if a.request.Get("system") != nil && a.named("titan-text", "mistral-7b", "mixtral-8x7b") {
 		return refusal.Invalid("This model doesn't support system messages. Try again without a system message or use a model that supports system messages.")
@@ -194,6 +200,7 @@ func systemOfModel(a *Asked) *refusal.Error {
 	return nil
 }
 
+// toolsWithoutConfig refuses uses and results of tools in a Converse request that defines no tools.
 func toolsWithoutConfig(a *Asked) (refused *refusal.Error) {
 	if !a.converse || a.request.Get("toolConfig") != nil {
 		return nil
@@ -207,8 +214,10 @@ func toolsWithoutConfig(a *Asked) (refused *refusal.Error) {
 	return refused
 }
 
+// propertyKey is the form of the keys that Claude accepts in a tool's schema.
 var propertyKey = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,64}$`)
 
+// propertyKeys checks the names of the properties of each tool's schema, at the first level only.
 func propertyKeys(a *Asked) *refusal.Error {
 	if !a.claude() {
 		return nil
@@ -229,6 +238,8 @@ func propertyKeys(a *Asked) *refusal.Error {
 	return nil
 }
 
+// toolSchema refuses a tool of the caller's own without a schema, in Anthropic's dialect. In Converse the schema is checked when the body is
+// parsed.
 func toolSchema(a *Asked) *refusal.Error {
 	if a.converse || !a.claude() {
 		return nil
@@ -241,6 +252,7 @@ func toolSchema(a *Asked) *refusal.Error {
 	return nil
 }
 
+// toolsOfModel refuses tools on DeepSeek R1, and on Llama a choice that forces a tool.
 func toolsOfModel(a *Asked) *refusal.Error {
 	switch {
 	case len(a.tools) > 0 && a.named("deepseek.r1"):
@@ -251,6 +263,7 @@ func toolsOfModel(a *Asked) *refusal.Error {
 	return nil
 }
 
+// stopOfModel refuses stop sequences on models that take none.
 func stopOfModel(a *Asked) *refusal.Error {
 	if a.converse && len(a.stop.List()) > 0 && a.named("qwen.", "gpt-oss") {
 		return refusal.Invalid("This model doesn't support the stopSequences field. Remove stopSequences and try again.")
@@ -264,6 +277,7 @@ var claudeFields = []string{
 	"metadata", "max_tokens", "service_tier", "reasoning_config", "speed", "temperature", "top_p", "stop_sequences",
 }
 
+// additionalFields refuses fields in additionalModelRequestFields that Claude does not have.
 func additionalFields(a *Asked) *refusal.Error {
 	fields := a.request.Get("additionalModelRequestFields")
 	if !a.converse || !a.claude() || fields == nil {
@@ -277,6 +291,7 @@ func additionalFields(a *Asked) *refusal.Error {
 	return nil
 }
 
+// emptyResult refuses the result of a failed tool without content.
 func emptyResult(a *Asked) (refused *refusal.Error) {
 	if !a.converse || !a.claude() {
 		return nil
@@ -290,6 +305,7 @@ func emptyResult(a *Asked) (refused *refusal.Error) {
 	return refused
 }
 
+// toolUseIDs refuses a conversation in which two tool uses have the same id.
 func toolUseIDs(a *Asked) (refused *refusal.Error) {
 	if !a.claude() {
 		return nil
@@ -309,6 +325,8 @@ func toolUseIDs(a *Asked) (refused *refusal.Error) {
 	return refused
 }
 
+// sampling checks the sampling settings of Claude: newer models take none, some take only one of temperature and top_p, and temperature is at
+// most 1.
 func sampling(a *Asked) *refusal.Error {
 	if !a.claude() {
 		return nil
@@ -326,6 +344,7 @@ func sampling(a *Asked) *refusal.Error {
 	return nil
 }
 
+// thinkingBudget checks that the budget of thinking is at least 1,024 tokens and leaves room for an answer.
 func thinkingBudget(a *Asked) *refusal.Error {
 	budget, ok := a.thinking.Get("budget_tokens").Number()
 	switch {
@@ -339,6 +358,7 @@ func thinkingBudget(a *Asked) *refusal.Error {
 	return nil
 }
 
+// thinkingSampling refuses thinking with another temperature than 1.
 func thinkingSampling(a *Asked) *refusal.Error {
 	if v, ok := a.temperature.Decimal(); ok && v != 1 && a.thinking != nil && a.claude() {
 		return refusal.ModelError("`temperature` may only be set to 1 when thinking is enabled.")
@@ -346,6 +366,7 @@ func thinkingSampling(a *Asked) *refusal.Error {
 	return nil
 }
 
+// thinkingTools refuses thinking with a choice that forces a tool.
 func thinkingTools(a *Asked) *refusal.Error {
 	if a.forced && a.thinking != nil && a.claude() {
 		return refusal.ModelError("Thinking may not be enabled when tool_choice forces tool use.")
@@ -353,6 +374,7 @@ func thinkingTools(a *Asked) *refusal.Error {
 	return nil
 }
 
+// thinkingFirst checks, if thinking is on, that the assistant's last message begins with its thinking if it uses tools.
 func thinkingFirst(a *Asked) *refusal.Error {
 	if a.thinking == nil || !a.claude() {
 		return nil
@@ -377,6 +399,7 @@ func thinkingFirst(a *Asked) *refusal.Error {
 	return nil
 }
 
+// prefill refuses, on Claude since 4.6, a conversation that ends with the assistant.
 func prefill(a *Asked) *refusal.Error {
 	if a.prefill() != nil && a.claude() && a.named("opus-4-6", "opus-4-7", "opus-4-8", "opus-5", "sonnet-4-6", "sonnet-5", "fable", "haiku-5-5") {
 		return refusal.ModelError("This model does not support assistant message prefill. The conversation must end with a user message.")
@@ -384,6 +407,7 @@ func prefill(a *Asked) *refusal.Error {
 	return nil
 }
 
+// trailingBlank refuses a prefill, the beginning of the answer in a last message of the assistant, that ends with white space.
 func trailingBlank(a *Asked) *refusal.Error {
 	m := a.prefill()
 	if m == nil || !a.claude() {

@@ -24,9 +24,9 @@ import (
 //go:embed shapes.json
 var shapesJSON []byte
 
-// Shape is one type of the service model, with its constraints.
+// Shape is one type of the service model, with its constraints. The strings Member, Key and Value are names of other types.
 type Shape struct {
-	Type     string                 `json:"type"`
+	Type     string                 `json:"type"` // structure, list, map, string, integer and so on
 	Members  map[string]shapeMember `json:"members"`
 	Required []string               `json:"required"`
 	Member   string                 `json:"member"` // for a list
@@ -36,7 +36,7 @@ type Shape struct {
 	Max      *float64               `json:"max"`
 	Pattern  string                 `json:"pattern"`
 	Enum     []string               `json:"enum"`
-	Union    bool                   `json:"union"`
+	Union    bool                   `json:"union"`    // a structure that must have exactly one field
 	Document bool                   `json:"document"` // any JSON value
 	Payload  string                 `json:"payload"`  // the field that is the whole body
 
@@ -44,10 +44,10 @@ type Shape struct {
 	outside []string       // of the fields in the path or in a header, sorted
 	Matcher *regexp.Regexp // of Pattern; nil without one
 	known   sync.Map       // results of earlier matches with short texts: ids and names are repeated often
-	count   atomic.Int32
-	whole   bool // numbers are integers
+	count   atomic.Int32   // how many results known was given
+	whole   bool           // numbers are integers
 
-	member, key, value *Shape
+	member, key, value *Shape // the types that Member, Key and Value name
 }
 
 // matches reports whether a text satisfies the pattern.
@@ -68,16 +68,17 @@ const (
 	maxKnownLength = 128
 )
 
+// shapeMember is a field of a structure.
 type shapeMember struct {
-	Shape    string `json:"shape"`
+	Shape    string `json:"shape"`    // the name of its type
 	Location string `json:"location"` // empty means the body
 	// LocationName is the header's name, if it is in a header.
 	LocationName string `json:"locationName"`
 
-	shape *Shape
+	shape *Shape // the type that Shape names
 }
 
-// All are the types by name.
+// All are the types by name, with the names of other types resolved and the patterns compiled. The table is read once.
 var All = sync.OnceValue(func() map[string]*Shape {
 	var table struct {
 		Shapes map[string]*Shape `json:"shapes"`
@@ -106,7 +107,8 @@ var All = sync.OnceValue(func() map[string]*Shape {
 	return table.Shapes
 })
 
-// checker checks a request against the service model, as the service does before it calls a model.
+// checker checks a request against the service model, as the service does before it calls a model. Violated constraints are collected and refused
+// together; a value of a wrong type is refused at once, so the methods that check a value return that refusal, or nil.
 type checker struct {
 	at         []step // the path to the checked value
 	violations []string
@@ -146,6 +148,7 @@ func Conforms(r *http.Request, path map[string]string, n *jsonnode.Node, name st
 	return c.refusal()
 }
 
+// refusal returns the service's error for all violated constraints, or nil if there are none.
 func (c *checker) refusal() *refusal.Error {
 	if len(c.violations) == 0 {
 		return nil
@@ -192,6 +195,7 @@ func serialization(format string, args ...any) *refusal.Error {
 // kinds are the service's names of JSON types.
 var kinds = map[byte]string{'"': "STRING_VALUE", 't': "TRUE_VALUE", 'f': "FALSE_VALUE", '[': "START_ARRAY", '{': "START_OBJECT"}
 
+// kindName returns the service's name of a value's JSON type.
 func kindName(n *jsonnode.Node) string {
 	if name, ok := kinds[n.Kind()]; ok {
 		return name
@@ -207,6 +211,7 @@ func (c *checker) inside(to step, s *Shape, n *jsonnode.Node) *refusal.Error {
 	return refused
 }
 
+// value checks a value by its type.
 func (c *checker) value(s *Shape, n *jsonnode.Node) *refusal.Error {
 	switch {
 	case s.Document:
@@ -236,6 +241,8 @@ func (c *checker) value(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
+// structure checks that an object has only the fields of its type, all required ones, and exactly one if the type is a union. A null counts as
+// absent.
 func (c *checker) structure(s *Shape, n *jsonnode.Node) *refusal.Error {
 	if n.Kind() != '{' {
 		return serialization("Unexpected field type: expected a structure, got %s", kindName(n))
@@ -267,6 +274,7 @@ func (c *checker) structure(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
+// list checks the length of an array and its items, of which none may be null.
 func (c *checker) list(s *Shape, n *jsonnode.Node) *refusal.Error {
 	if n.Kind() != '[' {
 		return serialization("Expected list or null, got %s", kindName(n))
@@ -287,6 +295,7 @@ func (c *checker) list(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
+// entries checks the size of a map, its keys and its values.
 func (c *checker) entries(s *Shape, n *jsonnode.Node) *refusal.Error {
 	if n.Kind() != '{' {
 		return serialization("Expected map or null, got %s", kindName(n))
@@ -304,6 +313,7 @@ func (c *checker) entries(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
+// number checks the type of a number and its bounds. The service reads integers with 32 bits.
 func (c *checker) number(s *Shape, n *jsonnode.Node) *refusal.Error {
 	kind := "Float"
 	if s.whole {
@@ -322,8 +332,10 @@ func (c *checker) number(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
+// plainNumber writes a number without an exponent.
 func plainNumber(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
+// blob checks that bytes are given in base64, and how many they are: three for four characters, without the padding.
 func (c *checker) blob(s *Shape, n *jsonnode.Node) *refusal.Error {
 	if n.Kind() != '"' {
 		return serialization("%s can not be converted to Blob", kindName(n))
@@ -336,6 +348,7 @@ func (c *checker) blob(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
+// text checks the length, the pattern and the enumeration of a string, a key or a header.
 func (c *checker) text(s *Shape, text string) {
 	if s.Min != nil || s.Max != nil {
 		c.length(s, utf8.RuneCountInString(text), &text)
@@ -348,6 +361,7 @@ func (c *checker) text(s *Shape, text string) {
 	}
 }
 
+// length checks n against the bounds of the type: characters, bytes, items or entries. value is the text that the error quotes, or nil.
 func (c *checker) length(s *Shape, n int, value *string) {
 	if s.Min != nil && float64(n) < *s.Min {
 		c.violates(value, "have length greater than or equal to "+plainNumber(*s.Min))

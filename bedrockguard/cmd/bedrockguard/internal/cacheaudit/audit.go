@@ -14,15 +14,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
+// A log has records, one for each call. The audit gives each call to a cache.Tracker as a guard would have done, which returns findings: reasons
+// why less was read from the prompt cache than could have been. Sums and findings are kept by group, which is a workflow or principal and a
+// model.
+
 // audit reads calls in the order of the logs. It keeps sums, hashes and sizes, but no text.
 type audit struct {
-	by      string // the key of requestMetadata that names the workflow
-	bodies  bodies
-	tracker *cache.Tracker
-	prompt  prompt.Prompt
+	by      string              // the key of requestMetadata that names the workflow
+	bodies  bodies              // request bodies that are not in the log itself
+	tracker *cache.Tracker      // compares each request with those before it
+	prompt  prompt.Prompt       // the request of the last call, whose memory the next one uses again
 	facts   map[[2]string]facts // by model id and region
 	groups  map[groupKey]*group
 
+	// How many records were read, lines hold none, lines were too long, files are cut off, and files have no record.
 	records, badLines, longLines, cutFiles, emptyFiles int
 }
 
@@ -30,10 +35,10 @@ type audit struct {
 type facts struct {
 	price  price.Price
 	model  cache.Model
-	priced bool
+	priced bool // whether price is known
 }
 
-// groupKey is by what the figures are split.
+// groupKey is by what the figures are split: the workflow or principal (who), and the model.
 type groupKey struct{ who, model string }
 
 // group is the sum of the calls of one workflow or principal to one model.
@@ -43,12 +48,12 @@ type group struct {
 	unread        int // calls whose body is not available, or in an unknown dialect
 	usage         price.Usage
 	spent         price.Amount
-	unpriced      bool
-	saving        saving
+	unpriced      bool   // some calls have no price, and are not in spent
+	saving        saving // how much less ideal caching would have cost
 	findings      map[cache.Rule]*found
 }
 
-// found is a kind of finding in a group, with all calls that had it.
+// found is one kind of finding in a group, with all calls that had it: how many, what it cost them together, and the finding in the last of them.
 type found struct {
 	times   int
 	nanoUSD int64
@@ -59,6 +64,7 @@ type found struct {
 // maxGroups bounds the memory: logs may have a new workflow for each call.
 const maxGroups = 10_000
 
+// newAudit returns an audit that has read nothing. by is the key of requestMetadata that names the workflow.
 func newAudit(by string, b bodies) *audit {
 	return &audit{
 		by: by, bodies: b, tracker: cache.NewTracker(cache.Policy{Mode: cache.Report, Floor: -1}), // a workflow in a log can't be stopped, so there is no floor
@@ -66,7 +72,8 @@ func newAudit(by string, b bodies) *audit {
 	}
 }
 
-// file reads one log. If the log has no record, and the user has named this file, it returns errNoRecord.
+// file reads one log; in is standard input, and progress counts the bytes that are read. If the log has no record, and the user has named this
+// file, it returns errNoRecord.
 func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) error {
 	before := a.records
 	if path != standardInput {
@@ -91,7 +98,8 @@ func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) 
 // errNoRecord says that a file which the user has named is not such a log.
 var errNoRecord = errors.New("no record of Bedrock's model invocation log in it")
 
-// read reads a log. If it is cut off, the part before that counts.
+// read reads a log; of one that is cut off, what comes before. If the first line is the head of a table that CloudWatch has exported, each line
+// is a row with the record in one of its cells. The splitter finds the records in the lines and passes them to add.
 func (a *audit) read(in io.Reader) {
 	log, err := uncompressed(in)
 	if err != nil {
@@ -121,7 +129,7 @@ func (a *audit) read(in io.Reader) {
 	}
 }
 
-// add adds one call.
+// add adds one call to its group. A failed call used nothing. A call whose body can't be read is charged, but has no findings.
 func (a *audit) add(r *record) {
 	a.records++
 	f := a.factsOf(r)
@@ -179,7 +187,7 @@ func (a *audit) group(r *record, f facts) *group {
 		return g
 	}
 	if len(a.groups) >= maxGroups {
-		key = groupKey{"all others", ""}
+		key = groupKey{"all others", ""} // the models are not told apart either
 	}
 	g := a.groups[key]
 	if g == nil {
@@ -189,7 +197,7 @@ func (a *audit) group(r *record, f facts) *group {
 	return g
 }
 
-// printable makes a name from a log safe for a terminal.
+// printable makes a name from a log safe for a terminal, and shortens it.
 func printable(s string) string {
 	if r := []rune(s); len(r) > 48 {
 		s = string(r[:47]) + "…"
@@ -212,7 +220,8 @@ func asksHour(p *prompt.Prompt) bool {
 	return len(p.Points) > 0
 }
 
-// note adds the findings of the group's last call. For each rule it keeps the one with the highest cost.
+// note adds findings of the group's last call. A call counts once for each rule: of several findings of the same rule, only the one with the
+// highest cost counts.
 func (g *group) note(list []cache.Finding) {
 	for _, f := range list {
 		s := g.findings[f.Rule]
@@ -234,7 +243,8 @@ func (g *group) note(list []cache.Finding) {
 	}
 }
 
-// charge adds a call's usage and cost.
+// charge adds a call's usage, its cost, and what ideal caching would have saved. output are the output tokens; avoidable says how many input
+// tokens could have been read from the cache.
 func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
 	used := price.Usage{
 		InputTokens:          u.InputTokens + u.CacheReadTokens + u.CacheWrite5mTokens + u.CacheWrite1hTokens,

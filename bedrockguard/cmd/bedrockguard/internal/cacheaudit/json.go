@@ -14,17 +14,17 @@ import (
 type (
 	reportJSON struct {
 		Groups     []groupJSON `json:"groups"`
-		BadLines   int         `json:"bad_lines,omitempty"`
-		LongLines  int         `json:"long_lines,omitempty"`
-		EmptyFiles int         `json:"empty_files,omitempty"`
-		CutFiles   int         `json:"cut_files,omitempty"`
+		BadLines   int         `json:"bad_lines,omitempty"`   // lines that hold no record
+		LongLines  int         `json:"long_lines,omitempty"`  // lines that were too long and left out
+		EmptyFiles int         `json:"empty_files,omitempty"` // files without a record
+		CutFiles   int         `json:"cut_files,omitempty"`   // files that are cut off or damaged
 	}
 	groupJSON struct {
 		Workflow     string       `json:"workflow"` // or principal
 		Model        string       `json:"model"`
 		Calls        int          `json:"calls"`
 		Failed       int          `json:"failed,omitempty"`
-		Unread       int          `json:"not_examined,omitempty"`
+		Unread       int          `json:"not_examined,omitempty"` // calls whose body is not at hand or not understood
 		InputTokens  int64        `json:"input_tokens"`
 		CacheRead    int64        `json:"cache_read_input_tokens"`
 		OutputTokens int64        `json:"output_tokens"`
@@ -44,7 +44,7 @@ type (
 
 // json prints the whole report as JSON.
 func (a *audit) json(w io.Writer, _ Options) error {
-	told := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
+	result := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
 	for _, g := range a.sorted() {
 		one := groupJSON{
 			g.who, g.model, g.calls, g.failed, g.unread, g.usage.InputTokens, g.usage.CacheReadInputTokens, g.usage.OutputTokens, g.spent, g.saving.amount(), g.unpriced, []foundJSON{},
@@ -54,9 +54,9 @@ func (a *audit) json(w io.Writer, _ Options) error {
 		}) {
 			one.Findings = append(one.Findings, foundJSON{string(f.last.Rule), f.times, f.nanoUSD, f.last.Where, f.last.Detail})
 		}
-		told.Groups = append(told.Groups, one)
+		result.Groups = append(result.Groups, one)
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(told)
+	return e.Encode(result)
 }

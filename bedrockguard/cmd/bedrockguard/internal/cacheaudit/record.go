@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// record is one call as Bedrock logs it.
+// record is one call as Bedrock logs it. at is Timestamp, parsed.
 type record struct {
 	SchemaType      string          `json:"schemaType"`
 	Timestamp       json.RawMessage `json:"timestamp"` // a number in CloudWatch's envelopes
@@ -36,8 +36,8 @@ type record struct {
 	at time.Time
 }
 
-// envelope is what other tools put around records: CloudWatch puts each into a string, its deliveries have several, and its queries split
-// them into columns.
+// envelope is what other tools put around records. CloudWatch puts each record into a string, its deliveries hold several, and its queries return
+// rows of columns. An envelope is of one tool, so most fields are empty.
 type envelope struct {
 	message
 	AtMessage loose    `json:"@message"`
@@ -57,6 +57,7 @@ type envelope struct {
 	column
 }
 
+// message is an event of CloudWatch, which has the record in a string.
 type message struct {
 	Message loose `json:"message"`
 }
@@ -101,13 +102,15 @@ type column struct {
 	Value string `json:"value"`
 }
 
+// schemaType is what every record says of its own type.
 const schemaType = "ModelInvocationLog"
 
-// parseObject calls f with each record in an object, and reports whether it has found any.
+// parseObject calls f with each record in an object, and reports whether everything in it could be read.
 func parseObject(object []byte, f func(*record)) bool { return parseNested(object, 0, f) }
 
-// parseNested is parseObject for an object in so many envelopes. An envelope in an envelope is opened, up to maxEnvelopes of them. It returns true
-// if everything in the object was a record, or an envelope of some, or a part of a query's result that has none.
+// parseNested is parseObject for an object that is inside of depth envelopes. Envelopes in it are opened, but those nested more than maxEnvelopes
+// deep are skipped. It returns true if the object is a record, an envelope of nothing but records, or a part of a query's result that has no
+// record.
 func parseNested(object []byte, depth int, f func(*record)) bool {
 	var r record
 	if json.Unmarshal(object, &r) != nil {
@@ -133,7 +136,7 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 // maxEnvelopes is how many envelopes may be nested.
 const maxEnvelopes = 4
 
-// inner returns the contents of an envelope, as JSON.
+// inner returns what is in an envelope: records or further envelopes, as JSON.
 func (e *envelope) inner() (all []string) {
 	add := func(texts ...string) {
 		for _, t := range texts {
@@ -161,7 +164,7 @@ func (e *envelope) inner() (all []string) {
 	return all
 }
 
-// deliver calls f with the record, if it is one.
+// deliver calls f with the record if its fields make sense, and reports whether they do.
 func (r *record) deliver(f func(*record)) bool {
 	if r.SchemaType != schemaType || r.ModelID == "" || json.Unmarshal(r.Timestamp, &r.at) != nil {
 		return false
@@ -177,7 +180,7 @@ func (r *record) deliver(f func(*record)) bool {
 	return true
 }
 
-// unquoted returns the JSON in a string that has some: some tools turn nested objects into strings.
+// unquoted returns a body as JSON: some tools turn a nested object into a string, whose text is then the JSON.
 func unquoted(body json.RawMessage) json.RawMessage {
 	var text string
 	if len(body) == 0 || body[0] != '"' || json.Unmarshal(body, &text) != nil || !json.Valid([]byte(text)) {
@@ -193,8 +196,8 @@ const maxTokens = 1 << 40
 // that the request asked for.
 func (r *record) usage(asksHour bool) cache.Usage {
 	u := cache.Usage{InputTokens: r.Input.Tokens, CacheReadTokens: r.Input.CacheReadTokens}
-	hour, told := hourWrites(r.Output.Body)
-	if !told && asksHour {
+	hour, reported := hourWrites(r.Output.Body)
+	if !reported && asksHour {
 		hour = r.Input.CacheWriteTokens
 	}
 	u.CacheWrite1hTokens = min(hour, r.Input.CacheWriteTokens)
@@ -216,8 +219,9 @@ type writeDetails struct {
 	Message *writeDetails `json:"message"`
 }
 
-// hourWrites returns how many tokens a response has written for an hour, and whether it reports that.
-func hourWrites(body json.RawMessage) (hour int64, told bool) {
+// hourWrites returns how many tokens a response has written to the cache for an hour, and whether the response reports that. body is an answer,
+// or a list of the events of a stream.
+func hourWrites(body json.RawMessage) (hour int64, reported bool) {
 	if !bytes.Contains(body, []byte(`"cacheDetails"`)) && !bytes.Contains(body, []byte(`"cache_creation"`)) {
 		return 0, false
 	}
@@ -233,16 +237,16 @@ func hourWrites(body json.RawMessage) (hour int64, told bool) {
 			e = *e.Message
 		}
 		for _, d := range e.Usage.CacheDetails {
-			told = true
+			reported = true
 			if d.TTL == "1h" {
 				hour += max(d.InputTokens, 0)
 			}
 		}
 		if c := e.Usage.CacheCreation; c != nil {
-			told, hour = true, max(hour, c.Hour)
+			reported, hour = true, max(hour, c.Hour)
 		}
 	}
-	return hour, told
+	return hour, reported
 }
 
 // principal returns who made the call, without the session, which differs between processes.

@@ -37,8 +37,8 @@ func (a *audit) report(w io.Writer, o Options) error {
 	return a.printFindings(w, groups, o)
 }
 
-// print prints one row of the table. A sum is unknown if none of the calls has a price, and a lower bound if some have none. What could be saved is
-// unknown if no body could be read.
+// print prints one row of the table. What was spent is unknown if none of the calls has a price, and a lower bound if some have none. What could
+// be saved is unknown if no body could be read.
 func (g *group) print(w io.Writer) {
 	spent, saves := dollars(g.spent), dollars(g.saving.amount())
 	if g.unpriced && g.spent == 0 {
@@ -46,7 +46,7 @@ func (g *group) print(w io.Writer) {
 	} else if g.unpriced {
 		spent = "> " + spent
 	}
-	noneRead := g.unread > 0 && g.unread == g.calls-g.failed
+	noneRead := g.unread > 0 && g.unread == g.calls-g.failed // failed calls need no body
 	if noneRead {
 		saves = "unknown"
 	}
@@ -70,7 +70,8 @@ func dollars(a price.Amount) string {
 	}
 }
 
-// merge adds another group to a total.
+// merge adds another group to a total. Where a group's calls cost less than the estimate of ideal caching, its saving counts as zero (amount), so
+// that it does not lower the total's.
 func (g *group) merge(o *group) {
 	g.calls, g.failed, g.unread = g.calls+o.calls, g.failed+o.failed, g.unread+o.unread
 	g.usage.InputTokens += o.usage.InputTokens
@@ -101,7 +102,7 @@ func (a *audit) printGaps(w io.Writer, total group) {
 	}
 }
 
-// printFindings prints the most expensive findings in full.
+// printFindings prints the most expensive findings in full, o.Top of them, and how many others there are.
 func (a *audit) printFindings(w io.Writer, groups []*group, o Options) error {
 	type line struct {
 		g *group

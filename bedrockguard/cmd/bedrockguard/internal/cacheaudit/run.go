@@ -21,11 +21,11 @@ type Options struct {
 	JSON       bool
 }
 
-// Run audits the logs in all paths, prints what it found, and returns how many findings there are. Paths are files, folders, or - for
-// standard input. Logs are the JSON lines that Bedrock writes to S3, gzipped or plain; the same records spread over lines or in an array;
-// exports from CloudWatch; and the output of "aws logs filter-log-events" and "aws logs get-query-results". Request bodies that Bedrock
-// stored in objects of their own are found if they are in one of the folders. A named file without records is an error; in a folder, some
-// files may have none.
+// Run audits the logs in all paths, prints what it found, and returns how many findings there are. Paths are files, folders, or - for standard
+// input (in). Logs are the JSON lines that Bedrock writes to S3, gzipped or plain; the same records spread over lines or in an array; exports
+// from CloudWatch; and the output of "aws logs filter-log-events" and "aws logs get-query-results". Request bodies that Bedrock stored in objects
+// of their own are found if they are in one of the folders. A named file without records is an error, which is returned after the others are
+// read; in a folder, some files may have none.
 func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (findings int, err error) {
 	src, err := findSources(paths)
 	if err != nil {

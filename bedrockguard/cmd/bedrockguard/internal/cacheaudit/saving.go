@@ -13,8 +13,8 @@ type saving struct {
 	readable int64   // how many tokens the last call could have read: only those beyond have to be written for the next one
 }
 
-// add adds one call: what it has paid for its input, less what that would have cost. u is what was billed, and avoidable how many of its input
-// tokens could have been read from the cache.
+// add adds one call: what it has paid for its input, less what it would have paid with ideal caching. u is what was billed, and avoidable how
+// many of its input tokens could have been read from the cache.
 func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable int64) {
 	if avoidable < max(m.MinTokens, 1) {
 		avoidable = 0 // too short to be cached
@@ -29,7 +29,7 @@ func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable 
 	cost := func(tokens int64, rate price.PicoUSD) float64 { return float64(tokens) * float64(rate) }
 	paid := cost(u.UncachedInputTokens(), rates.Input) + cost(u.CacheReadInputTokens, rates.CacheRead) +
 		cost(u.CacheWrite5mInputTokens, rates.CacheWrite5m) + cost(u.CacheWrite1hInputTokens, rates.CacheWrite1h)
-	first := max(avoidable-s.readable, 0)
+	first := max(avoidable-s.readable, 0) // read for the first time, so that they were written before
 	best := cost(avoidable, rates.CacheRead) + cost(u.InputTokens-avoidable, rates.Input) + cost(first, rates.CacheWrite5m-rates.Input)
 	s.pico += paid - best
 	s.readable = avoidable

@@ -22,6 +22,7 @@ type sources struct {
 	size   int64 // of the logs, in bytes; -1 when standard input is among them
 }
 
+// standardInput stands for standard input among the paths.
 const standardInput = "-"
 
 // findSources returns the files to read for paths: the files themselves, all logs and bodies in folders, and standard input for "-".
@@ -45,7 +46,8 @@ func findSources(paths []string) (sources, error) {
 	return s, nil
 }
 
-// add sorts a file by its name: a log or a body. A file that the user has named is a log in any case.
+// add sorts a file by its name: a log or a body. Bedrock puts bodies into a folder named data, and a file that only checks its permission among
+// the logs. A file that the user has named is a log in any case.
 func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 	base := filepath.Base(name)
 	switch {
@@ -68,6 +70,7 @@ func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 	return nil
 }
 
+// isLogName reports whether a file in a folder may be a log, by its extension before a .gz.
 func isLogName(base string) bool {
 	switch filepath.Ext(strings.TrimSuffix(base, ".gz")) {
 	case ".json", ".jsonl", ".ndjson", ".log", ".txt", ".csv", "":
@@ -123,8 +126,8 @@ func uncompressed(r io.Reader) (io.Reader, error) {
 // somebody else has written the log.
 const maxLine = 32 << 20
 
-// eachLine calls f with each line that is not empty, and returns how many were too long and left out. The bytes are valid during the call.
-// An error of the reader, for example at the end of a file that was cut off, is returned after the last complete line.
+// eachLine calls f with each line that is not empty, and returns how many lines were too long and left out. The bytes are valid during the call.
+// An error of the reader, for example where a file was cut off, is returned after the last complete line.
 func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var line []byte

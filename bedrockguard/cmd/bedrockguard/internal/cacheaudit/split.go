@@ -11,12 +11,12 @@ type splitter struct {
 	found func(object []byte) bool // returns whether the object is a record; the bytes are valid during the call
 	limit int
 
-	object  []byte // the beginning of an object that has not ended
-	depth   int
-	quoted  bool // inside of a string
-	escaped bool // after a backslash in a string
-	isField bool // the object is a field of the envelope, and need not be a record
-	inside  bool // an array or an envelope has begun: other text in it does not count as a line that can't be read
+	object  []byte // the beginning of an object that has not ended; empty between objects
+	depth   int    // how many brackets are open in it
+	quoted  bool   // inside of a string
+	escaped bool   // after a backslash in a string
+	isField bool   // the object is a field of the envelope, and need not be a record
+	inside  bool   // an array or an envelope has begun: other text in it does not count as a line that can't be read
 
 	bad     int // lines and objects that are not records
 	tooLong int // objects that are too long
@@ -29,12 +29,13 @@ var envelopeStart = regexp.MustCompile(`^\{(?:\s*"\w+"\s*:\s*(?:"[^"\\]*"|[\w.+-
 // maxEnvelopeStart is how long such a beginning can be, in bytes.
 const maxEnvelopeStart = 1 << 10
 
-// line processes the next line, without its end.
+// line processes the next line of the log, without its end: it finds the objects that the line begins, continues or ends. A line without any is
+// bad, unless it only has what may stand between objects.
 func (s *splitter) line(text []byte) {
 	if len(s.object) > 0 && (s.quoted || len(text) > 0 && text[0] == '{') {
 		s.drop() // it was cut off: strings do not continue in the next line, and an object inside of another one does not begin a line
 	}
-	began := len(s.object) > 0
+	began := len(s.object) > 0 // whether the line has a part of any object
 	for len(text) > 0 {
 		if len(s.object) == 0 {
 			at := s.next(text)
@@ -55,7 +56,7 @@ func (s *splitter) line(text []byte) {
 	}
 }
 
-// next returns where an object begins, or -1. Strings around the objects are skipped.
+// next returns where an object begins, or -1. In an array or an envelope, brackets in the strings around the objects are skipped.
 func (s *splitter) next(text []byte) int {
 	if !s.inside {
 		return bytes.IndexByte(text, '{')
@@ -72,7 +73,7 @@ func (s *splitter) next(text []byte) int {
 	return -1
 }
 
-// between reports whether a text is valid between objects, and records that an array begins.
+// between reports whether a text may stand between objects, and records that an array begins. In an array or an envelope any text may.
 func (s *splitter) between(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	s.inside = s.inside || len(text) > 0 && text[0] == '['
@@ -109,7 +110,8 @@ func (s *splitter) take(text []byte) (rest []byte) {
 	return text[end:]
 }
 
-// walk returns where the object ends in text, or its length.
+// walk returns where the object ends in text, or the length of text if it does not end there. It keeps between calls how many brackets are open
+// and whether a string is.
 func (s *splitter) walk(text []byte) (end int, ended bool) {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -137,11 +139,12 @@ func (s *splitter) drop() {
 	s.reset()
 }
 
+// reset forgets the object, so that the next one can begin.
 func (s *splitter) reset() {
 	s.object, s.depth, s.quoted, s.escaped = s.object[:0], 0, false, false
 }
 
-// end says that the log has ended.
+// end says that the log has ended; an object that has not is bad.
 func (s *splitter) end() {
 	if len(s.object) > 0 {
 		s.drop()

@@ -36,7 +36,7 @@ func ParseMoment(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, exit.UsageError("--%s %q: want a day such as 2026-11-01, a moment such as 2026-11-01T15:04:05Z, or how long ago, such as 24h or 7d", flag, text)
 }
 
-// ParseSpan parses a duration, which may be in days.
+// ParseSpan parses a duration, which may be in whole days: 7d. Ten thousand days or more are refused.
 func ParseSpan(text string) (time.Duration, error) {
 	var days int
 	if n, err := fmt.Sscanf(text, "%dd", &days); n == 1 && err == nil && text == fmt.Sprintf("%dd", days) && days < 10_000 {

@@ -18,7 +18,8 @@ import (
 // DefaultTimeout bounds the whole of a command that reads or changes a ledger: long enough for a ledger of a million entries.
 const DefaultTimeout = 2 * time.Minute
 
-// Desk has what a command works with: an operator of the ledger that the command line names.
+// Desk is what a command works with: the ledger that the command line names, opened for reading and changing it without its policy (Operator),
+// and the store under it.
 type Desk struct {
 	*budget.Operator
 	Store     budget.Store
@@ -53,7 +54,7 @@ func WithTimeout(ctx context.Context, c *cli.Command) (context.Context, context.
 	return ctx, cancel, nil
 }
 
-// OpenDesk opens the ledger that the command line names.
+// OpenDesk opens the ledger that the command line names. The returned function closes its store.
 func OpenDesk(ctx context.Context, c *cli.Command) (*Desk, func() error, error) {
 	o, err := storeurl.OpenToSteer(ctx, c.String("store"))
 	if err != nil {
@@ -66,7 +67,7 @@ func OpenDesk(ctx context.Context, c *cli.Command) (*Desk, func() error, error) 
 	return &Desk{operator, o.Store, operatorName(c), o.Clock}, o.Close, nil
 }
 
-// operatorName returns who makes a change, for the audit trail.
+// operatorName returns who makes a change, for the audit trail: --as, or else the user of this process.
 func operatorName(c *cli.Command) string {
 	if name := c.String("as"); name != "" {
 		return name
@@ -77,7 +78,8 @@ func operatorName(c *cli.Command) string {
 	return "unknown"
 }
 
-// Change makes a change that only the store itself offers.
+// Change makes a change that only the store itself offers: step gets what the audit trail keeps of it. Seen is the ledger's revision when the
+// change is decided on.
 func (d *Desk) Change(ctx context.Context, reason string, step func(driver.Change) error) error {
 	seen, err := d.Store.Revision(ctx)
 	if err != nil {
@@ -89,7 +91,8 @@ func (d *Desk) Change(ctx context.Context, reason string, step func(driver.Chang
 // maxUnits is how many entries are read to find the units of accounts.
 const maxUnits = 20_000
 
-// Units returns the units of accounts, as far as entries show them. It is used if no policy has the limits.
+// Units returns in which unit each account counts (USD, calls, tokens), as far as the entries that are read show it. It is used if no policy has
+// the limits.
 func (d *Desk) Units(ctx context.Context) (map[budget.Key]budget.Unit, error) {
 	units := make(map[budget.Key]budget.Unit)
 	for e, err := range d.Entries(ctx, budget.Query{Max: maxUnits}) {

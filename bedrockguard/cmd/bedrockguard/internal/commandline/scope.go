@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ScopeFlags are the flags for the values of a scope.
+// ScopeFlags are the flags for the values of a scope: what a call is counted under, or what selects calls.
 func ScopeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "principal", Usage: "who pays", HideDefault: true},
@@ -50,7 +50,8 @@ func ScopeOf(c *cli.Command) (s budget.Scope, err error) {
 	return s, s.Validate()
 }
 
-// ResolveModel replaces the id of an inference profile, or an ARN, with the id of its foundation model, which scopes have.
+// ResolveModel replaces the id of an inference profile, or an ARN, with the id of its foundation model, because that is the model in a call's
+// scope. It says so to the user. An unknown id stays.
 func ResolveModel(c *cli.Command, s *budget.Scope) {
 	_, facts, err := bedrockguard.ModelFacts(s.Model, "us-east-1")
 	if s.Model == "" || err != nil || facts.ID == "" || facts.ID == s.Model {

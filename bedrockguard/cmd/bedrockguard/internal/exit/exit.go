@@ -12,8 +12,8 @@ import (
 const (
 	CodeOK      = 0
 	CodeFailure = 1
-	CodeUsage   = 2
-	CodeFound   = 3
+	CodeUsage   = 2 // the command line makes no sense
+	CodeFound   = 3 // it is done, and found something that scripts should notice
 	CodeStopped = 4 // of run, if the program failed after one of its calls was refused by the budget or killed
 )
 

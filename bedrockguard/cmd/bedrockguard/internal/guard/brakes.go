@@ -15,6 +15,7 @@ func brakeFlags() []cli.Flag {
 	}
 }
 
+// brakesOf returns the brakes that the flags set. 0, which is also an unset flag, means no brake.
 func brakesOf(c *cli.Command) bedrockguard.Brakes {
 	return bedrockguard.Brakes{Identical: c.Int("brake-identical"), ToolErrors: c.Int("brake-tool-errors"), Stalled: c.Int("brake-stalled")}
 }

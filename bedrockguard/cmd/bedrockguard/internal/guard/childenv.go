@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// removedVariables are the variables that childEnvironment removes: AWS's SDKs and other clients find credentials, endpoints and settings in them, besides the
-// variables that it sets itself (their guides on credentials and settings, 2026-11). Without them the child can only reach Bedrock through
-// this proxy.
+// removedVariables are the variables in which AWS's SDKs and other clients find credentials, endpoints and settings, without those that
+// childEnvironment sets itself (their guides on credentials and settings, 2026-11). Without them the child can only reach Bedrock through this
+// proxy.
 var removedVariables = []string{
 	"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN",
 	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -19,8 +19,9 @@ var removedVariables = []string{
 	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_SDK_LOAD_CONFIG", "CLAUDE_CODE_SKIP_BEDROCK_AUTH", "ANTHROPIC_AUTH_TOKEN",
 }
 
-// childEnvironment returns the environment of a child whose calls to Bedrock go to base. scratch is an empty folder for it. With keepAWS its
-// AWS credentials are kept.
+// childEnvironment returns the environment of a child whose calls to Bedrock go to base, the URL of this proxy. environ is this process's own;
+// scratch is an empty folder for files that the child's clients read. The child gets keys that only this proxy accepts; with keepAWS it keeps its
+// AWS credentials.
 func childEnvironment(environ []string, base, region, scratch string, keys virtualKeys, keepAWS bool) ([]string, error) {
 	set := map[string]string{
 		"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": base,                // AWS's SDKs, strands, langchain-aws, pydantic-ai, the Vercel AI SDK
@@ -62,7 +63,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 			if value != "" {
 				direct += "," + value
 			}
-		case replaced, slices.Contains(unset, name), strings.HasPrefix(name, "BEDROCKGUARD_"):
+		case replaced, slices.Contains(unset, name), strings.HasPrefix(name, "BEDROCKGUARD_"): // the last are this command's own settings
 		default:
 			out = append(out, entry)
 		}
@@ -75,7 +76,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 	return out, nil
 }
 
-// openCodeConfig writes a configuration for opencode, which has no variable for its endpoint.
+// openCodeConfig writes a configuration for opencode, which has no variable for its endpoint, and returns the name of the file.
 func openCodeConfig(scratch, base string) (string, error) {
 	type object = map[string]any
 	raw, err := json.Marshal(object{

@@ -12,13 +12,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
 )
 
-// front is a proxy with its listener.
+// front is a proxy with its listener: it serves Bedrock's API and passes each call through the guard.
 type front struct {
 	listener net.Listener
 	server   *http.Server
 	guard    *bedrockguard.Guard
-	base     *http.Transport
-	served   chan error
+	base     *http.Transport // for the requests to Bedrock
+	served   chan error      // gets the error with which serving has ended
 }
 
 // The time limits for clients. There is none for an answer, because a model may think for long.
@@ -28,8 +28,8 @@ const (
 	shutdownTimeout = time.Minute
 )
 
-// openFront serves Bedrock's API on a listener, and passes it to an upstream. HTTP/2 without TLS is served too, because aws-sdk-js uses
-// nothing else there. wrap may add other pages to the proxy; nil adds none.
+// openFront makes a proxy for a listener, which start then serves. up is the Bedrock to which calls are sent, and who says which callers are let
+// in. HTTP/2 without TLS is served too, because aws-sdk-js uses nothing else there. wrap may add other pages to the proxy; nil adds none.
 func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who proxy.Callers, wrap func(http.Handler) http.Handler) (*front, error) {
 	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
 	handler, err := proxy.New(proxy.Options{Guard: guard, Region: up.region, Upstream: up.url, Sign: up.sign, Callers: who, Base: base})
@@ -62,7 +62,8 @@ func (f *front) start(certificate, key string) {
 	}()
 }
 
-// close waits for running requests and answers, for a bounded time, and settles what is left.
+// close waits for running requests and answers, at most for shutdownTimeout, and settles in the ledger what is left. It must be called after
+// start.
 func (f *front) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()

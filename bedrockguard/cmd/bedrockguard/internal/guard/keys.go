@@ -23,7 +23,7 @@ func keyFlags() []cli.Flag {
 	}
 }
 
-// KeysCommand is bedrockguard keys.
+// KeysCommand returns the command bedrockguard keys, with its flags and its help.
 func KeysCommand() *cli.Command {
 	return &cli.Command{
 		Name: "keys", Category: "guard", Usage: "the virtual keys by which callers of the proxy are known",
@@ -50,7 +50,7 @@ func KeysCommand() *cli.Command {
 	}
 }
 
-// openKeys opens the file with the keys.
+// openKeys opens the file with the keys; with create it makes the file if there is none.
 func openKeys(c *cli.Command, create bool) (*keys.File, error) {
 	at := c.String("keys")
 	if at == "" {
@@ -59,7 +59,7 @@ func openKeys(c *cli.Command, create bool) (*keys.File, error) {
 	return keys.OpenFile(at, keys.FileOptions{Create: create})
 }
 
-// masterKey reads the master key. Without the flag there is none.
+// masterKey reads the master key, from which the secrets of AWS key pairs are derived. Without the flag there is none, and so no key pairs.
 func masterKey(c *cli.Command) (keys.Master, error) {
 	at := c.String("master-key")
 	if at == "" {
@@ -72,13 +72,15 @@ func masterKey(c *cli.Command) (keys.Master, error) {
 	return keys.ParseMaster(text)
 }
 
-// newKeyJSON is a new key, which is only shown once.
+// newKeyJSON is a new key with its secrets, which are only shown now. BearerKey is the secret itself; the Bearer in Key is what is kept of it.
 type newKeyJSON struct {
 	keys.Key
 	BearerKey string `json:"bearer"`
 	Secret    string `json:"secret_access_key,omitempty"`
 }
 
+// createKey runs bedrockguard keys create. The secret of the AWS key pair is derived from the master key and the id, so it exists only with a
+// master key.
 func createKey(ctx context.Context, c *cli.Command) error {
 	book, err := openKeys(c, true)
 	if err != nil {
@@ -111,6 +113,7 @@ func createKey(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
+// listKeys runs bedrockguard keys list.
 func listKeys(ctx context.Context, c *cli.Command) error {
 	book, err := openKeys(c, false)
 	if err != nil {
@@ -136,6 +139,7 @@ func listKeys(ctx context.Context, c *cli.Command) error {
 	return t.End(c.Root().Writer)
 }
 
+// revokeKey runs bedrockguard keys revoke.
 func revokeKey(ctx context.Context, c *cli.Command) error {
 	if c.Args().Len() != 1 {
 		return exit.UsageError("want the id of one key")

@@ -32,14 +32,15 @@ func metricsFlags() []cli.Flag {
 
 // metricsServer serves metrics to Prometheus. A nil one serves nothing.
 type metricsServer struct {
-	telemetry *otelguard.Telemetry
-	provider  *sdkmetric.MeterProvider
+	telemetry *otelguard.Telemetry     // makes metrics of the guard's events
+	provider  *sdkmetric.MeterProvider // collects them for the server
 	server    *http.Server
 	url       string
-	served    chan error
+	served    chan error // gets the error with which serving has ended
 }
 
-// openMetrics serves the metrics that the flags of metricsFlags ask for; it returns nil if they ask for none.
+// openMetrics serves the metrics that the flags of metricsFlags ask for; it returns nil if they ask for none. Metrics have no login, so an
+// address that is not loopback needs --metrics-open.
 func openMetrics(c *cli.Command, ledger *budget.Ledger) (*metricsServer, error) {
 	if c.String("metrics") == "" {
 		if c.Bool("metrics-open") || len(c.StringSlice("metrics-tag")) > 0 {
@@ -63,6 +64,7 @@ func openMetrics(c *cli.Command, ledger *budget.Ledger) (*metricsServer, error) 
 	return m, nil
 }
 
+// startMetrics serves metrics on a listener. Unless open is set, it answers only requests for loopback names.
 func startMetrics(listener net.Listener, open bool, o otelguard.Options) (*metricsServer, error) {
 	registry := prometheus.NewRegistry()
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
@@ -113,6 +115,7 @@ func (m *metricsServer) listeners() []func(context.Context, bedrockguard.Event) 
 	return []func(context.Context, bedrockguard.Event){m.telemetry.Listen}
 }
 
+// watch lets the metrics read from the guard, which is made after them, how many answers it reads on after their callers have left.
 func (m *metricsServer) watch(guard *bedrockguard.Guard) {
 	if m != nil {
 		m.telemetry.Watch(guard)

@@ -21,7 +21,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ServeCommand is bedrockguard serve.
+// ServeCommand returns the command bedrockguard serve, with its flags and its help.
 func ServeCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Category: "look", Usage: "serve the status page over a store, beside the processes that spend",
@@ -52,7 +52,7 @@ type pageServer struct {
 	page   *statuspage.Page
 	server *http.Server
 	url    string
-	served chan error
+	served chan error // gets the error with which serving has ended
 }
 
 // openPage serves the page that the flags of pageFlags ask for; it returns nil if they ask for none.
@@ -66,7 +66,7 @@ func openPage(c *cli.Command, ledger *budget.Ledger) (*pageServer, error) {
 	return startPage(c.String("page"), c.String("page-secret-file"), c.StringSlice("page-host"), c.Bool("behind-tls"), statuspage.Options{Ledger: ledger})
 }
 
-// startPage serves the page at an address, if that is safe.
+// startPage serves the page at an address. At an address that is not loopback it needs a login, and mayServePage has to allow the address.
 func startPage(address, secretFile string, hosts []string, behindTLS bool, o statuspage.Options) (*pageServer, error) {
 	if secretFile != "" {
 		secret, err := os.ReadFile(secretFile)
@@ -104,7 +104,8 @@ func startPage(address, secretFile string, hosts []string, behindTLS bool, o sta
 	return p, nil
 }
 
-// mayServePage refuses an address at which strangers could read the page, or the secret on its way there.
+// mayServePage refuses an address that is not loopback if strangers could read the page there, or the secret on its way. o needs a secret and
+// host names, and behindTLS says that something in front of the page ends TLS.
 func mayServePage(at net.Addr, o *statuspage.Options, behindTLS bool) error {
 	switch {
 	case !behindTLS:
@@ -142,6 +143,7 @@ func (p *pageServer) close() error {
 	return err
 }
 
+// servePage runs bedrockguard serve. With a policy the page also shows where limits stand; a policy from the store is followed when it changes.
 func servePage(ctx context.Context, c *cli.Command) (err error) {
 	d, closeStore, err := commandline.OpenDesk(ctx, c)
 	if err != nil {
@@ -172,7 +174,7 @@ func servePage(ctx context.Context, c *cli.Command) (err error) {
 	select {
 	case <-ctx.Done():
 	case served := <-p.served:
-		p.served <- served
+		p.served <- served // close reads it again
 	}
 	return p.close()
 }

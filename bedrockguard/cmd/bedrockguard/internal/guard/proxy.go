@@ -22,7 +22,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ProxyCommand is bedrockguard proxy.
+// ProxyCommand returns the command bedrockguard proxy, with its flags and its help.
 func ProxyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "proxy", Category: "guard", Usage: "serve a guarded Bedrock endpoint for programs in any language",
@@ -47,6 +47,8 @@ func ProxyCommand() *cli.Command {
 	}
 }
 
+// serveProxy runs bedrockguard proxy until it is told to end. Then the guard is closed first, after it what is served beside it (page, metrics and
+// webhook), and the store last.
 func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
 		return exit.UsageError("--tls-cert and --tls-key: want both or neither")
@@ -109,7 +111,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	select {
 	case <-ctx.Done():
 	case err = <-f.served:
-		f.served <- err
+		f.served <- err // close reads it again
 	}
 	return f.close()
 }
@@ -126,6 +128,7 @@ func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*b
 	return budget.Open(ctx, store, policy)
 }
 
+// proxyCallers returns who is let in: the owners of the keys in a file, or with --open-loopback everybody, on one account.
 func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	if c.Bool("open-loopback") {
 		return proxy.Loopback(budget.Scope{Principal: c.String("principal")}), nil
@@ -144,7 +147,7 @@ func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	return proxy.Keys(&keys.Ring{Book: book, Master: master}), nil
 }
 
-// mayServe refuses an address at which keys would be sent unencrypted.
+// mayServe refuses an address that is not loopback if keys would be sent there unencrypted, or if no key is asked for.
 func mayServe(c *cli.Command, at net.Addr) error {
 	addr, err := netip.ParseAddrPort(at.String())
 	loopback := err == nil && addr.Addr().Unmap().IsLoopback()
@@ -157,7 +160,7 @@ func mayServe(c *cli.Command, at net.Addr) error {
 	return nil
 }
 
-// health answers health checks: whether the process and its store work.
+// health adds the paths of health checks to a proxy: /healthz answers as long as the process does, /readyz as long as the store answers.
 func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		mux := http.NewServeMux()
@@ -181,7 +184,8 @@ func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 	}
 }
 
-// logged logs what an operator wants to know: refusals, kills, thresholds and findings, but no successful calls.
+// logged returns a listener that logs the guard's events: those of successful calls only at the level debug, and all others, such as refusals, as
+// warnings.
 func logged(log *slog.Logger) func(context.Context, bedrockguard.Event) {
 	return func(ctx context.Context, e bedrockguard.Event) {
 		switch e.Kind {

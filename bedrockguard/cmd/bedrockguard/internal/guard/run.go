@@ -29,7 +29,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
-// RunCommand is bedrockguard run.
+// RunCommand returns the command bedrockguard run, with its flags and its help.
 func RunCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Category: "guard", Usage: "run a program that can spend so much on Bedrock, and no more", ArgsUsage: "-- PROGRAM [ARGUMENT]…",
@@ -51,6 +51,8 @@ func RunCommand() *cli.Command {
 	}
 }
 
+// runProgram runs bedrockguard run: it opens a ledger with the limit of the command line, serves a proxy on a free port of loopback, and runs the
+// program with an environment that points there. Then it prints what was spent.
 func runProgram(ctx context.Context, c *cli.Command) error {
 	args := c.Args().Slice()
 	if len(args) == 0 {
@@ -112,7 +114,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	stopFollowing := follow(ctx, ledger, log)
 	defer stopFollowing()
 	code, err := runChild(c, args, "http://"+listener.Addr().String(), up.region, keys)
-	closed := f.close()
+	closed := f.close() // first, so that sums has all that was spent
 	sums.print(c.Root().ErrWriter, limit.Max)
 	if err == nil && sums.nothing() {
 		fmt.Fprint(c.Root().ErrWriter, noCalls)
@@ -121,15 +123,15 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	case err != nil:
 		return errors.Join(err, closed)
 	case code != 0 && sums.wasStopped():
-		return exit.OfChild(exit.CodeStopped)
+		return exit.OfChild(exit.CodeStopped) // the program failed, probably because the guard refused a call
 	case code != 0:
 		return exit.OfChild(code)
 	}
 	return closed
 }
 
-// callersOf returns who may call the proxy: the program, by its keys. A program that keeps its own credentials signs with those, which can't
-// be verified here, so anyone may.
+// callersOf returns who may call the proxy of a run: the program, by its keys. A program that keeps its own credentials (--keep-aws) signs with
+// those. Here they can't be verified, so anyone on this machine may call.
 func callersOf(c *cli.Command, keys virtualKeys, scope budget.Scope) proxy.Callers {
 	if c.Bool("keep-aws") {
 		return proxy.Loopback(scope)
@@ -151,7 +153,8 @@ var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
 // interpreters run the program in their first argument.
 var interpreters = regexp.MustCompile(`^(python|pypy|node|deno|bun|ruby|perl|php|bash|sh|zsh|java|dotnet)[0-9.]*$`)
 
-// runAccount returns the scope of the program's calls.
+// runAccount returns the scope of the program's calls. args is the program with its arguments: unless a workflow is given, it is the name of the
+// program, or of the script that an interpreter runs.
 func runAccount(c *cli.Command, args []string) (budget.Scope, error) {
 	s, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -167,6 +170,7 @@ func runAccount(c *cli.Command, args []string) (budget.Scope, error) {
 	return s, s.Validate()
 }
 
+// runLimit returns the limit of a run: --max in a window of --per, or for all time.
 func runLimit(c *cli.Command) (budget.Limit, error) {
 	l := budget.Limit{Name: "run", Window: budget.Lifetime, Match: budget.Match{Model: c.String("model")}}
 	if err := l.Max.UnmarshalText([]byte(withSpace.ReplaceAllString(c.String("max"), "$1 $2"))); err != nil {
@@ -188,7 +192,7 @@ func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, 
 	return memstore.New(memstore.Options{}), func() error { return nil }, nil
 }
 
-// runChild runs the program and returns its exit code. It passes on signals.
+// runChild runs the program, whose calls go to the URL base, and returns its exit code. It passes signals on to the program.
 func runChild(c *cli.Command, args []string, base, region string, keys virtualKeys) (int, error) {
 	scratch, err := os.MkdirTemp("", "bedrockguard-run-")
 	if err != nil {
@@ -216,7 +220,7 @@ func runChild(c *cli.Command, args []string, base, region string, keys virtualKe
 		select {
 		case s := <-signals:
 			if s == os.Interrupt && term.IsTerminal(int(os.Stdin.Fd())) {
-				continue // a terminal sends it to both
+				continue // a terminal sends it to this process and to the program
 			}
 			_ = child.Process.Signal(s) // fails if the program has ended
 		case err := <-ended:

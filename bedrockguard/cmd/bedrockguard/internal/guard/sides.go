@@ -12,13 +12,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// sides are what proxy and run serve in addition, if their flags ask for it: the page, the metrics and the webhook.
+// sides are what proxy and run serve in addition, if their flags ask for it: the page, the metrics and the webhook. What is not asked for is nil.
 type sides struct {
 	page    *pageServer
 	metrics *metricsServer
 	hook    *webhook
 }
 
+// sideFlags are the flags of all three.
 func sideFlags() []cli.Flag {
 	return slices.Concat(pageFlags(), metricsFlags(), webhookFlags())
 }
@@ -45,7 +46,7 @@ func (s *sides) listeners() []func(context.Context, bedrockguard.Event) {
 	return slices.Concat(s.page.listeners(), s.metrics.listeners(), s.hook.listeners())
 }
 
-// close closes them. The guard has to be closed first.
+// close closes all that is open. The guard has to be closed first, because its last events go to the listeners.
 func (s *sides) close() error {
 	return errors.Join(s.hook.close(), s.metrics.close(), s.page.close())
 }

@@ -24,6 +24,7 @@ type tally struct {
 	lastText string       // of the last refusal
 }
 
+// listen adds an event of the guard. A call that could not be settled was charged its worst case.
 func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,7 +48,8 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 	}
 }
 
-// saved returns how much less a call cost than without a cache; it is negative for a write that is never read.
+// saved returns how much less a call cost at list price than without a cache; it is negative if more was written to the cache than reading from
+// it saved.
 func saved(e bedrockguard.Event) price.Amount {
 	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
 	if err != nil {
@@ -86,6 +88,7 @@ func (t *tally) nothing() bool {
 	return t.calls+t.refused == 0
 }
 
+// wasStopped reports whether the guard has refused a call for its budget, a kill or a brake.
 func (t *tally) wasStopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -31,15 +31,16 @@ func upstreamFlags() []cli.Flag {
 // upstream is the Bedrock to which a proxy sends requests.
 type upstream struct {
 	region string
-	url    *url.URL // nil means AWS's own endpoints
-	bearer string   // a Bedrock API key; empty if requests are signed
-	aws    aws.CredentialsProvider
+	url    *url.URL                // nil means AWS's own endpoints
+	bearer string                  // a Bedrock API key; empty if requests are signed
+	aws    aws.CredentialsProvider // for signatures
 }
 
 // upstreamTimeout bounds how long a start waits for credentials: on a machine without any, the metadata service can hang.
 const upstreamTimeout = 10 * time.Second
 
-// openUpstream finds the region and the credentials, and fails if there are none.
+// openUpstream finds the region and the credentials, and fails if there are none. It looks for them at once, so that a program does not begin
+// without.
 func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 	u := &upstream{region: c.String("region"), bearer: os.Getenv("AWS_BEARER_TOKEN_BEDROCK")}
 	if at := c.String("upstream"); at != "" {
@@ -69,7 +70,7 @@ func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 
 var signer = v4.NewSigner()
 
-// sign signs a request with the credentials of this process.
+// sign puts the credentials of this process into a request: a Bedrock API key, or a signature for the service that the request goes to.
 func (u *upstream) sign(req *http.Request, body []byte) error {
 	if u.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+u.bearer)

@@ -21,6 +21,7 @@ type virtualKeys struct {
 	bearer              string
 }
 
+// newVirtualKeys makes keys at random.
 func newVirtualKeys() virtualKeys {
 	random := make([]byte, 60)
 	_, _ = rand.Read(random) // never fails
@@ -31,7 +32,7 @@ func newVirtualKeys() virtualKeys {
 // body give all of them the same signature.
 const sameAtOnce = 1 << 16
 
-// callers admits requests with one of the keys, and no others.
+// callers admits requests with one of the keys, and no others: signed by the key pair, or with the bearer key. All calls count under scope.
 func (k virtualKeys) callers(scope budget.Scope) proxy.Callers {
 	verifier := sigv4.New(sigv4.Options{
 		Secrets: func(_ context.Context, id string) ([][]byte, error) {

@@ -52,7 +52,7 @@ func (w *webhook) listeners() []func(context.Context, bedrockguard.Event) {
 	return []func(context.Context, bedrockguard.Event){w.Listen}
 }
 
-// close delivers what is queued, within webhookPatience.
+// close waits until the queued notices are delivered, at most for webhookPatience.
 func (w *webhook) close() error {
 	if w == nil {
 		return nil

@@ -5,7 +5,11 @@ import (
 	"strings"
 )
 
-// conditions parses the Condition of a statement.
+// Whether a condition holds is a tri: yes, no, or maybe if it depends on what is not known of the request. both is the tri for "and", either that
+// for "or". Negated operators are stored as the operator without Not (base) and the mark negated.
+
+// conditions parses the Condition of a statement: an object of operators, each with an object of keys and their values. Mistakes are noted
+// (p.wrong).
 func (p *parser) conditions(n *node) (all []Condition) {
 	if n.kind != '{' {
 		p.wrong(n.at, "Condition: want an object, and this is %s", n.what())
@@ -34,6 +38,7 @@ func (p *parser) conditions(n *node) (all []Condition) {
 	return all
 }
 
+// condition parses one key under an operator, with one value or a list of values. It checks the values as the operator's comparison asks.
 func (p *parser) condition(name string, o operator, key field) Condition {
 	c := Condition{Operator: name, Key: key.name, op: o}
 	if service, rest, ok := strings.Cut(key.name, ":"); !ok || service == "" || rest == "" || strings.ContainsAny(key.name, " *?$\"") {
@@ -69,10 +74,10 @@ func (p *parser) condition(name string, o operator, key field) Condition {
 	return c
 }
 
-// holds says whether a condition holds for a request.
+// holds says whether a condition holds for a request. version is that of the document, on which variables in values depend.
 func (c *Condition) holds(r *Request, version string) tri {
 	given, known := r.lookup(c.Key)
-	if c.op.base == null {
+	if c.op.base == null { // "true" holds if the key is missing, "false" if it is there
 		if known == maybe {
 			r.ask(c.Key)
 			return maybe
@@ -104,7 +109,7 @@ func (c *Condition) absent() bool {
 	return c.op.negated
 }
 
-// unknown returns whether a condition holds for a key that may be missing or have any value.
+// unknown is holds for a key of which nothing is known. It remembers that the outcome depends on the key.
 func (c *Condition) unknown(r *Request) tri {
 	r.ask(c.Key)
 	return maybe
@@ -113,7 +118,8 @@ func (c *Condition) unknown(r *Request) tri {
 // severalValues are keys that always have a list, even with one value.
 var severalValues = []string{"aws:tagkeys", "aws:calledvia", "aws:principalorgpaths", "aws:resourceorgpaths", "aws:sourceorgpaths", "aws:principalservicenameslist", "bedrock-mantle:files"}
 
-// compare compares the values of the request with those of the document.
+// compare compares the values of the request with those of the document. With the set operator ForAllValues each value of the request has to
+// match, with ForAnyValue one of them; without a set operator there has to be exactly one value.
 func (c *Condition) compare(r *Request, given []string, version string) tri {
 	if c.op.set == "" {
 		if len(given) != 1 || slices.Contains(severalValues, strings.ToLower(c.Key)) {
@@ -132,7 +138,8 @@ func (c *Condition) compare(r *Request, given []string, version string) tri {
 	return verdict
 }
 
-// one returns whether one value of the request matches any of the document's, or none of them if the operator is negated.
+// one returns whether one value of the request matches any of the document's, or none of them if the operator is negated. Variables in the
+// document's values are replaced first.
 func (c *Condition) one(r *Request, given, version string) tri {
 	comparing := comparisons[c.op.base]
 	verdict := no

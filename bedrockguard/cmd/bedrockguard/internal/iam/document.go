@@ -91,17 +91,19 @@ func ParseAll(raw []byte, kind Kind) ([]*Policy, error) {
 	return all, errors.Join(problems...)
 }
 
-// parser turns nodes into a policy, and collects mistakes.
+// parser turns the nodes of one document into a policy. It goes on after a mistake and collects them all.
 type parser struct {
 	kind     Kind
 	version  string
 	problems []error
 }
 
+// wrong notes a mistake and its place.
 func (p *parser) wrong(at Position, format string, args ...any) {
 	p.problems = append(p.problems, &SyntaxError{at, fmt.Sprintf(format, args...)})
 }
 
+// policy parses a document. Its version is needed for the statements, wherever it stands in the document, so these are parsed last.
 func (p *parser) policy(n *node) *Policy {
 	policy := &Policy{Version: version2008}
 	if n.kind != '{' {
@@ -141,6 +143,7 @@ func (p *parser) policy(n *node) *Policy {
 	return policy
 }
 
+// distinctSids notes statements whose name another one in the same policy has.
 func (p *parser) distinctSids(all []Statement) {
 	seen := make(map[string]bool)
 	for i := range all {
@@ -153,7 +156,7 @@ func (p *parser) distinctSids(all []Statement) {
 	}
 }
 
-// unknown reports a member that does not exist, and suggests a similar one.
+// unknown notes a member that does not exist, and suggests one of names that only differs in upper and lower case.
 func (p *parser) unknown(f field, of string, names ...string) {
 	for _, name := range names {
 		if strings.EqualFold(name, f.name) {
@@ -164,6 +167,7 @@ func (p *parser) unknown(f field, of string, names ...string) {
 	p.wrong(f.at, "%q is no member of %s: want %s", f.name, of, strings.Join(names, ", "))
 }
 
+// statement parses a statement. Exactly one of Action and NotAction, and one of Resource and NotResource, has to be there.
 func (p *parser) statement(n *node) Statement {
 	s := Statement{At: n.at}
 	if n.kind != '{' {
@@ -230,6 +234,7 @@ func (p *parser) characters(n *node) {
 	}
 }
 
+// sid parses the name of a statement: letters and digits, and in a service control policy also spaces.
 func (p *parser) sid(n *node) string {
 	sid := p.text(n, "Sid")
 	odd := func(c rune) bool {
@@ -261,6 +266,7 @@ func (p *parser) list(f field, check func(*node)) []string {
 	return slices.Clip(list)
 }
 
+// action checks an action: SERVICE:ACTION, with wildcards only after the colon, or an asterisk alone.
 func (p *parser) action(n *node) {
 	service, name, ok := strings.Cut(n.text, ":")
 	valid := func(text, more string) bool {
@@ -279,6 +285,7 @@ func (p *parser) action(n *node) {
 	}
 }
 
+// resource checks a resource: an ARN, or an asterisk alone.
 func (p *parser) resource(n *node) {
 	if n.text == "*" {
 		return
@@ -293,7 +300,7 @@ func (p *parser) resource(n *node) {
 	}
 }
 
-// variables refuses a variable without an end.
+// variables notes a variable without an end. In the older version of the language there are none.
 func (p *parser) variables(n *node) {
 	if p.version == version2008 {
 		return

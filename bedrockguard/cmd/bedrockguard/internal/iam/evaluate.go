@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// Whether a statement applies, and each part of it, is a tri: yes, no, or maybe if it depends on keys that are not known. both is the tri for
+// "and", either that for "or". version is that of the document, on which the meaning of variables depends.
+
 // Request is a request that IAM has to decide on. It remembers which unknown keys were used, so it must be used by one goroutine.
 type Request struct {
 	// Action is SERVICE:ACTION.
@@ -17,8 +20,8 @@ type Request struct {
 	// Absent reports which of the keys that are not in Context are known to be missing, by their names in lower case; nil means all of them.
 	Absent func(key string) bool
 
-	folded map[string][]string
-	asked  map[string]string
+	folded map[string][]string // Context, by names in lower case
+	asked  map[string]string   // the unknown keys that were used, by names in lower case, as the document writes them
 }
 
 // lookup returns the values of a key; no if it is missing, maybe if that is not known.
@@ -115,6 +118,7 @@ func Evaluate(layers []Layer, r *Request) Verdict {
 	return verdict
 }
 
+// named says what has decided: the layer, and the statement's Sid if it has one.
 func named(layer Layer, s *Statement) string {
 	if s.Sid == "" {
 		return layer.Name
@@ -135,8 +139,8 @@ func (l *Layer) allows(r *Request) tri {
 	return verdict
 }
 
-// applies returns whether a statement is about a request. It checks the parts in order and stops at the first that does not hold, so that no
-// key is reported as needed that is not.
+// applies returns whether a statement is about a request. It checks the parts in order and stops at the first that does not hold. Then the keys
+// that its conditions have asked for are forgotten again, because the outcome does not depend on them.
 func (s *Statement) applies(r *Request, version string) tri {
 	verdict := s.aboutAction(r.Action)
 	if verdict == no {
@@ -155,6 +159,7 @@ func (s *Statement) applies(r *Request, version string) tri {
 	return verdict
 }
 
+// aboutAction returns whether a statement is about an action. Actions are the same in upper and lower case.
 func (s *Statement) aboutAction(action string) tri {
 	among := func(patterns []string) bool {
 		return slices.ContainsFunc(patterns, func(p string) bool {
@@ -170,6 +175,8 @@ func (s *Statement) aboutAction(action string) tri {
 	return triOf(among(s.Actions))
 }
 
+// aboutResource returns whether a statement is about the request's resource. Where AWS documents no match, a Resource does not match; for a
+// NotResource nothing is documented, so that is maybe.
 func (s *Statement) aboutResource(r *Request, version string) tri {
 	among := func(patterns []string, undocumented tri) tri {
 		verdict := no
@@ -184,8 +191,8 @@ func (s *Statement) aboutResource(r *Request, version string) tri {
 	return among(s.Resources, no)
 }
 
-// matchesResource returns whether a document's resource matches the request's. For a variable without a value, an ARN that lacks parts, and
-// a request without a resource, AWS documents that a Resource does not match, and nothing for a NotResource.
+// matchesResource returns whether a document's resource matches the request's, and undocumented in the cases in which the caller decides: a
+// variable without a value, an ARN that lacks parts, and a request without a resource.
 func (r *Request) matchesResource(text, version string, undocumented tri) tri {
 	if text == "*" {
 		return yes

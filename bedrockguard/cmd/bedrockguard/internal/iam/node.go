@@ -66,7 +66,7 @@ type reader struct {
 	decoder *json.Decoder
 }
 
-// readNodes parses all values of a text.
+// readNodes parses all values of a text, each of which is a document. The whole text must be UTF-8.
 func readNodes(raw []byte) ([]*node, error) {
 	r := &reader{raw: raw, decoder: json.NewDecoder(bytes.NewReader(raw))}
 	r.decoder.UseNumber()
@@ -101,10 +101,12 @@ func (r *reader) characters() error {
 	return nil
 }
 
+// problem returns a mistake at an offset in the text.
 func (r *reader) problem(at int, format string, args ...any) error {
 	return &SyntaxError{r.position(at), fmt.Sprintf(format, args...)}
 }
 
+// position converts an offset into line and column; columns count characters.
 func (r *reader) position(at int) Position {
 	before := r.raw[:min(at, len(r.raw))]
 	line := bytes.LastIndexByte(before, '\n') + 1
@@ -130,7 +132,7 @@ func (r *reader) next() (json.Token, int, error) {
 	return nil, at, r.problem(at, "no JSON: %v", err)
 }
 
-// value parses a value; io.EOF if there is none.
+// value parses a value, which is inside of depth others; io.EOF if the text has ended.
 func (r *reader) value(depth int) (*node, error) {
 	token, at, err := r.next()
 	if err != nil {
@@ -167,6 +169,7 @@ func (r *reader) within(err error, depth int) error {
 	return err
 }
 
+// object parses the members of an object into n.fields. A name that occurs twice is a mistake, because readers differ in which one counts.
 func (r *reader) object(n *node, depth int) error {
 	seen := make(map[string]bool)
 	for r.decoder.More() {
@@ -191,6 +194,7 @@ func (r *reader) object(n *node, depth int) error {
 	return r.end(depth)
 }
 
+// list parses the items of a list into n.items.
 func (r *reader) list(n *node, depth int) error {
 	for r.decoder.More() {
 		value, err := r.value(depth + 1)

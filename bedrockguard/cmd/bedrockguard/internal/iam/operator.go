@@ -23,11 +23,11 @@ const (
 	forAll = "forallvalues"
 )
 
-// comparison compares a value of the request with one of the document.
+// comparison is how an operator compares a value of the request (given) with one of the document (want).
 type comparison struct {
-	wild, variables bool
+	wild, variables bool // whether the document's value may have wildcards, and variables
 	compare         func(want pattern, given string) tri
-	check           func(want string) error // whether a document may have this value
+	check           func(want string) error // whether a document may have this value; nil if it may have any
 }
 
 // comparisons are indexed by the names of operators, in lower case. A negated operator is the opposite of the one without Not.
@@ -56,12 +56,13 @@ var comparisons = map[string]comparison{
 // null is the operator that checks whether a key is absent.
 const null = "null"
 
+// negations are the operators with Not, and the operator of which each is the opposite. Names are in lower case.
 var negations = map[string]string{
 	"stringnotequals": "stringequals", "stringnotequalsignorecase": "stringequalsignorecase", "stringnotlike": "stringlike", "arnnotequals": "arnequals",
 	"arnnotlike": "arnlike", "notipaddress": "ipaddress", "numericnotequals": "numericequals", "datenotequals": "dateequals",
 }
 
-// parseOperator parses the name of an operator.
+// parseOperator parses the name of an operator: [SET:][NAME or its negation][IfExists], the same in upper and lower case.
 func parseOperator(name string) (operator, error) {
 	var o operator
 	rest := strings.ToLower(name)
@@ -86,14 +87,18 @@ func parseOperator(name string) (operator, error) {
 	return o, nil
 }
 
+// matches compares texts, with the wildcards that the pattern has.
 func matches(want pattern, given string) tri { return triOf(want.overlaps(literal(given))) }
 
+// matchesFolded compares texts without regard to upper and lower case.
 func matchesFolded(want pattern, given string) tri {
 	return triOf(want.lower().overlaps(literal(given).lower()))
 }
 
+// matchesARN compares ARNs part by part.
 func matchesARN(want pattern, given string) tri { return compareARN(want, literal(given), false) }
 
+// sameBool compares true and false.
 func sameBool(want pattern, given string) tri { return triOf(strings.EqualFold(want.String(), given)) }
 
 // String returns a pattern as it is written.
@@ -109,6 +114,7 @@ func (p pattern) String() string {
 	return b.String()
 }
 
+// inNetwork returns whether the request's IP address is in the document's network.
 func inNetwork(want pattern, given string) tri {
 	network, err := parseNetwork(want.String())
 	if err != nil {
@@ -118,6 +124,7 @@ func inNetwork(want pattern, given string) tri {
 	return triOf(err == nil && network.Contains(address))
 }
 
+// parseNetwork parses a range of IP addresses; one address is a range by itself.
 func parseNetwork(text string) (netip.Prefix, error) {
 	if address, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(address, address.BitLen()), nil
@@ -126,8 +133,8 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return network.Masked(), err
 }
 
-// ordered compares two ordered values: the comparison of the request's with the document's has to have one of these results. If a value of
-// the request can't be parsed, there is no documented result.
+// ordered makes a comparison of numbers or dates, which read parses. It holds if the request's value, compared with the document's, is one of
+// results: -1 smaller, 0 equal, 1 larger. If a value can't be parsed, AWS documents no result.
 func ordered(read func(string) (*big.Rat, error), results ...int) func(pattern, string) tri {
 	return func(want pattern, given string) tri {
 		wanted, err := read(want.String())
@@ -147,6 +154,7 @@ func ordered(read func(string) (*big.Rat, error), results ...int) func(pattern, 
 	}
 }
 
+// number parses a decimal number. Fractions, exponents and other bases, which the parser behind it would take, are refused.
 func number(text string) (*big.Rat, error) {
 	if len(text) > 40 || strings.ContainsAny(text, "/eE_xXpP") {
 		return nil, fmt.Errorf("%.40q is no number", text)
@@ -160,7 +168,7 @@ func number(text string) (*big.Rat, error) {
 // dateForms are the forms of ISO 8601 in W3C's note.
 var dateForms = [...]string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02", "2006-01"}
 
-// date parses a moment: in one of the forms, or in seconds since 1970.
+// date parses a moment: in one of the forms, or in seconds since 1970. A text of four digits is a year and no number of seconds.
 func date(text string) (*big.Rat, error) {
 	for _, form := range dateForms {
 		if at, err := time.Parse(form, text); err == nil {
@@ -188,6 +196,7 @@ func checkNetwork(text string) error {
 	return nil
 }
 
+// checkBool accepts true, false and a variable.
 func checkBool(text string) error {
 	if strings.EqualFold(text, "true") || strings.EqualFold(text, "false") || strings.HasPrefix(text, "${") {
 		return nil

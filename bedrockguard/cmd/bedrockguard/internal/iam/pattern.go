@@ -73,8 +73,8 @@ func (p pattern) everything() bool {
 // stand for.
 const hole = -1
 
-// covers reports whether a pattern matches everything that the other one matches. The other one's asterisks are replaced with no, one and
-// many holes, which only an asterisk can all match.
+// covers reports whether a pattern matches everything that the other one matches. The other one's wildcards are replaced with holes, which only a
+// wildcard matches: ? with one, and * three times in turn: with none, with one, and with more than p without an asterisk could match.
 func (p pattern) covers(of pattern) bool {
 	for _, length := range [...]int{0, 1, 1 + len(p) + len(of)} {
 		filled := make(pattern, 0, len(of))
@@ -151,8 +151,9 @@ func (p pattern) meetsAt(other pattern, i, j int, next, row []bool) bool {
 // arnParts is the number of parts of an ARN. The last one may contain colons.
 const arnParts = 6
 
-// compareARN returns whether a pattern of an ARN matches a request's, part by part, so that a wildcard never matches beyond a colon. With
-// complete, parts that the pattern lacks match anything: IAM completes resources, but not the values of conditions.
+// compareARN returns whether a document's pattern of an ARN (want) matches a request's ARN (given), part by part, so that a wildcard never
+// matches beyond a colon. given may have wildcards, too: then the answer is yes only if want matches all that given stands for, and maybe if it
+// matches some of it. With complete, parts that want lacks match anything: IAM completes resources, but not the values of conditions.
 func compareARN(want, given pattern, complete bool) tri {
 	if want.everything() {
 		if complete {
@@ -168,7 +169,7 @@ func compareARN(want, given pattern, complete bool) tri {
 		return no
 	}
 	if len(wants) < arnParts {
-		return maybe // nor for this one
+		return maybe // nor for a condition's ARN that lacks parts
 	}
 	for len(gives) < arnParts {
 		gives = append(gives, glob("*"))

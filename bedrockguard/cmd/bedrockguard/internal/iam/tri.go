@@ -9,6 +9,7 @@ const (
 	yes
 )
 
+// triOf converts what is known for certain.
 func triOf(b bool) tri {
 	if b {
 		return yes

@@ -64,7 +64,8 @@ func (r *Request) expand(text, version string, wild bool) (pattern, tri) {
 	return p, known
 }
 
-// variable returns the value of a variable, which is written as NAME or NAME, 'default'.
+// variable returns the value of a variable, which is written as NAME or NAME, 'default'. It returns no if the variable has none, and maybe if
+// that is not known or AWS documents no result. The names *, ? and $ stand for these characters.
 func (r *Request) variable(text string) (string, tri) {
 	if text == "*" || text == "?" || text == "$" {
 		return text, yes

@@ -14,7 +14,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// LimitsCommand is bedrockguard limits.
+// An account is where one limit counts for one set of values that split the limit, such as one workflow. A period is one window of an account, or
+// a part of a rolling window; settled is what finished calls were charged in it, pending what calls in flight have reserved. An override replaces
+// the limit's maximum in one account until a moment, and a latched account stays closed after a refusal.
+
+// LimitsCommand returns the command bedrockguard limits, with its flags and its help.
 func LimitsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "limits", Category: "look", Usage: "list the limits of the policy, and how many accounts each has",
@@ -36,6 +40,7 @@ type limitJSON struct {
 	InPolicy bool                 `json:"in_policy"`
 }
 
+// limits runs bedrockguard limits: it lists the limits of the policy, and others that have accounts in the store. d is the opened ledger.
 func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
@@ -46,11 +51,11 @@ func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	for i := range policy.Limits {
 		l := &policy.Limits[i]
 		most := output.JSONQuantity(l.Max)
-		told := &limitJSON{Name: l.Name, Max: &most, Window: l.Window.String(), Notify: l.Notify, Latch: l.Latch, Observe: l.Observe, MaxFor: len(l.MaxFor), InPolicy: true}
+		listed := &limitJSON{Name: l.Name, Max: &most, Window: l.Window.String(), Notify: l.Notify, Latch: l.Latch, Observe: l.Observe, MaxFor: len(l.MaxFor), InPolicy: true}
 		if by := output.SplitText(l); by != "nothing" {
-			told.Per = strings.Split(by, ", ")
+			listed.Per = strings.Split(by, ", ")
 		}
-		all, byName[l.Name] = append(all, told), told
+		all, byName[l.Name] = append(all, listed), listed
 	}
 	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
 		if err != nil {
@@ -76,6 +81,7 @@ func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return t.End(c.Root().Writer)
 }
 
+// notes returns the last column of the table.
 func (l *limitJSON) notes() string {
 	var notes []string
 	if l.Observe {
@@ -90,7 +96,7 @@ func (l *limitJSON) notes() string {
 	return strings.Join(notes, ", ")
 }
 
-// AccountsCommand is bedrockguard accounts.
+// AccountsCommand returns the command bedrockguard accounts, with its flags and its help.
 func AccountsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "accounts", Category: "look", Usage: "list the accounts that are known, with their periods if asked",
@@ -112,6 +118,7 @@ type accountJSON struct {
 	Periods  []periodJSON     `json:"periods,omitempty"`
 }
 
+// periodJSON is what was booked in a period, in the unit of the account's limit.
 type periodJSON struct {
 	Start     time.Time `json:"start"`
 	Settled   int64     `json:"settled"`
@@ -119,6 +126,7 @@ type periodJSON struct {
 	Forgotten int64     `json:"forgotten,omitempty"` // the part of Settled whose entries are not remembered any more
 }
 
+// accounts runs bedrockguard accounts: it lists the accounts of the ledger d that the flags select, sorted by limit and values.
 func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -129,19 +137,19 @@ func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		if err != nil {
 			return err
 		}
-		told := accountJSON{Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: output.Moment(a.Latched)}
+		listed := accountJSON{Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: output.Moment(a.Latched)}
 		if a.Override != nil {
-			told.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
+			listed.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
 		}
 		if c.Bool("periods") {
 			for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
 				if err != nil {
 					return err
 				}
-				told.Periods = append(told.Periods, periodJSON{p.Start.UTC(), p.Settled, p.Pending, p.Forgotten})
+				listed.Periods = append(listed.Periods, periodJSON{p.Start.UTC(), p.Settled, p.Pending, p.Forgotten})
 			}
 		}
-		all = append(all, told)
+		all = append(all, listed)
 	}
 	slices.SortStableFunc(all, func(a, b accountJSON) int { return strings.Compare(a.order(), b.order()) })
 	if c.Bool("json") {
@@ -150,15 +158,17 @@ func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return printAccounts(c, all)
 }
 
+// order returns the text by which accounts are sorted: limit, and then values.
 func (a *accountJSON) order() string { return a.Limit + "\x00" + output.AccountText(a.Scope.Scope()) }
 
+// printAccounts prints accounts as a table, or with --periods a row for each of their periods.
 func printAccounts(c *cli.Command, all []accountJSON) error {
 	w := c.Root().Writer
 	const none = "No account of these values is known."
 	if !c.Bool("periods") {
 		t := output.NewTable(none, "LIMIT", "ACCOUNT", "KEY", "NOTES")
 		for i := range all {
-			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true}
+			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true} // only to print its notes
 			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), all[i].Account, s.notes())
 		}
 		return t.End(w)

@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
-// AuditCommand is bedrockguard audit.
+// AuditCommand returns the command bedrockguard audit, with its flags and its help.
 func AuditCommand() *cli.Command {
 	return &cli.Command{
 		Name: "audit", Category: "look", Usage: "say what prompt caching saves in Bedrock's invocation logs, could save, and why it does not", ArgsUsage: "FILE-OR-FOLDER…",
@@ -28,6 +28,7 @@ func AuditCommand() *cli.Command {
 	}
 }
 
+// audit runs bedrockguard audit. It needs no store. Progress is shown only on a terminal.
 func audit(_ context.Context, c *cli.Command) error {
 	if !c.Args().Present() {
 		return exit.UsageError("want logs: files, folders, or - for standard input")

@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// EntriesCommand is bedrockguard entries.
+// EntriesCommand returns the command bedrockguard entries, with its flags and its help.
 func EntriesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "entries", Category: "look", Usage: "list single calls: what each reserved and cost",
@@ -31,7 +31,8 @@ func EntriesCommand() *cli.Command {
 	}
 }
 
-// entryJSON is an entry for JSON.
+// entryJSON is an entry, which is what the ledger keeps of one call, for JSON. Reserved is what was set aside for it and Actual what it was
+// charged, by unit. An estimated entry was charged its worst case; an orphan was charged without a reservation.
 type entryJSON struct {
 	ID         string           `json:"id"`
 	State      string           `json:"state"`
@@ -53,6 +54,7 @@ func jsonEntry(e *budget.Entry) entryJSON {
 	}
 }
 
+// entries runs bedrockguard entries: it lists single calls of the ledger d, the newest last.
 func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	q, err := entryQuery(c)
 	if err != nil {
@@ -63,11 +65,11 @@ func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return err
 	}
 	if c.Bool("json") {
-		told := make([]entryJSON, len(all))
+		listed := make([]entryJSON, len(all))
 		for i := range all {
-			told[i] = jsonEntry(&all[i])
+			listed[i] = jsonEntry(&all[i])
 		}
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, listed)
 	}
 	w := c.Root().Writer
 	t := output.NewTable("No call of these values is remembered.", "TIME", "ID", "STATE", "COST", "RESERVED", "SCOPE", "OPERATION", "REQUEST ID")
@@ -91,6 +93,7 @@ func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return nil
 }
 
+// entryQuery parses the flags that select entries.
 func entryQuery(c *cli.Command) (q budget.Query, err error) {
 	if q.Scope, err = commandline.ScopeOf(c); err != nil {
 		return q, err
@@ -119,8 +122,9 @@ func entryQuery(c *cli.Command) (q budget.Query, err error) {
 	return q, nil
 }
 
-// newestEntries returns the newest entries that a query selects, newest last, and how many older ones it left out. The store returns them by
-// their ids, which are random, so that all have to be read.
+// newestEntries returns the newest entries that a query selects, newest last, and how many older ones it left out. most bounds how many; 0 means
+// all. The store returns entries by their ids, which are random, so that all have to be read. To bound the memory, older ones are dropped after
+// each 10,000.
 func newestEntries(ctx context.Context, d *commandline.Desk, q budget.Query, most int) (all []budget.Entry, hidden int, err error) {
 	byTime := func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) }
 	cut := func() {

@@ -10,11 +10,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// KillsCommand is bedrockguard kills.
+// KillsCommand returns the command bedrockguard kills, with its flags and its help.
 func KillsCommand() *cli.Command {
 	return &cli.Command{Name: "kills", Category: "look", Usage: "list the kill flags in force", Action: commandline.WithLedger(listKills)}
 }
 
+// listKills runs bedrockguard kills. d is the opened ledger.
 func listKills(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	kills, err := d.Kills(ctx)
 	if err != nil {

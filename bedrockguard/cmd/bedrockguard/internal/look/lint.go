@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// LintCommand is bedrockguard lint.
+// LintCommand returns the command bedrockguard lint, with its flags and its help.
 func LintCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lint", Category: "look", Usage: "say what of a request will not be cached, and why", ArgsUsage: "REQUEST.json",
@@ -29,16 +29,17 @@ func LintCommand() *cli.Command {
 	}
 }
 
-// findingJSON is a finding for JSON.
+// findingJSON is a finding, a reason why a part of the request will not be cached, for JSON.
 type findingJSON struct {
 	Rule      string `json:"rule"`
 	Where     string `json:"where,omitempty"`
 	Detail    string `json:"detail"`
-	Tokens    int64  `json:"tokens,omitempty"`
-	NanoUSD   int64  `json:"nano_usd,omitempty"`
+	Tokens    int64  `json:"tokens,omitempty"`   // how many it is about
+	NanoUSD   int64  `json:"nano_usd,omitempty"` // what it costs
 	Suspected bool   `json:"suspected,omitempty"`
 }
 
+// lint runs bedrockguard lint: it parses one request as the model's provider would, and prints what of it will not be cached. It needs no store.
 func lint(_ context.Context, c *cli.Command) error {
 	name, raw, err := commandline.ReadArgument(c)
 	if err != nil {
@@ -64,11 +65,11 @@ func lint(_ context.Context, c *cli.Command) error {
 	}
 	findings := cache.Lint(&p, facts)
 	if c.Bool("json") {
-		told := make([]findingJSON, len(findings))
+		listed := make([]findingJSON, len(findings))
 		for i, f := range findings {
-			told[i] = findingJSON{string(f.Rule), f.Where, f.Detail, f.Tokens, f.NanoUSD, f.Suspected}
+			listed[i] = findingJSON{string(f.Rule), f.Where, f.Detail, f.Tokens, f.NanoUSD, f.Suspected}
 		}
-		if err := output.PrintJSON(c, told); err != nil {
+		if err := output.PrintJSON(c, listed); err != nil {
 			return err
 		}
 	} else {

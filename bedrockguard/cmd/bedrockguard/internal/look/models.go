@@ -16,7 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// ModelsCommand is bedrockguard models.
+// ModelsCommand returns the command bedrockguard models, with its flags and its help.
 func ModelsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "models", Category: "look", Usage: "list the models of the built-in catalog", ArgsUsage: "[PATTERN]",
@@ -42,6 +42,7 @@ func modelsLike(c *cli.Command) (all []bedrockguard.Model, err error) {
 	return all, nil
 }
 
+// models runs bedrockguard models: it lists those that match the pattern. In the catalog an empty mode means chat, and an empty lifecycle active.
 func models(_ context.Context, c *cli.Command) error {
 	all, err := modelsLike(c)
 	if err != nil {
@@ -59,7 +60,7 @@ func models(_ context.Context, c *cli.Command) error {
 		Unpriced        bool     `json:"unpriced,omitempty"`
 		Source          string   `json:"source,omitempty"`
 	}
-	told := []row{}
+	listed := []row{}
 	t := output.NewTable("", "ID", "PROVIDER", "MODE", "LIFECYCLE", "CONTEXT", "MAX OUTPUT", "NOTES")
 	for _, m := range all {
 		mode, lifecycle, note := string(m.Mode), string(m.Lifecycle), ""
@@ -72,11 +73,11 @@ func models(_ context.Context, c *cli.Command) error {
 		if m.Unpriced {
 			note = "no price is published: calls are refused"
 		}
-		told = append(told, row{m.ID, m.Aliases, m.Provider, mode, lifecycle, m.Profiles, m.MaxInputTokens, m.MaxOutputTokens, m.Unpriced, m.Source})
+		listed = append(listed, row{m.ID, m.Aliases, m.Provider, mode, lifecycle, m.Profiles, m.MaxInputTokens, m.MaxOutputTokens, m.Unpriced, m.Source})
 		t.Row(m.ID, m.Provider, mode, lifecycle, count(m.MaxInputTokens), count(m.MaxOutputTokens), note)
 	}
 	if c.Bool("json") {
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, listed)
 	}
 	return t.End(c.Root().Writer)
 }
@@ -89,7 +90,7 @@ func count(n int64) string {
 	return fmt.Sprint(n)
 }
 
-// PricesCommand is bedrockguard prices.
+// PricesCommand returns the command bedrockguard prices, with its flags and its help.
 func PricesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "prices", Category: "look", Usage: "list what models cost in a region, in USD per million tokens", ArgsUsage: "[PATTERN]",
@@ -111,12 +112,14 @@ type priceRow struct {
 	Long         *longPrice `json:"long_context,omitempty"`
 }
 
+// longPrice is what a request with more input tokens than Above costs.
 type longPrice struct {
 	Above  int64  `json:"above_input_tokens"`
 	Input  string `json:"input_usd_per_mtok"`
 	Output string `json:"output_usd_per_mtok"`
 }
 
+// prices runs bedrockguard prices. An argument that is the id of a model or a profile is taken whole; any other is a pattern of ids.
 func prices(_ context.Context, c *cli.Command) error {
 	region := c.String("region")
 	var ids []string
@@ -134,7 +137,7 @@ func prices(_ context.Context, c *cli.Command) error {
 			ids = append(ids, m.ID)
 		}
 	}
-	told := []priceRow{}
+	listed := []priceRow{}
 	t := output.NewTable("", "ID", "INPUT", "OUTPUT", "CACHE READ", "WRITE 5 MIN", "WRITE 1 H", "NOTES")
 	for _, id := range ids {
 		list, _, err := bedrockguard.ModelFacts(id, region)
@@ -148,11 +151,11 @@ func prices(_ context.Context, c *cli.Command) error {
 			row.Long = &longPrice{long.Threshold, perMTok(long.Rates.Input), perMTok(long.Rates.Output)}
 			note = fmt.Sprintf("above %d input tokens %s and %s", long.Threshold, row.Long.Input, row.Long.Output)
 		}
-		told = append(told, row)
+		listed = append(listed, row)
 		t.Row(id, row.Input, row.Output, row.CacheRead, row.CacheWrite5m, row.CacheWrite1h, note)
 	}
 	if c.Bool("json") {
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, listed)
 	}
 	if err := t.End(c.Root().Writer); err != nil {
 		return err

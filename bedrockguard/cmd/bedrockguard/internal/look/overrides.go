@@ -12,11 +12,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// OverridesCommand is bedrockguard overrides.
+// OverridesCommand returns the command bedrockguard overrides, with its flags and its help.
 func OverridesCommand() *cli.Command {
 	return &cli.Command{Name: "overrides", Category: "look", Usage: "list the accounts whose maximum was overridden", Action: commandline.WithLedger(overrides)}
 }
 
+// overrides runs bedrockguard overrides: it lists the accounts in which a limit has another maximum until a moment, those whose moment has passed
+// included. d is the opened ledger.
 func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	now, err := d.StoreTime(ctx)
 	if err != nil {
@@ -35,7 +37,7 @@ func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
-	told := []row{}
+	listed := []row{}
 	t := output.NewTable("No maximum is overridden.", "LIMIT", "ACCOUNT", "MAX", "UNTIL", "NOTES")
 	for a, err := range d.Overrides(ctx) {
 		if err != nil {
@@ -43,7 +45,7 @@ func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		}
 		unit := units[a.Key]
 		ended := !a.Override.Until.After(now)
-		told = append(told, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), a.Override.Max, output.JSONQuantity(budget.Quantity{Unit: unit}).Unit, a.Override.Until.UTC(), ended})
+		listed = append(listed, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), a.Override.Max, output.JSONQuantity(budget.Quantity{Unit: unit}).Unit, a.Override.Until.UTC(), ended})
 		most, note := output.Money(budget.Quantity{N: a.Override.Max, Unit: unit})+output.UnitText(unit), ""
 		if ended {
 			note = "ended"
@@ -51,7 +53,7 @@ func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		t.Row(a.Limit, nameOf(a.Limit, a.Scope, fmt.Sprintf("%x", a.Key)), most, output.When(a.Override.Until), note)
 	}
 	if c.Bool("json") {
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, listed)
 	}
 	return t.End(c.Root().Writer)
 }

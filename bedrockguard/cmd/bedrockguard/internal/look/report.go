@@ -20,7 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// ReportCommand is bedrockguard report.
+// ReportCommand returns the command bedrockguard report, with its flags and its help.
 func ReportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "report", Category: "look", Usage: "print who spent what, by day or month, as a table, CSV, JSON or a picture",
@@ -38,12 +38,12 @@ func ReportCommand() *cli.Command {
 	}
 }
 
-// spending is the result of report.
+// spending is the result of report: a row for each combination of the values in By, and for each day or month if Every is set.
 type spending struct {
-	Since time.Time     `json:"since"`
-	Until time.Time     `json:"until"`
-	By    []string      `json:"by"`
-	Every string        `json:"every,omitempty"`
+	Since time.Time     `json:"since"`           // the beginning of the first day
+	Until time.Time     `json:"until"`           // the end of the last one
+	By    []string      `json:"by"`              // principal, workflow, model, region, or the name of a tag
+	Every string        `json:"every,omitempty"` // day or month; empty for one row over all days
 	Rows  []*spendRow   `json:"rows"`
 	Total budgetCharges `json:"total"`
 }
@@ -58,6 +58,8 @@ type budgetCharges struct {
 	OutputTokens     int64 `json:"output_tokens"`
 }
 
+// spendRow is one row of the report. Other marks the row for all usage that found no room of its own in the store, so that its values are not
+// known.
 type spendRow struct {
 	Day    *time.Time `json:"day,omitempty"` // the beginning of the day or month, if rows are by day or month
 	Values []string   `json:"values"`        // in the order of By; empty for calls without a value
@@ -65,6 +67,7 @@ type spendRow struct {
 	budgetCharges
 }
 
+// charges picks from a charge what the report shows.
 func charges(c budget.Charge) budgetCharges {
 	return budgetCharges{
 		c[budget.UnitUSD], c[budget.UnitCalls], c[budget.UnitInputTokens], c[budget.UnitCacheReadInputTokens], c[budget.UnitCacheWriteInputTokens], c[budget.UnitOutputTokens],
@@ -80,6 +83,8 @@ func (s *budgetCharges) add(o budgetCharges) {
 	s.OutputTokens += o.OutputTokens
 }
 
+// spendReport runs bedrockguard report on the ledger d. Reservations that have expired are charged first, because usage only has what was
+// charged.
 func spendReport(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	format := c.String("format")
 	if c.Bool("json") {
@@ -129,7 +134,8 @@ func chargeExpired(ctx context.Context, d *commandline.Desk) error {
 	}
 }
 
-// usageQuery parses the command line. It also returns by which dimensions rows are split.
+// usageQuery parses the command line into a query of the store's usage. It also returns by which dimensions and tags rows are split. now is the
+// store's time.
 func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string, err error) {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -195,6 +201,7 @@ func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err erro
 	return since, until, nil
 }
 
+// readSpending reads the usage that a query selects and makes the rows of the report: sorted by day, and within a day the most expensive first.
 func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery, by []string) (*spending, error) {
 	s := &spending{Since: q.Since, Until: q.Until, By: by, Rows: []*spendRow{}}
 	if q.Every != budget.Throughout {
@@ -246,7 +253,7 @@ func (s *spending) day(r *spendRow) string {
 	return r.Day.Format(time.DateOnly)
 }
 
-// name returns the row's values in one text.
+// name returns the row's values in one text, for the picture.
 func (r *spendRow) name() string {
 	if r.Other {
 		return "(not told apart)"
@@ -263,6 +270,7 @@ func (r *spendRow) name() string {
 	return strings.Join(values, " · ")
 }
 
+// writeTable prints the report as a table with a last row of totals.
 func (s *spending) writeTable(w io.Writer) error {
 	var heads []string
 	if s.Every != "" {
@@ -293,7 +301,7 @@ func (s *spending) writeTable(w io.Writer) error {
 		}
 		t.Row(append(cells, figures(r.budgetCharges)...)...)
 	}
-	total := make([]string, len(heads)-6)
+	total := make([]string, len(heads)-6) // the cells before the six figures
 	if len(total) > 0 {
 		total[0] = "total"
 	}
@@ -305,6 +313,7 @@ func (s *spending) writeTable(w io.Writer) error {
 	return err
 }
 
+// writeCSV prints the report as comma-separated values.
 func (s *spending) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	var heads []string
@@ -335,7 +344,7 @@ func (s *spending) writeCSV(w io.Writer) error {
 	return out.Error()
 }
 
-// cell makes a value safe for a spreadsheet, which would run one that begins like a formula, and for a terminal.
+// cell makes a value safe for a terminal and for a spreadsheet, which would run a value that begins like a formula.
 func cell(v string) string {
 	v = output.Printable(v)
 	if v != "" && strings.ContainsRune("=+-@", rune(v[0])) {

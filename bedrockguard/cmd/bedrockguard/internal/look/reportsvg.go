@@ -13,18 +13,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
-// The sizes of a picture, in pixels. The estimate of a letter's width is too large rather than too small, so that texts never overlap.
+// The sizes of a picture, in pixels, as are the distances in the functions below; the margin is 24. The estimate of a letter's width is too large
+// rather than too small, so that texts never overlap.
 const (
 	pictureWidth  = 960
 	letterWidth   = 8.2
 	rowHeight     = 24
-	headHeight    = 64
-	plotHeight    = 280
-	maxNameRunes  = 52
-	maxListRunes  = 80 // of a name in a line of its own
-	maxPictured   = 12 // how many series are drawn; the rest is added up
+	headHeight    = 64  // above the plot, for the title
+	plotHeight    = 280 // of columns
+	maxNameRunes  = 52  // of a name beside a bar, in characters
+	maxListRunes  = 80  // of a name in a line of its own
+	maxPictured   = 12  // how many series are drawn; the rest is added up
 	gapOfColumns  = 2
-	roomForLabels = 60
+	roomForLabels = 60 // below the columns
 )
 
 // pictureStyle makes the picture readable on a light and a dark background. People who can't tell red from green can tell the colours apart,
@@ -39,7 +40,7 @@ const pictureStyle = `svg{background:#fff;font:14px ui-sans-serif,system-ui,sans
 // picture is an SVG document that is being written.
 type picture struct{ bytes.Buffer }
 
-// text draws a text; class may be empty.
+// text draws a text at a point, which is its start, middle or end by anchor; class is one of the style's, and may be empty.
 func (p *picture) text(x, y float64, anchor, class, text string) {
 	fmt.Fprintf(p, `<text x="%.1f" y="%.1f" text-anchor="%s"`, x, y, anchor)
 	if class != "" {
@@ -57,6 +58,7 @@ func (p *picture) bar(x, y, width, height float64, series int, text string) {
 	p.WriteString("</title></rect>\n")
 }
 
+// end writes the whole document: a head with the size and the title, which screen readers read, and what was drawn.
 func (p *picture) end(w io.Writer, height float64, title string) error {
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %.0f" width="%d" height="%.0f" role="img" aria-label="`, pictureWidth, height, pictureWidth, height)
 	_ = xml.EscapeText(w, []byte(title))
@@ -68,9 +70,10 @@ func (p *picture) end(w io.Writer, height float64, title string) error {
 	return err
 }
 
+// widthOf estimates the width of a text in pixels.
 func widthOf(s string) float64 { return letterWidth * float64(utf8.RuneCountInString(s)) }
 
-// series has what is drawn in one colour.
+// series has what is drawn in one colour: the spend of all rows with the same values, in nano-USD.
 type series struct {
 	name  string
 	total int64
@@ -105,6 +108,7 @@ func (s *spending) series() []*series {
 	return append(all[:maxPictured], rest)
 }
 
+// dayOf returns the day or month of a row, or the zero time if rows are not by day or month.
 func dayOf(r *spendRow) time.Time {
 	if r.Day == nil {
 		return time.Time{}
@@ -112,7 +116,7 @@ func dayOf(r *spendRow) time.Time {
 	return *r.Day
 }
 
-// writeSVG draws a bar for each row; or, if rows are by day or month, a stacked column for each of these.
+// writeSVG draws a bar for each series; or, if rows are by day or month, a stacked column for each of these.
 func (s *spending) writeSVG(w io.Writer) error {
 	p, all := &picture{}, s.series()
 	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), output.Dollars(s.Total.NanoUSD))
@@ -122,7 +126,7 @@ func (s *spending) writeSVG(w io.Writer) error {
 		return p.end(w, headHeight+rowHeight, title)
 	}
 	height := s.bars(p, all)
-	if s.Every != "" {
+	if s.Every != "" { // columns instead of the bars
 		p.Reset()
 		p.text(24, 32, "start", "", output.Clipped(title, 100))
 		height = s.columns(p, all)
@@ -130,7 +134,8 @@ func (s *spending) writeSVG(w io.Writer) error {
 	return p.end(w, height, title)
 }
 
-// bars draws one bar for each row: name, bar and amount are beside each other, so that no labels overlap.
+// bars draws one bar for each series, and returns the height of the picture. Name, bar and amount are beside each other, so that no labels
+// overlap.
 func (s *spending) bars(p *picture, all []*series) float64 {
 	nameWidth, amountWidth, most := 0.0, 0.0, int64(1)
 	for _, one := range all {
@@ -152,9 +157,11 @@ func (s *spending) bars(p *picture, all []*series) float64 {
 	return y + 20
 }
 
+// seriesColour returns the number of a series' colour in the style. The sum of the rest has the last one.
 func seriesColour(i int) int { return min(i, maxPictured) }
 
-// columns draws a column for each day or month, and below them a list of the series.
+// columns draws a column for each day or month, and below them a list of the series. It returns the height of the picture. In a column the series
+// are stacked; a day gets a label only if there is room for it beside the one before.
 func (s *spending) columns(p *picture, all []*series) float64 {
 	days := s.days()
 	sums, most := make(map[time.Time]int64), int64(1)
@@ -168,7 +175,7 @@ func (s *spending) columns(p *picture, all []*series) float64 {
 	room := pictureWidth - left - 24
 	width := room / float64(len(days))
 	bottom := float64(headHeight + plotHeight)
-	for _, part := range []int64{0, 1, 2, 3, 4} {
+	for _, part := range []int64{0, 1, 2, 3, 4} { // quarters of the axis
 		y := bottom - plotHeight*float64(part)/4
 		fmt.Fprintf(p, `<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" class="axis"/>`+"\n", left, y, pictureWidth-24, y)
 		p.text(left-8, y+5, "end", "quiet", amountText(most/4*part))
@@ -213,6 +220,7 @@ func (s *spending) days() []time.Time {
 	return all
 }
 
+// dayText returns the label of a day or month.
 func (s *spending) dayText(day time.Time) string {
 	if s.Every == "month" {
 		return day.Format("2006-01")
@@ -220,6 +228,7 @@ func (s *spending) dayText(day time.Time) string {
 	return day.Format("01-02")
 }
 
+// amountText prints nano-USD as dollars: in cents, or below a cent with six digits.
 func amountText(nano int64) string {
 	switch usd := float64(nano) / 1e9; {
 	case nano == 0:

@@ -17,7 +17,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// StatusCommand is bedrockguard status.
+// An account is where one limit counts for one set of values that split the limit, such as one workflow. Settled is what finished calls were
+// charged in the present window, pending what calls in flight have reserved. An override replaces the limit's maximum in one account until a
+// moment, a latched account stays closed after a refusal, and a limit that is only observed refuses nothing.
+
+// StatusCommand returns the command bedrockguard status, with its flags and its help.
 func StatusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Category: "look", Usage: "show where each limit stands, and what is killed",
@@ -30,7 +34,8 @@ func StatusCommand() *cli.Command {
 	}
 }
 
-// standing is the balance of an account, with a policy or without.
+// standing is where an account stands: its balance under the policy, or without a policy what was booked in its newest period. Its exported
+// fields are the JSON; Account is the account's key in hexadecimal.
 type standing struct {
 	Limit    string               `json:"limit"`
 	Scope    output.ScopeJSON     `json:"scope"`
@@ -51,12 +56,14 @@ type standing struct {
 	known   bool // the policy has the limit
 }
 
+// overrideJSON is an override for JSON: the maximum in the unit of the limit, and when it ends.
 type overrideJSON struct {
 	Max   int64     `json:"max"`
 	Until time.Time `json:"until"`
 }
 
-// part returns how full the account is, to sort accounts.
+// part returns how full the account is, by which accounts are sorted: 1 means that nothing is left. If no maximum is known or it is zero, an
+// account counts as full once anything was booked.
 func (s *standing) part() float64 {
 	if s.balance.Max.N <= 0 {
 		return float64(min(s.balance.Settled.N+s.balance.Pending.N, 1))
@@ -68,9 +75,10 @@ func (s *standing) part() float64 {
 type statusJSON struct {
 	Accounts []*standing       `json:"accounts"`
 	Kills    []output.KillJSON `json:"kills"`
-	Policy   bool              `json:"policy"`
+	Policy   bool              `json:"policy"` // whether there is a policy
 }
 
+// status runs bedrockguard status: it shows the fullest accounts of the ledger d, as many as --top allows, and the kills in force.
 func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -94,30 +102,28 @@ func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		all, hidden = all[:top], len(all)-top
 	}
 	if c.Bool("json") {
-		told := statusJSON{Accounts: all, Policy: len(policy.Limits) > 0, Kills: make([]output.KillJSON, len(kills))}
+		result := statusJSON{Accounts: all, Policy: len(policy.Limits) > 0, Kills: make([]output.KillJSON, len(kills))}
 		for i := range kills {
-			told.Kills[i] = output.JSONKill(&kills[i])
+			result.Kills[i] = output.JSONKill(&kills[i])
 		}
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, result)
 	}
 	return printStatus(c, all, kills, hidden, len(policy.Limits) > 0)
 }
 
-// standings returns the balances of the accounts that q selects. For limits that are not in the policy, or if there is no policy, they come
-// from the account's newest period.
+// standings returns the balances of the accounts that q selects, under the policy, with a row for each limit that has no account yet. Without a
+// policy it returns what was booked in the newest period of each account.
 func standings(ctx context.Context, d *commandline.Desk, policy budget.Policy, q budget.AccountQuery) ([]*standing, error) {
 	windows := make(map[string]string)
 	for _, l := range policy.Limits {
 		windows[l.Name] = l.Window.String()
 	}
 	all := []*standing{}
-	told := make(map[budget.Key]bool)
 	if len(policy.Limits) > 0 {
 		for s, err := range d.Standing(ctx, policy, q) {
 			if err != nil {
 				return nil, err
 			}
-			told[s.Account.Key] = true
 			all = append(all, standingOf(&s, windows[s.Account.Limit]))
 		}
 		for i := range policy.Limits {
@@ -142,6 +148,7 @@ func standings(ctx context.Context, d *commandline.Desk, policy budget.Policy, q
 	return all, nil
 }
 
+// standingOf converts a balance under the policy. The override is shown only while it is the maximum in force.
 func standingOf(s *budget.Standing, window string) *standing {
 	b := s.Balance
 	maximum, left := output.JSONQuantity(b.Max), output.JSONQuantity(b.Left())
@@ -158,7 +165,8 @@ func standingOf(s *budget.Standing, window string) *standing {
 	return out
 }
 
-// untouched returns a row for a limit without any bookings.
+// untouched returns a row for a limit of which all has no account, or nothing if there is one or if q does not select the limit. A query by scope
+// selects no such row, because the row has no values.
 func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*standing {
 	if q.Limit != "" && q.Limit != l.Name || !commandline.IsEmpty(q.Scope) || slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name }) {
 		return nil
@@ -189,6 +197,8 @@ func newestPeriod(ctx context.Context, d *commandline.Desk, a budget.Account, un
 	return s, nil
 }
 
+// printStatus prints accounts, how many others are hidden, and the kills in force. policy says whether there is a policy; without one, the
+// maximum of an account is not known.
 func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden int, policy bool) error {
 	w := c.Root().Writer
 	t := output.NewTable("No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
@@ -229,6 +239,7 @@ func (s *standing) colour() string {
 	return ""
 }
 
+// notes returns the last column of the table.
 func (s *standing) notes() string {
 	notes := ""
 	add := func(note string) {
@@ -252,8 +263,8 @@ func (s *standing) notes() string {
 	return notes
 }
 
-// nameOf prints the values of an account of the store, or its key: before the first call counts in an account, such as after an override for a
-// workflow that is still to come, the store does not know its name.
+// nameOf prints the values of an account of the store, or else its key: the store knows the values only once a call counts in the account, which
+// an override can precede.
 func nameOf(limit string, s budget.Scope, key string) string {
 	if limit == "" {
 		return key + ", no call yet"

@@ -20,7 +20,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// TopCommand is bedrockguard top.
+// A reading is what the ledger says at one moment, and a view the comparison of two readings: how much was spent in between, and so how fast. The
+// lines of the screen are made of a view. standing, from status.go, is the balance of one account under the policy.
+
+// TopCommand returns the command bedrockguard top, with its flags and its help.
 func TopCommand() *cli.Command {
 	return &cli.Command{
 		Name: "top", Category: "look", Usage: "watch who spends now, how fast, and when limits will be full; k kills",
@@ -39,14 +42,14 @@ func TopCommand() *cli.Command {
 type reading struct {
 	at        time.Time
 	standings []*standing
-	policy    bool
-	total     int64
-	workflows map[string]int64 // today's spend in nano-USD
-	models    map[string]int64
+	policy    bool             // there is a policy; without one, standings is empty
+	total     int64            // today's spend in nano-USD
+	workflows map[string]int64 // the same by workflow
+	models    map[string]int64 // and by model
 	kills     []budget.Kill
 }
 
-// readLedger reads the ledger once.
+// readLedger reads the ledger once: balances under the policy, kills, and what was spent since the beginning of the UTC day.
 func readLedger(ctx context.Context, d *commandline.Desk, policy budget.Policy) (*reading, error) {
 	r := &reading{policy: len(policy.Limits) > 0, workflows: make(map[string]int64), models: make(map[string]int64)}
 	var err error
@@ -71,14 +74,14 @@ func readLedger(ctx context.Context, d *commandline.Desk, policy budget.Policy) 
 	return r, nil
 }
 
-// rated is a figure with its rate.
+// rated is today's spend of a workflow or a model, with its rate.
 type rated struct {
 	Name    string  `json:"name"`
 	NanoUSD int64   `json:"nano_usd"`
 	PerHour float64 `json:"nano_usd_per_hour"`
 }
 
-// ratedStanding is an account with its rate of spend, and when it will be full at that rate.
+// ratedStanding is an account with its rate of spend in the unit of its limit, and when it will be full at that rate; 0 means never.
 type ratedStanding struct {
 	*standing
 	PerHour float64 `json:"per_hour"`
@@ -107,7 +110,7 @@ func rateOf(before, now int64, seconds float64) float64 {
 	return float64(now-before) / seconds * 3600
 }
 
-// compare returns the changes between two readings.
+// compare returns what is shown of a reading: its figures, with their rates since an earlier reading. The fullest accounts come first.
 func compare(before, now *reading) *view {
 	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), Limits: []*ratedStanding{}, policy: now.policy}
 	v.Today = rated{"today", now.total, rateOf(before.total, now.total, v.Seconds)}
@@ -136,6 +139,7 @@ func compare(before, now *reading) *view {
 	return v
 }
 
+// ratesOf returns the sums of now with their rates since before, the fastest first.
 func ratesOf(before, now map[string]int64, seconds float64) []*rated {
 	all := []*rated{}
 	for _, name := range slices.Sorted(maps.Keys(now)) {
@@ -147,6 +151,7 @@ func ratesOf(before, now map[string]int64, seconds float64) []*rated {
 	return all
 }
 
+// top runs bedrockguard top. Only --once has a time limit for the whole command; on a screen each reading has one.
 func top(ctx context.Context, c *cli.Command) (err error) {
 	if !c.Bool("once") && (c.Bool("json") || !output.IsTerminal(c.Root().Writer) || !output.IsTerminal(c.Root().Reader)) {
 		return exit.UsageError("top needs a terminal: --once prints once")
@@ -162,6 +167,7 @@ func top(ctx context.Context, c *cli.Command) (err error) {
 	return topLive(budget.WithOperator(ctx, d.Who), c, d)
 }
 
+// topOnce reads the ledger twice and prints the comparison.
 func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
@@ -193,13 +199,14 @@ func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return nil
 }
 
-// topLine is a line of the screen. A line about calls can be selected, to kill them.
+// topLine is a line of the screen. A line about calls has their scope and can be selected, to kill them; for any other the scope is nil.
 type topLine struct {
 	text   string
 	colour string
 	scope  *budget.Scope
 }
 
+// show returns the line with the escape sequences of its colour, if colours are wanted.
 func (l *topLine) show(coloured bool) string {
 	if coloured && l.colour != "" {
 		return l.colour + l.text + output.Plain
@@ -207,7 +214,7 @@ func (l *topLine) show(coloured bool) string {
 	return l.text
 }
 
-// lines returns the lines of the screen, with this many rows of each kind.
+// lines returns the lines of the screen: a head, the kills in force, and tables of accounts, workflows and models with this many rows each.
 func (v *view) lines(rows int) (all []topLine) {
 	head := fmt.Sprintf("%s  today %s, %s an hour", output.When(v.At), output.Money(usdOf(v.Today.NanoUSD)), output.Money(usdOf(int64(v.Today.PerHour))))
 	all = append(all, topLine{text: head, colour: output.Bold})
@@ -231,8 +238,10 @@ func (v *view) lines(rows int) (all []topLine) {
 	return append(all, rateLines("MODEL", v.Models, rows, func(name string) budget.Scope { return budget.Scope{Model: name} })...)
 }
 
+// usdOf returns nano-USD as a quantity.
 func usdOf(nano int64) budget.Quantity { return budget.Quantity{N: nano, Unit: budget.UnitUSD} }
 
+// limitLines returns the table of accounts, the fullest first. Its first line is the head, so row i is line i+1.
 func (v *view) limitLines(rows int) []topLine {
 	t := output.NewTable("No limit is known.", "LIMIT", "ACCOUNT", "USED", "SPENT", "PENDING", "LEFT", "OF", "AN HOUR", "FULL IN")
 	shown := v.Limits[:min(rows, len(v.Limits))]
@@ -256,6 +265,7 @@ func (v *view) limitLines(rows int) []topLine {
 	return lines
 }
 
+// plainLines returns the lines of a table without colours.
 func plainLines(t *output.Table) []topLine {
 	var lines []topLine
 	for _, text := range t.Lines() {
@@ -264,6 +274,7 @@ func plainLines(t *output.Table) []topLine {
 	return lines
 }
 
+// rateLines returns the table of workflows or models. scope makes the scope of the calls under a name, which can then be killed.
 func rateLines(head string, all []*rated, rows int, scope func(name string) budget.Scope) []topLine {
 	t := output.NewTable("Nothing was spent today.", head, "TODAY", "AN HOUR")
 	shown := all[:min(rows, len(all))]
@@ -291,7 +302,8 @@ func meter(part float64) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", cells-full) + fmt.Sprintf(" %3.0f%%", min(part, 9.99)*100)
 }
 
-// paced reads a store at most once in each interval, and remembers what rarely changes. It is for programs that read again and again.
+// paced is a store that is read at most once in each interval, for programs that read again and again. It remembers accounts and kill flags,
+// which rarely change. One goroutine may read at a time.
 type paced struct {
 	budget.Store
 	every time.Duration
@@ -308,6 +320,7 @@ type paced struct {
 // rarely is how long accounts and flags are remembered.
 const rarely = 8 * time.Second
 
+// wait waits for the caller's turn: each call takes the next moment at which the store may be read.
 func (p *paced) wait(ctx context.Context) error {
 	p.mu.Lock()
 	now := time.Now()
@@ -320,7 +333,8 @@ func (p *paced) wait(ctx context.Context) error {
 	return pause(ctx, at.Sub(now))
 }
 
-// Accounts returns the accounts that were read last, in one page, and reads them again if they are too old.
+// Accounts implements budget.Store. It returns the accounts that were read last in one page, and reads them again, with the flags, if they are
+// too old.
 func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget.Account, error) {
 	if after != (budget.Key{}) {
 		return nil, nil // the first page had all of them
@@ -370,7 +384,8 @@ func (p *paced) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 	return p.Store.Balances(ctx, lines)
 }
 
-// Usage implements budget.Store. A page that is not full is the last one.
+// Usage implements budget.Store. A caller asks for pages until one is empty; after a page that was not full that is known without asking the
+// store.
 func (p *paced) Usage(ctx context.Context, from driver.UsageMark, most int) ([]budget.UsageRow, error) {
 	if from.After != (budget.Key{}) && p.lastUsage == from {
 		return nil, nil

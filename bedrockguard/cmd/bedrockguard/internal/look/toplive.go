@@ -15,12 +15,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// The screen is a model of the library Bubble Tea (tea): Update gets keys and messages one at a time and returns the next command, a function
+// that runs beside it and whose result is the next message. View returns what is shown.
+
 const (
 	pace       = time.Second      // between two requests to the store
 	rateSpan   = time.Minute      // the time over which rates are measured
 	retryAfter = 3 * time.Second  // after which a store that did not answer is asked again
 	killWithin = 15 * time.Second // how long a kill may take
-	readWithin = time.Minute
+	readWithin = time.Minute      // how long one reading may take, waiting for the pace included
 )
 
 // screen is the state of top on a terminal. Only Update changes its fields.
@@ -44,16 +47,17 @@ type screen struct {
 
 // The messages of the screen.
 type (
-	readMsg   struct{ reading *reading }
-	failedMsg struct{ err error }
-	killedMsg struct {
+	readMsg   struct{ reading *reading } // a reading succeeded
+	failedMsg struct{ err error }        // a reading failed
+	killedMsg struct {                   // a kill has ended
 		scope    budget.Scope
 		accounts int
 		err      error
 	}
-	againMsg struct{}
+	againMsg struct{} // retryAfter has passed since a reading failed
 )
 
+// topLive shows the screen until the user ends it.
 func topLive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
@@ -97,7 +101,8 @@ func (s *screen) look() tea.Msg {
 	return readMsg{r}
 }
 
-// Update implements tea.Model.
+// Update implements tea.Model: it handles one message. The next reading begins as soon as one has succeeded, at the pace of the store, and after
+// a failure once retryAfter has passed.
 func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
@@ -122,7 +127,8 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return s, nil
 }
 
-// take shows a reading, compared with the oldest one of the last minute.
+// take shows a reading, compared with the oldest one that is kept. The oldest is dropped once the one after it is a minute old, so that rates are
+// measured over a minute, or over the time since the first reading.
 func (s *screen) take(r *reading) {
 	s.readings = append(s.readings, r)
 	for len(s.readings) > 2 && r.at.Sub(s.readings[1].at) >= rateSpan {
@@ -135,7 +141,7 @@ func (s *screen) take(r *reading) {
 	s.lay()
 }
 
-// lay computes the lines again.
+// lay makes the lines of the screen again, because the view or the height has changed.
 func (s *screen) lay() {
 	if s.view == nil {
 		return
@@ -146,7 +152,7 @@ func (s *screen) lay() {
 	s.cursor = min(s.cursor, max(0, len(s.selectable())-1))
 }
 
-// selectable returns which lines can be selected.
+// selectable returns the indexes of the lines that can be selected.
 func (s *screen) selectable() (at []int) {
 	for i := range s.lines {
 		if s.lines[i].scope != nil {
@@ -156,7 +162,7 @@ func (s *screen) selectable() (at []int) {
 	return at
 }
 
-// key handles a key.
+// key handles a key. While a question is open, y is yes and any other key no.
 func (s *screen) key(key string) tea.Cmd {
 	if s.asking != nil {
 		scope := *s.asking
@@ -183,7 +189,7 @@ func (s *screen) key(key string) tea.Cmd {
 	return nil
 }
 
-// kill sets a flag, without waiting for the pace.
+// kill sets a flag for the scope, without waiting for the pace.
 func (s *screen) kill(scope budget.Scope) tea.Msg {
 	ctx, cancel := context.WithTimeout(s.ctx, killWithin)
 	defer cancel()
@@ -191,6 +197,7 @@ func (s *screen) kill(scope budget.Scope) tea.Msg {
 	return killedMsg{scope, accounts, err}
 }
 
+// tellKilled shows how a kill has ended. The flag is shown at once, before the next reading has it.
 func (s *screen) tellKilled(k *killedMsg) {
 	if k.err != nil {
 		s.message = "not killed: " + output.Printable(k.err.Error())
@@ -211,6 +218,7 @@ func (s *screen) View() tea.View {
 	return v
 }
 
+// render returns the text of the screen: the lines, with a mark at the selected one, and a question, a message or the keys below them.
 func (s *screen) render() string {
 	var b strings.Builder
 	selected := -1

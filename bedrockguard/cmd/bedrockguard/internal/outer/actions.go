@@ -61,7 +61,7 @@ func (t *Table) names() []string {
 	return names
 }
 
-// chosen returns the actions of all doors except those that stay open.
+// chosen returns the names of the actions of all doors except those that stay open (leave).
 func (t *Table) chosen(leave []string) ([]string, error) {
 	for _, name := range leave {
 		if !slices.Contains(t.names(), name) {

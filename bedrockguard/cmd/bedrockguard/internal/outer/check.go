@@ -11,7 +11,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
-// Documents are the attached documents: above an account, and to the principal that asks.
+// A Question asks of each action that costs money whether some principals could use it under the Documents; the Answer has the State of that way
+// to spend. Documents are sorted into layers: IAM allows a request only if each layer allows it and none denies it.
+
+// Documents are the documents to check, by how they are attached: to an account or above it (ServiceControl), and to the principal that asks.
 type Documents struct {
 	ServiceControl []*iam.Policy
 	Boundary       []*iam.Policy
@@ -44,6 +47,7 @@ const (
 	Open         State = "open"
 )
 
+// states are ordered from the best to the worst.
 var states = []State{Closed, ClosedForNow, Depends, Open}
 
 // Answer is the result for an action: the worst for all principals and resources.
@@ -51,13 +55,13 @@ type Answer struct {
 	Door      string   `json:"door"`
 	Action    string   `json:"action"`
 	State     State    `json:"state"`
-	By        string   `json:"by"`
-	Principal string   `json:"principal"`
-	Resource  string   `json:"resource"`
-	Unknown   []string `json:"unknown,omitempty"`
+	By        string   `json:"by"`                // the layer that decided, and its statement if that has a name
+	Principal string   `json:"principal"`         // for whom the state is the worst
+	Resource  string   `json:"resource"`          // on which it is the worst
+	Unknown   []string `json:"unknown,omitempty"` // the keys on which the state depends
 }
 
-// Check returns which doors the documents leave open.
+// Check answers for each action that costs money whether the documents leave it open.
 func Check(documents Documents, q Question) []Answer {
 	layers := documents.layers()
 	var all []Answer
@@ -82,7 +86,7 @@ func Check(documents Documents, q Question) []Answer {
 
 func worse(a, b State) bool { return slices.Index(states, a) > slices.Index(states, b) }
 
-// on returns the resources of an action, in the principal's partition.
+// on returns the resources of an action in the principal's partition, such as aws or aws-us-gov. The table has the ARNs of the partition aws.
 func (a *Action) on(principal string) []string {
 	if len(a.Resources) == 0 {
 		return []string{"*"}
@@ -117,13 +121,14 @@ func (d *Documents) layers() []iam.Layer {
 	return append(layers, identity)
 }
 
+// allows reports whether any statement allows something.
 func allows(all []*iam.Policy) bool {
 	return slices.ContainsFunc(all, func(p *iam.Policy) bool {
 		return slices.ContainsFunc(p.Statements, func(s iam.Statement) bool { return s.Effect == iam.Allow })
 	})
 }
 
-// ask evaluates one action of one principal on one resource.
+// ask evaluates one action of one principal on one resource. What is denied now, but would not be at every time, is only closed for now.
 func (q *Question) ask(layers []iam.Layer, action *Action, principal, resource string) Answer {
 	r := q.request(action, principal, resource)
 	v := iam.Evaluate(layers, r)
@@ -153,7 +158,8 @@ func (q *Question) timeless(r *iam.Request) *iam.Request {
 	return other
 }
 
-// request returns the request for IAM. The keys about the caller follow from the principal.
+// request returns the request for IAM. The keys about the caller follow from the principal's ARN: arn:PARTITION:iam::ACCOUNT:KIND/NAME. The
+// question's own keys come after them, and so prevail. Keys that the action does not support are known to be missing.
 func (q *Question) request(action *Action, principal, resource string) *iam.Request {
 	context := map[string][]string{
 		"aws:principalarn": {principal}, "aws:principalisawsservice": {"false"}, "aws:securetransport": {"true"},
@@ -195,6 +201,7 @@ func (a *Action) supports(key string) bool {
 	return slices.ContainsFunc(a.Keys, func(k string) bool { return strings.EqualFold(k, key) })
 }
 
+// accountForm is the form of an account's number.
 var accountForm = regexp.MustCompile(`^\d{12}$`)
 
 // unnamed is a name that no document should have.

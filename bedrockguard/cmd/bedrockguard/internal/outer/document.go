@@ -32,6 +32,7 @@ type policyJSON struct {
 	Statement []statementJSON
 }
 
+// statementJSON is a statement as IAM reads it. It always applies to all resources.
 type statementJSON struct {
 	Sid       string
 	Effect    string
@@ -40,6 +41,7 @@ type statementJSON struct {
 	Condition map[string]map[string][]string `json:",omitempty"`
 }
 
+// policy returns the document without its explanations.
 func (d *Document) policy() policyJSON {
 	p := policyJSON{Version: iam.Version2012}
 	for i := range d.Statements {

@@ -41,6 +41,7 @@ type Options struct {
 	Now time.Time
 }
 
+// validate returns all that is wrong with the options, joined.
 func (o *Options) validate() error {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf("outer: "+format, args...)) }
@@ -88,6 +89,7 @@ func Plan(o Options) ([]Document, error) {
 		return nil, err
 	}
 	var parts []part
+	// Each of these writes one part, and returns false if the options do not ask for it.
 	for _, write := range [...]func(*Options, []string) (part, bool, error){onlyNamed, kill, apiKeys} {
 		p, wanted, err := write(&o, actions)
 		if err != nil {
@@ -140,7 +142,7 @@ func (o *Options) notes() (all []string) {
 type part struct {
 	name, what string
 	fixed      []Statement
-	divided    *Statement // its actions may be divided among documents
+	divided    *Statement // its actions may be divided among documents; nil if no statement's may
 	notes      []string
 }
 
@@ -162,6 +164,7 @@ func boundary(parts []part) Document {
 	return d
 }
 
+// statements returns all statements of the part as one document has them.
 func (p *part) statements() []Statement {
 	if p.divided == nil {
 		return p.fixed

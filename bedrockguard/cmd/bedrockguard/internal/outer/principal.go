@@ -7,11 +7,14 @@ import (
 )
 
 var (
+	// principalForm is the form of an aws:PrincipalArn, in which account and name may be wildcards: its groups are partition, account, kind and
+	// /name. assumedRoleForm is that of a session: partition, account and name of the role.
 	principalForm   = regexp.MustCompile(`^arn:(aws[a-z-]*):iam::(\d{12}|\*):(role|user|root|group)(/[\w+=,.@*?/-]+)?$`)
 	assumedRoleForm = regexp.MustCompile(`^arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([\w+=,.@-]+)/.*$`)
 )
 
-// checkPrincipal returns why aws:PrincipalArn can never have this value, or a note about one that it can have.
+// checkPrincipal returns an error if aws:PrincipalArn can never have this value, or if the value would let everybody spend. note says what else
+// to guard because of the value; empty if there is nothing.
 func checkPrincipal(arn string) (note string, err error) {
 	if role := assumedRoleForm.FindStringSubmatch(arn); role != nil {
 		return "", fmt.Errorf("outer: %q is a session: aws:PrincipalArn is the ARN of its role, so that nothing would match: want arn:%s:iam::%s:role/%s, with the role's path if it has one",
@@ -43,7 +46,8 @@ func checkPrincipal(arn string) (note string, err error) {
 	return "", nil
 }
 
-// principalOf returns the aws:PrincipalArn of a caller. It lacks the path of a session's role, which is not in the session's ARN.
+// principalOf returns the aws:PrincipalArn of a caller: for a session the ARN of its role, and else arn itself. The path of the role is missing,
+// because a session's ARN does not have it.
 func principalOf(arn string) string {
 	if role := assumedRoleForm.FindStringSubmatch(arn); role != nil {
 		return fmt.Sprintf("arn:%s:iam::%s:role/%s", role[1], role[2], role[3])

@@ -77,7 +77,8 @@ func wrapped(first, rest, text string) string {
 	return b.String()
 }
 
-// comments returns the explanations of a document as comments.
+// comments returns what the document does and does not do as comments, for Terraform and YAML. The statements' own explanations are not among
+// them.
 func (d *Document) comments(indent string) string {
 	var b strings.Builder
 	b.WriteString(wrapped(indent+"# ", indent+"# ", d.What+"."))
@@ -111,6 +112,7 @@ func terraform(all []Document) string {
 	return b.String()
 }
 
+// terraform writes a statement as an object in HCL, with its explanation above it.
 func (s *Statement) terraform(b *strings.Builder) {
 	b.WriteString(wrapped("      # ", "      # ", s.Why))
 	fmt.Fprintf(b, "      {\n        Sid    = %s\n        Effect = %s\n        Action = [\n", hcl(s.Sid), hcl(s.Effect))
@@ -144,7 +146,7 @@ func hcl(text string) string {
 // quoted returns a text as a JSON string, which is also valid in HCL and YAML.
 func quoted(text string) string { return string(encode(text, "")) }
 
-// cloudFormation writes a template in YAML.
+// cloudFormation writes a template in YAML, with a resource for each document.
 func cloudFormation(all []Document) string {
 	var b strings.Builder
 	b.WriteString("AWSTemplateFormatVersion: \"2010-09-09\"\nDescription: \"What may spend on Amazon Bedrock, by bedrockguard outer plan\"\nResources:\n")
@@ -167,6 +169,7 @@ func cloudFormation(all []Document) string {
 	return b.String()
 }
 
+// cloudFormation writes a statement as an item of a list in YAML, with its explanation above it.
 func (s *Statement) cloudFormation(b *strings.Builder) {
 	const indent = "          "
 	b.WriteString(wrapped(indent+"# ", indent+"# ", s.Why))
@@ -190,7 +193,7 @@ func (s *Statement) cloudFormation(b *strings.Builder) {
 	}
 }
 
-// logicalName makes the name of a template's resource, which may have letters and digits.
+// logicalName makes the name of a template's resource, which may only have letters and digits: bedrockguard-kill becomes BedrockguardKill.
 func logicalName(name string) string {
 	var b strings.Builder
 	for _, word := range strings.Split(name, "-") {
@@ -205,7 +208,7 @@ func (d Document) MarshalJSON() ([]byte, error) {
 		Sid string `json:"sid"`
 		Why string `json:"why"`
 	}
-	told := struct {
+	result := struct {
 		Name       string     `json:"name"`
 		What       string     `json:"what"`
 		Kind       string     `json:"kind"`
@@ -216,7 +219,7 @@ func (d Document) MarshalJSON() ([]byte, error) {
 		Notes      []string   `json:"notes"`
 	}{Name: d.Name, What: d.What, Kind: d.Kind.String(), Characters: d.Size(), Limit: Limit(d.Kind), Policy: d.policy(), Notes: d.Notes}
 	for i := range d.Statements {
-		told.Statements = append(told.Statements, why{d.Statements[i].Sid, d.Statements[i].Why})
+		result.Statements = append(result.Statements, why{d.Statements[i].Sid, d.Statements[i].Why})
 	}
-	return json.Marshal(told)
+	return json.Marshal(result)
 }

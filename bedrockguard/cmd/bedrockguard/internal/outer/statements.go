@@ -8,6 +8,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
+// Each of onlyNamed, kill and apiKeys writes the statements of one part of a plan, if the options ask for it: the bool is false if they do not.
+// actions are the names of the actions that cost money, without those of the doors that stay open.
+
 // principals checks the ARNs of principals, and returns each once, with notes about them.
 func principals(all []string) (list, notes []string, err error) {
 	for _, arn := range all {
@@ -27,8 +30,8 @@ func principals(all []string) (list, notes []string, err error) {
 }
 
 // onlyNamed denies actions that cost money to all but the named principals. aws:PrincipalArn is the ARN of the role, not of the session. A
-// request without it is denied, because a negated operator holds for a missing key. An additional Null condition would restrict the Deny to
-// requests with the key, or to those without.
+// request without this key is denied, because a negated operator holds for a missing key. The statement has no further condition with the
+// operator Null: that would limit the Deny to requests with the key, or to those without it.
 func onlyNamed(o *Options, actions []string) (part, bool, error) {
 	list, notes, err := principals(o.Allow)
 	if err != nil || len(list) == 0 {
@@ -47,7 +50,8 @@ func onlyNamed(o *Options, actions []string) (part, bool, error) {
 	}, true, nil
 }
 
-// kill denies actions that cost money until a moment; then it has no effect any more.
+// kill denies actions that cost money until a moment; from then on the document has no effect. Without names it is for all to whom it is
+// attached.
 func kill(o *Options, actions []string) (part, bool, error) {
 	if o.KillUntil.IsZero() {
 		return part{}, false, nil
@@ -77,8 +81,8 @@ func kill(o *Options, actions []string) (part, bool, error) {
 // bedrockCredentials is IAM's name of the service for which long-term Bedrock keys are made.
 const bedrockCredentials = "bedrock.amazonaws.com"
 
-// apiKeys denies the use of Bedrock's API keys, or of one kind of them. Each of the two services has an action and a condition key of its
-// own: a statement for both with a condition on one key would deny the other service completely.
+// apiKeys denies the use of Bedrock's API keys, or of one kind of them (Options.Keys). The services bedrock and bedrock-mantle have an action and
+// a condition key of their own each: a statement for both with a condition on one key would deny the other service completely.
 func apiKeys(o *Options, _ []string) (part, bool, error) {
 	p := part{name: "bedrockguard-api-keys", notes: []string{
 		"A short-term key is a signature that a client computes: nobody can deny that it is made, and CloudTrail does not tell of it. What can be denied is its use.",

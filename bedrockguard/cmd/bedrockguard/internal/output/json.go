@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// unitsTold are the units of a charge, in the order in which they are printed.
-var unitsTold = [...]struct {
+// chargeUnits are the units of a charge, with their names in JSON.
+var chargeUnits = [...]struct {
 	unit budget.Unit
 	name string
 }{
@@ -23,26 +23,26 @@ var unitsTold = [...]struct {
 	{budget.UnitOutputTokens, "output_tokens"},
 }
 
-// JSONCharge returns a charge for JSON, by unit.
+// JSONCharge returns the amounts of a charge for JSON, by the name of their unit. Zero amounts are left out.
 func JSONCharge(c budget.Charge) map[string]int64 {
-	told := make(map[string]int64)
-	for _, u := range unitsTold {
+	byUnit := make(map[string]int64)
+	for _, u := range chargeUnits {
 		if c[u.unit] != 0 {
-			told[u.name] = c[u.unit]
+			byUnit[u.name] = c[u.unit]
 		}
 	}
-	return told
+	return byUnit
 }
 
 // KillJSON is a kill flag for JSON.
 type KillJSON struct {
 	Scope       ScopeJSON  `json:"scope"`
-	Everything  bool       `json:"everything,omitempty"`
+	Everything  bool       `json:"everything,omitempty"` // the flag stops every call
 	Patterns    bool       `json:"patterns,omitempty"`
 	Reason      string     `json:"reason,omitempty"`
 	At          *time.Time `json:"at,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`
-	EffectiveBy *time.Time `json:"effective_by,omitempty"`
+	EffectiveBy *time.Time `json:"effective_by,omitempty"` // when every process refuses the calls at the latest
 }
 
 // JSONKill returns a kill flag for JSON.

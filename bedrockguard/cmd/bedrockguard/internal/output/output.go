@@ -38,9 +38,10 @@ func Printable(s string) string {
 	return b.String()
 }
 
+// unprintable reports whether a character is not to be printed as it is; U+FFFD stands for bytes that are no UTF-8.
 func unprintable(r rune) bool { return r == '\uFFFD' || !unicode.IsPrint(r) }
 
-// PrintableLines is Printable for text of several lines.
+// PrintableLines makes text of several lines safe for a terminal, like Printable.
 func PrintableLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -104,7 +105,7 @@ func (t *Table) Lines() []string {
 	return strings.Split(strings.TrimSuffix(t.text.String(), "\n"), "\n")
 }
 
-// End prints the table.
+// End prints the table, or the text for an empty one. Rows have their colours only on a terminal.
 func (t *Table) End(w io.Writer) error {
 	coloured := Colours(w)
 	for i, line := range t.Lines() {
@@ -127,7 +128,7 @@ func When(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
-// Lasting prints a duration with its two largest units.
+// Lasting prints a duration with its two largest units: days and hours, hours and minutes, or seconds; nothing if it has passed.
 func Lasting(d time.Duration) string {
 	switch {
 	case d <= 0:
@@ -141,7 +142,7 @@ func Lasting(d time.Duration) string {
 	}
 }
 
-// Money prints an amount of a unit: dollars with the significant digits, others as whole numbers.
+// Money prints an amount of a unit. Dollars have cents, or more digits below a dollar; other units are whole numbers.
 func Money(q budget.Quantity) string {
 	if q.Unit != budget.UnitUSD {
 		return fmt.Sprintf("%d", q.N)

@@ -6,7 +6,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// SplitText says by what a limit is split.
+// SplitText says by what a limit is split into accounts: "workflow, tag team", or "nothing" if it has only one.
 func SplitText(l *budget.Limit) string {
 	var by []string
 	if l.Per != 0 {
@@ -21,7 +21,7 @@ func SplitText(l *budget.Limit) string {
 	return strings.Join(by, ", ")
 }
 
-// ScopeText prints the values of a scope.
+// ScopeText prints which calls a scope selects; without values it selects everything.
 func ScopeText(s budget.Scope) string {
 	if len(s.Dims()) == 0 {
 		return "everything"
@@ -29,7 +29,7 @@ func ScopeText(s budget.Scope) string {
 	return s.String()
 }
 
-// AccountText prints the values of an account.
+// AccountText prints the values of an account; the only account of a limit that is not split has none.
 func AccountText(s budget.Scope) string {
 	if len(s.Dims()) == 0 {
 		return "all"

@@ -20,7 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// DoctorCommand is bedrockguard doctor.
+// DoctorCommand returns the command bedrockguard doctor, with its flags and its help.
 func DoctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Category: "prove", Usage: "check the store, its clock, the policy, the catalog, the credentials and enforced guardrails",
@@ -47,9 +47,10 @@ type check struct {
 	Detail  string `json:"detail"`
 }
 
-// examination collects checks.
+// examination collects checks, which are printed when all are made. What can't be checked is a check that found a problem, not an error.
 type examination struct{ checks []check }
 
+// note adds a check: what was checked, the verdict, and what was found.
 func (e *examination) note(name, verdict, format string, args ...any) {
 	e.checks = append(e.checks, check{name, verdict, fmt.Sprintf(format, args...)})
 }
@@ -60,6 +61,7 @@ const (
 	maxCatalogAge = 60 * 24 * time.Hour
 )
 
+// doctor makes all checks and prints them.
 func doctor(ctx context.Context, c *cli.Command) error {
 	ctx, cancel, err := commandline.WithTimeout(ctx, c)
 	if err != nil {
@@ -120,11 +122,11 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	}
 	d := &commandline.Desk{Operator: operator, Store: o.Store, StoreTime: o.Clock}
 	e.clock(ctx, d)
-	e.accounts(ctx, d, e.policy(ctx, c, d))
+	e.accounts(ctx, d, e.policy(ctx, c, d)) // the policy says which limits should have accounts
 	return nil
 }
 
-// warnings reports what makes the store slow or large, if the store can say.
+// warnings reports what makes the store slow or large, if the store has the method Warnings.
 func (e *examination) warnings(ctx context.Context, store budget.Store) {
 	s, speaks := store.(interface {
 		Warnings(context.Context) ([]string, error)
@@ -145,6 +147,8 @@ func (e *examination) warnings(ctx context.Context, store budget.Store) {
 	}
 }
 
+// clock compares the store's clock with this host's. The store's time is taken to be that of the middle of the request for it, so the time that
+// the request took is allowed for.
 func (e *examination) clock(ctx context.Context, d *commandline.Desk) {
 	begun := time.Now()
 	at, err := d.StoreTime(ctx)
@@ -161,6 +165,8 @@ func (e *examination) clock(ctx context.Context, d *commandline.Desk) {
 	e.note("clock", verdict, "the store's clock is %s off this host's; windows go by the store's", skew)
 }
 
+// policy checks the policy of the command line, or else the one in the store, and returns it. It returns one without limits if there is none or
+// if it can't be read.
 func (e *examination) policy(ctx context.Context, c *cli.Command, d *commandline.Desk) (policy budget.Policy) {
 	from := "the file " + c.String("policy")
 	var err error
@@ -190,7 +196,8 @@ func (e *examination) policy(ctx context.Context, c *cli.Command, d *commandline
 	return policy
 }
 
-// accounts looks for limits that have counted nothing, accounts that are latched, and flags.
+// accounts looks for limits that have counted nothing, for accounts that are latched, which means that they stay closed after a refusal, and for
+// flags by which calls are killed.
 func (e *examination) accounts(ctx context.Context, d *commandline.Desk, policy budget.Policy) {
 	counted := make(map[string]bool)
 	latched, total := 0, 0
@@ -224,6 +231,7 @@ func (e *examination) accounts(ctx context.Context, d *commandline.Desk, policy 
 	}
 }
 
+// catalog checks how old the prices are that the library carries.
 func (e *examination) catalog(now time.Time) {
 	newest := bedrockguard.CatalogDate()
 	age := now.Sub(newest)

@@ -54,7 +54,7 @@ func (e *examination) guardrails(ctx context.Context, config aws.Config) {
 	e.note(name, verdictNote, "the account enforces %s in %s: each call is checked by it, and billed; Options.EnforcedGuardrails declares it", strings.Join(enforced, ", "), config.Region)
 }
 
-// guardrailsTrouble says why guardrails could not be checked, and what to do.
+// guardrailsTrouble says why guardrails could not be looked at, and what to do.
 func guardrailsTrouble(err error) string {
 	var refused smithy.APIError
 	switch {

@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// AuditTrailCommand is bedrockguard audit-trail.
+// AuditTrailCommand returns the command bedrockguard audit-trail, with its flags and its help.
 func AuditTrailCommand() *cli.Command {
 	return &cli.Command{
 		Name: "audit-trail", Category: "prove", Usage: "list every change that somebody made: who, when, what and why",
@@ -26,27 +26,29 @@ func AuditTrailCommand() *cli.Command {
 	}
 }
 
-// recordJSON is a change for JSON.
+// recordJSON is a change in the audit trail, for JSON. Which of its fields are set depends on the kind of change.
 type recordJSON struct {
 	Revision    int64             `json:"revision"`
 	At          time.Time         `json:"at"`
 	Operator    string            `json:"operator,omitempty"`
 	Kind        string            `json:"kind"`
 	Reason      string            `json:"reason,omitempty"`
-	Scope       *output.ScopeJSON `json:"scope,omitempty"`
-	Patterns    bool              `json:"patterns,omitempty"`
-	Until       *time.Time        `json:"until,omitempty"`
-	Limit       string            `json:"limit,omitempty"`
-	Account     string            `json:"account,omitempty"`
-	Max         *int64            `json:"max,omitempty"`
-	Reservation string            `json:"reservation,omitempty"`
-	From        map[string]int64  `json:"from,omitempty"`
-	To          map[string]int64  `json:"to,omitempty"`
+	Scope       *output.ScopeJSON `json:"scope,omitempty"`       // of a kill, or of the account
+	Patterns    bool              `json:"patterns,omitempty"`    // the values of a kill may hold * and ?
+	Until       *time.Time        `json:"until,omitempty"`       // when a kill or an override ends
+	Limit       string            `json:"limit,omitempty"`       // of the account
+	Account     string            `json:"account,omitempty"`     // the key of the account, in hexadecimal
+	Max         *int64            `json:"max,omitempty"`         // of an override, in the unit of the limit
+	Reservation string            `json:"reservation,omitempty"` // the entry that was corrected
+	From        map[string]int64  `json:"from,omitempty"`        // what was posted before the correction, by unit
+	To          map[string]int64  `json:"to,omitempty"`          // and after it
 	Policy      string            `json:"policy_sha256,omitempty"`
 
-	what string
+	what string // whom or what the change is about, for the table
 }
 
+// auditTrail runs bedrockguard audit-trail: it lists the changes that somebody made to the ledger d. A change names an account by its key, so the
+// names of accounts are read first.
 func auditTrail(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	var since time.Time
 	if text := c.String("since"); text != "" {
@@ -66,29 +68,30 @@ func auditTrail(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if err != nil {
 		return err
 	}
-	told := []recordJSON{}
+	records := []recordJSON{}
 	for r, err := range d.Changes(ctx, c.Int64("after")) {
 		if err != nil {
 			return err
 		}
 		if !r.At.Before(since) {
-			told = append(told, jsonRecord(&r, names, units[r.Account]))
+			records = append(records, jsonRecord(&r, names, units[r.Account]))
 		}
 	}
 	if c.Bool("json") {
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, records)
 	}
 	t := output.NewTable("Nobody changed anything.", "REVISION", "AT", "WHO", "WHAT", "OF", "WHY")
-	for _, r := range told {
+	for _, r := range records {
 		t.Row(fmt.Sprint(r.Revision), output.When(r.At), r.Operator, r.Kind, r.what, r.Reason)
 	}
 	return t.End(c.Root().Writer)
 }
 
-// jsonRecord converts a change for JSON. The unit is that of its account, or zero if it is not known.
+// jsonRecord converts a change for JSON. names are the accounts that the store knows, by key, and unit is that of the change's account; zero if
+// it is not known.
 func jsonRecord(r *driver.Record, names map[budget.Key]budget.Account, unit budget.Unit) recordJSON {
 	out := recordJSON{Revision: r.Revision, At: r.At.UTC(), Operator: r.Operator, Kind: r.Kind.String(), Reason: r.Reason}
-	account := func() string {
+	account := func() string { // sets the fields about the account of the change, and returns the account's name
 		out.Account = hex.EncodeToString(r.Account[:])
 		a, known := names[r.Account]
 		if !known || a.Limit == "" { // an account in which no call counts yet has no name in the store

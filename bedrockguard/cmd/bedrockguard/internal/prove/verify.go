@@ -14,7 +14,7 @@ import (
 	verifier "github.com/bedrockguard/bedrockguard-go/budget/verify"
 )
 
-// VerifyCommand is bedrockguard verify.
+// VerifyCommand returns the command bedrockguard verify, with its flags and its help.
 func VerifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Category: "prove", Usage: "recompute every balance from the entries, and name those that differ",
@@ -26,16 +26,17 @@ func VerifyCommand() *cli.Command {
 	}
 }
 
-// differenceJSON is a sum that is not what its entries add up to, for JSON.
+// differenceJSON is a figure in the store that is not what the entries add up to, for JSON. It is about a period of an account, an entry, or
+// usage.
 type differenceJSON struct {
-	Kind    string            `json:"kind"`
+	Kind    string            `json:"kind"` // which sum differs, or that the state of an entry does
 	Limit   string            `json:"limit,omitempty"`
-	Account string            `json:"account,omitempty"`
-	Scope   *output.ScopeJSON `json:"scope,omitempty"`
-	Period  *time.Time        `json:"period,omitempty"`
-	Entry   string            `json:"entry,omitempty"`
-	Told    int64             `json:"told"`
-	Sum     int64             `json:"sum"`
+	Account string            `json:"account,omitempty"` // the key of the account, in hexadecimal
+	Scope   *output.ScopeJSON `json:"scope,omitempty"`   // the values of the account
+	Period  *time.Time        `json:"period,omitempty"`  // the beginning of the account's period
+	Entry   string            `json:"entry,omitempty"`   // the id of the entry
+	Told    int64             `json:"told"`              // what the store says
+	Sum     int64             `json:"sum"`               // what the entries add up to
 	Detail  string            `json:"detail,omitempty"`
 }
 
@@ -48,6 +49,7 @@ type verifiedJSON struct {
 	Differences []differenceJSON `json:"differences"`
 }
 
+// verify runs bedrockguard verify on the ledger d: it prints the figures that are not what the entries add up to, and how much was looked at.
 func verify(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if c.Int("tries") < 1 {
 		return exit.UsageError("--tries %d: want 1 at least", c.Int("tries"))
@@ -76,8 +78,9 @@ func verify(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return nil
 }
 
+// jsonReport converts what the verifier found for JSON. A difference is about an entry, a day of usage, or a period of an account.
 func jsonReport(r *verifier.Report) verifiedJSON {
-	told := verifiedJSON{r.Entries, r.Accounts, r.Periods, r.UsageDays, []differenceJSON{}}
+	result := verifiedJSON{r.Entries, r.Accounts, r.Periods, r.UsageDays, []differenceJSON{}}
 	for i := range r.Differences {
 		d := &r.Differences[i]
 		one := differenceJSON{Kind: string(d.Kind), Limit: d.Limit, Period: output.Moment(d.Period), Told: d.Told, Sum: d.Sum, Detail: d.Detail}
@@ -89,7 +92,7 @@ func jsonReport(r *verifier.Report) verifiedJSON {
 			scope := output.JSONScope(d.Scope)
 			one.Account, one.Scope = fmt.Sprintf("%x", d.Account), &scope
 		}
-		told.Differences = append(told.Differences, one)
+		result.Differences = append(result.Differences, one)
 	}
-	return told
+	return result
 }

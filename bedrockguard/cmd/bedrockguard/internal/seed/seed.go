@@ -15,10 +15,10 @@ import (
 // Call is a call to be made: what it costs, what is reserved for it if that is more, and how it ends.
 type Call struct {
 	Scope          budget.Scope
-	USD, worst     float64
+	USD, worst     float64   // what it costs, and what is reserved for it if that is more
 	End, Reference string    // the end is pending, estimated, voided or expired; settled if it is empty
 	At             time.Time // when it is made
-	wantRefused    bool
+	wantRefused    bool      // Make fails if the ledger admits the call
 }
 
 // Parse reads a call such as workflow=nightly,tag:team=research,usd=2.5. Its figures are usd and worst; pending, estimated, voided and expired are
@@ -64,7 +64,8 @@ func Parse(text string) (c Call, err error) {
 	return c, nil
 }
 
-// Make makes the call on a ledger.
+// Make makes the call on a ledger: it reserves the worst case, and ends the call as End says. A call that expires is left pending, like one in
+// flight.
 func (c *Call) Make(ctx context.Context, ledger *budget.Ledger) error {
 	charge := func(dollars float64) budget.Charge {
 		return budget.Charge{

@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// InitCommand is bedrockguard init.
+// InitCommand returns the command bedrockguard init, with its flags and its help.
 func InitCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Category: "set up", Usage: "make the ledger, once, before the first call",
@@ -24,6 +24,7 @@ func InitCommand() *cli.Command {
 	}
 }
 
+// makeLedger runs bedrockguard init. It first opens the ledger without making one, to tell whether it was there.
 func makeLedger(ctx context.Context, c *cli.Command) (err error) {
 	ctx, cancel, err := commandline.WithTimeout(ctx, c)
 	if err != nil {
@@ -53,7 +54,7 @@ func makeLedger(ctx context.Context, c *cli.Command) (err error) {
 	return err
 }
 
-// AcceptLossCommand is bedrockguard accept-loss.
+// AcceptLossCommand returns the command bedrockguard accept-loss, with its flags and its help.
 func AcceptLossCommand() *cli.Command {
 	return &cli.Command{
 		Name: "accept-loss", Category: "set up", Usage: "go on with what is left of a ledger that lost a part",
@@ -67,6 +68,8 @@ func AcceptLossCommand() *cli.Command {
 	}
 }
 
+// acceptLoss runs bedrockguard accept-loss. A store whose ledger has lost a part answers ErrLost until somebody accepts the loss. d is the opened
+// ledger.
 func acceptLoss(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	reason := c.String("reason")
 	if reason == "" {

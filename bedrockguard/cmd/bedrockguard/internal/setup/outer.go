@@ -17,7 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
-// OuterCommand is bedrockguard outer.
+// OuterCommand returns the command bedrockguard outer, with its flags and its help.
 func OuterCommand() *cli.Command {
 	return &cli.Command{
 		Name: "outer", Category: "set up", Usage: "IAM documents against what goes round the guard: write them, and look what some leave open",
@@ -34,6 +34,7 @@ func OuterCommand() *cli.Command {
 	}
 }
 
+// outerPlanCommand returns the command bedrockguard outer plan, with its flags and its help.
 func outerPlanCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "print the documents by which only the principals that you name may spend on Bedrock; applies nothing",
@@ -59,6 +60,8 @@ func outerPlanCommand() *cli.Command {
 // documentKinds are the kinds of documents, by their names on the command line.
 var documentKinds = map[string]iam.Kind{"scp": iam.ServiceControl, "boundary": iam.Boundary, "policy": iam.Identity}
 
+// outerPlan runs bedrockguard outer plan: it reads the options, and prints the documents. In the format JSON, which has no comments, explanations
+// go to standard error.
 func outerPlan(_ context.Context, c *cli.Command) error {
 	if c.Args().Present() {
 		return exit.UsageError("%q: everything is said by flags", c.Args().First())
@@ -68,7 +71,7 @@ func outerPlan(_ context.Context, c *cli.Command) error {
 		return exit.UsageError("--kind %q: want scp, boundary or policy", c.String("kind"))
 	}
 	format := outer.Format(c.String("format"))
-	if _, err := outer.Render(format, nil); err != nil {
+	if _, err := outer.Render(format, nil); err != nil { // an unknown format
 		return exit.UsageError("--format %q: want json, terraform or cloudformation", format)
 	}
 	now := time.Now()
@@ -108,6 +111,7 @@ func outerPlan(_ context.Context, c *cli.Command) error {
 	return err
 }
 
+// outerActions runs bedrockguard outer actions. A door is a group of actions with which one can spend without going through a guard.
 func outerActions(_ context.Context, c *cli.Command) error {
 	if c.Args().Present() {
 		return exit.UsageError("want no argument")

@@ -19,6 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
+// outerCheckCommand returns the command bedrockguard outer check, with its flags and its help.
 func outerCheckCommand() *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "say which ways to spend on Bedrock a set of IAM documents leaves open, by the logic that AWS documents", ArgsUsage: "[SCP.json…]",
@@ -40,7 +41,8 @@ func outerCheckCommand() *cli.Command {
 	}
 }
 
-// askedJSON says which documents were checked, and for which principal.
+// askedJSON says for JSON what was asked: for which principals, with which known and missing context keys, and of how many documents of each
+// kind.
 type askedJSON struct {
 	At         time.Time           `json:"at"`
 	Principals []string            `json:"principals"`
@@ -49,6 +51,7 @@ type askedJSON struct {
 	Documents  map[string]int      `json:"documents"`
 }
 
+// outerCheck runs bedrockguard outer check: it asks of each action that costs money whether the documents close it.
 func outerCheck(_ context.Context, c *cli.Command) error {
 	documents, err := readDocuments(c)
 	if err != nil {
@@ -81,6 +84,7 @@ func outerCheck(_ context.Context, c *cli.Command) error {
 	return err
 }
 
+// printAnswers prints which principals ask, which keys are known and which are missing, and the answers as a table.
 func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) error {
 	w := c.Root().Writer
 	fmt.Fprintf(w, "Asked at %s by:\n", output.When(q.At))
@@ -114,7 +118,7 @@ func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) erro
 	return t.End(w)
 }
 
-// readDocuments reads the files on the command line.
+// readDocuments reads the files on the command line, by how their documents are attached. Arguments without a flag are service control policies.
 func readDocuments(c *cli.Command) (outer.Documents, error) {
 	documents := outer.Documents{NoFullAccess: c.Bool("no-full-access")}
 	for _, group := range [...]struct {
@@ -183,7 +187,8 @@ func flattened(err error) []error {
 	return []error{err}
 }
 
-// readQuestion reads from the command line which principal asks, and which context keys are known.
+// readQuestion reads from the command line which principals ask, and which context keys are known. Without --principal, principals ask that no
+// document names.
 func readQuestion(c *cli.Command, documents outer.Documents) (outer.Question, error) {
 	q := outer.Question{At: time.Now().UTC().Truncate(time.Second), Absent: c.StringSlice("absent")}
 	if text := c.String("at"); text != "" {

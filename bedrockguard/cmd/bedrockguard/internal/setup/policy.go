@@ -18,7 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// PolicyCommand is bedrockguard policy.
+// PolicyCommand returns the command bedrockguard policy, with its flags and its help.
 func PolicyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "policy", Category: "set up", Usage: "check, compare, set and show policies",
@@ -84,6 +84,7 @@ func policyProblems(err error) (all []problemJSON) {
 	return []problemJSON{{Problem: err.Error()}}
 }
 
+// policyCheck runs bedrockguard policy check: it lists what is wrong in a policy file, and patterns in it that match no known model.
 func policyCheck(_ context.Context, c *cli.Command) error {
 	name, raw, err := commandline.ReadArgument(c)
 	if err != nil {
@@ -160,6 +161,8 @@ type overJSON struct {
 	Observe bool                `json:"observe,omitempty"`
 }
 
+// policyDiff runs bedrockguard policy diff: it compares the file with the policy in the store, and finds accounts that would have no room under
+// the file's. d is the opened ledger.
 func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	next, _, err := policyOf(c)
 	if err != nil {
@@ -206,6 +209,7 @@ func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	return nil
 }
 
+// printDifferences prints what changes in each limit on a line.
 func printDifferences(w io.Writer, all []difference) {
 	if len(all) == 0 {
 		fmt.Fprintln(w, "The policies are the same.")
@@ -281,6 +285,8 @@ func limitText(l *budget.Limit) string {
 	return text
 }
 
+// policyPush runs bedrockguard policy push. The store takes the policy only if it still holds the version that was looked at, or that --version
+// names.
 func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	next, raw, err := policyOf(c)
 	if err != nil {
@@ -310,6 +316,7 @@ func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	return err
 }
 
+// policyShow runs bedrockguard policy show. The line above the policy is a comment, so that the output is a policy file.
 func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	document, err := d.PolicyDocument(ctx)
 	if err != nil {
@@ -336,6 +343,7 @@ func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	return err
 }
 
+// policyClear runs bedrockguard policy clear: it takes the policy out of the ledger d, unless somebody has put another one there meanwhile.
 func policyClear(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	document, err := d.PolicyDocument(ctx)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// CorrectCommand is bedrockguard correct.
+// CorrectCommand returns the command bedrockguard correct, with its flags and its help.
 func CorrectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "correct", Category: "steer", Usage: "replace what was posted for a call by what the invoice says", ArgsUsage: "ID|REQUEST-ID AMOUNT…",
@@ -25,6 +25,8 @@ func CorrectCommand() *cli.Command {
 	}
 }
 
+// correct runs bedrockguard correct: it replaces what was posted for a call, in the units of the amounts on the command line. d is the opened
+// ledger.
 func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	args := c.Args().Slice()
 	if len(args) < 2 {
@@ -60,7 +62,8 @@ func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return err
 }
 
-// findEntry finds a call by the id of its entry, or by AWS's request id.
+// findEntry finds a call by the id of its entry, or by AWS's request id. Entries are listed after an id, so an id is found as the first entry
+// after the largest smaller one.
 func findEntry(ctx context.Context, d *commandline.Desk, name string) (budget.Entry, error) {
 	q := budget.Query{Reference: name}
 	id, err := driver.ParseID(name)

@@ -18,7 +18,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// KillCommand is bedrockguard kill.
+// Each command here has a function that describes it (KillCommand) and one that runs it (kill): c is the parsed command line, d the opened
+// ledger. A kill sets a flag in the ledger, by which all processes refuse the calls whose scope has the flag's values.
+
+// KillCommand returns the command bedrockguard kill, with its flags and its help.
 func KillCommand() *cli.Command {
 	return &cli.Command{
 		Name: "kill", Category: "steer", Usage: "stop calls in every process, and their streams", ArgsUsage: "[REASON]",
@@ -34,6 +37,7 @@ func KillCommand() *cli.Command {
 	}
 }
 
+// kill runs bedrockguard kill. A scope without values would match every call, so that is only accepted with --all.
 func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -70,7 +74,7 @@ func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
-	known := accounts > 0 || commandline.IsEmpty(scope)
+	known := accounts > 0 || commandline.IsEmpty(scope) // whether any call is known to have had these values
 	if !known {
 		known = hasSpent(ctx, d, &k)
 	}
@@ -130,7 +134,7 @@ func reasonOf(c *cli.Command) string {
 	return strings.Join(c.Args().Slice(), " ")
 }
 
-// ReviveCommand is bedrockguard revive.
+// ReviveCommand returns the command bedrockguard revive, with its flags and its help.
 func ReviveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "revive", Category: "steer", Usage: "take a kill back", ArgsUsage: "[REASON]",
@@ -144,6 +148,7 @@ func ReviveCommand() *cli.Command {
 	}
 }
 
+// revive runs bedrockguard revive: it takes back the flags that were set with exactly the scope on the command line, or all with --every.
 func revive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {

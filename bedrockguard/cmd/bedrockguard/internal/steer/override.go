@@ -16,7 +16,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// OverrideCommand is bedrockguard override.
+// An override gives an account, which is where one limit counts for one set of values that split the limit, another maximum until a moment. With
+// a policy the ledger finds the account by the limit and the scope; without one, only accounts that the store knows can be found.
+
+// OverrideCommand returns the command bedrockguard override, with its flags and its help.
 func OverrideCommand() *cli.Command {
 	return &cli.Command{
 		Name: "override", Category: "steer", Usage: "give one account of a limit another maximum for a while", ArgsUsage: "LIMIT AMOUNT",
@@ -32,7 +35,7 @@ func OverrideCommand() *cli.Command {
 	}
 }
 
-// overriding is an override to be made.
+// overriding is what the command line asks for: an override of one account to be set, or taken back if clear is set.
 type overriding struct {
 	limit string
 	scope budget.Scope
@@ -44,6 +47,7 @@ type overriding struct {
 // maxOverride is how long an override may last. Stores count time in nanoseconds since 1970, which ends in the year 2262.
 const maxOverride = 100 * 366 * 24 * time.Hour
 
+// override runs bedrockguard override. d is the opened ledger.
 func override(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	o, err := overridingOf(ctx, c, d)
 	if err != nil {
@@ -77,7 +81,7 @@ func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
 	w := c.Root().Writer
 	switch {
 	case c.Bool("json"):
-		told := struct {
+		result := struct {
 			Limit    string               `json:"limit"`
 			Scope    output.ScopeJSON     `json:"scope"`
 			Max      *output.QuantityJSON `json:"max,omitempty"`
@@ -87,9 +91,9 @@ func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
 		}{Limit: o.limit, Scope: output.JSONScope(o.scope), Until: output.Moment(o.until), Cleared: o.clear, Accounts: accounts}
 		if !o.clear {
 			most := output.JSONQuantity(o.most)
-			told.Max = &most
+			result.Max = &most
 		}
-		return output.PrintJSON(c, told)
+		return output.PrintJSON(c, result)
 	case o.clear:
 		_, err = fmt.Fprintf(w, "override taken back: %s, %s (%s)\n", output.Printable(o.limit), output.Printable(output.AccountText(o.scope)), output.Plural(accounts, "known account", "known accounts"))
 	default:
@@ -98,7 +102,7 @@ func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
 	return err
 }
 
-// overridingOf parses the command line.
+// overridingOf parses the command line. An override needs a name, an amount and an end; with --clear only the name.
 func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o overriding, err error) {
 	o.clear = c.Bool("clear")
 	args := c.Args().Slice()
@@ -138,6 +142,8 @@ func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o o
 	return o, err
 }
 
+// overrideByPolicy sets an override of a limit in the policy, and returns how many known accounts it touches. OwnPolicy lets it use a policy that
+// differs from the store's.
 func overrideByPolicy(ctx context.Context, d *commandline.Desk, policy budget.Policy, o overriding) (accounts int, err error) {
 	ledger, err := budget.Open(ctx, d.Store, policy, func(with *budget.OpenOptions) { with.OwnPolicy = true })
 	if err != nil {
@@ -155,10 +161,10 @@ func overrideByPolicy(ctx context.Context, d *commandline.Desk, policy budget.Po
 	return ledger.Override(ctx, o.limit, o.scope, o.most, o.until)
 }
 
-// unsplit says which values the scope lacks, or has too many, to name an account of the limit; empty if none.
+// unsplit returns the names of the values that split the limit if the scope has not exactly these, so that it names no account; empty if it has.
 func unsplit(l *budget.Limit, s budget.Scope) string {
 	for i, value := range []string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project} {
-		if splits := l.Per&(1<<i) != 0; splits != (value != "") {
+		if splits := l.Per&(1<<i) != 0; splits != (value != "") { // the bits of Per are in the order of this list
 			return output.SplitText(l)
 		}
 	}
@@ -173,7 +179,8 @@ func unsplit(l *budget.Limit, s budget.Scope) string {
 	return ""
 }
 
-// overrideKnown sets an override if there is no policy that has the limit's unit: then it takes the unit from entries.
+// overrideKnown sets an override, or takes it back, in each known account with exactly this scope. It is used without a policy, which would say
+// in which unit the limit counts: the unit is that of an entry in the account.
 func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o overriding) (accounts int, err error) {
 	for a, err := range d.Accounts(ctx, budget.AccountQuery{Limit: o.limit, Scope: o.scope}) {
 		if err != nil {
@@ -202,6 +209,7 @@ func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o ov
 	return accounts, nil
 }
 
+// unitName returns the name of a unit for a message; the zero unit is one that no entry shows.
 func unitName(u budget.Unit) string {
 	if !u.Valid() {
 		return "something that no entry tells any more"
@@ -224,6 +232,7 @@ func unitOf(ctx context.Context, d *commandline.Desk, a budget.Account) (budget.
 	return 0, nil
 }
 
+// sameScope compares two scopes; no tags and an empty set of tags are the same.
 func sameScope(a, b budget.Scope) bool {
 	if len(a.Tags) == 0 && len(b.Tags) == 0 {
 		a.Tags, b.Tags = nil, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// UnlatchCommand is bedrockguard unlatch.
+// UnlatchCommand returns the command bedrockguard unlatch, with its flags and its help.
 func UnlatchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "unlatch", Category: "steer", Usage: "open accounts that a refusal has latched",
@@ -27,6 +27,8 @@ func UnlatchCommand() *cli.Command {
 	}
 }
 
+// unlatch runs bedrockguard unlatch: it opens the accounts that stay closed because their limit latches and has refused a call. d is the opened
+// ledger.
 func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	q := budget.AccountQuery{Limit: c.String("limit")}
 	var err error

@@ -33,14 +33,14 @@ const forever = 100 * 365 * 24 * time.Hour
 // connectTimeout bounds an attempt to connect to PostgreSQL.
 const connectTimeout = 2 * time.Second
 
-// storeURL is the address of a ledger.
+// storeURL is the parsed address of a ledger.
 type storeURL struct {
 	kind string     // sqlite, redis, postgres or dynamodb
 	file string     // of sqlite
 	url  *url.URL   // for the driver, without our own parameters
 	own  url.Values // our own parameters
 
-	create    bool
+	create    bool          // make a ledger if there is none
 	retention time.Duration // zero is the store's default
 }
 
@@ -83,6 +83,7 @@ func OpenToSteer(ctx context.Context, at string) (*Opened, error) {
 	return u.open(ctx)
 }
 
+// parseStoreURL parses the address of a ledger. Its errors do not quote the address, which may hold a password.
 func parseStoreURL(at string) (*storeURL, error) {
 	if at == "" {
 		return nil, exit.UsageError("no store is named: give --store or set BEDROCKGUARD_STORE to sqlite:FILE, redis://…, postgres://… or dynamodb://TABLE")
@@ -105,6 +106,7 @@ func parseStoreURL(at string) (*storeURL, error) {
 	return nil, exit.UsageError("a store begins with sqlite:, redis://, rediss://, postgres:// or dynamodb://")
 }
 
+// parseServerURL parses the URL of a store that is a server, and takes our own parameters out of it.
 func parseServerURL(kind, at string) (*storeURL, error) {
 	parsed, err := url.Parse(at)
 	if err != nil { // the error would quote the URL, and so its password
@@ -139,6 +141,7 @@ func (u *storeURL) number(parameter string) (n int) {
 	return n
 }
 
+// open opens the store. SQLite's clock is that of this host.
 func (u *storeURL) open(ctx context.Context) (*Opened, error) {
 	switch u.kind {
 	case "sqlite":
@@ -156,6 +159,7 @@ func (u *storeURL) open(ctx context.Context) (*Opened, error) {
 	}
 }
 
+// openRedis opens a store in Redis. Closing it also closes the client.
 func (u *storeURL) openRedis() (*Opened, error) {
 	client, err := u.redisClient()
 	if err != nil {
@@ -177,6 +181,7 @@ func (u *storeURL) openRedis() (*Opened, error) {
 	return &Opened{Store: s, Close: func() error { return errors.Join(s.Close(), client.Close()) }, Clock: clock}, nil
 }
 
+// redisClient returns a client of one server, or of a cluster if the URL names further nodes.
 func (u *storeURL) redisClient() (redis.UniversalClient, error) {
 	if u.url.Query().Has("addr") { // the other nodes of a cluster
 		o, err := redis.ParseClusterURL(u.url.String())
@@ -197,6 +202,7 @@ func (u *storeURL) unreadable() error {
 	return exit.UsageError("the %s URL of the store can't be read: its host, database or parameters make no sense", u.kind)
 }
 
+// poolConfig parses the URL of a PostgreSQL server.
 func (u *storeURL) poolConfig() (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(u.url.String())
 	if err != nil {
@@ -205,6 +211,7 @@ func (u *storeURL) poolConfig() (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// openPostgres opens a store in PostgreSQL. Closing it also closes the pool.
 func (u *storeURL) openPostgres(ctx context.Context) (*Opened, error) {
 	config, err := u.poolConfig()
 	if err != nil {
@@ -232,6 +239,8 @@ func (u *storeURL) openPostgres(ctx context.Context) (*Opened, error) {
 	return &Opened{Store: s, Close: func() error { err := s.Close(); pool.Close(); return err }, Clock: clock}, nil
 }
 
+// openDynamoDB opens a store in DynamoDB, and creates its table if create is set and there is none. The service's time is the date in an answer's
+// header.
 func (u *storeURL) openDynamoDB(ctx context.Context) (*Opened, error) {
 	table := u.url.Host
 	if table == "" || strings.Trim(u.url.Path, "/") != "" || u.url.User != nil {
@@ -277,6 +286,7 @@ func NoTable(err error) bool {
 	return errors.As(err, &missing)
 }
 
+// dynamoClient returns a client with AWS's configuration, except for what the URL sets: region, profile or endpoint.
 func (u *storeURL) dynamoClient(ctx context.Context) (*dynamodb.Client, error) {
 	var with []func(*awsconfig.LoadOptions) error
 	if region := u.own.Get("region"); region != "" {

@@ -40,7 +40,7 @@ func Ask(t *testing.T, cases, answers any) {
 	require.NoError(t, json.Unmarshal(out, answers))
 }
 
-// Evaluate is a case: a request of a principal of Account, under documents.
+// Evaluate is a case for the other evaluator: a request of a principal of Account, under documents of each kind.
 type Evaluate struct {
 	Action   string            `json:"action"`
 	Resource string            `json:"resource"`
@@ -57,7 +57,7 @@ type Validate struct {
 	Policy json.RawMessage `json:"policy"`
 }
 
-// Case is one of the two.
+// Case is what is passed to the other evaluator. Exactly one field is set; Action asks for the condition keys of an action.
 type Case struct {
 	Evaluate *Evaluate `json:"evaluate,omitempty"`
 	Validate *Validate `json:"validate,omitempty"`
