@@ -12,27 +12,29 @@ import (
 // hitView shows which share of the input was read from the cache, by workflow.
 type hitView struct {
 	Rows  []hitRow
-	More  int
-	Heads []string // the workflows of the table by day
-	Days  []chartRow
+	More  int        // how many further workflows have no row
+	Heads []string   // the workflows of the table by day
+	Days  []chartRow // the rows of that table
 }
 
+// hitRow is a row of the table of workflows. The last four texts are shares in percent: of the last hour, of today, of 7 days and of all days.
 type hitRow struct {
 	Workflow                string
-	Input, Read             figure
+	Input, Read             figure // tokens of all days: all input, and what of it was read from the cache
 	Hour, Today, Week, Span string
-	Spark                   spark
+	Spark                   spark // the share of each day
 }
 
-// hits are the input tokens of one workflow, and how many of them were read from the cache, by column.
+// hits are the input tokens of one workflow, and how many of them were read from the cache.
 type hits struct {
 	name                string
-	read, input         []int64
-	hourRead, hourInput int64
-	total, totalRead    int64
+	read, input         []int64 // by day, as in snapshot.days
+	hourRead, hourInput int64   // of the last hour
+	total, totalRead    int64   // input and read, summed over all days
 }
 
-// hitsOf computes which share of each workflow's input was read from the cache.
+// hitsOf computes which share of each workflow's input was read from the cache: daily are the charges of the days in columns, hourly those of
+// the last hour. The workflows with the most input come first, and at most so many as most says.
 func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	all := make(map[string]*hits)
 	of := func(s *spent) *hits {
@@ -83,19 +85,19 @@ func (h *hits) row() hitRow {
 	}
 }
 
-// byDay fills in the table by day, for the largest workflows.
+// byDay fills in the table by day, for the workflows with the most input. Days on which none of them had any are left out.
 func (v *hitView) byDay(columns []time.Time, largest []*hits) {
 	for _, h := range largest {
 		v.Heads = append(v.Heads, label(h.name))
 	}
 	for i, day := range columns {
-		row, any := chartRow{Head: dayOf(day)}, false
+		row, hasInput := chartRow{Head: dayOf(day)}, false
 		for _, h := range largest {
 			text := percent(h.read[i], h.input[i])
-			any = any || text != ""
+			hasInput = hasInput || text != ""
 			row.Cells = append(row.Cells, figure{text, text})
 		}
-		if any {
+		if hasInput {
 			v.Days = append(v.Days, row)
 		}
 	}
