@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// PgBouncer is a connection pooler in transaction mode in front of a Postgres.
+// PgBouncer is a connection pooler in front of a Postgres. In its transaction mode, each transaction of a client may get another connection.
 type PgBouncer struct {
 	*Process
 	port int
