@@ -21,9 +21,10 @@ const dynamoName = "dynamodb"
 
 var dynamo = Backend{Name: dynamoName, Shared: true, Remote: true, Start: startDynamo, open: openDynamo}
 
+// dynamoServer is a server with a table for each ledger.
 type dynamoServer struct {
 	*servers.DynamoDB
-	made atomic.Int64
+	made atomic.Int64 // how many ledgers were made on it, for their names
 }
 
 func startDynamo(tb testing.TB) Server {
@@ -58,6 +59,7 @@ func makeDynamo(address string) error {
 	return store.Close()
 }
 
+// deleteDynamo deletes the table of a ledger.
 func deleteDynamo(address string) error {
 	client, table, closeClient := dynamoClient(address)
 	defer closeClient()
@@ -65,7 +67,7 @@ func deleteDynamo(address string) error {
 	return err
 }
 
-// dynamoClient returns a client for the host and the table of an address, which may begin with the backend's name.
+// dynamoClient returns a client for the host of an address or a place, and the table's name.
 func dynamoClient(address string) (client *dynamodb.Client, table string, closeClient func()) {
 	host, table, _ := strings.Cut(strings.TrimPrefix(address, dynamoName+":"), "/")
 	transport := &http.Transport{MaxIdleConnsPerHost: poolSize}
@@ -75,6 +77,7 @@ func dynamoClient(address string) (client *dynamodb.Client, table string, closeC
 	}), table, transport.CloseIdleConnections
 }
 
+// Faults are of the server, except that the last two delete the ledger.
 func (s *dynamoServer) Faults() []Fault {
 	return []Fault{
 		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
@@ -90,7 +93,7 @@ func (s *dynamoServer) Faults() []Fault {
 	}
 }
 
-// dynamoStore closes its connections with it.
+// dynamoStore is a store whose Close also closes its client's connections.
 type dynamoStore struct {
 	*dynamostore.Store
 	closeClient func()
@@ -102,6 +105,7 @@ func (s dynamoStore) Close() error {
 	return err
 }
 
+// openDynamo opens a handle on the ledger at a place, host:port/table.
 func openDynamo(ctx context.Context, place string, o Options) (budget.Store, error) {
 	if o.Via != "" {
 		_, table, _ := strings.Cut(place, "/")

@@ -15,12 +15,14 @@ import (
 
 var memory = Backend{Name: "memory", Start: startMemory, open: openMemory}
 
-// ledgers are the stores in the memory of this process, by their address.
+// ledgers has each *memoryLedger of this process, by its place.
 var ledgers sync.Map
 
+// ledgersMade is how many were made, for their places.
 var ledgersMade atomic.Int64
 
-// memoryLedger is a store that the first handle makes, and whose clock can be exchanged, because handles share it.
+// memoryLedger is a store that all handles of a ledger share. The first handle makes it. Its clock is that of the handle that was opened last with
+// a clock.
 type memoryLedger struct {
 	*memstore.Store
 	made  sync.Once
@@ -34,7 +36,7 @@ func (l *memoryLedger) now() time.Time {
 	return time.Now()
 }
 
-// memoryHandle is one of many on a store: closing it leaves the others open.
+// memoryHandle is one of a ledger's handles: closing it leaves the others open.
 type memoryHandle struct{ *memstore.Store }
 
 func (memoryHandle) Close() error { return nil }
@@ -50,9 +52,10 @@ func (memoryServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	return memory.Name + ":" + place
 }
 
-// Faults: what lives in the memory of a process has no fault but the end of that process.
+// Faults returns none: what lives in the memory of a process can only end with that process.
 func (memoryServer) Faults() []Fault { return nil }
 
+// openMemory opens a handle on a ledger of this process.
 func openMemory(_ context.Context, place string, o Options) (budget.Store, error) {
 	found, ok := ledgers.Load(place)
 	if !ok {

@@ -21,8 +21,8 @@ var sqlite = Backend{Name: "sqlite", Shared: true, Start: startSQLite, open: ope
 // sqliteServer is a folder: SQLite has no server.
 type sqliteServer struct {
 	dir   string
-	db    *sql.DB // a connection that locks the file
-	files syscall.Rlimit
+	db    *sql.DB        // the connection that holds the lock of the fault in lock
+	files syscall.Rlimit // this process's limit on the size of files before the fault in limit
 }
 
 func startSQLite(tb testing.TB) Server { return &sqliteServer{dir: tb.TempDir()} }
@@ -77,9 +77,9 @@ func (s *sqliteServer) unlock(string) error {
 	return errors.Join(err, s.db.Close())
 }
 
-// limit prevents this process from writing beyond the beginning of a file, as a quota or a full disk would.
+// limit prevents this process from writing beyond the first byte of a file, as a quota or a full disk would.
 func (s *sqliteServer) limit(string) error {
-	signal.Ignore(syscall.SIGXFSZ) // it would end the process
+	signal.Ignore(syscall.SIGXFSZ) // the signal for a write beyond the limit, which would end the process
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &s.files); err != nil {
 		return err
 	}
@@ -91,6 +91,7 @@ func (s *sqliteServer) unlimit(string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &s.files)
 }
 
+// sqlitePath returns the file of an address.
 func sqlitePath(address string) string { return address[len(sqlite.Name)+1:] }
 
 // deleteSQLite deletes the ledger while processes have it open.
@@ -103,6 +104,7 @@ func deleteSQLite(address string) error {
 	return nil
 }
 
+// replaceSQLite puts an empty ledger in the place of one that processes have open.
 func replaceSQLite(address string) error {
 	if err := deleteSQLite(address); err != nil {
 		return err
