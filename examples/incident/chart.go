@@ -100,6 +100,7 @@ func (r *run) draw(p *plot.Plot, c color.Color, label float64) error {
 		return err
 	}
 	line.Color, line.Width, line.StepStyle = c, vg.Points(2), plotter.PostStep
+	// The leader is the thin line from the end of the bill to the label, which is moved where labels would overlap.
 	leader, err := plotter.NewLine(plotter.XYs{end, {X: labelsAt - 0.1, Y: label}})
 	if err != nil {
 		return err
