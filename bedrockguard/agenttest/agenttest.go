@@ -157,6 +157,7 @@ func (r *recorder) add(e bedrockguard.Event) {
 	}
 }
 
+// all returns copies of what was recorded.
 func (r *recorder) all() ([]cache.Finding, map[cache.Rule]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -123,6 +123,7 @@ type once struct {
 	missed int64                // for the next notice: see Notice.Forgotten
 }
 
+// newOnce fills in the defaults of the options.
 func newOnce(o Options) *once {
 	o.Quiet, o.MaxRemembered = cmp.Or(o.Quiet, defaultQuiet), cmp.Or(o.MaxRemembered, defaultMaxRemembered)
 	return &once{opts: o, told: make(map[string]time.Time)}

@@ -59,8 +59,8 @@ type WebhookOptions struct {
 const (
 	defaultQueue    = 256
 	defaultAttempts = 5
-	sendTimeout     = 10 * time.Second
-	firstPause      = time.Second
+	sendTimeout     = 10 * time.Second // of one attempt
+	firstPause      = time.Second      // before the second attempt; it doubles each time
 	longestPause    = time.Minute
 	// answerBytes is how much of an answer is read, so that its connection can be used again.
 	answerBytes = 4 << 10
@@ -107,6 +107,7 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	return w, nil
 }
 
+// validate returns what is wrong with the options, after defaults were filled in. Its errors do not quote the URL, which is a secret.
 func (o *WebhookOptions) validate() error {
 	invalid := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...)

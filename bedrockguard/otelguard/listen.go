@@ -162,6 +162,7 @@ var reasons = []struct {
 	{budget.ErrInvalidScope, "scope"},
 }
 
+// reasonOf returns the first reason in reasons that an error is, or other.
 func reasonOf(err error) string {
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {

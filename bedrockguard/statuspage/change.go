@@ -42,6 +42,7 @@ type form struct {
 	apply func(p *Page, ctx context.Context, r *http.Request, v *formView) (done url.Values, err error)
 }
 
+// The forms, by the last part of their paths; see Page.routes.
 var (
 	killForm     = form{"Kill", (*Page).fillKill, (*Page).applyKill}
 	reviveForm   = form{"Revive", (*Page).fillRevive, (*Page).applyRevive}

@@ -71,6 +71,7 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	return v
 }
 
+// row returns the workflow's row of the table. Days are counted from the last one, which is today.
 func (h *hits) row() hitRow {
 	share := func(days int) string {
 		read, input := int64(0), int64(0)

@@ -376,6 +376,7 @@ func doneText(r *http.Request) string {
 	return text + fmt.Sprintf(" %d known accounts carry these values.", n)
 }
 
+// doneTexts are the texts for the values of the parameter done, which change.go sets.
 var doneTexts = map[string]string{
 	"kill": "Killed: every process refuses such calls, and running streams end.", "revive": "Revived: such calls are let through again.",
 	"override": "The override is set.", "restore": "The override is taken back.",

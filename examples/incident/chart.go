@@ -51,6 +51,7 @@ var colors = []color.Color{
 	color.RGBA{R: 0xb4, G: 0x5f, B: 0x06, A: 0xff},
 }
 
+// Where labels are, in the units of the axes.
 const (
 	labelsAt  = days + 0.4 // in days: right of all lines
 	chartEnd  = days + 6.2 // leaves room for the longest label

@@ -27,6 +27,7 @@ type dynamoServer struct {
 	made atomic.Int64 // how many ledgers were made on it, for their names
 }
 
+// startDynamo is dynamo.Start.
 func startDynamo(tb testing.TB) Server {
 	server, err := servers.StartDynamoDB(tb.TempDir())
 	servers.Require(tb, err)
@@ -36,6 +37,7 @@ func startDynamo(tb testing.TB) Server {
 
 func (s *dynamoServer) HostPort() string { return strings.TrimPrefix(s.Endpoint(), "http://") }
 
+// NewLedger implements Server. A DynamoDB ledger has no clock of its own when it is made, so the options do not matter.
 func (s *dynamoServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger-%d", dynamoName, s.HostPort(), s.made.Add(1))
 	if err := makeDynamo(address); err != nil {

@@ -29,6 +29,7 @@ type memoryLedger struct {
 	clock atomic.Pointer[func() time.Time]
 }
 
+// now is the store's clock: the handles', if one has set any.
 func (l *memoryLedger) now() time.Time {
 	if clock := l.clock.Load(); clock != nil {
 		return (*clock)()
@@ -45,6 +46,7 @@ type memoryServer struct{}
 
 func startMemory(testing.TB) Server { return memoryServer{} }
 
+// NewLedger implements Server. The first Open makes the store.
 func (memoryServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	place := strconv.FormatInt(ledgersMade.Add(1), 10)
 	ledgers.Store(place, &memoryLedger{})

@@ -59,6 +59,7 @@ func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
 
 func (s *postgresServer) HostPort() string { return s.Addr() }
 
+// NewLedger implements Server.
 func (s *postgresServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger_%d", postgres.Name, s.Addr(), s.made.Add(1))
 	if err := makePostgres(address, optFns...); err != nil {

@@ -45,6 +45,7 @@ func startRedisAt(tb testing.TB, host string) Server {
 	return startRedisWith(tb, append([]string{"bind 127.0.0.1 " + host, "protected-mode no"}, durable...))
 }
 
+// startRedisWith starts a server with lines of configuration.
 func startRedisWith(tb testing.TB, settings []string) Server {
 	redis.SetLogger(quiet{})
 	dir := tb.TempDir()
@@ -56,6 +57,7 @@ func startRedisWith(tb testing.TB, settings []string) Server {
 
 func (s *redisServer) HostPort() string { return s.Addr }
 
+// NewLedger implements Server.
 func (s *redisServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger-%d", redisBackend.Name, s.Addr, s.made.Add(1))
 	if err := makeRedis(address, optFns...); err != nil {

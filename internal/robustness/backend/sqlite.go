@@ -27,6 +27,7 @@ type sqliteServer struct {
 
 func startSQLite(tb testing.TB) Server { return &sqliteServer{dir: tb.TempDir()} }
 
+// NewLedger implements Server. Each ledger is a file in a folder of its own.
 func (s *sqliteServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	dir, err := os.MkdirTemp(s.dir, "ledger")
 	if err != nil {
@@ -49,6 +50,7 @@ func makeSQLite(address string, optFns ...func(*Options)) error {
 	return store.Close()
 }
 
+// Faults are of one ledger's file, except for the quota, which is this process's.
 func (s *sqliteServer) Faults() []Fault {
 	return []Fault{
 		{Name: "locked by a process that hangs", Begin: s.lock, End: s.unlock},
@@ -72,6 +74,7 @@ func (s *sqliteServer) lock(address string) (err error) {
 	}
 }
 
+// unlock ends the lock of lock.
 func (s *sqliteServer) unlock(string) error {
 	_, err := s.db.Exec("ROLLBACK")
 	return errors.Join(err, s.db.Close())
@@ -86,6 +89,7 @@ func (s *sqliteServer) limit(string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1, Max: s.files.Max})
 }
 
+// unlimit lets this process write as before limit.
 func (s *sqliteServer) unlimit(string) error {
 	defer signal.Reset(syscall.SIGXFSZ)
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &s.files)
@@ -112,6 +116,7 @@ func replaceSQLite(address string) error {
 	return makeSQLite(address)
 }
 
+// openSQLite opens a handle on the ledger in a file.
 func openSQLite(ctx context.Context, path string, o Options) (budget.Store, error) {
 	so := sqlitestore.Options{Clock: o.Clock, Retention: o.retention(), BusyTimeout: o.Timeout}
 	if o.Relaxed {

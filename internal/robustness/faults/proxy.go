@@ -114,6 +114,7 @@ func (p *Proxy) Redirect(upstream string) {
 	p.breakAll()
 }
 
+// close ends the proxy with all its connections, and waits for its goroutines.
 func (p *Proxy) close() {
 	p.listener.Close()
 	p.mu.Lock()
@@ -130,6 +131,7 @@ func (p *Proxy) breakAll() {
 	}
 }
 
+// accept serves connections until the listener is closed.
 func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()

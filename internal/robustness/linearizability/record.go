@@ -292,6 +292,7 @@ func (r *recorder) account(a int) (key budget.Key) {
 	return key
 }
 
+// usd returns a charge of n nano-USD.
 func usd(n int64) (c budget.Charge) {
 	c[budget.UnitUSD] = n
 	return c

@@ -15,10 +15,10 @@ import (
 // workshop runs go and git in a scratch folder, with a module cache and a file proxy of its own, so that a rehearsal leaves nothing in the
 // user's caches. Modules of others come from the user's module cache first, then from where the user's Go gets them.
 type workshop struct {
-	dir      string    // the scratch folder
-	proxy    fileProxy // with the modules of this release
-	goEnv    []string  // "NAME=value", for every command; see environment
-	gitEnv   []string  // likewise; set by isolateGit
+	dir      string            // the scratch folder
+	proxy    fileProxy         // with the modules of this release
+	goEnv    []string          // "NAME=value", for every command; see environment
+	gitEnv   []string          // likewise; set by isolateGit
 	scrubber *strings.Replacer // removes names of hosts from what is printed
 }
 
