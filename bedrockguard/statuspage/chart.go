@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Charts show breakdowns (spend.go): spend over time, one column for each day or minute, split into series such as models. A figure (text.go) is a
+// number as text, once rounded and once exact. Classes are classes of tokens, such as "cache reads"; a Class is a class of CSS, here a colour.
+
 // A chart is an SVG picture that the browser stretches to the available space, so these lengths are in the picture's own units. Of a column's
 // width, the template fills 8 units. Labels are in the HTML beside the picture, so that they are not stretched.
 const (

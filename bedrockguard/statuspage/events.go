@@ -12,6 +12,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
+// The page does not read this from the ledger: guards tell it, and it is lost with the process. What the page shows of the last hour is a list of
+// spent (spend.go): charges by minute, workflow, model and region.
 const (
 	// minutes is how many minutes of the past are shown one by one.
 	minutes = 60

@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// The shares of cache reads are computed from lists of spent (spend.go): charges by day or minute, in which spent.column is the index of the day. A
+// figure (text.go) is a number as text, and a spark (chart.go) a small row of columns.
+
 // hitView shows which share of the input was read from the cache, by workflow.
 type hitView struct {
 	Rows  []hitRow

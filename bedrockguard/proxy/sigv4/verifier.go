@@ -118,6 +118,7 @@ func (v *Verifier) verify(r *http.Request, a *authorization, body []byte) error 
 		return err
 	}
 	sum = sha256.Sum256([]byte(request))
+	// As AWS prescribes: the algorithm, the date, what the credential is for (day, region, service), and the hash of the canonical request.
 	toSign := algorithm + "\n" + at.Format(amzTime) + "\n" + a.scope() + "\n" + hex.EncodeToString(sum[:])
 	if err := v.compare(r.Context(), a, toSign); err != nil {
 		return err

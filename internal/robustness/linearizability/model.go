@@ -14,12 +14,13 @@ import (
 
 // The model says what a ledger must answer to one operation after another. Reservations, accounts and flags are numbered from 0, as in the plan:
 // op.hold is a reservation's number, and plan.holds has its amounts. A reservation has two amounts: a client that asks for the other one (op.other)
-// under the same id must be refused. A change is a kill, a revive or a correction. Each change that is made raises the ledger's revision.
+// under the same id must be refused. A change is a kill, a revive or a correction. Each change that is made raises the ledger's revision. A result is
+// the answer to a client; replayed in it says that the same was done before, and nothing has changed.
 
 // state is the whole ledger of one history: every reservation, every account and every flag, in a value that == compares.
 type state struct {
 	accounts [numAccounts]sums
-	flags    [numFlags]bool // is the flag set?
+	flags    [numFlags]bool // whether each kill flag is set
 	holds    string         // a byte for each reservation: its phase, otherBit, and from actualShift on the amount that was posted
 
 	revision  int64                // of the last change of this history
@@ -44,7 +45,7 @@ const (
 	phaseMask   = 0x07
 	otherBit    = 0x08 // it is pending with its other amount
 	actualShift = 4
-	maxActual   = 15
+	maxActual   = 15 // the largest amount that fits above actualShift
 )
 
 // model is the ledger's contract for one plan, as a step function.
@@ -119,7 +120,7 @@ func (m *model) step(s state, o op) (state, result) {
 func (m *model) reserve(s state, o op) (state, result) {
 	h, b := m.plan.holds[o.hold], s.holds[o.hold]
 	switch phase := b & phaseMask; {
-	case phase > pending:
+	case phase > pending: // settled, voided or a tombstone
 		return s, result{err: driver.ErrResolved}
 	case phase == pending && (b&otherBit != 0) != o.other:
 		return s, result{err: driver.ErrIDConflict}
