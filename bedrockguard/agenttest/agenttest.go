@@ -83,14 +83,14 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	if !opts.Cache.Enabled() {
 		opts.Cache.Mode = cache.Report
 	}
-	listener := opts.OnEvent
+	listener := opts.OnEvent // the goal's own, which is still called
 	opts.OnEvent = func(ctx context.Context, e bedrockguard.Event) {
 		seen.add(e)
 		if listener != nil {
 			listener(ctx, e)
 		}
 	}
-	if opts.Clock == nil {
+	if opts.Clock == nil { // the cache of the simulated service and the guard's check have to agree on the time
 		opts.Clock = goal.Server.Clock
 	}
 	guard, err := bedrockguard.New(ledger, opts)

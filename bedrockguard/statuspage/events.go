@@ -103,7 +103,7 @@ func (x *events) settled(e *bedrockguard.Event) {
 	key := spentKey{e.Scope.Workflow, e.Model, e.Region, false}
 	total := m.sums[key]
 	if total == nil {
-		if len(m.sums) >= maxKeys {
+		if len(m.sums) >= maxKeys { // no room for another key
 			key = spentKey{other: true}
 			total = m.sums[key]
 		}

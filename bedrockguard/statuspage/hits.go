@@ -39,7 +39,7 @@ type hits struct {
 // hitsOf computes which share of each workflow's input was read from the cache: daily are the charges of the days in columns, hourly those of
 // the last hour. The workflows with the most input come first, and at most so many as most says.
 func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
-	all := make(map[string]*hits)
+	all := make(map[string]*hits) // by workflow
 	of := func(s *spent) *hits {
 		name := workflowOf(s)
 		h := all[name]
@@ -70,7 +70,7 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	for _, h := range sorted[:len(sorted)-v.More] {
 		v.Rows = append(v.Rows, h.row())
 	}
-	v.byDay(columns, sorted[:min(len(sorted), maxSeries)])
+	v.byDay(columns, sorted[:min(len(sorted), maxSeries)]) // as many as a chart has series
 	return v
 }
 

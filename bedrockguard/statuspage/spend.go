@@ -152,7 +152,7 @@ func (b *builder) build() breakdown {
 	if shown > maxSeries+1 { // the sum of a single further series would need as much room as that series
 		shown = maxSeries
 	}
-	for i := range out.Series[:shown] {
+	for i := range out.Series[:shown] { // up to here a name is what callers wrote, or untold
 		out.Series[i].Name = label(out.Series[i].Name)
 	}
 	if shown == len(out.Series) {

@@ -75,7 +75,7 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 				return err
 			}
 		}
-		if turn == 3 {
+		if turn == 3 { // somebody stops the runaway agent
 			if _, err := ledger.Kill(ctx, budget.Scope{Workflow: "runaway"}, "it never ends"); err != nil && ctx.Err() == nil {
 				return err
 			}

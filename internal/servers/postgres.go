@@ -51,6 +51,7 @@ func StartPostgres(dir string, settings ...string) (*Postgres, error) {
 	if p.home, err = makeServerDir(dir, "postgres-*", p.owner); err != nil {
 		return nil, err
 	}
+	// The superuser may log in without a password (-A trust), and making the cluster does not wait for the disk (-N).
 	cluster := exec.Command(initdb, "-D", p.Data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 	cluster.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
 	if out, err := cluster.CombinedOutput(); err != nil {

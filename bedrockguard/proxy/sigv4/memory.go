@@ -46,10 +46,10 @@ func newMemory(o *Options) *memory {
 func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.seconds) > 0 && now.Sub(time.Unix(m.oldest, 0)) > m.opts.Skew {
+	for len(m.seconds) > 0 && now.Sub(time.Unix(m.oldest, 0)) > m.opts.Skew { // too old to be accepted in any case
 		m.forgetOldest()
 	}
-	if second > m.floor && m.seconds[second][signature] == nil {
+	if second > m.floor && m.seconds[second][signature] == nil { // a new signature needs room
 		for m.n >= m.opts.MaxSeen && second > m.floor {
 			m.forgetOldest()
 		}

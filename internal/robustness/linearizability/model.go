@@ -129,7 +129,7 @@ func (m *model) reserve(s state, o op) (state, result) {
 	case phase == pending:
 		return s, result{admitted: true, replayed: true}
 	}
-	amount := h.reserved(o.other)
+	amount := h.reserved(o.other) // its phase is none: it is new
 	for line, a := range h.accounts {
 		if at := s.accounts[a]; at.settled+at.pending+amount > m.plan.max[a] {
 			return s, result{denied: true, line: line, at: at}
@@ -195,7 +195,7 @@ func (m *model) correct(s state, o op) (state, result) {
 		return s, result{replayed: true, from: driver.Settled}
 	}
 	s = s.correctedBy(o)
-	switch {
+	switch { // a voided reservation stays voided until an amount other than 0 is posted for it
 	case phase == settled && before == o.amount:
 		return s, result{replayed: true, from: driver.Settled}
 	case phase == voided && o.amount == 0:
@@ -207,7 +207,8 @@ func (m *model) correct(s state, o op) (state, result) {
 	}
 }
 
-// errImpossible is returned by no store: the audit trail and the answers contradict each other.
+// errImpossible is an answer that no store gives, so that an order of the operations in which a change comes elsewhere than in the audit trail is
+// wrong.
 var errImpossible = errors.New("a change that the audit trail does not know, or knows at another place")
 
 // judge reports whether the change o has to be made, l being the last change of the same object, and the error if o is refused: another client has

@@ -52,7 +52,7 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 			p.clients[c] = append(p.clients[c], o)
 		}
 	}
-	for c := range clients {
+	for c := range clients { // last, because it replaces operations that come after a loss
 		p.insist(random, c)
 	}
 	return p

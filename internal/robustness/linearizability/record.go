@@ -67,7 +67,7 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 			r.failed = append(r.failed, err)
 			return
 		}
-		if len(page) == 0 {
+		if len(page) == 0 { // the end of the trail
 			break
 		}
 		for _, record := range page {

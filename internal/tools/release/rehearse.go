@@ -238,7 +238,7 @@ func (r *rehearsal) runProgram(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var installs []string
+	var installs []string // all modules: go mod tidy removes those that the program does not use
 	for _, zip := range r.zips {
 		installs = append(installs, zip.Module.Path+"@"+r.version)
 	}

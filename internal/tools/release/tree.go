@@ -84,7 +84,7 @@ func ordered(modules []*module) ([]*module, error) {
 	}
 	slices.SortFunc(modules, func(a, b *module) int { return strings.Compare(a.Path, b.Path) })
 	var sorted []*module
-	state := make(map[*module]int, len(modules))
+	state := make(map[*module]int, len(modules)) // entered or left; 0 if the module was not visited yet
 	var visit func(m *module) error
 	visit = func(m *module) error {
 		const entered, left = 1, 2 // entered: its requirements are being visited, so it must not occur among them
