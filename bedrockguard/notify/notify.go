@@ -188,8 +188,8 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 	}
 }
 
-// aboutRefusal is about for a call that was refused or stopped, or would have been. n has the fields that every notice has; until is the end of
-// Options.Quiet, for a refusal without a window.
+// aboutRefusal does what about does, for a call that was refused or stopped, or would have been. n has the fields that every notice has; until is
+// the end of Options.Quiet, for a refusal without a window.
 func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (Notice, string, time.Time) {
 	// A kill stops calls in shadow mode too. An observed call and a loop that is reported were let through in any mode.
 	n.Shadow = n.Shadow && e.Kind != bedrockguard.EventKilled || e.Kind == bedrockguard.EventObserved || e.Kind == bedrockguard.EventLooping

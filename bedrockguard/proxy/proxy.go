@@ -206,8 +206,8 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// passedOn reports whether a header of the request is sent to Bedrock. Those are not that have the caller's credentials or signature, that say where
-// the request came from, or that are only about the connection to this proxy.
+// passedOn reports whether a header of the request is sent to Bedrock. Those with the caller's credentials or signature are not, nor those that say
+// where or from which client the request came, nor those about the connection to this proxy.
 func passedOn(name string) bool {
 	switch name {
 	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Upgrade", "Connection", "Origin", "Referer":

@@ -27,7 +27,7 @@ type dynamoServer struct {
 	made atomic.Int64 // how many ledgers were made on it, for their names
 }
 
-// startDynamo is dynamo.Start.
+// startDynamo implements Backend.Start.
 func startDynamo(tb testing.TB) Server {
 	server, err := servers.StartDynamoDB(tb.TempDir())
 	servers.Require(tb, err)

@@ -84,7 +84,7 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 	}
 }
 
-// page reads a part of the audit trail; a network that loses messages is asked again.
+// page reads the next part of the audit trail. It asks again if the network has lost a message.
 func (r *recorder) page(ctx context.Context, after int64) (page []driver.Record, err error) {
 	for range 20 {
 		if page, err = r.stores[0].Changes(ctx, after, 1000); err == nil {
@@ -219,7 +219,7 @@ func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, e
 	return answer(got, err)
 }
 
-// reserve is ask for a reserve.
+// reserve does what ask does, for a reserve.
 func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got result, err error) {
 	h := r.plan.holds[o.hold]
 	d, err := s.Reserve(ctx, driver.Reservation{
@@ -237,7 +237,7 @@ func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got resul
 	return answer(got, err)
 }
 
-// balances is ask for the balances of all accounts.
+// balances does what ask does, for the balances of all accounts.
 func (r *recorder) balances(ctx context.Context, s budget.Store) (got result, err error) {
 	all, err := s.Balances(ctx, r.lines([]int{0, 1, 2}))
 	if err == nil && len(all) != numAccounts {
