@@ -36,11 +36,11 @@ type Goal struct {
 	// MaxCost is the most that the run may cost, in USD at list price. It is compared with the simulator's bill, and is a limit of the
 	// guard, which refuses a call whose worst case would exceed it. Any other unit is an error; zero sets no limit.
 	MaxCost budget.Quantity
-	// NoFindings says that any finding fails the test, even when share and cost are met.
+	// NoFindings says that any finding of the cache check fails the test, even when share and cost are met.
 	NoFindings bool
 	// Server scripts the simulated service: replies, faults, time.
 	Server bedrocktest.Options
-	// Guard configures the guard. A Cache policy that is switched off reports.
+	// Guard configures the guard. If its cache check is switched off, it is switched to cache.Report, which the test needs.
 	Guard bedrockguard.Options
 }
 
@@ -62,6 +62,8 @@ func Check(tb testing.TB, goal Goal, agent func(ctx context.Context, client *bed
 	return result
 }
 
+// run sets up a ledger with the goal's limit, a guard and a simulated service, and lets the agent run once. Without a MaxCost, the limit is so high
+// that no run reaches it.
 func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.Client) error) (Result, error) {
 	tb.Helper()
 	limit := budget.Limit{Name: "agenttest", Max: budget.USD(1e6), Window: budget.Lifetime}
@@ -81,14 +83,14 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	if !opts.Cache.Enabled() {
 		opts.Cache.Mode = cache.Report
 	}
-	listener := opts.OnEvent
+	listener := opts.OnEvent // the goal's own, which is still called
 	opts.OnEvent = func(ctx context.Context, e bedrockguard.Event) {
 		seen.add(e)
 		if listener != nil {
 			listener(ctx, e)
 		}
 	}
-	if opts.Clock == nil {
+	if opts.Clock == nil { // the cache of the simulated service and the guard's check have to agree on the time
 		opts.Clock = goal.Server.Clock
 	}
 	guard, err := bedrockguard.New(ledger, opts)
@@ -102,7 +104,7 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	return Result{Bill: server.Bill(), Findings: found, Calls: calls}, err
 }
 
-// missed returns a text for each part of the goal that the run did not reach. The findings follow after the last one.
+// missed returns a text for each part of the goal that the run did not reach; err is the agent's. The findings are appended to the last text.
 func (g Goal) missed(r Result, err error) []string {
 	var missed []string
 	if err != nil {
@@ -135,13 +137,14 @@ func (r Result) String() string {
 	return b.String()
 }
 
-// recorder keeps the first finding of each rule. It is safe for concurrent use.
+// recorder keeps the first finding of each rule, and counts all. It is safe for concurrent use.
 type recorder struct {
 	mu    sync.Mutex
 	found []cache.Finding
-	calls map[cache.Rule]int
+	calls map[cache.Rule]int // how many findings of each rule there were
 }
 
+// add records an event if it has a finding.
 func (r *recorder) add(e bedrockguard.Event) {
 	if e.Kind != bedrockguard.EventCacheFinding {
 		return
@@ -154,6 +157,7 @@ func (r *recorder) add(e bedrockguard.Event) {
 	}
 }
 
+// all returns copies of what was recorded.
 func (r *recorder) all() ([]cache.Finding, map[cache.Rule]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -59,11 +59,11 @@ type Notice struct {
 	Settled   budget.Quantity // of a threshold, or of the limit that refused
 	Max       budget.Quantity
 	Shadow    bool  // nothing was refused: the guard is in shadow mode, or the limit is observe-only
-	Untold    int64 // how many notices before this one were left out because there were too many at once
-	Forgotten int64 // how many events before this one the guard dropped because there were too many at once
+	Untold    int64 // how many notices were not sent since the one before this, because there were too many at once
+	Forgotten int64 // how many events the guard dropped since the notice before this, because there were too many at once
 }
 
-// noticeText is a notice in JSON.
+// noticeText is a notice in JSON. Amounts are texts with their unit, such as "1.5 USD".
 type noticeText struct {
 	Kind      bedrockguard.EventKind `json:"kind"`
 	Time      string                 `json:"time,omitempty"`
@@ -112,22 +112,24 @@ func Log(log *slog.Logger, o Options) func(context.Context, bedrockguard.Event) 
 	}
 }
 
-// once selects the events that report something new. It is safe for concurrent use.
+// once makes notices of the events that report something new. What an event reports has a key: events with the same key report the same thing, such
+// as one kill, or one threshold in one window. It is safe for concurrent use.
 type once struct {
 	opts Options
 
 	mu     sync.Mutex
-	told   map[string]time.Time // by key: until when it is not reported again
-	untold int64
-	missed int64
+	told   map[string]time.Time // by the key of what was reported: until when it is not reported again
+	untold int64                // for the next notice: see Notice.Untold
+	missed int64                // for the next notice: see Notice.Forgotten
 }
 
+// newOnce fills in the defaults of the options.
 func newOnce(o Options) *once {
 	o.Quiet, o.MaxRemembered = cmp.Or(o.Quiet, defaultQuiet), cmp.Or(o.MaxRemembered, defaultMaxRemembered)
 	return &once{opts: o, told: make(map[string]time.Time)}
 }
 
-// notice returns the notice for an event, if there is one to send.
+// notice returns the notice for an event, and false if nothing is to be sent: nobody has to know, it was reported already, or too much is remembered.
 func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	n, key, until := o.about(e)
 	o.mu.Lock()
@@ -136,7 +138,7 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	if key == "" || e.Time.Before(o.told[key]) {
 		return Notice{}, false
 	}
-	delete(o.told, key) // it may be reported again
+	delete(o.told, key) // its time is over, so it takes no room
 	if len(o.told) >= o.opts.MaxRemembered {
 		o.forget(e.Time)
 	}
@@ -150,7 +152,7 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	return n, true
 }
 
-// forget drops keys that may be reported again. Requires mu held.
+// forget drops the keys whose time is over, which may be reported again. Requires mu held.
 func (o *once) forget(now time.Time) {
 	for key, until := range o.told {
 		if !now.Before(until) {
@@ -159,8 +161,8 @@ func (o *once) forget(now time.Time) {
 	}
 }
 
-// about returns a notice, the key of what it is about, and until when that is not reported again. The key is empty for an event that nobody
-// has to know.
+// about returns the notice for an event, the key of what it reports, and until when that is not reported again. The key is empty for an event that
+// nobody has to know.
 func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Time) {
 	n = Notice{Kind: e.Kind, Time: e.Time, Scope: e.Scope, Shadow: e.Shadow}
 	until = e.Time.Add(o.opts.Quiet)
@@ -186,7 +188,10 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 	}
 }
 
+// aboutRefusal does what about does, for a call that was refused or stopped, or would have been. n has the fields that every notice has; until is
+// the end of Options.Quiet, for a refusal without a window.
 func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (Notice, string, time.Time) {
+	// A kill stops calls in shadow mode too. An observed call and a loop that is reported were let through in any mode.
 	n.Shadow = n.Shadow && e.Kind != bedrockguard.EventKilled || e.Kind == bedrockguard.EventObserved || e.Kind == bedrockguard.EventLooping
 	n.Text = "refused"
 	switch {
@@ -204,7 +209,7 @@ func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (N
 	switch {
 	case errors.As(e.Err, &exceeded):
 		n.Limit, n.Settled, n.Max = exceeded.Limit, exceeded.Settled, exceeded.Max
-		if exceeded.ResetAfter > 0 {
+		if exceeded.ResetAfter > 0 { // used if the policy, and so the window, is not known
 			until = e.Time.Add(exceeded.ResetAfter)
 		}
 		return n, keyOf("limit", strconv.FormatBool(n.Shadow), exceeded.Limit, exceeded.Scope.String(), exceeded.Max.String()), o.windowEnd(exceeded.Limit, e.Time, until)
@@ -236,7 +241,8 @@ func reasonOf(err error) string {
 	return "other"
 }
 
-// windowEnd returns the end of the limit's window that contains the event; if the policy does not have the limit, it returns otherwise.
+// windowEnd returns when the present window of a limit ends, at being the time of the event; if no policy is known or it does not have the limit, it
+// returns otherwise.
 func (o *once) windowEnd(limit string, at, otherwise time.Time) time.Time {
 	if o.opts.Policy == nil {
 		return otherwise
@@ -260,6 +266,7 @@ func keyOf(parts ...string) string {
 	return b.String()
 }
 
+// forScope returns the words for whom a notice is about.
 func forScope(s budget.Scope) string {
 	if text := s.String(); text != "" {
 		return " for " + clip(text)

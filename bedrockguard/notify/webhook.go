@@ -59,8 +59,8 @@ type WebhookOptions struct {
 const (
 	defaultQueue    = 256
 	defaultAttempts = 5
-	sendTimeout     = 10 * time.Second
-	firstPause      = time.Second
+	sendTimeout     = 10 * time.Second // of one attempt
+	firstPause      = time.Second      // before the second attempt; it doubles each time
 	longestPause    = time.Minute
 	// answerBytes is how much of an answer is read, so that its connection can be used again.
 	answerBytes = 4 << 10
@@ -82,10 +82,10 @@ type Webhook struct {
 
 	mu     sync.Mutex
 	closed bool
-	untold int64 // notices that were dropped because the queue was full, or that could not be delivered: the next one has their number
+	untold int64 // how many notices were dropped since the last one was queued: the queue was full, or they could not be delivered
 }
 
-// NewWebhook starts the sender. Close it after the guard.
+// NewWebhook starts the goroutine that sends notices. Close the webhook after the guard.
 func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	o.Format, o.Queue, o.Attempts = cmp.Or(o.Format, JSON), cmp.Or(o.Queue, defaultQueue), cmp.Or(o.Attempts, defaultAttempts)
 	if err := o.validate(); err != nil {
@@ -107,6 +107,7 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	return w, nil
 }
 
+// validate returns what is wrong with the options, after defaults were filled in. Its errors do not quote the URL, which is a secret.
 func (o *WebhookOptions) validate() error {
 	invalid := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...)
@@ -129,6 +130,7 @@ func (o *WebhookOptions) validate() error {
 	return nil
 }
 
+// loopback reports whether a host name, without a port, is this machine's own.
 func loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
@@ -150,7 +152,7 @@ func (w *Webhook) Listen(_ context.Context, e bedrockguard.Event) {
 	case w.queue <- n:
 		w.untold = 0
 	default:
-		w.untold = n.Untold + 1
+		w.untold = n.Untold + 1 // this notice, and those that it would have counted
 	}
 }
 
@@ -177,7 +179,7 @@ func (w *Webhook) Close(ctx context.Context) error {
 	return nil
 }
 
-// work sends what is queued until it is told to end.
+// work sends what is queued until Close. Then it sends what is still in the queue, and ends.
 func (w *Webhook) work(ctx context.Context) {
 	defer close(w.done)
 	defer w.abort()
@@ -201,7 +203,7 @@ func (w *Webhook) work(ctx context.Context) {
 	}
 }
 
-// deliver sends one notice, several times if necessary.
+// deliver sends one notice, and again after a failure that may pass. If it can't, the notice is logged, and counted in the next one.
 func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 	body, err := w.opts.Format.message(n)
 	pause := firstPause
@@ -214,6 +216,7 @@ func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 		if !again || attempt == w.opts.Attempts {
 			break
 		}
+		// A random part of the pause keeps processes that failed at the same time from sending again at the same time.
 		if err = rest(ctx, max(wait, pause/2+rand.N(pause/2))); err != nil {
 			break
 		}
@@ -225,6 +228,7 @@ func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 	w.opts.Log.LogAttrs(ctx, slog.LevelError, "a notice was not delivered to the webhook", slog.String("notice", n.Text), slog.String("error", err.Error()))
 }
 
+// rest waits, and returns an error if Close has run out of time meanwhile.
 func rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -255,7 +259,7 @@ func (w *Webhook) post(ctx context.Context, body []byte) (again bool, wait time.
 	}
 	again = resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode >= 500
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		wait = min(time.Duration(min(seconds, 3600))*time.Second, longestPause)
+		wait = min(time.Duration(min(seconds, 3600))*time.Second, longestPause) // the inner bound prevents an overflow
 	}
 	return again, wait, fmt.Errorf("the webhook answered %d", resp.StatusCode)
 }
@@ -279,7 +283,7 @@ func failure(err error) string {
 	}
 }
 
-// message returns the body that is posted.
+// message returns the body that is posted: for Slack the text with its markup (see slackText), and nothing that would make Slack fetch a link.
 func (f Format) message(n *Notice) ([]byte, error) {
 	if f == JSON {
 		return json.Marshal(n)

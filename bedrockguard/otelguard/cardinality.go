@@ -34,9 +34,9 @@ type cardinality struct {
 	maxValues, maxSeries int
 
 	mu      sync.Mutex
-	values  map[string]map[string]struct{}      // by key
-	series  map[string]map[string]attribute.Set // by metric, and by appendKey of the lists of attributes
-	scratch []byte
+	values  map[string]map[string]struct{}      // by the attribute's key: the values that keep their names
+	series  map[string]map[string]attribute.Set // by metric, and by appendKey of its attributes: the sets that exist
+	scratch []byte                              // memory that set uses again, for the result of appendKey
 }
 
 // value returns an attribute with the value, or with other.
@@ -62,8 +62,8 @@ func (c *cardinality) value(key, value string) attribute.KeyValue {
 	return attribute.String(key, value)
 }
 
-// set returns the attributes of a metric. The fixed ones have few values by their nature; once the metric has too many sets, the caller's
-// attributes become other. Sets are made once, which halves the time of an event.
+// set returns the attributes of a metric as a set. The fixed ones have few values by their nature. Once the metric has maxSeries sets, the caller's
+// attributes have the value other in every new one. Each set is made once, which halves the time of an event.
 func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) attribute.Set {
 	c.mu.Lock()
 	defer c.mu.Unlock()

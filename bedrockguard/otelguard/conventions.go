@@ -44,17 +44,17 @@ const (
 	keyLimit       = "bedrockguard.limit"
 	keyAccount     = "bedrockguard.account"
 	keyUnit        = "bedrockguard.unit"
-	keyReason      = "bedrockguard.reason"
-	keyEnforced    = "bedrockguard.enforced"
-	keyStage       = "bedrockguard.stage"
+	keyReason      = "bedrockguard.reason"   // of a refusal; see reasons
+	keyEnforced    = "bedrockguard.enforced" // false for a limit that only observes, and for a refusal that was not carried out
+	keyStage       = "bedrockguard.stage"    // of a kill: call or stream
 	keyThreshold   = "bedrockguard.threshold"
-	keyRule        = "bedrockguard.rule"
-	keyWarning     = "bedrockguard.warning"
-	keyWorst       = "bedrockguard.worst"  // of a span, in USD
-	keyActual      = "bedrockguard.actual" // of a span, in USD
+	keyRule        = "bedrockguard.rule"    // of the cache check
+	keyWarning     = "bedrockguard.warning" // the kind of the event
+	keyWorst       = "bedrockguard.worst"   // of a span: what was reserved, in USD
+	keyActual      = "bedrockguard.actual"  // of a span: what was charged, in USD
 	keyEstimated   = "bedrockguard.estimated"
-	keyAttempt     = "bedrockguard.attempt"
-	keyReservation = "bedrockguard.reservation"
+	keyAttempt     = "bedrockguard.attempt"     // of a span: its number, which begins with 1
+	keyReservation = "bedrockguard.reservation" // of a span: the reservation's id
 )
 
 // The bounds of the histograms, as the conventions recommend.

@@ -15,38 +15,38 @@ import (
 const (
 	// lookTimeout bounds the reading of the ledger.
 	lookTimeout = 5 * time.Second
-	// restFactor is for how many times the time that it took to read the ledger the result is used.
+	// restFactor says how long balances are used if reading them was slow: if it took a second, for nine.
 	restFactor = 9
 )
 
-// looks caches what was read from the ledger. The first collection that finds it too old reads again, while others wait for that.
+// looks caches the balances that were read from the ledger. The first collection that finds them too old reads again, and others wait until it has.
 type looks struct {
 	turn  chan struct{} // a mutex: it holds one value while somebody uses the fields below
 	last  []standing    // nil if the last reading failed
-	until time.Time     // when it is too old
+	until time.Time     // until when last is used, also if it is nil
 }
 
-// standing is one account, or several that are reported as one.
+// standing is the balance of one account, or the sum of several that are reported as one.
 type standing struct {
 	attrs                     attribute.Set
-	spent, pending, left, max float64
+	spent, pending, left, max float64 // in dollars, tokens or calls
 }
 
-// observe reports the balances at a collection. What could not be read is left out: a missing figure is noticed, while a wrong one would be
-// believed.
+// observe reports the gauges at a collection: the balances, and how many answers are being read for nobody. What could not be read is left out: a
+// missing figure is noticed, while a wrong one would be believed.
 func (t *Telemetry) observe(ctx context.Context, o metric.Observer) error {
 	if d := t.drainer.Load(); d != nil {
-		o.ObserveInt64(t.made.drains, int64(d.draining()))
+		o.ObserveInt64(t.instruments.drains, int64(d.draining()))
 	}
 	if t.opts.Ledger == nil {
 		return nil
 	}
 	for _, s := range t.standings(ctx) {
 		with := metric.WithAttributeSet(s.attrs)
-		o.ObserveFloat64(t.made.spent, s.spent, with)
-		o.ObserveFloat64(t.made.pending, s.pending, with)
-		o.ObserveFloat64(t.made.left, s.left, with)
-		o.ObserveFloat64(t.made.max, s.max, with)
+		o.ObserveFloat64(t.instruments.spent, s.spent, with)
+		o.ObserveFloat64(t.instruments.pending, s.pending, with)
+		o.ObserveFloat64(t.instruments.left, s.left, with)
+		o.ObserveFloat64(t.instruments.max, s.max, with)
 	}
 	return nil
 }
@@ -63,13 +63,13 @@ func (t *Telemetry) standings(ctx context.Context) []standing {
 	if began.Before(t.looks.until) {
 		return t.looks.last
 	}
-	// The context does not end with the collector's: the next one uses the result too.
+	// The reading goes on if this collection is cancelled, because the next one uses the result too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	balances, err := t.balances(ctx)
 	t.looks.last = nil
 	if err != nil {
-		t.made.failures.Add(ctx, 1)
+		t.instruments.failures.Add(ctx, 1)
 	} else {
 		t.looks.last = t.tell(balances)
 	}
@@ -98,14 +98,15 @@ func (t *Telemetry) balances(ctx context.Context) ([]budget.AccountBalance, erro
 	return all, nil
 }
 
-// tell reports the fullest accounts of each limit by name, and the sum of the others.
+// tell makes of balances what is reported: the fullest accounts of each limit by name, and for each limit one sum of the others. Once there are
+// MaxSeries, all further accounts are in such sums.
 func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 	slices.SortFunc(balances, func(a, b budget.AccountBalance) int {
 		return cmp.Or(cmp.Compare(fullness(&b), fullness(&a)), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Scope.String(), b.Scope.String()))
 	})
-	told := make(map[attribute.Distinct]*standing)
-	var order []*standing
-	named, series := make(map[string]int), 0
+	told := make(map[attribute.Distinct]*standing) // by attributes: balances with the same ones are added up
+	var order []*standing                          // the values of told, in the order in which they were made
+	named, series := make(map[string]int), 0       // how many accounts of each limit are reported by name, and how many standings there are
 	for i := range balances {
 		b := &balances[i]
 		byName := named[b.Limit] < t.opts.MaxValues && series < t.opts.MaxSeries
@@ -131,6 +132,7 @@ func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 	return all
 }
 
+// account returns the attributes for an account: by name, or those that all other accounts of its limit share.
 func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set {
 	attrs := []attribute.KeyValue{t.cardinality.value(keyLimit, b.Limit), attribute.String(keyUnit, b.Max.Unit.String()), attribute.Bool(keyEnforced, !b.Observe)}
 	if !byName {
@@ -144,7 +146,7 @@ func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set
 	return attribute.NewSet(attrs...)
 }
 
-// fullness returns which part of an account is spent or reserved.
+// fullness returns which part of an account's maximum is spent or reserved.
 func fullness(b *budget.AccountBalance) float64 {
 	return (float64(b.Settled.N) + float64(b.Pending.N)) / max(float64(b.Max.N), 1)
 }

@@ -17,10 +17,10 @@ import (
 // Listen counts an event of a guard: put it into bedrockguard.Options.Listeners.
 func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 	if e.Dropped > 0 {
-		t.made.dropped.Add(ctx, e.Dropped)
+		t.instruments.dropped.Add(ctx, e.Dropped)
 	}
 	switch e.Kind {
-	case bedrockguard.EventReserved:
+	case bedrockguard.EventReserved: // its settlement is counted
 	case bedrockguard.EventSettled:
 		t.settled(ctx, &e)
 	case bedrockguard.EventVoided:
@@ -30,21 +30,22 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 	case bedrockguard.EventDenied, bedrockguard.EventObserved:
 		t.refused(ctx, &e)
 	case bedrockguard.EventKilled:
-		stage := "call"
+		stage := "call" // refused before anything was reserved
 		if e.Reservation != (budget.ID{}) {
-			stage = "stream"
+			stage = "stream" // ended while it ran
 		}
-		t.count(ctx, t.made.kills, metricKills, []attribute.KeyValue{attribute.String(keyStage, stage)}, t.caller(&e))
+		t.count(ctx, t.instruments.kills, metricKills, []attribute.KeyValue{attribute.String(keyStage, stage)}, t.caller(&e))
 	case bedrockguard.EventThresholdCrossed:
 		threshold := strconv.FormatFloat(e.Crossed.Fraction, 'g', -1, 64)
-		t.count(ctx, t.made.thresholds, metricThresholds, nil, []attribute.KeyValue{t.cardinality.value(keyLimit, e.Crossed.Limit), t.cardinality.value(keyThreshold, threshold)})
+		t.count(ctx, t.instruments.thresholds, metricThresholds, nil, []attribute.KeyValue{t.cardinality.value(keyLimit, e.Crossed.Limit), t.cardinality.value(keyThreshold, threshold)})
 	case bedrockguard.EventCacheFinding:
-		t.count(ctx, t.made.findings, metricFindings, []attribute.KeyValue{attribute.String(keyRule, string(e.Finding.Rule))}, t.caller(&e))
-	default:
-		t.count(ctx, t.made.warnings, metricWarnings, []attribute.KeyValue{attribute.String(keyWarning, string(e.Kind))}, nil)
+		t.count(ctx, t.instruments.findings, metricFindings, []attribute.KeyValue{attribute.String(keyRule, string(e.Finding.Rule))}, t.caller(&e))
+	default: // all other kinds are warnings
+		t.count(ctx, t.instruments.warnings, metricWarnings, []attribute.KeyValue{attribute.String(keyWarning, string(e.Kind))}, nil)
 	}
 }
 
+// count adds 1 to a counter. caller are the attributes whose values callers chose, so that there may be too many of them; see cardinality.set.
 func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, name string, fixed, caller []attribute.KeyValue) {
 	c.Add(ctx, 1, metric.WithAttributeSet(t.cardinality.set(name, fixed, caller)))
 }
@@ -65,15 +66,15 @@ func (t *Telemetry) caller(e *bedrockguard.Event) []attribute.KeyValue {
 	return attrs
 }
 
-// settled adds what was posted to the metrics. If a worst case was posted because the actual cost is not known, only its money is added: its
-// tokens are an upper bound, and would make the counts of tokens wrong.
+// settled adds what was charged for a call to the metrics. If that is the worst case because the actual cost is not known (Estimated), only its
+// money is added: its tokens are an upper bound, and would make the counts of tokens wrong.
 func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 	t.timed(ctx, e)
 	caller := append(t.caller(e), t.model(e))
 	for class, nano := range split(e) {
 		if nano != 0 {
 			fixed := []attribute.KeyValue{attribute.String(keyClass, class)}
-			t.made.spend.Add(ctx, float64(nano)/1e9, metric.WithAttributeSet(t.cardinality.set(metricSpend, fixed, caller)))
+			t.instruments.spend.Add(ctx, float64(nano)/1e9, metric.WithAttributeSet(t.cardinality.set(metricSpend, fixed, caller)))
 		}
 	}
 	if e.Estimated {
@@ -82,13 +83,13 @@ func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 	for i, tokens := range classesOf(&e.Usage) {
 		if tokens > 0 {
 			fixed := []attribute.KeyValue{attribute.String(keyClass, classes[i])}
-			t.made.tokens.Add(ctx, tokens, metric.WithAttributeSet(t.cardinality.set(metricTokens, fixed, caller)))
+			t.instruments.tokens.Add(ctx, tokens, metric.WithAttributeSet(t.cardinality.set(metricTokens, fixed, caller)))
 		}
 	}
 	call := t.operation(e)
 	for kind, tokens := range map[string]int64{tokenTypeInput: e.Usage.InputTokens, tokenTypeOutput: e.Usage.OutputTokens} {
 		set := t.cardinality.set(metricTokenUsage, append([]attribute.KeyValue{attribute.String(keyTokenType, kind)}, call...), nil)
-		t.made.tokenUsage.Record(ctx, tokens, metric.WithAttributeSet(set))
+		t.instruments.tokenUsage.Record(ctx, tokens, metric.WithAttributeSet(set))
 	}
 }
 
@@ -98,10 +99,10 @@ func (t *Telemetry) timed(ctx context.Context, e *bedrockguard.Event) {
 	if e.Outcome != bedrockguard.OutcomeUsage {
 		call = append(call, t.cardinality.value(keyErrorType, string(e.Outcome)))
 	}
-	t.made.duration.Record(ctx, e.Duration.Seconds(), metric.WithAttributeSet(t.cardinality.set(metricDuration, call, nil)))
+	t.instruments.duration.Record(ctx, e.Duration.Seconds(), metric.WithAttributeSet(t.cardinality.set(metricDuration, call, nil)))
 }
 
-// operation returns the attributes for the operation, as the conventions define them.
+// operation returns the attributes for the operation, as OpenTelemetry's conventions for generative AI define them.
 func (t *Telemetry) operation(e *bedrockguard.Event) []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String(keyOperation, operationOf(e.Model)), attribute.String(keyProvider, provider), t.model(e)}
 }
@@ -110,7 +111,7 @@ func (t *Telemetry) model(e *bedrockguard.Event) attribute.KeyValue {
 	return t.cardinality.value(keyRequestModel, e.Model)
 }
 
-// modes has the modes of the models in the built-in table that are not for chat.
+// modes has the operation of each model of the built-in table that is not for chat, by the model's id.
 var modes = sync.OnceValue(func() map[string]string {
 	known := make(map[string]string)
 	for m := range bedrockguard.Models() {
@@ -125,6 +126,7 @@ var modes = sync.OnceValue(func() map[string]string {
 	return known
 })
 
+// operationOf returns the conventions' name for what a model does. A model that is not in the table counts as one for chat.
 func operationOf(model string) string {
 	if operation, ok := modes()[model]; ok {
 		return operation
@@ -140,10 +142,10 @@ func (t *Telemetry) refused(ctx context.Context, e *bedrockguard.Event) {
 	if limit := limitOf(e.Err); limit != "" {
 		fixed = append(fixed, t.cardinality.value(keyLimit, limit))
 	}
-	t.count(ctx, t.made.refusals, metricRefusals, fixed, caller)
+	t.count(ctx, t.instruments.refusals, metricRefusals, fixed, caller)
 }
 
-// reasons are the reasons for which a call can be refused.
+// reasons are the reasons for which a call can be refused, with their values of the attribute keyReason.
 var reasons = []struct {
 	err  error
 	name string
@@ -160,6 +162,7 @@ var reasons = []struct {
 	{budget.ErrInvalidScope, "scope"},
 }
 
+// reasonOf returns the first reason in reasons that an error is, or other.
 func reasonOf(err error) string {
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {
@@ -169,6 +172,7 @@ func reasonOf(err error) string {
 	return other
 }
 
+// limitOf returns the name of the limit that refused a call; empty if something else did.
 func limitOf(err error) string {
 	var exceeded *budget.ExceededError
 	if errors.As(err, &exceeded) {

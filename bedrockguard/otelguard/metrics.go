@@ -9,16 +9,18 @@ import (
 // description describes one metric as docs/metrics.md does.
 type description struct {
 	name, kind, unit string
-	keys             []string // of its attributes; those in optional are only set if they apply
+	keys             []string // of all attributes that it may have
 	text             string
 }
 
+// The kinds of metrics.
 const (
 	counter   = "counter"
 	gauge     = "gauge"
 	histogram = "histogram"
 )
 
+// The names of the guard's own metrics. descriptions says what each of them measures.
 const (
 	metricSpend      = "bedrockguard.spend"
 	metricTokens     = "bedrockguard.tokens"
@@ -37,7 +39,9 @@ const (
 )
 
 var (
-	who         = []string{keyWorkflow, keyPrincipal, keyTag + "*"}
+	// callerKeys are the keys that say who made a call. The last stands for one key for each of Options.Tags.
+	callerKeys = []string{keyWorkflow, keyPrincipal, keyTag + "*"}
+	// accountKeys are the keys that say which account of which limit a gauge is about.
 	accountKeys = []string{keyLimit, keyAccount, keyUnit, keyEnforced, keyWorkflow, keyPrincipal}
 )
 
@@ -45,12 +49,12 @@ var (
 var descriptions = []description{
 	{metricTokenUsage, histogram, "{token}", []string{keyOperation, keyProvider, keyRequestModel, keyTokenType}, "tokens of each call, in and out; the input includes what was read from the cache and written to it"},
 	{metricDuration, histogram, "s", []string{keyOperation, keyProvider, keyRequestModel, keyErrorType}, "from an attempt's reservation to its settlement"},
-	{metricSpend, counter, "{USD}", append([]string{keyClass, keyRequestModel}, who...), "what was posted, at gross list price less the discounts that were declared, divided among the classes of tokens"},
-	{metricTokens, counter, "{token}", append([]string{keyClass, keyRequestModel}, who...), "tokens that answers told, each counted once"},
-	{metricRefusals, counter, "{call}", append([]string{keyReason, keyLimit, keyEnforced}, who...), "calls that were refused; where enforced is false, that would have been"},
-	{metricKills, counter, "{call}", append([]string{keyStage}, who...), "calls that were refused, or streams that were ended, because their scope is killed"},
+	{metricSpend, counter, "{USD}", append([]string{keyClass, keyRequestModel}, callerKeys...), "what was posted, at gross list price less the discounts that were declared, divided among the classes of tokens"},
+	{metricTokens, counter, "{token}", append([]string{keyClass, keyRequestModel}, callerKeys...), "tokens that answers told, each counted once"},
+	{metricRefusals, counter, "{call}", append([]string{keyReason, keyLimit, keyEnforced}, callerKeys...), "calls that were refused; where enforced is false, that would have been"},
+	{metricKills, counter, "{call}", append([]string{keyStage}, callerKeys...), "calls that were refused, or streams that were ended, because their scope is killed"},
 	{metricThresholds, counter, "{crossing}", []string{keyLimit, keyThreshold}, "Notify thresholds that settled spend reached"},
-	{metricFindings, counter, "{finding}", append([]string{keyRule}, who...), "findings of the prompt-cache check; of a row of the same one the first, second, fourth, eighth … are told"},
+	{metricFindings, counter, "{finding}", append([]string{keyRule}, callerKeys...), "findings of the prompt-cache check; of a row of the same one the first, second, fourth, eighth … are told"},
 	{metricWarnings, counter, "{event}", []string{keyWarning}, "other events that somebody should look at"},
 	{metricDropped, counter, "{event}", nil, "events that were not counted, because they came too fast"},
 	{metricDrains, gauge, "{answer}", nil, "answers that are read on now, whose callers have left"},
@@ -61,6 +65,7 @@ var descriptions = []description{
 	{metricFailures, counter, "{look}", nil, "looks at the ledger that failed: the gauges of limits are missing then"},
 }
 
+// describe returns the description of a metric by its name.
 func describe(name string) description {
 	for _, d := range descriptions {
 		if d.name == name {
@@ -70,7 +75,7 @@ func describe(name string) description {
 	return description{}
 }
 
-// instruments are the metrics that events change. Those of limits are read at each collection.
+// instruments are OpenTelemetry's objects for the metrics, one for each. Events change the counters and histograms; gauges are set by observe.
 type instruments struct {
 	tokenUsage                            metric.Int64Histogram
 	duration                              metric.Float64Histogram
@@ -81,6 +86,7 @@ type instruments struct {
 	drains                                metric.Int64ObservableGauge
 }
 
+// newInstruments makes each instrument with the unit and the text of its description.
 func newInstruments(m metric.Meter) (*instruments, error) {
 	var i instruments
 	var errs []error

@@ -65,14 +65,14 @@ var ErrInvalidOptions = errors.New("otelguard: invalid options")
 type Telemetry struct {
 	opts        Options
 	meter       metric.Meter
-	made        *instruments
-	cardinality cardinality
-	looks       looks
-	drainer     atomic.Pointer[drainer]
-	registered  metric.Registration
+	instruments *instruments
+	cardinality cardinality             // bounds the values of attributes
+	looks       looks                   // the balances that were read last
+	drainer     atomic.Pointer[drainer] // the guard of Watch; nil without one
+	registered  metric.Registration     // of observe, which each collection calls
 }
 
-// drainer is the part of a *bedrockguard.Guard that is used.
+// drainer has a guard's method Draining, which returns how many answers are being read whose callers have left.
 type drainer struct{ draining func() int }
 
 // New makes the instruments, and registers what is read at each collection, until Close.
@@ -88,21 +88,21 @@ func New(o Options) (*Telemetry, error) {
 	t := &Telemetry{opts: o, meter: o.MeterProvider.Meter(Name), cardinality: cardinality{maxValues: o.MaxValues, maxSeries: o.MaxSeries}}
 	t.looks.turn = make(chan struct{}, 1)
 	var err error
-	if t.made, err = newInstruments(t.meter); err != nil {
+	if t.instruments, err = newInstruments(t.meter); err != nil {
 		return nil, fmt.Errorf("otelguard: %w", err)
 	}
-	for _, c := range []metric.Int64Counter{t.made.dropped, t.made.failures} {
+	for _, c := range []metric.Int64Counter{t.instruments.dropped, t.instruments.failures} {
 		c.Add(context.Background(), 0) // so that the series exists before the first event
 	}
-	m := t.made
+	m := t.instruments
 	if t.registered, err = t.meter.RegisterCallback(t.observe, m.spent, m.pending, m.left, m.max, m.drains); err != nil {
 		return nil, fmt.Errorf("otelguard: %w", err)
 	}
 	return t, nil
 }
 
-// Watch makes Telemetry count the answers that a guard reads on: a *bedrockguard.Guard, which can only be made after its Telemetry. The last
-// guard replaces earlier ones.
+// Watch makes Telemetry report how many answers a guard goes on reading although their callers have left. guard is a *bedrockguard.Guard. It has a
+// method of its own because a guard can only be made after its Telemetry. A later guard replaces an earlier one.
 func (t *Telemetry) Watch(guard interface{ Draining() int }) {
 	t.drainer.Store(&drainer{guard.Draining})
 }

@@ -31,6 +31,7 @@ func Annotate(ctx context.Context, e bedrockguard.Event) {
 	}
 }
 
+// callAttributes returns the attributes that say which call it is and whose.
 func callAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{attribute.String(keyOperation, operationOf(e.Model)), attribute.String(keyProvider, provider)}
 	for _, a := range [...]struct{ key, value string }{
@@ -43,6 +44,7 @@ func callAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 	return attrs
 }
 
+// settledAttributes returns the attributes for what a call was charged. A worst case that was charged because the cost is not known has no tokens.
 func settledAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 	attrs := append(callAttributes(e), attribute.Float64(keyActual, dollars(&e.Actual)), attribute.Bool(keyEstimated, e.Estimated))
 	if e.Estimated {
@@ -54,6 +56,7 @@ func settledAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 		attribute.Int64(keyCacheReadTokens, u.CacheReadInputTokens), attribute.Int64(keyCacheWriteTokens, u.CacheWrite5mInputTokens+u.CacheWrite1hInputTokens))
 }
 
+// refusedAttributes returns the attributes for a call that was refused or stopped, or would have been: then keyEnforced is false.
 func refusedAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 	reason := "killed"
 	if e.Kind != bedrockguard.EventKilled {
@@ -67,4 +70,5 @@ func refusedAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 	return attrs
 }
 
+// dollars returns a charge's money, which is in nano-USD, in dollars.
 func dollars(c *budget.Charge) float64 { return float64(c[budget.UnitUSD]) / 1e9 }

@@ -15,12 +15,13 @@ const (
 	classOther     = "other"     // fees, and models without a list price by token
 )
 
+// classesOf returns how many tokens of each class were used.
 func classesOf(u *price.Usage) [len(classes)]int64 {
 	return [...]int64{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 }
 
-// split divides the nano-USD of an event among the classes of its tokens, in proportion to their list prices. The parts add up to the charge
-// exactly, even if it had discounts and tiers.
+// split divides the nano-USD of an event among the classes of its tokens, in proportion to what each class costs at list prices. The parts add up
+// to the charge exactly, even if it had discounts and tiers: what rounding leaves over is added to the largest part.
 func split(e *bedrockguard.Event) map[string]int64 {
 	money := e.Actual[budget.UnitUSD]
 	if e.Estimated {
@@ -31,6 +32,7 @@ func split(e *bedrockguard.Event) map[string]int64 {
 		return map[string]int64{classOther: money}
 	}
 	r := &list.Rates
+	// A request whose input is longer than the threshold has other prices for all of its tokens.
 	if list.LongContext.Threshold > 0 && e.Usage.InputTokens > list.LongContext.Threshold {
 		r = &list.LongContext.Rates
 	}

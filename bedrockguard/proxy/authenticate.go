@@ -35,7 +35,7 @@ func (c Checks) Authenticate(r *http.Request, body []byte) (budget.Scope, error)
 
 // Keys admits callers with virtual keys from a ring: with an AWS signature that was made with the secret of a key, or with a bearer key in
 // Authorization or X-Api-Key. The key decides who pays. The answer is the same for an unknown key and for one that is no longer valid.
-// Requests that were signed before Keys was called are refused, because they may have been served already.
+// Requests that were signed more than a second or two before Keys was called are refused, because an earlier process may have served them.
 func Keys(ring *keys.Ring) Callers {
 	now := ring.Now
 	if now == nil {
@@ -44,6 +44,7 @@ func Keys(ring *keys.Ring) Callers {
 	return &keyHolders{ring, sigv4.New(sigv4.Options{Secrets: ring.Secrets, Now: now, Since: now().Add(-time.Second), Duplicates: sameAtOnce})}
 }
 
+// keyHolders are the Callers that Keys returns.
 type keyHolders struct {
 	ring     *keys.Ring
 	verifier *sigv4.Verifier
@@ -73,6 +74,7 @@ func (k *keyHolders) Authenticate(r *http.Request, body []byte) (budget.Scope, e
 	return scopeOf(k.ring.Key(r.Context(), id))
 }
 
+// bearer returns the scope of the key that a request shows in plain text.
 func (k *keyHolders) bearer(r *http.Request) (budget.Scope, error) {
 	shown := Bearer(r)
 	if shown == "" {
@@ -81,7 +83,7 @@ func (k *keyHolders) bearer(r *http.Request) (budget.Scope, error) {
 	return scopeOf(k.ring.Bearer(r.Context(), shown))
 }
 
-// scopeOf returns the scope of a key.
+// scopeOf returns the scope of a key that was looked up, or one error whatever the look-up's error was: a caller must not find out which keys exist.
 func scopeOf(key keys.Key, err error) (budget.Scope, error) {
 	if err != nil {
 		return budget.Scope{}, fmt.Errorf("%w: there is no such key, or no longer, or the keys can't be read", bedrockguard.ErrUnauthenticated)

@@ -29,6 +29,7 @@ func Loopback(scope budget.Scope) Callers {
 	})
 }
 
+// isLoopback reports whether a Host header, with or without a port, names this machine.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

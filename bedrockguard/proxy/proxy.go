@@ -95,7 +95,7 @@ func New(o Options) (*Handler, error) {
 		o.Base = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
 	}
 	h := &Handler{opts: o}
-	hosts := map[string]string{}
+	hosts := map[string]string{} // hosts that the guard's transport takes for Bedrock, besides AWS's model endpoints, with their region
 	if o.Upstream != nil {
 		hosts[o.Upstream.Host] = o.Region
 	} else {
@@ -111,7 +111,8 @@ func New(o Options) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. Strangers are refused before their bodies are read (Screen). The body is read whole before the caller is
+// authenticated, because its signature covers the body.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == "PRI" || r.Method == http.MethodConnect || r.URL.Path == "" || r.URL.Path[0] != '/' {
 		http.Error(w, "bedrockguard: this is a proxy in front of Amazon Bedrock, and takes requests of its API alone", http.StatusBadRequest)
@@ -139,6 +140,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.reverse.ServeHTTP(w, r.WithContext(ctx))
 }
 
+// bodyKey is the key under which the request's context has its body, for rewrite.
 type bodyKey struct{}
 
 // body reads the whole request. Because that happens first, a client that sends slowly holds no reservation meanwhile.
@@ -162,8 +164,8 @@ const (
 	workflowHeader = ownHeaders + "Workflow"
 )
 
-// chosen returns the scope of a request that may name a workflow. If the caller's key has another workflow, the request is refused, because
-// it would move its spend to another account.
+// chosen returns the caller's scope with the workflow that the request names in a header, if it does. If the caller's scope already has another
+// workflow, the request is refused, because it would move its spend to another account.
 func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
 	workflow := h.Get(workflowHeader)
 	if workflow == "" {
@@ -176,7 +178,8 @@ func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
 	return own.Under(scope)
 }
 
-// rewrite turns the incoming request into the one for Bedrock.
+// rewrite turns the incoming request into the one for Bedrock, which the guard's transport checks and signs: it has another host, the body that was
+// read, and nothing of the caller's credentials.
 func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	to := h.opts.Upstream
 	if to == nil {
@@ -197,14 +200,15 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 		r.Out.URL.RawQuery = query.Encode()
 	}
 	for name := range r.Out.Header {
-		if strings.HasPrefix(name, ownHeaders) || !travels(name) {
+		if strings.HasPrefix(name, ownHeaders) || !passedOn(name) {
 			delete(r.Out.Header, name)
 		}
 	}
 }
 
-// travels reports whether a header is passed on to Bedrock. The caller's credentials are not.
-func travels(name string) bool {
+// passedOn reports whether a header of the request is sent to Bedrock. Those with the caller's credentials or signature are not, nor those that say
+// where or from which client the request came, nor those about the connection to this proxy.
+func passedOn(name string) bool {
 	switch name {
 	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Upgrade", "Connection", "Origin", "Referer":
 		return false
@@ -230,14 +234,15 @@ func endpointFor(method, path, region string) string {
 	}
 }
 
+// isOrBelow reports whether a path is a folder, or lies in it.
 func isOrBelow(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
-// failed answers a request if Bedrock gave no answer.
+// failed answers a request to which Bedrock gave no answer. If the caller has left, it ends the connection instead.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
-		panic(http.ErrAbortHandler) // the caller does not wait any more
+		panic(http.ErrAbortHandler) // net/http's way to end a connection without an answer
 	}
 	refuse(w, r, fmt.Errorf("%w: what the request may have cost is in the ledger", bedrockguard.ErrUnreachable))
 }

@@ -19,58 +19,72 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// A change takes two requests: a link on the page opens a form (GET, see ask), and the form makes the change and leads back to the page (POST,
+// see change). One of these values of the request says what the change is about:
+//
+//	all      a kill of every call
+//	target   what a form was about when it was shown, as the text that target.token returns
+//	account  the key of an account, in hexadecimal, from a link in the table of limits
+//	call     the id of a call in flight, from a link in the table of calls
+//	flag     the key of a kill flag (see flagKey), from a link in the table of flags
+//
+// Without any of them, the form has inputs for the values of a scope, and somebody types them.
+
 // changeTimeout bounds a change. The change is completed even if the browser does not wait.
 const changeTimeout = 20 * time.Second
 
-// form is a page with a form that asks before it changes something.
+// form is one kind of change. A GET calls fill and shows the form; a POST calls fill and apply.
 type form struct {
 	title string
-	// fill sets what the change is about, from the values in a link or in the form itself.
+	// fill sets what the change is about, from the values of the request, and what the form shows of it.
 	fill func(p *Page, ctx context.Context, r *http.Request, v *formView) error
-	// apply makes the change, and returns the text that the page shows.
+	// apply makes the change. The browser goes back to the page with the URL parameters done, from which doneText makes the text for the operator.
 	apply func(p *Page, ctx context.Context, r *http.Request, v *formView) (done url.Values, err error)
 }
 
+// The forms, by the last part of their paths; see Page.routes.
 var (
 	killForm     = form{"Kill", (*Page).fillKill, (*Page).applyKill}
 	reviveForm   = form{"Revive", (*Page).fillRevive, (*Page).applyRevive}
 	overrideForm = form{"Override", (*Page).fillOverride, (*Page).applyOverride}
 )
 
-// formView has the values that a form shows.
+// formView has the values that a form shows. Each kind of change uses some of them.
 type formView struct {
 	frame
-	Action  string
-	Problem string
-	Target  string // a token that the form sends back; empty if the values are typed
-	What    string // the target as text
-	All     bool   // it is about every call
-	Fields  []field
-	Reason  string
-	Flag    string
-	Limits  []choice
-	Max     string
-	Until   []choice
-	Raised  bool // there is an override that can be removed
+	Action  string   // the path that the form is sent to: kill, revive or override
+	Problem string   // why the change was not made; empty until the form is sent
+	Target  string   // the target as a token, which the form sends back; empty if the values are typed
+	What    string   // the target as text
+	All     bool     // a kill of every call
+	Fields  []field  // inputs for the values of a scope; nil if a link has said what the change is about
+	Reason  string   // for the audit trail, as typed
+	Flag    string   // the key of the flag that is revived
+	Limits  []choice // the limits of which an override can choose one; nil if a link has chosen the account
+	Max     string   // an override's maximum, as typed
+	Until   []choice // how long the change lasts
+	Raised  bool     // there is an override that can be removed
 
-	target target
-	kill   budget.Kill
+	target target      // of a kill or an override
+	kill   budget.Kill // the flag that is revived
 }
 
+// field is a text input of a form.
 type field struct{ Name, Label, Value string }
 
+// choice is one entry of a list in a form.
 type choice struct {
 	Value, Label string
 	Selected     bool
 }
 
-// target is what a change is about. It is sent as encoded bytes, because a browser would alter values that are not valid text.
+// target is what a kill or an override is about. It is sent as encoded bytes, because a browser would alter values that are not valid text.
 type target struct {
-	Limit string
+	Limit string // the limit to override; empty for a kill
 	Scope budget.Scope
 }
 
-// token returns the target in the form in which a form sends it.
+// token returns the target as text for a form: the limit, the six values of the scope, and then name and value of each tag.
 func (t *target) token() string {
 	s := &t.Scope
 	parts := [][]byte{[]byte(t.Limit), []byte(s.Principal), []byte(s.Workflow), []byte(s.Model), []byte(s.Region), []byte(s.Profile), []byte(s.Project)}
@@ -86,14 +100,14 @@ func (t *target) token() string {
 
 var errTarget = errors.New("the form names nothing that can be read: go back to the page")
 
-// parseTarget parses the result of token.
+// parseTarget parses the result of token. The order of the parts has to be the same.
 func parseTarget(token string) (t target, err error) {
 	var parts [][]byte
 	text, err := base64.RawURLEncoding.DecodeString(token)
 	if err == nil {
 		err = json.Unmarshal(text, &parts)
 	}
-	const fields = 7
+	const fields = 7 // without the tags
 	if err != nil || len(parts) < fields || (len(parts)-fields)%2 != 0 {
 		return t, errTarget
 	}
@@ -111,7 +125,8 @@ func parseTarget(token string) (t target, err error) {
 	return t, s.Validate()
 }
 
-// typedScope parses the fields of a scope that somebody typed.
+// typedScope returns the scope that somebody typed, and the form's inputs with what was typed, so that a form with an error is shown again as it
+// was.
 func typedScope(r *http.Request) (s budget.Scope, fields []field, err error) {
 	for _, f := range []struct {
 		name, label string
@@ -139,7 +154,7 @@ func typedScope(r *http.Request) (s budget.Scope, fields []field, err error) {
 	return s, fields, s.Validate()
 }
 
-// ask shows a form.
+// ask answers a GET with a form. who is the operator who is logged in.
 func (p *Page) ask(w http.ResponseWriter, r *http.Request, who string, f *form) {
 	v := p.newForm(r, who, f)
 	if err := f.fill(p, r.Context(), r, v); err != nil {
@@ -149,6 +164,7 @@ func (p *Page) ask(w http.ResponseWriter, r *http.Request, who string, f *form) 
 	render(w, http.StatusOK, "change.html", v)
 }
 
+// newForm returns what a form shows of the request alone; its fill adds what the change is about.
 func (p *Page) newForm(r *http.Request, who string, f *form) *formView {
 	return &formView{
 		frame:  frame{Title: f.title, Who: clip(who, shortText), Writable: true, LoggedIn: true},
@@ -156,7 +172,7 @@ func (p *Page) newForm(r *http.Request, who string, f *form) *formView {
 	}
 }
 
-// change makes the change of a submitted form.
+// change answers a POST: it makes the change and leads back to the page, or shows the form again with the problem.
 func (p *Page) change(w http.ResponseWriter, r *http.Request, who string, f *form) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeTimeout)
 	defer cancel()
@@ -169,7 +185,7 @@ func (p *Page) change(w http.ResponseWriter, r *http.Request, who string, f *for
 	var done url.Values
 	if err == nil {
 		done, err = f.apply(p, budget.WithOperator(ctx, who), r, v)
-		p.outdate()
+		p.outdate() // also after an error, because a part of the change may have been made
 	}
 	if err != nil {
 		status := http.StatusUnprocessableEntity
@@ -202,23 +218,24 @@ func (p *Page) fillKill(ctx context.Context, r *http.Request, v *formView) (err 
 		v.target, err = parseTarget(r.FormValue("target"))
 	case r.FormValue("account") != "":
 		v.target, err = p.accountTarget(ctx, r.FormValue("account"))
-		v.target.Limit = ""
+		v.target.Limit = "" // a kill stops all calls of the account's scope, whatever the limit
 	case r.FormValue("call") != "":
 		v.target, err = p.callTarget(ctx, r.FormValue("call"))
 	default:
 		v.target.Scope, v.Fields, err = typedScope(r)
-		if r.Method == http.MethodPost && err == nil && len(v.target.Scope.Dims()) == 0 {
+		if r.Method == http.MethodPost && err == nil && len(v.target.Scope.Dims()) == 0 { // a GET shows the form before anything is typed
 			err = errors.New("nothing to kill is named")
 		}
 		return err
 	}
 	v.Target, v.What = v.target.token(), scopeText(v.target.Scope, "")
-	if err == nil && v.What == "" {
+	if err == nil && v.What == "" { // the scope is empty, which would stop every call
 		return errors.New("that names no scope: kill everything instead, if that is meant")
 	}
 	return err
 }
 
+// applyKill sets the kill flag. Killing every call needs a box to be checked, and has no end. Only typed values can be patterns.
 func (p *Page) applyKill(ctx context.Context, r *http.Request, v *formView) (url.Values, error) {
 	if v.All {
 		if r.PostFormValue("sure") != "yes" {
@@ -239,6 +256,7 @@ func (p *Page) applyKill(ctx context.Context, r *http.Request, v *formView) (url
 	return counted("kill", accounts), err
 }
 
+// counted returns the URL parameters that say what was done, and how many accounts it touches.
 func counted(done string, accounts int) url.Values {
 	return url.Values{"done": {done}, "accounts": {strconv.Itoa(accounts)}}
 }
@@ -263,8 +281,9 @@ func (p *Page) fillRevive(ctx context.Context, r *http.Request, v *formView) err
 	return nil
 }
 
+// applyRevive removes the flag.
 func (p *Page) applyRevive(ctx context.Context, _ *http.Request, v *formView) (url.Values, error) {
-	if p.ledger != nil { // the ledger's Revive also opens latches
+	if p.ledger != nil { // it knows the policy, so it also opens the latches of the flag's accounts
 		return url.Values{"done": {"revive"}}, p.ledger.ReviveFlag(ctx, v.kill.Flag())
 	}
 	return url.Values{"done": {"revive"}}, p.operator.ReviveFlag(ctx, v.kill.Flag())
@@ -282,7 +301,7 @@ func (p *Page) fillOverride(ctx context.Context, r *http.Request, v *formView) (
 		v.target, err = p.accountTarget(ctx, r.FormValue("account"))
 	default:
 		v.target.Limit = r.FormValue("limit")
-		if named, err := parseTarget(r.FormValue("limit")); err == nil {
+		if named, err := parseTarget(r.FormValue("limit")); err == nil { // the form's list has tokens, while a link may have the name itself
 			v.target.Limit = named.Limit
 		}
 		for _, l := range p.ledger.Policy().Limits {
@@ -311,6 +330,7 @@ func (p *Page) raised(ctx context.Context, t *target) (bool, error) {
 	}), nil
 }
 
+// applyOverride sets the new maximum, or removes the override if the form was sent with its button "restore".
 func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) (url.Values, error) {
 	i := slices.IndexFunc(p.ledger.Policy().Limits, func(l budget.Limit) bool { return l.Name == v.target.Limit })
 	if i < 0 {
@@ -318,11 +338,11 @@ func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) 
 	}
 	limit := p.ledger.Policy().Limits[i]
 	if r.PostFormValue("restore") != "" {
-		_, err := p.ledger.Override(ctx, limit.Name, v.target.Scope, limit.Max, time.Unix(1, 0))
+		_, err := p.ledger.Override(ctx, limit.Name, v.target.Scope, limit.Max, time.Unix(1, 0)) // an end in the past removes it
 		return url.Values{"done": {"restore"}}, err
 	}
 	text := strings.TrimSpace(v.Max)
-	if strings.Trim(text, "0123456789._") == "" {
+	if strings.Trim(text, "0123456789._") == "" { // a number alone is in the limit's unit
 		text += " " + limit.Max.Unit.String()
 	}
 	var most budget.Quantity
@@ -340,7 +360,7 @@ func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) 
 	return counted("override", accounts), err
 }
 
-// accountTarget returns the target for an account of the last snapshot.
+// accountTarget returns the limit and the scope of an account of the last snapshot, by the account's key in hexadecimal.
 func (p *Page) accountTarget(ctx context.Context, key string) (target, error) {
 	s, err := p.snapshot(ctx)
 	if err != nil {
@@ -357,7 +377,7 @@ func (p *Page) accountTarget(ctx context.Context, key string) (target, error) {
 	return target{s.accounts[i].balance.Limit, s.accounts[i].balance.Scope}, nil
 }
 
-// callTarget returns the target for a call in flight: its workflow, or else its principal.
+// callTarget returns what to kill in order to stop a call in flight, by the call's id: its workflow, or all values of its scope if it has none.
 func (p *Page) callTarget(ctx context.Context, key string) (target, error) {
 	s, err := p.snapshot(ctx)
 	if err != nil {
@@ -375,7 +395,8 @@ func (p *Page) callTarget(ctx context.Context, key string) (target, error) {
 	return target{Scope: scope}, nil
 }
 
-// The durations of a change. The first one for kills has no end.
+// spanTexts are the durations of a change, each with its value for time.ParseDuration. Only a kill can do without an end: the form of an
+// override leaves out the first one.
 var spanTexts = []choice{
 	{"", "until it is taken back", false}, {"1h", "for 1 hour", false}, {"4h", "for 4 hours", false}, {"24h", "for 24 hours", false}, {"168h", "for 7 days", false},
 }

@@ -7,26 +7,29 @@ import (
 	"time"
 )
 
-// A chart has its own units and is stretched to the available space. Its labels are in the HTML beside it, so that they keep their size.
+// Charts show breakdowns (spend.go): spend over time, one column for each day or minute, split into series such as models. A figure (text.go) is a
+// number as text, once rounded and once exact. Classes are classes of tokens, such as "cache reads"; a Class is a class of CSS, here a colour.
+
+// A chart is an SVG picture that the browser stretches to the available space, so these lengths are in the picture's own units. Of a column's
+// width, the template fills 8 units. Labels are in the HTML beside the picture, so that they are not stretched.
 const (
-	chartHeight  = 1000
-	columnWidth  = 10
-	columnFilled = 8
+	chartHeight = 1000
+	columnWidth = 10
 )
 
-// chart is a breakdown as stacked columns, with its legend and its table.
+// chart shows a breakdown as stacked columns, with a legend, and with a table that has the exact figures.
 type chart struct {
 	ID, Title    string
 	Width        int
-	Columns      []chartColumn
-	Top, Half    string // of the vertical axis
-	First, Last  string // of the horizontal one
+	Columns      []chartColumn // only those in which something was spent
+	Top, Half    string        // labels of the vertical axis: at its top and in its middle
+	First, Last  string        // labels of the horizontal axis: of its first and its last column
 	Legend       []legend
-	Heads        []string
-	Rows         []chartRow
+	Heads        []string   // of the table: the names of the series
+	Rows         []chartRow // of the table: one for each column of the picture
 	Total        figure
-	Empty        bool
-	Unit, Period string
+	Empty        bool   // nothing was spent
+	Unit, Period string // "USD" or "tokens", by the "day" or the "minute"
 }
 
 // chartColumn is one column, with its parts from the bottom up.
@@ -35,26 +38,29 @@ type chartColumn struct {
 	Parts []chartPart
 }
 
+// chartPart is a rectangle. Y is its upper edge, counted from the top of the picture.
 type chartPart struct {
 	X, Y, Height int
-	Class        string
+	Class        string // of CSS: its colour
 }
 
+// legend is one entry of a chart's legend: a series, with its sum and its share of the chart's total.
 type legend struct {
 	Class, Name string
 	Total       figure
 	Share       string
 }
 
+// chartRow is a row of a table: of one day or minute, with a cell for each series and, in a chart's table, one for their sum.
 type chartRow struct {
 	Head  string
 	Cells []figure
 }
 
-// chartOf draws a breakdown. moments is the time layout for the names of columns.
+// chartOf draws a breakdown. moments is the time layout for the names of columns: dayForm or minuteForm.
 func chartOf(id, title, moments string, b breakdown) chart {
 	c := chart{ID: id, Title: title, Width: len(b.Columns) * columnWidth, Unit: "USD", Total: b.figure(b.Total), Empty: len(b.Series) == 0, Period: "day"}
-	if b.Unit == 0 {
+	if b.Unit == 0 { // see breakdown.Unit
 		c.Unit = "tokens"
 	}
 	if moments == minuteForm {
@@ -85,7 +91,8 @@ func chartOf(id, title, moments string, b breakdown) chart {
 	return c
 }
 
-// column stacks the parts of one column.
+// column stacks the parts of the column with index i; top is the amount at the top of the vertical axis. The edges of a part are rounded, and not
+// its height, so that no gap is left between parts. A column begins one unit to the right, which centres its 8 units of 10.
 func (b *breakdown) column(i int, top int64, name string) chartColumn {
 	c := chartColumn{Title: name + ": " + b.figure(b.Totals[i]).Text}
 	height := func(n int64) int { return int(math.Round(chartHeight * float64(n) / float64(top))) }
@@ -100,6 +107,7 @@ func (b *breakdown) column(i int, top int64, name string) chartColumn {
 	return c
 }
 
+// figure shows an amount of the breakdown, in dollars or as a number of tokens.
 func (b *breakdown) figure(n int64) figure {
 	if b.Unit == 0 {
 		return figureOf(tokens(n))
@@ -107,7 +115,8 @@ func (b *breakdown) figure(n int64) figure {
 	return usd(n)
 }
 
-// colour returns the CSS class of a series; a class of token always has the same.
+// colour returns the CSS class of a series. A class of tokens, such as "cache reads", has the same one in every chart; any other series has the
+// one of its index i in its chart.
 func colour(name string, i int) string {
 	for j, class := range classes {
 		if class.name == name {
@@ -120,7 +129,7 @@ func colour(name string, i int) string {
 	return fmt.Sprintf("s%d", i)
 }
 
-// niceTop returns a round number that is at least n.
+// niceTop returns a round number that is at least n, for the top of an axis. It is at least 2, so that its half is not zero.
 func niceTop(n int64) int64 {
 	scale := math.Pow(10, math.Floor(math.Log10(float64(max(n, 1)))))
 	for _, step := range []float64{1, 2, 4, 5, 8, 10} {
@@ -143,7 +152,8 @@ type spark struct {
 	Parts []chartPart
 }
 
-// sparkOf draws the ratios of parts to wholes.
+// sparkOf draws the ratio parts[i]/wholes[i] as column i. A ratio of zero still has a visible column; a whole of zero has none. s1 is the CSS class
+// of cache reads (see colour).
 func sparkOf(parts, wholes []int64) spark {
 	s := spark{Width: len(parts) * columnWidth}
 	for i := range parts {
@@ -159,9 +169,10 @@ func sparkOf(parts, wholes []int64) spark {
 // bar shows how full an account is, in percent.
 type bar struct {
 	Settled, Pending int
-	Class            string
+	Class            string // of CSS: calm, near (from 80 % on) or full
 }
 
+// barOf rounds up, so that small amounts are visible. An account whose maximum is zero is full.
 func barOf(a *account) bar {
 	whole := float64(a.balance.Max.N)
 	if whole <= 0 {

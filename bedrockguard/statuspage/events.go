@@ -12,6 +12,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
+// The page does not read this from the ledger: guards tell it, and it is lost with the process. What the page shows of the last hour is a list of
+// spent (spend.go): charges by minute, workflow, model and region.
 const (
 	// minutes is how many minutes of the past are shown one by one.
 	minutes = 60
@@ -25,45 +27,47 @@ const (
 
 // events is what was learned from a guard's events. The zero value is empty. It is safe for concurrent use.
 type events struct {
-	mu       sync.Mutex
-	told     bool
-	minutes  [minutes]minute // indexed by the minute since 1970, modulo their number
-	findings map[findingKey]*finding
-	notices  []notice // oldest first
-	dropped  int64
+	mu        sync.Mutex
+	listening bool            // an event has arrived, so a guard reports to this page
+	minutes   [minutes]minute // the last hour; a minute is at its number modulo 60
+	findings  map[findingKey]*finding
+	notices   []notice // oldest first
+	dropped   int64    // how many events the guard did not deliver, because they came faster than Listen took them
 }
 
+// minute is what was charged in one minute.
 type minute struct {
 	number int64 // minutes since 1970
 	sums   map[spentKey]*budget.Charge
 }
 
-// spentKey is the key of a spent: all but its column and charge.
+// spentKey says for which calls of a minute a sum is. With other it is the sum of all calls whose own key came after the first maxKeys.
 type spentKey struct {
 	workflow, model, region string
 	other                   bool
 }
 
+// findingKey says which findings are counted as one.
 type findingKey struct {
 	workflow string
 	rule     cache.Rule
-	where    string
+	where    string // the place in the request
 }
 
-// finding is one finding of a workflow, for all calls that had it.
+// finding is one finding of the cache check in a workflow, for all calls that had it.
 type finding struct {
 	key   findingKey
-	last  cache.Finding
-	at    time.Time
+	last  cache.Finding // as it was reported last
+	at    time.Time     // of last
 	calls int64
-	nano  int64 // sum over those calls
+	nano  int64 // what it cost in nano-USD, summed over those calls
 }
 
-// notice is an event that is shown.
+// notice is a refusal, or a warning of the guard, as one line of text.
 type notice struct {
 	at   time.Time
 	kind bedrockguard.EventKind
-	who  string
+	who  string // the scope of the call
 	text string
 }
 
@@ -73,25 +77,25 @@ func (p *Page) Listen(_ context.Context, e bedrockguard.Event) {
 	x := &p.events
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.told = true
+	x.listening = true
 	x.dropped = sum(x.dropped, e.Dropped)
 	switch e.Kind {
 	case bedrockguard.EventSettled:
 		x.settled(&e)
 	case bedrockguard.EventCacheFinding:
 		x.found(&e)
-	case bedrockguard.EventReserved, bedrockguard.EventVoided, bedrockguard.EventInShadow:
+	case bedrockguard.EventReserved, bedrockguard.EventVoided, bedrockguard.EventInShadow: // nobody needs to see these
 	default:
 		x.notice(&e)
 	}
 }
 
-// settled requires mu held.
+// settled adds what a call was charged to the sums of its minute. Requires mu held.
 func (x *events) settled(e *bedrockguard.Event) {
 	number := e.Time.Unix() / 60
-	m := &x.minutes[((number%minutes)+minutes)%minutes]
+	m := &x.minutes[((number%minutes)+minutes)%minutes] // not negative, even for a clock before 1970
 	if m.number > number {
-		return // more than an hour late
+		return // the event is an hour late or more: a later minute is at its place
 	}
 	if m.number < number || m.sums == nil {
 		*m = minute{number, make(map[spentKey]*budget.Charge)}
@@ -99,7 +103,7 @@ func (x *events) settled(e *bedrockguard.Event) {
 	key := spentKey{e.Scope.Workflow, e.Model, e.Region, false}
 	total := m.sums[key]
 	if total == nil {
-		if len(m.sums) >= maxKeys {
+		if len(m.sums) >= maxKeys { // no room for another key
 			key = spentKey{other: true}
 			total = m.sums[key]
 		}
@@ -113,7 +117,7 @@ func (x *events) settled(e *bedrockguard.Event) {
 	}
 }
 
-// found requires mu held.
+// found counts a finding of the cache check. Requires mu held.
 func (x *events) found(e *bedrockguard.Event) {
 	key := findingKey{e.Scope.Workflow, e.Finding.Rule, e.Finding.Where}
 	f := x.findings[key]
@@ -132,7 +136,7 @@ func (x *events) found(e *bedrockguard.Event) {
 	f.nano = sum(f.nano, e.Finding.NanoUSD)
 }
 
-// forgetOldest requires mu held.
+// forgetOldest drops the finding that was not reported for the longest time. Requires mu held.
 func (x *events) forgetOldest() {
 	var oldest *finding
 	for _, f := range x.findings {
@@ -143,7 +147,7 @@ func (x *events) forgetOldest() {
 	delete(x.findings, oldest.key)
 }
 
-// notice requires mu held.
+// notice keeps an event as a notice, in the place of the oldest one if there are maxNotices. Requires mu held.
 func (x *events) notice(e *bedrockguard.Event) {
 	text := ""
 	switch {
@@ -163,11 +167,11 @@ func (x *events) notice(e *bedrockguard.Event) {
 	x.notices = append(x.notices, notice{e.Time, e.Kind, scopeText(e.Scope, "(none)"), clip(text, longText)})
 }
 
-// hour returns the columns of the last hour, and what was settled in them; columns is nil if there was no event.
+// hour returns the minutes of the last hour as columns of a chart, and what was charged in them. columns is nil if no guard reports to this page.
 func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.told {
+	if !x.listening {
 		return nil, nil
 	}
 	first := now.Unix()/60 - minutes + 1
@@ -186,7 +190,7 @@ func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
 	return columns, all
 }
 
-// seen returns the findings, the most expensive first, and the notices, the newest first.
+// seen returns the findings, the most expensive first, the notices, the newest first, and how many events did not arrive.
 func (x *events) seen() (findings []finding, notices []notice, dropped int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -9,32 +9,37 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// The shares of cache reads are computed from lists of spent (spend.go): charges by day or minute, in which spent.column is the index of the day. A
+// figure (text.go) is a number as text, and a spark (chart.go) a small row of columns.
+
 // hitView shows which share of the input was read from the cache, by workflow.
 type hitView struct {
 	Rows  []hitRow
-	More  int
-	Heads []string // the workflows of the table by day
-	Days  []chartRow
+	More  int        // how many further workflows have no row
+	Heads []string   // the workflows of the table by day
+	Days  []chartRow // the rows of that table
 }
 
+// hitRow is a row of the table of workflows. The last four texts are shares in percent: of the last hour, of today, of 7 days and of all days.
 type hitRow struct {
 	Workflow                string
-	Input, Read             figure
+	Input, Read             figure // tokens of all days: all input, and what of it was read from the cache
 	Hour, Today, Week, Span string
-	Spark                   spark
+	Spark                   spark // the share of each day
 }
 
-// hits are the input tokens of one workflow, and how many of them were read from the cache, by column.
+// hits are the input tokens of one workflow, and how many of them were read from the cache.
 type hits struct {
 	name                string
-	read, input         []int64
-	hourRead, hourInput int64
-	total, totalRead    int64
+	read, input         []int64 // by day, as in snapshot.days
+	hourRead, hourInput int64   // of the last hour
+	total, totalRead    int64   // input and read, summed over all days
 }
 
-// hitsOf computes which share of each workflow's input was read from the cache.
+// hitsOf computes which share of each workflow's input was read from the cache: daily are the charges of the days in columns, hourly those of
+// the last hour. The workflows with the most input come first, and at most so many as most says.
 func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
-	all := make(map[string]*hits)
+	all := make(map[string]*hits) // by workflow
 	of := func(s *spent) *hits {
 		name := workflowOf(s)
 		h := all[name]
@@ -65,10 +70,11 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	for _, h := range sorted[:len(sorted)-v.More] {
 		v.Rows = append(v.Rows, h.row())
 	}
-	v.byDay(columns, sorted[:min(len(sorted), maxSeries)])
+	v.byDay(columns, sorted[:min(len(sorted), maxSeries)]) // as many as a chart has series
 	return v
 }
 
+// row returns the workflow's row of the table. Days are counted from the last one, which is today.
 func (h *hits) row() hitRow {
 	share := func(days int) string {
 		read, input := int64(0), int64(0)
@@ -83,19 +89,19 @@ func (h *hits) row() hitRow {
 	}
 }
 
-// byDay fills in the table by day, for the largest workflows.
+// byDay fills in the table by day, for the workflows with the most input. Days on which none of them had any are left out.
 func (v *hitView) byDay(columns []time.Time, largest []*hits) {
 	for _, h := range largest {
 		v.Heads = append(v.Heads, label(h.name))
 	}
 	for i, day := range columns {
-		row, any := chartRow{Head: dayOf(day)}, false
+		row, hasInput := chartRow{Head: dayOf(day)}, false
 		for _, h := range largest {
 			text := percent(h.read[i], h.input[i])
-			any = any || text != ""
+			hasInput = hasInput || text != ""
 			row.Cells = append(row.Cells, figure{text, text})
 		}
-		if any {
+		if hasInput {
 			v.Days = append(v.Days, row)
 		}
 	}

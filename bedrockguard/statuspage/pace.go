@@ -7,35 +7,39 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// paceSpan is the least age of the reading from which a pace is measured; it is at most twice as old.
+// The pace of an account is what it settled between two readings of the ledger, an earlier one (track.first) and the present one. While the page
+// is viewed, the earlier one is exchanged so that it is five to ten minutes old. Just after the page was opened, or a new window has begun, there
+// is none: then the pace is that of the account's window so far.
+
+// paceSpan is how much later the second reading of a track is than its first, at least.
 const paceSpan = 5 * time.Minute
 
 // pace is how fast an account is spent, and when it will be full.
 type pace struct {
 	perHour float64       // in the account's unit, money in nano-USD
-	over    time.Duration // the time in which that was spent; zero if no pace is known
-	recent  bool          // measured over the last minutes, while the page was viewed; otherwise over the window so far
+	over    time.Duration // the time over which it was measured; zero if no pace is known
+	recent  bool          // measured from an earlier reading; otherwise over the window so far
 	full    time.Duration // until the limit is reached; zero if it is not reached
 	resets  bool          // the window ends before the limit is reached
 }
 
-// reading is what was settled at a moment.
+// reading is how much an account had settled at a moment, in its unit.
 type reading struct {
 	at      time.Time
 	settled int64
 }
 
-// track has the readings from which an account's pace is measured.
+// track has the earlier readings of an account.
 type track struct {
-	first, second reading // second is at least paceSpan after first, and replaces it later
-	last          time.Time
+	first, second reading   // the pace is measured from first; second replaces it when it is paceSpan old itself
+	last          time.Time // of the latest reading; see forget
 }
 
-// paces remembers what accounts had spent before. The zero value is empty. It is not safe for concurrent use: only the holder of
+// paces remembers what accounts had settled before. The zero value is empty. It is not safe for concurrent use: only the holder of
 // snapshots.turn may use it.
 type paces struct{ tracks map[budget.Key]*track }
 
-// of adds a reading of an account, and returns its pace.
+// of adds the present reading of an account, and returns its pace.
 func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	settled := a.balance.Settled.N
 	t := p.tracks[a.key]
@@ -52,7 +56,7 @@ func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	}
 	measured := pace{over: now.Sub(t.first.at), recent: true}
 	spent := settled - t.first.settled
-	if measured.over < time.Minute {
+	if measured.over < time.Minute { // there is no earlier reading yet
 		measured.over, measured.recent, spent = elapsed(window, now), false, settled
 	}
 	if measured.over < time.Minute {
@@ -62,7 +66,7 @@ func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	return measured.foretell(a, window)
 }
 
-// elapsed returns how much of a window has passed; zero for one without a beginning.
+// elapsed returns how much of a window has passed; zero for a lifetime, which has no beginning.
 func elapsed(w budget.Window, now time.Time) time.Duration {
 	span := w.At(now)
 	if span.End == math.MaxInt64 {
@@ -71,7 +75,7 @@ func elapsed(w budget.Window, now time.Time) time.Duration {
 	return time.Duration(now.UnixNano() - span.Since)
 }
 
-// foretell computes when the account will be full at this pace.
+// foretell computes when the account will be full at this pace, unless that takes more than ten years.
 func (p pace) foretell(a *account, window budget.Window) pace {
 	left := a.balance.Max.N - min(a.balance.Settled.N, a.balance.Max.N)
 	if p.perHour <= 0 || left <= 0 {
@@ -82,12 +86,13 @@ func (p pace) foretell(a *account, window budget.Window) pace {
 		return p
 	}
 	p.full = time.Duration(hours * float64(time.Hour))
+	// Only a calendar window ends for all of its spend at once. A rolling one begins before its newest bucket, so Since differs from Start.
 	calendar := window.At(time.Unix(0, 0)).Since == window.At(time.Unix(0, 0)).Start
 	p.resets = calendar && a.balance.ResetAfter > 0 && p.full > a.balance.ResetAfter
 	return p
 }
 
-// forget drops accounts that do not exist any more.
+// forget drops accounts that do not exist any more: those that were not in the reading at now, which has just ended.
 func (p *paces) forget(now time.Time) {
 	for key, t := range p.tracks {
 		if t.last.Before(now) {

@@ -64,16 +64,16 @@ type Options struct {
 // for concurrent use, and owns no goroutine.
 type Page struct {
 	operator  *budget.Operator
-	ledger    *budget.Ledger // nil if the page was made with an Operator
-	secret    [sha256.Size]byte
-	writable  bool
-	private   bool
-	hosts     []string
+	ledger    *budget.Ledger    // nil if the page was made with an Operator
+	secret    [sha256.Size]byte // the hash of Options.Secret
+	writable  bool              // there is a secret: who logs in can make changes
+	private   bool              // Options.LoginToRead
+	hosts     []string          // Options.Hosts; nil means loopback
 	maxRows   int
-	handler   http.Handler
-	sessions  sessions
-	snapshots snapshots
-	events    events
+	handler   http.Handler // of all routes; see routes
+	sessions  sessions     // who is logged in
+	snapshots snapshots    // what was read from the ledger
+	events    events       // what Listen got
 }
 
 //go:embed assets
@@ -114,7 +114,8 @@ func New(o Options) (*Page, error) {
 	return p, nil
 }
 
-// routes returns the handler, without the checks that apply to every request.
+// routes returns the handler for all paths of the page. It refuses changes that do not come from the page's own origin. ServeHTTP has already
+// checked the host name. reader and writer check who is logged in.
 func (p *Page) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.reader(p.show))
@@ -123,14 +124,14 @@ func (p *Page) routes() http.Handler {
 	mux.HandleFunc("GET /login", p.askLogin)
 	mux.HandleFunc("POST /login", p.login)
 	mux.HandleFunc("POST /logout", p.logout)
-	for path, page := range map[string]*form{"/kill": &killForm, "/revive": &reviveForm, "/override": &overrideForm} {
-		mux.HandleFunc("GET "+path, p.writer(func(w http.ResponseWriter, r *http.Request, who string) { p.ask(w, r, who, page) }))
-		mux.HandleFunc("POST "+path, p.writer(func(w http.ResponseWriter, r *http.Request, who string) { p.change(w, r, who, page) }))
+	for path, f := range map[string]*form{"/kill": &killForm, "/revive": &reviveForm, "/override": &overrideForm} {
+		mux.HandleFunc("GET "+path, p.writer(func(w http.ResponseWriter, r *http.Request, who string) { p.ask(w, r, who, f) }))
+		mux.HandleFunc("POST "+path, p.writer(func(w http.ResponseWriter, r *http.Request, who string) { p.change(w, r, who, f) }))
 	}
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. It refuses other host names than the page's, because a website could make its own name lead here.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	for name, value := range headers {
@@ -147,8 +148,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // maxForm is the largest body of a request: all fields of a scope, written as %XX.
 const maxForm = 64 << 10
 
-// headers are those of every answer. The referrer is only sent within the page; without any referrer browsers would not send the origin
-// either.
+// headers are those of every answer. The referrer is only sent within the page. It is not switched off, because browsers would then not send the
+// origin either, which has to be checked before a change.
 var headers = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 	"X-Frame-Options":         "DENY", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "same-origin",
@@ -172,20 +173,21 @@ func hostname(host string) string {
 	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 }
 
+// isLoopback reports whether a host name, without a port, is this machine's own.
 func isLoopback(name string) bool {
 	addr, err := netip.ParseAddr(name)
 	return strings.EqualFold(name, "localhost") || err == nil && addr.IsLoopback()
 }
 
 // asset serves one of the page's own files.
-func asset(name, kind string) http.HandlerFunc {
+func asset(name, mediaType string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		text, err := assets.ReadFile("assets/" + name)
 		if err != nil {
 			http.Error(w, "there is no such file", http.StatusNotFound)
 			return
 		}
-		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Content-Type", mediaType)
 		_, _ = w.Write(text)
 	}
 }

@@ -31,6 +31,7 @@ type sessions struct {
 	all map[[sha256.Size]byte]session
 }
 
+// session is one login.
 type session struct {
 	name  string // of the operator, for the audit trail
 	until time.Time
@@ -46,7 +47,7 @@ func cookieName(r *http.Request) string {
 	return sessionCookie + port
 }
 
-// begin makes a session, and returns its key.
+// begin makes a session, and returns its key. It forgets sessions that have ended and, if too many remain, the one that would end first.
 func (s *sessions) begin(name string) string {
 	key := rand.Text()
 	now := time.Now()
@@ -56,10 +57,10 @@ func (s *sessions) begin(name string) string {
 		s.all = make(map[[sha256.Size]byte]session)
 	}
 	var oldest [sha256.Size]byte
-	for hash, one := range s.all {
-		if !now.Before(one.until) {
+	for hash, login := range s.all {
+		if !now.Before(login.until) {
 			delete(s.all, hash)
-		} else if first, ok := s.all[oldest]; !ok || one.until.Before(first.until) {
+		} else if first, ok := s.all[oldest]; !ok || login.until.Before(first.until) {
 			oldest = hash
 		}
 	}
@@ -78,10 +79,11 @@ func (s *sessions) of(r *http.Request) (name string, ok bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one, ok := s.all[sha256.Sum256([]byte(cookie.Value))]
-	return one.name, ok && time.Now().Before(one.until)
+	login, ok := s.all[sha256.Sum256([]byte(cookie.Value))]
+	return login.name, ok && time.Now().Before(login.until)
 }
 
+// end ends the session of the request, if it has one.
 func (s *sessions) end(r *http.Request) {
 	if cookie, err := r.Cookie(cookieName(r)); err == nil {
 		s.mu.Lock()
@@ -90,7 +92,7 @@ func (s *sessions) end(r *http.Request) {
 	}
 }
 
-// reader admits requests that may read the page.
+// reader admits requests that may read the page. It passes on who is logged in; empty for nobody.
 func (p *Page) reader(show func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, ok := p.sessions.of(r)
@@ -102,7 +104,7 @@ func (p *Page) reader(show func(w http.ResponseWriter, r *http.Request, who stri
 	}
 }
 
-// writer admits requests that may make changes.
+// writer admits requests that may make changes. It passes on who is logged in.
 func (p *Page) writer(change func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, ok := p.sessions.of(r)
@@ -126,6 +128,7 @@ type loginView struct {
 	Name    string
 }
 
+// askLogin shows the login form.
 func (p *Page) askLogin(w http.ResponseWriter, _ *http.Request) {
 	if !p.writable {
 		p.refuse(w, http.StatusForbidden, "This page is read-only: it was started without a secret, so that there is nothing to log in for.")
@@ -134,6 +137,7 @@ func (p *Page) askLogin(w http.ResponseWriter, _ *http.Request) {
 	render(w, http.StatusOK, "login.html", loginView{frame: frame{Title: "Log in"}})
 }
 
+// login checks the secret, and begins a session under the name that was given.
 func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	if !p.writable {
 		p.askLogin(w, r)
@@ -154,11 +158,13 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName(r), Value: p.sessions.begin(cmp.Or(name, nobody)), HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		// Only on loopback may the cookie travel without TLS. Elsewhere a proxy in front of the page speaks TLS with the browser.
 		Secure: r.TLS != nil || !isLoopback(hostname(r.Host)), MaxAge: int(sessionLength / time.Second),
 	})
 	redirect(w, "./")
 }
 
+// logout ends the session and deletes its cookie.
 func (p *Page) logout(w http.ResponseWriter, r *http.Request) {
 	p.sessions.end(r)
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})

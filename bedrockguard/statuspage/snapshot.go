@@ -15,8 +15,8 @@ import (
 const (
 	// freshFor is how long a snapshot is used for all viewers, at least.
 	freshFor = time.Second
-	// restFactor is for how many times the time that it took to read a snapshot is used: so a slow store spends at most a tenth of its time
-	// on the page.
+	// restFactor says how long a snapshot is used if reading it was slow: one that took a second to read is used for nine. So a slow store
+	// spends at most a tenth of its time on the page.
 	restFactor = 9
 	// readTimeout bounds the reading of a snapshot.
 	readTimeout = 20 * time.Second
@@ -24,39 +24,39 @@ const (
 	historyDays = 31
 	// maxTrail is how many rows of the audit trail are kept in memory.
 	maxTrail = 500
-	// maxPeriods bounds for how many accounts the newest period is read if there is no policy: each takes a step.
+	// maxPeriods bounds how many accounts are read if there is no policy, because each takes a request to the store (see lookWithoutPolicy).
 	maxPeriods = 100
 )
 
 // snapshot is what was read from the ledger at one moment. It is immutable.
 type snapshot struct {
 	at       time.Time
-	policy   bool // there is one
-	limits   map[string]budget.Limit
-	accounts []*account  // the fullest first
-	unknown  int         // how many accounts have unknown values
-	days     []time.Time // the columns of daily
-	daily    []spent
-	pending  []budget.Entry // oldest first
-	more     bool           // there are more of them
+	policy   bool                    // a policy with limits is known
+	limits   map[string]budget.Limit // of the policy, by name
+	accounts []*account              // the fullest first
+	unknown  int                     // how many further accounts were not read
+	days     []time.Time             // of the charts by day: today and the days before it, oldest first
+	daily    []spent                 // what was charged on these days
+	pending  []budget.Entry          // calls in flight, oldest first
+	more     bool                    // there are more calls in flight than pending has
 	kills    []budget.Kill
 	trail    []driver.Record // newest first
 	view     *pageView       // the rendered values, computed once for all viewers
 }
 
-// account is the balance of one account.
+// account is one account and what is shown of it.
 type account struct {
-	key      budget.Key
+	key      budget.Key // zero for a limit under which nothing was booked yet
 	balance  budget.AccountBalance
-	window   string
-	override *budget.Override
-	latched  time.Time
-	since    time.Time // if there is no policy: the beginning of its newest period
-	known    bool      // the policy has its limit
+	window   string           // the limit's window as text
+	override *budget.Override // the one in force; nil if there is none
+	latched  time.Time        // until when; zero if it is not latched
+	since    time.Time        // if there is no policy: the beginning of its newest period
+	known    bool             // the policy has its limit, so its maximum and window are known
 	pace     pace
 }
 
-// part returns how full the account is.
+// part returns how full the account is: 1 is full. If its maximum is zero or not known, anything that was used makes it full.
 func (a *account) part() float64 {
 	used := float64(a.balance.Settled.N) + float64(a.balance.Pending.N)
 	if a.balance.Max.N <= 0 {
@@ -65,16 +65,16 @@ func (a *account) part() float64 {
 	return used / float64(a.balance.Max.N)
 }
 
-// snapshots caches what was read from the ledger. The first request that finds it too old reads again, on its own goroutine, while others wait for
-// that.
+// snapshots caches what was read from the ledger. The first request that finds the snapshot too old reads a new one, on its own goroutine, and the
+// others wait until it has.
 type snapshots struct {
 	turn  chan struct{} // a mutex: it holds one value while somebody uses the fields below
 	last  *snapshot     // nil before the first one that succeeded
-	err   error         // of the last reading
-	until time.Time     // when the last reading is too old
+	err   error         // of the latest reading
+	until time.Time     // until when the latest reading is used
 	paces paces
-	trail []driver.Record // oldest first
-	seen  int64           // the revision of the last change in trail
+	trail []driver.Record // the newest changes of the audit trail, oldest first
+	seen  int64           // the revision of the last change in trail: later readings begin after it
 }
 
 // snapshot returns a snapshot that is not too old. If reading it fails, it returns the error together with the last snapshot that succeeded, or nil.
@@ -89,7 +89,7 @@ func (p *Page) snapshot(ctx context.Context) (*snapshot, error) {
 	if time.Now().Before(s.until) {
 		return s.last, s.err
 	}
-	// The context does not end with the viewer's: the next viewer uses the snapshot too.
+	// The reading goes on if this viewer leaves, because the next viewer uses the snapshot too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	began := time.Now()
@@ -109,7 +109,7 @@ func (p *Page) outdate() {
 	<-p.snapshots.turn
 }
 
-// look reads the ledger.
+// look reads a snapshot from the ledger. It requires snapshots.turn, like all functions whose names begin with look.
 func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	now := time.Now()
 	s := &snapshot{at: now, limits: make(map[string]budget.Limit)}
@@ -127,6 +127,7 @@ func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	if err := p.lookAtUsage(ctx, s); err != nil {
 		return nil, err
 	}
+	// One call more than are shown is read, to know whether there are more.
 	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: driver.Pending, Max: p.maxRows + 1})); err != nil {
 		return nil, err
 	}
@@ -163,6 +164,7 @@ func (p *Page) policy(ctx context.Context) (budget.Policy, error) {
 	return policy, nil
 }
 
+// lookAtAccounts reads the balance of each account of the policy's limits. A limit under which nothing was booked is shown as one unused account.
 func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Policy) error {
 	if !s.policy {
 		return p.lookWithoutPolicy(ctx, s)
@@ -202,6 +204,7 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 	return nil
 }
 
+// lookAtUsage reads what was charged on each of the last historyDays.
 func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
 	first := driver.UsageDay(s.at).AddDate(0, 0, 1-historyDays)
 	for i := range historyDays {
@@ -220,7 +223,8 @@ func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
 	return nil
 }
 
-// lookWithoutPolicy adds accounts by their newest period.
+// lookWithoutPolicy reads accounts of which no limit is known, neither its maximum nor its window. Of each it shows what was booked in its newest
+// period, which is the calendar window or the part of a rolling window that began last.
 func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 	for known, err := range p.operator.Accounts(ctx, budget.AccountQuery{}) {
 		if err != nil {
@@ -231,7 +235,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 			continue
 		}
 		a := &account{key: known.Key, balance: budget.AccountBalance{Limit: known.Limit, Scope: known.Scope}, override: known.Override, latched: known.Latched}
-		for period, err := range p.operator.Periods(ctx, known.Key, time.Time{}) {
+		for period, err := range p.operator.Periods(ctx, known.Key, time.Time{}) { // oldest first, so the newest is kept
 			if err != nil {
 				return err
 			}
@@ -243,7 +247,8 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 	return nil
 }
 
-// lookAtTrail reads the changes since the last snapshot, and returns the newest of all, newest first. It requires the turn.
+// lookAtTrail reads the changes since the last snapshot, and returns the newest maxTrail of all that are known, newest first. It keeps up to twice
+// as many, so that it does not have to copy them for each change.
 func (p *Page) lookAtTrail(ctx context.Context) ([]driver.Record, error) {
 	s := &p.snapshots
 	for change, err := range p.operator.Changes(ctx, s.seen) {

@@ -13,7 +13,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// The classes by which tokens are billed, in the order in which they are shown.
+// classes are the classes by which tokens are billed. Their order here decides their colours.
 var classes = []struct {
 	name string
 	unit budget.Unit
@@ -30,11 +30,11 @@ const noClass = "other charges"
 // maxSeries is how many series a chart has; all others are added up.
 const maxSeries = 7
 
-// spent is what was charged in one column of a chart, for one workflow and model.
+// spent is what was charged in one column of a chart, for one workflow, model and region.
 type spent struct {
-	column                  int
+	column                  int // the index of the day or minute
 	workflow, model, region string
-	other                   bool // the row of usage for all that the ledger does not split further
+	other                   bool // a sum for calls whose workflow, model and region were not recorded, because the day or minute had too many
 	charge                  budget.Charge
 }
 
@@ -48,19 +48,20 @@ type series struct {
 // breakdown is spend over time, split by workflow, model or class of token.
 type breakdown struct {
 	Columns []time.Time
-	Series  []series // the largest first; the sum of all others last
+	Series  []series // the largest first; the sum of those that have none of their own last
 	Totals  []int64  // by column
 	Total   int64
-	Unit    budget.Unit
+	Unit    budget.Unit // UnitUSD, so that values are in nano-USD; or zero for a number of tokens
 }
 
 // workflowOf and modelOf return the names by which a charge is split.
 func workflowOf(s *spent) string { return nameOf(s, s.workflow) }
 func modelOf(s *spent) string    { return nameOf(s, s.model) }
 
-// untold is the name for what the ledger does not split: longer than any name that a caller can choose.
+// untold is the name for what was not recorded by name; see spent.other. It is longer than any name that a caller can choose.
 var untold = strings.Repeat("?", driver.MaxScopeValue+1)
 
+// nameOf returns the value, or untold for a charge of which it was not recorded.
 func nameOf(s *spent, value string) string {
 	if s.other {
 		return untold
@@ -76,7 +77,7 @@ func label(name string) string {
 	return named(name)
 }
 
-// breakdownBy splits money by a name.
+// breakdownBy splits money by a name: workflowOf or modelOf.
 func breakdownBy(columns []time.Time, all []spent, name func(*spent) string) breakdown {
 	b := newBuilder(columns)
 	for i := range all {
@@ -109,15 +110,17 @@ func breakdownOfTokens(columns []time.Time, all []spent) breakdown {
 	return told
 }
 
+// builder adds up amounts by series and column, and makes a breakdown of them.
 type builder struct {
 	columns []time.Time
-	series  map[string][]int64
+	series  map[string][]int64 // by name: an amount for each column
 }
 
 func newBuilder(columns []time.Time) *builder {
 	return &builder{columns, make(map[string][]int64)}
 }
 
+// add adds an amount to a series. A column that the chart does not have is ignored.
 func (b *builder) add(column int, name string, n int64) {
 	if n == 0 || column < 0 || column >= len(b.columns) {
 		return
@@ -130,7 +133,7 @@ func (b *builder) add(column int, name string, n int64) {
 	values[column] = sum(values[column], n)
 }
 
-// build returns the breakdown, with one series for all but the largest.
+// build returns the breakdown, as one of money. If there are more series than a chart shows, the smallest ones are added up to one series.
 func (b *builder) build() breakdown {
 	out := breakdown{Columns: b.columns, Totals: make([]int64, len(b.columns)), Unit: budget.UnitUSD}
 	for name, values := range b.series {
@@ -146,10 +149,10 @@ func (b *builder) build() breakdown {
 		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
 	})
 	shown := len(out.Series)
-	if shown > maxSeries+1 {
+	if shown > maxSeries+1 { // the sum of a single further series would need as much room as that series
 		shown = maxSeries
 	}
-	for i := range out.Series[:shown] {
+	for i := range out.Series[:shown] { // up to here a name is what callers wrote, or untold
 		out.Series[i].Name = label(out.Series[i].Name)
 	}
 	if shown == len(out.Series) {
@@ -166,7 +169,7 @@ func (b *builder) build() breakdown {
 	return out
 }
 
-// prices remembers list prices while a page is rendered. The zero value is empty.
+// prices remembers list prices while a page is rendered, by model and region; nil stands for a model without one. The zero value is empty.
 type prices struct{ known map[[2]string]*price.Price }
 
 // of returns the list price of a model in a region, or nil.
@@ -186,8 +189,8 @@ func (p *prices) of(model, region string) *price.Price {
 	return list
 }
 
-// split splits the money of a charge by class of token, in proportion to the list prices. The parts add up to the charge exactly, even if it
-// had discounts and tiers.
+// split splits the money of a charge by class of token, in proportion to what each class costs at list prices. The parts add up to the charge
+// exactly, even if it had discounts and tiers: what rounding leaves over is added to the largest part.
 func (p *prices) split(s *spent) map[string]int64 {
 	money := s.charge[budget.UnitUSD]
 	list := p.of(s.model, s.region)
@@ -195,7 +198,7 @@ func (p *prices) split(s *spent) map[string]int64 {
 		return map[string]int64{noClass: money}
 	}
 	r := &list.Rates
-	rates := [...]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output}
+	rates := [...]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output} // in the order of classes; all cache writes count as 5-minute ones
 	var weights [len(rates)]float64
 	whole, largest := 0.0, 0
 	for i, class := range classes {
@@ -211,7 +214,7 @@ func (p *prices) split(s *spent) map[string]int64 {
 	parts := make(map[string]int64, len(classes))
 	left := money
 	for i, class := range classes {
-		part := left
+		part := left // rounding can make a share larger than what is left
 		if share := float64(money) * (weights[i] / whole); share < float64(left) {
 			part = int64(share)
 		}

@@ -60,6 +60,7 @@ func scopeText(s budget.Scope, empty string) string {
 // figure is a number, rounded for reading and exact.
 type figure struct{ Text, Exact string }
 
+// figureOf shows a quantity; one with the zero Unit is a plain number.
 func figureOf(q budget.Quantity) figure {
 	if !q.Unit.Valid() {
 		exact := strconv.FormatInt(q.N, 10)
@@ -71,9 +72,10 @@ func figureOf(q budget.Quantity) figure {
 	return figure{grouped(strconv.FormatInt(q.N, 10)), q.String()}
 }
 
+// usd shows nano-USD.
 func usd(n int64) figure { return figureOf(budget.Quantity{N: n, Unit: budget.UnitUSD}) }
 
-// dollars shows nano-USD with the significant digits.
+// dollars shows nano-USD as dollars with two decimals, and smaller amounts than a dollar with more of them.
 func dollars(n int64) string {
 	value := math.Abs(float64(n) / 1e9)
 	sign := ""
@@ -107,7 +109,7 @@ func grouped(digits string) string {
 	return sign + digits
 }
 
-// rounded shows a number of a chart's axis in a short form.
+// rounded shows a number of a chart's axis in a short form, such as 999, 2.5k or 12M: from 1,000 on with a suffix.
 func rounded(n int64, unit budget.Unit) string {
 	value, prefix := float64(n), ""
 	if unit == budget.UnitUSD {
@@ -139,6 +141,7 @@ func when(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
+// clock shows the time of day.
 func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 
 // lasting shows a duration with its two largest units, and nothing for zero.
@@ -160,9 +163,9 @@ func lasting(d time.Duration) string {
 	}
 }
 
-// sum adds without overflow.
+// sum adds; if the sum is too large for an int64, it is the largest one.
 func sum(a, b int64) int64 {
-	if c := a + b; (c > a) == (b > 0) {
+	if c := a + b; (c > a) == (b > 0) { // false after an overflow, which wraps around
 		return c
 	}
 	return math.MaxInt64

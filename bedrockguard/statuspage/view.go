@@ -14,11 +14,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The types whose names end in View or Row have the values that the templates in assets show.
+
 // frame has the values that every page shows.
 type frame struct {
 	Title    string
-	Who      string // the name of who is logged in, which the audit trail gets
-	Writable bool   // there is a secret with which one can log in
+	Who      string // the name of the operator who is logged in, which the audit trail gets
+	Writable bool   // there is a secret with which operators can log in
 	LoggedIn bool
 	Script   bool // the page refreshes itself
 }
@@ -31,50 +33,54 @@ type pageView struct {
 	At        time.Time
 	Steer     bool // show links to the forms for changes
 	Overrides bool // overrides can be made
-	Policy    bool
+	Policy    bool // a policy with limits is known
 	Tiles     []tile
 	Accounts  []accountRow
-	Hidden    int // how many accounts are not shown
-	Unknown   int
-	Charts    []chart
-	Hour      []chart
-	Listening bool
-	Dropped   int64
+	Hidden    int     // how many accounts are not shown
+	Unknown   int     // how many accounts were not read; see snapshot.unknown
+	Charts    []chart // by day
+	Hour      []chart // by minute, of the last hour
+	Listening bool    // a guard reports its events to this page; if none does, Hour, Findings and Notices are empty
+	Dropped   int64   // how many events did not arrive
 	Hits      hitView
 	Findings  []findingRow
 	Notices   []noticeRow
-	Calls     []callRow
+	Calls     []callRow // in flight
 	MoreCalls bool
 	Kills     []killRow
-	MoreKills int
+	MoreKills int          // how many flags are not shown
 	Raised    []accountRow // accounts with an override
 	Trail     []trailRow
 }
 
+// tile is one of the large figures at the top of the page.
 type tile struct {
 	Name  string
 	Value figure
 	Note  string
 }
 
+// accountRow is one account of a limit.
 type accountRow struct {
-	N                    int
-	Key                  string
+	N                    int    // the number of the row, for names in the HTML
+	Key                  string // for links to forms; empty for a limit under which nothing was booked
 	Limit, Scope         string
 	Everything           bool // the account is for all calls, so that stopping it stops everything
-	Known                bool
+	Known                bool // the policy has the limit: without it, the fields from Left to Part are empty, except Since
 	Settled, Pending     figure
 	Left, Max            figure
 	Window               string
-	Reset                string
-	ResetAt, Since       time.Time
-	Pace, Over, Reaches  string
+	Reset                string    // how long until the window ends
+	ResetAt, Since       time.Time // when it ends; and the beginning of the newest period, if there is no policy
+	Pace, Over, Reaches  string    // see paceTexts
 	Bar                  bar
-	Part                 string
-	Latched, OverrideEnd time.Time
-	Observe              bool
+	Part                 string    // how full the account is, in percent
+	Latched, OverrideEnd time.Time // until when; zero if it is not latched, or has no override
+	Observe              bool      // the limit only observes
 }
 
+// findingRow is a finding of the cache check in one workflow. Cost and Day are what it costs by the latest report, for one call and for a day;
+// Total is what it has cost so far.
 type findingRow struct {
 	Workflow, Rule, Cause, Where, Detail, Advice string
 	Calls                                        string
@@ -83,34 +89,38 @@ type findingRow struct {
 	Suspected                                    bool
 }
 
+// noticeRow is a refusal or a warning.
 type noticeRow struct {
 	At              time.Time
 	Kind, Who, Text string
 }
 
+// callRow is a call in flight.
 type callRow struct {
-	N                int
+	N                int // the number of the row, for names in the HTML
 	ID, Scope        string
 	Model, Operation string
-	Since            string
-	Worst            figure
+	Since            string // how long ago it was reserved
+	Worst            figure // what it has reserved
 }
 
+// killRow is a kill flag in force.
 type killRow struct {
-	N              int
-	Flag           string
-	Scope, Reason  string
-	At, Until      time.Time
-	Effective      time.Time
-	Patterns, Long bool
+	N             int    // the number of the row, for names in the HTML
+	Flag          string // its key; see flagKey
+	Scope, Reason string
+	At, Until     time.Time // since when and until when; a zero Until is no end
+	Effective     time.Time // from when it holds in every process; zero if it already does
+	Patterns      bool
 }
 
+// trailRow is a row of the audit trail.
 type trailRow struct {
 	At                        time.Time
 	Operator, Kind, What, Why string
 }
 
-// show renders the main page.
+// show renders the main page. If the ledger can't be read now, it shows the latest figures that could be, and says that they are old.
 func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
 	s, err := p.snapshot(r.Context())
 	v := new(pageView)
@@ -156,7 +166,7 @@ func (p *Page) view(s *snapshot) *pageView {
 		chartOf("day-tokens", "Tokens by class", dayForm, breakdownOfTokens(columns, daily)),
 	}
 	minutes, hourly := p.events.hour(s.at)
-	if v.Listening = minutes != nil; v.Listening {
+	if v.Listening = minutes != nil; v.Listening { // see events.hour
 		v.Hour = []chart{
 			chartOf("hour-workflow", "By workflow", minuteForm, breakdownBy(minutes, hourly, workflowOf)),
 			chartOf("hour-model", "By model", minuteForm, breakdownBy(minutes, hourly, modelOf)),
@@ -178,20 +188,21 @@ func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
 	if v.Listening {
 		all = append(all, tile{"Spent in the last hour", v.Hour[0].Total, "by the guards that report here"})
 	}
-	set := int64(0)
+	setAside := int64(0)
 	for i := range s.pending {
-		set = sum(set, s.pending[i].Reserved[budget.UnitUSD])
+		setAside = sum(setAside, s.pending[i].Reserved[budget.UnitUSD])
 	}
 	calls := strconv.Itoa(len(s.pending))
 	if s.more {
 		calls += " or more"
 	}
 	return append(all,
-		tile{"Calls in flight", figure{calls, calls}, usd(set).Text + " set aside"},
+		tile{"Calls in flight", figure{calls, calls}, usd(setAside).Text + " set aside"},
 		tile{"Kill flags in force", figureOf(budget.Quantity{N: int64(len(s.kills))}), ""},
 	)
 }
 
+// viewAccounts adds the rows of the fullest accounts, and of those that have an override wherever they stand.
 func (p *Page) viewAccounts(v *pageView, s *snapshot) {
 	for i, a := range s.accounts {
 		if a.override != nil && len(v.Raised) < p.maxRows {
@@ -204,6 +215,7 @@ func (p *Page) viewAccounts(v *pageView, s *snapshot) {
 	v.Hidden = len(s.accounts) - len(v.Accounts)
 }
 
+// rowOf returns the row of an account; i is its index in the snapshot.
 func rowOf(i int, a *account, now time.Time) accountRow {
 	b := &a.balance
 	row := accountRow{
@@ -231,12 +243,13 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 	return row
 }
 
-// paceTexts returns texts that say how fast an account is spent, over which time that was measured, and when it will be full.
+// paceTexts returns texts that say how fast an account is spent, over which time that was measured, and when it will be full. They are empty if no
+// pace is known.
 func paceTexts(a *account) (perHour, over, reaches string) {
 	pace := &a.pace
 	switch left := a.balance.Left().N; {
 	case pace.over == 0:
-	case pace.perHour < 1:
+	case pace.perHour < 1: // less than one nano-USD, token or call
 		perHour = "none"
 	default:
 		perHour = figureOf(budget.Quantity{N: int64(min(pace.perHour, 1e18)), Unit: a.balance.Max.Unit}).Text + " an hour"
@@ -260,6 +273,7 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 	return perHour, over, reaches
 }
 
+// viewEvents adds what guards have reported: findings of the cache check, refusals and warnings.
 func (p *Page) viewEvents(v *pageView) {
 	findings, notices, dropped := p.events.seen()
 	v.Dropped = dropped
@@ -276,12 +290,13 @@ func (p *Page) viewEvents(v *pageView) {
 	}
 }
 
+// viewFlags adds the calls in flight, the kill flags and the audit trail.
 func (p *Page) viewFlags(v *pageView, s *snapshot) {
 	v.MoreCalls = s.more
 	for i := range s.pending {
 		e := &s.pending[i]
 		call := e.Scope
-		call.Model = ""
+		call.Model = "" // it has a column of its own
 		v.Calls = append(v.Calls, callRow{
 			N: i, ID: e.ID.String(), Scope: scopeText(call, "(nobody said)"), Model: named(e.Scope.Model), Operation: named(e.Operation),
 			Since: cmp.Or(lasting(s.at.Sub(e.ReservedAt)), "0 s"), Worst: usd(e.Reserved[budget.UnitUSD]),
@@ -290,7 +305,7 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 	for i := range s.kills[:min(len(s.kills), p.maxRows)] {
 		k := &s.kills[i]
 		row := killRow{N: i, Flag: flagKey(k), Scope: scopeText(k.Scope, "every call"), Reason: clip(k.Reason, longText), At: k.At, Until: k.Until, Patterns: k.Patterns}
-		if s.at.Before(k.EffectiveBy) {
+		if s.at.Before(k.EffectiveBy) { // until then another process may still admit calls, if it draws amounts from the store in advance
 			row.Effective = k.EffectiveBy
 		}
 		v.Kills = append(v.Kills, row)
@@ -305,12 +320,13 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 	}
 }
 
-// flagKey returns the key of a flag for links.
+// flagKey returns the key of a flag for links: the same for the same scope, and for patterns another one.
 func flagKey(k *budget.Kill) string {
 	object := k.Flag().Object()
 	return hex.EncodeToString(object[:])
 }
 
+// trailOf returns the row of a change. The trail names an account by its key alone, so accounts has those that are known now.
 func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 	row := trailRow{At: r.At, Operator: named(r.Operator), Kind: r.Kind.String(), Why: clip(r.Reason, longText)}
 	switch r.Kind {
@@ -325,7 +341,7 @@ func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 	case driver.ChangeOverride, driver.ChangeUnlatch:
 		row.What = "account " + hex.EncodeToString(r.Account[:])
 		var unit budget.Unit
-		if a := accounts[r.Account]; a != nil && a.balance.Limit != "" { // one in which no call counts yet has no name
+		if a := accounts[r.Account]; a != nil && a.balance.Limit != "" { // an account under which no call was made yet has no limit's name
 			row.What, unit = clip(a.balance.Limit, shortText)+", "+scopeText(a.balance.Scope, "all calls"), a.balance.Max.Unit
 		}
 		if o := r.Override; o != nil {
@@ -360,6 +376,7 @@ func doneText(r *http.Request) string {
 	return text + fmt.Sprintf(" %d known accounts carry these values.", n)
 }
 
+// doneTexts are the texts for the values of the parameter done, which change.go sets.
 var doneTexts = map[string]string{
 	"kill": "Killed: every process refuses such calls, and running streams end.", "revive": "Revived: such calls are let through again.",
 	"override": "The override is set.", "restore": "The override is taken back.",

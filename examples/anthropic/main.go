@@ -34,7 +34,7 @@ func main() {
 	fmt.Println("refused through anthropic-sdk-go:", err)
 }
 
-// ask asks until it is refused.
+// ask makes the same call again and again until the limit refuses it, and returns that refusal. base is the URL of the (simulated) Bedrock.
 func ask(ctx context.Context, base string, limit budget.Quantity) error {
 	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "agent", Max: limit, Window: budget.Daily}}})
 	if err != nil {

@@ -22,12 +22,12 @@ const (
 	systemBytes  = 66_000 // instructions and project notes
 	turnBytes    = 2_950  // what the agent reads of a file in a turn
 	firstBytes   = 26_000 // the task, and the file that it is about
-	turns        = 18     // in a stint
-	stints       = 8      // in a session
-	outputTokens = 384    // in a turn, on average: the invoice's output over the turns that its input takes
+	turns        = 18     // calls in a stint, a time of work without a long interruption
+	stints       = 8      // in a session, which is one conversation
+	outputTokens = 384    // in a turn, on average: so the replay's output is to its input as on the invoice
 	thinkTime    = 30 * time.Second
-	review       = 25 * time.Minute
-	pause        = 28 * time.Hour
+	review       = 25 * time.Minute // between two stints
+	pause        = 28 * time.Hour   // between two sessions
 )
 
 // agent is a coding agent as many are written. It knows nothing of budgets: it has a client, and ends a session when a call fails.
@@ -35,10 +35,10 @@ type agent struct {
 	client *bedrockruntime.Client
 	files  *corpus
 	clock  *clock
-	onTurn func(error)
+	onTurn func(error) // called after each turn, with its call's error
 }
 
-// work runs sessions until the context ends or enough reports true.
+// work runs sessions, each as a workflow of its own, until the context ends or enough reports true.
 func (a *agent) work(ctx context.Context, enough func() bool) {
 	system := []types.SystemContentBlock{
 		&types.SystemContentBlockMemberText{Value: "You are a coding agent. The project's notes follow.\n" + a.files.spread(systemBytes)},
@@ -51,7 +51,7 @@ func (a *agent) work(ctx context.Context, enough func() bool) {
 	}
 }
 
-// session is one conversation: in each turn the agent reads on.
+// session is one conversation: in each turn the agent sends the next part of the files, with all that came before.
 func (a *agent) session(ctx context.Context, system []types.SystemContentBlock, enough func() bool) {
 	var conversation []types.Message
 	for turn := 0; turn < turns*stints && !enough(); turn++ {
@@ -59,7 +59,7 @@ func (a *agent) session(ctx context.Context, system []types.SystemContentBlock, 
 		switch {
 		case turn == 0:
 			size = firstBytes
-		case turn%turns == 0:
+		case turn%turns == 0: // a new stint begins
 			a.clock.Advance(review)
 		}
 		conversation = append(conversation, message(types.ConversationRoleUser, "Review this, then go on.\n"+a.files.next(size)))
@@ -84,7 +84,7 @@ func message(role types.ConversationRole, text string) types.Message {
 	return types.Message{Role: role, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}}
 }
 
-// tools is the agent's one tool.
+// tools returns the agent's one tool. The simulated model never calls it, but its definition is a part of each prompt.
 func tools() *types.ToolConfiguration {
 	schema := map[string]any{"type": "object", "properties": map[string]any{"path": map[string]any{"type": "string"}}, "required": []string{"path"}}
 	return &types.ToolConfiguration{Tools: []types.Tool{&types.ToolMemberToolSpec{Value: types.ToolSpecification{

@@ -51,6 +51,7 @@ var colors = []color.Color{
 	color.RGBA{R: 0xb4, G: 0x5f, B: 0x06, A: 0xff},
 }
 
+// Where labels are, in the units of the axes.
 const (
 	labelsAt  = days + 0.4 // in days: right of all lines
 	chartEnd  = days + 6.2 // leaves room for the longest label
@@ -100,6 +101,7 @@ func (r *run) draw(p *plot.Plot, c color.Color, label float64) error {
 		return err
 	}
 	line.Color, line.Width, line.StepStyle = c, vg.Points(2), plotter.PostStep
+	// The leader is the thin line from the end of the bill to the label, which is moved where labels would overlap.
 	leader, err := plotter.NewLine(plotter.XYs{end, {X: labelsAt - 0.1, Y: label}})
 	if err != nil {
 		return err

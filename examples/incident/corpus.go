@@ -12,7 +12,7 @@ import (
 // corpus is what the agent reads: the source files of this repository, one after the other and again from the start.
 type corpus struct {
 	text string
-	at   int
+	at   int // where next goes on
 }
 
 // openCorpus reads the repository that the working folder lies in.
@@ -43,6 +43,7 @@ func openCorpus() (*corpus, error) {
 	return &corpus{text: b.String()}, err
 }
 
+// repositoryRoot returns the folder at or above the working folder that has a go.work.
 func repositoryRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -79,18 +80,19 @@ func (c *corpus) next(n int) string {
 	return b.String()
 }
 
-// spread returns about n bytes in pieces from all over the corpus, so that they are like the rest of it.
+// spread returns about n bytes in pieces of whole lines from all over the corpus, so that they are like the rest of it.
 func (c *corpus) spread(n int) string {
 	const piece = 1000
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
+		// A piece has the same relative place in the corpus as in the result. It begins at the start of a line.
 		at := int(int64(i) * piece * int64(len(c.text)-piece) / int64(n) % int64(len(c.text)-piece))
 		for at > 0 && c.text[at-1] != '\n' {
 			at--
 		}
 		text := c.text[at : at+piece]
 		b.WriteString(strings.ToValidUTF8(text[:strings.LastIndexByte(text, '\n')+1], ""))
-		if strings.IndexByte(text, '\n') < 0 {
+		if strings.IndexByte(text, '\n') < 0 { // the piece is in one long line
 			b.WriteString(strings.ToValidUTF8(text, ""))
 		}
 	}

@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// cases are the replays. Each has a ledger of its own on a fresh SQLite file.
+// cases returns the replays, in the order that replay and judge rely on. Each with a guard has a ledger of its own on a fresh SQLite file.
 func cases() []*run {
 	return []*run{
 		{name: "without the guard"},
@@ -46,13 +46,15 @@ func cases() []*run {
 	}
 }
 
+// replay makes all runs, prints how they compare, and writes the chart to the file svg. It returns an error if the first run does not resemble the
+// invoice, or if the guard has not kept its promises.
 func replay(ctx context.Context, svg string) error {
 	began := time.Now()
 	fmt.Printf("Replaying nine days of %s at 1:%d of the incident's tokens, simulated.\n\n", modelID, scale)
 	runs := cases()
 	for _, r := range runs {
 		if r.cache == cache.Fix {
-			r.calls = runs[0].bill.Inferences // the same work
+			r.calls = runs[0].bill.Inferences // the same work: it spends less on it, so it must not go on until the incident's tokens are spent
 		}
 		if err := r.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)

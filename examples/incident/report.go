@@ -14,7 +14,7 @@ import (
 const (
 	days          = 9
 	incidentInput = 6_470_000_000 // uncached input tokens
-	tolerance     = 0.10
+	tolerance     = 0.10          // how far a line of the replay may be off
 )
 
 // mixLine is one line of the invoice and of the replay.

@@ -25,9 +25,9 @@ type run struct {
 	cache  cache.Mode     // what the guard does about caching
 	calls  int            // stop after so many calls; 0 goes on until the incident's tokens are spent
 
-	bill    bedrocktest.Bill // as the simulator kept it
-	ledger  budget.Quantity  // what the ledger holds; zero without the guard
-	refused int
+	bill    bedrocktest.Bill    // as the simulator kept it
+	ledger  budget.Quantity     // what the ledger holds; zero without the guard
+	refused int                 // calls that the guard refused, or that failed
 	cause   *cache.RefusedError // the first refusal by the cache check
 	err     error               // of a call, other than a refusal
 	spend   []point             // the bill over the replay's time
@@ -39,7 +39,8 @@ type point struct {
 	usd float64
 }
 
-// do replays the agent's nine days.
+// do replays the agent's nine days on a fresh simulated Bedrock, and sets the results. It ends when the nine days are over, the incident's input
+// tokens are spent, r.calls are made, or a call fails for another reason than a refusal.
 func (r *run) do(ctx context.Context) error {
 	files, err := openCorpus()
 	if err != nil {
@@ -50,7 +51,7 @@ func (r *run) do(ctx context.Context) error {
 	server, err := bedrocktest.Start(bedrocktest.Options{
 		Clock: clock.Now,
 		Reply: func(q bedrocktest.Request) bedrocktest.Reply {
-			return bedrocktest.Reply{OutputTokens: outputTokens - 50 + 100*(q.Seq%2)}
+			return bedrocktest.Reply{OutputTokens: outputTokens - 50 + 100*(q.Seq%2)} // outputTokens on average, by turns less and more
 		},
 	})
 	if err != nil {
@@ -96,7 +97,8 @@ func (r *run) do(ctx context.Context) error {
 // guarded reports whether the replay has a guard at all.
 func (r *run) guarded() bool { return len(r.limits) > 0 || r.cache != cache.Off }
 
-// client returns a client of the simulator, guarded or not, and how to ask its ledger what was spent.
+// client returns a client of the simulator, guarded or not, a function that asks the ledger what was spent, and one that removes the ledger. Without
+// a guard there is no ledger, and both do nothing.
 func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clock) (*bedrockruntime.Client, func(context.Context) (budget.Quantity, error), func(), error) {
 	if !r.guarded() {
 		unknown := func(context.Context) (budget.Quantity, error) { return budget.Quantity{}, nil }

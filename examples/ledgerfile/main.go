@@ -30,6 +30,7 @@ func main() {
 	}
 }
 
+// run opens the ledger in the file, with a limit of 3 cents for all runs together, and spends.
 func run(ctx context.Context, file string) error {
 	store, err := sqlitestore.Open(ctx, file, sqlitestore.Options{Create: true})
 	if err != nil {

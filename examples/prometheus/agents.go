@@ -20,6 +20,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
+// openLedger opens a ledger in memory with three limits: one that the agents do not reach, one that refuses the agent "review" after ten calls, and
+// one that only observes.
 func openLedger(ctx context.Context) (*budget.Ledger, error) {
 	return budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "principal-month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
@@ -45,7 +47,7 @@ var agents = []struct {
 // spend lets the agents make calls until the context ends, and kills one of them on the way.
 func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Telemetry, out io.Writer) error {
 	bedrock, err := bedrocktest.Start(bedrocktest.Options{EventDelay: 5 * time.Millisecond, Faults: func(seq int) bedrocktest.FaultKind {
-		if seq%20 == 19 {
+		if seq%20 == 19 { // one request of 20 is throttled, so that the metrics have failed attempts
 			return bedrocktest.Throttle
 		}
 		return ""
@@ -73,7 +75,7 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 				return err
 			}
 		}
-		if turn == 3 {
+		if turn == 3 { // somebody stops the runaway agent
 			if _, err := ledger.Kill(ctx, budget.Scope{Workflow: "runaway"}, "it never ends"); err != nil && ctx.Err() == nil {
 				return err
 			}

@@ -41,6 +41,7 @@ func main() {
 	}
 }
 
+// run serves the metrics while the agents spend, until the context ends.
 func run(ctx context.Context, listen string, out io.Writer) error {
 	ledger, err := openLedger(ctx)
 	if err != nil {

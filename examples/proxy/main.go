@@ -28,6 +28,7 @@ func main() {
 	}
 }
 
+// run serves a proxy in front of the simulated Bedrock. Its limit is one call a day for each team, so the second request is refused.
 func run(ctx context.Context, out io.Writer) error {
 	bedrock, err := bedrocktest.Start(bedrocktest.Options{})
 	if err != nil {

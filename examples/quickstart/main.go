@@ -33,6 +33,7 @@ func main() {
 	}
 }
 
+// run makes calls until the limit of 5 cents refuses one.
 func run(ctx context.Context, live bool, model string) error {
 	cfg, stop, err := connect(ctx, live)
 	if err != nil {
@@ -75,7 +76,7 @@ func run(ctx context.Context, live bool, model string) error {
 	}
 }
 
-// connect returns the config of the real service or of a simulated one.
+// connect returns the config for the real service or a simulated one, and a function that ends the latter.
 func connect(ctx context.Context, live bool) (aws.Config, func(), error) {
 	if live {
 		cfg, err := config.LoadDefaultConfig(ctx)

@@ -36,7 +36,7 @@ func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers in
 	for {
 		in.Messages = append(in.Messages, says(types.ConversationRoleUser, strings.Repeat("The build says that a symbol is not defined. ", 40)))
 		out, err := client.Converse(ctx, in)
-		if errors.Is(err, budget.ErrExceeded) {
+		if errors.Is(err, budget.ErrExceeded) { // the conversation has become too expensive
 			in.Messages = in.Messages[len(in.Messages)-1:]
 			out, err = client.Converse(ctx, in)
 		}

@@ -35,6 +35,8 @@ func main() {
 	}
 }
 
+// run does four of the tasks on one simulated Bedrock, and prints what came of each with its number in docs/tasks.md. In degrade, the error is the
+// refusal that ends it.
 func run(ctx context.Context, out io.Writer) error {
 	server, err := bedrocktest.Start(bedrocktest.Options{Reply: func(bedrocktest.Request) bedrocktest.Reply { return bedrocktest.Reply{OutputTokens: 500} }})
 	if err != nil {
@@ -96,6 +98,7 @@ func questions(n int) []*bedrockruntime.ConverseInput {
 	return all
 }
 
+// says returns a message of a conversation.
 func says(role types.ConversationRole, text string) types.Message {
 	return types.Message{Role: role, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}}
 }

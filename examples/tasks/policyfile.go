@@ -29,7 +29,8 @@ func publish(ctx context.Context, store budget.Store, file, reason string) error
 	return operator.SetPolicyDocument(ctx, text, before.Version, reason)
 }
 
-// follow opens a ledger that enforces the policy in the store until ctx ends. Then, or if a policy can't be enforced, it prints why.
+// follow opens a ledger that enforces the policy in the store, and each new version of it, until ctx ends. Then the channel
+// gets nil. If a version can't be enforced, it gets the error, and the version before stays in force.
 func follow(ctx context.Context, store budget.Store) (*budget.Ledger, <-chan error, error) {
 	ledger, err := budget.Open(ctx, store, budget.Policy{})
 	if err != nil {

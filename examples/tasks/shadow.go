@@ -22,10 +22,10 @@ func rehearse(ctx context.Context, cfg aws.Config, ledger *budget.Ledger, reques
 			return refused, err
 		}
 		reported := int64(0)
-		for _, line := range guard.ShadowReport() { // by limit and account; events report each refusal when it happens
+		for _, line := range guard.ShadowReport() { // so far, by limit and account; events report each refusal when it happens
 			reported += line.Calls
 		}
-		if reported > int64(len(refused)) {
+		if reported > int64(len(refused)) { // this call is new in the report
 			refused = append(refused, n)
 		}
 	}

@@ -21,9 +21,9 @@ const dynamoDBVersion = "3.2.0"
 // safe for concurrent use.
 //
 // It is a real server over real sockets, and in what it accepts it follows the service closely: the grammar and the reserved
-// words of expressions, unused names and values, 100 actions and 4 MB a transaction, 400 KB an item, one reason per action of
-// a cancelled transaction in the order of the actions, ALL_OLD, and tokens of ten minutes. It is laxer than the service, or
-// unlike it, in this:
+// words of expressions, the refusal of unused names and values, 100 actions and 4 MB a transaction, 400 KB an item, one reason
+// per action of a cancelled transaction in the order of the actions, ALL_OLD, and tokens that make a transaction idempotent for
+// ten minutes. It is laxer than the service, or unlike it, in this:
 //
 //   - Requests are carried out one after the other. TransactWriteItems is atomic and serialisable, and never cancelled with
 //     TransactionConflict; TransactionInProgressException does not occur either.
@@ -34,14 +34,14 @@ const dynamoDBVersion = "3.2.0"
 //   - There are no replicas, backups or global tables; tables are active at once.
 //   - Tokens of transactions are forgotten when it restarts.
 //
-// What the service does and this server never does is put between client and server by the tests of the store.
+// What only the service does, such as throttling, the tests of the store imitate with a layer between client and server.
 type DynamoDB struct {
 	port int
-	file string
-	path string
+	file string // with the tables; empty if they are in memory
+	path string // of the program
 
-	mu sync.Mutex
-	*Process
+	mu       sync.Mutex
+	*Process // the present one; each Restart makes another
 }
 
 // StartDynamoDB starts a server whose tables lie in dir, so that they survive Kill and Restart. Without dir they lie in
@@ -70,6 +70,7 @@ func StartDynamoDB(dir string) (*DynamoDB, error) {
 	return nil, err
 }
 
+// run starts the program, whose log goes to dir, and waits until it answers.
 func (d *DynamoDB) run(dir string) error {
 	args := []string{"serve", "--port", strconv.Itoa(d.port)}
 	if d.file != "" {
@@ -99,6 +100,7 @@ func (d *DynamoDB) Restart() error {
 	return d.run(filepath.Dir(d.file))
 }
 
+// answers returns nil if the server answers an HTTP request.
 func (d *DynamoDB) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

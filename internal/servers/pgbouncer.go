@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// PgBouncer is a connection pooler in transaction mode in front of a Postgres.
+// PgBouncer is a connection pooler in front of a Postgres. In its transaction mode, each transaction of a client may get another connection.
 type PgBouncer struct {
 	*Process
 	port int
@@ -35,6 +35,7 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	if b.port, err = freePort(); err != nil {
 		return nil, err
 	}
+	// It listens on loopback alone, so anybody who connects is let in, as the server's superuser.
 	lines := append([]string{
 		"[databases]",
 		fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", upstream.port),

@@ -23,11 +23,11 @@ import (
 // Postgres is a PostgreSQL server with a cluster, a port and a socket of its own. Its superuser is "postgres", trusted on
 // loopback. Its methods are safe for concurrent use.
 type Postgres struct {
-	home     string
-	bin      string
+	home     string // the server's folder, with its data, socket and logs
+	bin      string // the path of the program postgres
 	port     int
 	settings []string
-	owner    *syscall.Credential
+	owner    *syscall.Credential // the user that it runs as; nil is this process's own
 
 	mu      sync.Mutex
 	process *Process
@@ -51,6 +51,7 @@ func StartPostgres(dir string, settings ...string) (*Postgres, error) {
 	if p.home, err = makeServerDir(dir, "postgres-*", p.owner); err != nil {
 		return nil, err
 	}
+	// The superuser may log in without a password (-A trust), and making the cluster does not wait for the disk (-N).
 	cluster := exec.Command(initdb, "-D", p.Data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 	cluster.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
 	if out, err := cluster.CombinedOutput(); err != nil {
@@ -134,7 +135,8 @@ func (p *Postgres) Resume() error {
 	return errors.Join(err, signalAll(sessions, syscall.SIGCONT), p.process.Resume())
 }
 
-// children returns the processes that the server has started. They are found by their parent, because each is in a process group of its own.
+// children returns the ids of the processes that the server has started, one for each session. They are found by their parent, because each is in a
+// process group of its own.
 func (p *Postgres) children() (pids []int, err error) {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
@@ -154,6 +156,7 @@ func (p *Postgres) children() (pids []int, err error) {
 	return pids, nil
 }
 
+// signalAll sends a signal to processes. One that has ended is no error.
 func signalAll(pids []int, s syscall.Signal) (err error) {
 	for _, pid := range pids {
 		if e := syscall.Kill(pid, s); e != nil && !errors.Is(e, syscall.ESRCH) {
@@ -167,7 +170,7 @@ func signalAll(pids []int, s syscall.Signal) (err error) {
 func postgresProgram(name string) (string, error) {
 	elsewhere, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is well-formed
 	version := func(path string) int {
-		n, _ := strconv.Atoi(strings.Split(path, "/")[4]) // what is no number comes last
+		n, _ := strconv.Atoi(strings.Split(path, "/")[4]) // the folder in place of the "*"; one that is no number counts as 0, and comes last
 		return n
 	}
 	slices.SortFunc(elsewhere, func(a, b string) int { return version(b) - version(a) })
@@ -232,6 +235,7 @@ func answersPostgres(ctx context.Context, addr string) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline) //nolint:errcheck // without it the read fails later
 	}
+	// The protocol: a session begins with its length, version 3.0 and its parameters. "R" asks for authentication; "X" ends the session.
 	body := []byte("\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00")
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)); err != nil {
 		return err

@@ -35,6 +35,7 @@ func StartPrometheus(dir, target string) (*Prometheus, error) {
 	}
 }
 
+// startPrometheus makes one attempt on a port that is free now. The program at path gets its configuration in a file.
 func startPrometheus(path, dir, target string) (*Prometheus, error) {
 	config := filepath.Join(dir, "prometheus.yml")
 	text := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n  - job_name: bedrockguard\n    static_configs: [{targets: [%q]}]\n", target)
@@ -54,7 +55,7 @@ func startPrometheus(path, dir, target string) (*Prometheus, error) {
 	return p, process.await(p.answers)
 }
 
-// answers checks whether it is ready.
+// answers returns nil if the server says that it is ready.
 func (p *Prometheus) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -17,8 +17,8 @@ type Redis struct {
 	// Addr is where it listens, as host:port. It stays the same over Restart.
 	Addr string
 
-	path, dir string
-	args      []string
+	path, dir string   // the program, and the folder that it works in
+	args      []string // of the program
 
 	mu      sync.Mutex
 	process *Process
@@ -40,6 +40,7 @@ func StartRedis(dir string, options ...string) (*Redis, error) {
 	}
 }
 
+// startRedis makes one attempt on a port that is free now.
 func startRedis(path, dir string, options []string) (*Redis, error) {
 	port, err := freePort()
 	if err != nil {
@@ -54,7 +55,7 @@ func startRedis(path, dir string, options []string) (*Redis, error) {
 	return r, r.Restart()
 }
 
-// redisArguments splits the values of a line of configuration; quotes around nothing stand for an empty value.
+// redisArguments splits the values of a line of configuration. Two quotes ("") stand for an empty value.
 func redisArguments(values string) []string {
 	fields := strings.Fields(values)
 	for i, f := range fields {
@@ -83,7 +84,7 @@ func (r *Redis) Restart() error {
 	return p.await(r.answers)
 }
 
-// answers asks for a PONG; a server that still loads its data does not give one.
+// answers returns nil if the server answers a PING with PONG, or wants a password. While it still loads its data, it does neither.
 func (r *Redis) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -108,6 +109,7 @@ func (r *Redis) answers(ctx context.Context) error {
 	return nil
 }
 
+// running returns the process of the latest start.
 func (r *Redis) running() *Process {
 	r.mu.Lock()
 	defer r.mu.Unlock()

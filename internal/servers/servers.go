@@ -42,15 +42,15 @@ const stopTimeout = 10 * time.Second
 // Process is one running server. Its methods are safe for concurrent use.
 type Process struct {
 	cmd      *exec.Cmd
-	watchdog *exec.Cmd
-	lifeline io.WriteCloser
-	log      string
-	ended    chan struct{}
-	once     sync.Once
+	watchdog *exec.Cmd      // kills the server when lifeline is closed; see start
+	lifeline io.WriteCloser // closed when this process dies
+	log      string         // the path of the server's output
+	ended    chan struct{}  // closed when the server has ended
+	once     sync.Once      // ends the watchdog
 }
 
 // start runs a program whose output goes to a log file in dir. The program is killed when this process dies, however it
-// dies: a watchdog holds the other end of a pipe.
+// dies: a shell, the watchdog, reads from a pipe that only this process writes to, and kills the program when the pipe ends.
 func start(dir string, cmd *exec.Cmd) (*Process, error) {
 	log, err := os.CreateTemp(dir, "log-*")
 	if err != nil {
@@ -82,6 +82,8 @@ func (p *Process) Stop() error { return p.end(syscall.SIGTERM) }
 // Kill ends the server with SIGKILL, as a crash would.
 func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
 
+// end sends a signal, and waits until the server has ended. After stopTimeout it is killed. The watchdog ends with it, because the process id may
+// be given to another program.
 func (p *Process) end(how syscall.Signal) error {
 	err := p.signal(how)
 	select {
@@ -106,6 +108,7 @@ func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
 // Resume continues a paused server.
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
 
+// signal sends a signal to the server, unless it has ended.
 func (p *Process) signal(s syscall.Signal) error {
 	select {
 	case <-p.ended:

@@ -75,6 +75,7 @@ func (r *Ring) Key(ctx context.Context, id string) (Key, error) {
 	return r.valid(key)
 }
 
+// valid returns the key if it is valid now.
 func (r *Ring) valid(key Key) (Key, error) {
 	now := time.Now
 	if r.Now != nil {

@@ -20,9 +20,11 @@ import (
 
 const (
 	fileVersion = 1
-	lookEvery   = time.Second
-	settled     = 2 * time.Second // a file that was changed less long ago can be changed again without a new time and size
-	maxFile     = 64 << 20
+	lookEvery   = time.Second // how often a call looks whether the file has changed
+	// coarseTime is how old the file's last change has to be when the file is read, so that any later change can be told by its time. A file
+	// that is changed twice within that may keep the same time and size.
+	coarseTime = 2 * time.Second
+	maxFile    = 64 << 20 // bytes
 )
 
 // FileOptions configures a File.
@@ -40,12 +42,12 @@ type File struct {
 	now  func() time.Time
 
 	mu       sync.Mutex
-	looked   time.Time
-	state    fs.FileInfo // of the file that was read; nil if that failed
-	readAt   time.Time
-	err      error
-	byID     map[string]Key
-	byBearer map[Hash]string
+	looked   time.Time       // when look checked the file last, by now
+	state    fs.FileInfo     // of the file that was read; nil if that failed
+	readAt   time.Time       // when it was read, by the system's clock
+	err      error           // of the latest reading: every call fails with it until a reading succeeds
+	byID     map[string]Key  // the keys that were read
+	byBearer map[Hash]string // their ids, by the hash of their bearer keys
 }
 
 var _ Book = (*File)(nil)
@@ -78,6 +80,7 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 	return f, nil
 }
 
+// create makes a file without keys, unless there is one.
 func (f *File) create() error {
 	return f.locked(func() error {
 		if _, err := os.Stat(f.path); !errors.Is(err, fs.ErrNotExist) {
@@ -207,14 +210,14 @@ func (f *File) look() error {
 		state, err := os.Stat(f.path)
 		same := err == nil && os.SameFile(state, f.state) && state.ModTime().Equal(f.state.ModTime()) && state.Size() == f.state.Size() &&
 			state.Mode() == f.state.Mode()
-		if same && f.readAt.Sub(state.ModTime()).Abs() > settled {
+		if same && f.readAt.Sub(state.ModTime()).Abs() > coarseTime {
 			return nil
 		}
 	}
 	return f.read()
 }
 
-// read reads the file. Requires mu held.
+// read reads the file, whether it has changed or not. Requires mu held.
 func (f *File) read() error {
 	f.looked = f.now()
 	byID, byBearer, state, err := load(f.path)
@@ -222,6 +225,7 @@ func (f *File) read() error {
 	return err
 }
 
+// load reads a file's keys. It refuses a file that others may write, that is not a whole document, or in which two keys share an id or a bearer key.
 func load(path string) (byID map[string]Key, byBearer map[Hash]string, state fs.FileInfo, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -280,7 +284,8 @@ func decode(text []byte) (doc document, err error) {
 	return doc, nil
 }
 
-// write replaces the file as a whole.
+// write replaces the file as a whole: it writes another file in the same folder, and renames it. If the path is a symbolic link, the file to which it
+// leads is replaced.
 func (f *File) write(doc document) error {
 	text, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {

@@ -75,6 +75,7 @@ func (k *Key) Validate() error {
 	return nil
 }
 
+// printable reports whether a name of a key is short enough, valid UTF-8 and without invisible characters.
 func printable(s string) bool {
 	if len(s) > maxNameBytes || !utf8.ValidString(s) {
 		return false
@@ -147,7 +148,7 @@ func (h Hash) IsZero() bool { return h == Hash{} }
 // MarshalText writes 64 hexadecimal digits.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h[:])), nil }
 
-// UnmarshalText reads them.
+// UnmarshalText reads 64 hexadecimal digits.
 func (h *Hash) UnmarshalText(text []byte) error {
 	b, err := hex.DecodeString(string(text))
 	if err != nil || len(b) != len(h) {

@@ -88,5 +88,5 @@ func (m Master) IsZero() bool { return len(m.keys) == 0 }
 // Format prints the number of master keys, whatever the verb.
 func (m Master) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "keys.Master(%d)", len(m.keys)) }
 
-// LogValue returns the same.
+// LogValue returns what Format prints.
 func (m Master) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(m)) }

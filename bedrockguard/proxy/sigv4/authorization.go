@@ -22,7 +22,7 @@ type authorization struct {
 	day         string // such as 20261129
 	region      string
 	service     string
-	signed      []string // names of headers, in lower case and in their order
+	signed      []string // the names of the signed headers, in lower case and sorted
 	signature   [32]byte
 }
 
@@ -48,6 +48,7 @@ func readAuthorization(h http.Header) (a authorization, err error) {
 	return parseAuthorization(values[0])
 }
 
+// parseAuthorization parses "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…". Each of the three has to occur once, in any order.
 func parseAuthorization(text string) (a authorization, err error) {
 	if len(text) > maxAuthorizationBytes {
 		return a, malformed("an Authorization header of more than 8 KiB")
@@ -60,18 +61,18 @@ func parseAuthorization(text string) (a authorization, err error) {
 	default:
 		return a, &Error{Err: ErrUnsigned}
 	}
-	var seen [3]bool
+	var seen [3]bool // which of the three were there
 	for part := range strings.SplitSeq(rest, ",") {
 		key, value, _ := strings.Cut(strings.Trim(part, " "), "=")
 		var field int
 		var ok bool
 		switch key {
 		case "Credential":
-			field, ok = 0, a.credential(value)
+			field, ok = 0, a.setCredential(value)
 		case "SignedHeaders":
-			field, ok = 1, a.signedHeaders(value)
+			field, ok = 1, a.setSignedHeaders(value)
 		case "Signature":
-			field, ok = 2, a.sign(value)
+			field, ok = 2, a.setSignature(value)
 		}
 		if !ok || seen[field] {
 			return authorization{}, malformed("an Authorization header other than Credential=…, SignedHeaders=…, Signature=…")
@@ -84,8 +85,8 @@ func parseAuthorization(text string) (a authorization, err error) {
 	return a, nil
 }
 
-// credential parses accessKeyID/day/region/service/aws4_request.
-func (a *authorization) credential(text string) bool {
+// setCredential parses accessKeyID/day/region/service/aws4_request. It returns false if the text is not of that form.
+func (a *authorization) setCredential(text string) bool {
 	parts := strings.Split(text, "/")
 	if len(parts) != 5 || parts[4] != ending {
 		return false
@@ -102,7 +103,7 @@ func (a *authorization) credential(text string) bool {
 // plainName reports whether a name only has letters, digits and a few signs.
 func plainName(s string) bool {
 	for _, c := range []byte(s) {
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' // in either case, because 0x20 makes a capital small
 		if !letter && (c < '0' || c > '9') && strings.IndexByte("-_.", c) < 0 {
 			return false
 		}
@@ -110,8 +111,8 @@ func plainName(s string) bool {
 	return true
 }
 
-// signedHeaders parses the names of the signed headers: in lower case, each once and sorted, as AWS requires.
-func (a *authorization) signedHeaders(text string) bool {
+// setSignedHeaders parses the names of the signed headers. It returns false if they are not in lower case, each once and sorted, as AWS requires.
+func (a *authorization) setSignedHeaders(text string) bool {
 	a.signed = strings.Split(text, ";")
 	for i, name := range a.signed {
 		if name == "" || name != strings.ToLower(name) || i > 0 && name <= a.signed[i-1] {
@@ -121,7 +122,8 @@ func (a *authorization) signedHeaders(text string) bool {
 	return true
 }
 
-func (a *authorization) sign(text string) bool {
+// setSignature parses the signature. It returns false unless that is 64 hexadecimal digits in lower case.
+func (a *authorization) setSignature(text string) bool {
 	if len(text) != hex.EncodedLen(len(a.signature)) || strings.ToLower(text) != text {
 		return false
 	}
@@ -129,6 +131,7 @@ func (a *authorization) sign(text string) bool {
 	return err == nil
 }
 
+// signs reports whether the header with this name, in lower case, is signed.
 func (a *authorization) signs(name string) bool {
 	for _, s := range a.signed {
 		if s == name {
@@ -143,7 +146,7 @@ func (a *authorization) scope() string {
 	return a.day + "/" + a.region + "/" + a.service + "/" + ending
 }
 
-// signedAt returns when the request was signed, according to its headers.
+// signedAt returns when the request was signed, according to its X-Amz-Date. The credential has to name the same day.
 func (a *authorization) signedAt(h http.Header) (time.Time, error) {
 	values := h["X-Amz-Date"]
 	if len(values) != 1 {

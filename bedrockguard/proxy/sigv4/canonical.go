@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// canonicalRequest returns the text that the client must have signed.
+// canonicalRequest returns the text that the client must have signed, line by line: method, path, query, a line for each signed header, an empty
+// line, the names of the signed headers, and the hash of the body.
 func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (string, error) {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
@@ -47,7 +48,8 @@ func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (st
 	return b.String(), nil
 }
 
-// headerValues returns a header by its lower-case name. net/http keeps some of them in other fields.
+// headerValues returns the values of a header by its lower-case name, and false if it did not arrive. net/http keeps some headers in other fields of
+// the request.
 func headerValues(r *http.Request, name string) ([]string, bool) {
 	switch name {
 	case "host", ":authority": // aws-sdk-js signs the latter over HTTP/2
@@ -70,7 +72,7 @@ func singleSpaced(v string) string {
 	}
 	var b strings.Builder
 	for i := range len(v) {
-		if v[i] != ' ' || v[i-1] != ' ' { // the first byte is not a space
+		if v[i] != ' ' || v[i-1] != ' ' { // i is not 0 in v[i-1], because the first byte is not a space
 			b.WriteByte(v[i])
 		}
 	}
@@ -114,7 +116,8 @@ func queryOf(query string) (string, bool) {
 	return b.String(), true
 }
 
-// recoded decodes percent-encoding, and encodes all that has to be encoded. A plus stays a plus.
+// recoded decodes percent-encoding, and encodes all that has to be encoded. It returns false if a "%" is not followed by two hexadecimal digits. A
+// plus does not stand for a space, as it does in forms: it is encoded as %2B.
 func recoded(s string) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -145,7 +148,7 @@ func writeEncoded(b *strings.Builder, s string, path bool) {
 
 // writeByte writes one byte, percent-encoded unless it is unreserved in RFC 3986.
 func writeByte(b *strings.Builder, c byte) {
-	letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+	letter := c|0x20 >= 'a' && c|0x20 <= 'z' // in either case, because 0x20 makes a capital small
 	if letter || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' {
 		b.WriteByte(c)
 		return

@@ -7,9 +7,11 @@ import (
 	"time"
 )
 
+// A signature is served once, as a rule. It is served again within repeatWindow in two cases, which Options.Duplicates explains: the request is
+// another attempt of its client, which its number of Verifier.attempt shows, or it counts as one of several equal requests sent at once.
 const (
 	repeatWindow = 2 * time.Second
-	maxAttempts  = 64 // requests with the same signature and different invocation ids
+	maxAttempts  = 64 // how many attempts one signature may have
 )
 
 // memory has the signatures that were served, by the second of their date.
@@ -17,19 +19,20 @@ type memory struct {
 	opts    *Options
 	mu      sync.Mutex
 	seconds map[int64]map[[32]byte]*served
-	oldest  int64 // the oldest second in it
+	oldest  int64 // the oldest second in seconds
 	floor   int64 // a request with this date or an earlier one is refused, because it may have been served and forgotten
-	n       int   // number of requests that are remembered
+	n       int   // how many served requests are remembered: the sum of all counts
 }
 
 // served is what is remembered of one signature.
 type served struct {
-	first    time.Time
-	attempts []uint64 // invocation ids of the requests that had one
-	again    int      // how often it was served again without a new invocation id
-	count    int      // how often it was served
+	first    time.Time // when it was served first
+	attempts []uint64  // the attempts that were served, if the first request had an attempt number
+	again    int       // how many equal requests were served after the first
+	count    int       // how often it was served in all
 }
 
+// newMemory returns an empty memory. It refuses what was signed before Options.Since.
 func newMemory(o *Options) *memory {
 	m := &memory{opts: o, seconds: make(map[int64]map[[32]byte]*served), floor: math.MinInt64}
 	if !o.Since.IsZero() {
@@ -38,14 +41,15 @@ func newMemory(o *Options) *memory {
 	return m
 }
 
-// take records a request with a valid signature, or returns ErrReplayed.
+// take records a request with a valid signature, or returns ErrReplayed. second is the date of the signature, in seconds since 1970; attempt is the
+// result of Verifier.attempt, 0 for none. If there is no room for a new signature, the oldest seconds are forgotten.
 func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.seconds) > 0 && now.Sub(time.Unix(m.oldest, 0)) > m.opts.Skew {
+	for len(m.seconds) > 0 && now.Sub(time.Unix(m.oldest, 0)) > m.opts.Skew { // too old to be accepted in any case
 		m.forgetOldest()
 	}
-	if second > m.floor && m.seconds[second][signature] == nil {
+	if second > m.floor && m.seconds[second][signature] == nil { // a new signature needs room
 		for m.n >= m.opts.MaxSeen && second > m.floor {
 			m.forgetOldest()
 		}
@@ -71,9 +75,10 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 	return nil
 }
 
-// again decides whether a signature is served again. Requires mu held.
+// again records a signature that was served before and is served again, or returns ErrReplayed. Requires mu held.
 func (m *memory) again(s *served, now time.Time, attempt uint64) error {
 	soon := now.Sub(s.first).Abs() <= repeatWindow && m.n < m.opts.MaxSeen
+	// If the first request had no attempt number, a number proves nothing: whoever replays that request could have added it.
 	another := attempt != 0 && len(s.attempts) > 0 && !slices.Contains(s.attempts, attempt)
 	switch {
 	case soon && another && len(s.attempts) < maxAttempts:

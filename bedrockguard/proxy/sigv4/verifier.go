@@ -43,8 +43,8 @@ type Options struct {
 // Verifier verifies requests. It is safe for concurrent use. Make one with New.
 type Verifier struct {
 	opts Options
-	seed maphash.Seed
-	seen *memory
+	seed maphash.Seed // for attempt
+	seen *memory      // the signatures that were served
 }
 
 // New returns a Verifier. Without Options.Secrets it refuses every request.
@@ -101,6 +101,7 @@ func (v *Verifier) Screen(r *http.Request) error {
 	return err
 }
 
+// verify checks a request whose Authorization header was parsed as a, and records that it is served. The cheap checks come first.
 func (v *Verifier) verify(r *http.Request, a *authorization, body []byte) error {
 	now := v.opts.Now()
 	at, err := v.check(r, a, now)
@@ -117,6 +118,7 @@ func (v *Verifier) verify(r *http.Request, a *authorization, body []byte) error 
 		return err
 	}
 	sum = sha256.Sum256([]byte(request))
+	// As AWS prescribes: the algorithm, the date, what the credential is for (day, region, service), and the hash of the canonical request.
 	toSign := algorithm + "\n" + at.Format(amzTime) + "\n" + a.scope() + "\n" + hex.EncodeToString(sum[:])
 	if err := v.compare(r.Context(), a, toSign); err != nil {
 		return err
@@ -124,7 +126,8 @@ func (v *Verifier) verify(r *http.Request, a *authorization, body []byte) error 
 	return v.seen.take(now, at.Unix(), a.signature, v.attempt(r.Header))
 }
 
-// check checks what needs no secret.
+// check checks what needs neither the secret nor the body, and returns when the request was signed. Bedrock's own headers and the session token have
+// to be signed if they are there, because a stranger could add them on the way.
 func (v *Verifier) check(r *http.Request, a *authorization, now time.Time) (at time.Time, err error) {
 	if at, err = a.signedAt(r.Header); err != nil {
 		return at, err
@@ -179,7 +182,8 @@ func (v *Verifier) secrets(ctx context.Context, a *authorization) ([][]byte, err
 	return all, nil
 }
 
-// compare computes the signature with each secret that the key may have.
+// compare computes the signature with each secret that the key may have, and returns ErrMismatch unless one gives the request's. The signing key is
+// made of the secret in the four steps that AWS prescribes: day, region, service and a fixed ending.
 func (v *Verifier) compare(ctx context.Context, a *authorization, toSign string) error {
 	secrets, err := v.secrets(ctx, a)
 	if err != nil {
@@ -199,13 +203,15 @@ func (v *Verifier) compare(ctx context.Context, a *authorization, toSign string)
 	return nil
 }
 
+// mac returns the HMAC-SHA256 of a text.
 func mac(key []byte, text string) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(text))
 	return h.Sum(nil)
 }
 
-// attempt returns a number for the attempt of a call, from headers that are not signed. It is 0 if the request has none.
+// attempt returns a number that differs for the attempts of one call, and for calls whose signatures are equal. It is a hash of two headers that
+// boto3 sends but does not sign; 0 if the request has none.
 func (v *Verifier) attempt(h http.Header) uint64 {
 	id, request := h.Get("Amz-Sdk-Invocation-Id"), h.Get("Amz-Sdk-Request")
 	if id == "" {

@@ -1,5 +1,8 @@
 // Package backend lets the robustness tests use every store in the same way: how to start its server, how a process opens a ledger there by
 // its address, and what can go wrong. Each store has a file; this one has what they share.
+//
+// A ledger's address is the backend's name, a colon and its place, by which any process can open it. A place is a file (SQLite), a number
+// (memory), or host:port/name of the ledger. A handle is an open budget.Store.
 package backend
 
 import (
@@ -20,7 +23,7 @@ type Backend struct {
 	Name string
 	// Shared says that several processes can open one ledger, and that it survives the death of each of them.
 	Shared bool
-	// Remote says that its servers are Networked, and Replicates that they are Replicated.
+	// Remote says that its servers are Networked, and Replicates that they are Replicated (the interfaces below).
 	Remote, Replicates bool
 	// Start starts the server of the store and stops it when the test ends. If it is not installed, the test is skipped, or fails with
 	// CI=true.
@@ -59,7 +62,7 @@ type Fault struct {
 	Name string
 	// Begin starts the fault, on the server or only on the ledger at an address. End ends it; nil says that there is nothing to end.
 	Begin, End func(address string) error
-	// Forgets says that acknowledged steps may be lost, so that open handles must refuse from then on.
+	// Forgets says that steps which the store has acknowledged may be lost, so that open handles must refuse every call from then on.
 	Forgets bool
 }
 
@@ -72,7 +75,7 @@ type Options struct {
 	// Timeout is how long one step waits for a server that does not answer, if the store leaves that to its client. Zero is the client's
 	// default.
 	Timeout time.Duration
-	// Relaxed lets a store omit what is only needed against a loss of power, if it has such an option.
+	// Relaxed lets a store omit what only a loss of power makes necessary, such as waiting for the disk, if it has such an option.
 	Relaxed bool
 	// Retention is how long resolved reservations are remembered. Zero is longer than any clock of these tests runs, and DefaultRetention is
 	// the store's default.
@@ -84,9 +87,10 @@ type Options struct {
 // DefaultRetention is the value of Options.Retention that uses the store's default.
 const DefaultRetention time.Duration = -1
 
-// retention is longer than any clock of these tests runs.
+// retention is longer than any clock of these tests runs, so that nothing is deleted.
 const retention = 50 * 366 * 24 * time.Hour
 
+// retention returns what a store is opened with.
 func (o *Options) retention() time.Duration { return cmp.Or(o.Retention, retention) }
 
 // options applies functions to Options.

@@ -21,11 +21,13 @@ const dynamoName = "dynamodb"
 
 var dynamo = Backend{Name: dynamoName, Shared: true, Remote: true, Start: startDynamo, open: openDynamo}
 
+// dynamoServer is a server with a table for each ledger.
 type dynamoServer struct {
 	*servers.DynamoDB
-	made atomic.Int64
+	made atomic.Int64 // how many ledgers were made on it, for their names
 }
 
+// startDynamo implements Backend.Start.
 func startDynamo(tb testing.TB) Server {
 	server, err := servers.StartDynamoDB(tb.TempDir())
 	servers.Require(tb, err)
@@ -35,6 +37,7 @@ func startDynamo(tb testing.TB) Server {
 
 func (s *dynamoServer) HostPort() string { return strings.TrimPrefix(s.Endpoint(), "http://") }
 
+// NewLedger implements Server. A DynamoDB ledger has no clock of its own when it is made, so the options do not matter.
 func (s *dynamoServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger-%d", dynamoName, s.HostPort(), s.made.Add(1))
 	if err := makeDynamo(address); err != nil {
@@ -58,6 +61,7 @@ func makeDynamo(address string) error {
 	return store.Close()
 }
 
+// deleteDynamo deletes the table of a ledger.
 func deleteDynamo(address string) error {
 	client, table, closeClient := dynamoClient(address)
 	defer closeClient()
@@ -65,7 +69,7 @@ func deleteDynamo(address string) error {
 	return err
 }
 
-// dynamoClient returns a client for the host and the table of an address, which may begin with the backend's name.
+// dynamoClient returns a client for the host of an address or a place, and the table's name.
 func dynamoClient(address string) (client *dynamodb.Client, table string, closeClient func()) {
 	host, table, _ := strings.Cut(strings.TrimPrefix(address, dynamoName+":"), "/")
 	transport := &http.Transport{MaxIdleConnsPerHost: poolSize}
@@ -75,6 +79,7 @@ func dynamoClient(address string) (client *dynamodb.Client, table string, closeC
 	}), table, transport.CloseIdleConnections
 }
 
+// Faults are of the server, except that the last two delete the ledger.
 func (s *dynamoServer) Faults() []Fault {
 	return []Fault{
 		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
@@ -90,7 +95,7 @@ func (s *dynamoServer) Faults() []Fault {
 	}
 }
 
-// dynamoStore closes its connections with it.
+// dynamoStore is a store whose Close also closes its client's connections.
 type dynamoStore struct {
 	*dynamostore.Store
 	closeClient func()
@@ -102,6 +107,7 @@ func (s dynamoStore) Close() error {
 	return err
 }
 
+// openDynamo opens a handle on the ledger at a place, host:port/table.
 func openDynamo(ctx context.Context, place string, o Options) (budget.Store, error) {
 	if o.Via != "" {
 		_, table, _ := strings.Cut(place, "/")

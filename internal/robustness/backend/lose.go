@@ -21,8 +21,8 @@ import (
 // Loser is a Server of whose ledgers a part can get lost.
 type Loser interface {
 	Server
-	// Lose removes one part of a ledger as it is laid down where it lives, a row, a key, a field or a member, past the store. It
-	// returns what it was.
+	// Lose removes one part of a ledger, drawn at random: a row, a key, a field or a member of what the store has written. It works
+	// directly on the database, so that the store does not know of it, and returns a text that says what it has removed.
 	Lose(ctx context.Context, address string, random *rand.Rand) (string, error)
 }
 
@@ -31,10 +31,10 @@ func Loses(b Backend) bool {
 	return b.Name == sqlite.Name || b.Name == redisBackend.Name || b.Name == postgres.Name || b.Name == dynamo.Name
 }
 
-// table is a table of a ledger, and what its rows are picked by.
+// table is a table of a ledger. key is an SQL expression whose value differs from row to row.
 type table struct{ name, key string }
 
-// loseRow deletes one row of all that some tables have.
+// loseRow deletes one row, drawn from all rows of the tables together. count runs a query that counts, and remove one that deletes.
 func loseRow(tables []table, random *rand.Rand, count func(query string) (int, error), remove func(query string) error) (string, error) {
 	rows, all := make([]int, len(tables)), 0
 	for i, t := range tables {
@@ -44,7 +44,7 @@ func loseRow(tables []table, random *rand.Rand, count func(query string) (int, e
 		}
 		all += rows[i]
 	}
-	n := random.IntN(all)
+	n := random.IntN(all) // the number of the row, first among all tables and then, after each that it is not in, among those that follow
 	for i, t := range tables {
 		if n < rows[i] {
 			query := fmt.Sprintf("DELETE FROM %[1]s WHERE %[2]s = (SELECT %[2]s FROM %[1]s ORDER BY 1 LIMIT 1 OFFSET %[3]d)", t.name, t.key, n)
@@ -55,6 +55,7 @@ func loseRow(tables []table, random *rand.Rand, count func(query string) (int, e
 	return "", nil
 }
 
+// Lose removes a row.
 func (s *sqliteServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
 	db, err := sql.Open("sqlite", sqlitePath(address))
 	if err != nil {
@@ -72,6 +73,7 @@ func (s *sqliteServer) Lose(ctx context.Context, address string, random *rand.Ra
 	})
 }
 
+// Lose removes a row. ctid is Postgres's own number of a row in its table.
 func (s *postgresServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
 	conn, err := pgx.Connect(ctx, s.DSN())
 	if err != nil {
@@ -92,7 +94,8 @@ func (s *postgresServer) Lose(ctx context.Context, address string, random *rand.
 	})
 }
 
-// Lose removes a whole key one time in four.
+// Lose removes a field of a hash or a member of a sorted set; one time in four it removes the whole key. The names of the ledger's keys have a hash
+// of its name in braces.
 func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr})
 	defer rdb.Close()
@@ -126,7 +129,7 @@ func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Ran
 	}
 }
 
-// Lose removes an item. One time in four it is drawn from the gates, of which there are many that are alike, else from all others.
+// Lose removes an item. One time in four it is a gate, one of 64 equal items of which each transaction checks one; else it is drawn from all others.
 func (s *dynamoServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
 	client, name, closeClient := dynamoClient(address)
 	defer closeClient()
@@ -157,6 +160,7 @@ func (s *dynamoServer) Lose(ctx context.Context, address string, random *rand.Ra
 	return textOf(key["pk"]) + " " + textOf(key["sk"]), err
 }
 
+// textOf returns the text of an attribute that has one.
 func textOf(v types.AttributeValue) string {
 	s, _ := v.(*types.AttributeValueMemberS)
 	return s.Value

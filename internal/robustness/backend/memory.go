@@ -15,18 +15,21 @@ import (
 
 var memory = Backend{Name: "memory", Start: startMemory, open: openMemory}
 
-// ledgers are the stores in the memory of this process, by their address.
+// ledgers has each *memoryLedger of this process, by its place.
 var ledgers sync.Map
 
+// ledgersMade is how many were made, for their places.
 var ledgersMade atomic.Int64
 
-// memoryLedger is a store that the first handle makes, and whose clock can be exchanged, because handles share it.
+// memoryLedger is a store that all handles of a ledger share. The first handle makes it. Its clock is that of the handle that was opened last with
+// a clock.
 type memoryLedger struct {
 	*memstore.Store
 	made  sync.Once
 	clock atomic.Pointer[func() time.Time]
 }
 
+// now is the store's clock: the handles', if one has set any.
 func (l *memoryLedger) now() time.Time {
 	if clock := l.clock.Load(); clock != nil {
 		return (*clock)()
@@ -34,7 +37,7 @@ func (l *memoryLedger) now() time.Time {
 	return time.Now()
 }
 
-// memoryHandle is one of many on a store: closing it leaves the others open.
+// memoryHandle is one of a ledger's handles: closing it leaves the others open.
 type memoryHandle struct{ *memstore.Store }
 
 func (memoryHandle) Close() error { return nil }
@@ -43,6 +46,7 @@ type memoryServer struct{}
 
 func startMemory(testing.TB) Server { return memoryServer{} }
 
+// NewLedger implements Server. The first Open makes the store.
 func (memoryServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	place := strconv.FormatInt(ledgersMade.Add(1), 10)
 	ledgers.Store(place, &memoryLedger{})
@@ -50,9 +54,10 @@ func (memoryServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	return memory.Name + ":" + place
 }
 
-// Faults: what lives in the memory of a process has no fault but the end of that process.
+// Faults returns none: what lives in the memory of a process can only end with that process.
 func (memoryServer) Faults() []Fault { return nil }
 
+// openMemory opens a handle on a ledger of this process.
 func openMemory(_ context.Context, place string, o Options) (budget.Store, error) {
 	found, ok := ledgers.Load(place)
 	if !ok {

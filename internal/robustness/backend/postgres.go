@@ -21,14 +21,16 @@ import (
 
 var postgres = Backend{Name: "postgres", Shared: true, Remote: true, Start: startPostgres, StartAt: startPostgresAt, open: openPostgres}
 
+// postgresServer is a server with a schema for each ledger.
 type postgresServer struct {
 	*servers.Postgres
-	made   atomic.Int64
-	locker *pgx.Conn
+	made   atomic.Int64 // how many ledgers were made on it, for their names
+	locker *pgx.Conn    // the session that holds the lock of the fault in lock
 }
 
 func startPostgres(tb testing.TB) Server { return startPostgresWith(tb) }
 
+// startPostgresAt starts a server that also listens at host, an IPv4 address, and trusts its network of 256 addresses.
 func startPostgresAt(tb testing.TB, host string) Server {
 	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host)
 	access, err := os.OpenFile(filepath.Join(s.Data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
@@ -42,6 +44,7 @@ func startPostgresAt(tb testing.TB, host string) Server {
 	return s
 }
 
+// startPostgresWith starts a server with further settings, such as "name=value". It has connections enough for the processes of all tests.
 func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
 	dir, err := os.MkdirTemp("", "postgres") // the server's user can enter its parents, unlike those of tb.TempDir
 	if err != nil {
@@ -56,6 +59,7 @@ func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
 
 func (s *postgresServer) HostPort() string { return s.Addr() }
 
+// NewLedger implements Server.
 func (s *postgresServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger_%d", postgres.Name, s.Addr(), s.made.Add(1))
 	if err := makePostgres(address, optFns...); err != nil {
@@ -75,6 +79,7 @@ func makePostgres(address string, optFns ...func(*Options)) error {
 	return store.Close()
 }
 
+// Faults are of the server and its sessions, except that one locks the ledger's accounts, and the last two delete the ledger.
 func (s *postgresServer) Faults() []Fault {
 	drop := func(address string) error { return s.exec("DROP SCHEMA " + schemaOf(address) + " CASCADE") }
 	return []Fault{
@@ -94,6 +99,7 @@ func (s *postgresServer) Faults() []Fault {
 	}
 }
 
+// endSessions ends all sessions of clients but the one that asks for it.
 const endSessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
 // exec runs statements, each in a transaction of its own.
@@ -121,8 +127,10 @@ func (s *postgresServer) lock(address string) (err error) {
 	return err
 }
 
+// unlock ends the session of lock, and its lock with it.
 func (s *postgresServer) unlock(string) error { return s.locker.Close(context.Background()) }
 
+// readOnly returns a fault that switches the server's read-only mode on or off, without a restart.
 func (s *postgresServer) readOnly(how string) func(string) error {
 	return func(string) error {
 		return s.exec("ALTER SYSTEM SET default_transaction_read_only = "+how, "SELECT pg_reload_conf()")
@@ -147,14 +155,15 @@ func schemaOf(address string) string {
 	return pgx.Identifier{schema}.Sanitize()
 }
 
-// postgresStore closes its pool with it.
+// postgresStore is a store whose Close also closes its pool of connections.
 type postgresStore struct {
 	*pgstore.Store
 	pool  *pgxpool.Pool
-	wrote string // a query that returns whether the ledger's upkeep has written; empty unless Expire is to wait for it
+	wrote string // a query whose result differs after each time that the store has deleted old entries; empty if Expire does not wait for that
 }
 
-// Expire also waits until old entries were deleted, which the store does in the background: closing the store would end that early.
+// Expire also waits until old entries were deleted if the ledger has a retention of its own. The store deletes them in the background after each
+// Expire, and a test that closes the store at once would end that early.
 func (s postgresStore) Expire(ctx context.Context, limit int) (int, error) {
 	if s.wrote == "" {
 		return s.Store.Expire(ctx, limit)
@@ -179,9 +188,10 @@ func (s postgresStore) Close() error {
 // poolSize is how many connections a process holds at most.
 const poolSize = 12
 
-// connectTimeout is what the package's documentation advises.
+// connectTimeout is what the documentation of pgstore advises.
 const connectTimeout = 2 * time.Second
 
+// openPostgres opens a handle on the ledger at a place, host:port/schema, or makes the ledger.
 func openPostgres(ctx context.Context, place string, o Options) (budget.Store, error) {
 	addr, schema, _ := strings.Cut(place, "/")
 	if o.Via != "" {
@@ -212,7 +222,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 		return nil, err
 	}
 	p := postgresStore{Store: store, pool: pool}
-	if o.Retention != 0 {
+	if o.Retention != 0 { // deleting old entries updates the row of meta, which gives that row another ctid (its place in the table)
 		p.wrote = "SELECT ctid::text FROM " + schemaOf("/"+schema) + ".meta"
 	}
 	return p, nil

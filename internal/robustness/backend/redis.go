@@ -21,11 +21,12 @@ import (
 
 var redisBackend = Backend{Name: "redis", Shared: true, Remote: true, Replicates: true, Start: startRedis, StartAt: startRedisAt, open: openRedis}
 
+// redisServer is a server that holds many ledgers, told apart by their names.
 type redisServer struct {
 	*servers.Redis
-	dir  string
-	made atomic.Int64
-	busy sync.WaitGroup
+	dir  string         // of its files
+	made atomic.Int64   // how many ledgers were made on it, for their names
+	busy sync.WaitGroup // the request of occupy that does not end
 }
 
 // quiet drops the messages that the client would print for each connection that a fault breaks.
@@ -39,10 +40,12 @@ var durable = []string{"appendonly yes", "appendfsync always", "repl-diskless-sy
 
 func startRedis(tb testing.TB) Server { return startRedisWith(tb, durable) }
 
+// startRedisAt starts a server that also listens at host, where it answers without a password.
 func startRedisAt(tb testing.TB, host string) Server {
 	return startRedisWith(tb, append([]string{"bind 127.0.0.1 " + host, "protected-mode no"}, durable...))
 }
 
+// startRedisWith starts a server with lines of configuration.
 func startRedisWith(tb testing.TB, settings []string) Server {
 	redis.SetLogger(quiet{})
 	dir := tb.TempDir()
@@ -54,6 +57,7 @@ func startRedisWith(tb testing.TB, settings []string) Server {
 
 func (s *redisServer) HostPort() string { return s.Addr }
 
+// NewLedger implements Server.
 func (s *redisServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger-%d", redisBackend.Name, s.Addr, s.made.Add(1))
 	if err := makeRedis(address, optFns...); err != nil {
@@ -72,6 +76,7 @@ func makeRedis(address string, optFns ...func(*Options)) error {
 	return store.Close()
 }
 
+// Faults are of the whole server. Those that forget delete every ledger on it.
 func (s *redisServer) Faults() []Fault {
 	flush := s.command("FLUSHALL")
 	return []Fault{
@@ -88,6 +93,7 @@ func (s *redisServer) Faults() []Fault {
 	}
 }
 
+// NewReplica implements Replicated. detach makes the replica a primary of its own.
 func (s *redisServer) NewReplica(tb testing.TB) (string, func() error) {
 	replica, err := servers.StartRedis(tb.TempDir(), append([]string{servers.ReplicaOf(s.Redis)}, durable...)...)
 	servers.Require(tb, err)
@@ -100,7 +106,7 @@ func (s *redisServer) NewReplica(tb testing.TB) (string, func() error) {
 	return replica.Addr, func() error { return doRedis(replica.Addr, "REPLICAOF", "NO", "ONE") }
 }
 
-// waitForReplica returns how many replicas have received everything.
+// waitForReplica writes something, waits for up to 100 ms until a replica has received it, and returns how many have.
 func waitForReplica(addr string) (int64, error) {
 	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: time.Minute})
 	defer rdb.Close()
@@ -117,6 +123,7 @@ func (s *redisServer) command(args ...any) func(string) error {
 
 func (s *redisServer) do(args ...any) error { return doRedis(s.Addr, args...) }
 
+// doRedis sends one command to a server on a new connection, once.
 func doRedis(addr string, args ...any) error {
 	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ReadTimeout: time.Minute})
 	defer rdb.Close()
@@ -129,12 +136,13 @@ func (s *redisServer) occupy(string) error {
 		return err
 	}
 	s.busy.Go(func() { _ = s.do("EVAL", "while true do end", "0") }) // ends with release
-	for s.do("PING") == nil {
+	for s.do("PING") == nil {                                        // until the server refuses it as busy
 		time.Sleep(time.Millisecond)
 	}
 	return nil
 }
 
+// release ends the script of occupy.
 func (s *redisServer) release(string) error {
 	err := s.do("SCRIPT", "KILL")
 	s.busy.Wait()
@@ -153,7 +161,7 @@ func (s *redisServer) restartEmpty(string) error {
 	return errors.Join(err, s.Restart())
 }
 
-// redisStore closes its client with it.
+// redisStore is a store whose Close also closes its client.
 type redisStore struct {
 	*redisstore.Store
 	rdb *redis.Client
@@ -165,6 +173,7 @@ func openRedis(ctx context.Context, place string, o Options) (budget.Store, erro
 	return newRedis(ctx, place, o, false)
 }
 
+// newRedis opens a handle on the ledger at a place, host:port/name, or makes the ledger.
 func newRedis(ctx context.Context, place string, o Options, create bool) (budget.Store, error) {
 	addr, ledger, _ := strings.Cut(place, "/")
 	if o.Via != "" {

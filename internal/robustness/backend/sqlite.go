@@ -21,12 +21,13 @@ var sqlite = Backend{Name: "sqlite", Shared: true, Start: startSQLite, open: ope
 // sqliteServer is a folder: SQLite has no server.
 type sqliteServer struct {
 	dir   string
-	db    *sql.DB // a connection that locks the file
-	files syscall.Rlimit
+	db    *sql.DB        // the connection that holds the lock of the fault in lock
+	files syscall.Rlimit // this process's limit on the size of files before the fault in limit
 }
 
 func startSQLite(tb testing.TB) Server { return &sqliteServer{dir: tb.TempDir()} }
 
+// NewLedger implements Server. Each ledger is a file in a folder of its own.
 func (s *sqliteServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	dir, err := os.MkdirTemp(s.dir, "ledger")
 	if err != nil {
@@ -49,6 +50,7 @@ func makeSQLite(address string, optFns ...func(*Options)) error {
 	return store.Close()
 }
 
+// Faults are of one ledger's file, except for the quota, which is this process's.
 func (s *sqliteServer) Faults() []Fault {
 	return []Fault{
 		{Name: "locked by a process that hangs", Begin: s.lock, End: s.unlock},
@@ -72,25 +74,28 @@ func (s *sqliteServer) lock(address string) (err error) {
 	}
 }
 
+// unlock ends the lock of lock.
 func (s *sqliteServer) unlock(string) error {
 	_, err := s.db.Exec("ROLLBACK")
 	return errors.Join(err, s.db.Close())
 }
 
-// limit prevents this process from writing beyond the beginning of a file, as a quota or a full disk would.
+// limit prevents this process from writing beyond the first byte of a file, as a quota or a full disk would.
 func (s *sqliteServer) limit(string) error {
-	signal.Ignore(syscall.SIGXFSZ) // it would end the process
+	signal.Ignore(syscall.SIGXFSZ) // the signal for a write beyond the limit, which would end the process
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &s.files); err != nil {
 		return err
 	}
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1, Max: s.files.Max})
 }
 
+// unlimit lets this process write as before limit.
 func (s *sqliteServer) unlimit(string) error {
 	defer signal.Reset(syscall.SIGXFSZ)
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &s.files)
 }
 
+// sqlitePath returns the file of an address.
 func sqlitePath(address string) string { return address[len(sqlite.Name)+1:] }
 
 // deleteSQLite deletes the ledger while processes have it open.
@@ -103,6 +108,7 @@ func deleteSQLite(address string) error {
 	return nil
 }
 
+// replaceSQLite puts an empty ledger in the place of one that processes have open.
 func replaceSQLite(address string) error {
 	if err := deleteSQLite(address); err != nil {
 		return err
@@ -110,6 +116,7 @@ func replaceSQLite(address string) error {
 	return makeSQLite(address)
 }
 
+// openSQLite opens a handle on the ledger in a file.
 func openSQLite(ctx context.Context, path string, o Options) (budget.Store, error) {
 	so := sqlitestore.Options{Clock: o.Clock, Retention: o.retention(), BusyTimeout: o.Timeout}
 	if o.Relaxed {

@@ -18,7 +18,8 @@ type Cut struct {
 	Request bool
 	// Half lets the first half of the message through.
 	Half bool
-	end  func(client, server *net.TCPConn)
+	// end closes the connections. Without it they stay open, and nothing more is forwarded on them: a black hole.
+	end func(client, server *net.TCPConn)
 }
 
 // Cuts are the ways in which one message can get lost.
@@ -37,12 +38,13 @@ var Cuts = []Cut{
 // Silent reports whether the client can only notice by waiting.
 func (c Cut) Silent() bool { return c.end == nil }
 
-// finish closes both connections normally, reset does not.
+// finish closes both connections normally, with a FIN.
 func finish(client, server *net.TCPConn) {
 	client.Close()
 	server.Close()
 }
 
+// reset closes both connections with a RST, as a crashed peer does.
 func reset(client, server *net.TCPConn) {
 	client.SetLinger(0) //nolint:errcheck // the connection may be gone already
 	server.SetLinger(0) //nolint:errcheck // as above
@@ -52,13 +54,13 @@ func reset(client, server *net.TCPConn) {
 // Proxy forwards TCP connections unchanged, except for one message each time that it is armed. It is safe for concurrent use.
 type Proxy struct {
 	listener net.Listener
-	all      sync.WaitGroup
+	all      sync.WaitGroup // its goroutines
 
 	mu       sync.Mutex
-	upstream string
-	armed    *Cut
-	skip     int // messages that pass before the armed cut
-	hits     int
+	upstream string // the server's host and port
+	armed    *Cut   // nil if the next message passes
+	skip     int    // messages that pass before the armed cut
+	hits     int    // messages that were cut
 	open     map[*net.TCPConn]bool
 	holes    []*net.TCPConn // connections on which nothing is forwarded any more
 	closed   bool
@@ -112,6 +114,7 @@ func (p *Proxy) Redirect(upstream string) {
 	p.breakAll()
 }
 
+// close ends the proxy with all its connections, and waits for its goroutines.
 func (p *Proxy) close() {
 	p.listener.Close()
 	p.mu.Lock()
@@ -121,13 +124,14 @@ func (p *Proxy) close() {
 	p.all.Wait()
 }
 
-// breakAll requires mu held.
+// breakAll closes all connections. Requires mu held.
 func (p *Proxy) breakAll() {
 	for c := range p.open {
 		c.Close()
 	}
 }
 
+// accept serves connections until the listener is closed.
 func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
@@ -138,6 +142,7 @@ func (p *Proxy) accept() {
 	}
 }
 
+// serve connects a client with the server, and forwards in both directions until one of them ends.
 func (p *Proxy) serve(client *net.TCPConn) {
 	defer client.Close()
 	p.mu.Lock()
@@ -159,6 +164,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	pumps.Wait()
 }
 
+// keep remembers open connections. It returns false if the proxy was closed.
 func (p *Proxy) keep(conns ...*net.TCPConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,6 +174,7 @@ func (p *Proxy) keep(conns ...*net.TCPConn) bool {
 	return !p.closed
 }
 
+// drop forgets connections that are closed.
 func (p *Proxy) drop(conns ...*net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,7 +183,7 @@ func (p *Proxy) drop(conns ...*net.TCPConn) {
 	}
 }
 
-// pump copies one direction of a connection.
+// pump copies one direction of a connection: requests or answers. It takes what arrives at once for one message.
 func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 	from, to := server, client
 	if request {
@@ -218,7 +225,7 @@ func (p *Proxy) dig(conns ...*net.TCPConn) {
 	p.holes = append(p.holes, conns...)
 }
 
-// hit returns the cut that is armed for a message, and disarms it.
+// hit returns the cut that is armed for a message of n bytes, and disarms it; nil if the message passes.
 func (p *Proxy) hit(request bool, n int) *Cut {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,7 +29,7 @@ var Toxics = []Toxic{
 	{Name: "closed late", kind: "slow_close", how: `{"delay":200}`},
 }
 
-// Streams are the directions in which a toxic can act.
+// Streams are the directions in which a toxic can act: on what goes to the server, or on its answers.
 var Streams = []string{"upstream", "downstream"}
 
 // ToxicProxy is a toxiproxy in front of one server, in this process.

@@ -15,12 +15,14 @@ import (
 // undecidedAfter bounds the search for an order. A history that takes longer counts as a failure, not as a pass.
 const undecidedAfter = 2 * time.Minute
 
+// check looks for an order of the operations in which the model gives every answer of the history.
 func check(p *plan, history []porcupine.Operation) porcupine.CheckResult {
 	m := &model{plan: p, seed: maphash.MakeSeed()}
 	return porcupine.CheckOperationsTimeout(m.porcupine(), history, undecidedAfter)
 }
 
-// explain keeps a history for the reader: as text, and as a page that shows how far an order was found.
+// explain returns a history as text, for a test's failure, and writes a page into dir that shows how far an order was found. In the text, r and a
+// number is a reservation with its two amounts.
 func explain(p *plan, history []porcupine.Operation, dir string) (text string) {
 	m := (&model{plan: p, seed: maphash.MakeSeed()}).porcupine()
 	_, info := porcupine.CheckOperationsVerbose(m, history, undecidedAfter)

@@ -12,45 +12,51 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The model says what a ledger must answer to one operation after another. Reservations, accounts and flags are numbered from 0, as in the plan:
+// op.hold is a reservation's number, and plan.holds has its amounts. A reservation has two amounts: a client that asks for the other one (op.other)
+// under the same id must be refused. A change is a kill, a revive or a correction. Each change that is made raises the ledger's revision. A result is
+// the answer to a client; replayed in it says that the same was done before, and nothing has changed.
+
 // state is the whole ledger of one history: every reservation, every account and every flag, in a value that == compares.
 type state struct {
-	stands [numAccounts]stand
-	flags  [numFlags]bool
-	holds  string // a byte for each reservation: its phase, whether it is the other one, and what it posted
+	accounts [numAccounts]sums
+	flags    [numFlags]bool // whether each kill flag is set
+	holds    string         // a byte for each reservation: its phase, otherBit, and from actualShift on the amount that was posted
 
 	revision  int64                // of the last change of this history
 	flagged   [numFlags]lastChange // of each flag
-	corrected string               // of each reservation that was corrected, ascending: see lastOf
+	corrected string               // the last change of each reservation that was corrected, in the order of their numbers; see correctedWidth
 }
 
-// lastChange is what changed an object last.
+// lastChange is what changed an object last: the number of the change in the plan (op.change), and the revision that it made.
 type lastChange struct {
 	revision int64
 	change   int
 }
 
-// The phases of a reservation, in the low bits of its byte.
+// The phases of a reservation, in the low bits of its byte, and the other parts of that byte.
 const (
 	none = iota
 	pending
 	settled
 	voided
-	tombstone
+	tombstone // voided before it was reserved, so that a late Reserve is refused
 
 	phaseMask   = 0x07
-	otherBit    = 0x08
+	otherBit    = 0x08 // it is pending with its other amount
 	actualShift = 4
-	maxActual   = 15
+	maxActual   = 15 // the largest amount that fits above actualShift
 )
 
 // model is the ledger's contract for one plan, as a step function.
 type model struct {
 	plan *plan
-	seed maphash.Seed
+	seed maphash.Seed // for hashes of states
 }
 
-// porcupine returns the model in the checker's form. If an answer was lost, the step may have happened or not: the checker follows both
-// states. Because such a step never returns, it may also happen at any later time.
+// porcupine returns the model in the form of the checker, porcupine. Its Step returns the states in which the ledger can be after an operation with
+// this answer: none if the answer is wrong. If the answer was lost, the ledger may be in the old or in the new state. Because such an operation has
+// no end in the history, the checker may also place it at any later time.
 func (m *model) porcupine() porcupine.Model {
 	return (&porcupine.NondeterministicModel{
 		Init: func() []any { return []any{state{holds: string(make([]byte, len(m.plan.holds)))}} },
@@ -72,10 +78,11 @@ func (m *model) porcupine() porcupine.Model {
 		DescribeOperation: func(input, output any) string {
 			return fmt.Sprintf("%s -> %s", input.(op), output.(result))
 		},
-		DescribeState: func(s any) string { return fmt.Sprintf("%+v %v", s.(state).stands, s.(state).flags) },
+		DescribeState: func(s any) string { return fmt.Sprintf("%+v %v", s.(state).accounts, s.(state).flags) },
 	}).ToModel()
 }
 
+// sameAnswer reports whether a store's answer is the one that the model wants.
 func sameAnswer(got, want result) bool {
 	if want.err != nil {
 		return errors.Is(got.err, want.err)
@@ -103,16 +110,17 @@ func (m *model) step(s state, o op) (state, result) {
 		s.flags[o.flag] = o.kind == killFlag
 		return s, result{}
 	default:
-		return s, result{stands: s.stands}
+		return s, result{accounts: s.accounts}
 	}
 }
 
-// reserve is the step for a reserve. Like settle, void and correct, it returns the ledger after it and the answer, as the contract says them for
-// the reservation's present phase.
+// reserve, settle, void and correct are the steps for these operations. Each returns the ledger after it, and the answer that the store's contract
+// demands in the reservation's present phase. A reservation that is pending may be reserved once more with the same amount, which changes nothing
+// (replayed), but not while it is killed.
 func (m *model) reserve(s state, o op) (state, result) {
 	h, b := m.plan.holds[o.hold], s.holds[o.hold]
 	switch phase := b & phaseMask; {
-	case phase > pending:
+	case phase > pending: // settled, voided or a tombstone
 		return s, result{err: driver.ErrResolved}
 	case phase == pending && (b&otherBit != 0) != o.other:
 		return s, result{err: driver.ErrIDConflict}
@@ -121,14 +129,14 @@ func (m *model) reserve(s state, o op) (state, result) {
 	case phase == pending:
 		return s, result{admitted: true, replayed: true}
 	}
-	amount := h.reserved(o.other)
+	amount := h.reserved(o.other) // its phase is none: it is new
 	for line, a := range h.accounts {
-		if at := s.stands[a]; at.settled+at.pending+amount > m.plan.max[a] {
+		if at := s.accounts[a]; at.settled+at.pending+amount > m.plan.max[a] {
 			return s, result{denied: true, line: line, at: at}
 		}
 	}
 	for _, a := range h.accounts {
-		s.stands[a].pending += amount
+		s.accounts[a].pending += amount
 	}
 	phase := byte(pending)
 	if o.other {
@@ -137,6 +145,7 @@ func (m *model) reserve(s state, o op) (state, result) {
 	return s.with(o.hold, phase), result{admitted: true}
 }
 
+// settle posts the amount in every phase but settled: a voided or unknown reservation too, because the money was spent.
 func (m *model) settle(s state, o op) (state, result) {
 	b := s.holds[o.hold]
 	phase := b & phaseMask
@@ -154,6 +163,7 @@ func (m *model) settle(s state, o op) (state, result) {
 	}
 }
 
+// void gives a pending reservation back. One that is unknown leaves a tombstone.
 func (m *model) void(s state, o op) (state, result) {
 	switch s.holds[o.hold] & phaseMask {
 	case none:
@@ -167,6 +177,8 @@ func (m *model) void(s state, o op) (state, result) {
 	}
 }
 
+// correct replaces the posted amount of a settled reservation, or posts one for a voided reservation. A correction that was made before (not fresh)
+// changes nothing.
 func (m *model) correct(s state, o op) (state, result) {
 	b := s.holds[o.hold]
 	before, phase := int64(b>>actualShift), b&phaseMask
@@ -183,7 +195,7 @@ func (m *model) correct(s state, o op) (state, result) {
 		return s, result{replayed: true, from: driver.Settled}
 	}
 	s = s.correctedBy(o)
-	switch {
+	switch { // a voided reservation stays voided until an amount other than 0 is posted for it
 	case phase == settled && before == o.amount:
 		return s, result{replayed: true, from: driver.Settled}
 	case phase == voided && o.amount == 0:
@@ -195,10 +207,12 @@ func (m *model) correct(s state, o op) (state, result) {
 	}
 }
 
-// errImpossible is returned by no store: the audit trail and the answers contradict each other.
+// errImpossible is an answer that no store gives, so that an order of the operations in which a change comes elsewhere than in the audit trail is
+// wrong.
 var errImpossible = errors.New("a change that the audit trail does not know, or knows at another place")
 
-// judge reports whether a change has to be made, and the error if it is refused.
+// judge reports whether the change o has to be made, l being the last change of the same object, and the error if o is refused: another client has
+// changed the object since the client of o looked. o.revision is what o made according to the audit trail; 0 if it was not made.
 func (l lastChange) judge(s state, o op) (fresh bool, err error) {
 	switch {
 	case l.change == o.change:
@@ -211,7 +225,7 @@ func (l lastChange) judge(s state, o op) (fresh bool, err error) {
 	return true, nil
 }
 
-// correctedWidth is the length of what state.corrected holds of one reservation: its number, the change's, and the revision.
+// correctedWidth is the length of a record in state.corrected: the number of the reservation, the number of the change, and its revision.
 const correctedWidth = 2 + 2 + 8
 
 // lastOf returns what corrected a reservation last.
@@ -244,11 +258,12 @@ func (s state) correctedBy(o op) state {
 func (m *model) release(s state, i int) state {
 	h := m.plan.holds[i]
 	for _, a := range h.accounts {
-		s.stands[a].pending -= h.reserved(s.holds[i]&otherBit != 0)
+		s.accounts[a].pending -= h.reserved(s.holds[i]&otherBit != 0)
 	}
 	return s
 }
 
+// reserved returns the amount of a reservation, or its other one.
 func (h hold) reserved(other bool) int64 {
 	if other {
 		return h.otherAmount
@@ -256,17 +271,19 @@ func (h hold) reserved(other bool) int64 {
 	return h.amount
 }
 
+// post replaces what a reservation has posted in its accounts.
 func (s state) post(h hold, before, after int64) state {
 	for _, a := range h.accounts {
-		s.stands[a].settled += after - before
+		s.accounts[a].settled += after - before
 	}
 	return s
 }
 
-// with returns the state with another byte for one reservation.
+// with returns the state with another byte for reservation i.
 func (s state) with(i int, b byte) state {
 	s.holds = s.holds[:i] + string([]byte{b}) + s.holds[i+1:]
 	return s
 }
 
+// posted returns the byte of a reservation that is settled with an amount.
 func posted(amount int64) byte { return settled | byte(amount)<<actualShift }

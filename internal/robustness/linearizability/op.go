@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// kind is what an operation does.
+// kind is what an operation does: it is one method of a store, or reads all balances.
 type kind uint8
 
 const (
@@ -36,17 +36,16 @@ const (
 // op is what a client asks for.
 type op struct {
 	kind   kind
-	hold   int   // which reservation
-	other  bool  // the same id for another amount
-	amount int64 // to settle or to correct to
-	flag   int   // which kill flag, or which one the reservation's scope falls under
+	hold   int   // the number of the reservation in plan.holds
+	other  bool  // reserve it for its other amount, under the same id
+	amount int64 // what to settle, or to correct to
+	flag   int   // the number of the kill flag, for a kill or a revive
 	loss   loss
 
-	// Of a change: its number, what its client had seen before it asked first, and which revision it made, 0 if none. The last
-	// is read from the audit trail when the history is over.
-	change   int
-	seen     int64
-	revision int64
+	// Of a change alone. Its revision is read from the audit trail when the history is over.
+	change   int   // its number; a repeat has the same one
+	seen     int64 // the ledger's revision that its client had seen before it asked first
+	revision int64 // the one that the change has made; 0 if it was not made
 }
 
 // isChange reports whether an operation is a change, which has a revision.
@@ -61,29 +60,30 @@ const (
 // hold is one reservation of a plan: fixed amounts with one id, as the contract requires.
 type hold struct {
 	amount, otherAmount int64
-	accounts            []int // ascending
-	flag                int
+	accounts            []int // the numbers of the accounts that it counts in, ascending
+	flag                int   // the kill flag that stops it
 }
 
-// stand has the sums of an account.
-type stand struct{ settled, pending int64 }
+// sums are what is settled and pending in an account.
+type sums struct{ settled, pending int64 }
 
-// result is the answer to a client.
+// result is the answer to a client. Which fields are set depends on the operation.
 type result struct {
 	unknown bool  // no answer: the step may have happened, may still happen, or never will
-	err     error // one of the contract's own errors
+	err     error // one of the errors that the store's contract has for refusals
 
-	admitted, replayed bool
-	killed             bool
-	denied             bool
-	line               int // that denied
-	at                 stand
-	from               driver.State
-	stands             [numAccounts]stand
+	admitted, replayed bool              // of a reserve; replayed also of a settle or a correct: it was made before
+	killed             bool              // a kill flag refuses the reserve
+	denied             bool              // a limit refuses the reserve
+	line               int               // the index, in hold.accounts, of the first account without room
+	at                 sums              // of that account
+	from               driver.State      // the reservation's state before a settle or a correct
+	accounts           [numAccounts]sums // of balances
 }
 
 var kindNames = [...]string{"reserve", "settle", "void", "correct", "balances", "kill", "revive"}
 
+// String shows an operation in the text of a history that can't be explained. r is a reservation.
 func (o op) String() string {
 	switch o.kind {
 	case balances:
@@ -102,6 +102,7 @@ func (o op) String() string {
 	}
 }
 
+// String shows an answer; "?" is none.
 func (r result) String() string {
 	switch {
 	case r.unknown:
@@ -115,6 +116,6 @@ func (r result) String() string {
 	case r.admitted:
 		return fmt.Sprintf("admitted, replayed %t", r.replayed)
 	default:
-		return fmt.Sprintf("from %s, replayed %t, %+v", r.from, r.replayed, r.stands)
+		return fmt.Sprintf("from %s, replayed %t, %+v", r.from, r.replayed, r.accounts)
 	}
 }

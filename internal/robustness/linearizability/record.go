@@ -20,21 +20,21 @@ import (
 type recorder struct {
 	plan   *plan
 	stores []budget.Store // handles on one ledger, as processes would have them
-	first  int64          // the revision before the history began
-	nonce  uint64         // keeps the names of this history apart from those of others in the same ledger
+	first  int64          // the ledger's revision before the history began
+	nonce  uint64         // a part of all ids, which keeps this history apart from others in the same ledger
 	lost   func() int     // how many messages got lost so far
-	begun  time.Time
-	late   sync.WaitGroup
+	begun  time.Time      // times in the history count from here
+	late   sync.WaitGroup // the requests of sendLate
 
 	mu      sync.Mutex
 	history []porcupine.Operation
-	clients int
+	clients int           // how many numbers of clients were used; see note
 	failed  []error       // what stores answered that is no answer of the contract
 	seen    map[int]int64 // by change: the revision that its client had seen before it asked first
 }
 
-// record runs a plan to its end and returns the history, and the errors that left a client without an answer. Lost counts
-// the messages that a network loses meanwhile; nil says that there is none that does.
+// record runs a plan to its end and returns the history, and the errors that left a client without an answer. lost returns how many messages the
+// network has lost so far; nil says that it loses none.
 func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int) ([]porcupine.Operation, []error) {
 	if lost == nil {
 		lost = func() int { return 0 }
@@ -67,7 +67,7 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 			r.failed = append(r.failed, err)
 			return
 		}
-		if len(page) == 0 {
+		if len(page) == 0 { // the end of the trail
 			break
 		}
 		for _, record := range page {
@@ -84,7 +84,7 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 	}
 }
 
-// page reads a part of the audit trail; a network that loses messages is asked again.
+// page reads the next part of the audit trail. It asks again if the network has lost a message.
 func (r *recorder) page(ctx context.Context, after int64) (page []driver.Record, err error) {
 	for range 20 {
 		if page, err = r.stores[0].Changes(ctx, after, 1000); err == nil {
@@ -94,7 +94,8 @@ func (r *recorder) page(ctx context.Context, after int64) (page []driver.Record,
 	return page, err
 }
 
-// look notes what a change's client had seen before it asked first. It reports false if it could not see, and so can't ask.
+// look sets op.seen of a change: the ledger's revision before its client asked first, which a repeat keeps. It returns false if that can't be read;
+// then the change is left out.
 func (r *recorder) look(ctx context.Context, s budget.Store, o op) (op, bool) {
 	r.mu.Lock()
 	seen, known := r.seen[o.change]
@@ -112,12 +113,14 @@ func (r *recorder) look(ctx context.Context, s budget.Store, o op) (op, bool) {
 	return o, true
 }
 
+// changeID returns the id of change n of the plan. It differs from every id of a reservation by the bit above the number.
 func (r *recorder) changeID(n int) (id budget.ID) {
 	binary.BigEndian.PutUint64(id[:], r.nonce)
 	binary.BigEndian.PutUint64(id[8:], 1<<32|uint64(n))
 	return id
 }
 
+// change returns what a store needs to know of a change.
 func (r *recorder) change(o op) driver.Change {
 	return driver.Change{ID: r.changeID(o.change), Seen: o.seen, Operator: "history"}
 }
@@ -125,6 +128,9 @@ func (r *recorder) change(o op) driver.Change {
 // maxLate is how long a request may be under way after its client gave up.
 const maxLate = 3 * time.Millisecond
 
+// do carries out one operation of a client, lets it meet its loss, and writes down what the client learns. The losses are played here: a client that
+// gets no answer has asked the store after all (replyLost), asks it later (sentLate), or does not ask (neverSent).
+// One that has its answer may ask once more later (repeatedLate).
 func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) {
 	store := r.stores[random.IntN(len(r.stores))]
 	if o.isChange() {
@@ -144,7 +150,9 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 	default:
 		before := r.lost()
 		got, err := r.ask(ctx, store, o)
-		if err == nil && r.lost() > before { // the store may have sent it twice, and answered the second time
+		// If the network has lost a message, the store's client may have sent the request twice, and the answer is that to the second: so the first is
+		// one more operation in the history, without an answer.
+		if err == nil && r.lost() > before {
 			r.note(client, o, lost, call)
 		}
 		if err != nil {
@@ -166,14 +174,15 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 
 // sendLate lets a request arrive when nobody waits for it any more.
 func (r *recorder) sendLate(ctx context.Context, store budget.Store, o op, random *rand.Rand) {
-	wait := time.Duration(random.Int64N(int64(maxLate >> random.IntN(8)))) // stores differ in how long a history takes
+	wait := time.Duration(random.Int64N(int64(maxLate >> random.IntN(8)))) // often much shorter, because a fast store ends a history early
 	r.late.Go(func() {
 		time.Sleep(wait) // this is the network, and not a wait for anything
 		_, _ = r.ask(ctx, store, o)
 	})
 }
 
-// note writes an operation down. One without an answer never returns, and its client goes on as another one.
+// note writes an operation down. One without an answer never ends. The checker allows each client one operation at a time, so such an operation gets
+// a client number of its own.
 func (r *recorder) note(client int, o op, got result, call time.Duration) {
 	back := time.Since(r.begun)
 	r.mu.Lock()
@@ -185,7 +194,7 @@ func (r *recorder) note(client int, o op, got result, call time.Duration) {
 	r.history = append(r.history, porcupine.Operation{ClientId: client, Input: o, Call: int64(call), Output: got, Return: int64(back)})
 }
 
-// ask puts one operation to a store. The error is none of the contract's own.
+// ask puts one operation to a store. Errors that the store's contract has for refusals are part of the result; err is any other.
 func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, err error) {
 	switch o.kind {
 	case reserve:
@@ -210,6 +219,7 @@ func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, e
 	return answer(got, err)
 }
 
+// reserve does what ask does, for a reserve.
 func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got result, err error) {
 	h := r.plan.holds[o.hold]
 	d, err := s.Reserve(ctx, driver.Reservation{
@@ -219,7 +229,7 @@ func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got resul
 	got.admitted, got.replayed, got.killed = d.Admitted, d.Replayed, d.Killed != nil
 	if len(d.Denied) > 0 {
 		first := d.Denied[0]
-		got.denied, got.line, got.at = true, first.Line, stand{first.Settled, first.Pending}
+		got.denied, got.line, got.at = true, first.Line, sums{first.Settled, first.Pending}
 	}
 	if err == nil && !got.admitted && !got.killed && !got.denied {
 		return got, errors.New("neither admitted nor refused")
@@ -227,18 +237,19 @@ func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got resul
 	return answer(got, err)
 }
 
+// balances does what ask does, for the balances of all accounts.
 func (r *recorder) balances(ctx context.Context, s budget.Store) (got result, err error) {
 	all, err := s.Balances(ctx, r.lines([]int{0, 1, 2}))
 	if err == nil && len(all) != numAccounts {
 		err = fmt.Errorf("%d balances of %d accounts", len(all), numAccounts)
 	}
 	for a := range min(len(all), numAccounts) {
-		got.stands[a] = stand{all[a].Settled, all[a].Pending}
+		got.accounts[a] = sums{all[a].Settled, all[a].Pending}
 	}
 	return answer(got, err)
 }
 
-// answer tells the contract's errors, which are answers, from failures.
+// answer turns an error that the store's contract has for a refusal into a result, and returns any other as it is.
 func answer(got result, err error) (result, error) {
 	if err == nil {
 		return got, nil
@@ -251,6 +262,7 @@ func answer(got result, err error) (result, error) {
 	return result{}, err
 }
 
+// id returns the id of a reservation.
 func (r *recorder) id(hold int) (id budget.ID) {
 	binary.BigEndian.PutUint64(id[:], r.nonce)
 	binary.BigEndian.PutUint64(id[8:], uint64(hold)+1)
@@ -259,10 +271,12 @@ func (r *recorder) id(hold int) (id budget.ID) {
 
 func (r *recorder) owner() budget.Key { return budget.Key{15: 1} }
 
+// scope returns the scope that a flag kills. Reservations that fall under the flag have it too.
 func (r *recorder) scope(flag int) budget.Scope {
 	return budget.Scope{Workflow: fmt.Sprintf("history-%x-%d", r.nonce, flag)}
 }
 
+// lines returns what a store checks for a reservation in these accounts: one line each, with the account's limit.
 func (r *recorder) lines(accounts []int) []driver.Line {
 	lines := make([]driver.Line, len(accounts))
 	for i, a := range accounts {
@@ -271,13 +285,14 @@ func (r *recorder) lines(accounts []int) []driver.Line {
 	return lines
 }
 
-// account returns keys that ascend with their number, as the contract wants the lines of a reservation.
+// account returns the key of an account. Keys ascend with the accounts' numbers, because a store requires lines in the order of their keys.
 func (r *recorder) account(a int) (key budget.Key) {
 	binary.BigEndian.PutUint64(key[:], r.nonce)
 	key[15] = byte(a + 1)
 	return key
 }
 
+// usd returns a charge of n nano-USD.
 func usd(n int64) (c budget.Charge) {
 	c[budget.UnitUSD] = n
 	return c

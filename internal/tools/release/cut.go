@@ -14,7 +14,7 @@ import (
 // A release is two commits. The first has the tags: it gives every module of the repository the version, drops replace and writes the hashes
 // of the zips into go.sum. The second restores replace, so that the modules are developed together again.
 
-// cutForReal rehearses a release, then makes its commits and tags in the repository. It pushes nothing.
+// cutForReal rehearses a release, then makes its commits and tags in the repository at root. It pushes nothing.
 func cutForReal(ctx context.Context, root, version string) (err error) {
 	root, err = filepath.Abs(root)
 	if err != nil {
@@ -69,7 +69,8 @@ func refuseUnready(ctx context.Context, w *workshop, root string, modules []*mod
 	return nil
 }
 
-// cut makes the two commits and the tags in a repository without uncommitted changes, and returns the modules in the workshop's proxy.
+// cut makes the two commits and the tags in a repository without uncommitted changes, and returns the modules that it has zipped into the workshop's
+// proxy. If it fails, it restores the files as they were at the last commit.
 func cut(ctx context.Context, w *workshop, root, version string) (_ []published, err error) {
 	modules, err := loadModules(root)
 	if err != nil {
@@ -99,8 +100,8 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 	return zips, backToDevelopment(ctx, w, root, modules, version)
 }
 
-// writeVersions gives each module the version of those that it requires, and zips it into the workshop's proxy for those that
-// require it: a go.sum holds the hashes of zips, so the order is that of the requirements.
+// writeVersions makes each module require the version of the repository's other modules, and zips it into the workshop's proxy. The modules come in
+// an order in which each follows those that it requires: its go.sum has the hashes of their zips, which go mod tidy reads from the proxy.
 func writeVersions(ctx context.Context, w *workshop, modules []*module, version string) ([]published, error) {
 	var zips []published
 	for _, m := range modules {

@@ -28,7 +28,8 @@ type published struct {
 	Files  int
 }
 
-// publish zips a module from its folder. The zip has exactly the tracked files, so the folder must have no others.
+// publish puts a version of a module into the proxy: its zip, and the small files that Go asks for before it. The zip has all files of the module's
+// folder, so there must be none that git does not track.
 func (p fileProxy) publish(m *module, version string) (published, error) {
 	escaped, err := gomodule.EscapePath(m.Path)
 	if err != nil {
@@ -57,6 +58,7 @@ func (p fileProxy) publish(m *module, version string) (published, error) {
 	return zipModule(filepath.Join(dir, version+".zip"), m, version)
 }
 
+// zipModule writes the zip of a module to a file, and returns its hash and size.
 func zipModule(name string, m *module, version string) (published, error) {
 	files, err := filesOf(m)
 	if err != nil {
@@ -108,7 +110,7 @@ func filesOf(m *module) ([]zip.File, error) {
 	return files, nil
 }
 
-// diskFile is a zip.File that may have another path on disk.
+// diskFile is a zip.File: path is its name in the zip, and on its path on disk.
 type diskFile struct {
 	path, on string
 }

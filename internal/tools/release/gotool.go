@@ -15,14 +15,15 @@ import (
 // workshop runs go and git in a scratch folder, with a module cache and a file proxy of its own, so that a rehearsal leaves nothing in the
 // user's caches. Modules of others come from the user's module cache first, then from where the user's Go gets them.
 type workshop struct {
-	dir      string // the scratch folder
-	proxy    fileProxy
-	goEnv    []string
-	gitEnv   []string
+	dir      string            // the scratch folder
+	proxy    fileProxy         // with the modules of this release
+	goEnv    []string          // "NAME=value", for every command; see environment
+	gitEnv   []string          // likewise; set by isolateGit
 	scrubber *strings.Replacer // removes names of hosts from what is printed
 }
 
-// newWorkshop makes a workshop in a new folder. ownPath is the path under which all modules of the repository lie.
+// newWorkshop makes a workshop in a new folder. ownPath is the path under which all modules of the repository lie: Go does not look for them in the
+// public checksum database, which does not know an unpublished version.
 func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
 	configured, err := goEnv(ctx, "GOPROXY")
 	if err != nil {
@@ -68,6 +69,7 @@ func (w *workshop) git(ctx context.Context, dir string, args ...string) (string,
 	return w.command(ctx, dir, w.environment(), "git", args...)
 }
 
+// command runs a program in a folder with an environment, and returns what it printed on its standard output.
 func (w *workshop) command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, env
@@ -94,6 +96,7 @@ func cleanEnv() []string {
 	return kept
 }
 
+// goEnv returns the user's value of a variable of go env.
 func goEnv(ctx context.Context, name string) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", name).Output()
 	if err != nil {

@@ -26,6 +26,7 @@ func main() {
 	}
 }
 
+// run parses the arguments, the verb first, and carries the verb out.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errors.New("say what to do: rehearse or cut")

@@ -18,7 +18,7 @@ type rehearsal struct {
 	*workshop
 	root    string // the copy
 	version string
-	zips    []published
+	zips    []published // the modules of the release
 }
 
 // rehearse makes a release in a copy of the working tree, then installs, builds and runs each of its modules in an empty module, and each
@@ -56,7 +56,8 @@ func rehearse(ctx context.Context, tree, version string, keep bool) (err error) 
 	return nil
 }
 
-// isolateGit makes git ignore the user's settings, and find the module's repository in the copy.
+// isolateGit makes git ignore the user's settings, commit under a name of the rehearsal, and find the repository in the copy: instead of the
+// repository's public address (https and the module path), it reads the copy.
 func (w *workshop) isolateGit(modulePath string) {
 	for key, value := range map[string]string{
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull, "GIT_CONFIG_COUNT": "1",
@@ -68,7 +69,7 @@ func (w *workshop) isolateGit(modulePath string) {
 	}
 }
 
-// copyTree copies the files of the working tree that git tracks or would track into a new repository.
+// copyTree copies the files of the working tree that git tracks, or would after git add, into a new repository, and commits them.
 func (r *rehearsal) copyTree(ctx context.Context, tree string) error {
 	listed, err := r.git(ctx, tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
@@ -98,6 +99,7 @@ func (r *rehearsal) copyTree(ctx context.Context, tree string) error {
 	return nil
 }
 
+// showZips prints the tag, the size and the hash of each module.
 func (r *rehearsal) showZips(context.Context) error {
 	for _, zip := range r.zips {
 		fmt.Printf("%-68s %4d files %6.0f kB  h1:%s…\n", zip.Module.tag(r.version), zip.Files, float64(zip.Bytes)/1000, zip.shortHash())
@@ -105,8 +107,8 @@ func (r *rehearsal) showZips(context.Context) error {
 	return nil
 }
 
-// checkTags lets Go fetch each module from the copy's tags, without a proxy. The hashes must equal those of the zips, which are in the
-// go.sum files of the release.
+// checkTags lets Go fetch each module from the copy's tags, without a proxy, as it will from the real repository. What it gets must have the hash of
+// the zip that cut has made, because the go.sum files of the release have that hash.
 func (r *rehearsal) checkTags(ctx context.Context) error {
 	fmt.Println("== Tags, as Go reads them from git")
 	env := append(r.environment(), "GOPROXY=direct", "GOVCS=*:git", "GIT_ALLOW_PROTOCOL=file", "GOMODCACHE="+filepath.Join(r.dir, "vcs"))
@@ -130,6 +132,7 @@ func (r *rehearsal) checkTags(ctx context.Context) error {
 //go:embed consumer.go.tmpl
 var consumerText string
 
+// consumer makes a program that imports a list of packages.
 var consumer = template.Must(template.New("consumer").Parse(consumerText))
 
 // installModules adds each module to an empty one, which imports all of its importable packages, builds and runs.
@@ -186,7 +189,7 @@ func (r *rehearsal) buildAndRun(ctx context.Context, dir, program string) (strin
 	return r.command(ctx, dir, r.environment(), filepath.Join(dir, "program"))
 }
 
-// packages lists a module's packages that others may import, or its commands.
+// packages lists the import paths of a module's packages that others may import, or, if commands is set, of its commands.
 func (r *rehearsal) packages(ctx context.Context, m *module, commands bool) ([]string, error) {
 	out, err := r.goTool(ctx, filepath.Join(r.root, filepath.FromSlash(m.Dir)), "list", "-f", "{{.Name}} {{.ImportPath}} {{len .GoFiles}}", "./...")
 	if err != nil {
@@ -194,7 +197,7 @@ func (r *rehearsal) packages(ctx context.Context, m *module, commands bool) ([]s
 	}
 	var paths []string
 	for line := range strings.Lines(out) {
-		fields := strings.Fields(line)
+		fields := strings.Fields(line) // name, import path, number of Go files besides tests
 		if len(fields) != 3 || fields[2] == "0" || strings.Contains(fields[1]+"/", "/internal/") || (fields[0] == "main") != commands {
 			continue
 		}
@@ -221,7 +224,7 @@ func (r *rehearsal) installCommands(ctx context.Context) error {
 	return nil
 }
 
-// programFolder is the example that the rehearsal runs as a user's own program: a guarded call through the simulator on a ledger in a file.
+// programFolder is the example that the rehearsal runs as a user's own program: guarded calls of a simulated Bedrock, with a ledger in a file.
 const programFolder = "examples/ledgerfile"
 
 // runProgram copies the program into an empty module and runs it twice: the second run must see what the first one has spent.
@@ -235,7 +238,7 @@ func (r *rehearsal) runProgram(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var installs []string
+	var installs []string // all modules: go mod tidy removes those that the program does not use
 	for _, zip := range r.zips {
 		installs = append(installs, zip.Module.Path+"@"+r.version)
 	}

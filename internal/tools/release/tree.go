@@ -15,12 +15,12 @@ import (
 // module is one go.mod of the repository.
 type module struct {
 	Dir  string // relative to the root, with slashes; "." is the core
-	Path string
+	Path string // under which it is imported
 	Mod  []byte // go.mod as it was read
 	Sum  []byte // go.sum as it was read, nil if there is none
 
-	root string
-	own  []string // modules of the repository that it requires
+	root string   // of the repository
+	own  []string // the paths of the repository's modules that it requires
 }
 
 // loadModules reads every module under root. Each comes after those that it requires.
@@ -46,6 +46,7 @@ func loadModules(root string) ([]*module, error) {
 	return ordered(modules)
 }
 
+// readModule reads the module in a folder. Its field own has all modules that it requires; ordered removes those of others.
 func readModule(root, dir string) (*module, error) {
 	relative, err := filepath.Rel(root, dir)
 	if err != nil {
@@ -72,7 +73,7 @@ func readModule(root, dir string) (*module, error) {
 	return m, nil
 }
 
-// ordered sorts the modules so that each comes after those that it requires, and removes modules of others from own.
+// ordered sorts the modules so that each comes after those that it requires, and removes from each own the modules that are not of this repository.
 func ordered(modules []*module) ([]*module, error) {
 	byPath := make(map[string]*module, len(modules))
 	for _, m := range modules {
@@ -83,10 +84,10 @@ func ordered(modules []*module) ([]*module, error) {
 	}
 	slices.SortFunc(modules, func(a, b *module) int { return strings.Compare(a.Path, b.Path) })
 	var sorted []*module
-	state := make(map[*module]int, len(modules))
+	state := make(map[*module]int, len(modules)) // entered or left; 0 if the module was not visited yet
 	var visit func(m *module) error
 	visit = func(m *module) error {
-		const entered, left = 1, 2
+		const entered, left = 1, 2 // entered: its requirements are being visited, so it must not occur among them
 		switch state[m] {
 		case entered:
 			return fmt.Errorf("module %s requires itself by way of others", m.Path)
@@ -111,6 +112,7 @@ func ordered(modules []*module) ([]*module, error) {
 	return sorted, nil
 }
 
+// file returns the path of a file in the module's folder.
 func (m *module) file(name string) string {
 	return filepath.Join(m.root, filepath.FromSlash(m.Dir), name)
 }
@@ -149,6 +151,7 @@ func (m *module) developed(version string) ([]byte, error) {
 	return m.edit(func(f *modfile.File) error { return m.require(f, version) })
 }
 
+// require makes a go.mod require the version of each module of the repository that the module requires at all.
 func (m *module) require(f *modfile.File, version string) error {
 	for _, p := range m.own {
 		if err := f.AddRequire(p, version); err != nil {
@@ -158,6 +161,7 @@ func (m *module) require(f *modfile.File, version string) error {
 	return nil
 }
 
+// edit returns the module's go.mod, as it was read, after a change.
 func (m *module) edit(change func(*modfile.File) error) ([]byte, error) {
 	f, err := modfile.Parse(m.file("go.mod"), m.Mod, nil)
 	if err != nil {
