@@ -205,8 +205,8 @@ func (m *Model) mode() Mode {
 	return m.Mode
 }
 
-// metered reports whether the price of a call follows from its text tokens, or from its queries on a reranker. It does not for models that
-// bill generated or input images, speech or video separately.
+// metered reports whether the price of a call follows from its text tokens, or from its queries on a reranker. Models that bill generated or input
+// images, speech or video separately are only metered if they are free.
 func (m *Model) metered() bool {
 	switch m.mode() {
 	case ModeChat, ModeEmbedding:

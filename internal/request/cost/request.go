@@ -20,7 +20,7 @@ import (
 type Request struct {
 	Prompt         tokens.Prompt
 	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 if the field that the dialect has for it is not set
-	ExtraTokens    int64 // the largest limit among those that do not bound the answer: thinking budgets, and limits in fields that are not the dialect's own
+	ExtraTokens    int64 // the largest limit that does not bound the answer: thinking budgets, and limits in fields that are not the dialect's
 	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
