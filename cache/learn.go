@@ -24,9 +24,8 @@ func (s *session) settle(f *follows, conv *conversation) {
 // maxUnread bounds how many writes that nobody has read count against new ones.
 const maxUnread = 8
 
-// learn records what a request that is sent shows about its workflow: whether it reads what the request before it wrote, how conversations go on, and
-// what the request itself writes. t.follows compares it with the request before, and tracker.steps are the last requests of all workflows, by their
-// depth, the rank in their conversation. Requires s.mu held.
+// learn records what a request that is sent shows about its workflow: whether it reads what the request before it wrote, how conversations go on,
+// and what the request itself writes. t.follows compares it with the request before. Requires s.mu held.
 func (t *Turn) learn() {
 	s, f, conv := t.session, &t.follows, t.conversation
 	if conv == nil {
@@ -37,29 +36,13 @@ func (t *Turn) learn() {
 		s.trialsWon++
 	}
 	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
-	depth := max(f.habit.turns, 1)
-	if !f.on && hasHistory(t.prompt) {
-		depth = odds.UnknownDepth // its conversation began before anything was seen of it
-	}
-	tracker, at := s.tracker, t.call.At
-	tracker.mu.Lock()
-	if f.on {
-		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
-	}
-	number := tracker.steps.Add(s.number, depth, at)
-	if s.calls.n <= 3 { // including this one: the first requests also count by their rank in the workflow
-		if s.calls.n > 1 {
-			tracker.steps.Follow(s.step, at, true)
-		}
-		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
-	}
-	tracker.mu.Unlock()
+	step := t.addStep()
 	if f.on { // a branch that follows the same request must not count its trial or its step again
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
 	conv.habit = f.habit
 	conv.habit.turns = max(conv.habit.turns, 1)
-	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, number, 0
+	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, step, 0
 	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd { // it writes its newest user turn
 		conv.habit.wrote = t.writes[n-1].ttl
 	}
@@ -69,6 +52,31 @@ func (t *Turn) learn() {
 	if t.wrote.chain != 0 {
 		s.wrote(t.wrote)
 	}
+}
+
+// addStep adds the request to tracker.steps, the last requests of all workflows, under its depth, the rank in its conversation, and records that it
+// follows the one before it. It returns the request's number there. The first three requests of a workflow are added once more, under their rank in
+// the workflow. Requires s.mu held.
+func (t *Turn) addStep() int {
+	s, f, at := t.session, &t.follows, t.call.At
+	depth := max(f.habit.turns, 1)
+	if !f.on && hasHistory(t.prompt) {
+		depth = odds.UnknownDepth // its conversation began before anything was seen of it
+	}
+	tracker := s.tracker
+	tracker.mu.Lock()
+	defer tracker.mu.Unlock()
+	if f.on {
+		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
+	}
+	number := tracker.steps.Add(s.number, depth, at)
+	if s.calls.n <= 3 { // including this one
+		if s.calls.n > 1 {
+			tracker.steps.Follow(s.step, at, true)
+		}
+		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
+	}
+	return number
 }
 
 // readable returns how many tokens a request could read, if the one before it had written its whole prefix with the given lifetime. It could have

@@ -42,7 +42,7 @@ const (
 )
 
 // End records the response's usage, and returns what it shows: misses, their causes, and whether the workflow trips. Counters that contradict each
-// other are one finding, and nothing is learned from them.
+// other are one finding, and nothing is learned from them. The time of the response is not used.
 func (t *Turn) End(u Usage, at time.Time) []Finding {
 	s := t.session
 	s.mu.Lock()

@@ -111,7 +111,7 @@ func (v *verdict) decide(pl *placer) {
 		pl.fresh = pl.m.nearest(prompt.FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
-		return // writing costs no more than sending
+		return // writing costs no more than sending, as on Nova, so that points may be anywhere
 	}
 	all := len(pl.p.Blocks)
 	newest, before := pl.turns()

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Memory is what a conversation remembers of the texts of its last request, so that Record need not read them again. It holds hashes, and keeps long texts
-// alive, so that no other text can get the same address: equal addresses then mean equal content. A copy is the same memory. The zero value is
+// Memory is what a conversation remembers of the texts of its last request, so that Record need not read them again. It holds hashes, and keeps long
+// texts alive, so that no other text can get the same address: equal addresses then mean equal content. A copy is the same memory. The zero value is
 // empty. It is not safe for concurrent use.
 type Memory struct{ leaves []leafRecord }
 
@@ -53,7 +53,8 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	return texts + len(m.leaves), bytes
 }
 
-// Forget empties the memory, and returns what Keep would: how many more texts it holds now, and how many more bytes it keeps alive. Neither is positive.
+// Forget empties the memory, and returns what Keep would: how many more texts it holds now, and how many more bytes it keeps alive. Neither is
+// positive.
 func (m *Memory) Forget() (texts int, bytes int64) {
 	texts, bytes = -len(m.leaves), -retainedBy(m.leaves)
 	clear(m.leaves)

@@ -126,8 +126,8 @@ func (l *leaf) equals(r *leafRecord) bool {
 	return l.n == r.n && (!l.binary || l.sample() == r.sample)
 }
 
-// Adopt takes over the records of a prompt that differs only in its cache points, so that the texts need not be read again. If it has other blocks, it is
-// recorded itself.
+// Adopt takes over the records of a prompt that differs only in its cache points, so that the texts need not be read again. If it has other blocks,
+// it is recorded itself.
 func (p *Prompt) Adopt(old *Prompt, known []Memory) {
 	if len(p.Blocks) != len(old.Blocks) || len(p.leaves) != len(old.leaves) {
 		p.Record(known)

@@ -115,7 +115,8 @@ func (m *SSEMeter) takeLine(line []byte) {
 	}
 }
 
-// endEvent takes in the event that is complete now. Requires mu held.
+// endEvent takes in the event that is complete now. One that can hold neither usage nor the end of the answer nor an error is not parsed. Requires mu
+// held.
 func (m *SSEMeter) endEvent() {
 	switch {
 	case m.errorName:

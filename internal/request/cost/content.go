@@ -73,8 +73,8 @@ func (m *meter) addTimed(kind string) {
 	m.add(tokens.Block{Kind: tokens.Opaque})
 }
 
-// End counts what is only known at the end of an object: the media in its source, and the text that can be cited, since citations add text to the
-// prompt.
+// End counts what is only known at the end of an object: the media in its source, and the text that can be cited. Prompt.Hidden counts what makes the
+// service add text of its own to the prompt, as citations do.
 func (m *meter) End(o jsonbody.Object) {
 	if o.Cited {
 		m.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(o.Raw)})

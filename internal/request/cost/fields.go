@@ -132,7 +132,9 @@ func (m *meter) retention(raw string) {
 }
 
 // Limit takes in a field that limits the answer. A body can name a limit in several places, and the highest is safe whichever of them the service
-// obeys. At least one has to be where the dialect has its limit, because a service may ignore all others. Where a field can stand for something else, a value that is no plain count is taken for a part of the prompt.
+// obeys. At least one has to be where the dialect has its limit, because a service may ignore all others. sure says that the field can mean nothing
+// else; if it is not, a value that is no plain count is taken for a part of the prompt. within says that the field stands in Converse's
+// additionalModelRequestFields.
 func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 	n, err := jsonscan.Count(v.Raw)
 	none := sure && v.Raw == "null"
