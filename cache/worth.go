@@ -102,7 +102,8 @@ type verdict struct {
 }
 
 // decide restricts where the placer may put new points: only after blocks before pl.end. It starts with the prefix that is cached already, and
-// extends it to a block whose prefix is likely to be read. It also decides which of the caller's points are removed: those from block pl.drop on.
+// extends it to a block whose prefix is likely to be read. pl.fresh is the lifetime of new points, which it may shorten. It also decides which of the
+// caller's points are removed: those from block pl.drop on.
 // Requires the session's lock held.
 func (v *verdict) decide(pl *placer) {
 	s := v.session
@@ -114,7 +115,7 @@ func (v *verdict) decide(pl *placer) {
 		return // writing costs no more than sending, as on Nova, so that points may be anywhere
 	}
 	all := len(pl.p.Blocks)
-	newest, before := pl.turns()
+	newest, before := pl.turns() // the last blocks of the newest user turn and of the one before it that points may follow, or -1
 	paused := s.pause > 0
 	if paused {
 		s.pause--

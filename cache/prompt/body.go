@@ -193,7 +193,7 @@ func (s *bodySink) finish() {
 			p.Flaw(WrongDialect, point.Where.String())
 			continue
 		}
-		if point.Block >= 0 {
+		if point.Block >= 0 { // it was counted from the first block of its part
 			point.Block += s.parts[point.part].start
 		}
 		if point.deferred {

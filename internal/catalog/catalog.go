@@ -30,7 +30,7 @@ type Catalog struct {
 	date   string
 	models []*Model          // by ID
 	byID   map[string]*Model // by ID and alias
-	mapped map[string]string // opaque id to the id of a model or profile
+	mapped map[string]string // an id that does not show its model to the id of a model or profile
 	off    map[string]int64  // glob over model ids to thousandths off the list price
 	tiers  tierTable         // the highest factors of any model, for models that have none of their own
 	recent recent            // results of Resolve

@@ -44,11 +44,11 @@ func measurePDF(data []byte) (pdfSize, bool) {
 			return pdfSize{}, false
 		}
 	}
-	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed {
+	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed { // pages may be in an object stream that was not unpacked
 		return pdfSize{}, false
 	}
 	// An outline has a /Count as well, which can only raise the number. A count that is larger than the file has bytes is wrong, and cut to that.
-	return pdfSize{pages: max(m.objects, min(m.told, len(data))), text: m.total()}, true
+	return pdfSize{pages: max(m.objects, min(m.declared, len(data))), text: m.total()}, true
 }
 
 // pdfMeter adds up what is found in the parts of one PDF. Its text fields are bounds in tokens.
@@ -56,7 +56,7 @@ type pdfMeter struct {
 	left     int64       // how many bytes may still be unpacked
 	objects  int         // page objects
 	packed   int         // object streams that were unpacked
-	told     int         // the largest page count that a page tree tells
+	declared int         // the largest page count that a page tree declares
 	contents map[int]int // by object: how often it is the content of a page
 	listed   int         // the largest number of times that one object is in one array
 	kids     int         // the largest number of times that the tree refers to one page
@@ -74,10 +74,10 @@ func (m *pdfMeter) total() int64 {
 		shared = max(shared, n)
 	}
 	// A page to which its tree refers several times, and counted pages that were not found, show their content once more each.
-	again := max(m.kids, (min(m.told, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
+	again := max(m.kids, (min(m.declared, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
+	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again)) // how often the most used content is shown
 	// Each form may be drawn by each use in a page, as often as the page's content is shown, and by each use in another form; and a form that draws
 	// others is itself drawn so often.
-	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again))
 	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), uses), m.nested))
 	return addSat(mulSat(m.text, uses), mulSat(drawn, m.nested+1))
 }
@@ -95,7 +95,7 @@ func (m *pdfMeter) structure(data []byte) {
 		case bytes.HasPrefix(rest, []byte("Type")) && isPageName(pdfSpace(rest[len("Type"):])):
 			m.objects++
 		case bytes.HasPrefix(rest, []byte("Count")):
-			m.told = max(m.told, pdfInt(pdfSpace(rest[len("Count"):])))
+			m.declared = max(m.declared, pdfInt(pdfSpace(rest[len("Count"):])))
 		case bytes.HasPrefix(rest, []byte("Kids")):
 			if value := pdfSpace(rest[len("Kids"):]); len(value) > 0 && value[0] == '[' {
 				m.kids = max(m.kids, mostRepeated(value))

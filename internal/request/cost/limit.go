@@ -105,6 +105,8 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	}
 	e.found = e.found || e.ofResponses && e.readsResponses(d) // an InvokeModel body may be in the dialect of OpenAI's Responses
 	if !e.found {
+		// A body in the dialect of Responses takes max_output_tokens: of models whose InvokeModel dialect is OpenAI's, and of makers of which Responses is
+		// the only known dialect.
 		if e.readsResponses(d) && (e.place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
 			e.place, known = limitPlace{Key: "max_output_tokens"}, true
 		}

@@ -166,7 +166,7 @@ func (m *meter) addSource(o *jsonbody.Object) {
 	s := &o.Source
 	kinds := o.Kinds()
 	kind, format := kinds[0][0], kinds[0][1]
-	if s.Remote != "" {
+	if s.Remote != "" { // the service fetches it from an address
 		m.unseen(s.Remote)
 		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
@@ -182,7 +182,7 @@ func (m *meter) addSource(o *jsonbody.Object) {
 		if s.Told && s.Type != "text" {
 			m.addEmpty(kind, format)
 		}
-	case s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && s.First.Raw == "":
+	case s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && s.First.Raw == "": // it can't be anything but text
 		m.addText(s.Data)
 	default:
 		m.addData(kinds, s.Data, s.Bedrocks)
