@@ -104,7 +104,8 @@ func (p Policy) Enabled() bool {
 	return false
 }
 
-// ModeOf returns the mode for a workflow, without regard to Rules.
+// ModeOf returns the mode for a workflow, without regard to Rules: that of its exact name in Workflows, else that of the longest pattern that
+// matches, else Mode.
 func (p Policy) ModeOf(workflow string) Mode {
 	mode, longest := p.Mode, -1
 	for pattern, m := range p.Workflows {
@@ -113,14 +114,15 @@ func (p Policy) ModeOf(workflow string) Mode {
 		if matches && len(pattern) > longest {
 			mode, longest = m, len(pattern)
 			if pattern == workflow {
-				longest = math.MaxInt
+				longest = math.MaxInt // the exact name counts before any pattern
 			}
 		}
 	}
 	return mode
 }
 
-// Action returns what to do about a finding in a workflow: Off, Report or Refuse. Fix comes before this, so it is never returned.
+// Action returns what to do about a finding in a workflow: Off, Report or Refuse. In Fix mode the cache points were corrected before the request was
+// checked, so that what is still found is only reported.
 func (p Policy) Action(f Finding, workflow string) Mode {
 	if m, named := p.Rules[f.Rule]; named {
 		if m == Fix {
@@ -141,6 +143,7 @@ func (p Policy) Action(f Finding, workflow string) Mode {
 	}
 }
 
+// floor returns Floor, or its default if it is zero.
 func (p Policy) floor() float64 {
 	if p.Floor == 0 {
 		return defaultFloor

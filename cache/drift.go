@@ -9,6 +9,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
+// This file compares a request with the earlier one that it continues. It knows neither's text: a prompt.Record has a block's hashes and sizes. Chain
+// is the hash of all blocks up to it, UpTo their size. The head of a request are its tools and its system prompt, after which its messages follow. A
+// conversation is the longest request that was seen of it, and a branch is a request that replaces its last messages.
+
 // predecessor is the earlier request that a request most likely continues. Its conversation is nil if there is none.
 type predecessor struct {
 	conversation   *conversation
@@ -18,7 +22,7 @@ type predecessor struct {
 }
 
 // findPredecessor returns the request with which this one has the longest common beginning. If the tools or the system prompt differ from
-// that one's, it returns the request with which this one has the most messages in common.
+// that one's, it returns the request with which this one has the most messages in common, if there is any.
 func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	var best predecessor
 	if len(p.Records()) == 0 {
@@ -36,7 +40,7 @@ func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	if best.shared > tools+system {
 		return best
 	}
-	for _, conv := range s.conversations {
+	for _, conv := range s.conversations { // the head has changed, so that messages are compared without it
 		common := commonMessages(conv.messages(), p.Records()[tools+system:])
 		moreThanBest := common > best.sharedMessages
 		if moreThanBest || common > 0 && conv == best.conversation {
@@ -88,7 +92,8 @@ func (prev *predecessor) continues(now []prompt.Record) bool {
 	return keepsAll && len(now) > prev.sharedMessages && !now[prev.sharedMessages].User
 }
 
-// counted returns the token count that a response has reported for a beginning that the request has in common with the predecessor.
+// counted returns the token count of the predecessor's response, for the blocks that it counted; zero if the request does not have all of these
+// blocks in common with the predecessor.
 func (prev *predecessor) counted() countedTokens {
 	if prev.conversation == nil || prev.shared < prev.conversation.counted.blocks {
 		return countedTokens{}
@@ -112,14 +117,15 @@ func (conv *conversation) upTo(blocks int) prompt.Size {
 	return conv.blocks[blocks-1].UpTo
 }
 
-// compare finds out what has changed since the predecessor, and adds findings. Requires s.mu held.
+// compare finds out what has changed since the predecessor, and adds findings. It sets t.avoidable, what could be read if nothing had changed: blocks
+// of the predecessor whose response has begun and whose entries still live. Requires s.mu held.
 func (t *Turn) compare() {
 	conv := t.past.conversation
 	if conv == nil {
 		return
 	}
 	tools, system := heads(t.prompt)
-	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.Records())
+	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.Records()) // one is the beginning of the other
 	head := tools + system
 	headUnchanged := head == conv.tools+conv.system && t.past.shared >= head
 	if extends || headUnchanged {
@@ -137,7 +143,8 @@ func (t *Turn) compare() {
 	t.locationChanged()
 }
 
-// stake adds the price of what has to be sent again because of a change to a finding.
+// stake adds to a finding how many tokens have to be sent again because of a change, and what that costs: with cache points they are written again,
+// without they are only not read.
 func (t *Turn) stake(f Finding, amount prompt.Size) Finding {
 	f.Tokens = t.session.scale.mid(amount)
 	if t.points > 0 {
@@ -148,7 +155,8 @@ func (t *Turn) stake(f Finding, amount prompt.Size) Finding {
 	return f
 }
 
-// headChanged adds a finding for what has changed in tools or system prompt.
+// headChanged adds a finding for what has changed in tools or system prompt: one for the tools, and, if the conversation goes on, one for the first
+// block of the system prompt that differs. tools and system are how many blocks these have in the request.
 func (t *Turn) headChanged(tools, system int) {
 	conv, p := t.past.conversation, t.prompt
 	oldTools, newTools := conv.blocks[:conv.tools], p.Records()[:tools]
@@ -183,6 +191,7 @@ func (t *Turn) headChanged(tools, system int) {
 }
 
 // toolsChanged adds a finding for tools that have changed: their order, the order of their keys, or, within a conversation, the tools themselves.
+// lost is the size of what has to be sent again.
 func (t *Turn) toolsChanged(old, now []prompt.Record, lost prompt.Size) {
 	where := prompt.Where{Section: prompt.Tools, Index: t.past.shared}.String()
 	if t.past.shared < len(now) {
@@ -208,6 +217,7 @@ type toolDiff struct {
 
 // diffTools compares the tools of two requests. A tool that is gone and one of the same name that is new count as one that was changed.
 func diffTools(old, now []prompt.Record) toolDiff {
+	// before counts the old tools by their hash, less those that are kept; names counts the new ones by the hash of their name.
 	before, names := make(map[uint64]int, len(old)), make(map[uint64]int, len(old))
 	d := toolDiff{sameContent: len(old) == len(now)}
 	for i := range old {
@@ -244,8 +254,9 @@ func diffTools(old, now []prompt.Record) toolDiff {
 // longBlock is the size in bytes from which two blocks are unlikely to be equal by chance.
 const longBlock = 64
 
-// messagesChanged adds a finding if the history was rewritten, and none if the request is a branch of the conversation. Requires that
-// tools and system prompt are the same.
+// messagesChanged adds a finding if the history was rewritten, has lost turns of tools, or if several requests in a row have changed the last
+// message; and none if the request is a branch of the conversation. Requires that tools and system prompt are the same, and that neither request is
+// the beginning of the other.
 func (t *Turn) messagesChanged() {
 	conv, p := t.past.conversation, t.prompt
 	at := t.past.shared
@@ -264,6 +275,8 @@ func (t *Turn) messagesChanged() {
 	if t.dropped(old, now) {
 		return
 	}
+	// A branch goes back to an earlier message, or asks the last one again. A request that replaces the last message and goes on may be one too, but
+	// not if that happens again and again.
 	changesLastMessage := old[0].Message == conv.blocks[len(conv.blocks)-1].Message
 	goesFurther := p.Records()[len(p.Records())-1].Message > old[0].Message
 	if !changesLastMessage || !goesFurther || conv.sent != len(conv.blocks) {
@@ -278,7 +291,8 @@ func (t *Turn) messagesChanged() {
 }
 
 // dropped adds a finding if the history has lost uses of tools and their results, and returns whether it has. A branch of the conversation
-// looks the same, except that in a branch the same request was sent twice and got two answers.
+// looks the same, except that in a branch the same request was sent twice and got two answers: s.asked counts how often it was sent. old and now
+// are the blocks from the first different one on.
 func (t *Turn) dropped(old, now []prompt.Record) bool {
 	s, p := t.session, t.prompt
 	if old[0].User || !now[len(now)-1].User || t.call.Compacted {
@@ -311,14 +325,14 @@ func (t *Turn) dropped(old, now []prompt.Record) bool {
 // manyDrops is how often a conversation has to lose tool turns before the finding is certain.
 const manyDrops = 2
 
-// manyForks is how many consecutive requests have to change the last message of the one before until they no longer count as branches.
+// manyForks is how many requests in a row have to change the last message of the one before until they no longer count as branches.
 const manyForks = 3
 
 // reappear reports whether the new history still has what followed the changed block in the old one: most of the long blocks at the same places,
-// or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch.
+// or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists begin with the changed block.
 func reappear(old, now []prompt.Record) bool {
-	var long, same int64
-	asked, answered := false, false
+	var long, same int64            // bytes of the old history's long blocks, and of those that the new one has at the same place
+	asked, answered := false, false // among these is a question of the user, or an answer
 	for k := 1; k < len(old); k++ {
 		n := old[k].UpTo.Minus(old[k-1].UpTo).Bytes
 		equal := k < len(now) && old[k].Hash == now[k].Hash
@@ -335,7 +349,7 @@ func reappear(old, now []prompt.Record) bool {
 	if asked && answered && 2*same >= long {
 		return true // both are required, because different conversations may have the same question, or the same answer
 	}
-	next := make(map[[2]uint64]bool, len(old))
+	next := make(map[[2]uint64]bool, len(old)) // the old history's pairs of consecutive blocks that are unlikely to be equal by chance
 	for k := 1; k+1 < len(old); k++ {
 		first, second := old[k].UpTo.Minus(old[k-1].UpTo).Bytes, old[k+1].UpTo.Minus(old[k].UpTo).Bytes
 		if first >= longBlock && (isAnswer(&old[k], first) || isAnswer(&old[k+1], second)) {
@@ -355,11 +369,11 @@ func isAnswer(r *prompt.Record, bytes int64) bool {
 	return !r.User && r.Section == prompt.Messages && (bytes >= longBlock || r.Kind == prompt.ToolUse)
 }
 
-// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. The finding names the first
-// section that it affects.
+// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. levels has, for each section, a hash of
+// the settings on which its cache depends. What is lost is what both requests have in common from the first section on whose hash has changed.
 func (t *Turn) settingsChanged() {
 	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
-	from := -1
+	from := -1 // the first block that is lost
 	for s, start := range [...]int{prompt.Tools: 0, prompt.System: conv.tools, prompt.Messages: conv.tools + conv.system} {
 		if s == int(prompt.Messages) && conv.settings.All == p.Settings.All {
 			break // only images can have changed the level, and they are not a setting
@@ -378,7 +392,7 @@ func (t *Turn) settingsChanged() {
 	}
 }
 
-// settingsFinding says which settings have changed.
+// settingsFinding fills in a finding about changed settings: which ones, and from which section on the cache is lost.
 func (t *Turn) settingsFinding(f Finding) Finding {
 	level := "the messages"
 	conv := t.past.conversation

@@ -13,16 +13,16 @@ type scale struct {
 	factor int64 // actual tokens for 1000 tokens of the average estimate; 0 before the first response
 }
 
-// text returns the most likely number of tokens of the text.
+// text returns the most likely number of tokens of the text, without images and documents.
 func (s scale) text(amount prompt.Size) int64 {
-	n := amount.Bytes * 2 / 7
+	n := amount.Bytes * 2 / 7 // three and a half bytes a token
 	if s.factor > 0 {
 		n = mulDiv(n, s.factor, 1000)
 	}
 	return n
 }
 
-// mid returns the most likely number of tokens.
+// mid returns the most likely number of tokens, with images and documents.
 func (s scale) mid(amount prompt.Size) int64 { return s.text(amount) + amount.Media }
 
 // low returns a number of tokens that the actual one is very unlikely to be below. Media count as zero: a page of a PDF has been seen to
@@ -42,14 +42,15 @@ func (s scale) high(amount prompt.Size) int64 {
 	return amount.Bytes/2 + 4*amount.Media
 }
 
-// learn corrects the scale by the count of a response. Each new count moves the factor by a quarter of the difference. Prompts in which
-// media are probably a fifth or more are ignored, because they say little about text.
+// learn corrects the scale by the count of a response. Each new count moves the factor by a quarter of the difference. Ignored are prompts under 200
+// tokens, in which the format's own tokens outweigh the text, and those in which media are probably a fifth or more, because they say little about
+// text.
 func (s *scale) learn(amount prompt.Size, actual int64) {
-	n := amount.Bytes * 2 / 7
+	n := amount.Bytes * 2 / 7 // tokens of text by the average estimate
 	if n < 200 || actual <= 0 || amount.Media > n/4 {
-		return // too small: the format's own tokens outweigh the text
+		return
 	}
-	factor := min(max(mulDiv(actual, 1000, n+amount.Media), 200), 5000)
+	factor := min(max(mulDiv(actual, 1000, n+amount.Media), 200), 5000) // a fifth to five times the average estimate
 	if s.factor == 0 {
 		s.factor = factor
 		return
@@ -59,11 +60,12 @@ func (s *scale) learn(amount prompt.Size, actual int64) {
 
 // countedTokens is the token count that a response has reported for the beginning of a prompt. The zero value means that there is none.
 type countedTokens struct {
-	blocks int
-	tokens int64
+	blocks int   // how many blocks that beginning has
+	tokens int64 // how many tokens they have together
 }
 
-// bounded returns an estimate of a prompt up to a block, corrected by what a response has reported.
+// bounded returns an estimate of a prompt up to and including a block, corrected by what a response has reported: a shorter prefix has at most the
+// reported tokens, and of a longer one only the rest is estimated.
 func (k countedTokens) bounded(p *prompt.Prompt, block int, estimate func(prompt.Size) int64) int64 {
 	amount := p.UpTo(block)
 	switch {
@@ -76,7 +78,7 @@ func (k countedTokens) bounded(p *prompt.Prompt, block int, estimate func(prompt
 	}
 }
 
-// mulDiv returns a*b/c of non-negative numbers without overflow of the product.
+// mulDiv returns a*b/c without overflow of the product: 0 if a number is not positive, and the largest int64 if the result would be larger.
 func mulDiv(a, b, c int64) int64 {
 	if a <= 0 || b <= 0 || c <= 0 {
 		return 0

@@ -6,11 +6,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// expect works out what the request should read from the cache, and if that is less than possible, why. Requires s.mu held.
+// expect sets t.expected to the longest prefix of the request that it should read from the cache. If there is a longer one that it can't read, expect
+// adds a finding that says why. Prefixes are compared by their chain, the hash of all their blocks. Requires s.mu held.
 func (t *Turn) expect() {
 	p, s := t.prompt, t.session
 	location := locationHash(t.call.Model.ID, t.call.Place)
-	var wanted cachedPrefix
+	var wanted cachedPrefix // the longest prefix that can't be read
 	var why obstacle
 	for i := range s.cached {
 		prefix := &s.cached[i]
@@ -29,14 +30,14 @@ func (t *Turn) expect() {
 		wanted, why = *prefix, unready
 	}
 	lost := wanted.tokens - t.expected.tokens
-	if lost > max(t.call.Model.MinTokens, wanted.tokens/10) {
+	if lost > max(t.call.Model.MinTokens, wanted.tokens/10) { // a smaller loss is no finding: the sizes are estimates
 		t.explain(wanted, why, lost)
 	}
 	t.frozen()
 }
 
-// beingWritten returns the longest prefix of the request that a running request is writing, or nil. It sets t.Begun to that request's, so
-// that this one can wait for it.
+// beingWritten returns the longest prefix of the request that a running request is writing and that this one could read after it, or nil. It sets
+// t.Begun to the channel that is closed when the running request's response begins, so that this one can wait for it.
 func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 	var best *cachedPrefix
 	for _, r := range t.session.running {
@@ -59,13 +60,13 @@ func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 type obstacle uint8
 
 const (
-	readable obstacle = iota
-	elsewhere
-	otherSettings
-	expired
-	unready
-	tooFar
-	unmarked
+	readable      obstacle = iota
+	elsewhere              // it belongs to another model, region, profile or account
+	otherSettings          // a setting has changed on which it depends
+	expired                // it was not used within its lifetime
+	unready                // the request that writes it has no response yet
+	tooFar                 // the points behind it are farther away than the model looks back
+	unmarked               // the request has no cache point at its end or behind it
 )
 
 // obstacle returns why the request can't read an entry, or readable. An entry is read from a cache point at its last block or behind it, if the model
@@ -93,7 +94,8 @@ func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	return reason
 }
 
-// explain makes a finding of an entry that can't be read, with its price, before the request is sent.
+// explain makes a finding of an entry that can't be read, with its price, before the request is sent. lost is how many tokens are not read because of
+// that. It adds none if another rule reports the cause, if the cause is normal, or if the request will wait for the one that writes.
 func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 	m := &t.call.Model
 	f := Finding{Tokens: lost, NanoUSD: m.writtenAgain(lost)}
@@ -141,7 +143,8 @@ func (t *Turn) writing(prefix cachedPrefix) int {
 	return n
 }
 
-// frozen finds a last cache point that stays at the same message while the conversation grows.
+// frozen finds a last cache point that stays at the same block while the conversation grows. The finding replaces the one of the rule uncached-tail,
+// which says the same without the cause. A model with a maximum has none, because it may not cache more.
 func (t *Turn) frozen() {
 	conv, p := t.past.conversation, t.prompt
 	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {

@@ -99,7 +99,7 @@ func (f Finding) Render(width int) string {
 	return b.String()
 }
 
-// wrap writes a paragraph with a hanging indent.
+// wrap writes a paragraph of at most width columns: the label stands in the first ten, and the text beside it, in all lines.
 func wrap(b *strings.Builder, label, text string, width int) {
 	const indent = 10
 	fmt.Fprintf(b, "%-*s", indent, label)

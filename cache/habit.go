@@ -19,7 +19,8 @@ func ttlClass(ttl time.Duration) int {
 	return 0
 }
 
-// habit is what is known of how a conversation continues.
+// habit is what is known of how a conversation continues. A Trend counts for how many requests the next one had the same prefix and came within the
+// lifetime, and so could read it, whether a point had written it or not.
 type habit struct {
 	tail   [len(ttlClasses)]odds.Trend // for the prefix up to the newest user turn
 	before [len(ttlClasses)]odds.Trend // for the prefix up to the user turn before it
@@ -34,24 +35,26 @@ type habit struct {
 // knownPrefix is a prefix of earlier requests of the workflow: tools, tools with the system prompt, or what two requests in a row had in
 // common.
 type knownPrefix struct {
-	chain, place uint64
-	at           time.Time // last seen
-	seen         [len(ttlClasses)]int
-	ttl          time.Duration // the lifetime with which it was written; 0 if it was not
-	read         bool          // a later request read what was written
-	answered     bool          // a request that had it has its answer, or has ended
+	chain    uint64               // the hash of all its blocks
+	place    uint64               // the hash of what a cache entry depends on besides: model, location and settings
+	at       time.Time            // last seen
+	seen     [len(ttlClasses)]int // by lifetime: how many requests in a row had it before, each within that lifetime of the one before it
+	ttl      time.Duration        // the lifetime with which it was written; 0 if it was not
+	read     bool                 // a later request read what was written
+	answered bool                 // a request that had it has its answer, or has ended
 }
 
 // maxPrefixes bounds how many are remembered of a workflow; the one that was seen longest ago is dropped first.
 const maxPrefixes = 64
 
-// sight records that a request has a prefix, and returns, for each lifetime, how often requests had it before, each within that lifetime of
-// the one before it. first is the result for a prefix that is not known.
-func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClasses)]int) [len(ttlClasses)]int {
+// sight records that a request has a prefix, and returns, for each lifetime, how often requests had it before, each within that lifetime of the one
+// before it. chain and place identify the prefix: see knownPrefix. first is the result for a prefix that is not known. A known prefix that was
+// written and has not expired counts as read by this request.
+func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses)]int) [len(ttlClasses)]int {
 	oldest := -1
 	for i := range s.prefixes {
 		k := &s.prefixes[i]
-		if k.chain != chain || k.place != location {
+		if k.chain != chain || k.place != place {
 			if oldest < 0 || k.at.Before(s.prefixes[oldest].at) {
 				oldest = i
 			}
@@ -78,7 +81,8 @@ func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClas
 		k.at = at
 		return k.seen
 	}
-	k := knownPrefix{chain: chain, place: location, at: at, seen: first, answered: first != [len(ttlClasses)]int{}}
+	// If the request before had the prefix too, which first says, that one has its answer.
+	k := knownPrefix{chain: chain, place: place, at: at, seen: first, answered: first != [len(ttlClasses)]int{}}
 	if len(s.prefixes) < maxPrefixes {
 		s.prefixes = append(s.prefixes, k)
 	} else {
@@ -87,7 +91,7 @@ func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClas
 	return k.seen
 }
 
-// wrote records that a prefix is written because it was seen before.
+// wrote records that a prefix is written because it was seen before. Until sight finds a request that reads it, it counts as unread.
 func (s *session) wrote(w knownPrefix) {
 	for i := range s.prefixes {
 		if k := &s.prefixes[i]; k.chain == w.chain && k.place == w.place {

@@ -7,12 +7,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// settle records whether a request reads the newest turn that the request before it wrote. Requires s.mu held.
+// settle records whether a request reads the newest turn that the request before it wrote, if it wrote one: s.unread counts the writes that were not
+// read. f compares the request with the one before, and conv is the conversation of that one. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
 	if !f.on || conv.habit.wrote == 0 {
 		return
 	}
-	if f.met[ttlClass(conv.habit.wrote)] {
+	if f.met[ttlClass(conv.habit.wrote)] { // the entry still lives, and the request has the same prefix
 		s.unread = max(s.unread-1, 0)
 	} else {
 		s.unread = min(s.unread+1, maxUnread)
@@ -23,41 +24,26 @@ func (s *session) settle(f *follows, conv *conversation) {
 // maxUnread bounds how many writes that nobody has read count against new ones.
 const maxUnread = 8
 
-// learn records what a request that is sent shows about its workflow. Requires s.mu held.
+// learn records what a request that is sent shows about its workflow: whether it reads what the request before it wrote, how conversations go on,
+// and what the request itself writes. t.follows compares it with the request before. Requires s.mu held.
 func (t *Turn) learn() {
 	s, f, conv := t.session, &t.follows, t.conversation
 	if conv == nil {
 		return
 	}
-	if f.on && f.habit.trial && f.met[0] {
+	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read
 		s.trials--
 		s.trialsWon++
 	}
 	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
-	depth := max(f.habit.turns, 1)
-	if !f.on && hasHistory(t.prompt) {
-		depth = odds.UnknownDepth
-	}
-	tracker, at := s.tracker, t.call.At
-	tracker.mu.Lock()
-	if f.on {
-		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
-	}
-	number := tracker.steps.Add(s.number, depth, at)
-	if s.calls.n <= 3 { // including this one
-		if s.calls.n > 1 {
-			tracker.steps.Follow(s.step, at, true)
-		}
-		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
-	}
-	tracker.mu.Unlock()
-	if f.on {
+	step := t.addStep()
+	if f.on { // a branch that follows the same request must not count its trial or its step again
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
 	conv.habit = f.habit
 	conv.habit.turns = max(conv.habit.turns, 1)
-	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, number, 0
-	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd {
+	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, step, 0
+	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd { // it writes its newest user turn
 		conv.habit.wrote = t.writes[n-1].ttl
 	}
 	if t.trial {
@@ -68,7 +54,34 @@ func (t *Turn) learn() {
 	}
 }
 
-// readable returns how many tokens a request could read, if the one before it had written its whole prefix with the given lifetime.
+// addStep adds the request to tracker.steps, the last requests of all workflows, under its depth, the rank in its conversation, and records that it
+// follows the one before it. It returns the request's number there. The first three requests of a workflow are added once more, under their rank in
+// the workflow. Requires s.mu held.
+func (t *Turn) addStep() int {
+	s, f, at := t.session, &t.follows, t.call.At
+	depth := max(f.habit.turns, 1)
+	if !f.on && hasHistory(t.prompt) {
+		depth = odds.UnknownDepth // its conversation began before anything was seen of it
+	}
+	tracker := s.tracker
+	tracker.mu.Lock()
+	defer tracker.mu.Unlock()
+	if f.on {
+		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
+	}
+	number := tracker.steps.Add(s.number, depth, at)
+	if s.calls.n <= 3 { // including this one
+		if s.calls.n > 1 {
+			tracker.steps.Follow(s.step, at, true)
+		}
+		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
+	}
+	return number
+}
+
+// readable returns how many tokens a request could read, if the one before it had written its whole prefix with the given lifetime. It could have
+// points at four ends: of each of its two newest user turns, of the system prompt and of the tools. The longest of these prefixes that this request
+// has too counts.
 func (t *Turn) readable(ttl time.Duration) int64 {
 	conv := t.past.conversation
 	if conv == nil || t.gap >= ttl || !t.sameLocation {
@@ -80,7 +93,7 @@ func (t *Turn) readable(ttl time.Duration) int64 {
 			best = max(best, end)
 		}
 	}
-	if best > conv.tools+conv.system && !t.sameLevel {
+	if best > conv.tools+conv.system && !t.sameLevel { // a changed setting drops what is cached of the messages
 		best = conv.tools + conv.system
 	}
 	return t.session.scale.mid(conv.upTo(best))
@@ -94,12 +107,13 @@ const fewLosses = 6
 func (s *session) lost() {
 	s.pause = 1 << s.losses
 	if !s.everRead {
-		s.pause <<= 4
+		s.pause <<= 4 // sixteen times as many
 	}
 	s.losses = min(s.losses+1, fewLosses)
 }
 
-// account records whether the response read what the cache should have held.
+// account records whether the response read what the cache should have held. missed says that it read less. If it read nothing, the workflow pauses
+// its writes; if only too little, that counts in its conversation, whose newest turns are no longer written after a few such misses.
 func (t *Turn) account(u Usage, missed bool) {
 	s := t.session
 	if u.CacheReadTokens > 0 {

@@ -20,13 +20,15 @@ func Lint(p *prompt.Prompt, m Model) []Finding {
 type linter struct {
 	p       *prompt.Prompt
 	m       *Model
-	scale   scale
-	known   int // blocks that stand in the request before, so that what is in them did not change
-	earlier []*conversation
-	counted countedTokens
+	scale   scale           // estimates tokens: low and high are bounds, mid is the most likely number
+	known   int             // blocks that stand in the request before, so that what is in them did not change
+	earlier []*conversation // of the same workflow; nil for Lint
+	counted countedTokens   // what a response has reported for a beginning of the prompt; zero for Lint
 	found   []Finding
 }
 
+// all runs all checks. For a model without cache points it only checks that the request has none, after the flaws that were found while it was
+// parsed.
 func (l *linter) all() {
 	for _, f := range l.p.Flaws {
 		l.add(Finding{Rule: Rule(f.Rule), Where: f.Where, Detail: flawDetail(Rule(f.Rule))})
@@ -47,16 +49,18 @@ func (l *linter) all() {
 		l.noPoint()
 	} else {
 		l.tail()
-		l.turn()
+		l.longTurn()
 	}
 	l.volatileText()
 }
 
+// add adds a finding of a single request.
 func (l *linter) add(f Finding) {
 	f.Repeated = 1
 	l.found = append(l.found, f)
 }
 
+// flawDetail returns the text of a finding about a flaw, a mistake in the request's form that was found while it was parsed.
 func flawDetail(r Rule) string {
 	switch r {
 	case ruleTopLevel:
@@ -125,7 +129,7 @@ func turnEnds(p *prompt.Prompt) (newest, before int) {
 	return newest, i + 1
 }
 
-// noPoint finds a prefix that the next request will have too and that is long enough, but has no cache point.
+// noPoint finds a prefix that the next request will have too and that is long enough, but has no cache point: all before the newest user message.
 func (l *linter) noPoint() {
 	first, _ := newest(l.p)
 	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
@@ -138,7 +142,8 @@ func (l *linter) noPoint() {
 	})
 }
 
-// certain reports whether the blocks after one block and up to another certainly have enough tokens, without the help of a response's count.
+// certain reports whether the blocks behind one block, up to and including another, certainly have enough tokens. Tokens that a response has counted
+// are certain; for the other blocks, the pieces of their text are counted that no token joins.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
 	if k := l.counted; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
@@ -147,7 +152,8 @@ func (l *linter) certain(behind, block int, enough int64) bool {
 	return enough <= 0 || l.p.CountsAtLeast(from, block, enough)
 }
 
-// tail finds a conversation in which only the beginning has cache points: the rest is paid in full with every turn.
+// tail finds a conversation in which only the beginning has cache points: the rest is paid in full with every turn. Less than 1024 tokens, or than
+// the model's minimum, are no finding.
 func (l *linter) tail() {
 	last := l.lastPoint()
 	if last == nil || len(l.p.Blocks) == 0 {
@@ -187,8 +193,9 @@ func (l *linter) lastPoint() *prompt.Point {
 	return last
 }
 
-// turn finds a newest turn with so many blocks that the lookback of its point does not reach what the previous request wrote at its end.
-func (l *linter) turn() {
+// longTurn finds a newest turn with so many blocks that its point is too far from the end of the previous request: the service searches only so many
+// blocks back from a point, the lookback, and does not find there what that request wrote.
+func (l *linter) longTurn() {
 	last := l.lastPoint()
 	_, previous := newest(l.p)
 	if last == nil || previous < 0 || last.Block-previous < l.m.lookback() {

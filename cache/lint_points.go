@@ -9,7 +9,7 @@ import (
 
 // points checks each cache point, their number and their order, for what the service certainly rejects.
 func (l *linter) points() {
-	shortest := time.Duration(1<<63 - 1)
+	shortest := time.Duration(1<<63 - 1) // the shortest lifetime so far: no later point may have a longer one
 	var shortestAt prompt.Where
 	for i := range l.p.Points {
 		pt := &l.p.Points[i]
@@ -35,7 +35,8 @@ func (l *linter) points() {
 	}
 }
 
-// position checks the place of a point.
+// position checks the place of a point, and reports at most one mistake: the first that applies. index is that of the point, for a look at the point
+// before it.
 func (l *linter) position(pt *prompt.Point, index int) {
 	illegal := func(what string) {
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Detail: "a cache point stands " + what})
@@ -75,7 +76,8 @@ func (l *linter) position(pt *prompt.Point, index int) {
 // nova is the provider in the ids of Amazon's own models.
 const nova = "amazon"
 
-// sizes compares the lengths of the prefixes before the points with the model's bounds.
+// sizes compares the lengths of the prefixes before the points with the model's bounds. Too short is a finding only for a last point in tools or
+// system prompt, because messages may grow long enough.
 func (l *linter) sizes() {
 	last := l.lastPoint()
 	if last == nil {

@@ -40,6 +40,7 @@ type Model struct {
 // defaultLookback is what the Bedrock user guide says of Claude (2026-11): about 20 blocks are searched.
 const defaultLookback = 20
 
+// lookback returns Lookback, with its default for zero and math.MaxInt for no bound.
 func (m *Model) lookback() int {
 	switch {
 	case m.Lookback == 0:
@@ -78,6 +79,7 @@ func (m *Model) offers(ttl time.Duration) bool {
 	return false
 }
 
+// writePrice returns the price of writing for a lifetime, in pico-USD per token; 0 if it is not known.
 func (m *Model) writePrice(ttl time.Duration) int64 {
 	if ttl > prompt.FiveMinutes {
 		return m.CacheWrite1hPrice
@@ -85,12 +87,12 @@ func (m *Model) writePrice(ttl time.Duration) int64 {
 	return m.CacheWrite5mPrice
 }
 
-// nanoUSD prices tokens in nano-USD, rounded up. It is 0 without a price and saturates.
+// nanoUSD prices tokens in nano-USD, rounded up. It is 0 without a price, and math.MaxInt64 if the result would be larger.
 func nanoUSD(tokens, picoPerToken int64) int64 {
 	if tokens <= 0 || picoPerToken <= 0 {
 		return 0
 	}
-	hi, lo := bits.Mul64(uint64(tokens), uint64(picoPerToken))
+	hi, lo := bits.Mul64(uint64(tokens), uint64(picoPerToken)) // in pico-USD, of which 1000 are a nano-USD
 	if hi >= 1000 {
 		return math.MaxInt64
 	}

@@ -53,7 +53,8 @@ func Place(p *prompt.Prompt, m Model, o PlaceOptions) []prompt.Edit {
 	return place(p, &m, o, nil)
 }
 
-// place is Place with a function that may restrict where the placer puts points. It may be nil.
+// place is Place with a function that may first restrict where the placer puts points: Tracker.Fix passes verdict.decide, which knows what pays. For
+// Place it is nil.
 func place(p *prompt.Prompt, m *Model, o PlaceOptions, judge func(*placer)) []prompt.Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
@@ -85,33 +86,33 @@ func withoutPoints(p *prompt.Prompt) []prompt.Edit {
 
 // placer holds a prompt's points while they are being placed.
 type placer struct {
-	site
+	site                 // after which blocks points may be; last returns the last such block of a range
 	room   int           // how many points the model accepts
 	fresh  time.Duration // the lifetime of new points, and of the caller's points without one
 	spots  []spot        // the points of the result, in the order of their blocks
 	strays []stray       // points of the caller that can't stay where they are
 
-	judged bool // it was decided whether the newest turn gets a point
+	judged bool // judge, the function that place was called with, has decided whether the newest turn gets a point
 	drop   int  // the caller's points after this block or a later one are removed
 }
 
 // spot is a block that will be followed by a point.
 type spot struct {
 	block int
-	point int // index of the caller's point, or -1 for a new one
-	ttl   time.Duration
-	open  bool // the caller has not asked for this lifetime
-	moved bool // the caller's point was after another block
-	dead  bool // the point has no effect: see futile
+	point int           // index of the caller's point, or -1 for a new one
+	ttl   time.Duration // of the point
+	open  bool          // the caller has not asked for this lifetime, so lifetimes may set another one
+	moved bool          // the caller's point was after another block
+	dead  bool          // the point has no effect: the prefix before it is too short or too long to be cached
 }
 
 // stray is a point of the caller that can't stay where it is.
 type stray struct {
-	point int
-	block int // after which it can be moved; -1 if it has to be removed
-	ttl   time.Duration
-	open  bool
-	taken bool // it was moved there
+	point int           // index of the caller's point
+	block int           // after which it can be moved; -1 if it has to be removed
+	ttl   time.Duration // as in spot
+	open  bool          // as in spot
+	taken bool          // it was moved there
 }
 
 // find returns the index in spots of a block's spot, and whether there is one; without one it is the index to insert it at.
@@ -124,7 +125,7 @@ func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
 		ttl := pl.m.nearest(pt.TTL)
-		open := pt.Open || ttl != pt.TTL
+		open := pt.Open || ttl != pt.TTL // it named no lifetime, or one that the model does not offer
 		if pt.Block >= pl.drop {
 			pl.strays = append(pl.strays, stray{point: i, block: -1})
 			continue
@@ -139,7 +140,8 @@ func (pl *placer) sort() {
 	}
 }
 
-// thin removes points of the caller until there are no more than the model accepts.
+// thin removes points of the caller until there are no more than the model accepts. The newest two of the messages stay, then the last of the system
+// prompt and the last of the tools, as far as there is room.
 func (pl *placer) thin() {
 	quota := [...]int{prompt.Tools: 1, prompt.System: 1, prompt.Messages: 2}
 	room := pl.m.MaxPoints
@@ -164,9 +166,10 @@ func (pl *placer) thin() {
 	pl.spots = kept
 }
 
-// fill adds the wanted points, as far as there is room.
+// fill adds the points that Place lists, the most valuable first, and then moves the caller's misplaced points, as far as there is room. A block of
+// -1 means that the point has no place or is not wanted; want ignores it.
 func (pl *placer) fill() {
-	newest, before := pl.turns()
+	newest, before := pl.turns() // the ends of the newest user turn and of the one before it
 	if pl.p.Final || !pl.judged && pl.single() {
 		newest = -1
 	}
@@ -182,7 +185,7 @@ func (pl *placer) fill() {
 	}
 }
 
-// want puts a point after a block, if there is none yet and there is room.
+// want puts a point after a block, if there is none yet and there is room. If a misplaced point of the caller can be moved there, it is that one.
 func (pl *placer) want(block int) {
 	if block < 0 {
 		return
@@ -213,8 +216,9 @@ func (pl *placer) yield() bool {
 	return true
 }
 
-// lag returns the last block from which the model's lookback reaches the earlier turn's point. It returns -1 if no point is needed there, because the
-// newest turn's point is near enough, or another point in between is.
+// lag returns the last block from which the model's lookback reaches before, the block of the earlier turn's point; the lookback is how many blocks
+// back from a point the service searches for what was written. It returns -1 if no point is needed there, because the newest turn's point is near
+// enough, or another point in between is.
 func (pl *placer) lag(newest, before int) int {
 	reach := pl.m.lookback()
 	if before < 0 || newest-before < reach {
@@ -228,13 +232,15 @@ func (pl *placer) lag(newest, before int) int {
 	return pl.last(before+1, before+reach-1)
 }
 
-// lifetimes sets the lifetime of each point. No point gets a shorter one than a point that follows it.
+// lifetimes sets the lifetime of each point, so that no point has a shorter one than a point that follows it. The first loop goes backwards and
+// raises each point to the longest lifetime that the caller asked for behind it; the second one gives the open points the lifetime of new ones,
+// within the bounds of the caller's points around them.
 func (pl *placer) lifetimes() {
 	longest := time.Duration(0)
 	for i := len(pl.spots) - 1; i >= 0; i-- {
 		s := &pl.spots[i]
 		if s.open {
-			s.ttl = longest // at least the lifetime of the caller's next point
+			s.ttl = longest // at least what the caller's points behind it ask for
 			continue
 		}
 		longest = max(longest, s.ttl)
@@ -244,7 +250,7 @@ func (pl *placer) lifetimes() {
 	for i := range pl.spots {
 		s := &pl.spots[i]
 		if s.open {
-			s.ttl = max(s.ttl, min(pl.fresh, before)) // at most the lifetime of the caller's last point
+			s.ttl = max(s.ttl, min(pl.fresh, before)) // at most the lifetime of the caller's point before it
 		} else {
 			before = s.ttl
 		}

@@ -9,6 +9,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
+// Words that this package's files share:
+//
+//   - A prompt.Record has hashes and sizes of one block instead of its text. Its Chain is the hash of all blocks up to it, and its UpTo is
+//     their size: two requests with the same Chain have the same prefix.
+//   - A location is where cached prefixes are found: a model with a region, profile and account.
+//   - A level is the hash of those settings on which the cache of a section depends: see levelOf.
+//   - An entry is what the service's cache holds of one prefix. It is found only at its location and level, until it expires.
+//   - The predecessor of a request is the earlier request that it continues.
+
 // session is what is remembered of one workflow.
 type session struct {
 	tracker  *Tracker
@@ -19,38 +28,38 @@ type session struct {
 	mu            sync.Mutex      // guards the following fields, and the turns of the session
 	conversations []*conversation // the most recently used first
 	cached        []cachedPrefix  // prefixes that the cache should hold, the newest last
-	running       []*Turn         // requests that were sent and whose responses have not begun
-	scale         scale
+	running       []*Turn         // requests that were checked and whose responses have not begun
+	scale         scale           // estimates tokens
 	calls         callTimes
 	gaps          Gaps
 	ratio         hitRatio
 	streak        streaks
-	tripped       []Finding
-	asks          [maxAsks]uint64 // the chain hashes of the last requests
-	asksN         int
-	doubled       bool // a response reported its writes twice
+	tripped       []Finding       // the trip and its causes, while the workflow reads too little of what it could: see Turn.trip
+	asks          [maxAsks]uint64 // the chain hashes of the last requests, a ring
+	asksN         int             // how many requests there have been; the next one's index is the remainder by maxAsks
+	doubled       bool            // a response reported its writes twice
 
 	// The following fields decide whether writing to the cache pays.
-	prefixes  []knownPrefix
-	unread    int // how many writes were not read: of prefixes that were seen before, and of newest turns
-	costs     lifetimeCosts
-	step      int // the number of the workflow's last request in Tracker.steps; only its first three have one
-	trials    int // how many newest turns were written as a trial and not read
-	trialsWon int // how many were, and read
-	losses    int // how many responses in a row read nothing of what should have been cached
-	pause     int // for how many requests nothing is written
-	everRead  bool
+	prefixes  []knownPrefix // beginnings that several requests may share
+	unread    int           // how many writes were not read: of prefixes that were seen before, and of newest turns
+	costs     lifetimeCosts // whether points should ask for an hour
+	step      int           // the number of the workflow's last request in Tracker.steps; only its first three have one
+	trials    int           // how many newest turns were written as a trial and not read
+	trialsWon int           // how many were, and read
+	losses    int           // how many responses in a row read nothing of what should have been cached
+	pause     int           // for how many requests nothing is written
+	everRead  bool          // a response has read something from the cache
 }
 
 // conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Later requests only extend
 // it.
 type conversation struct {
 	blocks   []prompt.Record
-	texts    prompt.Memory
-	tools    int // how many blocks the tools have
-	system   int // how many blocks the system prompt has
-	location string
-	model    string
+	texts    prompt.Memory // by which the next request's texts are recognised without reading them
+	tools    int           // how many blocks the tools have
+	system   int           // how many blocks the system prompt has
+	location string        // Call.Place of the last request: its region, profile and account
+	model    string        // of the last request, as all that follows
 	settings prompt.Settings
 	lastAt   time.Time
 	points   []conversationPoint
@@ -59,10 +68,10 @@ type conversation struct {
 	forks    int           // how many requests in a row have replaced its last message
 	counted  countedTokens // the token count of the last response, for its blocks
 	level    uint64        // messagesLevel of the last request
-	levels   sectionLevels
-	userEnd  int // how many blocks the last request had up to the end of its newest user turn
-	before   int // the same for the user turn before that; 0 if there was none
-	habit    habit
+	levels   sectionLevels // of the last request
+	userEnd  int           // how many blocks the last request had up to the end of its newest user turn
+	before   int           // the same for the user turn before that; 0 if there was none
+	habit    habit         // whether what its requests write is usually read by the next one
 }
 
 // conversationPoint is a cache point of a conversation's last request.
@@ -73,25 +82,25 @@ type conversationPoint struct {
 
 // cachedPrefix is a prefix that the cache should hold, or will hold when a running request gets its answer.
 type cachedPrefix struct {
-	chain    uint64
-	block    int // the last block of the prefix
-	location uint64
+	chain    uint64 // the Chain of its last block
+	block    int    // the last block of the prefix
+	location uint64 // locationHash of the model and Call.Place
 	settings uint64 // levelOf its last section
-	tokens   int64
+	tokens   int64  // of the whole prefix; 0 in a cachedPrefix that stands for none
 	ttl      time.Duration
 	expires  time.Time
 	size     prompt.Size
-	exact    bool  // tokens is a count from a response
+	exact    bool  // tokens is a count from a response, and no estimate
 	wrote    int64 // how many tokens that response said that it wrote
 	message  bool  // the prefix ends in the messages
 }
 
 const (
-	maxCached = 256
-	maxAsks   = 256
+	maxCached = 256 // prefixes that are remembered of a workflow
+	maxAsks   = 256 // requests whose chain hashes are remembered of a workflow
 )
 
-// asked returns how many of the last requests ended with the same blocks.
+// asked returns how many of the last requests had exactly the blocks with this chain hash.
 func (s *session) asked(chain uint64) int {
 	n := 0
 	for _, c := range s.asks[:min(s.asksN, maxAsks)] {
@@ -105,12 +114,13 @@ func (s *session) asked(chain uint64) int {
 // Gaps are the pauses between a workflow's requests, counted by length. They decide which lifetime pays.
 type Gaps struct {
 	Short  int // up to five minutes
-	Medium int // up to an hour
-	Long   int
+	Medium int // more, and up to an hour
+	Long   int // more than an hour
 	// PrefixTokens and NewTokens are, on average, how many tokens a request has in common with the one before it, and how many it adds.
 	PrefixTokens, NewTokens int64
 }
 
+// add counts a pause.
 func (g *Gaps) add(d time.Duration) {
 	switch {
 	case d <= prompt.FiveMinutes:
@@ -122,7 +132,7 @@ func (g *Gaps) add(d time.Duration) {
 	}
 }
 
-// average moves an average by an eighth of the difference.
+// average moves an average towards a new value by an eighth of the difference. Before the first value the average is 0.
 func average(old, value int64) int64 {
 	if old == 0 {
 		return value
@@ -132,10 +142,11 @@ func average(old, value int64) int64 {
 
 // callTimes remembers when the last calls were made.
 type callTimes struct {
-	at [32]time.Time
-	n  int
+	at [32]time.Time // a ring
+	n  int           // how many calls there have been
 }
 
+// add records a call.
 func (c *callTimes) add(t time.Time) {
 	c.at[c.n%len(c.at)] = t
 	c.n++
@@ -157,13 +168,13 @@ func (c *callTimes) perDay() float64 {
 
 // streaks count for how many calls in a row something has happened.
 type streaks struct {
-	same      int // the request was the same
-	lastChain uint64
-	idle      int // nothing was read and nothing written
-	idleTotal int64
-	written   int // something was written and nothing read
-	missed    int // less was read than expected, for no known reason
-	rules     map[Rule]int
+	same      int          // the request was the same
+	lastChain uint64       // the hash of the last request, blocks and settings, with which the next one is compared
+	idle      int          // nothing was read and nothing written, though the input did not shrink
+	idleTotal int64        // the input tokens of the last such call
+	written   int          // something was written and nothing read
+	missed    int          // less was read than expected, for no known reason
+	rules     map[Rule]int // the request had a finding of this rule
 }
 
 // repeated returns, for each finding's rule, how many calls in a row have had it, including this one.
@@ -179,6 +190,7 @@ func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	return next
 }
 
+// locationHash returns the hash of where cached prefixes are found: the model's ID, and Call.Place, which has region, profile and account.
 func locationHash(model, place string) uint64 {
 	return hash.Mix(hash.String(model), hash.String(place))
 }
@@ -191,7 +203,8 @@ func (s *session) knownTexts(buf []prompt.Memory) []prompt.Memory {
 	return buf
 }
 
-// keep remembers a request: it extends a conversation, or is a part of one, or begins a new one.
+// keep remembers a request: it extends a conversation, or is a part of one, or begins a new one. It returns that conversation, now the most recently
+// used, or nil for a request without blocks. If several conversations qualify, the request belongs to the longest.
 func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 	n := min(len(p.Records()), maxConversationBlocks)
 	if n == 0 {
@@ -218,7 +231,7 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 		s.extend(conv, p, n)
 	}
 	tools, system := heads(p)
-	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n))
+	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n)) // of the first n blocks, which are all that is remembered
 	conv.location, conv.model, conv.settings, conv.lastAt = c.Place, c.Model.ID, p.Settings, c.At
 	conv.points, conv.sent, conv.forks = conv.points[:0], n, 0
 	conv.level, conv.levels = messagesLevel(&p.Settings), levelsOf(&p.Settings, c.Model.Provider)
@@ -247,7 +260,8 @@ func (s *session) newConversation() *conversation {
 	return conv
 }
 
-// extend appends to a conversation what the request has more, and remembers its texts.
+// extend appends to a conversation those of the request's first n blocks that it has more, and remembers their texts. It reports to the tracker,
+// whose memory is bounded, by how much the conversation has grown.
 func (s *session) extend(conv *conversation, p *prompt.Prompt, n int) {
 	blocks := n - len(conv.blocks)
 	conv.blocks = append(conv.blocks, p.Records()[len(conv.blocks):n]...)
@@ -255,7 +269,8 @@ func (s *session) extend(conv *conversation, p *prompt.Prompt, n int) {
 	s.tracker.grown(s, blocks+texts, retained)
 }
 
-// commonChain returns how many blocks two requests have in common from the start.
+// commonChain returns how many blocks two requests have in common from the start. It is a binary search: if two blocks have the same Chain, all
+// blocks before them are the same too.
 func commonChain(a, b []prompt.Record) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {

@@ -8,7 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// messagesLevel returns the hash of all settings on which cached messages depend.
+// messagesLevel returns the hash of all settings on which cached messages depend, which includes whether the request has an image. The lowest bit is
+// set so that the hash is never 0, which levelOf returns for "no settings".
 func messagesLevel(s *prompt.Settings) uint64 {
 	if s.Images {
 		return hash.Mix(s.All, 1) | 1
@@ -24,7 +25,7 @@ func levelOf(s *prompt.Settings, section prompt.Section, provider string) uint64
 	switch {
 	case section == prompt.Messages:
 		return messagesLevel(s)
-	case provider == nova && s.ToolChoice != 0:
+	case provider == nova && s.ToolChoice != 0: // Amazon's own models
 		return s.ToolChoice | 1
 	case provider != nova && section == prompt.System && (s.Pace != 0 || s.Citations != 0):
 		return hash.Mix(s.Pace, s.Citations) | 1
@@ -36,6 +37,7 @@ func levelOf(s *prompt.Settings, section prompt.Section, provider string) uint64
 // sectionLevels are the results of levelOf for all sections.
 type sectionLevels [prompt.Messages + 1]uint64
 
+// levelsOf returns levelOf for each section.
 func levelsOf(s *prompt.Settings, provider string) sectionLevels {
 	var levels sectionLevels
 	for section := range levels {
@@ -69,13 +71,13 @@ func changedSettings(old, now *prompt.Settings) []string {
 // 4.6, and every Haiku (Anthropic's documentation, 2026-11). What is cached after the first dropped thinking can't be read then.
 var forgetful = [...]string{"haiku", "claude-3-", "claude-opus-4-1", "claude-opus-4-2025", "claude-sonnet-4-2025", "claude-sonnet-4-5"}
 
-// forgets reports whether a model drops thinking that a request has in common with the one before it. It does if the newest user turn has
-// more than results of tools.
+// forgets reports whether a model drops thinking that a request has in common with the one before it. shared is how many blocks the two have in
+// common from the start. The model drops it if the newest user turn has more than results of tools.
 func (m *Model) forgets(p *prompt.Prompt, shared int) bool {
 	if m.Provider != anthropic || !slices.ContainsFunc(forgetful[:], func(part string) bool { return strings.Contains(m.ID, part) }) {
 		return false
 	}
-	asks := false
+	asks := false // the newest user turn has more than results of tools
 	i := len(p.Blocks) - 1
 	for ; i >= 0 && p.Blocks[i].Section == prompt.Messages && p.Blocks[i].User; i-- {
 		asks = asks || p.Blocks[i].Kind != prompt.ToolResult

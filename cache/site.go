@@ -9,23 +9,25 @@ import (
 // anthropic is the provider in the ids of Claude models.
 const anthropic = "anthropic"
 
-// site decides where in a prompt cache points may be.
+// site decides where in a prompt cache points may be: after which of its blocks. Blocks are numbered through the whole prompt: first those of the
+// tools, then those of the system prompt, then those of the messages.
 type site struct {
 	p      *prompt.Prompt
 	m      *Model
-	scale  scale
+	scale  scale         // estimates tokens: low and high are bounds that the actual number is very unlikely to pass
 	end    int           // new points are only put after blocks before this one
 	bound  int           // the same for the caller's points that have to be moved
-	starts [3]int        // index of each section's first block
+	starts [3]int        // by section: the index of its first block
 	upTo   []prompt.Size // size of the prompt up to and including each block
 	told   countedTokens // how many tokens a response has reported for a beginning of the prompt
 
 	// holdsReasoning keeps its last answer in these fields, because it has to read all blocks of a message.
 	looked  bool // the next two are set
-	message int
-	reasons bool
+	message int  // the index of the message that was looked at
+	reasons bool // that message holds reasoning
 }
 
+// newSite returns the site of a prompt for one model. All sizes that matter are known then.
 func newSite(p *prompt.Prompt, m *Model, o PlaceOptions) site {
 	tools, system := heads(p)
 	s := site{p: p, m: m, scale: scale{factor: max(o.Factor, 0)}, end: len(p.Blocks)}
@@ -60,7 +62,7 @@ func (s *site) accepts(block int) bool {
 	switch {
 	case !s.m.takes(b.Section), !s.p.TakesPoint(block), b.Kind == prompt.Reasoning, s.p.Empty(block):
 		return false
-	case s.m.Provider == nova:
+	case s.m.Provider == nova: // Amazon's own models: in messages they take points after text only
 		return b.Section != prompt.Messages || b.Kind == prompt.Text
 	case s.m.Provider == anthropic && b.Section == prompt.Messages && !b.User:
 		return !s.holdsReasoning(block)
@@ -69,7 +71,7 @@ func (s *site) accepts(block int) bool {
 	}
 }
 
-// holdsReasoning reports whether the message of a block holds reasoning.
+// holdsReasoning reports whether the message of a block holds reasoning, in that block or in any other.
 func (s *site) holdsReasoning(block int) bool {
 	blocks, message := s.p.Blocks, s.p.Blocks[block].Message
 	if s.looked && s.message == message {
@@ -88,13 +90,15 @@ func (s *site) holdsReasoning(block int) bool {
 	return s.reasons
 }
 
-// suits reports whether a new point may follow a block.
+// suits reports whether a new point may follow a block: the service accepts it, the prefix is not too long to be cached, and the block is no
+// document or content of unknown kind, after which the service rejects some points.
 func (s *site) suits(block int) bool {
 	kind := s.p.Blocks[block].Kind
 	return kind != prompt.Document && kind != prompt.Other && s.accepts(block) && !s.beyond(block)
 }
 
-// short reports whether the prefix up to a block may be below the model's minimum.
+// short reports whether the prefix up to a block may be below the model's minimum. If a response has counted a beginning of that prefix, only the
+// rest is estimated.
 func (s *site) short(block int) bool {
 	low := s.scale.low(s.upTo[block])
 	if k := s.told; k.blocks > 0 && block+1 >= k.blocks {
@@ -114,7 +118,7 @@ func (s *site) futile(block int) bool {
 	return s.scale.high(prefix) < s.m.MinTokens || s.m.MaxTokens > 0 && s.scale.low(prefix) > s.m.MaxTokens
 }
 
-// last returns the last block of a range that a new point may follow, or -1.
+// last returns the last block from one to another, both included, that a new point may follow and whose prefix is long enough; or -1.
 func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
 
 // lastBefore is like last, but the block also has to come before end.
@@ -147,8 +151,9 @@ func (s *site) turns() (newest, before int) {
 	return newest, before
 }
 
-// single reports whether the request is likely to be the only one of its conversation. Then writing its newest turn to the cache costs a
-// quarter more than plain input and saves nothing. If another request follows after all, that one writes the turn.
+// single reports whether the request is likely to be the only one of its conversation: it is Final, or has no tools and a single user turn. Then
+// writing its newest turn to the cache costs a quarter more than plain input and saves nothing. If another request follows after all, that one
+// writes the turn.
 func (s *site) single() bool {
 	return s.p.Final || s.starts[prompt.System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[prompt.Messages]
 }
@@ -162,7 +167,8 @@ func (s *site) skip(i int, user bool) int {
 }
 
 // moveTarget returns the block after which a misplaced point of the caller can be moved: the last one in its section that is not after the
-// point and that a point may follow, or -1. For a point with Block -1 its Where is used.
+// point and that a point may follow, or -1. A point with Block -1 stands before any block of its section or message; the block before it is found by
+// its Where.
 func (s *site) moveTarget(pt *prompt.Point) int {
 	block := pt.Block
 	if block < 0 {

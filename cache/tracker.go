@@ -13,10 +13,10 @@ import (
 // The bounds of a Tracker's memory. If they are exceeded, the workflow that was silent longest is forgotten.
 const (
 	maxSessions           = 1024
-	maxConversations      = 8       // conversations and branches that are remembered of a workflow
-	maxConversationBlocks = 8192    // of one conversation; blocks after that are not compared
-	maxAllRecords         = 1 << 19 // of blocks and texts, of all workflows
-	maxAllRetained        = 256 << 20
+	maxConversations      = 8         // conversations and branches that are remembered of a workflow
+	maxConversationBlocks = 8192      // of one conversation; blocks after that are not compared
+	maxAllRecords         = 1 << 19   // of blocks and texts, of all workflows
+	maxAllRetained        = 256 << 20 // bytes of texts that are kept alive, of all workflows
 )
 
 // Call is what a Tracker needs to know about a request besides its prompt.
@@ -68,10 +68,10 @@ type Tracker struct {
 	mu       sync.Mutex
 	sessions map[string]*list.Element // of *session
 	order    *list.List               // the most recently used first
-	memory   memoryUse
-	rejects  map[uint64]time.Time // by model and location: until when cache points count as rejected there
-	steps    odds.Steps
-	begun    uint64 // how many sessions have been made
+	memory   memoryUse                // of all sessions
+	rejects  map[uint64]time.Time     // by model and location: until when cache points count as rejected there
+	steps    odds.Steps               // which of the last requests were followed by another one
+	begun    uint64                   // how many sessions have been made
 }
 
 // memoryUse is the memory of a session, or of all: records of blocks and texts, and the bytes of texts that they keep alive.
@@ -86,7 +86,7 @@ func NewTracker(p Policy) *Tracker {
 	return &Tracker{policy: p, sessions: make(map[string]*list.Element), order: list.New(), rejects: make(map[uint64]time.Time)}
 }
 
-// session returns the session of a workflow, and makes one if there is none.
+// session returns the session of a workflow, what is remembered of it, and makes one if there is none.
 func (t *Tracker) session(workflow string) *session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,8 +101,8 @@ func (t *Tracker) session(workflow string) *session {
 	return s
 }
 
-// grown adds what a session remembers more, or less, to the sums. The caller has locked its session, so a session that has to be forgotten
-// is only unlinked: goroutines that still use it keep it.
+// grown adds to the sums how many records and retained bytes a session remembers more, or less if negative, and forgets sessions if the sums exceed
+// their bounds. The caller has locked its session, so a session that has to be forgotten is only unlinked: goroutines that still use it keep it.
 func (t *Tracker) grown(s *session, records int, retained int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,7 +123,7 @@ func (t *Tracker) forget() {
 	}
 }
 
-// unlink requires t.mu held.
+// unlink forgets a session: its workflow begins anew with its next request. Requires t.mu held.
 func (t *Tracker) unlink(e *list.Element) {
 	s := t.order.Remove(e).(*session)
 	delete(t.sessions, s.workflow)
@@ -132,7 +132,8 @@ func (t *Tracker) unlink(e *list.Element) {
 	s.memory = memoryUse{forgotten: true}
 }
 
-// Revive resets the tripped workflows that selects returns true for: all that is known of them is forgotten. It returns how many there were.
+// Revive resets the workflows that selects returns true for, such as tripped ones: all that is known of them is forgotten. It returns how many there
+// were.
 func (t *Tracker) Revive(selects func(workflow string) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,13 +154,14 @@ const rejectionAge = time.Hour
 func (t *Tracker) Rejected(c Call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.rejects) >= maxSessions {
+	if len(t.rejects) >= maxSessions { // bounds the memory: a rejection that is forgotten is learned again
 		clear(t.rejects)
 	}
 	t.rejects[locationHash(c.Model.ID, c.Place)] = c.At.Add(rejectionAge)
 }
 
-// Knows returns the model's rules, corrected by what was learned at the call's location.
+// Knows returns the model's rules, corrected by what was learned at the call's location: if the model rejected cache points there within the last
+// hour, it takes none.
 func (t *Tracker) Knows(c Call) Model {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// fewGaps is how many pauses have to be known before they are used.
+// fewGaps is how many pauses between requests have to be known before they decide about a lifetime.
 const fewGaps = 3
 
 // lifetime returns the lifetime for new cache points: an hour if that is cheaper than five minutes for the known pauses, else (also if
@@ -42,7 +42,7 @@ func (m *Model) hourPays(g Gaps) bool {
 	if write1h <= write5m {
 		return medium > 0
 	}
-	saved := mulDiv(medium, g.PrefixTokens, 1)
+	saved := mulDiv(medium, g.PrefixTokens, 1) // mulDiv multiplies without overflow
 	more := uint64(mulDiv(short+medium+long, g.NewTokens, 1)) + uint64(mulDiv(long, g.PrefixTokens, 1))
 	savedHi, savedLo := bits.Mul64(uint64(saved), uint64(write5m-read))
 	moreHi, moreLo := bits.Mul64(more, uint64(write1h-write5m))
@@ -52,18 +52,19 @@ func (m *Model) hourPays(g Gaps) bool {
 // lifetimeCosts are three sums over a workflow's last requests, in pico-USD: what they would have cost without cache points, and with a
 // point at the end of each for five minutes or for an hour.
 type lifetimeCosts struct {
-	none, five, hour int64
-	n                int
-	long             bool // points ask for an hour now
+	none, five, hour int64 // without points, with points for five minutes, with points for an hour
+	n                int   // how many requests were added
+	long             bool  // points ask for an hour now
 }
 
 // fewCosts is how many requests have to be known before points ask for an hour.
 const fewCosts = 4
 
-// hourPays reports whether points should ask for an hour. They begin to when an hour would have been the cheapest by at least the cost of
-// writing the prompt now, and stop when it would have cost more than no cache points.
+// hourPays reports whether points should ask for an hour, for a prompt of so many tokens. They begin to when an hour would have been cheaper than
+// five minutes, and would have saved, compared with no points, at least what writing this prompt costs more than sending it. They stop when an hour
+// would have cost as much as no cache points, or more.
 func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
-	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1)
+	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1) // what writing costs more than sending
 	switch {
 	case b.hour >= b.none:
 		b.long = false
@@ -73,7 +74,8 @@ func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 	return b.long
 }
 
-// add adds a request with its number of tokens, and how many of these could have been read with either lifetime.
+// add adds a request with its number of tokens, and how many of these could have been read with either lifetime. After every maxCosts requests the
+// sums are halved, so that newer requests weigh more.
 func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
 	price := func(read, write int64) int64 {
 		return mulDiv(read, m.CacheReadPrice, 1) + mulDiv(tokens-read, write, 1)
@@ -86,6 +88,7 @@ func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
 	}
 }
 
+// maxCosts is after how many requests the sums of lifetimeCosts are halved.
 const maxCosts = 16
 
 // nearest returns the longest lifetime on offer that is not longer than the one that was asked for, or the shortest one if all are longer.

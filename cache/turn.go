@@ -9,22 +9,23 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// Turn is one request of a workflow. End or Fail has to be called in any case. Its methods are safe for concurrent use.
+// Turn is one request of a workflow, from its check to the end of its response. End or Fail has to be called in any case. Its methods are safe for
+// concurrent use: the session's lock guards all that is not exported.
 type Turn struct {
 	// Findings are the findings about the request. Those that the service would reject come first. They do not change after Check.
 	Findings []Finding
 	// Begun is set if another request is writing the same prefix now. It is closed when that request's response begins.
 	Begun <-chan struct{}
 
-	session *session
+	session *session // what is remembered of its workflow
 	call    Call
 	prompt  *prompt.Prompt // nil after Send
-	past    predecessor
-	found   []Finding // so far; Findings has them in order
+	past    predecessor    // the earlier request that it most likely continues, and how many blocks they share
+	found   []Finding      // so far: of the request until Check returns them as Findings, of the response in End
 
-	conversation  *conversation
+	conversation  *conversation  // that it belongs to; set by Send
 	writes        []cachedPrefix // the prefixes that the request writes
-	expected      cachedPrefix   // what it should read
+	expected      cachedPrefix   // the longest prefix that it should read; its tokens are 0 if there is none
 	avoidable     prompt.Size    // what it could read if nothing were wrong
 	countedBefore countedTokens  // the count that the response to the previous request has reported
 	// avoidableTokens is the estimate of avoidable from before the response; it does not change after Check.
@@ -33,29 +34,30 @@ type Turn struct {
 	rules           map[Rule]int  // for how many requests in a row, including this one, each rule was found
 	begun           chan struct{} // closed when the response begins
 	state           turnState
-	size            prompt.Size
-	points          int
-	all1h           bool
-	unproven        bool // Fix gave the previous request no point, because writing was not known to pay
-	forgets         bool // the model drops thinking from its history
-	placed          bool // Fix has placed its points
-	follows         follows
+	size            prompt.Size   // of the whole prompt
+	points          int           // how many cache points it has
+	all1h           bool          // it has points, and each asks for an hour
+	unproven        bool          // Fix gave the previous request no point, because writing was not known to pay
+	forgets         bool          // the model drops thinking from its history
+	placed          bool          // Fix has placed its points
+	follows         follows       // whether it continues a conversation, and what it could read of it
 	gap             time.Duration // the pause since the previous request; 0 if there is none
-	userEnd, before int           // of the previous request: see conversation
-	sameLocation    bool
+	userEnd, before int           // how many blocks the previous request had up to its newest user turn, and up to the one before that
+	sameLocation    bool          // model, region, profile and account are those of the previous request
 	sameLevel       bool          // of the messages, as in the previous request
 	trial           bool          // it writes its newest turn before anything is known of the conversation
 	wrote           knownPrefix   // the prefix that it writes because it was seen before
 	saw             []knownPrefix // the prefixes that seenBefore has recorded
 }
 
+// turnState is how far a request has got.
 type turnState uint8
 
 const (
 	checked turnState = iota
-	sent
-	begun
-	ended
+	sent              // Send was called
+	begun             // its response has begun
+	ended             // End or Fail was called
 )
 
 // check fills in the prompt's records, checks it against what the session knows, and returns its turn with the findings. From then on the turn
@@ -66,7 +68,9 @@ func (s *session) check(c Call, p *prompt.Prompt) *Turn {
 	return s.checkRecorded(c, p, s.findPredecessor(p), false)
 }
 
-// checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held.
+// checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held. It
+// collects what the request alone shows, what a comparison with the earlier request that it continues shows, loops, and the findings of a tripped
+// workflow.
 func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.Total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
@@ -81,7 +85,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, earlier: s.conversations, counted: t.past.counted()}
 	l.all()
 	for _, f := range l.found {
-		if f.Rule != ruleBelowMinimum || !t.wasWritten() {
+		if f.Rule != ruleBelowMinimum || !t.wasWritten() { // the estimate of the size was wrong if the prefix is known to be cached
 			t.add(f)
 		}
 	}
@@ -89,7 +93,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 		t.compare()
 		t.expect()
 	}
-	t.count()
+	t.findLoop()
 	for _, f := range s.tripped {
 		t.add(f)
 	}
@@ -99,7 +103,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	t.Findings, t.avoidableTokens = t.found, s.scale.mid(t.avoidable)
 	// From here on, requests that run at the same time know what this one writes.
 	t.begun = make(chan struct{})
-	t.plan()
+	t.planWrites()
 	s.running = append(s.running, t)
 	return t
 }
@@ -117,7 +121,7 @@ func (t *Turn) wasWritten() bool {
 	return false
 }
 
-// rank returns the place of a finding in the order: those that the service rejects come first, suspected ones last.
+// rank returns the place of a finding in the order: those that the service rejects come first, then the trip of the workflow, suspected ones last.
 func rank(f Finding) int {
 	info, _ := f.Rule.Info()
 	switch {
@@ -132,7 +136,7 @@ func rank(f Finding) int {
 	}
 }
 
-// add adds a finding, one for each rule: the first, unless it is only suspected and a later one is certain.
+// add adds a finding to t.found, which gets one for each rule: the first, unless it is only suspected and a later one is certain.
 func (t *Turn) add(f Finding) {
 	if t.placed && missesPoints(f.Rule) {
 		return // there are already as many points as pay
@@ -158,6 +162,7 @@ func missesPoints(r Rule) bool {
 	}
 }
 
+// priceByDay sets each finding's cost per day, from its cost per call and the workflow's present rate of calls, if both are known.
 func (s *session) priceByDay(found []Finding) {
 	rate := s.calls.perDay()
 	for i := range found {
@@ -170,8 +175,8 @@ func (s *session) priceByDay(found []Finding) {
 // manySame is how many equal requests in a row count as a loop.
 const manySame = 5
 
-// count looks for loops that send the same request again and again.
-func (t *Turn) count() {
+// findLoop adds a finding if the workflow sends the same request, blocks and settings, again and again. It only looks at the streak: Send counts it.
+func (t *Turn) findLoop() {
 	p, streak := t.prompt, &t.session.streak
 	if len(p.Records()) == 0 {
 		return
@@ -196,7 +201,8 @@ func (t *Turn) count() {
 // and for a model that does not cache. It is computed in Check.
 func (t *Turn) Avoidable() int64 { return t.avoidableTokens }
 
-// Send records that the request is sent.
+// Send records that the request is sent: its time, its blocks and what it shows about the workflow. It does nothing for a turn that was sent already
+// or has ended, or for an empty prompt.
 func (t *Turn) Send() {
 	s := t.session
 	s.mu.Lock()
@@ -215,7 +221,7 @@ func (t *Turn) Send() {
 	} else {
 		streak.same, streak.lastChain = 1, chain
 	}
-	if conv := t.past.conversation; conv != nil {
+	if conv := t.past.conversation; conv != nil { // copied now, because keep will overwrite them if the request extends this conversation
 		t.gap, t.userEnd, t.before = t.call.At.Sub(conv.lastAt), conv.userEnd, conv.before
 		t.sameLocation, t.sameLevel = conv.location == t.call.Place && conv.model == t.call.Model.ID, conv.level == messagesLevel(&p.Settings)
 	}
@@ -232,8 +238,9 @@ func (t *Turn) Send() {
 	t.prompt = nil
 }
 
-// plan adds what the request writes to what the cache will hold. Requires s.mu held.
-func (t *Turn) plan() {
+// planWrites sets t.writes to the prefixes that the request will write: one for each cache point whose prefix the model may cache, as far as the
+// estimate of its size tells. Requires s.mu held.
+func (t *Turn) planWrites() {
 	p, m := t.prompt, &t.call.Model
 	t.all1h = len(p.Points) > 0
 	for i := range p.Points {
@@ -258,8 +265,8 @@ func (t *Turn) plan() {
 	}
 }
 
-// find returns what the session knows of the same prefix, or nil.
-func (s *session) find(prefix *cachedPrefix) *cachedPrefix {
+// findCached returns the same prefix of those that the cache should hold, or nil.
+func (s *session) findCached(prefix *cachedPrefix) *cachedPrefix {
 	for i := range s.cached {
 		if known := &s.cached[i]; known.chain == prefix.chain && known.location == prefix.location && known.settings == prefix.settings {
 			return known
@@ -276,7 +283,7 @@ func (t *Turn) Begin() {
 	t.begin()
 }
 
-// begin requires s.mu held.
+// begin adds what the request writes to what the cache should hold, once. Requires s.mu held.
 func (t *Turn) begin() {
 	if t.state != sent {
 		return
@@ -285,16 +292,16 @@ func (t *Turn) begin() {
 	s := t.session
 	for i := range t.writes {
 		prefix := t.writes[i]
-		switch known := s.find(&prefix); {
+		switch known := s.findCached(&prefix); {
 		case known == nil:
 			s.cached = append(s.cached, prefix)
 		case !t.call.At.Before(known.expires):
-			*known = prefix
+			*known = prefix // the old entry has expired, so this one is new
 		case prefix.expires.After(known.expires):
 			known.expires, known.ttl = prefix.expires, prefix.ttl // reading an entry renews its lifetime
 		}
 	}
-	if over := len(s.cached) - maxCached; over > 0 {
+	if over := len(s.cached) - maxCached; over > 0 { // the oldest are forgotten
 		s.cached = slices.Delete(s.cached, 0, over)
 	}
 	if t.conversation != nil {
@@ -309,14 +316,14 @@ func (t *Turn) stopRunning() {
 	if i := slices.Index(s.running, t); i >= 0 {
 		s.running = slices.Delete(s.running, i, i+1)
 		close(t.begun)
-		for _, k := range t.saw {
+		for _, k := range t.saw { // later requests can read these prefixes now
 			s.answered(k)
 		}
 	}
 }
 
 // Fail records that the request ended without reporting its usage: it was not sent, was refused, or its response is incomplete. It does
-// nothing if the turn has ended.
+// nothing if the turn has ended. If the response had begun, it returns one finding: the usage is missing.
 func (t *Turn) Fail() []Finding {
 	s := t.session
 	s.mu.Lock()
@@ -341,7 +348,8 @@ func (t *Tracker) Known(workflow string) PlaceOptions {
 	return PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}
 }
 
-// alive returns how many blocks of the conversation's last request can still be in the cache after a pause.
+// alive returns how many blocks of the conversation's last request can still be in the cache after a pause. No entry lives shorter than five minutes,
+// and up to then all blocks count, even those that no point has written: Turn.Avoidable assumes that the whole prefix was.
 func (conv *conversation) alive(pause time.Duration) int {
 	if pause < prompt.FiveMinutes {
 		return len(conv.blocks)

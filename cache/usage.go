@@ -8,12 +8,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// hitRatio is the share of readable tokens that were read, over the last calls.
+// hitRatio is the share of a workflow's tokens that could have been read from the cache and were, over its last calls.
 type hitRatio struct {
-	read, avoidable [8]int64
-	n               int
+	read, avoidable [8]int64 // by call, two rings: tokens that were read, and that could have been (see Turn.Avoidable)
+	n               int      // how many calls there have been
 }
 
+// add records a call.
 func (h *hitRatio) add(read, avoidable int64) {
 	i := h.n % len(h.read)
 	h.read[i], h.avoidable[i] = min(read, avoidable), avoidable
@@ -40,7 +41,8 @@ const (
 	manyMissed  = 3 // misses without a reason
 )
 
-// End records the response's usage, and returns what it shows: misses, their causes, and whether the workflow trips.
+// End records the response's usage, and returns what it shows: misses, their causes, and whether the workflow trips. Counters that contradict each
+// other are one finding, and nothing is learned from them. The time of the response is not used.
 func (t *Turn) End(u Usage, at time.Time) []Finding {
 	s := t.session
 	s.mu.Lock()
@@ -63,7 +65,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 	if !s.doubled && t.conversation != nil && t.sent <= len(t.conversation.blocks) && t.sent < maxConversationBlocks {
 		t.conversation.counted = countedTokens{t.sent, u.total()}
 	}
-	t.confirm(u)
+	t.confirmCached(u)
 	if t.call.Model.Explicit || t.call.Model.Implicit {
 		t.judge(u)
 		t.trip(u)
@@ -75,8 +77,9 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 	return t.found
 }
 
-// confirm corrects what the cache should hold by what the response says.
-func (t *Turn) confirm(u Usage) {
+// confirmCached corrects what the cache should hold, s.cached, by what the response says. t.writes are the prefixes that the request wrote, the
+// shortest first.
+func (t *Turn) confirmCached(u Usage) {
 	s := t.session
 	held := sum(u.CacheReadTokens, u.written())
 	if held == 0 { // nothing is cached there
@@ -95,14 +98,14 @@ func (t *Turn) confirm(u Usage) {
 				continue
 			}
 			switch {
-			case k == len(t.writes)-1:
+			case k == len(t.writes)-1: // the longest prefix is all that was read and written
 				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
 			case !prefix.exact:
 				prefix.tokens = min(s.scale.mid(own.size), held)
 			}
 		}
 	}
-	if e := t.expected; e.tokens > 0 && u.CacheReadTokens > 0 {
+	if e := t.expected; e.tokens > 0 && u.CacheReadTokens > 0 { // reading an entry renews its lifetime
 		for i := range s.cached {
 			if prefix := &s.cached[i]; prefix.chain == e.chain && prefix.location == e.location {
 				prefix.expires = t.call.At.Add(prefix.ttl)
@@ -115,7 +118,7 @@ func (t *Turn) confirm(u Usage) {
 func (t *Turn) judge(u Usage) {
 	missing, missed := t.missing(u)
 	if t.doubled(u) {
-		missed = false
+		missed = false // an earlier response had reported too many tokens, so that too many were expected
 	}
 	t.account(u, missed)
 	t.judgeMiss(u, missing, missed)
@@ -124,8 +127,8 @@ func (t *Turn) judge(u Usage) {
 	t.judgeWrites(u)
 }
 
-// missing returns how many tokens less were read than expected, and whether that is a miss: more than the error of the estimates, or nothing
-// was read at all.
+// missing returns how many tokens less were read than expected, and whether that is a miss: nothing was read at all, or a fifth and more than 256
+// tokens are missing of a prefix that a response has counted. A prefix that was only estimated may just be shorter.
 func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 	tokens = t.expected.tokens - u.CacheReadTokens
 	tooFew := t.expected.exact && tokens > max(t.expected.tokens/5, 256)
@@ -141,7 +144,7 @@ func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
 		return
 	}
 	f := Finding{Suspected: true, Tokens: missing, NanoUSD: t.call.Model.writtenAgain(missing)}
-	if t.forgets {
+	if t.forgets { // the model drops earlier thinking when the user asks anew
 		f.Rule = ruleThinking
 		f.Detail = fmt.Sprintf("%d of %d tokens were read: this model drops its earlier thinking when the user asks anew, and what stands behind it is written again", u.CacheReadTokens, t.expected.tokens)
 		t.add(f)
@@ -157,7 +160,8 @@ func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
 	t.add(f)
 }
 
-// judgeLifetime finds a response that wrote for five minutes although an hour was asked for.
+// judgeLifetime finds a response that wrote for five minutes although each point of the request asked for an hour. What it wrote is then expected to
+// expire after five minutes.
 func (t *Turn) judgeLifetime(u Usage) {
 	downgraded := t.all1h && u.CacheWrite5mTokens > 0 && u.CacheWrite1hTokens == 0
 	if !downgraded {
@@ -194,12 +198,13 @@ func (t *Turn) judgeWrites(u Usage) {
 	}
 }
 
-// doubled finds an earlier response that reported its writes twice: this one reads what was read then and half of what was written. A
-// streamed response with thinking was seen to do that (2026-11). From then on the workflow's counters are used as estimates only.
+// doubled finds an earlier response that reported its writes twice: this one reads what was read then and half of what was written. A streamed
+// response with thinking was seen to do that (2026-11). From then on the workflow's counters are used as estimates only, and what was learned about
+// its tokens begins anew.
 func (t *Turn) doubled(u Usage) bool {
 	s, e := t.session, &t.expected
 	half := e.wrote / 2
-	off := u.CacheReadTokens - (e.tokens - half)
+	off := u.CacheReadTokens - (e.tokens - half) // by how much the read differs from the prefix without the half that was reported twice
 	if !e.exact || half < minDoubled || u.CacheReadTokens <= 0 || max(off, -off) > max(half/50, 16) {
 		return false
 	}
@@ -223,7 +228,9 @@ func (t *Turn) doubled(u Usage) bool {
 // minDoubled is by how many tokens a report has to be too large to count as doubled.
 const minDoubled = 128
 
-// idle finds calls in which nothing is cached.
+// idle finds calls in which nothing is read or written. Why depends on the request: the prompt or the prefix before its last point is too short, or
+// its points have no effect. A request without points is a finding only after several in a row whose input did not shrink: then a conversation grows
+// uncached.
 func (t *Turn) idle(u Usage) {
 	nothing := u.CacheReadTokens == 0 && u.written() == 0
 	m, streak := &t.call.Model, &t.session.streak
@@ -236,14 +243,14 @@ func (t *Turn) idle(u Usage) {
 		return
 	case len(t.writes) > 0 && t.expected.tokens == 0:
 		last := t.session.scale.mid(t.writes[len(t.writes)-1].size)
-		if last < 2*m.MinTokens {
+		if last < 2*m.MinTokens { // last is an estimate, so the prefix may be too short
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
 		} else {
 			t.add(Finding{Rule: ruleSilentMiss, Tokens: last, NanoUSD: m.paidAgain(last), Detail: fmt.Sprintf("cache points enclose about %d tokens, and the response neither read nor wrote any: the points did not arrive, or the model ignores them", last)})
 		}
 		return
 	case t.points > 0:
-		return
+		return // another finding says why: a point is misplaced, or what was expected was not read
 	}
 	if streak.idle == 0 || u.total() >= streak.idleTotal {
 		streak.idle++

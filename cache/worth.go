@@ -33,14 +33,14 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 	prev := s.findPredecessor(p)
 	v := verdict{session: s, call: &c, p: p, past: &prev}
 	v.follows = s.follow(&c, p, &prev)
-	s.settle(&v.follows, prev.conversation)
+	s.settle(&v.follows, prev.conversation) // before decide, which asks how many writes were not read
 	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
-			q.Adopt(p, known)
+			q.Adopt(p, known) // takes over p's hashes
 			p = q
 		} else {
-			v.trial, v.wrote = false, knownPrefix{}
+			v.trial, v.wrote = false, knownPrefix{} // the points that decide allowed are not in the request
 		}
 	}
 	turn := s.checkRecorded(c, p, prev, true)
@@ -50,13 +50,14 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 
 // follows says whether a request continues a conversation, and what it could read from the cache.
 type follows struct {
-	on     bool // it continues one, and habit is set
-	habit  habit
+	on     bool                  // it continues one, and habit is set
+	habit  habit                 // how often requests of the conversation could read what the ones before them wrote
 	met    [len(ttlClasses)]bool // by lifetime: it could read the prefix up to the predecessor's newest user turn, if that was written
 	lapsed bool                  // at least five minutes have passed since the predecessor
 }
 
-// follow compares a request with its predecessor, and adds the comparison to a copy of the conversation's habit. Requires s.mu held.
+// follow compares a request with its predecessor, the earlier request that it most likely continues, and adds the comparison to a copy of the
+// conversation's habit: Turn.learn stores that once the request is sent. Requires s.mu held.
 func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	conv := prev.conversation
 	if conv == nil {
@@ -64,12 +65,13 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	}
 	tools, system := heads(p)
 	if prev.shared <= tools+system && !prev.continues(p.Records()[tools+system:]) {
-		return follows{}
+		return follows{} // another conversation that has at most tools and system prompt in common
 	}
 	f := follows{on: true, habit: conv.habit}
 	f.habit.turns++
 	gap := c.At.Sub(conv.lastAt)
 	f.lapsed = gap >= prompt.FiveMinutes
+	// An entry can be read only with the same location, model and settings, and until its lifetime ends.
 	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == levelOf(&p.Settings, prompt.Messages, c.Model.Provider)
 	for i, life := range ttlClasses {
 		alive := same && gap < life
@@ -85,40 +87,44 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	return f
 }
 
-// verdict decides where the new points of one request save more than they cost.
+// verdict decides where the new points of one request save more than they cost. A new point makes the request write the prefix before it to the
+// cache, which pays only if a later request reads it.
 type verdict struct {
 	session *session
 	call    *Call
 	p       *prompt.Prompt
-	past    *predecessor
+	past    *predecessor // the earlier request that it most likely continues, and how many blocks they share
 	follows follows
 
-	trial bool        // the newest turn is written before anything is known of the conversation
-	wrote knownPrefix // the prefix that is written because it was seen before
-	saw   []knownPrefix
+	trial bool          // the newest turn is written before anything is known of the conversation
+	wrote knownPrefix   // the prefix that is written because it was seen before
+	saw   []knownPrefix // the prefixes that seenBefore has recorded
 }
 
-// decide restricts where the placer may put new points, and decides which of the caller's are removed. Requires the session's lock held.
+// decide restricts where the placer may put new points: only after blocks before pl.end. It starts with the prefix that is cached already, and
+// extends it to a block whose prefix is likely to be read. pl.fresh is the lifetime of new points, which it may shorten. It also decides which of the
+// caller's points are removed: those from block pl.drop on.
+// Requires the session's lock held.
 func (v *verdict) decide(pl *placer) {
 	s := v.session
-	pl.judged, pl.told = true, v.past.counted()
+	pl.judged, pl.told = true, v.past.counted() // the placer need not guess whether the newest turn pays, and has the last response's token count
 	if pl.fresh > prompt.FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.Total())) {
 		pl.fresh = pl.m.nearest(prompt.FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
-		return // writing costs no more than sending
+		return // writing costs no more than sending, as on Nova, so that points may be anywhere
 	}
 	all := len(pl.p.Blocks)
-	newest, before := pl.turns()
+	newest, before := pl.turns() // the last blocks of the newest user turn and of the one before it that points may follow, or -1
 	paused := s.pause > 0
 	if paused {
 		s.pause--
 	}
-	seen := v.seenBefore(pl)
+	seen := v.seenBefore(pl) // asked even during a pause, because it records what it sees
 	pl.end = v.held(pl)
 	allow := func(block int) { pl.end = max(pl.end, block+1) }
-	switch i := ttlClass(pl.fresh); {
-	case paused:
+	switch i := ttlClass(pl.fresh); { // i is for the lifetime of the new points: outcomes are counted by lifetime
+	case paused: // the last responses read nothing although they should have
 		pl.end = 0
 	case newest >= 0 && !v.p.Final && v.newestPays(i):
 		allow(newest)
@@ -131,7 +137,7 @@ func (v *verdict) decide(pl *placer) {
 	}
 	if pl.end < all && v.refuted() {
 		pl.drop = pl.end
-		if !v.follows.lapsed {
+		if !v.follows.lapsed { // what was written less than five minutes ago can still be read, so points in the common blocks stay
 			pl.drop = max(pl.end, v.past.shared)
 		}
 	}
@@ -160,14 +166,15 @@ func (v *verdict) placeOf(block int) uint64 {
 }
 
 // seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1. Once is enough, plus twice for each
-// write of the workflow that was not read yet.
+// write of the workflow that was not read yet. It tries the tools, the tools with the system prompt, and what the request has in common with the
+// previous one, and records that the request has them.
 func (v *verdict) seenBefore(pl *placer) int {
 	tools, system := pl.last(0, pl.starts[prompt.System]-1), pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)
 	common, first := v.common(pl)
 	if common == tools || common == system {
 		common = -1
 	}
-	var seen [3]int
+	var seen [3]int // by index of blocks: how many earlier requests had that prefix, in time for an entry of the new points' lifetime
 	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
 	for n, block := range blocks {
 		if block < 0 {
@@ -190,8 +197,9 @@ func (v *verdict) seenBefore(pl *placer) int {
 	return longest
 }
 
-// common returns the last block that a request has in common with the previous one and that a point may follow, or -1, and the count with
-// which it is recorded the first time.
+// common returns the last block that a request has in common with the previous one and that a point may follow, or -1. first is, by lifetime, the
+// count with which sight records that prefix the first time: 1 if an entry that the previous request wrote would still live, because that request had
+// it too.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	conv := v.past.conversation
 	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != levelOf(&v.p.Settings, prompt.Messages, v.call.Model.Provider) {
@@ -199,13 +207,14 @@ func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	}
 	for n, life := range ttlClasses {
 		if v.call.At.Sub(conv.lastAt) < life {
-			first[n] = 1 // the previous request had it
+			first[n] = 1
 		}
 	}
 	return pl.last(0, v.past.shared-1), first
 }
 
-// writes reports whether a running request is writing a prefix, unless the policy makes this one wait for it.
+// writes reports whether a running request is writing the prefix with this chain hash. It says no if the policy makes this request wait until the
+// other one has written.
 func (s *session) writes(chain uint64) bool {
 	if s.tracker.policy.HoldFanOut > 0 {
 		return false
@@ -223,12 +232,13 @@ func (s *session) writes(chain uint64) bool {
 // fewMisses is after how many responses in a row that read too little the newest turn is no longer written.
 const fewMisses = 2
 
-// newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request.
-func (v *verdict) newestPays(i int) bool {
+// newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request. In a conversation that is known, its
+// earlier turns tell. For a first request it may be a trial: then v.trial is set. class is the index in ttlClasses of the lifetime.
+func (v *verdict) newestPays(class int) bool {
 	s, f, at := v.session, &v.follows, v.call.At
 	switch {
 	case f.on:
-		return f.habit.tail[i].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
+		return f.habit.tail[class].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
 	case !v.mayTry():
 		return false
 	case hasHistory(v.p):
@@ -242,7 +252,7 @@ func (v *verdict) newestPays(i int) bool {
 // mayTry reports whether another newest turn may be written as a trial: one at a time, and more if most have been read.
 func (v *verdict) mayTry() bool { return 4*v.session.trials <= v.session.trialsWon }
 
-// hasHistory reports whether there is a message that is not the user's.
+// hasHistory reports whether there is a message that is not the user's, so that the prompt may continue a conversation that was not seen.
 func hasHistory(p *prompt.Prompt) bool {
 	for i := len(p.Blocks) - 1; i >= 0 && p.Blocks[i].Section == prompt.Messages; i-- {
 		if !p.Blocks[i].User {
@@ -252,22 +262,24 @@ func hasHistory(p *prompt.Prompt) bool {
 	return false
 }
 
-// conversationsGoOn is odds.Steps.MostlyGoOn for the session's workflow.
+// conversationsGoOn is odds.Steps.MostlyGoOn for the session's workflow: more than half of its conversations had a second request that could read the
+// first.
 func (s *session) conversationsGoOn(now time.Time) bool {
 	s.tracker.mu.Lock()
 	defer s.tracker.mu.Unlock()
 	return s.tracker.steps.MostlyGoOn(s.number, now)
 }
 
-// rarelyGoesOn is odds.Steps.RarelyGoOn for the session's workflow.
+// rarelyGoesOn is odds.Steps.RarelyGoOn for the session's workflow: less than a third of the requests at this depth, their rank in their
+// conversation, were followed by one that could read them.
 func (s *session) rarelyGoesOn(depth int, now time.Time) bool {
 	s.tracker.mu.Lock()
 	defer s.tracker.mu.Unlock()
 	return s.tracker.steps.RarelyGoOn(s.number, depth, now)
 }
 
-// refuted reports whether the points after blocks in common with the predecessor have only cost money: what they wrote was not read twice in
-// a row, or once because a time or an id in tools or system prompt had changed.
+// refuted reports whether the caller's points have only cost money: in two requests in a row what they wrote was not read, or in one because a time
+// or an id in tools or system prompt had changed.
 func (v *verdict) refuted() bool {
 	h := &v.follows.habit
 	if !v.follows.on {
@@ -277,7 +289,7 @@ func (v *verdict) refuted() bool {
 	return broken && (again || v.volatileHead())
 }
 
-// volatileHead reports whether the first changed block of tools or system prompt contains a time or an id.
+// volatileHead reports whether the first block that differs from the predecessor's is in tools or system prompt and contains a time or an id.
 func (v *verdict) volatileHead() bool {
 	at := v.past.shared
 	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != prompt.Messages && v.p.Volatile(at).Suspicious()

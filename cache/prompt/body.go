@@ -12,7 +12,7 @@ import (
 )
 
 // ErrDialect says that a request body is in none of the dialects that ParseBody reads, or not in one that EditBody can edit.
-// Such a request goes without the cache check.
+// Such a request is not checked for its caching.
 var ErrDialect = errors.New("cache: request body is in no dialect whose cache points are known")
 
 // BodyError tells why a request body can't be read. It never holds content.
@@ -47,6 +47,7 @@ func ParseConverse(p *Prompt, body []byte) error {
 	return parseBody(p, body, func(signs) dialect { return converseBody })
 }
 
+// parseBody reads a body into a prompt. tell decides which dialect the body is in, from the signs of it that the body has shown.
 func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 	p.Reset()
 	s := bodySink{p: p, body: unsafe.String(unsafe.SliceData(body), len(body))}
@@ -73,43 +74,44 @@ func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 	return nil
 }
 
-// bodySink is a Prompt that takes a reading of one body. Which dialect the body is in is known only at its end, so cache points in the forms of all
-// dialects are recorded, and those of other dialects become flaws then.
+// bodySink fills a Prompt from one body: jsonbody.WalkPrompt walks over the body and calls it for each part. Which dialect the body is in is known
+// only at its end, so cache points in the forms of all dialects are recorded, and those of other dialects become flaws then.
 type bodySink struct {
 	p     *Prompt
 	body  string
-	signs signs
+	signs signs // what the body has shown of its dialect
 	err   error // of a value that is not of the form that it has in every dialect: the first one
 
-	parts  [4]part // what was read at the top level, in the order of the body
-	opened int     // how many of them
-	first  int     // index of the first block of a message
+	parts  [4]part // what was read at the top level, in the order of the body: tools (twice at most), system prompt, messages
+	opened int     // how many of them were read to their end
+	first  int     // index of the first block of the message that is being read
 
 	points      []bodyPoint
-	pointBuffer [8]bodyPoint
+	pointBuffer [8]bodyPoint // where the first points are kept without an allocation
 
-	settings  [request.NumSettings]string
-	citations bool // they are enabled for a document
-	filled    bool // the block being read has text that is not white space
-	closes    bool // no cache point may follow the block being read
+	settings  [request.NumSettings]string // by the number of the setting: its values as they stand, one after the other
+	citations bool                        // they are enabled for a document
+	filled    bool                        // the block being read has text that is not white space
+	closes    bool                        // no cache point may follow the block being read
 }
 
 // part is what one member of the body holds: a section, or a piece of one.
 type part struct {
 	section        Section
-	blocks, leaves int // how many it has
+	blocks, leaves int // how many it has; leaves are the pieces of the blocks' content
 	start          int // index of its first block
 }
 
 // bodyPoint is a cache point in any form. Its Block counts from the first block of its part.
 type bodyPoint struct {
 	Point
-	form     request.Marker
-	deferred bool // it stands on a tool that is loaded when it is needed
-	part     int
+	form     request.Marker // in which it is written, which tells the dialect
+	deferred bool           // it stands on a tool that is loaded when it is needed
+	part     int            // index of its part in bodySink.parts
 }
 
-// Field takes what the fields around the prompt tell: which dialect the body is in, the settings, and cache points that have no effect.
+// Field reads a field outside of the prompt: it may be a sign of the dialect, a setting, or a cache point that has no effect. object is the field of
+// the body in which it stands; it is empty for the body itself.
 func (s *bodySink) Field(object, key, raw string) {
 	switch object {
 	case "":
@@ -123,11 +125,11 @@ func (s *bodySink) Field(object, key, raw string) {
 		}
 	}
 	if i := request.SettingOf(key); i >= 0 && raw != "null" {
-		s.settings[i] += raw // in one more place
+		s.settings[i] += raw // a body may have it in several places
 	}
 }
 
-// Misshapen declines the body.
+// Misshapen makes parseBody fail: a value does not have the form that it has in every dialect.
 func (s *bodySink) Misshapen(offset int, reason string) {
 	if s.err == nil {
 		s.err = &BodyError{offset, reason}
@@ -140,20 +142,20 @@ func (s *bodySink) Enter(section request.Section) {
 	s.parts[s.opened] = part{section: Section(section), start: len(s.p.Blocks), leaves: len(s.p.leaves)}
 }
 
-// Leave ends it.
+// Leave ends what Enter began, and notes how many blocks and leaves it has.
 func (s *bodySink) Leave() {
 	now := &s.parts[s.opened]
 	now.blocks, now.leaves = len(s.p.Blocks)-now.start, len(s.p.leaves)-now.leaves
 	s.opened++
 }
 
-// Message begins a message. Its role may come last.
+// Message begins a message. Whether it is the user's is known when it ends, because its role may come last.
 func (s *bodySink) Message(index int) {
 	s.p.Message(index, false)
 	s.first = len(s.p.Blocks)
 }
 
-// MessageField takes the sign that a field of a message is.
+// MessageField notes what a field of a message shows of the dialect.
 func (s *bodySink) MessageField(key string) { s.signs |= signOfMessageField(key) }
 
 // EndMessage ends a message.
@@ -166,7 +168,7 @@ func (s *bodySink) EndMessage(role string) {
 	}
 }
 
-// finish turns the cache points that were found into points of the dialect, and what is left over into flaws.
+// finish sets the prompt's settings and cache points, now that the dialect is known. Points in the form of another dialect become flaws.
 func (s *bodySink) finish() {
 	p := s.p
 	for i, value := range s.settings {
@@ -191,7 +193,7 @@ func (s *bodySink) finish() {
 			p.Flaw(WrongDialect, point.Where.String())
 			continue
 		}
-		if point.Block >= 0 {
+		if point.Block >= 0 { // it was counted from the first block of its part
 			point.Block += s.parts[point.part].start
 		}
 		if point.deferred {

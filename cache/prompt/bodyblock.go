@@ -11,7 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
 )
 
-// Block begins a block. What it is, is told when it ends.
+// The methods of bodySink are called by jsonbody.WalkPrompt while it walks over a body. Their arguments are what it has found.
+
+// Block begins a block. Its kind is only known when it ends, so it is Text until then.
 func (s *bodySink) Block(index int) {
 	s.p.Block(Text, index)
 	s.filled, s.closes = false, false
@@ -19,14 +21,14 @@ func (s *bodySink) Block(index int) {
 
 func (s *bodySink) last() *Block { return s.p.last() }
 
-// End takes what only the whole of an object tells.
+// End ends an object: a plain string, an object inside of a block, an element of a list that is nothing but a cache point, or a block.
 func (s *bodySink) End(o jsonbody.Object) {
 	switch {
-	case o.Plain:
+	case o.Plain: // a string in the place of a list of blocks
 		b := s.last()
 		b.blank, b.NoPoint = !s.filled, true // a string can hold no cache point; FixBody may turn it into a list, which can
 		b.plain = Span(o.Span)
-	case o.Depth > 0:
+	case o.Depth > 0: // inside of a block
 		s.media(&o)
 		if o.Depth == 1 && o.Key == "document" && o.Format != "pdf" {
 			s.closes = true // users report a 400 for a point directly behind such a document (2026-03)
@@ -42,7 +44,8 @@ func (s *bodySink) End(o jsonbody.Object) {
 	}
 }
 
-// endBlock sets a block's kind and properties.
+// endBlock sets a block's kind and properties. A block tells its kind by a field type, as in Anthropic's bodies, or by a key, as in Nova's and
+// Converse.
 func (s *bodySink) endBlock(o *jsonbody.Object) {
 	b := s.last()
 	b.Span, b.room = Span(o.Span), o.Fields > 0 && !o.Points.Null
@@ -53,7 +56,7 @@ func (s *bodySink) endBlock(o *jsonbody.Object) {
 		s.signs |= signOfType(o.Type)
 		known := false
 		if kind, known = request.KindOfType(o.Type); !known {
-			s.leaf(o.Type, leaf{})
+			s.leaf(o.Type, leaf{}) // a kind of block that is not known differs from others by its type
 		}
 	case o.Keyed:
 		s.signs |= keyedBlock
@@ -68,11 +71,11 @@ func (s *bodySink) endBlock(o *jsonbody.Object) {
 	s.media(o)
 }
 
-// keep adds the cache points of an object at an index of its list to the list of points, in the order of the prompt. like has what else is known
-// of them.
+// keep adds the cache points of an object to s.points. index is the object's in its list, and like has what else is known of the points: whether they
+// are nested in a block, or stand on a tool that is deferred.
 func (s *bodySink) keep(points *jsonbody.Points, index int, like bodyPoint) {
-	for _, told := range [...]jsonbody.Point{points.Control, points.Property} {
-		switch told.Form {
+	for _, found := range [...]jsonbody.Point{points.Control, points.Property} {
+		switch found.Form {
 		case request.NoMarker:
 			continue
 		case request.Property:
@@ -81,9 +84,9 @@ func (s *bodySink) keep(points *jsonbody.Points, index int, like bodyPoint) {
 			s.signs |= elementMarker
 		}
 		p := like
-		p.form, p.part = told.Form, s.opened
-		p.Where, p.TTL, p.Open, p.Span = Where{s.p.section, s.p.message, index}, told.TTL, told.Open, Span(told.Cut)
-		if p.Block = s.p.closed(); p.Block >= 0 {
+		p.form, p.part = found.Form, s.opened
+		p.Where, p.TTL, p.Open, p.Span = Where{s.p.section, s.p.message, index}, found.TTL, found.Open, Span(found.Cut)
+		if p.Block = s.p.closed(); p.Block >= 0 { // counted from the first block of the part, since the part may move
 			p.Block -= s.parts[s.opened].start
 		}
 		s.points = append(s.points, p)
@@ -95,7 +98,7 @@ func (s *bodySink) String(key string, t jsonscan.Text) {
 	switch key {
 	case "text", "content", "thinking":
 		s.text(t)
-	case "redactedContent": // Anthropic's bodies name the same by a type
+	case "redactedContent": // encrypted reasoning, which counts no text; Anthropic's bodies name the same by a type
 		s.leaf(t.Raw, leaf{binary: true})
 		s.last().Bytes -= len(t.Raw)
 		s.p.Media(Reasoning, request.RedactedTokens(request.Base64{Text: t}.Bytes()))
@@ -110,20 +113,20 @@ func (s *bodySink) text(t jsonscan.Text) {
 	s.string(t)
 }
 
-// string adds the inside of a string to the block.
+// string adds the inside of a string to the block. It counts with its escapes resolved.
 func (s *bodySink) string(t jsonscan.Text) {
 	s.leaf(t.Raw, leaf{quoted: t.Escaped()})
 	s.last().Bytes -= len(t.Raw) - t.Len
 }
 
-// Word adds a word of the dialect's.
+// Word adds a word of the dialect's own, such as the name of a format.
 func (s *bodySink) Word(t jsonscan.Text) { s.string(t) }
 
-// Type adds nothing: what the type of a block tells is its kind.
+// Type adds nothing: endBlock reads the type of a block.
 func (s *bodySink) Type(jsonscan.Text) {}
 
-// Literal adds a member that is no text: whether something is on, or where something else stands. A list of numbers may be content of a kind that
-// nobody knows, so that they count.
+// Literal adds a number, true, false or null. A member of an object only says how something else is to be read, so it changes the hash and counts no
+// text. Elements of a list, for which member is empty, may be content of a kind that is not known, so they count.
 func (s *bodySink) Literal(member, raw string) {
 	if member != "" {
 		s.p.Flag(member)
@@ -141,7 +144,7 @@ func (s *bodySink) Cited() { s.citations = true }
 // Point adds nothing: a point is kept when the object that it stands in ends.
 func (s *bodySink) Point(jsonbody.Point) {}
 
-// leaf adds a piece of the body to the block.
+// leaf adds a piece of the body to the block's content. l has what else is known of it.
 func (s *bodySink) leaf(text string, l leaf) {
 	l.at, l.n = unsafe.Pointer(unsafe.StringData(text)), len(text)
 	s.p.add(l)
@@ -162,8 +165,8 @@ func blank(raw string) bool {
 	return true
 }
 
-// escaped returns the length of an escape sequence and the character that it stands for. Callers only want to know whether that is white space,
-// so that one space stands for \n, \t, \r and \f, and a backslash for all others but \u.
+// escaped returns the character that the escape sequence at the beginning of raw stands for, and the sequence's length. Callers only want to know
+// whether that is white space, so a space is returned for \n, \t, \r and \f, and a backslash for all others but \u.
 func escaped(raw string) (rune, int) {
 	switch raw[1] {
 	case 'n', 't', 'r', 'f':

@@ -6,10 +6,10 @@ import "github.com/bedrockguard/bedrockguard-go/internal/request"
 type dialect uint8
 
 const (
-	noDialect dialect = iota
-	anthropicBody
-	novaBody
-	converseBody
+	noDialect     dialect = iota // none of the others, or no body
+	anthropicBody                // InvokeModel's for Claude
+	novaBody                     // InvokeModel's for Amazon's Nova
+	converseBody                 // a Converse request as JSON
 )
 
 // form returns the form of cache point that a dialect has.
@@ -30,20 +30,20 @@ type signs uint16
 const (
 	hasMessages    signs = 1 << iota
 	anthropicField       // a field that Claude's bodies alone have
-	novaField
-	converseField
-	openAIShape    // a field, role or block of the shape that OpenAI and many others share
-	systemMessage  // a message of the system: usual there, and rare in Claude's bodies
-	bedrockShape   // a field that Nova's bodies and Converse share
-	typedBlock     // a block that tells its kind by its type
-	keyedBlock     // a block that tells its kind by its key
-	propertyMarker // cachePoint in a block
-	elementMarker  // cachePoint in the place of a block
-	topMarker      // cache_control outside of any block
+	novaField            // one that Nova's bodies alone have
+	converseField        // one that Converse alone has
+	openAIShape          // a field, role or block of the shape that OpenAI and many others share
+	systemMessage        // a message of the system: usual in OpenAI's shape, and rare in Claude's bodies
+	bedrockShape         // a field that Nova's bodies and Converse share
+	typedBlock           // a block that tells its kind by its type
+	keyedBlock           // a block that tells its kind by its key
+	propertyMarker       // cachePoint in a block
+	elementMarker        // cachePoint in the place of a block
+	topMarker            // cache_control outside of any block
 )
 
-// dialect weighs the signs, the surest first. No body may stop being understood when its cache points are taken away, so
-// these never decide alone, except that a block of nothing but a cache point is Converse's.
+// dialect tells the dialect from the signs, the surest first; the provider decides where they leave it open. No body may stop being understood when
+// its cache points are taken away, so cache points never decide alone, except that a block of nothing but a cache point is Converse's.
 func (s signs) dialect(provider string) dialect {
 	has := func(sign signs) bool { return s&sign != 0 }
 	switch {
@@ -104,6 +104,7 @@ func signOfField(key string) signs {
 	}
 }
 
+// signOfMessageField tells what a field of a message is a sign of.
 func signOfMessageField(key string) signs {
 	switch key {
 	case "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content":
@@ -113,6 +114,7 @@ func signOfMessageField(key string) signs {
 	}
 }
 
+// signOfRole tells what the role of a message is a sign of.
 func signOfRole(role string) signs {
 	switch role {
 	case "tool", "function", "developer":

@@ -31,6 +31,7 @@ func FixBody(body []byte, p *Prompt, edits []Edit) (fixed []byte, skipped []Edit
 	return editBody(body, p, edits, true)
 }
 
+// editBody is EditBody, or FixBody if wrap is set. It first collects all removals, so that an addition can take the place of a removed point.
 func editBody(body []byte, p *Prompt, edits []Edit, wrap bool) (edited []byte, skipped []Edit, err error) {
 	if len(edits) > 0 && p.dialect == noDialect {
 		return nil, nil, ErrDialect
@@ -59,18 +60,18 @@ func editBody(body []byte, p *Prompt, edits []Edit, wrap bool) (edited []byte, s
 // bodyEdit collects the changes to one body.
 type bodyEdit struct {
 	p       *Prompt
-	removed []bool
+	removed []bool // by index of the point
 	splices []splice
 	wraps   bool // a plain string may become a list
 }
 
-// splice puts text into the place of a range.
+// splice is one change to the body: text takes the place of a range, which may be empty.
 type splice struct {
 	Span
 	text string
 }
 
-// add notes the addition of a point, and reports false if it can't be made.
+// add notes the addition of a point, and reports false if it can't be made: see EditBody's skipped.
 func (e *bodyEdit) add(edit Edit) bool {
 	b := &e.p.Blocks[edit.After]
 	text := e.p.dialect.pointText(edit.TTL, e.p.spelt(edit))
@@ -87,12 +88,12 @@ func (e *bodyEdit) add(edit Edit) bool {
 			return false
 		}
 	}
-	at := Span{b.Span.End - 1, b.Span.End - 1} // before the closing brace
+	at := Span{b.Span.End - 1, b.Span.End - 1} // before the closing brace, as a property of the block
 	if e.p.dialect == converseBody {
 		at = Span{b.Span.End, b.Span.End} // an element of its own
 	}
 	if slices.ContainsFunc(e.splices, func(s splice) bool { return s.Span == at }) {
-		return false
+		return false // another edit has added one there
 	}
 	e.splices = append(e.splices, splice{at, text})
 	return true
@@ -104,7 +105,7 @@ func (p *Prompt) wraps(block int) bool {
 	return p.dialect == anthropicBody && b.plain != Span{} && !b.blank
 }
 
-// wrap puts a list of one block, with a point, into the place of a plain string.
+// wrap turns a plain string, whose range is at, into a list of one text block with a point. It reports false if another edit has done that.
 func (e *bodyEdit) wrap(at Span, point string) bool {
 	front := Span{at.Start, at.Start}
 	if slices.ContainsFunc(e.splices, func(s splice) bool { return s.Span == front }) {
@@ -123,7 +124,7 @@ func (e *bodyEdit) apply(body []byte) []byte {
 	}
 	out, from := make([]byte, 0, size), 0
 	for _, s := range e.splices {
-		if s.Start < from { // the comma before it went with a first element: take the one behind it
+		if s.Start < from { // the removal before it has cut the comma that this one begins with, so it cuts the comma behind it instead
 			s.Start, s.End = from, jsonbody.PastComma(body, s.End)
 		}
 		out = append(append(out, body[from:s.Start]...), s.text...)
@@ -132,14 +133,14 @@ func (e *bodyEdit) apply(body []byte) []byte {
 	return append(out, body[from:]...)
 }
 
-// spelt reports whether an edit moves a point whose lifetime its writer has spelt.
+// spelt reports whether an edit moves a point for which the caller has written this same lifetime, so that it is written again.
 func (p *Prompt) spelt(e Edit) bool {
 	return e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
 }
 
-// pointText returns a cache point as one more member of a block that has others, or nothing if the dialect has none with that lifetime. Five
-// minutes are what a point without a lifetime asks for: they are spelt only where the caller did so, because a model that knows no other
-// lifetime need not know the field.
+// pointText returns the JSON of a cache point, with a comma before it: in Converse an element of the list of blocks, in the other dialects a member
+// of a block that has others. It is empty if the dialect has no point with that lifetime. Five minutes are what a point without a lifetime asks for:
+// they are spelt only where the caller did so, because a model that knows no other lifetime need not know the field.
 func (d dialect) pointText(ttl time.Duration, spelt bool) string {
 	switch hour := ttl == OneHour; {
 	case !hour && ttl != 0 && ttl != FiveMinutes:

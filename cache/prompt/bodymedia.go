@@ -5,13 +5,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
 )
 
-// media counts the source of an object.
+// media adds the source of an object, the data of an image or document or where the service fetches them, and the tokens that they are likely to
+// count.
 func (s *bodySink) media(o *jsonbody.Object) {
 	from := &o.Source
 	if !o.HasSource {
 		return
 	}
-	if from.First.Raw != "" {
+	if from.First.Raw != "" { // it has data under two names
 		s.string(from.First)
 	}
 	if from.Type == "text" {
@@ -23,7 +24,7 @@ func (s *bodySink) media(o *jsonbody.Object) {
 		s.leaf(from.Data.Raw, leaf{binary: true})
 		s.last().Bytes -= len(from.Data.Raw)
 	}
-	kind, _ := o.Media()
+	kind, _ := o.Media() // "image", "document" and so on; of a media type that is not known, what stands before its slash
 	data := request.Base64{Text: from.Data}
 	switch isFile := kind == "document" || from.MediaType != "" && (kind == "application" || kind == "text"); {
 	case kind == "image" && inline:
@@ -37,7 +38,8 @@ func (s *bodySink) media(o *jsonbody.Object) {
 	}
 }
 
-// formatOf returns the format of a document: that of its own field or, if that is empty, of its media type.
+// formatOf returns the format of a document, one of Converse's: that of its own field or, if that is empty, of its media type. A type that is not
+// known counts as text if it says so, and otherwise as an office file.
 func formatOf(format, mediaType string) string {
 	if format != "" {
 		return format

@@ -2,8 +2,8 @@ package prompt
 
 import "slices"
 
-// arrange sorts the parts, which a body may have in any order, into the order in which the cache reads them, together with their blocks and
-// leaves.
+// arrange sorts the parts, which a body may have in any order, into the order in which the cache reads them: tools, system prompt, messages. Their
+// blocks and leaves (the pieces of the blocks' content) move with them, in the prompt's two flat lists.
 func (s *bodySink) arrange() {
 	parts := s.parts[:s.opened]
 	if slices.IsSortedFunc(parts, func(a, b part) int { return int(a.section) - int(b.section) }) {
@@ -13,7 +13,7 @@ func (s *bodySink) arrange() {
 	for i := len(blocks) - 1; i > 0; i-- { // until the last loop, leafEnd is the number of leaves of the block, because ends change when blocks move
 		blocks[i].leafEnd -= blocks[i-1].leafEnd
 	}
-	// order holds indexes of parts, since the cache points know theirs.
+	// The parts themselves stay where they are, because cache points hold indexes of them: order is sorted in their stead.
 	order := [len(s.parts)]int{0, 1, 2, 3}
 	for i := 1; i < len(parts); i++ {
 		for j := i; j > 0 && parts[order[j-1]].section > parts[order[j]].section; j-- {
@@ -33,7 +33,7 @@ func (s *bodySink) arrange() {
 
 // swap exchanges the parts at j-1 and j of the order, with their blocks and leaves.
 func (s *bodySink) swap(order []int, j int) {
-	blocks, leaves := 0, 0
+	blocks, leaves := 0, 0 // how many come before both parts
 	for _, i := range order[:j-1] {
 		blocks += s.parts[i].blocks
 		leaves += s.parts[i].leaves
@@ -44,7 +44,7 @@ func (s *bodySink) swap(order []int, j int) {
 	order[j-1], order[j] = order[j], order[j-1]
 }
 
-// rotate brings the elements from n on to the front.
+// rotate brings the elements from index n on to the front, without an allocation.
 func rotate[T any](s []T, n int) {
 	slices.Reverse(s[:n])
 	slices.Reverse(s[n:])

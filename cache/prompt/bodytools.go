@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
 )
 
-// Tool takes a definition of a tool. In Anthropic's form it is a single piece of JSON, so that the order of its keys can be told from its content.
+// Tool adds a definition of a tool, and its cache points. An element of the list that is nothing but a cache point is no tool.
 func (s *bodySink) Tool(t jsonbody.Tool) {
 	if t.Function {
 		s.signs |= openAIShape
@@ -18,14 +18,16 @@ func (s *bodySink) Tool(t jsonbody.Tool) {
 	if t.HasSpec || t.System != "" {
 		s.signs |= keyedBlock
 	}
-	if !t.Points.Alone { // else it is no tool at all
+	if !t.Points.Alone {
 		s.endTool(&t)
 	}
 	s.keep(&t.Spec.Points, t.Index, bodyPoint{Point: Point{Nested: true}})
 	s.keep(&t.Points, t.Index, bodyPoint{deferred: t.Deferred})
 }
 
-// endTool puts together what is known of a tool. Its first part is its name, by which tools are told apart.
+// endTool adds the block of a tool. Its first piece of content is its name, by which the cache check recognises a tool that has changed. A definition
+// in Converse's form follows in pieces, as it does when the request is a value of the SDK. Any other is one piece of JSON, so that a changed order of
+// its keys can be distinguished from a changed content.
 func (s *bodySink) endTool(t *jsonbody.Tool) {
 	s.p.Block(ToolDefinition, t.Index)
 	b := s.last()
@@ -41,7 +43,7 @@ func (s *bodySink) endTool(t *jsonbody.Tool) {
 	}
 	name := cmp.Or(t.Name, t.Spec.Name.Raw)
 	s.leaf(name, leaf{})
-	s.last().Bytes -= len(name)
+	s.last().Bytes -= len(name) // the whole definition, which has the name too, counts
 	whole, length := s.withoutPoints(t), t.Len
 	if len(whole) != len(t.Raw) {
 		length = jsonscan.Len(whole)
@@ -49,7 +51,8 @@ func (s *bodySink) endTool(t *jsonbody.Tool) {
 	s.p.sizedJSON(whole, length)
 }
 
-// endSpec adds the parts of a definition in the order in which they are told of a value of the SDK's.
+// endSpec adds the pieces of a definition in Converse's form, in the order in which package converse reads them from a value of the SDK: the same
+// tool then has the same hashes.
 func (s *bodySink) endSpec(spec *jsonbody.Spec) {
 	s.string(spec.Name)
 	if spec.Description.Raw != "" {
@@ -66,7 +69,7 @@ func (s *bodySink) endSpec(spec *jsonbody.Spec) {
 	}
 }
 
-// withoutPoints returns a tool's definition without its cache points. One that has any is copied.
+// withoutPoints returns a tool's definition without its cache points, so that its hash does not depend on them. One that has any is copied.
 func (s *bodySink) withoutPoints(t *jsonbody.Tool) string {
 	var cuts []jsonbody.Span
 	for _, p := range [...]jsonbody.Point{t.Points.Control, t.Points.Property, t.Spec.Points.Control, t.Spec.Points.Property} {
@@ -82,7 +85,7 @@ func (s *bodySink) withoutPoints(t *jsonbody.Tool) string {
 	b.Grow(len(t.Raw))
 	from := t.Span.Start
 	for _, cut := range cuts {
-		if cut.Start < from { // the comma before it went with a first member: take the one behind it
+		if cut.Start < from { // the comma before it was cut with the member before it, so cut the comma behind it
 			cut = jsonbody.Span{Start: from, End: jsonbody.PastComma(s.body, cut.End)}
 		}
 		b.WriteString(s.body[from:cut.Start])

@@ -5,6 +5,6 @@
 // Enter, Message, Block and so on for each part of a request, in the order in which the service reads them. What the points are good for is package
 // cache's to judge: see cache.Lint, cache.Tracker and cache.Place.
 //
-// A request's text never leaves a Prompt: Record gives hashes and sizes, by which requests are compared, Volatile and CountsAtLeast give what they find in a
-// text, and a Memory knows texts by where they lie.
+// A request's text never leaves a Prompt: Record gives hashes and sizes, by which requests are compared, Volatile and CountsAtLeast give what they
+// find in a text, and a Memory knows texts by where they lie.
 package prompt

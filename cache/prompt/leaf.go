@@ -7,8 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
-// text returns the leaf's bytes as a string that lives as long as the request. A document that was recognised by its address is serialised
-// now; one that can't be serialised has none.
+// text returns the text of a leaf, one piece of a block's content, as a string that lives as long as the request. A document that was not serialised
+// before, because it was recognised by its address, is serialised now; one that can't be serialised has an empty text.
 func (l *leaf) text() string {
 	if l.doc != nil && l.at == nil {
 		raw, err := l.doc.MarshalSmithyDocument()
@@ -46,7 +46,7 @@ func (l *leaf) hash(canonical bool) (plain, canon uint64) {
 	return plain, hash.JSON(text)
 }
 
-// sample hashes a part of the bytes: enough to notice that a buffer was filled with something else.
+// sample hashes a part of the bytes, so that another content of the same buffer is noticed.
 func (l *leaf) sample() uint64 { return hash.Sample(l.text()) }
 
 // dataOf returns the address of an interface's data. An interface with methods is two words: the first is about the type; the second is the

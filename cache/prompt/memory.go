@@ -5,15 +5,15 @@ import (
 	"unsafe"
 )
 
-// Memory is what a conversation remembers of the texts of its last request, so that Record need not read them again. It holds hashes, and keeps long texts
-// alive, so that no other text can get the same address: equal addresses then mean equal content. A copy is the same memory. The zero value is
+// Memory is what a conversation remembers of the texts of its last request, so that Record need not read them again. It holds hashes, and keeps long
+// texts alive, so that no other text can get the same address: equal addresses then mean equal content. A copy is the same memory. The zero value is
 // empty. It is not safe for concurrent use.
 type Memory struct{ leaves []leafRecord }
 
-// leafRecord is what is remembered of a leaf.
+// leafRecord is what is remembered of a leaf, which is one piece of a block's content.
 type leafRecord struct {
-	at unsafe.Pointer // nil for short leaves, which are hashed each time
-	leafHash
+	at       unsafe.Pointer // the address of the content; nil for short leaves, which are hashed each time
+	leafHash                // its size and hashes
 }
 
 // maxRemembered is how many texts a Memory holds; of a request with more it holds none.
@@ -26,7 +26,7 @@ const maxRemembered = 1 << 15
 // collector runs, it tracks each write of a pointer.
 func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	leaves := p.leaves[:p.Blocks[blocks-1].leafEnd]
-	if len(leaves) > maxRemembered || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
+	if len(leaves) > maxRemembered || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.hasIdentity() }) {
 		leaves = nil // too many to remember, or none of them could be recognised
 	}
 	texts = -len(m.leaves)
@@ -36,7 +36,7 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	m.leaves = m.leaves[:stay]
 	for i := range leaves {
 		r := leafRecord{leafHash: p.leafHashes[i]}
-		if leaves[i].lasts() {
+		if leaves[i].hasIdentity() {
 			r.at = leaves[i].id
 		}
 		switch {
@@ -53,7 +53,8 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	return texts + len(m.leaves), bytes
 }
 
-// Forget empties the memory, and returns what Keep would: how many more texts it holds now, and how many more bytes it keeps alive. Neither is positive.
+// Forget empties the memory, and returns what Keep would: how many more texts it holds now, and how many more bytes it keeps alive. Neither is
+// positive.
 func (m *Memory) Forget() (texts int, bytes int64) {
 	texts, bytes = -len(m.leaves), -retainedBy(m.leaves)
 	clear(m.leaves)
@@ -69,6 +70,7 @@ func (r *leafRecord) retains() int64 {
 	return int64(r.n)
 }
 
+// retainedBy returns how many bytes of text the records keep in memory together.
 func retainedBy(leaves []leafRecord) (n int64) {
 	for i := range leaves {
 		n += leaves[i].retains()

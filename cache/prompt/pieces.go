@@ -7,13 +7,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
-// CountsAtLeast reports whether the blocks from first to last certainly have the given number of tokens, by counting pieces of text. It
-// reads no more text than necessary.
+// CountsAtLeast reports whether the blocks from first to last, both included, certainly have the given number of tokens, by counting pieces of text
+// of which each is at least one token. It reads no more text than necessary.
 func (p *Prompt) CountsAtLeast(first, last int, tokens int64) bool {
 	for i := max(first, 0); i <= last && tokens > 0; i++ {
 		for _, l := range p.leavesOf(i) {
 			switch {
-			case l.binary:
+			case l.binary: // the model does not read it as text
 			case l.json:
 				tokens -= piecesIn(l.resolved(), false, tokens)
 			default:
@@ -27,14 +27,15 @@ func (p *Prompt) CountsAtLeast(first, last int, tokens int64) bool {
 	return tokens <= 0
 }
 
-// piecesIn counts what tokenizers cut a text into before they look for tokens, up to so many: runs of letters, three digits, runs
-// of signs, and 24 bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
-// in the public vocabularies that cut at all. Of the inside of a JSON string it counts what that stands for.
+// piecesIn counts the pieces into which tokenizers cut a text before they look for tokens, and stops at enough: a run of letters, up to three digits,
+// a run of signs, and up to 24 bytes that are not ASCII are a piece each. White space goes with what follows it. A token never reaches over two
+// pieces in the public vocabularies that cut at all. quoted says that the text is the inside of a JSON string: then each escape counts as what it
+// stands for.
 func piecesIn(s string, quoted bool, enough int64) int64 {
 	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
-	pieces, run, before := int64(0), 0, space
+	pieces, run, before := int64(0), 0, space // run counts the bytes of the kind before, since that kind began
 	for i := 0; i < len(s) && pieces < enough; {
-		c, n, times := s[i], 1, 1
+		c, n, times := s[i], 1, 1 // a byte, how many bytes of s stand for it, and how often it comes
 		if quoted && c == '\\' {
 			c, n, times = escapedByte(s[i:])
 		}
@@ -53,7 +54,7 @@ func piecesIn(s string, quoted bool, enough int64) int64 {
 		if kind != before {
 			run = 0
 		}
-		longest := len(s)
+		longest := len(s) // how many bytes of this kind a piece can have
 		switch kind {
 		case digit:
 			longest = 3

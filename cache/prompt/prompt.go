@@ -99,10 +99,10 @@ type Block struct {
 	// Span is the block's range in the body that it was parsed from, for InvokeModel, else zero.
 	Span Span
 
-	leafEnd int  // index after its last leaf
+	leafEnd int  // index, in Prompt.leaves, after its last leaf: a leaf is one piece of a block's content
 	blank   bool // text of a body without any character but white space
 	room    bool // it was parsed from a body and contains something besides cache points, so that one can be inserted into it
-	plain   Span // the range of a string that the body has in the place of a list of blocks
+	plain   Span // the range of a string that the body has in the place of a list of blocks; zero if the block is no such string
 }
 
 // Span is a range of bytes in a request body.
@@ -143,16 +143,16 @@ type Prompt struct {
 	// Settings are what Setting was called with.
 	Settings Settings
 
-	leaves     []leaf
+	leaves     []leaf     // the pieces of content of all blocks, in order: Block.leafEnd divides them
 	records    []Record   // one for each block, once Record has run
 	leafHashes []leafHash // one for each leaf, once Record has run
 
-	dialect dialect // of the body that it was parsed from
-	bodyLen int
+	dialect dialect // of the body that it was parsed from; noDialect without a body
+	bodyLen int     // of that body, in bytes
 	section Section // of the next block
-	message int
-	user    bool
-	open    bool // the last of Blocks still gets leaves
+	message int     // the index of its message
+	user    bool    // that message is the user's
+	open    bool    // the last of Blocks still gets leaves
 
 	documents bool // any leaf is a document that serialises itself
 }
@@ -175,13 +175,13 @@ type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
 type leaf struct {
 	id     unsafe.Pointer // the address of the content, or of the value that serialises to it; nil if that can't be used
 	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
-	n      int
-	binary bool // from a []byte, whose content may change under the same address
-	json   bool // canonical form counts, for tool definitions
-	fresh  bool // it was read, and not recognised
-	sized  bool // a document whose size is in its block
-	quoted bool // the inside of a JSON string, its escapes not resolved
-	doc    Marshaler
+	n      int            // bytes of the text at that address
+	binary bool           // from a []byte, whose content may change under the same address
+	json   bool           // of JSON, a tool definition also gets a hash without regard to the order of keys
+	fresh  bool           // it was read, and not recognised
+	sized  bool           // a document whose size is in its block
+	quoted bool           // the inside of a JSON string, its escapes not resolved
+	doc    Marshaler      // content that serialises itself; nil for any other
 }
 
 // Reset empties the prompt and keeps its memory.
@@ -220,6 +220,7 @@ func (p *Prompt) last() *Block {
 	return &p.Blocks[len(p.Blocks)-1]
 }
 
+// add adds a leaf to the block. All its bytes count in the block's; callers whose content counts for less subtract the difference.
 func (p *Prompt) add(l leaf) {
 	b := p.last()
 	p.leaves = append(p.leaves, l)
@@ -256,15 +257,16 @@ func (p *Prompt) textBlock(index int, s string) {
 	p.text(&p.Blocks[len(p.Blocks)-1], s)
 }
 
+// textLeaf returns the leaf of a text, which is recognised by its address.
 func textLeaf(s string) leaf {
 	at := unsafe.Pointer(unsafe.StringData(s))
 	return leaf{id: at, at: at, n: len(s)}
 }
 
-// JSON adds serialised JSON to the block. In a tool definition the order of its keys is told apart from its content.
+// JSON adds serialised JSON to the block. In a tool definition, a changed order of its keys can be distinguished from a changed content.
 func (p *Prompt) JSON(s string) { p.sizedJSON(s, jsonscan.Len(s)) }
 
-// sizedJSON adds serialised JSON that is so long whatever its spelling.
+// sizedJSON adds serialised JSON. length is how long it is without white space and escapes, so that the block's size does not depend on who wrote it.
 func (p *Prompt) sizedJSON(s string, length int) {
 	l := textLeaf(s)
 	l.json = true
@@ -272,7 +274,8 @@ func (p *Prompt) sizedJSON(s string, length int) {
 	p.last().Bytes -= len(s) - length
 }
 
-// Flag adds to the block that something is on which is no text of it, such as citations; it does not count in Bytes.
+// Flag adds to the block that something is switched on for it, such as citations. The name is no text of the block and does not count in Bytes, but
+// changes its hash.
 func (p *Prompt) Flag(name string) {
 	l := textLeaf(name)
 	l.binary = true
@@ -326,7 +329,7 @@ func (p *Prompt) NestedPoint(ttl time.Duration) {
 	p.Points = append(p.Points, Point{Where: w, Block: p.closed(), TTL: ttl, Nested: true})
 }
 
-// closed returns the block that a point at the present place would follow.
+// closed returns the index of the block that a point at the present place would follow, or -1 if its section or message has none yet.
 func (p *Prompt) closed() int {
 	i := len(p.Blocks) - 1
 	if i < 0 || p.Blocks[i].Section != p.section || p.section == Messages && p.Blocks[i].Message != p.message {

@@ -40,25 +40,25 @@ func (s Size) Minus(o Size) Size { return Size{s.Bytes - o.Bytes, s.Media - o.Me
 // Size returns the size of the block. That of a document that serialises itself is in it once Measure or Record has run.
 func (b *Block) Size() Size { return Size{int64(b.Bytes), b.MediaTokens} }
 
-// leafHash is what was computed of a leaf.
+// leafHash is what was computed of a leaf, which is one piece of a block's content.
 type leafHash struct {
-	n      int // bytes; of a document whatever its spelling
-	plain  uint64
-	canon  uint64
-	sample uint64 // of a []byte
+	n      int    // bytes; those of a document are counted without white space and escapes
+	plain  uint64 // the hash of its text
+	canon  uint64 // of a tool definition's JSON: a hash without regard to the order of keys; of anything else: plain
+	sample uint64 // of a []byte: the hash of a part of it, which tells whether the buffer was filled with something else
 }
 
 // shortLeaf is the length in bytes below which hashing a text is as fast as comparing its address with remembered ones.
 const shortLeaf = 256
 
-// Record computes the records of the prompt's blocks. known are what earlier requests have left, the most likely one first: what lies where one of
-// them had it is not read again.
+// Record computes the records of the prompt's blocks. known are the memories of earlier requests, the most likely one first: a text at the address at
+// which one of them had it is not read again.
 func (p *Prompt) Record(known []Memory) {
 	p.records = slices.Grow(p.records[:0], len(p.Blocks))[:len(p.Blocks)]
 	p.leafHashes = slices.Grow(p.leafHashes[:0], len(p.leaves))[:len(p.leaves)]
-	var chain, talk uint64
+	var chain, messagesChain uint64
 	var upTo Size
-	next := 0
+	next := 0 // index of the next leaf
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
 		r := &p.records[i]
@@ -77,17 +77,17 @@ func (p *Prompt) Record(known []Memory) {
 		upTo = upTo.Plus(b.Size())
 		chain = hash.Mix(chain, r.Hash+uint64(b.Section))
 		if b.Section == Messages {
-			talk = hash.Mix(talk, r.Hash+uint64(b.Message)<<1)
+			messagesChain = hash.Mix(messagesChain, r.Hash+uint64(b.Message)<<1)
 		}
-		r.Chain, r.MessagesChain, r.UpTo = chain, talk, upTo
+		r.Chain, r.MessagesChain, r.UpTo = chain, messagesChain, upTo
 	}
 }
 
-// recognise returns the hashes of a leaf, from a remembered leaf if possible. canonical asks for the hash that does not depend on the order
-// of keys.
+// recognise returns the hashes of the leaf at index i: from a leaf that was remembered at the same index and address, if there is one, else by
+// reading it. canonical asks for the hash that does not depend on the order of keys.
 func (p *Prompt) recognise(i int, canonical bool, known []Memory) *leafHash {
 	l, h := &p.leaves[i], &p.leafHashes[i]
-	if l.lasts() {
+	if l.hasIdentity() {
 		for _, m := range known {
 			if i < len(m.leaves) && l.equals(&m.leaves[i]) {
 				*h = m.leaves[i].leafHash
@@ -108,13 +108,14 @@ func (p *Prompt) recognise(i int, canonical bool, known []Memory) *leafHash {
 	return h
 }
 
-// documentLen is how long a document is, however it is spelled.
+// documentLen is how many bytes a document has without white space and escapes. It serialises the document.
 func (l *leaf) documentLen() int { return jsonscan.Len(l.text()) }
 
-// lasts reports whether the leaf can be recognised by where it lies.
-func (l *leaf) lasts() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }
+// hasIdentity reports whether the leaf can be recognised by its address: it has one, and is not so short that hashing it is as fast.
+func (l *leaf) hasIdentity() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }
 
-// equals reports whether the leaf is the same as a remembered one.
+// equals reports whether the leaf is the same as a remembered one: it has the same address, which is kept alive and so has no other content. A []byte
+// may have been changed in place, so its sample has to be the same too.
 func (l *leaf) equals(r *leafRecord) bool {
 	if r.at == nil || l.id != r.at {
 		return false
@@ -125,8 +126,8 @@ func (l *leaf) equals(r *leafRecord) bool {
 	return l.n == r.n && (!l.binary || l.sample() == r.sample)
 }
 
-// Adopt takes over the records of a prompt that differs only in its cache points, so that the texts need not be read again. If it has other blocks, it is
-// recorded itself.
+// Adopt takes over the records of a prompt that differs only in its cache points, so that the texts need not be read again. If it has other blocks,
+// it is recorded itself.
 func (p *Prompt) Adopt(old *Prompt, known []Memory) {
 	if len(p.Blocks) != len(old.Blocks) || len(p.leaves) != len(old.leaves) {
 		p.Record(known)
@@ -140,7 +141,7 @@ func (p *Prompt) Adopt(old *Prompt, known []Memory) {
 	for i := range p.leaves {
 		l, o := &p.leaves[i], &old.leaves[i]
 		l.sized = o.sized
-		if l.doc != nil {
+		if l.doc != nil { // it need not be serialised again
 			l.at, l.n = o.at, o.n
 		}
 	}
@@ -160,13 +161,14 @@ func (p *Prompt) UpTo(block int) Size {
 // Total returns the size of the whole prompt. Record must have run.
 func (p *Prompt) Total() Size { return p.UpTo(len(p.records) - 1) }
 
-// Measure serialises the documents of a block whose size is not known, so that it is in the block's. Nothing is hashed.
+// Measure serialises those documents of a block whose size is not known yet, and adds their size to the block's. Nothing is hashed.
 func (p *Prompt) Measure(block int) {
 	if p.documents {
 		p.measure(block)
 	}
 }
 
+// measure is Measure for a prompt that has documents.
 func (p *Prompt) measure(block int) {
 	leaves := p.leavesOf(block)
 	for i := range leaves {

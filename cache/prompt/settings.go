@@ -11,17 +11,17 @@ import (
 // because each kind invalidates another part of the cache. Zero is a kind that the request does not set.
 type Settings struct {
 	All        uint64
-	ToolChoice uint64
+	ToolChoice uint64 // whether and which tools have to be used
 	Thinking   uint64 // how the model thinks, and how hard
-	AnswerForm uint64
-	Pace       uint64
-	Citations  uint64
-	Other      uint64
+	AnswerForm uint64 // the form or schema of the answer
+	Pace       uint64 // the speed mode
+	Citations  uint64 // whether citations are asked for
+	Other      uint64 // all that are of none of these kinds
 	// Images says that the request has an image.
 	Images bool
 }
 
-// ofKind returns the hash to which a setting counts, by its name in a request.
+// ofKind returns the field of Settings in which a setting counts, by the setting's name in a request up to its first dot.
 func (s *Settings) ofKind(name string) *uint64 {
 	switch name, _, _ = strings.Cut(name, "."); name {
 	case "tool_choice", "toolChoice":
@@ -44,10 +44,10 @@ func (s *Settings) ofKind(name string) *uint64 {
 func (p *Prompt) Setting(name, value string) {
 	s := &p.Settings
 	kind := s.ofKind(name)
-	for _, sum := range [...]*uint64{&s.All, kind} {
+	for _, sum := range [...]*uint64{&s.All, kind} { // both hashes take in the name and the value
 		*sum = hash.Mix(hash.Mix(*sum, hash.String(name)), hash.String(value))
 	}
-	p.Final = p.Final || kind == &s.ToolChoice && namesTool(value)
+	p.Final = p.Final || kind == &s.ToolChoice && namesTool(value) // with a single tool demanded, the request asks for one answer
 }
 
 // namesTool reports whether a tool choice demands one particular tool, in Converse's form or in Anthropic's.
@@ -56,7 +56,7 @@ func namesTool(choice string) bool {
 	if s.Peek() != '{' {
 		return false
 	}
-	_ = s.Object(func(key string) error { // what can't be read names none
+	_ = s.Object(func(key string) error { // a choice that can't be read names no tool
 		raw, err := s.Value()
 		names = names || key == "tool" || key == "type" && raw == `"tool"`
 		return err

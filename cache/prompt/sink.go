@@ -6,12 +6,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
-// Sink returns the prompt as what this module's readers write into. The prompt has to be empty.
+// Sink returns the prompt as a request.Sink: package converse walks over a request and calls the sink for each part of it. The prompt has to be
+// empty.
 func (p *Prompt) Sink() request.Sink { return promptSink{p} }
 
-// promptSink is a Prompt that takes a reading. It declines what it does not understand: such a block is Other, and passed through.
+// promptSink fills a Prompt. A block that it does not understand gets the kind Other, and is left as it is in the request. It ignores what only
+// matters to the cost of a request.
 type promptSink struct{ p *Prompt }
 
+// kinds are this package's kinds of block, by those of package request.
 var kinds = [...]Kind{
 	request.Text: Text, request.ToolDefinition: ToolDefinition, request.ToolUse: ToolUse, request.ToolResult: ToolResult, request.Image: Image,
 	request.Document: Document, request.Reasoning: Reasoning, request.Other: Other, request.SystemTool: Other,
@@ -28,6 +31,7 @@ func (s promptSink) Setting(name, value string)       { s.p.Setting(name, value)
 func (s promptSink) Grammar(request.Marshaler)        {}
 func (s promptSink) Unpriced(string)                  {}
 
+// Point adds a cache point. open says that it names no lifetime.
 func (s promptSink) Point(index int, ttl time.Duration, open bool) {
 	if open {
 		s.p.OpenPoint(index)
@@ -36,6 +40,8 @@ func (s promptSink) Point(index int, ttl time.Duration, open bool) {
 	}
 }
 
+// Media adds an image, a document or another content that is no text to the block: its bytes for the block's hash, and the tokens that it is likely
+// to count. A sealed medium is reasoning that is encrypted.
 func (s promptSink) Media(m request.Media) {
 	if len(m.Data) > 0 {
 		s.p.Binary(m.Data)
@@ -51,9 +57,10 @@ func (s promptSink) Media(m request.Media) {
 	}
 }
 
+// Flag notes what is known of the block besides its text. All flags but Closed change the block's hash, and citations are a setting as well.
 func (s promptSink) Flag(f request.Flag) {
 	switch f {
-	case request.Closed:
+	case request.Closed: // no cache point may follow the block
 		s.p.last().NoPoint = true
 		return
 	case request.Cited:
@@ -62,6 +69,7 @@ func (s promptSink) Flag(f request.Flag) {
 	s.p.Flag(string(f))
 }
 
+// Fields takes the settings from Converse's additional fields. A cache point among them has no effect, and is a flaw.
 func (s promptSink) Fields(d request.Marshaler) {
 	request.ReadFields(d, s, func(field string) { s.p.Flaw(WrongDialect, "additionalModelRequestFields."+field) })
 }

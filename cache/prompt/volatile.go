@@ -20,14 +20,15 @@ const (
 
 var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "the state of a git checkout", "a working directory"}
 
-// Volatile is where a block has text that is likely to differ in the next request: the first such text, or the first whose label says so. It does not
-// contain the text. In the zero value there is none.
+// Volatile is where a block has text that is likely to differ in the next request: the first such text, or the first that has a label. A label is a
+// word shortly before it, such as "now", which says that it is of this moment or of this request. A Volatile does not contain the text. In the zero
+// value there is none.
 type Volatile struct {
 	kind     volatileKind
-	labelled bool  // its label says that it is of this moment, or of this request
+	labelled bool  // it has a label
 	offset   int32 // in bytes, of the text that it stands in
 	line     int32 // from 1
-	count    int32 // how many of any sort there are
+	count    int32 // how many such texts of any kind the block's text has
 }
 
 // String says what it is and where: "a time of day at byte 24 (line 2)".
@@ -35,7 +36,8 @@ func (v Volatile) String() string {
 	return fmt.Sprintf("%s at byte %d (line %d)", volatileNames[v.kind], v.offset, v.line)
 }
 
-// A text with many times and ids is a document about them, and probably does not change.
+// fewVolatiles is how many times and ids a text may have to be suspicious without a label: one with more is a document about them, and probably does
+// not change.
 const fewVolatiles = 3
 
 // Suspicious reports whether the text is worth a finding before a second request has proved it.
@@ -60,9 +62,9 @@ func (p *Prompt) Volatile(block int) Volatile {
 	return Volatile{}
 }
 
-// findVolatile looks for text that is likely to differ in the next request: times of day, ids, random numbers, the state of a checkout,
-// working directories. A text with a label counts before an earlier one without. It reads a text once, and looks closer only around hyphens
-// and colons.
+// findVolatile looks for text that is likely to differ in the next request: times of day, ids, random numbers, the state of a checkout, working
+// directories. One with a label counts before an earlier one without. It reads a text once, and looks closer only around hyphens, which a UUID has,
+// and colons, which a time has and which follow a name.
 func findVolatile(s string) Volatile {
 	var best Volatile
 	count := int32(0)
@@ -76,14 +78,15 @@ func findVolatile(s string) Volatile {
 		switch s[i] {
 		case '-':
 			if n := uuidAround(s, i); n > 0 {
-				note(volatileID, i-8, labelledBy(s, i-8, idLabels))
-				i += n - 9
+				note(volatileID, i-8, labelledBy(s, i-8, idLabels)) // its first hyphen follows eight digits
+				i += n - 9                                          // to its last byte
 			}
 		case ':':
 			if start, end := timeAround(s, i); end > 0 {
 				note(volatileTimestamp, start, labelledBy(s, start, timeLabels))
 				i = end - 1
 			} else if at := valueBehind(s, i); at > 0 {
+				// Unix time of our years has 10 digits in seconds, 13 in milliseconds, and begins with 1.
 				if n := digitsFrom(s, at); (n == 10 || n == 13) && s[at] == '1' && labelledBy(s, at, epochLabels) {
 					note(volatileTimestamp, at, true)
 				} else if n := hexFrom(s, at); n >= 5 && labelledBy(s, at, nonceLabels) {
@@ -175,7 +178,7 @@ func timeAround(s string, i int) (start, end int) {
 	return start, end
 }
 
-// valueBehind returns where the value after a colon begins, past spaces and quotes, or 0.
+// valueBehind returns where the value after the colon at i begins, past spaces and quotes, or 0 if the text ends before one.
 func valueBehind(s string, i int) int {
 	for i++; i < len(s); i++ {
 		if s[i] != ' ' && s[i] != '"' {
@@ -185,6 +188,7 @@ func valueBehind(s string, i int) int {
 	return 0
 }
 
+// digitsFrom returns how many digits there are from an offset on.
 func digitsFrom(s string, at int) int {
 	n := 0
 	for at+n < len(s) && isDigit(s[at+n]) {
@@ -193,6 +197,7 @@ func digitsFrom(s string, at int) int {
 	return n
 }
 
+// hexFrom returns how many hexadecimal digits there are from an offset on.
 func hexFrom(s string, at int) int {
 	n := 0
 	for at+n < len(s) && isHex(s[at+n]) {

@@ -43,6 +43,7 @@ func (c *Catalog) SameModel(asked *Resolved, name string) bool {
 	return true
 }
 
+// sameModel is SameModel without its memory of earlier results. An exact id decides by itself; any other name may be spelled in several ways.
 func (c *Catalog) sameModel(asked *Resolved, name string) bool {
 	if f, reason := c.find(name, true); reason == "" {
 		return f.model.ID == asked.ModelID
@@ -117,7 +118,7 @@ func spelled(name string) (profile, rest string, ok bool) {
 	return "", id, true
 }
 
-// higherOf combines two models with the higher rate of each class.
+// higherOf combines two models: it has each rate and fee of the model where it is higher, and all else of the one that costs more. a may be nil.
 func higherOf(a, b *Resolved) *Resolved {
 	if a == nil {
 		return b
@@ -133,6 +134,7 @@ func higherOf(a, b *Resolved) *Resolved {
 	return &merged
 }
 
+// quote returns the prices of r in the form in which prices are combined.
 func (r *Resolved) quote() quote {
 	return quote{price: r.Price, latency: r.LatencyOptimized, fees: r.Fees, media: r.Media, tiers: r.tiers, assumed: r.Assumed}
 }

@@ -30,15 +30,15 @@ type Catalog struct {
 	date   string
 	models []*Model          // by ID
 	byID   map[string]*Model // by ID and alias
-	mapped map[string]string // opaque id to the id of a model or profile
+	mapped map[string]string // an id that does not show its model to the id of a model or profile
 	off    map[string]int64  // glob over model ids to thousandths off the list price
-	tiers  tierTable         // the highest factors of any model
+	tiers  tierTable         // the highest factors of any model, for models that have none of their own
 	recent recent            // results of Resolve
-	told   recent            // results of Answered
+	told   recent            // results of Answered, by the name that an answer tells
 	same   recent            // positive results of SameModel, by name and by model id in place of a region
 
 	spell sync.Once
-	named spellings // by the ways to write a model's name; guarded by spell
+	named spellings // the models by the ways to write their names; spell builds it on first use
 }
 
 // Default returns the models that are compiled into the library, in the same catalog every time. If the embedded table were invalid, which
@@ -129,7 +129,8 @@ type parts struct {
 	off    map[string]int64
 }
 
-// build adds models, which it checks and copies.
+// build makes a catalog of the given parts and of added models, which it checks and copies. It fails for ids that two models have, and for mappings
+// to models that are gone.
 func build(from parts, added []Model) (*Catalog, error) {
 	c := &Catalog{
 		date: from.date, models: slices.Clone(from.models), byID: make(map[string]*Model, 2*(len(from.models)+len(added))),
@@ -169,7 +170,8 @@ func (c *Catalog) index(m *Model) (problems []error) {
 	return problems
 }
 
-// checkMapped refuses mappings that would change the price of an id, and mappings to unknown models.
+// checkMapped refuses mappings of ids that name a model themselves, whose price a mapping would change, and mappings to ids without a model or a
+// price.
 func (c *Catalog) checkMapped() (problems []error) {
 	for _, id := range slices.Sorted(maps.Keys(c.mapped)) {
 		if _, reason := c.find(id, false); reason == "" {

@@ -4,12 +4,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// DearerIn returns a class in which a call of r can cost more than the same call of other, such as "cache reads"; empty if there is none. If
-// r does not cache, its input rate is used for cached tokens. A tier that a model does not have counts as the standard one. If a model has a
-// price for long contexts, both its prices count.
+// DearerIn returns the name of something for which a call of r can cost more than the same call of other, such as "cache reads"; empty if there is
+// nothing. If a model does not cache, its input rate is used for cached tokens. A tier that a model does not have counts as the standard one. If r
+// has a price for long contexts, both its prices count.
 func (r *Resolved) DearerIn(other *Resolved) string {
 	mine, theirs := r.quote(), other.quote()
-	tiers := func(t tierTable) [4]int64 {
+	tiers := func(t tierTable) [4]int64 { // the factors of all service tiers, the standard one first
 		all := [4]int64{int64(price.TierStandard), int64(t.flex), int64(t.priority), int64(t.ultrafast)}
 		for i, factor := range all {
 			if factor == 0 {
@@ -35,7 +35,8 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 	return higherExtra(r, other)
 }
 
-// pairs returns the rates of two prices that can apply to one request at the same time.
+// pairs returns the rates of two prices that can apply to the same request: the usual ones, and mine for a long context against those of theirs that
+// a context of that length has.
 func pairs(mine, theirs *price.Price) [][2]price.Rates {
 	all := [][2]price.Rates{{mine.Rates, theirs.Rates}}
 	if mine.LongContext.Threshold > 0 {
@@ -58,6 +59,7 @@ func effective(r price.Rates) price.Rates {
 	return r
 }
 
+// higherClass returns the name of the first rate that is higher in mine, each multiplied by its side's factor of a service tier; empty if none is.
 func higherClass(mine, theirs price.Rates, myTier, theirTier int64) string {
 	for _, class := range []struct {
 		name         string
@@ -76,7 +78,8 @@ func higherClass(mine, theirs price.Rates, myTier, theirTier int64) string {
 	return ""
 }
 
-// higherExtra compares what is billed besides text.
+// higherExtra compares what is billed besides text: it returns "fees" or "media" if r has a higher one, and nothing if it has none. A media rate of
+// zero is that of text.
 func higherExtra(r, other *Resolved) string {
 	mine, theirs := r.Fees.list(), other.Fees.list()
 	for i := range mine {

@@ -37,6 +37,7 @@ func parseDecimal(s string, scale int) (int64, error) {
 	return n, nil
 }
 
+// digits reports whether s has nothing but decimal digits; it may be empty.
 func digits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {

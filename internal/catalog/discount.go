@@ -37,7 +37,7 @@ func (c *Catalog) Discounted(thousandthsOff map[string]int64) (*Catalog, error) 
 	return build(parts{date: c.date, models: c.models, mapped: c.mapped, off: off}, nil)
 }
 
-// discountOf returns the discount on a model, in thousandths: zero if there is none.
+// discountOf returns the discount on a model, in thousandths: the smallest one whose glob matches, and zero if none does.
 func (c *Catalog) discountOf(id string) int64 {
 	least := int64(0)
 	for glob, off := range c.off {
@@ -48,6 +48,7 @@ func (c *Catalog) discountOf(id string) int64 {
 	return least
 }
 
+// globMatches reports whether a glob matches a model id, by the rules of limits.
 func globMatches(glob, id string) bool {
 	return (budget.Match{Model: glob}).Selects(budget.Scope{Model: id})
 }

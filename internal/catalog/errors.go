@@ -41,6 +41,7 @@ func (e *UnpricedError) Error() string {
 // Unwrap returns ErrUnpriced.
 func (e *UnpricedError) Unwrap() error { return ErrUnpriced }
 
+// unpriced returns the error for a call without a price. The caller's texts are cut and cleaned.
 func unpriced(modelID, region, reason string) *UnpricedError {
 	return &UnpricedError{ModelID: printable(modelID, 128), Region: printable(region, 32), Reason: reason}
 }
@@ -61,6 +62,7 @@ func (e *ModelError) Error() string {
 // Unwrap returns ErrInvalidModel.
 func (e *ModelError) Unwrap() error { return ErrInvalidModel }
 
+// modelProblem returns the error for one problem of a model or a mapping. The id is cut and cleaned; other texts of the caller have to be so already.
 func modelProblem(modelID, format string, args ...any) *ModelError {
 	return &ModelError{ModelID: printable(modelID, 128), Problem: fmt.Sprintf(format, args...)}
 }

@@ -34,6 +34,7 @@ type feeList [11]price.Amount
 // apply to these fees.
 const firstServiceFee = 8
 
+// list returns the fields of f in their order; feeList.fees is the way back.
 func (f Fees) list() feeList {
 	return feeList{
 		f.Query, f.Request, f.Image, f.DocumentImage, f.VideoSecond, f.AudioSecond, f.OutputImage, f.OutputVideoSecond,
@@ -41,6 +42,7 @@ func (f Fees) list() feeList {
 	}
 }
 
+// fees is the way back from Fees.list.
 func (l feeList) fees() Fees {
 	return Fees{
 		Query: l[0], Request: l[1], Image: l[2], DocumentImage: l[3], VideoSecond: l[4], AudioSecond: l[5], OutputImage: l[6],
@@ -90,7 +92,7 @@ func (r MediaRates) higher(s MediaRates) MediaRates {
 func (m *Model) feesAt(region string, factor int64) Fees {
 	listed := m.FeeOverrides[region].list()
 	var highest feeList
-	if !homeRegion(region) {
+	if !homeRegion(region) { // in a home region, a US one, the base price applies whatever other regions cost
 		for _, fees := range m.FeeOverrides {
 			highest = highest.higher(fees.list())
 		}

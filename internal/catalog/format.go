@@ -14,6 +14,7 @@ type sourceJSON struct {
 	Date string `json:"date"`
 }
 
+// modelJSON is a Model in a file. The names of its fields tell the units; longContextJSON and the types below hold what Model has in structs.
 type modelJSON struct {
 	ID        string    `json:"id"`
 	Aliases   []string  `json:"aliases,omitempty"`
@@ -58,6 +59,7 @@ type ratesJSON struct {
 	CacheWrite1h string `json:"cache_write_1h,omitempty"`
 }
 
+// longContextJSON is the price of requests with more input tokens than Above.
 type longContextJSON struct {
 	Above int64     `json:"above_input_tokens"`
 	Price ratesJSON `json:"usd_per_mtok"`
@@ -86,6 +88,7 @@ type feesJSON struct {
 	PerGrounding         string `json:"usd_per_grounding,omitempty"`
 }
 
+// embeddingJSON is Model.Embedding.
 type embeddingJSON struct {
 	Texts         int64 `json:"texts,omitempty"`
 	TokensPerText int64 `json:"tokens_per_text,omitempty"`
@@ -96,12 +99,14 @@ type embeddingJSON struct {
 	AudioSeconds  int64 `json:"audio_seconds,omitempty"`
 }
 
+// rerankJSON is Model.Rerank.
 type rerankJSON struct {
 	Documents         int64 `json:"documents,omitempty"`
 	DocumentsPerQuery int64 `json:"documents_per_query,omitempty"`
 	TokensPerDocument int64 `json:"tokens_per_document,omitempty"`
 }
 
+// cacheJSON is Model.Cache, with lifetimes as text such as "5m".
 type cacheJSON struct {
 	Explicit           bool     `json:"explicit,omitempty"`
 	Implicit           bool     `json:"implicit,omitempty"`

@@ -5,7 +5,7 @@ import "strings"
 // Prefixes of profiles that have price rules of their own.
 const (
 	profileGlobal = "global" // may run anywhere, without the geo premium
-	profileGov    = "us-gov"
+	profileGov    = "us-gov" // runs in GovCloud
 )
 
 // Factors, in thousandths, for models that have none.
@@ -41,6 +41,7 @@ func geographies() [9]geography {
 	}
 }
 
+// contains reports whether a region belongs to the geography. None belongs to the global one.
 func (g geography) contains(region string) bool {
 	for _, start := range g.regions {
 		if strings.HasPrefix(region, start) {
@@ -60,6 +61,7 @@ func IsProfile(modelID string) bool {
 	return found && known
 }
 
+// knownGeography returns the geography of a profile's prefix, and false if there is none.
 func knownGeography(prefix string) (geography, bool) {
 	for _, g := range geographies() {
 		if g.prefix == prefix {
@@ -90,10 +92,11 @@ type partition uint8
 
 const (
 	partitionCommercial partition = iota
-	partitionGov
-	partitionOther // China, the sovereign and the secret clouds, without any known price
+	partitionGov                  // GovCloud
+	partitionOther                // China, the sovereign and the secret clouds, without any known price
 )
 
+// partitionOf returns the partition of a region, by the beginning of its name. The commercial one is that of any name that does not show another.
 func partitionOf(region string) partition {
 	if strings.HasPrefix(region, "us-gov-") {
 		return partitionGov

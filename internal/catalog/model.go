@@ -47,8 +47,8 @@ const EndpointMantle = "bedrock-mantle"
 //
 // A Model is a value, but it has slices and maps: do not change those of a model that a catalog returned.
 type Model struct {
-	// ID is the foundation-model id, without a geography: "anthropic.claude-opus-4-6-v1". Required. It may be any id that
-	// ModelId takes, so that a custom or imported model's ARN can have a price of its own.
+	// ID is the foundation-model id, "anthropic.claude-opus-4-6-v1", without a geography: that is the prefix of an inference profile, such as "us." or
+	// "global.". Required. It may be any id that ModelId takes, so that a custom or imported model's ARN can have a price of its own.
 	ID string
 	// Aliases are other ids of the same model, without a geography. An alias under a geography the library does not know
 	// yet is written out: "sa.anthropic.claude-opus-4-6-v1" is then billed like a bare id.
@@ -205,8 +205,8 @@ func (m *Model) mode() Mode {
 	return m.Mode
 }
 
-// metered reports whether the price of a call follows from its text tokens, or from its queries on a reranker. It does not for models that
-// bill generated or input images, speech or video separately.
+// metered reports whether the price of a call follows from its text tokens, or from its queries on a reranker. Models that bill generated or input
+// images, speech or video separately are only metered if they are free.
 func (m *Model) metered() bool {
 	switch m.mode() {
 	case ModeChat, ModeEmbedding:

@@ -56,6 +56,7 @@ func parseARN(s string) (arn, bool) {
 	return arn{region: parts[3], kind: kind, resource: resource}, true
 }
 
+// partitionName reports whether s has the form of an AWS partition's name, such as "aws" or "aws-us-gov".
 func partitionName(s string) bool {
 	return s == "aws" || strings.HasPrefix(s, "aws-")
 }

@@ -6,10 +6,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
+// This file has the rules of the package comment for the price of a model in a region. The base are the model's list rates. An entry is a line in one
+// of the model's tables of final rates, which replace base rates in a region or geography. classes are rates as an array: input, output, cache reads,
+// cache writes. classes.completeLike fills in the rates that an entry lacks, in proportion to the base.
+
 // quote is the final price of a model for calls with one profile from one region.
 type quote struct {
 	price   price.Price
-	latency *price.Rates
+	latency *price.Rates // under latency-optimized inference; nil if the model does not offer it
 	fees    Fees
 	media   MediaRates
 	tiers   tierTable // zero if the model has none
@@ -21,7 +25,7 @@ func (m *Model) quoteAt(profile, region string) quote {
 	if profile == profileGlobal && (isolated(region) || !slices.Contains(m.Profiles, profileGlobal)) {
 		profile = "" // billed like a regional call, which never costs less
 	}
-	base := classesOf(m.Price.Rates).complete(m.Cache)
+	base := classesOf(m.Price.Rates).complete(m.Cache) // fills in cache rates that are not published
 	at := m.rule(base, profile, region)
 
 	q := quote{
@@ -42,10 +46,11 @@ func (m *Model) quoteAt(profile, region string) quote {
 // regional is the result of this file's rules for a model's base rates in one region.
 type regional struct {
 	rates   classes
-	factor  int64 // of the fees and of the media rates, in thousandths
-	assumed bool
+	factor  int64 // of the fees and of the media rates, in thousandths; 0 if there is no price yet
+	assumed bool  // no price is known for the region
 }
 
+// higher returns the higher of each of two rates and factors. It is assumed if either is.
 func (r regional) higher(s regional) regional {
 	return regional{r.rates.higher(s.rates), max(r.factor, s.factor), r.assumed || s.assumed}
 }
@@ -57,7 +62,7 @@ func (m *Model) rule(base classes, profile, region string) regional {
 		return m.globalAt(base, region)
 	case region == "":
 		return m.anywhere(base, profile)
-	case profile == profileGov && partitionOf(region) != partitionGov:
+	case profile == profileGov && partitionOf(region) != partitionGov: // a contradiction: the dearer of both applies
 		return m.regionAt(base, profile, region).higher(m.anywhere(base, profile))
 	}
 	return m.regionAt(base, profile, region)
@@ -95,7 +100,7 @@ func (m *Model) regionAt(base classes, profile, region string) regional {
 			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
-	if at.factor > 0 {
+	if at.factor > 0 { // there was an entry
 		return at
 	}
 	return m.unlistedAt(base, region)
@@ -188,8 +193,8 @@ func (m *Model) unlistedFactor() int64 {
 	return 1000
 }
 
-// listed is a price from a table. Fees and media rates change with the larger of the ratios of input and output, and are never below the
-// base.
+// listed returns the price of an entry, with the final rates that it has. Fees and media rates, which entries do not have, change with the larger of
+// the ratios of input and output to the base, and are never below the base.
 func listed(final, base classes) regional {
 	factor := int64(1000)
 	for _, class := range [...]int{classInput, classOutput} {
@@ -200,7 +205,7 @@ func listed(final, base classes) regional {
 	return regional{rates: final, factor: factor}
 }
 
-// by multiplies the base rates by a factor in thousandths.
+// by returns the price that is the base times a factor in thousandths.
 func by(base classes, factor int64, assumed bool) regional {
 	return regional{base.by(factor), factor, assumed}
 }

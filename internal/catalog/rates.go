@@ -19,14 +19,17 @@ const (
 	classCacheWrite1h
 )
 
+// classNames returns the names of the classes, for error texts.
 func classNames() [5]string {
 	return [...]string{"input", "output", "cache read", "five-minute cache write", "one-hour cache write"}
 }
 
+// classesOf returns rates as classes; classes.rates is the way back.
 func classesOf(r price.Rates) classes {
 	return classes{r.Input, r.Output, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h}
 }
 
+// rates is the way back from classesOf.
 func (c classes) rates() price.Rates {
 	return price.Rates{
 		Input: c[classInput], Output: c[classOutput],
@@ -75,7 +78,7 @@ func (c classes) by(thousandths int64) classes {
 	return c
 }
 
-// inProportion multiplies every rate by the ratio of final to base in its class, rounding up.
+// inProportion multiplies every rate by the ratio of final to base of its class, rounding up. A rate whose base is zero stays as it is.
 func (c classes) inProportion(final, base classes) classes {
 	for i := range c {
 		if base[i] > 0 {

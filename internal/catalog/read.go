@@ -48,6 +48,7 @@ type modelFile struct {
 	models []Model
 }
 
+// readFile reads a file and checks its form, but not its models.
 func readFile(r io.Reader) (modelFile, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxFileBytes+1))
 	if err != nil {
@@ -62,7 +63,7 @@ func readFile(r io.Reader) (modelFile, error) {
 	return decodeFile(data)
 }
 
-// decodeFile reads a file whose keys are in order.
+// decodeFile reads a file whose keys checkKeys has accepted.
 func decodeFile(data []byte) (modelFile, error) {
 	var raw fileJSON
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -79,10 +80,10 @@ func decodeFile(data []byte) (modelFile, error) {
 // checkKeys refuses what encoding/json accepts: a field that occurs twice, one in capitals, text after the end.
 func checkKeys(data []byte) error {
 	type level struct {
-		keys map[string]bool // nil in an array
+		keys map[string]bool // of the object so far; nil in an array
 		key  bool            // the next token is a key
 	}
-	var stack []level
+	var stack []level // the open objects and arrays, the innermost last
 	dec := json.NewDecoder(bytes.NewReader(data))
 	for started := false; ; started = true {
 		token, err := dec.Token()
@@ -108,7 +109,7 @@ func checkKeys(data []byte) error {
 			stack[top].keys[name], stack[top].key = true, false
 			continue
 		}
-		if top >= 0 {
+		if top >= 0 { // the token is a value: after it an object has a key again
 			stack[top].key = stack[top].keys != nil
 		}
 		if _, ok := token.(json.Delim); ok && len(stack) >= maxDepth {
@@ -140,6 +141,7 @@ func (f fileJSON) modelFile() (modelFile, error) {
 // converter parses the numbers of a file, and collects the errors.
 type converter struct{ problems []error }
 
+// model converts one model. A price that can't be parsed is zero, and its error is kept in c.problems.
 func (c *converter) model(raw modelJSON) Model {
 	m := Model{
 		ID: raw.ID, Aliases: raw.Aliases, Provider: raw.Provider, Mode: raw.Mode, Endpoint: raw.Endpoint,
@@ -192,6 +194,7 @@ func (c *converter) model(raw modelJSON) Model {
 	return m
 }
 
+// tiers returns the factors of service tiers, nil for none.
 func tiers(raw map[string]int64) map[string]price.Tier {
 	if len(raw) == 0 {
 		return nil
@@ -203,13 +206,15 @@ func tiers(raw map[string]int64) map[string]price.Tier {
 	return factors
 }
 
-// spelledFree reports whether a price of zero is written out: "input" and, for models that have output, "output".
+// spelledFree reports whether a price of zero is written out, as "input" and, for models that have output, "output": then the model is free. A price
+// that is merely missing is an error.
 func spelledFree(raw ratesJSON, m Model) bool {
 	hasOutput := m.Mode != ModeEmbedding && m.Mode != ModeRerank
 	outputIsSpelled := raw.Output != "" || !hasOutput
 	return raw.Input != "" && outputIsSpelled && m.Price.Rates == (price.Rates{})
 }
 
+// fees converts fees in USD.
 func (c *converter) fees(raw feesJSON) Fees {
 	return Fees{
 		Query: c.fee(raw.PerQuery), Request: c.fee(raw.PerRequest), Image: c.fee(raw.PerImage), DocumentImage: c.fee(raw.PerDocumentImage),
@@ -219,6 +224,7 @@ func (c *converter) fees(raw feesJSON) Fees {
 	}
 }
 
+// cacheRules converts the rules of caching.
 func (c *converter) cacheRules(raw cacheJSON) CacheRules {
 	rules := CacheRules{
 		Explicit: raw.Explicit, Implicit: raw.Implicit, MinTokens: raw.MinTokens, ObservedMinTokens: raw.ObservedMinTokens,
@@ -235,6 +241,7 @@ func (c *converter) cacheRules(raw cacheJSON) CacheRules {
 	return rules
 }
 
+// overrides converts a table of rates by region or geography.
 func (c *converter) overrides(raw map[string]ratesJSON) map[string]price.Rates {
 	if len(raw) == 0 {
 		return nil
@@ -246,6 +253,7 @@ func (c *converter) overrides(raw map[string]ratesJSON) map[string]price.Rates {
 	return overrides
 }
 
+// rates converts rates in USD per million tokens.
 func (c *converter) rates(raw ratesJSON) price.Rates {
 	return price.Rates{
 		Input: c.rate(raw.Input), Output: c.rate(raw.Output), CacheRead: c.rate(raw.CacheRead),

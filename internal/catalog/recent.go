@@ -20,6 +20,7 @@ type recent struct {
 	seen map[callKey]*resolution // guarded by mu
 }
 
+// callKey is what a result is remembered by. SameModel's have a second model id in place of the region.
 type callKey struct{ modelID, region string }
 
 // resolution is the result for one id and region. It never changes.

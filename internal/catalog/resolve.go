@@ -29,8 +29,8 @@ type Resolved struct {
 	// Model has the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
 
-	tiers       tierTable  // final
-	highestTier price.Tier // of the catalog
+	tiers       tierTable  // the factors of the service tiers for this model and region, the catalog's where the model has none
+	highestTier price.Tier // the highest factor of any tier and model in the catalog, for tiers that are not known
 }
 
 // Advice for the texts of an UnpricedError.
@@ -56,6 +56,7 @@ func (c *Catalog) Resolve(modelID, region string) (*Resolved, error) {
 	return r, nil
 }
 
+// resolve is Resolve without its memory of earlier results.
 func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 	r, err := c.Lookup(modelID, region)
 	if err != nil {
@@ -83,19 +84,20 @@ func (c *Catalog) Lookup(modelID, region string) (*Resolved, error) {
 	return r, nil
 }
 
-// priced returns the final price of a found model.
+// priced returns the final price of a found model for calls from a region: the rules of the package comment give a quote for model, profile and
+// region, and the discount is taken off at last.
 func (c *Catalog) priced(f found, region string) *Resolved {
 	if !regionName(region) {
-		region = ""
+		region = "" // unknown
 	}
 	if region == "" {
 		region = f.region
 	}
 	q := f.model.quoteAt(f.profile, region)
-	if f.region != "" && f.region != region {
+	if f.region != "" && f.region != region { // either region may bill the call
 		q = q.higher(f.model.quoteAt(f.profile, f.region))
 	}
-	if f.model.mode() == ModeChat {
+	if f.model.mode() == ModeChat { // an answer does not count its image tokens separately, so all output has the higher rate
 		q.price.Rates.Output = max(q.price.Rates.Output, q.media.ImageOutput)
 		if q.price.LongContext.Threshold > 0 {
 			q.price.LongContext.Rates.Output = max(q.price.LongContext.Rates.Output, q.media.ImageOutput)
@@ -124,8 +126,8 @@ type found struct {
 	region  string // from an ARN; empty otherwise
 }
 
-// find parses an id in any form. The second result says why there is no model; it is empty if there is one. A mapped id is followed once,
-// not through chains of mappings, so that it stays clear where a price comes from.
+// find parses an id in any form. The second result says why there is no model; it is empty if there is one. With follow, an id that Catalog.Map has
+// mapped has the model of its target: once, not through chains of mappings, so that it stays clear where a price comes from.
 func (c *Catalog) find(id string, follow bool) (found, string) {
 	id, problem := normalID(id)
 	if problem != "" {
@@ -145,6 +147,8 @@ func (c *Catalog) find(id string, follow bool) (found, string) {
 	return c.findProfile(id)
 }
 
+// findMapped returns what the target of a mapped id says. The region of an ARN is kept, unless the target has one. A prompt that is not mapped with
+// its version may be mapped without it.
 func (c *Catalog) findMapped(id string) (found, bool) {
 	a, _ := parseARN(id)
 	target, ok := c.mapped[id]
@@ -160,6 +164,7 @@ func (c *Catalog) findMapped(id string) (found, bool) {
 	return f, reason == ""
 }
 
+// findARN parses an ARN: those of foundation models and of inference profiles name their model, all others do not.
 func (c *Catalog) findARN(id string) (found, string) {
 	a, ok := parseARN(id)
 	if !ok {

@@ -9,7 +9,7 @@ import (
 // its version; without its date.
 const spellingLevels = 4
 
-// spellings are the models by their folded names, at each level.
+// spellings are the models by their folded names (see fold), one map for each level. A name can stand for several models.
 type spellings [spellingLevels]map[string][]*Model
 
 // spellings returns the index of names, which is built on first use: a guard that sees only exact names never needs it.
@@ -18,6 +18,7 @@ func (c *Catalog) spellings() *spellings {
 	return &c.named
 }
 
+// spellingsOf builds the index: each id and alias of a model in each of its forms, with and without the provider.
 func spellingsOf(models []*Model) spellings {
 	var s spellings
 	for level := range s {
@@ -34,6 +35,7 @@ func spellingsOf(models []*Model) spellings {
 	return s
 }
 
+// add adds a model under a name at a level.
 func (s *spellings) add(level int, name string, m *Model) {
 	key := string(fold(nil, name))
 	if known := s[level][key]; key != "" && !slices.Contains(known, m) {
@@ -62,7 +64,8 @@ func (s *spellings) find(name string) []*Model {
 	return nil
 }
 
-// levelsOf returns the forms of a name, one for each level.
+// levelsOf returns the forms of a name, one for each level. A version is a last part like "-v1", or like "-1" before a colon, as in
+// "gpt-oss-120b-1:0".
 func levelsOf(name string) [spellingLevels]string {
 	bare, _, colon := strings.Cut(name, ":")
 	unversioned := bare
@@ -102,7 +105,8 @@ func withoutDate(name string) string {
 	return name
 }
 
-// dated reports whether s has the form of layout, in which 0 is any digit, and begins like a year of this century.
+// dated reports whether s, as long as layout, has its form, in which 0 is any digit, and can be a date of this century. The short form is year and
+// month: its year begins with 2, and its month with 0 or 1.
 func dated(s, layout string) bool {
 	for i := range len(layout) {
 		if layout[i] == '0' && (s[i] < '0' || s[i] > '9') || layout[i] != '0' && s[i] != layout[i] {
@@ -115,7 +119,7 @@ func dated(s, layout string) bool {
 	return strings.HasPrefix(s, "-20")
 }
 
-// fold appends the letters, in lower case, and digits of s: "Llama-3.1-8B" and "llama3-1-8b" are one name.
+// fold appends the letters, in lower case, and the digits of s to dst, and nothing else: "Llama-3.1-8B" and "llama3-1-8b" are one name.
 func fold(dst []byte, s string) []byte {
 	for i := range len(s) {
 		switch c := s[i]; {

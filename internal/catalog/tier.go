@@ -8,12 +8,12 @@ import (
 // every rate.
 type tierTable struct{ flex, priority, ultrafast price.Tier }
 
-// leastTiers are the lowest factors that a catalog uses for a model without an entry: the highest ratios between published prices of a tier
-// and of the standard one, over all models, classes and regions. Source: the price tables listed in models.json, 2026-11-28: flex of Voxtral
+// leastTiers are the lowest factors that a catalog uses for a model that has none of its own: the highest ratios between published prices of a tier
+// and of the standard one, over all models, kinds of tokens and regions. Source: the price tables listed in models.json, 2026-11-28: flex of Voxtral
 // Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
 func leastTiers() tierTable { return tierTable{flex: 600, priority: 2000, ultrafast: 6000} }
 
-// higher returns the higher factor of each tier, of t and of a table by name.
+// higher returns, for each tier, the higher factor of those in t and in a map by the service's names of the tiers.
 func (t tierTable) higher(named map[string]price.Tier) tierTable {
 	return tierTable{
 		flex: max(t.flex, named["flex"]), priority: max(t.priority, named["priority"]), ultrafast: max(t.ultrafast, named["ultrafast"]),
@@ -32,8 +32,8 @@ func highestTiers(models []*Model) tierTable {
 	return t
 }
 
-// tiersAt returns the model's own factors in a region; zero if it has none. If the region's price is assumed, the factors are the highest of
-// any region.
+// tiersAt returns the model's own factors in a region; zero if it has none. assumed says that no price is published for that region: then the factors
+// are the highest of any region.
 func (m *Model) tiersAt(region string, assumed bool) tierTable {
 	t := tierTable{}.higher(m.Tiers).higher(m.TierOverrides[region])
 	if assumed {

@@ -37,12 +37,14 @@ type checker struct {
 	problems []error
 }
 
+// require adds a problem unless ok. The format says what is wrong with the model.
 func (c *checker) require(ok bool, format string, args ...any) {
 	if !ok {
 		c.problems = append(c.problems, modelProblem(c.model.ID, format, args...))
 	}
 }
 
+// identity checks the ids, which must have no geography and no escapes, and the fields that hold one of a few words.
 func (c *checker) identity() {
 	m := c.model
 	c.require(m.ID != "", "has no id")
@@ -62,6 +64,7 @@ func (c *checker) identity() {
 	c.require(m.Endpoint == "" || m.Endpoint == EndpointMantle, "endpoint %q is neither empty nor %s", printable(m.Endpoint, 32), EndpointMantle)
 }
 
+// prices checks everything that has a price. A model that is unpriced or free must have none.
 func (c *checker) prices() {
 	m := c.model
 	c.factors()
@@ -109,6 +112,7 @@ func (c *checker) factors() {
 	}
 }
 
+// tiers checks the factors of service tiers, by the service's names of them.
 func (c *checker) tiers(tiers map[string]price.Tier) {
 	for _, name := range slices.Sorted(maps.Keys(tiers)) {
 		factor := tiers[name]
@@ -117,13 +121,15 @@ func (c *checker) tiers(tiers map[string]price.Tier) {
 	}
 }
 
+// fees checks that each fee is in range. what names them in the text of a problem.
 func (c *checker) fees(what string, fees Fees) {
 	for _, fee := range fees.list() {
 		c.require(fee >= 0 && fee <= 1e15, "%s of %d nano-USD is negative or above 1000000 USD", what, int64(fee))
 	}
 }
 
-// rates checks that every class is in range, and that there is a price for the classes that the model always bills.
+// rates checks that every rate is in range, and that there is one for the kinds of tokens that the model always bills. what names the rates in the
+// text of a problem.
 func (c *checker) rates(what string, r price.Rates) {
 	for i, rate := range classesOf(r) {
 		if rate < 0 || rate > maxRate { // checked first, because formatting the names of valid rates took most of the time of reading a table
@@ -143,6 +149,7 @@ func (c *checker) rates(what string, r price.Rates) {
 	c.require(r.Output > 0 || !needsOutput, "%s: the output rate is missing", what)
 }
 
+// overrides checks the tables of final rates and fees by geography and by region.
 func (c *checker) overrides() {
 	for _, geo := range slices.Sorted(maps.Keys(c.model.GeoOverrides)) {
 		_, known := knownGeography(geo)
@@ -164,6 +171,7 @@ func (c *checker) overrides() {
 	}
 }
 
+// limits checks that every limit is in range, and that a chat model's output has one.
 func (c *checker) limits() {
 	m := c.model
 	for _, n := range [...]int64{
@@ -176,6 +184,7 @@ func (c *checker) limits() {
 	c.require(m.mode() != ModeChat || m.MaxOutputTokens > 0, "has no limit of output tokens: without one a call that names none has no upper bound")
 }
 
+// cacheRules checks the rules of caching. A model that takes cache points, and is not unpriced or free, needs the rates that these are billed at.
 func (c *checker) cacheRules() {
 	rules, rates := c.model.Cache, c.model.Price.Rates
 	c.require(rules.MaxPoints >= 0, "%d cache points are out of range", rules.MaxPoints)

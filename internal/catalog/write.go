@@ -52,11 +52,11 @@ func marshal(v any) (json.RawMessage, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
-// layout writes a JSON value. Objects and arrays of the outermost levels, and those that are too long for a line, get a line for each
-// element.
+// layout writes a JSON value that stands behind an indent. Objects and arrays of so many outermost levels, and those that are too long for a line,
+// get a line for each element; all others are written on one line.
 func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int) {
 	line := oneLine(value)
-	broken := levels > 0 || len(indent)+len(line) > maxLine
+	broken := levels > 0 || len(indent)+len(line) > maxLine // over several lines
 	if isScalar := value[0] != '{' && value[0] != '['; isScalar || !broken {
 		out.WriteString(line)
 		return
@@ -77,7 +77,7 @@ func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int)
 		}
 		var element json.RawMessage
 		_ = dec.Decode(&element)
-		// The third level has the models, with a line for each field; deeper levels are only broken if they are too long.
+		// The third level, inside of the list "models", has the models, with a line for each field; deeper levels are only broken if they are too long.
 		isModel := levels == 1 && value[0] == '[' && element[0] == '{'
 		next := max(levels-1, 0)
 		if isModel {
@@ -89,7 +89,7 @@ func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int)
 	out.WriteByte(value[len(value)-1])
 }
 
-// oneLine adds spaces to a value that is marshaled without any.
+// oneLine adds a space after each comma and colon to a value that is marshaled without any, except in strings.
 func oneLine(value json.RawMessage) string {
 	var b strings.Builder
 	quoted, escaped := false, false

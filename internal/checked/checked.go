@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// Add returns a+b and whether it fits.
+// Add returns a+b and whether it fits. If it does, the sum is larger than a only if b is positive; if it wraps around, it is the other way round.
 func Add(a, b int64) (int64, bool) {
 	c := a + b
 	return c, (c > a) == (b > 0)

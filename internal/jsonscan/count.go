@@ -21,15 +21,17 @@ func Digits(s string) (int64, error) {
 	return int64(n), err
 }
 
-// maxNumber bounds the spelling of a number, so that its exponent stays small.
+// maxNumber is how many bytes a number with a fraction or an exponent may have, and how large its exponent may be, because decimalCount writes the
+// zeros out.
 const maxNumber = 24
 
 var errNoCount = errors.New("not a non-negative integer")
 
-// decimalCount reads a number with a fraction or an exponent that is an integer all the same.
+// decimalCount reads a number with a fraction or an exponent that is an integer all the same. It joins the digits before and after the point. If the
+// exponent moves the point beyond the last digit, it appends zeros; else it cuts off the digits behind the point, which must be zeros.
 func decimalCount(s string) (int64, error) {
 	digits, exponent, _ := strings.Cut(strings.ToLower(s), "e")
-	shift := 0
+	shift := 0 // at first the exponent; then how many zeros to append or, if negative, how many digits are behind the point
 	if exponent != "" {
 		var err error
 		if shift, err = strconv.Atoi(exponent); err != nil || shift < -maxNumber || shift > maxNumber {

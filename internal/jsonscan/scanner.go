@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	maxDepth   = 200
-	linearKeys = 16 // objects with more keys than this use a set to find duplicates
+	maxDepth   = 200 // objects and arrays that may be open at once
+	linearKeys = 16  // objects with more keys than this use a set to find duplicates
 )
 
 // Scanner parses one JSON text. It returns parts of the text; strings keep their escapes. The zero value has an empty text. It must be used
 // by one goroutine.
 type Scanner struct {
-	s     string
-	pos   int
-	depth int
+	s     string   // the whole text
+	pos   int      // offset of the next byte to read
+	depth int      // how many objects and arrays are open
 	comma int      // offset of the comma before the current member; -1 if it is the first
 	start int      // offset of the current member's key
 	keys  []string // keys of the open objects, innermost last
-	loose int      // values taken verbatim that are open
-	spare int      // bytes that were read and that only this spelling needs
+	loose int      // how many calls of Verbatim are running: while there is one, an object may have a key twice
+	spare int      // what Spare returns: bytes that another spelling of the same values would not need
 }
 
 // Error says why a text can't be parsed. It never quotes the text.
@@ -40,7 +40,7 @@ func (e *Error) Error() string {
 // New returns a scanner at the beginning of a text.
 func New(text string) Scanner { return Scanner{s: text} }
 
-// Document parses a text that has to be one JSON object, and calls field for each of its members. It resets the scanner.
+// Document parses a text that has to be one JSON object, and calls field for each of its members, as Object does. It resets the scanner.
 func (p *Scanner) Document(text string, field func(key string) error) error {
 	*p = Scanner{s: text, keys: p.keys[:0]}
 	if p.Peek() != '{' {
@@ -68,7 +68,8 @@ func (p *Scanner) From(start int) string { return p.s[start:p.pos] }
 // what they stand for. A value is as long as its text without those, whoever has written it.
 func (p *Scanner) Spare() int { return p.spare }
 
-// Len returns how long a JSON text is without what only its spelling needs, or its length as it stands if it can't be read.
+// Len returns how long a JSON text is without the bytes that Spare counts, white space and what escapes are longer than their characters; or its
+// length as it stands if it can't be read.
 func Len(text string) int {
 	p := New(text)
 	if _, err := p.Verbatim(); err != nil {
@@ -80,8 +81,8 @@ func Len(text string) int {
 	return len(text) - p.spare
 }
 
-// Plain returns a JSON text without what only its spelling needs: no white space between tokens, and no escapes, so that it need not be JSON any
-// more. It has Len bytes.
+// Plain returns a JSON text without white space between tokens, and with the escapes in its strings decoded, so that it need not be JSON any more. It
+// has Len bytes. A text that can't be read is returned as it stands.
 func Plain(text string) string {
 	n := Len(text)
 	if n == len(text) {
@@ -129,8 +130,8 @@ func (p *Scanner) Object(field func(key string) error) error {
 	if err := p.open('{', "expected an object"); err != nil {
 		return err
 	}
-	base := len(p.keys)
-	var set map[string]struct{}
+	base := len(p.keys)         // where this object's keys begin
+	var set map[string]struct{} // of them, once there are many
 	for comma := -1; ; {
 		more, err := p.next('}', comma == -1)
 		if err != nil {
@@ -174,6 +175,7 @@ func (p *Scanner) Array(element func() error) error {
 	}
 }
 
+// open reads the opening bracket of an object or array, or fails for this reason.
 func (p *Scanner) open(bracket byte, reason string) error {
 	if p.Peek() != bracket {
 		return p.Fail(reason)
@@ -185,7 +187,7 @@ func (p *Scanner) open(bracket byte, reason string) error {
 	return nil
 }
 
-// next moves to the next member. It returns false if the object or array has ended instead.
+// next moves to the next member or element, past the comma if it is not the first. It returns false if the object or array has ended instead.
 func (p *Scanner) next(closing byte, first bool) (bool, error) {
 	switch c := p.Peek(); {
 	case c == closing:
@@ -204,6 +206,7 @@ func (p *Scanner) next(closing byte, first bool) (bool, error) {
 	return true, nil
 }
 
+// key reads a key and the colon after it.
 func (p *Scanner) key() (string, error) {
 	k, err := p.Text()
 	if err != nil {
@@ -216,7 +219,8 @@ func (p *Scanner) key() (string, error) {
 	return k.String(), nil
 }
 
-// unique adds a key of the innermost object, whose keys begin at base, and fails if it is there already.
+// unique adds a key of the innermost object, whose keys begin at base, and fails if it is there already. It compares the keys one by one until there
+// are many; then it puts them into a set, which it returns for the next call.
 func (p *Scanner) unique(base int, key string, set map[string]struct{}) (map[string]struct{}, error) {
 	open := p.keys[base:]
 	p.keys = append(p.keys, key)
@@ -323,6 +327,7 @@ func numberLen(s string) int {
 	return i
 }
 
+// digits returns how many decimal digits s begins with.
 func digits(s string) int {
 	n := 0
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {

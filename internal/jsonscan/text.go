@@ -24,7 +24,8 @@ func (t Text) String() string {
 	return Unescape(t.Raw)
 }
 
-// Unescape decodes the escapes in the content of a string that a scanner has read.
+// Unescape decodes the escapes in the content of a string that a scanner has read. Of a lone surrogate it makes the replacement character, as
+// encoding/json does.
 func Unescape(raw string) string {
 	var b strings.Builder
 	b.Grow(len(raw))
@@ -64,15 +65,16 @@ func meaning(c byte) byte {
 	}
 }
 
-// Eight bytes are checked at once.
+// Eight bytes are checked at once, as one number. Multiplied by ones, a byte is repeated in all eight; tops has the highest bit of each.
 const (
 	ones = 0x0101010101010101
 	tops = 0x8080808080808080
 )
 
-// special returns a word in which the highest bit of each byte is set that a string can't contain as it is: a quote, a backslash or a
-// control character. The first two are made zero by an exclusive or; a subtraction from a byte below 0x20 borrows into its highest bit,
-// which is clear in ASCII. The borrow can continue upwards, so that only the first marked byte is reliable.
+// special returns a word in which the highest bit of each byte is set that a string can't contain as it is: a quote, a backslash or a control
+// character. An exclusive or makes quotes, or backslashes, zero, and a subtraction of one then borrows into the highest bit; so does a subtraction of
+// 0x20 from a control character. &^ w takes out the bytes beyond ASCII, whose highest bit was set before. A borrow can continue into the bytes above,
+// so that only the first marked byte is reliable.
 func special(w uint64) uint64 {
 	return (((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones) | (w - ones*' ')) &^ w & tops
 }
@@ -105,13 +107,13 @@ func plainLen(s string) (n int, high uint64) {
 	return len(s) - len(rest), high
 }
 
-// Text reads a string.
+// Text reads a string. It passes over plain text in steps of eight bytes, and looks at each escape.
 func (p *Scanner) Text() (Text, error) {
 	if p.Peek() != '"' {
 		return Text{}, p.Fail("expected a string")
 	}
 	start := p.pos + 1
-	saved, seen := 0, uint64(0)
+	saved, seen := 0, uint64(0) // by how much decoding shortens the text; all bits of its plain bytes, of which the highest tell whether it is ASCII
 	for i := start; ; {
 		n, high := plainLen(p.s[i:])
 		i += n
@@ -146,7 +148,8 @@ func (p *Scanner) Text() (Text, error) {
 	}
 }
 
-// endText returns the string from start to its closing quote. Without check it is known to be ASCII, and so valid UTF-8.
+// endText returns the string from start to end, the offset of its closing quote. saved is by how much decoding its escapes shortens it. check asks
+// whether it is valid UTF-8; callers leave that out for ASCII, which always is.
 func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
 	raw := p.s[start:end]
 	if check && !utf8.ValidString(raw) {
@@ -178,7 +181,7 @@ func unicodeEscape(s string) (r rune, n int) {
 	return utf8.RuneError, 6
 }
 
-// hex4 parses the four hexadecimal digits of the escape at the beginning of s.
+// hex4 parses the four hexadecimal digits of the \u escape at the beginning of s, and reports false if there is none.
 func hex4(s string) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false

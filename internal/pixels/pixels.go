@@ -32,8 +32,9 @@ func Of(data []byte) (width, height int, ok bool) {
 	return width, height, true
 }
 
-// jpegSize goes from segment to segment up to the frame header (ITU T.81, section B.2.2). Like other readers it skips bytes between
-// segments.
+// jpegSize goes from segment to segment up to the frame header (ITU T.81, section B.2.2). A segment begins with 0xff and its marker, after which most
+// have their length. A frame header has one of the markers 0xc0 to 0xcf but three, and the height before the width. Like other readers it skips bytes
+// between segments.
 func jpegSize(data []byte) (width, height int) {
 	for i := 2; i+9 <= len(data); {
 		marker := data[i+1]
@@ -75,4 +76,5 @@ func webPSize(h []byte) (width, height int) {
 	return 0, 0
 }
 
+// uint24 reads a little-endian number of three bytes.
 func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }

@@ -16,10 +16,12 @@ const (
 	Breakpoint        // prompt_cache_breakpoint, OpenAI's, whose usual lifetime is half an hour
 )
 
-// CanBePlaced reports whether a form is that of a dialect in which cache points are placed and removed. Others are counted alone.
+// CanBePlaced reports whether a form is one that a dialect whose cache points this module edits has as a key: an Element has the key of a Property.
+// Points of other forms are never edited and only count for the cost.
 func (m Marker) CanBePlaced() bool { return m == Control || m == Property }
 
-// MarkerOf returns the form of the cache point that a key in a JSON body begins, if it does.
+// MarkerOf returns the form of cache point that has this key in a JSON body, or NoMarker. Whether a cachePoint is an Element depends on what else its
+// object has, so it is a Property here.
 func MarkerOf(key string) Marker {
 	switch key {
 	case "cache_control":
@@ -46,7 +48,7 @@ const (
 	Choices        // how many answers there are
 )
 
-// LimitOf returns what a field limits, in whatever dialect.
+// LimitOf returns what a field with this key limits, in whatever dialect it is, or NoLimit.
 func LimitOf(key string) Limit {
 	switch key {
 	case "max_tokens", "maxTokens", "max_new_tokens", "maxNewTokens", "max_completion_tokens", "maxCompletionTokens",
@@ -61,7 +63,8 @@ func LimitOf(key string) Limit {
 	}
 }
 
-// KindOfType returns the kind of a block of Claude's bodies. Types that run at the provider have names that end like those of the caller's own.
+// KindOfType returns the kind of a block of Claude's bodies by its field "type", and false for a type that is not known. Uses and results of tools
+// that run at the provider, such as "server_tool_use", have types that end like those of the caller's own tools.
 func KindOfType(name string) (Kind, bool) {
 	switch name {
 	case "text", "search_result":
@@ -83,7 +86,7 @@ func KindOfType(name string) (Kind, bool) {
 	}
 }
 
-// KindOfKey returns the kind of a block that holds a field, in Converse and in Nova's bodies.
+// KindOfKey returns the kind of a block by one of its keys, as Converse and Nova's bodies tell it, and false if no kind has that key.
 func KindOfKey(key string) (Kind, bool) {
 	switch key {
 	case "text":

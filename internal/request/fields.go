@@ -23,13 +23,15 @@ func SettingOf(field string) int { return slices.Index(settings[:], field) }
 // SettingName returns the field of a setting.
 func SettingName(number int) string { return settings[number] }
 
-// IsMarker reports whether a field is a cache point in any dialect. Among settings it has no effect, though its writer meant one.
+// IsMarker reports whether a field is a cache point, in any dialect whose cache points can be edited, or is meant as one. Among settings a cache
+// point has no effect.
 func IsMarker(field string) bool {
 	return MarkerOf(field).CanBePlaced() || field == "cacheControl"
 }
 
-// ReadFields tells a sink which settings stand in an object that goes to the model unchanged, and a function where a cache point does. What
-// can't be read is for others to judge: the SDK reports it when it serialises the request.
+// ReadFields reads an object that goes to the model unchanged. It calls the sink's Setting for each setting in it, and misplaced for each field that
+// is meant as a cache point, which has no effect there. An object that can't be read is passed over: the SDK reports it when it serialises the
+// request.
 func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 	raw, err := d.MarshalSmithyDocument()
 	if err != nil {
@@ -48,8 +50,9 @@ func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 	})
 }
 
-// MediaType splits a media type into the kind of content, "image", "document", "audio" or "video", and Bedrock's name of the format. Both are
-// empty when it tells nothing; parameters and capitals change nothing; of a type that is not known the kind is what stands before the slash.
+// MediaType splits a media type into the kind of content, "image", "document", "audio" or "video", and Bedrock's name of the format. Both are empty
+// for an empty media type. Parameters and capitals change nothing. Of a type that is not known, kind and format are what stands before and after the
+// slash.
 func MediaType(mediaType string) (kind, format string) {
 	mediaType, _, _ = strings.Cut(mediaType, ";")
 	mediaType = strings.ToLower(strings.TrimSpace(mediaType))

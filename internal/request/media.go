@@ -15,7 +15,7 @@ import (
 // header tells no size, counts as a large image.
 const (
 	pixelsPerToken = 750
-	maxEdge        = 1 << 16 // of an image; a header may tell anything
+	maxEdge        = 1 << 16 // pixels of an image's side; a header may tell anything, and the product must not overflow
 
 	MaxImageTokens = 1600 // larger images are scaled down
 	PageTokens     = 2000 // of the text of a page, and its picture for the models that look at it
@@ -40,7 +40,7 @@ func DocumentTokens(format string, data []byte) int64 {
 // RedactedTokens is what encrypted reasoning of so many bytes is likely to count.
 func RedactedTokens(bytes int64) int64 { return bytes / redactedBytesPerToken }
 
-// Base64 is media as they stand in a JSON string.
+// Base64 is the content of an image or a document as it stands in a JSON string.
 type Base64 struct{ jsonscan.Text }
 
 // ImageTokens counts as the function of that name.
@@ -61,12 +61,13 @@ func (b Base64) DocumentTokens(format string) int64 {
 	return documentTokens(format, b.Bytes(), func() int64 { return pdfPages(b.decoder()) })
 }
 
-// Bytes returns how many bytes the text stands for.
+// Bytes returns how many bytes the text stands for, without decoding it.
 func (b Base64) Bytes() int64 {
 	padding := len(b.Raw) - len(strings.TrimRight(b.Raw, "="))
 	return max(int64(b.Len)/4*3-int64(padding), 0)
 }
 
+// decoder returns a reader of the bytes that the text stands for. Escapes of the JSON string are decoded first.
 func (b Base64) decoder() io.Reader {
 	raw := b.Raw
 	if b.Escaped() {
@@ -84,13 +85,14 @@ func documentTokens(format string, n int64, pages func() int64) int64 {
 			count = n/bytesPerPage + 1
 		}
 		return count * PageTokens
-	case "doc", "docx", "xls", "xlsx":
+	case "doc", "docx", "xls", "xlsx": // compressed, so that their size says little: at most ten pages
 		return min(n/12, 10*PageTokens)
-	default: // text as it stands
+	default: // text as it stands, of three and a half bytes a token
 		return n * 2 / 7
 	}
 }
 
+// pixelTokens returns what an image of this size in pixels is likely to count. ok is false if the size is not known: then it counts as a large image.
 func pixelTokens(width, height int, ok bool) int64 {
 	if !ok {
 		return MaxImageTokens
@@ -98,7 +100,8 @@ func pixelTokens(width, height int, ok bool) int64 {
 	return min(max(int64(min(width, maxEdge))*int64(min(height, maxEdge))/pixelsPerToken, 1), MaxImageTokens)
 }
 
-// Tokens is what media are likely to count.
+// Tokens returns how many tokens media are likely to count: 0 for videos, sound and content of which nothing is known, and for media that are
+// nowhere.
 func (m *Media) Tokens() int64 {
 	inline := m.From == Inline && len(m.Data) > 0
 	switch {

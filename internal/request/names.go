@@ -6,10 +6,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
-// maxNameBytes bounds ids and names that a body tells.
+// maxNameBytes is how long an id or a name in a body may be for Printable.
 const maxNameBytes = 2048
 
-// Printable returns a name of visible ASCII, and nothing for any other text.
+// Printable returns a name as it is if it has visible ASCII only and at most 2048 bytes, and nothing for any other text.
 func Printable(name string) string {
 	if len(name) > maxNameBytes {
 		return ""
@@ -22,7 +22,7 @@ func Printable(name string) string {
 	return name
 }
 
-// Label returns s in lower case when it looks like a word, else nothing.
+// Label returns s in lower case if it has at most 40 bytes and only ASCII letters, digits, hyphens and underscores, else nothing.
 func Label(s string) string {
 	if len(s) > 40 {
 		return ""
@@ -35,7 +35,8 @@ func Label(s string) string {
 	return strings.ToLower(s)
 }
 
-// TierName returns the tier in a string or in {"type": tier}: empty for null, "unknown" when it has neither form.
+// TierName returns the service tier, in lower case, that a JSON value names as a string or as {"type": tier}. It is empty for null, and "unknown" for
+// a value of neither form. The value must have been checked as JSON.
 func TierName(raw string) string {
 	if raw == "null" {
 		return ""

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// maxPages bounds the number of pages that is believed.
+// maxPages is the most pages that pdfPages counts, so that a crafted file can't make an estimate absurd.
 const maxPages = 10_000
 
 // overlap is how many bytes of a part are searched again at the beginning of the next one, so that a page object on the boundary is found. It is
@@ -15,7 +15,7 @@ const overlap = 64
 // pdfPages counts the page objects of a PDF that are visible, because they are not in a compressed object stream (ISO 32000-1, 7.7.3.3). It
 // returns 0 when none is visible. A read error counts as the end.
 func pdfPages(r io.Reader) int64 {
-	pages, kept := int64(0), 0
+	pages, kept := int64(0), 0 // kept: how many bytes at the beginning of buf are from the part before
 	buf := make([]byte, 32<<10)
 	for pages < maxPages {
 		n, err := io.ReadFull(r, buf[kept:])
@@ -34,7 +34,7 @@ func pdfPages(r io.Reader) int64 {
 	return min(pages, maxPages)
 }
 
-// pagesIn counts the page objects of a part whose type is named before an offset.
+// pagesIn counts the page objects of a part of a PDF: the places before end at which it has "/Type /Page".
 func pagesIn(part []byte, end int) int64 {
 	pages, at := int64(0), 0
 	for {

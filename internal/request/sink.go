@@ -2,26 +2,27 @@ package request
 
 import "time"
 
-// Sink is told of a request part by part, in the order in which the cache reads it: tools, system prompt and messages. It is told of settings
-// before or after all of these. Whoever reads the request only says what is there, and the sink judges what follows from that: the meter that
-// bounds the cost has to bound what it does not understand, and the cache check has to decline it.
+// Sink is what a reader of requests calls for each part of a request, in the order in which the cache reads it: tools, system prompt and messages,
+// with the settings before or after all of these. The reader only says what is there, and the sink judges what follows: the meter that bounds the
+// cost has to bound what it does not understand, and the cache check has to leave it alone.
 type Sink interface {
 	// Enter begins a section, and Message a message of the section Messages; user says that its role is the user's.
 	Enter(s Section)
 	Message(index int, user bool)
 	// Block begins a block at an index of its section's or message's list. What follows belongs to it, up to the next one.
 	Block(k Kind, index int)
-	// Point tells of a cache point in the place of a block. open says that it names no lifetime; zero is a lifetime that nobody knows.
+	// Point tells of a cache point in the place of a block. open says that it names no lifetime; a ttl of zero is a lifetime that this module does not
+	// know.
 	Point(index int, ttl time.Duration, open bool)
 
-	// TextBlock stands for Block and Text together, for a block of one text: a long conversation has thousands of them.
+	// TextBlock stands for a call of Block with the kind Text and one of Text, in one call, because a long conversation has thousands of such blocks.
 	TextBlock(index int, s string)
-	// Text, CitedText, JSON, Media and Flag tell what the block that was begun last holds.
+	// The next five tell what the block that was begun last holds, one piece a call.
 	Text(s string)
-	CitedText(s string) // text of which parts are to be cited
-	JSON(d Marshaler)
+	CitedText(s string) // text of which parts are to be cited in the answer
+	JSON(d Marshaler)   // a value that serialises itself, such as the input of a tool
 	Media(m Media)
-	Flag(f Flag)
+	Flag(f Flag) // something that is no text, such as that citations are asked for
 
 	// Setting tells of a field that changes what is cached without being in the prompt, and Fields of an object that goes to the model
 	// unchanged, of which some may be settings.
@@ -67,18 +68,18 @@ type Flag string
 
 // The flags.
 const (
-	Cited   Flag = "citations" // of what has been told last, a document or a search result
+	Cited   Flag = "citations" // are asked for, of a document or search result in the block
 	Strict  Flag = "strict"    // a tool's input has to fit its schema
 	Added   Flag = "added"     // a tool, in the middle of a conversation
-	Removed Flag = "removed"
-	Closed  Flag = "closed" // no cache point may follow the block
+	Removed Flag = "removed"   // the same for a tool that is taken away
+	Closed  Flag = "closed"    // no cache point may follow the block
 )
 
 // Media are an image, a document or other content that is not text.
 type Media struct {
 	Kind   MediaKind
-	Format string
-	Data   []byte
+	Format string // Bedrock's name of it, such as "pdf"; empty if the request does not tell
+	Data   []byte // nil unless the request carries it
 	From   Origin
 	Cited  bool // citations of the document are asked for
 }
@@ -101,12 +102,13 @@ type Origin uint8
 
 // The origins.
 const (
-	Nowhere Origin = iota // the request does not tell, in a form that is known
-	Inline
-	Stored // the service fetches them
+	Nowhere Origin = iota // the request does not tell in a form that this module knows
+	Inline                // the request carries them
+	Stored                // the service fetches them
 )
 
-// Lifetime returns the lifetime that a cache point names: zero for one that nobody knows, in whatever spelling it is but the service's own.
+// Lifetime returns the lifetime that a cache point names, or zero for one that can't be read. Five minutes and half an hour have to be spelt as the
+// service spells them: they are the cheap ones, and another spelling, such as "300s", may not be read as them.
 func Lifetime(name string) time.Duration {
 	d, err := time.ParseDuration(name)
 	misspelt := d == FiveMinutes && name != "5m" || d == HalfHour && name != "30m"

@@ -66,6 +66,7 @@ func framing(p *Prompt, l *Limits) int64 {
 	return addSat(n, max(p.OtherBytes, 0))
 }
 
+// blockBound bounds the tokens of one block. It returns false for a block of unknown size.
 func blockBound(b *Block, l *Limits) (int64, bool) {
 	switch b.Kind {
 	case Text, JSON:
@@ -79,6 +80,8 @@ func blockBound(b *Block, l *Limits) (int64, bool) {
 	}
 }
 
+// tokens bounds the tokens of an image of this size in pixels: by the fewest pixels that a token has, plus one row and one column of patches and two
+// tokens for what rounding adds, within the family's smallest and largest number. Without a size or limits it is the largest.
 func (l ImageLimits) tokens(width, height int64) int64 {
 	if width <= 0 || height <= 0 || l.PixelsPerToken <= 0 || l.PatchPixels <= 0 {
 		return max(l.MaxTokens, 0)
@@ -88,10 +91,10 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 	return min(max(addSat(n, 2), l.MinTokens), l.MaxTokens)
 }
 
-// documentBound bounds a document by its pages, or by its unpacked text and its images. One that can be cited counts twice, because the
-// service adds marks between its sentences.
+// documentBound bounds a document by its pages, or by its unpacked text and its images. It returns false if the size of either is not known. One that
+// can be cited counts twice, because the service adds marks between its sentences.
 func documentBound(b *Block, l *Limits) (int64, bool) {
-	picture := max(l.Image.MaxTokens, 0)
+	picture := max(l.Image.MaxTokens, 0) // of an image of unknown size, which each page of a PDF counts as too
 	n, known := b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)
 	if b.Format == formatPDF {
 		pages := int64(b.Pages)

@@ -7,7 +7,7 @@ import (
 
 const (
 	chunkBytes = 8 << 10 // the size of the pieces whose counts are remembered
-	runBytes   = 256     // tiktoken's merge loop is quadratic in the length of a word
+	runBytes   = 256     // how long a word may be that is counted at once: tiktoken's merge loop is quadratic in the length of a word
 )
 
 // nextChunk returns the length of the first chunk of s. A chunk ends after the last space in the second half of chunkBytes, if there is one.
@@ -28,7 +28,8 @@ func nextChunk(s string, escaped bool) int {
 	return runeStart(s, chunkBytes)
 }
 
-// lastEscape returns the offset of the last \uXXXX of s, or -1. It is for texts without spaces that consist of escapes.
+// lastEscape returns the offset of the last escape \uXXXX in s whose backslash is not escaped itself, or -1. It is for texts without spaces that
+// consist of escapes, such as Chinese.
 func lastEscape(s string) int {
 	for i := strings.LastIndex(s, `\u`); i > 0; i = strings.LastIndex(s[:i], `\u`) {
 		if s[i-1] != '\\' {
@@ -52,7 +53,7 @@ func runeStart(s string, i int) int {
 // nextRun returns the length of the longest beginning of s in which no run of characters of one class is longer than runBytes. Bytes beyond
 // ASCII belong to the run before them.
 func nextRun(s string) int {
-	class, run := byteClass(0), 0
+	class, run := byteClass(0), 0 // of the bytes before; 0 is no class
 	for i := range len(s) {
 		c := classOf(s[i])
 		if c != class && c != classAny {
@@ -65,16 +66,18 @@ func nextRun(s string) int {
 	return len(s)
 }
 
+// byteClass is a kind of character as far as tokenizers cut text between them.
 type byteClass uint8
 
 const (
-	classAny byteClass = iota + 1
-	classSpace
+	classAny   byteClass = iota + 1 // a byte beyond ASCII, which continues any run
+	classSpace                      // white space and control characters
 	classLetter
 	classDigit
-	classPunct
+	classPunct // any other ASCII character
 )
 
+// classOf returns the class of a byte.
 func classOf(b byte) byteClass {
 	switch {
 	case b >= utf8.RuneSelf:

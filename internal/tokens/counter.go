@@ -37,9 +37,9 @@ var patterns = map[string]string{
 // that vocabulary, and an estimate for others; use TightBound for a bound. It remembers counts by a seeded 128-bit hash of the text, never
 // the text, so that in a growing conversation only new text is counted. A Counter is safe for concurrent use. Make one with NewCounter.
 type Counter struct {
-	seeds    [2]maphash.Seed
-	counts   *lru
-	encoding func() (*tiktoken.Tiktoken, error)
+	seeds    [2]maphash.Seed                    // for the two halves of a chunk's hash
+	counts   *lru                               // by chunk
+	encoding func() (*tiktoken.Tiktoken, error) // the vocabulary; loads it once
 }
 
 // NewCounter returns a counter with the vocabulary CL100K or O200K that remembers up to entries chunks; zero or less means
@@ -49,6 +49,7 @@ func NewCounter(vocabulary string, entries int) *Counter {
 	return newCounter(entries, func() (*tiktoken.Tiktoken, error) { return loadVocabulary(vocabulary) })
 }
 
+// newCounter is NewCounter with a function that loads the vocabulary.
 func newCounter(entries int, load func() (*tiktoken.Tiktoken, error)) *Counter {
 	if entries <= 0 {
 		entries = DefaultCounterEntries
@@ -99,6 +100,7 @@ func (c *Counter) Count(ctx context.Context, p *Prompt, l *Limits) (int64, bool,
 	return n, true, nil
 }
 
+// text counts the tokens of a text, chunk by chunk. With escaped, s is the content of a JSON string literal with its escapes.
 func (c *Counter) text(ctx context.Context, s string, escaped bool) (int64, error) {
 	var n int64
 	for len(s) > 0 {
@@ -115,10 +117,11 @@ func (c *Counter) text(ctx context.Context, s string, escaped bool) (int64, erro
 	return n, nil
 }
 
+// chunk returns the tokens of a chunk, the remembered number if there is one.
 func (c *Counter) chunk(s string, escaped bool) (int64, error) {
 	k := chunkKey{maphash.String(c.seeds[0], s), maphash.String(c.seeds[1], s)}
 	if escaped {
-		k[0] = ^k[0]
+		k[0] = ^k[0] // the same bytes with and without escapes are different texts
 	}
 	if n, ok := c.counts.get(k); ok {
 		return n, nil
@@ -131,7 +134,7 @@ func (c *Counter) chunk(s string, escaped bool) (int64, error) {
 		s = unescape(s)
 	}
 	var n int64
-	for len(s) > 0 {
+	for len(s) > 0 { // in parts without a long run of one kind of character, for which the tokenizer is slow
 		cut := nextRun(s)
 		n, s = n+int64(len(enc.EncodeOrdinary(s[:cut]))), s[cut:]
 	}

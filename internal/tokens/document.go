@@ -5,6 +5,7 @@ import (
 	"strings"
 )
 
+// formatPDF is Bedrock's name of the format.
 const formatPDF = "pdf"
 
 // DocumentBlock returns a block for a document, measured as far as its format allows: pages and text of a PDF; the unpacked text and the
@@ -28,7 +29,8 @@ func DocumentBlock(format string, data []byte) Block {
 	return b
 }
 
-// unpackedFormat reports whether Block.Bytes bounds the text of a document.
+// unpackedFormat reports whether Block.Bytes bounds the text of a document of this format. It does for those that DocumentBlock measures, except
+// PDFs.
 func unpackedFormat(format string) bool {
 	switch format {
 	case "txt", "md", "csv", "html", "docx", "xlsx", "doc", "xls":
@@ -45,6 +47,7 @@ func PDFPages(data []byte) (int, bool) {
 	return size.pages, ok
 }
 
+// isPageName reports whether b begins with the name /Page, and not with a longer one such as /Pages.
 func isPageName(b []byte) bool {
 	const name = "/Page"
 	if !bytes.HasPrefix(b, []byte(name)) {
@@ -68,6 +71,7 @@ func pdfSpace(b []byte) []byte {
 	}
 }
 
+// pdfInt reads the digits at the beginning of b; 0 if there are none. It stops above a hundred million, so that it can't overflow.
 func pdfInt(b []byte) int {
 	n := 0
 	for _, c := range b {

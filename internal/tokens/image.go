@@ -27,11 +27,12 @@ func ImageSize(data []byte) (width, height int, ok bool) {
 	return readImageSize(bytes.NewReader(data))
 }
 
+// readImageSize is ImageSize for a reader. The kind of image follows from the first bytes, not from what the request calls it.
 func readImageSize(r io.Reader) (width, height int, ok bool) {
 	var magic [12]byte
 	r = io.LimitReader(r, pixels.MaxHeader)
 	n, _ := io.ReadFull(r, magic[:])
-	whole := io.MultiReader(bytes.NewReader(magic[:n]), r)
+	whole := io.MultiReader(bytes.NewReader(magic[:n]), r) // from the beginning again
 	decode := decoderFor(magic[:n])
 	if decode == nil {
 		return 0, 0, false
@@ -43,6 +44,7 @@ func readImageSize(r io.Reader) (width, height int, ok bool) {
 	return c.Width, c.Height, true
 }
 
+// decoderFor returns the function that reads the header of an image with these first bytes, or nil for an unknown kind.
 func decoderFor(magic []byte) func(io.Reader) (image.Config, error) {
 	switch {
 	case bytes.HasPrefix(magic, []byte("\x89PNG")):
@@ -58,6 +60,7 @@ func decoderFor(magic []byte) func(io.Reader) (image.Config, error) {
 	}
 }
 
+// decodeWebP reads the header of a WebP image, which the standard library does not.
 func decodeWebP(r io.Reader) (image.Config, error) {
 	var h [pixels.WebPHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {

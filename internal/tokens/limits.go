@@ -6,7 +6,7 @@ type Limits struct {
 	BlockTokens       int64 // separators around one block
 	ToolTokens        int64 // wrapping of one tool definition, on top of its JSON
 	Hidden            HiddenLimits
-	PDFPageTextTokens int64 // the text of one PDF page; its image counts as one of unknown size
+	PDFPageTextTokens int64 // the text of one PDF page; the picture of the page counts as an image of unknown size
 	DocumentPictures  bool  // the family reads the images inside of office files
 	TextThousandths   int64 // a factor on TextBound, see textfactor.go; zero means 1000
 	Image             ImageLimits
@@ -62,6 +62,8 @@ var (
 	anyImage        = ImageLimits{PixelsPerToken: 190, PatchPixels: 14, MinTokens: 2600, MaxTokens: 16384}
 )
 
+// limits returns the limits of a family; the figures that all have in common are explained at LimitsFor. family is how many tokens of its own text
+// the family puts into each prompt, and pictures says that it reads the images inside of office files.
 func limits(image ImageLimits, family int64, pictures bool) Limits {
 	return Limits{
 		MessageTokens:     16,

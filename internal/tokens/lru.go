@@ -5,25 +5,29 @@ import (
 	"sync"
 )
 
+// chunkKey is the hash of a chunk of text, 128 bits in two halves.
 type chunkKey [2]uint64
 
 // lru remembers the counts of the most recently used chunks. It is safe for concurrent use.
 type lru struct {
 	mu      sync.Mutex
-	limit   int
+	limit   int        // how many counts are remembered
 	order   *list.List // of *lruEntry, the most recently used first
 	entries map[chunkKey]*list.Element
 }
 
+// lruEntry is the count of one chunk, with its key for the removal from lru.entries.
 type lruEntry struct {
 	key   chunkKey
-	count int64
+	count int64 // tokens
 }
 
+// newLRU returns an empty lru that remembers up to limit counts.
 func newLRU(limit int) *lru {
 	return &lru{limit: limit, order: list.New(), entries: make(map[chunkKey]*list.Element)}
 }
 
+// get returns the count of a chunk, and false if it is not remembered.
 func (l *lru) get(k chunkKey) (int64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -35,6 +39,7 @@ func (l *lru) get(k chunkKey) (int64, bool) {
 	return e.Value.(*lruEntry).count, true
 }
 
+// put remembers the count of a chunk, and forgets the one that was used longest ago if there are too many.
 func (l *lru) put(k chunkKey, count int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -23,7 +23,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 	var size officeSize
 	var sheets [][]byte
 	var shared sharedStrings
-	left, uses := int64(maxUnpackedBytes), 0
+	left, uses := int64(maxUnpackedBytes), 0 // bytes that may still be unpacked; places that show an image
 	for _, f := range z.File {
 		if strings.Contains(f.Name, "/media/") {
 			size.pictures++
@@ -52,6 +52,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 	return size, size.text > 0
 }
 
+// unpackPart returns the unpacked bytes of a file of the archive, and false if it is damaged or has more than left.
 func unpackPart(f *zip.File, left int64) ([]byte, bool) {
 	r, err := f.Open()
 	if err != nil {
@@ -68,7 +69,7 @@ type sharedStrings struct {
 	longest int64
 }
 
-// add reads the table of strings: one for each item, in order, whatever the tags are called.
+// add reads the table of strings: one for each tag "si", with any prefix, in order. Each counts with its tags, up to the next one.
 func (s *sharedStrings) add(part []byte) {
 	for {
 		begin := tagOf(part, "si")
@@ -111,7 +112,8 @@ func tagOf(part []byte, name string) int {
 	}
 }
 
-// shown adds up the strings that the cells of a sheet show. A cell that can't be read counts as the longest string.
+// shown adds up the lengths of the strings that the cells of a sheet show. A cell with the attribute t="s" shows a shared string. If its number can't
+// be read, it counts as the longest string.
 func (s *sharedStrings) shown(sheet []byte) (n int64) {
 	for rest := sheet; ; {
 		i := bytes.Index(rest, []byte("t="))
@@ -126,7 +128,7 @@ func (s *sharedStrings) shown(sheet []byte) (n int64) {
 	}
 }
 
-// length returns the length of a cell's string. rest is what follows the name in the cell's opening tag.
+// length returns the length of a cell's string, whose number is in the tag "v". rest begins in the cell's opening tag.
 func (s *sharedStrings) length(rest []byte) int64 {
 	rest = rest[:min(len(rest), 256)]
 	v := tagOf(rest, "v")

@@ -11,6 +11,10 @@ import (
 // maxUnpackedBytes bounds how much of one file is unpacked to measure it. A file that unpacks to more has an unknown size.
 const maxUnpackedBytes = 64 << 20
 
+// Words of the PDF format: objects are numbered, and one refers to another as "7 0 R". Pages are objects in a tree, whose nodes list their children
+// in /Kids and tell how many pages are below them in /Count. A page's /Contents are streams that draw its text. A form is a stream that pages and
+// other forms draw by " Do". An object stream holds other objects, packed.
+
 // pdfSize is what measurePDF finds.
 type pdfSize struct {
 	pages int
@@ -40,19 +44,19 @@ func measurePDF(data []byte) (pdfSize, bool) {
 			return pdfSize{}, false
 		}
 	}
-	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed {
+	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed { // pages may be in an object stream that was not unpacked
 		return pdfSize{}, false
 	}
-	// An outline has a /Count as well, which can only raise the number. No file has more pages than bytes, unless the count is wrong.
-	return pdfSize{pages: max(m.objects, min(m.told, len(data))), text: m.total()}, true
+	// An outline has a /Count as well, which can only raise the number. A count that is larger than the file has bytes is wrong, and cut to that.
+	return pdfSize{pages: max(m.objects, min(m.declared, len(data))), text: m.total()}, true
 }
 
-// pdfMeter adds up what is found in the parts of one PDF.
+// pdfMeter adds up what is found in the parts of one PDF. Its text fields are bounds in tokens.
 type pdfMeter struct {
 	left     int64       // how many bytes may still be unpacked
 	objects  int         // page objects
 	packed   int         // object streams that were unpacked
-	told     int         // the largest page count in a page tree
+	declared int         // the largest page count that a page tree declares
 	contents map[int]int // by object: how often it is the content of a page
 	listed   int         // the largest number of times that one object is in one array
 	kids     int         // the largest number of times that the tree refers to one page
@@ -62,20 +66,24 @@ type pdfMeter struct {
 	nested   int64       // the same in other forms
 }
 
-// total returns the bound on the text of all pages.
+// total returns the bound on the text of all pages. Which page shows what is not known, so each text counts as often as any can be shown: the text of
+// all content streams as often as the most used one, and that of all forms as often as all uses of forms together.
 func (m *pdfMeter) total() int64 {
-	shared := 1
+	shared := 1 // pages that have the same content stream
 	for _, n := range m.contents {
 		shared = max(shared, n)
 	}
 	// A page to which its tree refers several times, and counted pages that were not found, show their content once more each.
-	again := max(m.kids, (min(m.told, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
-	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again))
+	again := max(m.kids, (min(m.declared, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
+	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again)) // how often the most used content is shown
+	// Each form may be drawn by each use in a page, as often as the page's content is shown, and by each use in another form; and a form that draws
+	// others is itself drawn so often.
 	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), uses), m.nested))
 	return addSat(mulSat(m.text, uses), mulSat(drawn, m.nested+1))
 }
 
-// structure searches for pages, page counts and the pages' contents in objects that are not packed.
+// structure searches for pages, page counts and the pages' contents in objects that are not packed: in the file, or in an object stream that was
+// unpacked.
 func (m *pdfMeter) structure(data []byte) {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '/')
@@ -87,7 +95,7 @@ func (m *pdfMeter) structure(data []byte) {
 		case bytes.HasPrefix(rest, []byte("Type")) && isPageName(pdfSpace(rest[len("Type"):])):
 			m.objects++
 		case bytes.HasPrefix(rest, []byte("Count")):
-			m.told = max(m.told, pdfInt(pdfSpace(rest[len("Count"):])))
+			m.declared = max(m.declared, pdfInt(pdfSpace(rest[len("Count"):])))
 		case bytes.HasPrefix(rest, []byte("Kids")):
 			if value := pdfSpace(rest[len("Kids"):]); len(value) > 0 && value[0] == '[' {
 				m.kids = max(m.kids, mostRepeated(value))
@@ -108,7 +116,8 @@ func (m *pdfMeter) structure(data []byte) {
 	}
 }
 
-// arrays checks every array of an object stream, where the beginnings of objects are not marked.
+// arrays looks, in an unpacked object stream, for the array that refers to one object most often. There the beginnings of objects are not marked, so
+// any array may be a page's contents or the children of a node.
 func (m *pdfMeter) arrays(data []byte) {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '[')
@@ -144,7 +153,7 @@ func mostRepeated(array []byte) (most int) {
 	return most
 }
 
-// references counts object numbers in an array of references such as [7 0 R 8 0 R].
+// references counts how often each object number is in an array of references such as [7 0 R 8 0 R]: the number comes two words before the R.
 func references(array []byte) map[int]int {
 	array = array[:min(len(array), maxArrayBytes)]
 	if end := bytes.IndexByte(array, ']'); end >= 0 {
@@ -163,7 +172,8 @@ func references(array []byte) map[int]int {
 // maxArrayBytes bounds how far the end of an array is searched: some five thousand references.
 const maxArrayBytes = 1 << 16
 
-// pdfStream returns the dictionary and the packed bytes of the stream whose keyword is at start.
+// pdfStream returns the dictionary and the packed bytes of the stream whose keyword is at start; and false if the word there is no keyword, because
+// no dictionary comes before it.
 func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
 	before := bytes.TrimRight(data[:start], "\x00\t\n\f\r ")
 	if !bytes.HasSuffix(before, []byte(">>")) {
@@ -182,7 +192,7 @@ func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
 	return dict, body, true
 }
 
-// stream adds one stream, and returns false if it can't be measured.
+// stream adds one stream, by what its dictionary says that it is, and returns false if it can't be measured.
 func (m *pdfMeter) stream(dict, body []byte) bool {
 	switch {
 	case hasName(dict, "/Subtype", "/Image"), hasName(dict, "/Type", "/XRef"), bytes.Contains(dict, []byte("/Length1")), hasName(dict, "/Type", "/Metadata"),
@@ -245,13 +255,14 @@ func hasName(dict []byte, key, name string) bool {
 
 var pdfDelimiters = []byte("\x00\t\n\f\r ()<>[]{}/%")
 
-// contentText bounds the tokens of the text that a content stream shows, and counts its uses of forms and images.
+// contentText bounds the tokens of the text that a content stream shows, and counts its uses of forms and images. A stream without an operator that
+// shows text (Tj, TJ, ' or ") has none. Strings are in parentheses, or hexadecimal in angle brackets.
 func contentText(s []byte) (text, draws int64) {
 	draws = int64(bytes.Count(s, []byte(" Do")))
 	if !bytes.Contains(s, []byte("Tj")) && !bytes.Contains(s, []byte("TJ")) && !bytes.Contains(s, []byte("'")) && !bytes.Contains(s, []byte(`"`)) {
 		return 0, draws
 	}
-	var inside, strings int64
+	var inside, strings int64 // bytes in strings, and how many strings
 	for i := 0; i < len(s); {
 		switch s[i] {
 		case '(':
@@ -272,7 +283,7 @@ func contentText(s []byte) (text, draws int64) {
 	return min(addSat(2*inside, strings), math.MaxInt64), draws
 }
 
-// literalString returns the length of the string at the beginning of s, including its parentheses.
+// literalString returns the length of the string at the beginning of s, including its parentheses. Parentheses in it are balanced or escaped.
 func literalString(s []byte) int {
 	depth := 0
 	for i := 0; i < len(s); i++ {

@@ -8,8 +8,8 @@ import (
 
 const (
 	priorGuess     = 333_333 // millionths of a token per token of the wide bound: a third
-	guessWeight    = 8       // a new observation moves the guess by one eighth
-	maxRatioModels = 1024
+	guessWeight    = 8       // a new observation moves the guess by one eighth of the difference
+	maxRatioModels = 1024    // models with a record of their own
 )
 
 // Observation is what one response shows. Nothing is learned from zero fields.
@@ -43,9 +43,10 @@ type Ratio struct {
 	others modelRatio
 }
 
+// modelRatio is what was learned of one model, or of all those without a record of their own.
 type modelRatio struct {
 	mu         sync.Mutex
-	guess      int64 // in millionths
+	guess      int64 // billed tokens for one token of the wide bound, in millionths
 	violations Violations
 }
 
@@ -106,6 +107,7 @@ func (r *Ratio) find(model string) *modelRatio {
 	return &r.others
 }
 
+// findOrAdd returns the record of a model, and adds one if there is room; otherwise it returns the one that the other models share.
 func (r *Ratio) findOrAdd(model string) *modelRatio {
 	if m := r.find(model); m != &r.others {
 		return m

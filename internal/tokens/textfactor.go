@@ -15,7 +15,7 @@ const (
 // but some models of their makers use others.
 var textMeasured = map[string]bool{"mistral": true, "qwen": true, "deepseek": true, "meta": true, "openai": true}
 
-// measuredLimits are anyLimits for a family of textMeasured.
+// measuredLimits are anyLimits, those for every family without its own, with the lower factor for a family of textMeasured.
 var measuredLimits = func() Limits {
 	l := anyLimits
 	l.TextThousandths = measuredText

@@ -16,9 +16,10 @@ import (
 func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped) }
 
 // TightBound is UpperBound with the text of Text and JSON blocks bounded by TextBound times l.TextThousandths, rounded up, and never above
-// its WideText. It checks ctx at least every 256 KB of text, and returns its error.
+// its WideText, the bound by the number of bytes. ok is false if there is no bound: see UpperBound. It checks ctx at least every 256 KB of text, and
+// returns its error.
 func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
-	n = framing(p, l)
+	n = framing(p, l) // all that is in no block
 	if p.Hidden.Unknown {
 		return 0, false, nil
 	}

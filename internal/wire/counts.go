@@ -59,12 +59,14 @@ const (
 // maxCount is more than one response can have used. Larger numbers are malformed, so that sums of a few counts can't overflow.
 const maxCount = 1 << 40
 
-// counts are the counters of one source. A counter that is seen several times keeps its largest value, because streams report running totals.
+// counts are the counters of one source, such as the body of a response or Bedrock's headers. A counter that is seen several times keeps its largest
+// value, because streams report running totals.
 type counts struct {
-	n   [numCounts]int64
-	has [numCounts]bool
+	n   [numCounts]int64 // by countField
+	has [numCounts]bool  // whether the source has the counter
 }
 
+// set records a counter.
 func (c *counts) set(f countField, n int64) {
 	c.n[f] = max(c.n[f], n)
 	c.has[f] = true
@@ -79,21 +81,22 @@ func (c *counts) raise(o *counts) {
 	}
 }
 
+// any reports whether the source has any counter.
 func (c *counts) any() bool { return c.has != [numCounts]bool{} }
 
 // reading is the usage that follows from the counters of one source.
 type reading struct {
-	usage     price.Usage
-	twice     int64 // cached tokens that the service counts twice: see cachedTwice
-	disagrees bool
+	usage     price.Usage // its InputTokens include the cached ones, whatever the source's input counter does
+	twice     int64       // cached tokens that the service counts twice: see cachedTwice
+	disagrees bool        // the counters contradict each other
 }
 
-// usage turns the counters into billable classes. family is the provider in the model id. writes are the TTLs that the request asked for; they decide
-// the TTL of cache writes for which the answer has no breakdown.
+// usage turns the counters into the kinds of tokens that are billed. family is the provider in the model id. writes is the longest lifetime for which
+// the request may write to the cache: cache writes that the answer does not break down by lifetime count for it.
 func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	n, u := &c.n, &r.usage
 	write := max(n[countWrite], n[countCachedWrite])
-	split := n[countWrite5m] + n[countWrite1h]
+	split := n[countWrite5m] + n[countWrite1h] // the writes that are broken down by lifetime
 	r.disagrees = split > 0 && split != write
 	u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens = n[countWrite5m], n[countWrite1h]
 	if rest := write - split; rest > 0 && writes >= price.CacheWrites1h {
@@ -132,7 +135,7 @@ const (
 	cachedBeside  cachedPlace = iota // the input does not include them
 	cachedInside                     // the input includes them
 	cachedTwice                      // the input includes them, and the total holds them once more
-	cachedNowhere                    // the counters contradict each other: assume that the input does not include them, which costs more
+	cachedNowhere                    // the counters contradict each other: the input counts as not including them, which costs more
 )
 
 // countsCachedInside reports whether a family's input counter holds the cached tokens in every shape of its answers, as recorded
@@ -146,7 +149,7 @@ func (c *counts) placeOf(family string, cached int64) cachedPlace {
 	if cached == 0 {
 		return cachedInside
 	}
-	fits := c.n[countInput] >= cached
+	fits := c.n[countInput] >= cached // the input may include them
 	switch {
 	case c.has[countCached] || c.has[countCachedWrite]:
 		if fits {
@@ -175,8 +178,9 @@ func dearer(a, b price.Usage) (u price.Usage, differ bool) {
 	return u, a != b
 }
 
-// merge combines the counts that Bedrock itself reports (headers, invocation metrics) with those in the model's body. A counter that one of the
-// two lacks is taken from the other before they are compared. The split of cache writes by TTL is only in bodies.
+// merge combines the counts that Bedrock itself reports (headers, invocation metrics) with those in the model's body, and takes the larger one of
+// each kind of tokens. A counter that one of the two lacks is taken from the other before they are compared. The split of cache writes by TTL is only
+// in bodies.
 func merge(bedrock, body *counts, family string, writes price.CacheWrites) reading {
 	if !body.any() {
 		return bedrock.usage(family, writes)
@@ -189,8 +193,10 @@ func merge(bedrock, body *counts, family string, writes price.CacheWrites) readi
 	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 
-// filledFrom returns c with the counters that it lacks taken from o. Counters of cached tokens that the input includes are taken only if c
-// has no counter of the cache at all, because its input counter includes them, too, then.
+// filledFrom returns c with the counters that it lacks taken from o. countCached and countCachedWrite say that a source's input includes the cached
+// tokens, countRead and countWrite, as a rule, that it does not. So a c with one of the first two gets no counter of the cache, and one with the
+// others gets only these. A c with none gets all four, because its input is taken to be counted as that of o. The split of the writes is taken if it
+// is not more than them.
 func (c *counts) filledFrom(o *counts) *counts {
 	out := *c
 	fill := func(f countField) {
@@ -230,9 +236,9 @@ type ConverseUsage struct {
 	CacheWrite1hTokens    int64 // from CacheDetails, any other TTL
 }
 
-// FromConverse reads the usage of a Converse answer that the SDK has decoded, which takes a third of the time of parsing its bytes again.
-// provider is the family in the model id ("openai"); writes are the TTLs of the request's cache points. It returns request.ErrMalformed for counts that are
-// negative or above maxCount.
+// FromConverse reads the usage of a Converse answer that the SDK has decoded, which takes a third of the time of parsing its bytes again. provider
+// and writes are those of ParseUsage: the maker's name in the model id ("openai"), and the longest lifetime for which the request may write to the
+// cache. It returns request.ErrMalformed for counts that are negative or above maxCount.
 func FromConverse(provider string, writes price.CacheWrites, in *ConverseUsage) (r Reported, err error) {
 	var c counts
 	c.n[countInput], c.n[countOutput], c.n[countTotal] = in.InputTokens, in.OutputTokens, in.TotalTokens

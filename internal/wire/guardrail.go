@@ -30,7 +30,8 @@ func guardrailUnit(name string) (GuardrailUnit, bool) {
 	}
 }
 
-// ParseGuardrailUsage reads the units of an ApplyGuardrail answer, and reports false when it tells none.
+// ParseGuardrailUsage reads the units of an ApplyGuardrail answer, and reports false when the answer has none. They stand under "usage" and name no
+// guardrail.
 func ParseGuardrailUsage(body []byte) (GuardrailUsage, bool, error) {
 	var r usageReader
 	err := r.scanObject(body, func(key string) error {
@@ -45,7 +46,7 @@ func ParseGuardrailUsage(body []byte) (GuardrailUsage, bool, error) {
 	return r.served.Guardrails[0], true, nil
 }
 
-// trace reads what the service tells of how it served a request: the choice of a prompt router, and guardrails.
+// trace reads what the service tells of how it served a request: the model that a prompt router has chosen, and what guardrails have evaluated.
 func (r *usageReader) trace() error {
 	return r.Object(func(key string) error {
 		switch c := r.Peek(); {
@@ -64,7 +65,8 @@ func (r *usageReader) trace() error {
 	})
 }
 
-// assessments looks for the metrics of guardrails, which stand under the guardrail's id, in lists or not.
+// assessments reads an object of the guardrails' trace, at any depth, and looks for invocationMetrics. They stand in an object, or in a list of
+// objects, under the guardrail's id, so that id is the nearest key around the present object.
 func (r *usageReader) assessments(id string) error {
 	return r.Object(func(key string) error {
 		switch c := r.Peek(); {
@@ -92,7 +94,7 @@ func (r *usageReader) assessments(id string) error {
 // guardrailUnits adds the counters of one assessment to those of its guardrail.
 func (r *usageReader) guardrailUnits(id string) error {
 	var read [NumGuardrailUnits]int64
-	told := false
+	told := false // there is a counter, though it may be zero
 	err := r.Object(func(key string) error {
 		unit, ok := guardrailUnit(key)
 		if !ok {
@@ -117,6 +119,7 @@ func (r *Reported) AddGuardrail(id string, units [NumGuardrailUnits]int64) {
 	}
 }
 
+// guardrail returns the usage of a guardrail, and adds one if there is none. Beyond maxGuardrails it returns the last one's.
 func (r *Reported) guardrail(id string) *GuardrailUsage {
 	for i := range r.Guardrails {
 		if r.Guardrails[i].ID == id {

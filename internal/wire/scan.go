@@ -11,7 +11,8 @@ type text = jsonscan.Text
 // scanner reads JSON, and the counts in it.
 type scanner struct{ jsonscan.Scanner }
 
-// scanObject starts a scan of a body that has to be one JSON object, and calls field at every value of it.
+// scanObject scans a body that has to be one JSON object, and calls field for each of its members when the member's value comes next: field has to
+// read that value. The error is a *request.MalformedError.
 func (p *scanner) scanObject(body []byte, field func(key string) error) error {
 	return request.Malformed(p.Document(string(body), field))
 }

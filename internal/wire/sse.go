@@ -19,18 +19,19 @@ const (
 // the usage is unknown then. It is safe for concurrent use. Make one with NewSSEMeter.
 type SSEMeter struct {
 	mu        sync.Mutex
-	sum       streamSum
-	begun     bool   // a first line was seen, which alone may have a byte order mark
-	afterCR   bool   // a line feed that comes next belongs to the line end before it
-	line      []byte // one that has not arrived completely
-	data      []byte // of the event that is coming
-	hasData   bool
-	errorName bool // the event that is coming is named "error"
-	exception string
+	sum       streamSum // what the events have told so far
+	begun     bool      // a first line was seen, which alone may have a byte order mark
+	afterCR   bool      // a line feed that comes next belongs to the line end before it
+	line      []byte    // one that has not arrived completely
+	data      []byte    // of the event that is coming
+	hasData   bool      // that event has a data line, though it may be empty
+	errorName bool      // that event is named "error"
+	exception string    // what Exception returns
 }
 
-// NewSSEMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only the service
-// tier and the latency are used.
+// NewSSEMeter returns a meter for one response. provider is the maker's name in the model id, such as "openai": it decides how the counts in the
+// answer are to be read. writes is the longest lifetime for which the request may write to the prompt cache: written tokens count for it where the
+// answer does not say for how long they were. header is that of the response; of it only the service tier and the latency are used.
 func NewSSEMeter(provider string, writes price.CacheWrites, header http.Header) *SSEMeter {
 	return &SSEMeter{sum: newStreamSum(provider, writes, header)}
 }
@@ -84,6 +85,7 @@ func emptied(b []byte) []byte {
 	return b[:0]
 }
 
+// stop gives the stream up: its usage is unknown from now on. Requires mu held.
 func (m *SSEMeter) stop() { m.sum.damaged, m.line, m.data = true, nil, nil }
 
 // takeLine takes in one line without its end. Requires mu held.
@@ -113,7 +115,8 @@ func (m *SSEMeter) takeLine(line []byte) {
 	}
 }
 
-// endEvent takes in the event that is complete now. Requires mu held.
+// endEvent takes in the event that is complete now. One that can hold neither usage nor the end of the answer nor an error is not parsed. Requires mu
+// held.
 func (m *SSEMeter) endEvent() {
 	switch {
 	case m.errorName:
@@ -126,7 +129,7 @@ func (m *SSEMeter) endEvent() {
 	m.data, m.hasData, m.errorName = emptied(m.data), false, false
 }
 
-// done takes in the mark by which OpenAI's chat ends a stream. Behind an error it ends nothing: what was counted is a partial sum.
+// done takes in "[DONE]", by which OpenAI's chat ends a stream: the output that was counted is then complete. Behind an error it is not.
 func (m *SSEMeter) done() {
 	if m.exception == "" && m.sum.body.has[countOutput] {
 		m.sum.complete = true
@@ -145,7 +148,8 @@ func (m *SSEMeter) event(data []byte) {
 		m.sum.learn(&e.usageReader, e.metadata)
 		return
 	}
-	// A chunk with choices can hold a running sum, also while other choices go on. The one that concludes has none.
+	// A chunk with choices can hold a running sum, also while other choices go on. The last chunk, which has the usage of the whole answer, has no
+	// choices.
 	m.sum.note(&e.usageReader)
 	if !e.choosing && m.sum.finished && e.body.has[countOutput] {
 		m.sum.complete = true
@@ -192,14 +196,15 @@ func (m *SSEMeter) Refused() int { return 0 }
 // sseEvent reads the JSON of one event.
 type sseEvent struct {
 	usageReader
-	kind     string // of its "type"
-	code     string // beside the type, as some errors have it
+	kind     string // its "type"
+	code     string // its "code", which some errors have beside the type
 	failing  bool   // it has an error
-	reason   string // the code or the type of that
-	chat     bool   // a chunk of a chat
-	choosing bool   // with choices in it
+	reason   string // the code or the type of that error
+	chat     bool   // it is a chunk of a chat completion
+	choosing bool   // it has choices, so that the answer may go on
 }
 
+// field reads a field of an event: what is an error or a choice itself, anything else as usageReader does.
 func (e *sseEvent) field(key string) error {
 	switch c := e.Peek(); {
 	case key == "error":
@@ -235,7 +240,7 @@ func (e *sseEvent) errorField() error {
 	switch e.Peek() {
 	case '{':
 	case 'n', 'f':
-		return e.Skip() // null: there is none
+		return e.Skip() // null or false: there is none
 	default:
 		e.failing = true
 		return e.Skip()

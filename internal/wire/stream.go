@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	maxFrameBytes = 24 << 20 // the event stream encoding allows 16 MB of payload and 128 KB of headers
-	preludeBytes  = 12       // length, length of the headers, checksum
-	frameOverhead = preludeBytes + 4
+	maxFrameBytes = 24 << 20         // the event stream encoding allows 16 MB of payload and 128 KB of headers
+	preludeBytes  = 12               // length, length of the headers, checksum
+	frameOverhead = preludeBytes + 4 // what a frame has besides headers and payload: the last four bytes are a checksum of all
 )
 
 // StreamMeter reads usage from the raw bytes of a ConverseStream or InvokeModelWithResponseStream response while they pass.
@@ -25,10 +25,10 @@ const (
 // It is safe for concurrent use. Make one with NewStreamMeter.
 type StreamMeter struct {
 	mu        sync.Mutex
-	sum       streamSum
+	sum       streamSum // what the events have told so far
 	decoder   *eventstream.Decoder
 	buf       []byte // a frame that has not arrived completely
-	exception string
+	exception string // what Exception returns
 	frames    int    // seen so far
 	refused   string // the exception that was the first frame
 }
@@ -54,7 +54,7 @@ func (m *StreamMeter) Write(p []byte) (int, error) {
 		switch {
 		case !ok:
 			m.stop()
-		case n == 0 || n > len(rest):
+		case n == 0 || n > len(rest): // incomplete
 			m.buf = append(m.buf, rest...)
 			rest = nil
 		default:
@@ -73,7 +73,7 @@ func (m *StreamMeter) fill(p []byte) []byte {
 		return nil
 	}
 	if n == 0 {
-		n = preludeBytes
+		n = preludeBytes // its length is not known yet: first complete the prelude
 	}
 	take := min(n-len(m.buf), len(p))
 	m.buf = append(m.buf, p[:take]...)
@@ -106,6 +106,7 @@ func frameLen(b []byte) (int, bool) {
 	return int(total), true
 }
 
+// stop gives the stream up: its usage is unknown from now on. Requires mu held.
 func (m *StreamMeter) stop() { m.sum.damaged, m.buf = true, nil }
 
 // frame takes in one whole frame. Requires mu held.
@@ -129,6 +130,7 @@ func (m *StreamMeter) frame(b []byte) {
 	}
 }
 
+// headerText returns the text of a frame's header, empty if it is missing or no text.
 func headerText(msg eventstream.Message, name string) string {
 	v, _ := msg.Headers.Get(name).(eventstream.StringValue)
 	return string(v)
@@ -142,6 +144,8 @@ func exceptionName(s string) string {
 	return s
 }
 
+// event takes in an event by its kind: Converse's "metadata" has the usage, and InvokeModel's "chunk" holds an event of the model's own dialect. No
+// other kind tells usage. Requires mu held.
 func (m *StreamMeter) event(kind string, payload []byte) {
 	switch kind {
 	case "metadata":
@@ -177,7 +181,7 @@ func chunkBytes(payload []byte) ([]byte, bool) {
 	return inner, err == nil
 }
 
-// learn takes in one event. Requires mu held.
+// learn takes in the JSON of one event. closing says that its counters are those of the whole answer. Requires mu held.
 func (m *StreamMeter) learn(event []byte, closing bool) {
 	var r usageReader
 	if r.scanObject(event, r.field) != nil {

@@ -9,25 +9,28 @@ import (
 
 // streamSum is what the events of one stream tell together, however they are framed.
 type streamSum struct {
-	provider string
-	writes   price.CacheWrites
-	header   Reported
-	body     counts
-	bedrock  counts
-	served   Reported
-	damaged  bool // the usage is unknown, whatever comes
-	finished bool // a stop reason was seen: output counted before it is a partial sum
-	complete bool
-	routed   bool // the model was named by a prompt router
+	provider string            // as for ParseUsage: the maker's name in the model id
+	writes   price.CacheWrites // as for ParseUsage: the longest lifetime for which the request may write to the cache
+	header   Reported          // service tier and latency, from the response's header
+	body     counts            // the counters of the model's own dialect
+	bedrock  counts            // those that Bedrock adds
+	served   Reported          // service tier, latency, model and guardrails, from the events
+	damaged  bool              // the usage is unknown, whatever comes
+	finished bool              // a stop reason was seen: output counted before it is a partial sum
+	complete bool              // the output was counted at the end of the answer, so that the usage is known
+	routed   bool              // the model was named by a prompt router
 }
 
+// newStreamSum returns the sum of a stream without events. Its arguments are those of ParseUsage.
 func newStreamSum(provider string, writes price.CacheWrites, header http.Header) streamSum {
 	s := streamSum{provider: provider, writes: writes}
 	headerServed(header, &s.header)
 	return s
 }
 
-// mayTell reports whether an event can hold usage or the end of the answer. Most hold a few words of output and nothing else.
+// mayTell reports whether an event can hold usage or the end of the answer. Most hold a few words of output and nothing else, and need not be parsed.
+// The texts are parts of the keys and values that matter, without a first letter that may be a capital, and the beginning of an escape that may hide
+// one.
 func mayTell(event []byte) bool {
 	for _, s := range [...]string{"sage", "oken", "top", "inish_reason", "ompletion", "etrics", "trace", "odel", "\\u"} {
 		if bytes.Contains(event, []byte(s)) {
@@ -37,7 +40,8 @@ func mayTell(event []byte) bool {
 	return false
 }
 
-// learn takes in one event that was read. closing says that its counters are those of the whole answer.
+// learn takes in one event that was read. closing says that its counters are those of the whole answer. Output counters make the sum complete if they
+// are Bedrock's own, which come last, if the event is a closing one, or if a stop reason was seen.
 func (s *streamSum) learn(r *usageReader, closing bool) {
 	s.note(r)
 	switch {

@@ -9,10 +9,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
-// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the family
-// in the model id; writes are the TTLs of the request's cache points. It reports false when the response has no input count, or no output count
-// although it is no embedding: charge the reservation then. Where headers and body differ, the larger count of each class is taken. It
-// returns request.ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON object.
+// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the maker's
+// name in the model id, such as "anthropic": it decides whether an input count includes cached tokens. writes is the longest lifetime for which the
+// request may write to the prompt cache: writes count for it where the answer does not say for how long they are. It reports false when the response
+// has no input count, or no output count although it is no embedding: charge the reservation then. Where headers and body differ, the larger count of
+// each class is taken. It returns request.ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON
+// object.
 func ParseUsage(provider string, writes price.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
 	bedrock, err := headerCounts(header)
 	if err != nil {
@@ -27,12 +29,13 @@ func ParseUsage(provider string, writes price.CacheWrites, header http.Header, b
 		!bedrock.has[countOutput] && !r.body.has[countOutput] && !r.embedding {
 		return Reported{}, false, nil
 	}
-	out := r.served
+	out := r.served // tier, latency, model and guardrails, from the body
 	out.read(merge(&bedrock, &r.body, provider, writes))
 	headerServed(header, &out)
 	return out, true, nil
 }
 
+// read takes over the usage that follows from the counters.
 func (r *Reported) read(from reading) {
 	r.Usage, r.CountedTwice, r.Disagrees = from.usage, from.twice, from.disagrees
 }
@@ -73,13 +76,13 @@ func headerServed(h http.Header, r *Reported) {
 // usageReader finds usage in a response body, or in one event of a stream.
 type usageReader struct {
 	scanner
-	body      counts // the counters of the model's own dialect
-	bedrock   counts // amazon-bedrock-invocationMetrics
-	served    Reported
-	embedding bool // the body holds vectors or rankings: it has no output tokens
-	finished  bool // a stop reason, or the event that ends the answer
-	metadata  bool // Nova's and Converse's event that closes a stream
-	routed    bool // a prompt router has named the model, which counts more than the name in the body
+	body      counts   // the counters of the model's own dialect
+	bedrock   counts   // amazon-bedrock-invocationMetrics, which Bedrock adds
+	served    Reported // all that is no counter: tier, latency, model and guardrails
+	embedding bool     // the body holds vectors or rankings: it has no output tokens
+	finished  bool     // a stop reason, or the event that ends the answer
+	metadata  bool     // Nova's and Converse's event that closes a stream
+	routed    bool     // a prompt router has named the model, which counts more than the name in the body
 }
 
 // field reads a field of an object that may hold usage: the body, an event, or an object in it.
@@ -142,6 +145,7 @@ func (r *usageReader) plainField(key string) error {
 	return r.Skip()
 }
 
+// choice reads one element of OpenAI's choices, for its stop reason.
 func (r *usageReader) choice() error {
 	if r.Peek() != '{' {
 		return r.Skip()
@@ -157,6 +161,7 @@ func (r *usageReader) stopReasonField(key string) error {
 	return r.Skip()
 }
 
+// eventType reads the type of an event of a stream, or of an answer.
 func (r *usageReader) eventType() error {
 	if r.Peek() != '"' {
 		return r.Skip()
@@ -177,7 +182,7 @@ func (r *usageReader) noteEnd(event string) {
 // titanResults sums the output tokens of Titan's results. If the results are those of a rerank model, it notes that there are no output tokens.
 func (r *usageReader) titanResults() error {
 	var sum int64
-	told := false
+	told := false // there is a count
 	err := r.Array(func() error {
 		if r.Peek() != '{' {
 			return r.Skip()
@@ -200,6 +205,7 @@ func (r *usageReader) titanResults() error {
 	return err
 }
 
+// tier reads the service tier that served the request, in either of its forms.
 func (r *usageReader) tier() error {
 	raw, err := r.Value()
 	if err == nil {
@@ -208,6 +214,7 @@ func (r *usageReader) tier() error {
 	return err
 }
 
+// latency reads the latency mode that served the request, from a performanceConfig.
 func (r *usageReader) latency() error {
 	return r.Object(func(key string) error {
 		if key != "latency" || r.Peek() != '"' {
@@ -224,7 +231,7 @@ func (r *usageReader) counters(c *counts) error {
 	return r.Object(func(key string) error { return r.counter(c, key) })
 }
 
-// counterField returns the counter of a name, in any dialect.
+// counterField returns the counter that has this name in any dialect, and false if none has.
 func counterField(name string) (countField, bool) {
 	switch name {
 	case "input_tokens", "inputTokens", "inputTokenCount", "prompt_tokens", "inputTextTokenCount", "prompt_token_count":
@@ -256,6 +263,7 @@ func counterField(name string) (countField, bool) {
 	return 0, false
 }
 
+// counter reads a field of an object of counters into c: a counter, or an object or a list that breaks counters down.
 func (r *usageReader) counter(c *counts, key string) error {
 	if f, ok := counterField(key); ok {
 		n, told, err := r.tokenCount(key)
@@ -277,6 +285,7 @@ func (r *usageReader) counter(c *counts, key string) error {
 	return r.Skip()
 }
 
+// nestsCounters reports whether an object under this key holds counters of the same answer.
 func nestsCounters(key string) bool {
 	switch key {
 	case "cache_creation", "prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details",
@@ -287,6 +296,7 @@ func nestsCounters(key string) bool {
 	}
 }
 
+// tokenCount reads a count, and fails above maxCount. It reports false for null.
 func (r *usageReader) tokenCount(field string) (int64, bool, error) {
 	n, told, err := r.count(field)
 	if err == nil && n > maxCount {
@@ -295,11 +305,11 @@ func (r *usageReader) tokenCount(field string) (int64, bool, error) {
 	return n, told, err
 }
 
-// cacheDetails reads Converse's breakdown of the writes.
+// cacheDetails reads Converse's breakdown of the writes by lifetime. Any lifetime but five minutes counts as an hour, which is dearer.
 func (r *usageReader) cacheDetails(c *counts) error {
 	var sum [numCounts]int64
 	err := r.Array(func() error {
-		field, n := countWrite1h, int64(0)
+		field, n := countWrite1h, int64(0) // until the element's ttl says otherwise
 		err := r.Object(func(key string) error {
 			switch key {
 			case "ttl":

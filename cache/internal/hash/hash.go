@@ -12,7 +12,7 @@ var seed = maphash.MakeSeed()
 // String hashes a text.
 func String(s string) uint64 { return maphash.String(seed, s) }
 
-// Mix combines two hashes, in order.
+// Mix combines two hashes, in order: Mix(a, b) is not Mix(b, a). The factors are those of SplitMix64.
 func Mix(a, b uint64) uint64 {
 	x := (a ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
 	x ^= x >> 29

@@ -17,18 +17,21 @@ func JSON(s string) uint64 {
 // canonicalizer walks through one JSON text. It accepts more than valid JSON: equal values only have to have equal hashes.
 type canonicalizer struct {
 	s   string
-	pos int
-	bad bool
+	pos int  // of the next byte to read
+	bad bool // the text is not JSON: what is read from here on does not count
 }
 
+// maxNesting bounds the depth of the recursion. A text with deeper nesting counts as not JSON.
 const maxNesting = 200
 
+// space skips white space.
 func (c *canonicalizer) space() {
 	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n", c.s[c.pos]) >= 0 {
 		c.pos++
 	}
 }
 
+// peek skips white space and returns the next byte, without going past it. At the end of the text, or after a mistake, it returns 0.
 func (c *canonicalizer) peek() byte {
 	c.space()
 	if c.pos == len(c.s) || c.bad {
@@ -38,6 +41,8 @@ func (c *canonicalizer) peek() byte {
 	return c.s[c.pos]
 }
 
+// value reads a value and returns its hash. The hashes of an object's members are added up, so that their order makes no difference; those of an
+// array's elements are mixed in order.
 func (c *canonicalizer) value(depth int) uint64 {
 	if depth > maxNesting {
 		c.bad = true
@@ -60,7 +65,8 @@ func (c *canonicalizer) value(depth int) uint64 {
 	}
 }
 
-// members reads an object or array from its opening bracket on, and combines the hashes of its members.
+// members reads an object or array from its opening bracket to the closing one. member reads one member or element and returns its hash, and fold
+// adds that to the hash of those before it.
 func (c *canonicalizer) members(closing byte, member func() uint64, fold func(sum, member uint64) uint64) uint64 {
 	h := uint64(closing)
 	c.pos++

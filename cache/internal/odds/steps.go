@@ -2,12 +2,12 @@ package odds
 
 import "time"
 
-// step is one request, with what shows whether others like it are followed by another one.
+// step is one request, and whether another request of its conversation, or of its workflow, followed it.
 type step struct {
 	workflow uint64 // its number; a pointer would keep a forgotten workflow in memory
 	at       time.Time
-	depth    int  // its rank in its conversation, or in its workflow plus WorkflowDepth
-	went     bool // another request followed
+	depth    int  // its rank in its conversation, or in its workflow plus WorkflowDepth; ranks begin at 1
+	followed bool // another request followed
 	met      bool // the request that followed could read all of this one from the cache
 }
 
@@ -20,11 +20,12 @@ const (
 // Steps are the last requests of all workflows. They say how many of the requests at a depth, their rank in their conversation counted from 1, were
 // followed by another one. The zero value is empty. It is not safe for concurrent use.
 type Steps struct {
-	last [maxSteps]step
-	n    int
-	gap  time.Duration // the average pause between two requests of a conversation
+	last [maxSteps]step // a ring
+	n    int            // how many requests were added, of which the last maxSteps are there
+	gap  time.Duration  // the average pause between two requests of a conversation
 }
 
+// maxSteps is how many requests are remembered, of all workflows together.
 const maxSteps = 256
 
 // Add records a request of a workflow, and returns the request's number.
@@ -47,22 +48,22 @@ func (k *Steps) Follow(number int, at time.Time, met bool) {
 		}
 		k.gap += (gap - k.gap) / 8
 	}
-	s.went, s.met = true, s.met || met
+	s.followed, s.met = true, s.met || met
 }
 
 // quietGaps is after how many average pauses a silent conversation counts as over.
 const quietGaps = 4
 
 // count returns, of the requests at a depth, how many were followed by one that could read all of them, how many were not, and how many
-// still may be. It counts those of one workflow or, for 0, of all.
-func (k *Steps) count(of uint64, depth int, now time.Time) (met, over, open int) {
+// still may be. It counts those of one workflow, by its number, or of all for 0.
+func (k *Steps) count(workflow uint64, depth int, now time.Time) (met, over, open int) {
 	for i := range min(k.n, maxSteps) {
 		s := &k.last[i]
 		switch {
-		case s.depth != depth || of != 0 && s.workflow != of:
+		case s.depth != depth || workflow != 0 && s.workflow != workflow:
 		case s.met:
 			met++
-		case s.went || now.Sub(s.at) > quietGaps*k.gap:
+		case s.followed || now.Sub(s.at) > quietGaps*k.gap:
 			over++
 		default:
 			open++
@@ -72,7 +73,7 @@ func (k *Steps) count(of uint64, depth int, now time.Time) (met, over, open int)
 }
 
 const (
-	fewSteps = 2 // so many have to be known before they prevent another write
+	fewSteps = 2 // so many requests with a known outcome are needed before they prevent another write
 	fewOpen  = 1 // so many second requests may be written before any of them was followed by a third
 )
 

@@ -66,6 +66,7 @@ type answer struct {
 	Problem string                `json:"problem,omitempty"`
 }
 
+// printQuotes writes an answer for each line of r.
 func printQuotes(w io.Writer, r io.Reader) error {
 	out := bufio.NewWriter(w)
 	enc := json.NewEncoder(out)

@@ -7,6 +7,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
+// The methods of walk tell its sink of the parts of a request: they call text, json and the like, which leave out what the sink does not want.
+
+// content tells of a block of a message, at an index of the message's list.
 func (w walk) content(i int, b types.ContentBlock) {
 	switch b := b.(type) {
 	case *types.ContentBlockMemberText:
@@ -35,7 +38,7 @@ func (w walk) content(i int, b types.ContentBlock) {
 	}
 }
 
-// rare fills a block of a kind of which only is known that the model reads it.
+// rare tells what a block of one of the rarer kinds holds. The cache check knows no more of these than that the model reads them.
 func (w walk) rare(b types.ContentBlock) {
 	switch b := b.(type) {
 	case *types.ContentBlockMemberGuardContent:
@@ -57,6 +60,7 @@ func (w walk) rare(b types.ContentBlock) {
 	}
 }
 
+// toolUse tells of a call of a tool by the model.
 func (w walk) toolUse(i int, b *types.ToolUseBlock) {
 	w.block(request.ToolUse, i)
 	w.optionalTexts(b.Name, b.ToolUseId)
@@ -64,6 +68,7 @@ func (w walk) toolUse(i int, b *types.ToolUseBlock) {
 	w.nonEmptyText(string(b.Type))
 }
 
+// toolResult tells of what a tool has answered.
 func (w walk) toolResult(i int, b *types.ToolResultBlock) {
 	w.block(request.ToolResult, i)
 	w.optionalTexts(b.ToolUseId, b.Type)
@@ -71,6 +76,7 @@ func (w walk) toolResult(i int, b *types.ToolResultBlock) {
 	w.results(b.Content)
 }
 
+// results tells of the pieces of a tool's answer.
 func (w walk) results(content []types.ToolResultContentBlock) {
 	for _, r := range content {
 		switch r := r.(type) {
@@ -92,6 +98,7 @@ func (w walk) results(content []types.ToolResultContentBlock) {
 	}
 }
 
+// reasoning tells of the model's earlier reasoning, as text with its signature, or encrypted.
 func (w walk) reasoning(b types.ReasoningContentBlock) {
 	switch b := b.(type) {
 	case *types.ReasoningContentBlockMemberReasoningText:
@@ -103,6 +110,7 @@ func (w walk) reasoning(b types.ReasoningContentBlock) {
 	}
 }
 
+// guarded tells of content that the guardrail looks at apart, with what it is to be checked for.
 func (w walk) guarded(b types.GuardrailConverseContentBlock) {
 	switch b := b.(type) {
 	case *types.GuardrailConverseContentBlockMemberText:
@@ -123,6 +131,7 @@ func (w walk) guarded(b types.GuardrailConverseContentBlock) {
 	}
 }
 
+// image tells of an image. Of one whose source is missing or not known, the Origin stays Nowhere.
 func (w walk) image(b *types.ImageBlock) {
 	w.nonEmptyText(string(b.Format))
 	w.failed(b.Error)
@@ -137,6 +146,7 @@ func (w walk) image(b *types.ImageBlock) {
 	w.sink.Media(m)
 }
 
+// video tells of a video, as image does.
 func (w walk) video(b *types.VideoBlock) {
 	w.nonEmptyText(string(b.Format))
 	m := request.Media{Kind: request.Video, Format: string(b.Format)}
@@ -150,6 +160,7 @@ func (w walk) video(b *types.VideoBlock) {
 	w.sink.Media(m)
 }
 
+// audio tells of a sound, as image does.
 func (w walk) audio(b *types.AudioBlock) {
 	w.nonEmptyText(string(b.Format))
 	w.failed(b.Error)
@@ -164,16 +175,17 @@ func (w walk) audio(b *types.AudioBlock) {
 	w.sink.Media(m)
 }
 
-// stored tells where content is kept.
+// stored tells of the texts of a place in S3 from which the service fetches content.
 func (w walk) stored(at *types.S3Location) { w.optionalTexts(at.BucketOwner, at.Uri) }
 
-// failed tells what the service has said of media that it could not read.
+// failed tells of the service's message about media that it could not read, if there is one.
 func (w walk) failed(e *types.ErrorBlock) {
 	if e != nil {
 		w.optionalTexts(e.Message)
 	}
 }
 
+// document tells of a document: as media if it comes as bytes or from S3, else as the texts that it consists of.
 func (w walk) document(d *types.DocumentBlock) {
 	w.optionalTexts(d.Name, d.Context)
 	w.nonEmptyText(string(d.Format))
@@ -218,6 +230,7 @@ func (w walk) citable(cited bool, s string) {
 	}
 }
 
+// search tells of a search result.
 func (w walk) search(s *types.SearchResultBlock) {
 	w.optionalTexts(s.Source, s.Title)
 	cited := w.cites(s.Citations)
@@ -228,6 +241,7 @@ func (w walk) search(s *types.SearchResultBlock) {
 	}
 }
 
+// citations tells of an earlier answer with its citations: its texts, and for each citation where it comes from and what it cites.
 func (w walk) citations(c *types.CitationsContentBlock) {
 	for _, g := range c.Content {
 		if t, ok := g.(*types.CitationGeneratedContentMemberText); ok {

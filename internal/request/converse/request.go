@@ -8,15 +8,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-// Request is what Converse and ConverseStream inputs have in common.
+// Request is what Converse and ConverseStream inputs have in common. Its fields refer to the input's own values.
 type Request struct {
 	System      []types.SystemContentBlock
 	Messages    []types.Message
 	Tools       *types.ToolConfiguration
 	Inference   *types.InferenceConfiguration
-	Additional  document.Interface
-	Guarded     bool   // it names a guardrail
-	Guardrail   string // the guardrail's id, if the request tells it
+	Additional  document.Interface // additionalModelRequestFields, which go to the model unchanged
+	Guarded     bool               // it names a guardrail
+	Guardrail   string             // the guardrail's id, if the request tells it
 	Tier        *types.ServiceTier
 	Performance *types.PerformanceConfiguration
 	Variables   map[string]types.PromptVariableValues

@@ -20,13 +20,14 @@ func WalkBeyondText(r *Request, s request.Sink) {
 	w.all(r)
 }
 
-// walk tells a sink of a request. The first text of a tool is its name, because the cache check compares tools by it; the order of all
-// others is that of the serialised request.
+// walk tells a sink of a request: it calls one of the sink's methods for each part. The first text of a tool is its name, because the cache check
+// compares tools by it; the order of all others is that of the serialised request.
 type walk struct {
 	sink   request.Sink
-	beyond bool // texts are left out
+	beyond bool // texts, flags and JSON are left out: see WalkBeyondText
 }
 
+// all tells of the whole request.
 func (w walk) all(r *Request) {
 	w.settings(r)
 	if r.Tools != nil {
@@ -51,6 +52,7 @@ func (w walk) all(r *Request) {
 	}
 }
 
+// message tells of a message with its blocks.
 func (w walk) message(index int, m *types.Message) {
 	w.sink.Message(index, m.Role == types.ConversationRoleUser)
 	for i, b := range m.Content {
@@ -65,9 +67,9 @@ func (w walk) messagesBeyondText(messages []types.Message) {
 		w.sink.Message(m, messages[m].Role == types.ConversationRoleUser)
 		for i, b := range messages[m].Content {
 			switch b := b.(type) {
-			case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse:
+			case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse: // texts and JSON alone
 			case *types.ContentBlockMemberToolResult:
-				w.results(b.Value.Content)
+				w.results(b.Value.Content) // which may hold an image
 			default:
 				w.content(i, b)
 			}
@@ -93,13 +95,14 @@ func (w walk) settings(r *Request) {
 		w.toolChoice(r.Tools.ToolChoice)
 	}
 	w.output(r.Output)
-	for _, v := range r.Variables {
+	for _, v := range r.Variables { // values for the gaps of a prompt template that the service keeps
 		if _, ok := v.(*types.PromptVariableValuesMemberText); !ok {
 			w.opaque()
 		}
 	}
 }
 
+// toolChoice tells of the tool choice as one or two settings: which form it has, and the name if it demands one tool.
 func (w walk) toolChoice(choice types.ToolChoice) {
 	switch choice := choice.(type) {
 	case nil:
@@ -115,7 +118,7 @@ func (w walk) toolChoice(choice types.ToolChoice) {
 	}
 }
 
-// output tells of the form of the answer. Its schema becomes part of what the model reads.
+// output tells of the form that the answer has to have. Its schema becomes part of what the model reads.
 func (w walk) output(o *types.OutputConfig) {
 	if o == nil {
 		return
@@ -142,12 +145,14 @@ type schemaText string
 // MarshalSmithyDocument implements request.Marshaler.
 func (s schemaText) MarshalSmithyDocument() ([]byte, error) { return []byte(s), nil }
 
+// setting tells of a setting, if it has a value.
 func (w walk) setting(name string, value *string) {
 	if value != nil {
 		w.sink.Setting(name, *value)
 	}
 }
 
+// tool tells of an element of the list of tools: a definition, a cache point, or a tool that runs at the service and is not billed by tokens.
 func (w walk) tool(i int, t types.Tool) {
 	switch t := t.(type) {
 	case *types.ToolMemberToolSpec:
@@ -166,6 +171,7 @@ func (w walk) tool(i int, t types.Tool) {
 	}
 }
 
+// toolSchema tells of the schema of a tool's input. A strict tool's schema is written into the prompt once more, as a grammar.
 func (w walk) toolSchema(input types.ToolInputSchema, strict bool) {
 	schema, ok := input.(*types.ToolInputSchemaMemberJson)
 	if ok {
@@ -182,6 +188,7 @@ func (w walk) toolSchema(input types.ToolInputSchema, strict bool) {
 	}
 }
 
+// system tells of a block of the system prompt.
 func (w walk) system(i int, b types.SystemContentBlock) {
 	switch b := b.(type) {
 	case *types.SystemContentBlockMemberText:
@@ -204,13 +211,14 @@ func (w walk) textBlock(i int, s string) {
 	}
 }
 
-// block begins a block that may be left out with its texts.
+// block begins a block, unless texts are left out: a block of those kinds may have no more than texts.
 func (w walk) block(k request.Kind, i int) {
 	if !w.beyond {
 		w.sink.Block(k, i)
 	}
 }
 
+// text tells of a text, unless texts are left out.
 func (w walk) text(s string) {
 	if !w.beyond {
 		w.sink.Text(s)
@@ -236,12 +244,14 @@ func (w walk) nonEmptyText(s string) {
 	}
 }
 
+// json tells of a value that serialises itself, unless texts are left out.
 func (w walk) json(d request.Marshaler) {
 	if d != nil && !w.beyond {
 		w.sink.JSON(d)
 	}
 }
 
+// flag tells of a flag, unless texts are left out.
 func (w walk) flag(f request.Flag) {
 	if !w.beyond {
 		w.sink.Flag(f)
@@ -251,7 +261,8 @@ func (w walk) flag(f request.Flag) {
 // opaque tells of content of which nothing is known.
 func (w walk) opaque() { w.sink.Media(request.Media{}) }
 
-// unknown tells of a member of a union that this version of the SDK does not know, or that is missing.
+// unknown tells of a member of a union that this version of the SDK does not know: of its name and its bytes. Any other value that comes here, such
+// as a missing one, is opaque.
 func (w walk) unknown(member any) {
 	m, ok := member.(*types.UnknownUnionMember)
 	if !ok || m == nil {

@@ -34,6 +34,7 @@ func AskForUsage(body []byte) ([]byte, bool) {
 	}
 }
 
+// splice returns text with a range of it replaced.
 func splice(text string, from, to int, replacement string) []byte {
 	out := make([]byte, 0, len(text)+len(replacement))
 	return append(append(append(out, text[:from]...), replacement...), text[to:]...)
@@ -42,13 +43,14 @@ func splice(text string, from, to int, replacement string) []byte {
 // usageEdit finds what has to change in a body so that its stream tells usage. Places are byte offsets; -1 stands for none.
 type usageEdit struct {
 	jsonscan.Scanner
-	streams       bool
-	options       int // behind the brace of stream_options
-	empty         bool
-	null, nullEnd int // of a stream_options that is null
-	told, end     int // of the value of include_usage
+	streams       bool // the body asks for a stream
+	options       int  // behind the brace of stream_options
+	empty         bool // that object has no members
+	null, nullEnd int  // where a stream_options that is null begins and ends
+	told, end     int  // where the value of include_usage begins and ends
 }
 
+// field reads a field of the body.
 func (e *usageEdit) field(key string) error {
 	switch {
 	case key == "stream":
@@ -70,6 +72,7 @@ func (e *usageEdit) field(key string) error {
 	}
 }
 
+// option reads a member of stream_options.
 func (e *usageEdit) option(key string) error {
 	e.empty = false
 	if key != "include_usage" {

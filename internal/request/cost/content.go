@@ -11,7 +11,7 @@ import (
 // inlineBytes is how long a string has to be to become a block of its own. Shorter ones are mostly roles, types and ids.
 const inlineBytes = 16
 
-// String counts a string: as media if its key says so and it has the form, else as text.
+// String counts a string: as media if its key and its form say so, else as text. Short text goes to the bytes outside of blocks.
 func (m *meter) String(key string, t jsonscan.Text) {
 	switch {
 	case isMediaKey(key) && m.addDataURL(key, t):
@@ -36,7 +36,7 @@ func (m *meter) JSON(raw string, _ int) {
 	}
 }
 
-// Word counts a word of the dialect's.
+// Word counts a word of the dialect's own, such as the name of a format.
 func (m *meter) Word(t jsonscan.Text) { m.Other(len(t.Raw)) }
 
 // Type counts the type of an object, and notes one that stands for what the service keeps.
@@ -47,13 +47,14 @@ func (m *meter) Type(t jsonscan.Text) {
 	}
 }
 
+// addText adds a text to the prompt, unless it is empty.
 func (m *meter) addText(t jsonscan.Text) {
 	if t.Raw != "" {
 		m.add(tokens.Block{Kind: tokens.Text, Text: t.Raw, Escaped: t.Escaped()})
 	}
 }
 
-// Lasting counts a video or a sound, or its address.
+// Lasting counts a video or a sound, which is in the body or stands under an address or an id. What the service fetches is noted as unseen.
 func (m *meter) Lasting(key, raw string) {
 	m.addTimed(key)
 	m.Other(len(raw))
@@ -62,7 +63,7 @@ func (m *meter) Lasting(key, raw string) {
 	}
 }
 
-// addTimed notes media that last: their tokens can't be known, and some models bill their seconds.
+// addTimed counts a video or a sound. Its tokens can't be known, and some models bill its seconds.
 func (m *meter) addTimed(kind string) {
 	if strings.Contains(kind, "audio") {
 		m.req.Audios++
@@ -72,7 +73,8 @@ func (m *meter) addTimed(kind string) {
 	m.add(tokens.Block{Kind: tokens.Opaque})
 }
 
-// End counts what an object holds that only the whole of it tells.
+// End counts what is only known at the end of an object: the media in its source, and the text that can be cited. Prompt.Hidden counts what makes the
+// service add text of its own to the prompt, as citations do.
 func (m *meter) End(o jsonbody.Object) {
 	if o.Cited {
 		m.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(o.Raw)})
@@ -81,13 +83,13 @@ func (m *meter) End(o jsonbody.Object) {
 		before := len(m.req.Prompt.Blocks)
 		m.addSource(&o)
 		for i := range m.req.Prompt.Blocks[before:] {
-			m.req.Prompt.Blocks[before+i].Cited = o.Cited // what it unpacks to is marked up, which can be more than the block's bytes
+			m.req.Prompt.Blocks[before+i].Cited = o.Cited // package tokens then counts the marks in the text that a document unpacks to, too
 		}
 	}
 }
 
-// markedUp is how long the texts of a block are that can be cited: those of a search result, and of a document that is text. What its data
-// unpacks to is marked up, too, which is known where it is unpacked.
+// markedUp returns how many bytes of text in a block can be cited: the texts of a search result, and of a document that is text. The service marks
+// them up, which adds tokens. The text of a document that has to be unpacked, such as a PDF, is counted where it is unpacked.
 func markedUp(block string) (n int64) {
 	p := jsonscan.New(block)
 	var value func(key string) error

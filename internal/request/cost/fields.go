@@ -10,7 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// Field reads those fields, of the body or beside Converse's own, that decide by what the request is billed.
+// Field reads those fields, of the body or of Converse's additionalModelRequestFields, that decide by what the request is billed. raw is the value as
+// it stands.
 func (m *meter) Field(object, key, raw string) {
 	if object != "" && object != "additionalModelRequestFields" {
 		return
@@ -48,7 +49,7 @@ func (m *meter) Field(object, key, raw string) {
 	}
 }
 
-// routing reads what a body says of its model and of how the answer comes, as OpenAI's and Anthropic's routes have it.
+// routing reads the fields model and stream, which OpenAI's and Anthropic's APIs have in the body.
 func (m *meter) routing(key, raw string) {
 	if key == "stream" {
 		m.req.Stream = raw == "true"
@@ -57,20 +58,20 @@ func (m *meter) routing(key, raw string) {
 	}
 }
 
-// unquoted returns what a JSON string stands for. It was read before.
+// unquoted returns what a JSON string stands for. The walk has checked it, so that this can't fail.
 func unquoted(raw string) string {
 	s := jsonscan.New(raw)
 	t, _ := s.Text()
 	return t.String()
 }
 
-// performance reads {"latency": "optimized"}.
+// performance reads a performanceConfig, such as {"latency": "optimized"}. If a body has two, the optimized mode counts, as the dearer one.
 func (m *meter) performance(raw string) {
 	s := jsonscan.New(raw)
 	if s.Peek() != '{' {
 		return
 	}
-	_ = s.Object(func(key string) error { // it was read before
+	_ = s.Object(func(key string) error { // the walk has checked it, so that this can't fail
 		value, err := s.Value()
 		if key == "latency" && len(value) > 2 && m.req.Latency != "optimized" {
 			m.req.Latency = request.Label(value[1 : len(value)-1])
@@ -79,7 +80,8 @@ func (m *meter) performance(raw string) {
 	})
 }
 
-// compaction notes that the service may shorten the history. Each time it does is an inference of its own.
+// compaction notes that the service may shorten the history. Each time it does is an inference of its own. An escape of the form \u may
+// hide the word "compact", so it counts as one.
 func (m *meter) compaction(key, raw string) {
 	switch raw {
 	case "null", "false", "{}", "[]":
@@ -97,7 +99,8 @@ func (m *meter) unpricedField(feature, raw string) {
 	}
 }
 
-// tier reads a service tier. One without a known factor has no price.
+// tier reads a service tier. A body can name it in two places, and two different ones are kept, since either may count. Of three it is unknown which
+// one counts, and an unknown tier has no price.
 func (m *meter) tier(raw string) {
 	r := &m.req
 	tier := request.Label(request.TierName(raw))
@@ -113,12 +116,12 @@ func (m *meter) tier(raw string) {
 	case r.OtherTier == "" || r.OtherTier == tier:
 		r.OtherTier = tier
 	default:
-		r.ServiceTier = "unknown" // three of them
+		r.ServiceTier = "unknown"
 	}
 }
 
 // retention reads how long OpenAI's models shall keep what they cache by themselves. Any lifetime but the usual one has no price of
-// its own, and counts as the dearest.
+// its own, and counts as the dearest, for which the price of an hour stands.
 func (m *meter) retention(raw string) {
 	writes := price.CacheWrites1h
 	switch raw {
@@ -129,7 +132,9 @@ func (m *meter) retention(raw string) {
 }
 
 // Limit takes in a field that limits the answer. A body can name a limit in several places, and the highest is safe whichever of them the service
-// obeys. At least one has to be where the dialect has its limit, because a service may ignore all others. Where a field can stand for something else, a value that is no plain count is taken for a part of the prompt.
+// obeys. At least one has to be where the dialect has its limit, because a service may ignore all others. sure says that the field can mean nothing
+// else; if it is not, a value that is no plain count is taken for a part of the prompt. within says that the field stands in Converse's
+// additionalModelRequestFields.
 func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 	n, err := jsonscan.Count(v.Raw)
 	none := sure && v.Raw == "null"
@@ -163,13 +168,16 @@ func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 	}
 }
 
+// fail makes ParseRequest return an error, the first one.
 func (m *meter) fail(err error) {
 	if m.err == nil {
 		m.err = err
 	}
 }
 
-// Form counts what the answer has to look like. Settings without a schema, such as an effort, add nothing.
+// Form counts a field that says which form the answer has to have: its text, and its schema once more, because the service writes that into the
+// prompt as a grammar. Without a schema, as with an effort, there is no grammar. An escape of the form \u may hide the word "schema", so it counts as
+// one.
 func (m *meter) Form(raw string) {
 	if raw == "null" {
 		return
@@ -182,7 +190,8 @@ func (m *meter) Form(raw string) {
 	}
 }
 
-// converseSchema returns the schema in Converse's outputConfig, which holds it as a text.
+// converseSchema returns the schema in Converse's outputConfig, which holds it as a text, under the keys of path; and false for a config of another
+// form.
 func converseSchema(config string) (schema string, ok bool) {
 	p := jsonscan.New(config)
 	path := []string{"textFormat", "structure", "jsonSchema", "schema"}

@@ -10,6 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
+// outputConfigs are the objects of a body in which dialects have their output limit, if it is not a field of the body itself.
 var outputConfigs = map[string]bool{"inferenceConfig": true, "textGenerationConfig": true}
 
 // Dialect is the form of a body, as far as it decides which field limits the answer.
@@ -27,7 +28,8 @@ const (
 // limitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one.
 type limitPlace struct{ Config, Key string }
 
-// places returns where a dialect can have its output limit, first where it is set if a body has none; nil if any field may be one.
+// places returns where a dialect can have its output limit; nil if that is not known, so that any field may be one. The first place is where
+// SetOutputLimit puts a limit into a body that has none.
 func (d Dialect) places(modelID string) []limitPlace {
 	switch d {
 	case Converse:
@@ -59,7 +61,8 @@ var otherPlaces = map[string][]limitPlace{
 	"qwen":      {{Key: "max_completion_tokens"}},
 }
 
-// limits returns whether a field is an output limit in this dialect.
+// limits returns a function that reports whether a field is an output limit in this dialect. inside is the object that the field stands in, empty for
+// the body itself.
 func (d Dialect) limits(modelID string) func(inside, key string) bool {
 	places := d.places(modelID)
 	return func(inside, key string) bool {
@@ -67,7 +70,7 @@ func (d Dialect) limits(modelID string) func(inside, key string) bool {
 	}
 }
 
-// placeOf returns where a limit goes that a body does not set, by the model's id; none for models that are not known to take one.
+// placeOf returns where InvokeModel's dialect has its output limit, by the model's id, and false for models that are not known to take one.
 func placeOf(modelID string) (p limitPlace, known bool) {
 	maker, name, _ := strings.Cut(modelID, ".")
 	switch {
@@ -91,7 +94,7 @@ func placeOf(modelID string) (p limitPlace, known bool) {
 // be done: the body is not understood, the model is not known to take a limit, or n is within its thinking budget.
 func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
 	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID)}
-	places := d.places(modelID)
+	places := d.places(modelID) // the first is where a limit is set if there is none
 	known := len(places) > 0
 	if known {
 		e.place = places[0]
@@ -100,8 +103,10 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	if e.Document(text, e.field) != nil {
 		return body, false
 	}
-	e.found = e.found || e.ofResponses && e.readsResponses(d)
+	e.found = e.found || e.ofResponses && e.readsResponses(d) // an InvokeModel body may be in the dialect of OpenAI's Responses
 	if !e.found {
+		// A body in the dialect of Responses takes max_output_tokens: of models whose InvokeModel dialect is OpenAI's, and of makers of which Responses is
+		// the only known dialect.
 		if e.readsResponses(d) && (e.place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
 			e.place, known = limitPlace{Key: "max_output_tokens"}, true
 		}
@@ -112,33 +117,33 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	}
 	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
 	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
-	at := 0
+	at := 0 // up to where text has been copied
 	for _, c := range e.edits {
 		out = append(append(out, text[at:c.from]...), c.text...)
 		at = c.to
 	}
 	out = append(out, text[at:]...)
-	r, err := ParseRequestIn(d, modelID, out)
+	r, err := ParseRequestIn(d, modelID, out) // what the service would read has to have the limit
 	if err != nil || r.MaxTokens == 0 || r.MaxTokens > n || r.Thinking >= n {
 		return body, false
 	}
 	return out, true
 }
 
-// limitEdit finds what has to change in a body.
+// limitEdit finds what has to change in a body so that its output limit is at most n.
 type limitEdit struct {
 	jsonscan.Scanner
-	n      string
+	n      string                        // the limit, as a JSON number
 	place  limitPlace                    // where a limit is set if there is none
 	takes  func(inside, key string) bool // whether a field is a limit of the dialect
 	config int                           // behind the brace of place's object; 0 when there is none
-	empty  bool
-	found  bool
-	edits  []limitChange
+	empty  bool                          // that object has no members
+	found  bool                          // the body has a limit of the dialect
+	edits  []limitChange                 // the limits that are too high
 
 	responses    bool // the body has Responses' "input"
 	conversation bool // or the messages of another dialect
-	ofResponses  bool // it has the limit of Responses
+	ofResponses  bool // it has the limit of Responses, max_output_tokens
 }
 
 // readsResponses reports whether a body whose dialect depends on the model is in that of Responses.
@@ -156,11 +161,13 @@ func isConversation(key string, first byte) bool {
 	return key == "messages" || key == "prompt" && first == '"'
 }
 
+// limitChange puts text into the place of a range of the body.
 type limitChange struct {
 	from, to int
 	text     string
 }
 
+// field reads a field of the body: a limit, an object with limits, or any other.
 func (e *limitEdit) field(key string) error {
 	e.responses = e.responses || key == "input"
 	e.conversation = e.conversation || isConversation(key, e.Peek())
@@ -173,6 +180,7 @@ func (e *limitEdit) field(key string) error {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
+			// A member of place's object shows that it is not empty; one of another object does not.
 			if e.empty = e.empty && key != e.place.Config; request.LimitOf(inner) == request.Output {
 				return e.limit(key, inner)
 			}
@@ -183,6 +191,7 @@ func (e *limitEdit) field(key string) error {
 	}
 }
 
+// limit reads an output limit, and notes a change if it is higher than n, in whatever place, or if it is null where the dialect has its limit.
 func (e *limitEdit) limit(inside, key string) error {
 	e.Peek()
 	from := e.Pos()
@@ -208,7 +217,8 @@ func (e *limitEdit) limit(inside, key string) error {
 	return nil
 }
 
-// insert sets a limit where none is: as the first member of its object.
+// insert adds a limit to a body that has none: as the first member of the body or of the object that the dialect has it in, which is added if it is
+// missing.
 func (e *limitEdit) insert(text string) {
 	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(e.place.Key)+":"+e.n
 	empty := strings.TrimSpace(text[at:]) == "}"

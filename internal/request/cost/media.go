@@ -22,7 +22,8 @@ func isMediaKey(key string) bool {
 	}
 }
 
-// addDataURL counts a string that is a data URL, or an address that the provider would fetch, and reports whether it was.
+// addDataURL counts a string that is a data URL with base64, or an address that the provider would fetch, and reports whether it was either. Of any
+// other string the caller counts the text; an image_url of an unknown form counts as an image of unknown size besides.
 func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	s := strings.TrimSpace(t.String())
 	if s == "" {
@@ -67,7 +68,8 @@ func cutDataURL(rest string) (mediaType, data string, ok bool) {
 	return header[:at], data, true
 }
 
-// addBareFile counts base64 that no media type introduces. It may be read as a file or as the text that it is: it counts as both.
+// addBareFile counts base64 that no media type introduces. It may be read as a file or as the text that it is: it counts as both. Because it may be
+// text, its bytes are not Embedded ones, those of media whose length says nothing about tokens.
 func (m *meter) addBareFile(t jsonscan.Text) {
 	embedded := m.req.Embedded
 	m.addText(t)
@@ -75,8 +77,8 @@ func (m *meter) addBareFile(t jsonscan.Text) {
 	m.req.Embedded = embedded
 }
 
-// addMedia counts base64 data. Of an image it decodes no more than the header. What only tolerant readers decode counts as the text that it
-// is, too.
+// addMedia counts base64 data of a kind and format, as request.MediaType names them. Of an image it decodes no more than the header. Data that are
+// not valid base64 may be read as text, or by a tolerant reader as media: they count as both.
 func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 	s := data.String()
 	switch kind {
@@ -121,16 +123,17 @@ func tolerant(s string) []byte {
 		}
 	}, s)
 	if len(letters)%4 == 1 {
-		letters = letters[:len(letters)-1] // one letter is less than a byte
+		letters = letters[:len(letters)-1] // one letter has six bits, less than a byte
 	}
-	decoded, _ := base64.RawStdEncoding.DecodeString(letters) // of such letters alone it can't fail
+	decoded, _ := base64.RawStdEncoding.DecodeString(letters) // it can't fail: no other letters are left
 	return decoded
 }
 
 // isPDF reports whether base64 data begins as a PDF does, for tolerant readers.
 func isPDF(s string) bool { return bytes.HasPrefix(tolerant(s[:min(len(s), 64)]), []byte("%PDF-")) }
 
-// addDocument counts base64 data of a document in a format.
+// addDocument counts base64 data of a document in a format. Data that are not valid base64 may be read as text, or by a tolerant reader as a
+// document: they count as both.
 func (m *meter) addDocument(format string, data jsonscan.Text) {
 	s := data.String()
 	decoded, err := base64.StdEncoding.DecodeString(s)
@@ -143,7 +146,7 @@ func (m *meter) addDocument(format string, data jsonscan.Text) {
 	m.add(tokens.DocumentBlock(format, tolerant(s)))
 }
 
-// isBase64 reports whether the beginning of a string decodes: what does not is read as text.
+// isBase64 reports whether the first 64 letters of a string decode as base64. A string that does not is taken for text.
 func isBase64(t jsonscan.Text) bool {
 	s := t.Raw
 	if t.Escaped() {
@@ -158,12 +161,12 @@ func isBase64(t jsonscan.Text) bool {
 	return err == nil
 }
 
-// addSource counts the source of an object.
+// addSource counts the source of an object: its data, as each kind of content that they may be, and what the service fetches for it.
 func (m *meter) addSource(o *jsonbody.Object) {
 	s := &o.Source
 	kinds := o.Kinds()
 	kind, format := kinds[0][0], kinds[0][1]
-	if s.Remote != "" {
+	if s.Remote != "" { // the service fetches it from an address
 		m.unseen(s.Remote)
 		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
@@ -179,21 +182,21 @@ func (m *meter) addSource(o *jsonbody.Object) {
 		if s.Told && s.Type != "text" {
 			m.addEmpty(kind, format)
 		}
-	case s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && s.First.Raw == "":
+	case s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && s.First.Raw == "": // it can't be anything but text
 		m.addText(s.Data)
 	default:
 		m.addData(kinds, s.Data, s.Bedrocks)
 	}
-	if s.First.Raw != "" { // the service reads either
+	if s.First.Raw != "" { // data under both names for them: the service reads one of the two
 		m.addData(kinds, s.First, !s.Bedrocks)
 	}
 }
 
-// addData counts data that can be of any of these kinds, as all of them. Bedrock's own have a format beside them, and are not told by how they
-// begin.
+// addData counts data that can be of any of these kinds, pairs of a kind and a format, as all of them. bedrocks says that the data have Bedrock's
+// form, in which a format stands beside them: then a document is of that format, whatever its first bytes are.
 func (m *meter) addData(kinds [][2]string, data jsonscan.Text, bedrocks bool) {
 	before := m.req.Embedded
-	embedded := int64(math.MaxInt64) // once, and only if it is media for all of them
+	embedded := int64(math.MaxInt64) // the bytes count once, and only if they are media for all kinds
 	for _, kind := range kinds {
 		m.req.Embedded = before
 		if bedrocks && kind[0] == "document" {
@@ -206,7 +209,8 @@ func (m *meter) addData(kinds [][2]string, data jsonscan.Text, bedrocks bool) {
 	m.req.Embedded = embedded
 }
 
-// addEmpty counts an image or a document without data as the SDK's door does: nobody knows what the service makes of it.
+// addEmpty counts an image or a document without data as one of unknown size, as it counts when the request is a value of the SDK: it is not known
+// what the service makes of it.
 func (m *meter) addEmpty(kind, format string) {
 	switch kind {
 	case "image":

@@ -1,6 +1,7 @@
 // Package cost reads what a request body tells about its cost, and changes bodies so that they cost less or their answers tell more of it. What is
-// not known is counted as text that the model reads, so that a dialect that is not known yet is bounded all the same. What could be read in two
-// ways is read in the dearer one.
+// not known is counted as text that the model reads, so that a dialect that is not known yet is bounded all the same. What could be read in two ways
+// is read in the dearer one. Package jsonbody walks over a body and calls a meter for each part; the meter fills in a Request, whose Prompt is a list
+// of tokens.Block: package tokens bounds how many tokens each can have. An Opaque block is content of unknown size.
 package cost
 
 import (
@@ -18,8 +19,8 @@ import (
 // Request is what a request body tells about its cost.
 type Request struct {
 	Prompt         tokens.Prompt
-	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none where the dialect has it
-	ExtraTokens    int64 // the largest one among those that do not bound the answer: thinking budgets, additionalModelRequestFields, and what is not where the dialect has its limit
+	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 if the field that the dialect has for it is not set
+	ExtraTokens    int64 // the largest limit that does not bound the answer: thinking budgets, and limits in fields that are not the dialect's
 	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
@@ -57,19 +58,19 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 	m := meter{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank"), takesLimit: d.limits(modelID)}
 	err := jsonbody.Walk(string(body), &m)
 	if m.err != nil {
-		err = m.err // it came first
+		err = m.err // the meter's own error, which it found before the walk ended
 	}
 	if err != nil {
 		return Request{}, request.Malformed(err)
 	}
 	m.req.Prompt.OtherBytes = m.other
-	if m.prompts > 1 {
+	if m.prompts > 1 { // each is answered so many times
 		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
 	}
 	if d == OfModel && m.responses && !m.conversation {
 		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
 	}
-	if m.req.MaxTokens > 0 {
+	if m.req.MaxTokens > 0 { // the service may obey any limit, so the highest counts; without one of the dialect's own there is none
 		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
 	}
 	if m.rerank {
@@ -103,11 +104,11 @@ const (
 
 // meter is the sink that bounds what a body can cost. What it does not understand it counts as text, or as content of unknown size.
 type meter struct {
-	req    Request
-	other  int64
-	chunks int64 // of the documents to rerank
-	rerank bool
-	err    error // the first one
+	req    Request // what was found so far
+	other  int64   // bytes of text that are in no block, such as keys and short strings
+	chunks int64   // of the documents to rerank
+	rerank bool    // the model reranks documents
+	err    error   // the first one
 
 	prompts        int64                         // in a list, each of which is answered for itself
 	takesLimit     func(inside, key string) bool // whether a field is the output limit of the body's dialect
@@ -116,7 +117,7 @@ type meter struct {
 	conversation   bool                          // or the messages of another dialect
 }
 
-// What does not matter to the cost is where things stand.
+// These methods of jsonbody.Meter do nothing: where content stands does not matter to the cost.
 func (m *meter) Enter(request.Section) {}
 func (m *meter) Leave()                {}
 func (m *meter) MessageField(string)   {}
@@ -151,6 +152,7 @@ func (m *meter) Point(p jsonbody.Point) {
 	m.req.CacheWrites = max(m.req.CacheWrites, writes)
 }
 
+// add adds content to the prompt.
 func (m *meter) add(b tokens.Block) {
 	m.req.Prompt.Blocks = append(m.req.Prompt.Blocks, b)
 	if b.Kind == tokens.Image {
@@ -158,7 +160,8 @@ func (m *meter) add(b tokens.Block) {
 	}
 }
 
-// unpriced notes a feature that has no price per token. Each may have a flat one, so that none may hide another.
+// unpriced notes a feature that has no price per token. The last one is Unpriced, and those before it go to AlsoUnpriced: each may have a flat price,
+// so all have to be known.
 func (m *meter) unpriced(feature string) {
 	r := &m.req
 	if r.Unpriced != "" && r.Unpriced != feature && !slices.Contains(r.AlsoUnpriced, r.Unpriced) {
@@ -170,26 +173,27 @@ func (m *meter) unpriced(feature string) {
 // StoredElsewhere is the Unseen of a body of which nothing else is unseen but content in S3.
 const StoredElsewhere = "s3Location"
 
-// unseen notes a field by which the service reads what is not in the body. Content in S3 has a size of its own, and hides no other.
+// unseen notes a field by which the service reads what is not in the body. The first one counts, except that any other replaces StoredElsewhere.
 func (m *meter) unseen(name string) {
 	if m.req.Unseen == "" || m.req.Unseen == StoredElsewhere {
 		m.req.Unseen = name
 	}
 }
 
-// Unseen counts content that is not in the body: its size can't be told from here.
+// Unseen counts content that is not in the body, and so has an unknown size.
 func (m *meter) Unseen(name string) {
 	m.add(tokens.Block{Kind: tokens.Opaque})
 	m.unseen(name)
 }
 
+// Kept counts content of which the body only has the name. An empty name is none.
 func (m *meter) Kept(key, raw string) {
 	if raw != "null" && raw != `""` {
 		m.Unseen(key)
 	}
 }
 
-// ModelOf is what ParseRequest tells as Model, at a fraction of its cost: nothing else is looked into.
+// ModelOf returns what ParseRequest returns as Model, at a fraction of its cost: nothing else is looked into.
 func ModelOf(body []byte) (model string, err error) {
 	var s jsonscan.Scanner
 	err = s.Document(string(body), func(key string) error {

@@ -8,7 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// Tool counts a definition of a tool as it stands.
+// Tool counts a definition of a tool as it stands, and once more the schema of a strict one, because the service writes that into the prompt as a
+// grammar. A tool that runs at the service has no price per token.
 func (m *meter) Tool(t jsonbody.Tool) {
 	r := &m.req
 	r.Prompt.Tools++
@@ -33,8 +34,8 @@ func (m *meter) Tool(t jsonbody.Tool) {
 	m.add(tokens.Block{Kind: tokens.JSON, Text: t.Raw})
 }
 
-// toolFeature sorts tools by their type: those that the caller defines cost tokens only, and so do those that the provider
-// defines and the caller runs. Any other runs at the provider and is billed by its own meter.
+// toolFeature sorts tools by their type. Those that the caller defines cost tokens only. So do those that the provider defines and the caller runs:
+// for them builtin is true. Any other runs at the provider and is billed in another way: feature is its name.
 func toolFeature(kind string) (feature string, builtin bool) {
 	switch kind {
 	case "", "function", "custom":
@@ -59,7 +60,7 @@ func toolFeature(kind string) (feature string, builtin bool) {
 	return "unknown tool type", false
 }
 
-// schema notes a schema that the service writes into the prompt as a grammar.
+// schema notes a schema of so many bytes that the service writes into the prompt as a grammar.
 func (m *meter) schema(bytes int64) {
 	m.req.Prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: bytes})
 }

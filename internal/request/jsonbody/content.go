@@ -6,7 +6,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
-// content reads a list of blocks, or the plain string that some dialects allow in its stead.
+// content reads a list of blocks, or the plain string that some dialects allow in its stead, or null. Anything else is misplaced.
 func (w *walk) content(key string) error {
 	switch w.Peek() {
 	case '"':
@@ -36,13 +36,13 @@ func (w *walk) content(key string) error {
 	return w.misplaced(key, "expected an array")
 }
 
-// nested reads an object of content: a block, or anything in one.
+// nested reads an object of content that stands under a key, or in the list under it: a block, or anything in one.
 func (w *walk) nested(key string) error {
 	o := Object{Key: key}
 	return w.object(&o, func(k string) error { return w.member(&o, k) })
 }
 
-// object reads the members of an object of content, and tells of it when it ends.
+// object reads an object of content: member reads each of its members, and the sink's End is called with what o has gathered.
 func (w *walk) object(o *Object, member func(key string) error) error {
 	w.Peek()
 	start := w.Pos()
@@ -56,7 +56,7 @@ func (w *walk) object(o *Object, member func(key string) error) error {
 	return nil
 }
 
-// end tells of an object, now that all of its members were read.
+// end fills in what only the end of an object shows, and calls the sink's End. start is the offset of its opening brace.
 func (w *walk) end(o *Object, start int) {
 	o.Span, o.Raw = Span{start, w.Pos()}, w.From(start)
 	w.alone(&o.Points, o.Fields, start, o.Depth)
@@ -74,7 +74,7 @@ func (w *walk) member(o *Object, key string) error {
 		return w.sourceOf(o)
 	case w.meter != nil && key == "format" && c == '{': // of the output, inside of the "text" of Responses
 		return w.form()
-	case w.meter != nil && key == "id" && o.Name() == "prompt": // one that the service keeps, with values for its gaps
+	case w.meter != nil && key == "id" && o.Name() == "prompt": // of a prompt template that the service keeps
 		return w.kept("prompt")
 	case (key == "type" || key == "format" || key == "media_type") && c == '"':
 		o.Fields++
@@ -83,7 +83,7 @@ func (w *walk) member(o *Object, key string) error {
 	return w.plainMember(o, key)
 }
 
-// word reads one of the words that say what an object is.
+// word reads one of the strings that say what an object is: its type, its format or its media type.
 func (w *walk) word(o *Object, key string) error {
 	t, err := w.Text()
 	if err != nil {
@@ -92,7 +92,7 @@ func (w *walk) word(o *Object, key string) error {
 	switch key {
 	case "type":
 		o.Type, o.Typed = t.String(), true
-		if o.Depth == 0 || w.meter != nil {
+		if o.Depth == 0 || w.meter != nil { // inside of a block, a prompt counts it as any other word
 			w.sink.Type(t)
 			return nil
 		}
@@ -105,7 +105,8 @@ func (w *walk) word(o *Object, key string) error {
 	return nil
 }
 
-// plainMember reads a member that does not tell what its object is.
+// plainMember reads a member that is no type, format, media type, source or citations: a cache point, or content. In WalkPrompt the first key of a
+// block decides its kind.
 func (w *walk) plainMember(o *Object, key string) error {
 	w.bytes(keyBytes(key))
 	if form := request.MarkerOf(key); form.CanBePlaced() || w.meter != nil && form != request.NoMarker {
@@ -118,8 +119,8 @@ func (w *walk) plainMember(o *Object, key string) error {
 	return w.part(key)
 }
 
-// part reads a member of content, or a field beside it, that is neither a cache point nor says what its object is. There is a meter if the cost of
-// the request is to be bounded, and none if only the prompt is read, for its cache points: the meter is also told of what costs more than its
+// part reads a member of content, or a field beside it, that is neither a cache point nor says what its object is. w.meter is set if the cost of
+// the request is to be bounded, and nil if only the prompt is read, for its cache points: a meter is also told of what costs more than its
 // text. Values that are the caller's own JSON are read as one piece, and all others as content, in which there may be blocks.
 func (w *walk) part(key string) error {
 	c := w.Peek()
@@ -149,7 +150,8 @@ func (w *walk) part(key string) error {
 	return w.memberValue(key)
 }
 
-// whole reads a member that a meter takes as one piece, and reports whether it is one.
+// whole reads a member that a meter is told of in one call, and reports whether it is one; otherwise nothing was read. c is the first byte of the
+// value.
 func (w *walk) whole(key string, c byte) (bool, error) {
 	switch key {
 	case "arguments", "parameters":
@@ -166,7 +168,7 @@ func (w *walk) whole(key string, c byte) (bool, error) {
 			w.meter.Lasting(key, raw)
 			return true, err
 		}
-	case "detailLevel":
+	case "detailLevel": // Nova's: pictures may be read as pages of documents
 		w.meter.Detail()
 	case "file_id", "file_url", "s3Location", "s3Uri", "fileUri":
 		return true, w.kept(key)
@@ -181,7 +183,7 @@ func (w *walk) kept(key string) error {
 	return err
 }
 
-// form reads how the answer has to look.
+// form reads a field that says which form or schema the answer has to have, and tells the meter of it.
 func (w *walk) form() error {
 	raw, err := w.Value()
 	if err == nil {
@@ -190,7 +192,8 @@ func (w *walk) form() error {
 	return err
 }
 
-// own reads JSON of the caller's own, in which a cache point has no meaning. The model wrote some of it, and need not have kept to unique keys.
+// own reads JSON of the caller's own, such as the input of a tool, in which a cache point has no meaning. The sink gets it as it stands, with its
+// length without white space and escapes. It is read by passed, because the model wrote some of it and may have used a key twice.
 func (w *walk) own() error {
 	w.Peek()
 	spare := w.Spare()
@@ -201,7 +204,7 @@ func (w *walk) own() error {
 	return err
 }
 
-// memberValue reads the value of a member of content.
+// memberValue reads the value of a member of content. A number, true, false or null is told of with its key.
 func (w *walk) memberValue(key string) error {
 	_, start := w.Member()
 	switch w.Peek() {
@@ -215,7 +218,7 @@ func (w *walk) memberValue(key string) error {
 	return err
 }
 
-// value reads content of any kind. key is where it stands.
+// value reads content of any kind that stands under a key, or in a list under it.
 func (w *walk) value(key string) error {
 	switch w.Peek() {
 	case '{':
@@ -236,7 +239,7 @@ func (w *walk) value(key string) error {
 	return err
 }
 
-// citations reads whether citations are asked for of what an object holds.
+// citations reads the object under "citations", which says whether citations are asked for of what its own object o holds.
 func (w *walk) citations(o *Object, key string) error {
 	w.bytes(keyBytes(key))
 	inner := Object{Key: key}

@@ -6,7 +6,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
-// metered reads a field of the body, or of the fields for the model inside of Converse's, that is not part of a prompt with cache points.
+// metered reads, for a meter, a field of the body or of additionalModelRequestFields that is none of tools, system prompt and messages. Fields of all
+// dialects are read by the same rules, because the dialect is not known.
 func (w *walk) metered(key string) error {
 	c := w.Peek()
 	switch key {
@@ -41,14 +42,15 @@ func (w *walk) metered(key string) error {
 	return w.setting(key, true)
 }
 
-// simple reads a field of which Field tells all there is.
+// simple reads a field of which the sink's Field, which fieldOf calls with the value, tells all that matters. The value's bytes count as text.
 func (w *walk) simple() error {
 	raw, err := w.Value()
 	w.bytes(len(raw))
 	return err
 }
 
-// setting reads a field outside of the prompt. In an object of unknown purpose, it is less sure that a field is a limit.
+// setting reads a field outside of the prompt: a limit of the answer, the form of the answer, an object of further settings, or content. sure says
+// that a field with the name of a limit is one; in an object of unknown purpose it may be something else.
 func (w *walk) setting(key string, sure bool) error {
 	if request.MarkerOf(key) != request.NoMarker {
 		return w.beside(key)
@@ -74,13 +76,14 @@ func (w *walk) setting(key string, sure bool) error {
 		return w.part(key)
 	}
 	sure = sure && hasSettings(key)
-	outer := w.inside
+	outer := w.inside // put back behind the object
 	w.inside = strings.TrimPrefix(outer+"/"+key, "/")
 	err := w.Object(func(k string) error { return w.setting(k, sure) })
 	w.inside = outer
 	return err
 }
 
+// limit reads a field that limits the answer, and tells the meter of it.
 func (w *walk) limit(l request.Limit, key string, sure bool) error {
 	w.Peek()
 	at := w.Pos()
@@ -113,7 +116,7 @@ func isContent(key string) bool {
 	}
 }
 
-// history reads a conversation in a form of its own, or the plain text in its stead.
+// history reads Cohere's chat_history: a list of messages, each read as any content, or anything else in its place.
 func (w *walk) history(key string) error {
 	if w.Peek() != '[' {
 		return w.beside(key)
@@ -143,7 +146,7 @@ func (w *walk) documents(key string) error {
 	})
 }
 
-// embedded reads what an embedding model is given.
+// embedded reads what an embedding model is given, and tells the meter of each text or other input: the elements of a list, or the one value.
 func (w *walk) embedded(key string) error {
 	if w.Peek() != '[' {
 		w.meter.Input()
@@ -182,21 +185,22 @@ func (w *walk) input(key string) error {
 	})
 }
 
-// item reads an item of the input. One that only names what the service keeps is told of.
+// item reads an item of the input of Responses. If it only names something that the service keeps, the meter is told that its content is not in the
+// body.
 func (w *walk) item() error {
 	var o Object
 	var i item
 	err := w.object(&o, func(key string) error {
 		c, before := w.Peek(), w.meter.Blocks()
-		kept := key == "id" && o.Name() == "prompt"
+		ofPrompt := key == "id" && o.Name() == "prompt" // member tells of this id itself
 		err := w.member(&o, key)
 		switch key {
 		case "id":
-			i.id = i.id || c == '"' && !kept
+			i.id = i.id || c == '"' && !ofPrompt
 		case "role":
 			i.role = c == '"'
 		case "content", "encrypted_content":
-			i.told = i.told || w.meter.Blocks() > before
+			i.hasContent = i.hasContent || w.meter.Blocks() > before
 		}
 		return err
 	})
@@ -209,33 +213,34 @@ func (w *walk) item() error {
 // ItemReference is the type of an item that stands for one that the service keeps.
 const ItemReference = "item_reference"
 
-// item is what an item of the input tells of itself, whatever its type.
+// item is which fields an item of the input has, whatever its type.
 type item struct {
-	id   bool
-	role bool
-	told bool // it brings what it stands for, in words or sealed
+	id         bool
+	role       bool
+	hasContent bool // its content is in the body, as text or encrypted
 }
 
-// kept names an item that stands for something that the service keeps under its id: one that has nothing else, reasoning that comes neither
-// sealed nor in words, and what tools of the service did. It returns nothing for an item that is whole.
+// kept returns a name for an item that stands for something that the service keeps under the item's id: its type for reasoning, else ItemReference.
+// It returns nothing for an item that is whole, which means that its content is in the body. Types that are not known, among them those of tools that
+// the service runs, are not whole if they have an id.
 func (i *item) kept(kind string) string {
 	whole := false
 	switch kind {
 	case "":
 		whole = i.role
 	case "reasoning":
-		if i.id && !i.told {
+		if i.id && !i.hasContent {
 			return kind
 		}
 		return ""
 	case "compaction":
-		whole = i.told
+		whole = i.hasContent
 	case "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "computer_call", "computer_call_output",
 		"local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output",
 		"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "input_text", "input_image", "input_file":
 		whole = true
 	case ItemReference:
-		whole = true // noted where its type was read
+		whole = true // the meter has noted it when it was told of the type
 	}
 	if whole || !i.id {
 		return ""

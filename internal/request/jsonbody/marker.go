@@ -7,7 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
-// marker reads a cache point.
+// marker reads a cache point, of a form that its key tells, and adds it to those of the object in which it stands. A value that is no object is no
+// cache point, but its key still takes the place of one.
 func (w *walk) marker(points *Points, form request.Marker, key string) error {
 	comma, start := w.Member()
 	c := w.Peek()
@@ -43,7 +44,9 @@ func (w *walk) marker(points *Points, form request.Marker, key string) error {
 	return nil
 }
 
-// alone recognises an object that holds nothing but a cachePoint. To remove one that is an element of a list is to cut it with its comma.
+// alone recognises an object that holds nothing but a cachePoint: then the point is an Element, and takes the place of a block or a tool. fields is
+// how many other members it has, start the offset of its brace. To remove a point that is an element of a list (depth 0), the whole object is cut
+// with a comma.
 func (w *walk) alone(points *Points, fields, start, depth int) {
 	p := &points.Property
 	if points.Alone = p.Form != request.NoMarker && fields == 0; !points.Alone {
@@ -65,7 +68,7 @@ func (w *walk) alone(points *Points, fields, start, depth int) {
 
 // lifetime reads a lifetime. It is zero if it can't be read.
 func lifetime(raw string) time.Duration {
-	if len(raw) < 2 || raw[0] != '"' { // a body that ends here
+	if len(raw) < 2 || raw[0] != '"' { // no string, or the body ends here
 		return 0
 	}
 	return request.Lifetime(raw[1 : len(raw)-1])
@@ -80,9 +83,10 @@ func (w *walk) cut(comma, start int) Span {
 	return Span{start, PastComma(w.body, w.Pos())}
 }
 
+// whiteSpace is what JSON allows between tokens.
 const whiteSpace = " \t\r\n"
 
-// PastComma returns the offset of what follows the comma behind an offset, or the offset itself if there is no comma.
+// PastComma returns the offset of the next token if a comma follows end, with white space around it or not, or end itself if none does.
 func PastComma[T string | []byte](body T, end int) int {
 	at := pastSpace(body, end)
 	if at == len(body) || body[at] != ',' {
@@ -91,6 +95,7 @@ func PastComma[T string | []byte](body T, end int) int {
 	return pastSpace(body, at+1)
 }
 
+// pastSpace returns the offset of the first byte from at on that is not white space.
 func pastSpace[T string | []byte](body T, at int) int {
 	for at < len(body) && strings.IndexByte(whiteSpace, body[at]) >= 0 {
 		at++

@@ -2,7 +2,8 @@ package jsonbody
 
 import "cmp"
 
-// sourceOf reads where the media of an object come from. What they are may be told later.
+// sourceOf reads the member "source" of an object, an object itself, into o.Source: the data of an image or document, or where the service fetches
+// them. The kind of media may only be known when the outer object ends.
 func (w *walk) sourceOf(o *Object) error {
 	o.HasSource = true
 	inner := Object{Key: "source"}
@@ -22,7 +23,7 @@ func (w *walk) sourceOf(o *Object) error {
 	})
 }
 
-// stored reads an object in S3.
+// stored reads the place of media in S3, which the service fetches. null is no place.
 func (w *walk) stored(o, inner *Object, key string) error {
 	if w.meter == nil {
 		o.Source.Stored = o.Source.Stored || w.Peek() != 'n'
@@ -35,7 +36,7 @@ func (w *walk) stored(o, inner *Object, key string) error {
 	return err
 }
 
-// data reads the data of a source.
+// data reads the data of a source. A source with both names for them has two: the earlier one is kept as First.
 func (w *walk) data(s *Source, key string) error {
 	t, err := w.Text()
 	s.First = s.Data
@@ -43,7 +44,7 @@ func (w *walk) data(s *Source, key string) error {
 	return err
 }
 
-// sourceWord reads what the data of a source are, or the address that stands for them.
+// sourceWord reads the type or the media type of a source, or an address that stands for its data.
 func (w *walk) sourceWord(s *Source, inner *Object, key string) error {
 	t, err := w.Text()
 	if err != nil {

@@ -25,30 +25,31 @@ type Sink interface {
 	// Block begins a block of a list, or the plain string in its stead, which has the index -1. End ends it, and every object in one.
 	Block(index int)
 	End(o Object)
+	// Tool tells of a whole definition of a tool, or of an object in its place.
 	Tool(t Tool)
 
-	// String tells of a string under a key, Word of a word of the dialect's, such as a format, and Type of the word that says what a block is. A
-	// meter is told of the type of every object in this way.
+	// String tells of a string under a key, Word of a string that says how something is to be read, such as a format, and Type of the one that says what
+	// a block is. A meter is told of the type of every object in this way.
 	String(key string, t jsonscan.Text)
 	Word(t jsonscan.Text)
 	Type(t jsonscan.Text)
 	// Literal tells of a number, true, false or null: by its whole member, which is empty for an element of a list, and by itself.
 	Literal(member, raw string)
-	// JSON tells of a value of the caller's own as it stands, and of its length whatever its spelling.
+	// JSON tells of a value of the caller's own as it stands, and of its length without white space and escapes, which differ from writer to writer.
 	JSON(raw string, length int)
 	// Cited says that citations are asked for of what the object around it holds.
 	Cited()
 	// Point tells of a cache point where one stands, whether the service takes it there or not. Object and Tool have its place.
 	Point(p Point)
 
-	// Misshapen says that a value is not of the form that every dialect has in its place. It is told of all the same.
+	// Misshapen says that a value is not of the form that every dialect has in its place. The value is then told of as content all the same.
 	Misshapen(offset int, reason string)
 }
 
 // Meter is a Sink that is also told what makes a request cost more than the text that it holds.
 type Meter interface {
 	Sink
-	// Limit tells of a field that limits the answer. sure says that it can stand there for nothing else, and within that it is one of those
+	// Limit tells of a field that limits the answer. sure says that the field can mean nothing else there, and within that it is one of those
 	// fields that go to the model unchanged beside Converse's own.
 	Limit(l request.Limit, v Value, sure, within bool)
 	// Form tells how the answer has to look, and Lasting of a video or a sound under a key.
@@ -70,11 +71,11 @@ type Meter interface {
 	Blocks() int
 }
 
-// Value is the value of a field, as it stands.
+// Value is a field with its value.
 type Value struct {
 	Key    string
-	Raw    string
-	Offset int
+	Raw    string // the value as it stands
+	Offset int    // of the value, in the body
 	Inside string // the object of the body that it stands in, by the keys on the way to it, joined with slashes; empty for the body itself
 }
 
@@ -92,8 +93,8 @@ type Point struct {
 // Points are the cache points among the members of an object, by the key that they are written with.
 type Points struct {
 	Control, Property Point
-	Alone             bool // the object holds nothing else, so that a cachePoint stands in its place
-	Null              bool // there is one without a value, which is none and yet takes its place
+	Alone             bool // the object holds nothing but a cachePoint, so that it is an element of its list and no block
+	Null              bool // it has the key of a cache point with a value that is none, such as null, so that no point can be added there
 }
 
 // Object is an object of content, when it ends: a message or a block, or anything in one.
@@ -101,16 +102,16 @@ type Object struct {
 	Key    string // it stands under, or the list that it is an element of
 	Depth  int    // in how many other objects of the same block it stands
 	Span   Span
-	Raw    string // as it stands
-	Plain  bool   // it is a plain string in the place of a list of blocks
-	Typed  bool   // it has a field type that is a string
-	Type   string
-	Keyed  bool // one of a block's members has a key that tells its kind
-	Kind   request.Kind
-	Fields int // how many there are besides cache points
-	Format string
-	Cited  bool // citations are asked for of what it holds
-	Points Points
+	Raw    string       // as it stands
+	Plain  bool         // it is a plain string in the place of a list of blocks
+	Typed  bool         // it has a field "type" that is a string
+	Type   string       // the value of that field
+	Keyed  bool         // one of a block's members has a key that tells its kind
+	Kind   request.Kind // by that key
+	Fields int          // how many members it has besides cache points
+	Format string       // its field "format"
+	Cited  bool         // citations are asked for of what it holds
+	Points Points       // the cache points among its members
 
 	MediaType string // of its own, beside a source
 	HasSource bool
@@ -129,10 +130,10 @@ func (o *Object) Name() string {
 type Source struct {
 	Type      string // "base64", "text", "url", …
 	MediaType string
-	Data      jsonscan.Text
-	First     jsonscan.Text // those under its other name, if it has both: which of them are the data is not known
-	Told      bool          // there is data, though it may be empty
-	Bedrocks  bool          // the data have Bedrock's name, bytes: then their format is told apart from them
+	Data      jsonscan.Text // base64, or the text itself for the type "text"
+	First     jsonscan.Text // the data under the other of their two names, if it has both: which of them the service reads is not known
+	Told      bool          // it has data, though they may be empty
+	Bedrocks  bool          // the data stand under Bedrock's name for them, "bytes", so that their format is a field of the object around
 	Remote    string        // the field with an address that stands for it; empty for none
 	Stored    bool          // it is in S3
 }
@@ -146,8 +147,8 @@ func (o *Object) Media() (kind, format string) {
 	return o.Name(), cmp.Or(o.Format, o.MediaType)
 }
 
-// Kinds returns what the source of an object can hold: what Media returns and, where the object or the key that it stands under says another
-// thing, that as well.
+// Kinds returns what the source of an object can hold, as pairs of a kind and a format: what Media returns and, if the object's type or the key that
+// it stands under names another kind, that as well. The service may go by either, so a meter counts all.
 func (o *Object) Kinds() (all [][2]string) {
 	kind, format := o.Media()
 	all = append(all, [2]string{kind, format})
@@ -171,17 +172,17 @@ type Tool struct {
 	Index int
 	Span  Span
 	Raw   string // as it stands
-	Len   int    // of it, whatever its spelling
+	Len   int    // of Raw, without white space and escapes
 
-	Name     string
+	Name     string // in its JSON spelling
 	Type     string
 	Strict   bool // its input has to fit its schema, or a grammar
 	Deferred bool // it is loaded when it is needed
 	Function bool // it has OpenAI's form
-	Fields   int  // how many there are besides cache points
+	Fields   int  // how many members it has besides cache points
 	Points   Points
 
-	HasSpec bool
+	HasSpec bool   // it has Spec
 	Spec    Spec   // of a definition in Converse's form, which Nova shares
 	System  string // the value of a systemTool, as it stands
 }
@@ -189,9 +190,9 @@ type Tool struct {
 // Spec is what a tool's definition holds in Converse's form.
 type Spec struct {
 	Name, Description jsonscan.Text
-	Schema            string
-	SchemaLen         int      // whatever its spelling
+	Schema            string   // of the tool's input, as it stands
+	SchemaLen         int      // of Schema, without white space and escapes
 	Strict            bool     // its input has to fit its schema
-	Others            []string // members that are not known
+	Others            []string // members that are not known, as they stand; only WalkPrompt fills them in
 	Points            Points
 }

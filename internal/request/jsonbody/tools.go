@@ -2,7 +2,8 @@ package jsonbody
 
 import "github.com/bedrockguard/bedrockguard-go/internal/request"
 
-// toolConfig reads Converse's way to wrap the tools, which Nova shares.
+// toolConfig reads the object in which Converse and Nova have their tools. Under its other name, tool_config, the list of tools is read but is no
+// section of the request.
 func (w *walk) toolConfig(key string) error {
 	if w.Peek() != '{' {
 		return w.beside(key)
@@ -18,7 +19,7 @@ func (w *walk) toolConfig(key string) error {
 	})
 }
 
-// beside reads content that is in no object of the prompt's.
+// beside reads a field that is no part of the prompt. A meter counts it as content; WalkPrompt passes over it.
 func (w *walk) beside(key string) error {
 	if w.meter == nil {
 		return w.Skip()
@@ -27,7 +28,7 @@ func (w *walk) beside(key string) error {
 	return w.plainMember(&o, key)
 }
 
-// tools reads a list of tool definitions.
+// tools reads a list of tool definitions. Anything else in its place, or in the list, is told of as JSON.
 func (w *walk) tools(string) error {
 	switch w.Peek() {
 	case '[':
@@ -50,7 +51,8 @@ func (w *walk) tools(string) error {
 	})
 }
 
-// definition reads a tool, or what stands in the place of one.
+// definition reads a tool, or what stands in the place of one, into w.tool, and tells of it. Length here is without white space and escapes, which
+// Spare counts.
 func (w *walk) definition(index int) error {
 	t := &w.tool
 	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}}
@@ -106,7 +108,8 @@ func (w *walk) toolField(key string) error {
 	return err
 }
 
-// systemTool reads a tool that runs at the service.
+// systemTool reads a tool that runs at the service. WalkPrompt reads its object as a definition in Converse's form, of which no more than the name is
+// known.
 func (w *walk) systemTool(t *Tool, c byte) (err error) {
 	start := w.Pos()
 	if w.meter == nil && c == '{' {
@@ -119,7 +122,8 @@ func (w *walk) systemTool(t *Tool, c byte) (err error) {
 	return err
 }
 
-// specField reads a field of a toolSpec or a systemTool.
+// specField reads a field of a toolSpec or a systemTool into w.tool.Spec. A field that is not known is kept as it stands in WalkPrompt, because it
+// changes what the cache holds; a meter counts the whole definition anyway.
 func (w *walk) specField(key string) (err error) {
 	s := &w.tool.Spec
 	_, start := w.Member()
@@ -145,7 +149,7 @@ func (w *walk) specField(key string) (err error) {
 	return err
 }
 
-// schemaField reads a field of an inputSchema. Schemas are text to whoever sends them on.
+// schemaField reads a field of an inputSchema. A schema is only passed on, as text: it is not looked into.
 func (w *walk) schemaField(key string) (err error) {
 	s := &w.tool.Spec
 	w.Peek()

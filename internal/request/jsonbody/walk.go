@@ -1,5 +1,7 @@
 // Package jsonbody reads request bodies in any dialect: Converse as JSON, Anthropic's, Nova's, OpenAI's two, and those of models that embed, rank
-// or only complete text. It tells what there is and where; what follows is each sink's own to judge.
+// or only complete text. It walks over a body once and calls a Sink for each part: what there is and where. What follows is for each sink to judge.
+// There are two ways to read: Walk, for a Meter that bounds the cost of the whole body, and WalkPrompt, for a Sink that only needs the prompt.
+// In the comments, "tells" always means such a call, and content is all that the model reads.
 package jsonbody
 
 import (
@@ -21,20 +23,20 @@ func WalkPrompt(text string, s Sink) error {
 	return w.Document(text, w.field)
 }
 
-// walk reads one body. Without a meter it tells of the prompt alone.
+// walk reads one body.
 type walk struct {
 	jsonscan.Scanner
 	body  string
-	sink  Sink
-	meter Meter
+	sink  Sink  // that is told of everything
+	meter Meter // the same sink, for Walk; nil for WalkPrompt, which tells of the prompt alone
 
-	within bool   // it reads the model's own fields inside of Converse's
+	within bool   // it reads additionalModelRequestFields, in which the model's own dialect stands inside of Converse's
 	inside string // the object of settings that it reads, by the keys on the way to it, joined with slashes; empty for the body itself
-	depth  int    // of objects that are open in a block
-	tool   Tool
+	depth  int    // how many objects are open in a block
+	tool   Tool   // the definition that is being read
 }
 
-// passed reads what is only passed on.
+// passed reads a value that the service only passes on, such as a tool's schema. In Walk, objects in it may have a key twice.
 func (w *walk) passed() (string, error) {
 	if w.meter == nil {
 		return w.Value()
@@ -45,7 +47,7 @@ func (w *walk) passed() (string, error) {
 // field reads a member of the body itself.
 func (w *walk) field(key string) error { return w.fieldOf("", key, w.top) }
 
-// fieldOf reads a member of the body or of one of its objects, and tells of it.
+// fieldOf reads a member of the body or of one of its objects, whose key is then object, and calls the sink's Field with its value as it stands.
 func (w *walk) fieldOf(object, key string, read func(key string) error) error {
 	w.Peek()
 	start := w.Pos()
@@ -56,6 +58,7 @@ func (w *walk) fieldOf(object, key string, read func(key string) error) error {
 	return err
 }
 
+// top reads a member of the body: the prompt's sections, wherever it is, and other fields as the kind of walk requires.
 func (w *walk) top(key string) error {
 	switch key {
 	case "tools":
@@ -73,7 +76,8 @@ func (w *walk) top(key string) error {
 	return w.metered(key)
 }
 
-// promptField passes over a field that is not part of the prompt. Those objects in which settings stand are told of by their members.
+// promptField passes over a field that is not part of the prompt, in WalkPrompt. Of the objects in which settings stand, the sink's Field gets each
+// member.
 func (w *walk) promptField(key string) error {
 	if (key == "inferenceConfig" || key == additional) && w.Peek() == '{' {
 		return w.Object(func(k string) error { return w.fieldOf(key, k, w.skipField) })
@@ -81,11 +85,14 @@ func (w *walk) promptField(key string) error {
 	return w.Skip()
 }
 
+// additional is Converse's field for fields of the model's own dialect, which go to the model unchanged.
 const additional = "additionalModelRequestFields"
 
+// skipField reads a value and ignores it.
 func (w *walk) skipField(string) error { return w.Skip() }
 
-// section reads one of the request's own lists. What stands under the same name in the fields for the model is none of them.
+// section reads the tools, the system prompt or the messages. A list of the same name inside of additionalModelRequestFields is read, but not as a
+// section of the request.
 func (w *walk) section(s request.Section, key string, read func(key string) error) error {
 	w.bytes(keyBytes(key))
 	if w.within {
@@ -97,14 +104,15 @@ func (w *walk) section(s request.Section, key string, read func(key string) erro
 	return err
 }
 
-// bytes tells a meter of bytes that are in nothing else.
+// bytes tells a meter of bytes that are in nothing else that it is told of, such as keys.
 func (w *walk) bytes(n int) {
 	if w.meter != nil && n > 0 {
 		w.meter.Other(n)
 	}
 }
 
-// keyBytes is what a key costs. The words of the request schemas themselves are covered by the framing of messages and blocks.
+// keyBytes is how many bytes of a key count as text. Those keys that each message or block has count nothing, because a meter adds tokens for each
+// message and block anyway.
 func keyBytes(key string) int {
 	switch key {
 	case "messages", "role", "content", "type", "text", "system", "source", "data", "bytes", "media_type", "format":
@@ -130,7 +138,8 @@ func (w *walk) messages(key string) error {
 	})
 }
 
-// misplaced reads a value that is not of the form that dialects with cache points have in its place.
+// misplaced reads a value that is not of the form that dialects with cache points have in its place. It tells the sink why, and reads it as any
+// content.
 func (w *walk) misplaced(key, reason string) error {
 	w.Peek()
 	w.sink.Misshapen(w.Pos(), reason)
@@ -161,7 +170,7 @@ func (w *walk) message() error {
 		}
 		return w.member(&o, key)
 	})
-	if err == nil && w.meter != nil {
+	if err == nil && w.meter != nil { // a meter also looks at a message as an object, because it may have members of a block
 		w.end(&o, start)
 	}
 	w.sink.EndMessage(role)

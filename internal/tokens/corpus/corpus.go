@@ -16,7 +16,7 @@ var seeds embed.FS
 // Splices is the kind that joins pieces of all other kinds at random places.
 const Splices = "splices"
 
-// source has the random numbers and the seed texts of a generator.
+// source has the random numbers of a generator, with methods that choose by them.
 type source struct {
 	*rand.Rand
 }
@@ -34,7 +34,8 @@ func Kinds() []string {
 	return names
 }
 
-// Generate returns a text of a kind with exactly size bytes. Its end may be in the middle of a character. It panics on an unknown kind.
+// Generate returns a text of a kind, cut to size bytes. If the cut is in the middle of a character, a question mark takes the place of that
+// character's bytes. It panics on an unknown kind.
 func Generate(kind string, seed uint64, size int) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(kind))
@@ -54,7 +55,8 @@ func Generate(kind string, seed uint64, size int) string {
 	return strings.ToValidUTF8(b.String()[:size], "?")
 }
 
-// splice writes pieces of up to 60 bytes, each of a text of any other kind, from anywhere in it.
+// splice writes pieces of up to 60 bytes until the text has size bytes: each is cut, at a random place, from what one call of a random generator
+// writes.
 func splice(r source, b *strings.Builder, size int) {
 	all := generators()
 	names := make([]string, 0, len(all))
@@ -92,11 +94,13 @@ func languages() map[string]string {
 	return texts
 }
 
+// pick returns a random byte of a text.
 func (r source) pick(of string) byte { return of[r.IntN(len(of))] }
 
+// from returns a random one of some texts.
 func (r source) from(of []string) string { return of[r.IntN(len(of))] }
 
-// chars appends between low and high random characters of an ASCII alphabet.
+// chars appends random characters of an ASCII alphabet, at least low and at most high of them.
 func (r source) chars(b *strings.Builder, of string, low, high int) {
 	for range low + r.IntN(high-low+1) {
 		b.WriteByte(r.pick(of))

@@ -76,8 +76,10 @@ func generators() map[string]generator {
 	return kinds
 }
 
+// leet replaces letters by digits that look like them.
 var leet = strings.NewReplacer("a", "4", "e", "3", "i", "1", "o", "0", "s", "5", "t", "7")
 
+// bytes returns random bytes.
 func (r source) bytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -86,6 +88,7 @@ func (r source) bytes(n int) []byte {
 	return b
 }
 
+// shuffled writes a word with its bytes in random order.
 func shuffled(r source, b *strings.Builder, word string) {
 	letters := []byte(word)
 	r.Shuffle(len(letters), func(i, j int) { letters[i], letters[j] = letters[j], letters[i] })
@@ -103,6 +106,7 @@ func syllables(r source, b *strings.Builder) {
 	b.WriteByte(' ')
 }
 
+// alternating writes a word with every other letter in upper case.
 func alternating(b *strings.Builder, word string) {
 	for i, c := range word {
 		if i%2 == 0 {
@@ -113,6 +117,8 @@ func alternating(b *strings.Builder, word string) {
 	b.WriteByte(' ')
 }
 
+// identifier writes a name of one to five words as code has it: camelCase, CapitalCase, with underscores, with hyphens, or in lower case without
+// either; some have a number at the end.
 func identifier(r source, b *strings.Builder, words []string) {
 	style := r.IntN(5)
 	for i := range 1 + r.IntN(5) {
@@ -135,6 +141,7 @@ func identifier(r source, b *strings.Builder, words []string) {
 	b.WriteByte(r.pick(" \n.(),"))
 }
 
+// names writes a first and a last name that sound like some language's, but are made up.
 func names(r source, b *strings.Builder) {
 	starts := strings.Fields("Kri Mar Ngu Wój Szcz Abd Olu Yev Gwyn Xio Tchou Sig Ank Thi Bjør Ilm Zhu Dmy")
 	middles := strings.Fields("stof ek yen cie alla wa gen eth ng pou mun ush ru nek ari tro ilo ane")
@@ -142,6 +149,7 @@ func names(r source, b *strings.Builder) {
 	b.WriteString(r.from(starts) + r.from(middles) + " " + r.from(starts) + r.from(middles) + r.from(ends) + r.from([]string{", ", "\n", "; "}))
 }
 
+// chemistry writes a made-up name of a substance, with numbers in it.
 func chemistry(r source, b *strings.Builder) {
 	parts := strings.Fields("meth eth prop but pent hex cyclo benz phen oxy hydroxy chloro bromo fluoro iso amino nitro thio azo imid pyr fur")
 	ends := strings.Fields("ane ene yne anol one oate amide ylamine ic-acid azole idine ium azepam tinib mab olol")
@@ -154,6 +162,7 @@ func chemistry(r source, b *strings.Builder) {
 	b.WriteString(r.from(ends) + " ")
 }
 
+// repeated writes one or two random characters, again and again.
 func repeated(r source, b *strings.Builder) {
 	unit := string(r.pick(lower + upper + digits + punct))
 	if r.IntN(2) == 0 {

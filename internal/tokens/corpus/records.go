@@ -5,11 +5,13 @@ import (
 	"strings"
 )
 
+// uuid writes a random UUID.
 func uuid(r source, b *strings.Builder) {
 	x := r.bytes(16)
 	fmt.Fprintf(b, "%x-%x-%x-%x-%x\n", x[:4], x[4:6], x[6:8], x[8:10], x[10:])
 }
 
+// csvLine writes a line of eight numbers with commas between them.
 func csvLine(r source, b *strings.Builder) {
 	for i := range 8 {
 		if i > 0 {
@@ -29,6 +31,7 @@ func csvLine(r source, b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
+// fixedWidth writes a line of seven numbers, right-aligned in columns of random width.
 func fixedWidth(r source, b *strings.Builder) {
 	for range 7 {
 		fmt.Fprintf(b, "%*d", 6+r.IntN(8), r.IntN(100_000))
@@ -36,6 +39,7 @@ func fixedWidth(r source, b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
+// spaceTable writes four words in columns that are filled up with spaces.
 func spaceTable(r source, b *strings.Builder, words []string) {
 	for range 4 {
 		fmt.Fprintf(b, "%-*s", 8+r.IntN(30), r.from(words))
@@ -43,12 +47,14 @@ func spaceTable(r source, b *strings.Builder, words []string) {
 	b.WriteByte(r.pick("\n\n\n|"))
 }
 
+// ruleLine writes a line of one repeated sign, as between the parts of a text.
 func ruleLine(r source, b *strings.Builder) {
 	unit := r.from([]string{"-", "=", "*", "_", ".", "#", "~", "+", "-=", "- ", "* ", "+-", "/", "\\", "<>", "|", "%", "^", "\u2500", "\u2550", "\u2022"})
 	b.WriteString(strings.Repeat(unit, 1+r.IntN(120)))
 	b.WriteByte(r.pick("\n\n "))
 }
 
+// logLine writes a line of a program's log.
 func logLine(r source, b *strings.Builder, words []string) {
 	levels := []string{"INFO", "WARN", "ERROR", "DEBUG", "TRACE"}
 	fmt.Fprintf(b, "2026-%02d-%02dT%02d:%02d:%02d.%06dZ %-5s [worker-%d] com.example.%s.%s: %s %s took %dms (id=%x, size=%d)\n",
@@ -56,6 +62,7 @@ func logLine(r source, b *strings.Builder, words []string) {
 		strings.ToLower(r.from(words)), r.from(words), r.from(words), r.from(words), r.IntN(10_000), r.bytes(6), r.IntN(1<<20))
 }
 
+// diffLine writes a line of a diff over the given lines, or the head of one of its hunks.
 func diffLine(r source, b *strings.Builder, lines []string) {
 	if r.IntN(8) == 0 {
 		fmt.Fprintf(b, "@@ -%d,%d +%d,%d @@ %s\n", r.IntN(900), r.IntN(20), r.IntN(900), r.IntN(20), r.from(lines))
@@ -64,12 +71,14 @@ func diffLine(r source, b *strings.Builder, lines []string) {
 	fmt.Fprintf(b, "%c%s\n", r.pick("+-  "), r.from(lines))
 }
 
+// url writes an address with a query and a fragment.
 func url(r source, b *strings.Builder, words []string) {
 	fmt.Fprintf(b, "https://%s.example.%s/%s/%s-%s_%d?%s=%s&utm_source=%s&sig=%%2F%x%%3D#%s\n", strings.ToLower(r.from(words)),
 		r.from([]string{"com", "org", "co.uk", "io", "dev"}), r.from(words), r.from(words), r.from(words), r.IntN(5000),
 		r.from(words), r.from(words), r.from(words), r.bytes(8), r.from(words))
 }
 
+// jsonObject writes an object of six members, on one line if compact, else with a line for each.
 func jsonObject(r source, b *strings.Builder, words []string, compact bool) {
 	colon, comma, end := ": ", ",\n  ", "\n}\n"
 	if compact {

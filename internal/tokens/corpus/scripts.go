@@ -5,6 +5,7 @@ import (
 	"unicode"
 )
 
+// emoji writes an emoji, some with a skin tone, joined with another one, or followed by a flag.
 func emoji(r source, b *strings.Builder) {
 	faces := [][2]rune{{0x1f600, 0x1f64f}, {0x1f300, 0x1f5ff}, {0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff}, {0x2600, 0x27bf}}
 	one := func() {
@@ -26,6 +27,7 @@ func emoji(r source, b *strings.Builder) {
 	}
 }
 
+// combining writes a letter with up to seven combining marks on it.
 func combining(r source, b *strings.Builder) {
 	b.WriteByte(r.pick(lower + upper))
 	for range r.IntN(8) {
@@ -51,6 +53,7 @@ func rareScript(r source, b *strings.Builder) {
 	b.WriteByte(' ')
 }
 
+// member returns a random character of a table of Unicode's. Each range of the table has the same probability.
 func member(r source, table *unicode.RangeTable) rune {
 	n := r.IntN(len(table.R16) + len(table.R32))
 	if n < len(table.R16) {

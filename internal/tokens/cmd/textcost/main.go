@@ -23,6 +23,7 @@ func main() {
 	}
 }
 
+// run carries out one of the two commands.
 func run(args []string) error {
 	switch {
 	case len(args) == 1 && args[0] == "bound":
@@ -34,6 +35,7 @@ func run(args []string) error {
 	}
 }
 
+// bound prints the bound of each JSON string on standard input as soon as it is read, for a caller that waits for it.
 func bound() error {
 	out := bufio.NewWriter(os.Stdout)
 	in := json.NewDecoder(bufio.NewReaderSize(os.Stdin, 1<<20))
@@ -52,6 +54,7 @@ func bound() error {
 	return nil
 }
 
+// write writes a text of each kind for each seed, of so many bytes.
 func write(dir, size string, seeds []string) error {
 	bytes, err := strconv.Atoi(size)
 	if err != nil {
