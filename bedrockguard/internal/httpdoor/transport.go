@@ -222,14 +222,15 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return nil, err
 	}
-	flat, hasFlatPrice := g.FlatPrice(d.route.operation)
 	switch {
 	case d.unknownHost:
 		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
-	case d.route.treatment == inputs.Refused && hasFlatPrice:
-		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
 	case d.route.treatment == inputs.Refused:
-		return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
+		flat, ok := g.FlatPrice(d.route.operation)
+		if !ok {
+			return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
+		}
+		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
 	case hasHeader(d.asked.Header, "Content-Encoding"):
 		return nil, request.MalformedField("content-encoding", "is not understood: the body can't be read")
 	case hasHeader(d.asked.Header, "Upgrade"):
