@@ -141,15 +141,7 @@ func (m *SSEMeter) event(data []byte) {
 		return
 	}
 	m.raise(e.failure())
-	if !e.chat {
-		m.sum.learn(&e.usageReader, e.metadata)
-		return
-	}
-	// A chunk with choices can hold a running sum, also while other choices go on. The one that concludes has none.
-	m.sum.note(&e.usageReader)
-	if !e.choosing && m.sum.finished && e.body.has[countOutput] {
-		m.sum.complete = true
-	}
+	m.sum.learn(&e.usageReader, e.metadata)
 }
 
 // failed takes in an event that is named "error", whatever it holds.
@@ -192,12 +184,10 @@ func (m *SSEMeter) Refused() int { return 0 }
 // sseEvent reads the JSON of one event.
 type sseEvent struct {
 	usageReader
-	kind     string // of its "type"
-	code     string // beside the type, as some errors have it
-	failing  bool   // it has an error
-	reason   string // the code or the type of that
-	chat     bool   // a chunk of a chat
-	choosing bool   // with choices in it
+	kind    string // of its "type"
+	code    string // beside the type, as some errors have it
+	failing bool   // it has an error
+	reason  string // the code or the type of that
 }
 
 func (e *sseEvent) field(key string) error {
@@ -219,12 +209,6 @@ func (e *sseEvent) field(key string) error {
 				return e.errorField()
 			}
 			return e.usageReader.field(k)
-		})
-	case key == "choices" && c == '[':
-		e.chat = true
-		return e.Array(func() error {
-			e.choosing = true
-			return e.choice()
 		})
 	}
 	return e.usageReader.field(key)

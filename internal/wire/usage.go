@@ -79,6 +79,7 @@ type usageReader struct {
 	embedding bool // the body holds vectors or rankings: it has no output tokens
 	finished  bool // a stop reason, or the event that ends the answer
 	metadata  bool // Nova's and Converse's event that closes a stream
+	choosing  bool // a chunk of a chat that holds choices
 	routed    bool // a prompt router has named the model, which counts more than the name in the body
 }
 
@@ -143,6 +144,7 @@ func (r *usageReader) plainField(key string) error {
 }
 
 func (r *usageReader) choice() error {
+	r.choosing = true
 	if r.Peek() != '{' {
 		return r.Skip()
 	}
