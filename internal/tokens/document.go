@@ -33,6 +33,14 @@ func DocumentBlock(format string, data []byte) Block {
 		if b.Bytes = mulSat(b.Bytes, bytesOfOne); isPacked(data) { // programs that read these names go by how the data begin
 			size, _ := measureOffice(data)
 			b.Bytes, b.Images = size.text, size.pictures
+		} else if bytes.HasPrefix(data, []byte(compoundFile)) {
+			text, found, ok := measureWorkbook(data)
+			switch {
+			case ok && found:
+				b.Bytes = text
+			case found || format == "xls":
+				b.Bytes = 0
+			}
 		}
 	}
 	return b

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strings"
 	"unicode/utf16"
@@ -71,7 +72,7 @@ func unpackText(f *zip.File, left int64) ([]byte, bool) {
 	head := make([]byte, headBytes)
 	n, err := io.ReadFull(r, head)
 	if head = head[:n]; !isText(head) {
-		return nil, err == nil || err == io.EOF || err == io.ErrUnexpectedEOF
+		return nil, err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
 	rest, err := io.ReadAll(io.LimitReader(r, left+1))
 	part := append(head, rest...)
@@ -153,7 +154,7 @@ func namesAreShort(part []byte) bool {
 		if i < 0 {
 			return true
 		}
-		if part = part[i+1:]; len(part) >= maxTagName && bytes.IndexAny(part[:maxTagName], " />\t\r\n<") < 0 {
+		if part = part[i+1:]; len(part) >= maxTagName && !bytes.ContainsAny(part[:maxTagName], " />\t\r\n<") {
 			return false
 		}
 	}
