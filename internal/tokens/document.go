@@ -3,6 +3,7 @@ package tokens
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // formatPDF is Bedrock's name of the format.
@@ -21,16 +22,48 @@ func DocumentBlock(format string, data []byte) Block {
 		size, _ := measureOffice(data)
 		b.Bytes, b.Images = size.text, size.pictures
 	case "txt", "md", "csv", "html":
-		b.Bytes += Lengthening(data)
+		switch {
+		case isPacked(data) || bytes.HasPrefix(data, []byte(compoundFile)):
+			b.Bytes = 0
+		case plainUTF8(data):
+			b.Bytes += Lengthening(data)
+		default:
+			b.Bytes = mulSat(b.Bytes, bytesOfOne)
+		}
 	case "doc", "xls":
-		// One byte of an old code page can become three bytes of UTF-8, for example the euro sign.
-		b.Bytes = mulSat(b.Bytes, 3)
+		if b.Bytes = mulSat(b.Bytes, bytesOfOne); isPacked(data) { // programs that read these names go by how the data begin
+			size, _ := measureOffice(data)
+			b.Bytes, b.Images = size.text, size.pictures
+		} else if bytes.HasPrefix(data, []byte(compoundFile)) {
+			text, found, ok := measureWorkbook(data)
+			switch {
+			case ok && found:
+				b.Bytes = text
+			case found || format == "xls":
+				b.Bytes = 0
+			}
+		}
 	}
 	return b
 }
 
-// unpackedFormat reports whether Block.Bytes bounds the text of a document of this format. It does for those that DocumentBlock measures, except
-// PDFs.
+// bytesOfOne is how many bytes of UTF-8 one byte of an old code page can become, for example the euro sign.
+const bytesOfOne = 3
+
+// compoundFile is how the files of older office programs begin.
+const compoundFile = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+// isPacked reports whether data begin as those formats do whose text is longer than they are.
+func isPacked(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("PK\x03\x04")) || bytes.HasPrefix(data, []byte("%PDF-"))
+}
+
+// plainUTF8 reports whether a text can only be read as UTF-8: other encodings have bytes that UTF-8 does not, zeros, or escapes.
+func plainUTF8(text []byte) bool {
+	return utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 && bytes.IndexByte(text, '\x1b') < 0
+}
+
+// unpackedFormat reports whether Block.Bytes bounds the text of a document.
 func unpackedFormat(format string) bool {
 	switch format {
 	case "txt", "md", "csv", "html", "docx", "xlsx", "doc", "xls":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -132,4 +133,84 @@ func TestPicturesInsideDocumentsCount(t *testing.T) {
 	broken := DocumentBlock("docx", data[:len(data)/2])
 	_, ok := blockBound(&broken, LimitsFor("amazon"))
 	assert.False(t, ok)
+}
+
+// TestOfficeTextCountsInWhateverPartItIs: a reader finds the parts by their relationships, and not by their names.
+func TestOfficeTextCountsInWhateverPartItIs(t *testing.T) {
+	long := strings.Repeat("word ", 20_000)
+	document, wide := `<w:t>`+long+`</w:t>`, utf16LE(`<w:t>`+strings.Repeat("\u4e2d", 20_000)+`</w:t>`)
+	strs, cells := `<sst><si><t>`+long+`</t></si></sst>`, strings.Repeat(`<c r="A1" t="s"><v>0</v></c>`, 20)
+	for name, tt := range map[string]struct {
+		format string
+		parts  map[string]string
+		want   int
+	}{
+		"another name":              {"docx", map[string]string{"[Content_Types].xml": "<Types/>", "word/document.dat": document}, len(long)},
+		"capitals":                  {"docx", map[string]string{"[Content_Types].xml": "<Types/>", "word/document.XML": document}, len(long)},
+		"among the pictures":        {"docx", map[string]string{"[Content_Types].xml": "<Types/>", "word/media/image1.png": document}, len(long)},
+		"a page that is taken in":   {"docx", map[string]string{"word/document.xml": `<w:altChunk r:id="rId1"/>`, "word/chunk.html": "<p>" + long + "</p>"}, len(long)},
+		"two bytes for a character": {"docx", map[string]string{"word/document.xml": wide}, 3 * 20_000},
+		"an old code page":          {"docx", map[string]string{"word/document.xml": `<?xml version="1.0" encoding="windows-874"?><w:t>` + strings.Repeat("\xa1", 20_000) + `</w:t>`}, 3 * 20_000},
+		"strings of another name":   {"xlsx", map[string]string{"xl/texts.xml": strs, "xl/worksheets/sheet1.xml": cells}, 20 * len(long)},
+		"a sheet of another name":   {"xlsx", map[string]string{"xl/sharedStrings.xml": strs, "xl/page1.xml": cells}, 20 * len(long)},
+		"white space in the cells":  {"xlsx", map[string]string{"xl/sharedStrings.xml": strs, "xl/worksheets/sheet1.xml": strings.Repeat("<c r=\"A1\" t =\n\"s\"><v>0</v></c>", 20)}, 20 * len(long)},
+		"cells of two bytes":        {"xlsx", map[string]string{"xl/sharedStrings.xml": utf16LE(strs), "xl/worksheets/sheet1.xml": utf16LE(cells)}, 20 * len(long)},
+		"an old name for a new one": {"doc", map[string]string{"word/document.xml": document}, len(long)},
+		"the same of a workbook":    {"xls", map[string]string{"xl/sharedStrings.xml": strs, "xl/worksheets/sheet1.xml": cells}, 20 * len(long)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.GreaterOrEqual(t, boundOf(t, tt.format, zipFile(t, tt.parts), "anthropic"), int64(tt.want))
+		})
+	}
+	for name, parts := range map[string]map[string]string{
+		"text that its own definitions make longer": {"word/document.xml": `<!DOCTYPE d [<!ENTITY a "` + long + `">]><w:t>&a;&a;</w:t>`},
+		"binary sheets": {"xl/workbook.bin": "\x83\x01\x00", "xl/worksheets/sheet1.bin": "\x81\x01\x00", "[Content_Types].xml": "<Types/>"},
+	} {
+		b := DocumentBlock("xlsx", zipFile(t, parts))
+		_, ok := blockBound(&b, LimitsFor("anthropic"))
+		assert.False(t, ok, name)
+	}
+	assert.EqualValues(t, 21, DocumentBlock("txt", []byte("PKs are primary keys.")).Bytes)
+	fonts := zipFile(t, map[string]string{"word/document.xml": `<w:t>hello</w:t>`, "word/fonts/font1.odttf": strings.Repeat("\x00\x01\xff", 50_000), "word/media/image1.png": "\x89PNG\r\n\x1a\n" + strings.Repeat("\x00\xff", 50_000)})
+	assert.Less(t, boundOf(t, "docx", fonts, "anthropic"), int64(1000), "what is no text has none")
+}
+
+// TestTextDocumentsCountInWhateverEncodingTheyAre: one byte of an old code page can be three bytes, and so three tokens.
+func TestTextDocumentsCountInWhateverEncodingTheyAre(t *testing.T) {
+	for name, data := range map[string]string{
+		"an old code page":        strings.Repeat("\xa1", 20_000),
+		"two bytes, with a mark":  utf16LE(strings.Repeat("\u4e2d", 20_000)),
+		"two bytes, without one":  utf16LE(strings.Repeat("\u4e2d ", 20_000))[2:],
+		"escapes to another page": "\x1b$B" + strings.Repeat("Cf", 20_000) + "\x1b(B",
+	} {
+		for _, format := range []string{"txt", "md", "csv", "html"} {
+			assert.GreaterOrEqual(t, boundOf(t, format, []byte(data), "meta"), int64(3*20_000), "%s: %s", format, name)
+		}
+	}
+}
+
+// TestDocumentOfAnotherFormatIsUnknown: a reader that goes by how the data begin unpacks them.
+func TestDocumentOfAnotherFormatIsUnknown(t *testing.T) {
+	packed := zipFile(t, map[string]string{"word/document.xml": strings.Repeat("word ", 20_000)})
+	for _, format := range []string{"txt", "md", "csv", "html"} {
+		for _, data := range [][]byte{packed, []byte("%PDF-1.5\n"), []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")} {
+			b := DocumentBlock(format, data)
+			_, ok := blockBound(&b, LimitsFor("anthropic"))
+			assert.False(t, ok, format)
+		}
+	}
+	for _, format := range []string{"doc", "xls"} {
+		b := DocumentBlock(format, []byte("%PDF-1.5\n"))
+		_, ok := blockBound(&b, LimitsFor("anthropic"))
+		assert.False(t, ok, format)
+	}
+}
+
+// utf16LE encodes a text with two bytes for each character, behind a byte order mark.
+func utf16LE(text string) string {
+	b := []byte{0xff, 0xfe}
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return string(b)
 }

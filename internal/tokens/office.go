@@ -3,64 +3,161 @@ package tokens
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"io"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // officeSize is the unpacked size of an office file.
 type officeSize struct {
-	text     int64 // bytes of its XML; each shared string counts for every cell that shows it
+	text     int64 // bytes of its texts; each shared string counts for every cell that shows it
 	pictures int   // image files, or their uses if those are more
 }
 
-// measureOffice unpacks a docx or an xlsx file and bounds its text. It returns false if the file is of another kind, is damaged, or unpacks
-// to more than maxUnpackedBytes.
+// measureOffice unpacks a docx or an xlsx file and bounds its text. What a part holds is told by how it begins, and not by its name, which is
+// free. It returns false if the file is of another kind, is damaged, is written in a way that hides its text, or unpacks to more than
+// maxUnpackedBytes.
 func measureOffice(data []byte) (officeSize, bool) {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return officeSize{}, false
 	}
 	var size officeSize
-	var sheets [][]byte
+	var parts [][]byte
 	var shared sharedStrings
 	left, uses := int64(maxUnpackedBytes), 0 // bytes that may still be unpacked; places that show an image
 	for _, f := range z.File {
 		if strings.Contains(f.Name, "/media/") {
 			size.pictures++
 		}
-		if !strings.HasSuffix(f.Name, ".xml") {
-			continue
-		}
-		part, ok := unpackPart(f, left)
-		if !ok {
+		part, ok := unpackText(f, left)
+		if !ok || strings.HasSuffix(f.Name, "workbook.bin") {
 			return officeSize{}, false
 		}
 		left -= int64(len(part))
-		size.text = addSat(size.text, int64(len(part)))
-		uses += bytes.Count(part, []byte("embed="))
-		switch {
-		case strings.HasSuffix(f.Name, "sharedStrings.xml"):
-			shared.add(part)
-		case strings.Contains(f.Name, "sheet"):
-			sheets = append(sheets, part)
+		if part, ok = readable(part); !ok {
+			return officeSize{}, false
 		}
+		size.text = addSat(size.text, int64(len(part))+Lengthening(part))
+		for _, use := range [...]string{"embed=", "embed =", ":imagedata "} {
+			uses += bytes.Count(part, []byte(use))
+		}
+		if tagOf(part, "sst") >= 0 {
+			shared.add(part)
+		}
+		parts = append(parts, part)
 	}
 	size.pictures = max(size.pictures, uses)
-	for _, sheet := range sheets {
-		size.text = addSat(size.text, shared.shown(sheet))
+	if len(shared.lengths) > 0 {
+		for _, part := range parts {
+			size.text = addSat(size.text, shared.shown(part))
+		}
 	}
 	return size, size.text > 0
 }
 
-// unpackPart returns the unpacked bytes of a file of the archive, and false if it is damaged or has more than left.
-func unpackPart(f *zip.File, left int64) ([]byte, bool) {
+// headBytes is how much of a part is looked at to tell whether it is text.
+const headBytes = 512
+
+// unpackText returns a part if it is text, and nothing if it is not.
+func unpackText(f *zip.File, left int64) ([]byte, bool) {
 	r, err := f.Open()
 	if err != nil {
 		return nil, false
 	}
 	defer r.Close()
-	part, err := io.ReadAll(io.LimitReader(r, left+1))
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(r, head)
+	if head = head[:n]; !isText(head) {
+		return nil, err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	}
+	rest, err := io.ReadAll(io.LimitReader(r, left+1))
+	part := append(head, rest...)
 	return part, err == nil && int64(len(part)) <= left
+}
+
+// isText reports whether a part begins as text does: in two bytes for a character or more, or without control characters.
+func isText(head []byte) bool {
+	if wide(head) != nil || bytes.HasPrefix(head, []byte("\x00\x00")) && bytes.IndexByte(head[:min(len(head), 4)], '<') > 0 {
+		return true
+	}
+	for _, c := range head {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f' {
+			return false
+		}
+	}
+	return len(head) > 0
+}
+
+// wide returns the byte order of a text with two bytes for each character, by its mark or its first tag; nil for any other.
+func wide(text []byte) binary.ByteOrder {
+	switch {
+	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("<\x00")):
+		return binary.LittleEndian
+	case bytes.HasPrefix(text, []byte("\xfe\xff")), bytes.HasPrefix(text, []byte("\x00<")):
+		return binary.BigEndian
+	default:
+		return nil
+	}
+}
+
+// readable returns a part in UTF-8. A byte of an old code page becomes as many as it can be. It returns false for a text that a reader of XML
+// makes longer, or that is encoded so that its tags can't be found.
+func readable(part []byte) ([]byte, bool) {
+	if order := wide(part); order != nil {
+		units := make([]uint16, len(part)/2)
+		for i := range units {
+			units[i] = order.Uint16(part[2*i:])
+		}
+		part = []byte(string(utf16.Decode(units)))
+	} else if !utf8.Valid(part) {
+		narrow := part
+		part = make([]byte, 0, 3*len(narrow))
+		for _, c := range narrow {
+			if c < utf8.RuneSelf {
+				part = append(part, c)
+			} else {
+				part = utf8.AppendRune(part, utf8.RuneError)
+			}
+		}
+	}
+	return part, !bytes.Contains(part, []byte("<!DOCTYPE")) && !bytes.Contains(part, []byte("<!ENTITY")) &&
+		!bytes.HasPrefix(part, []byte("\x00")) && !bytes.HasPrefix(part, []byte("Lo")) && usualEncoding(part) && namesAreShort(part)
+}
+
+// usualEncoding reports whether a text is in an encoding in which tags are ASCII: what it declares, if it declares one.
+func usualEncoding(part []byte) bool {
+	declared, _, ok := bytes.Cut(part[:min(len(part), headBytes)], []byte("?>"))
+	if !ok || !bytes.Contains(declared, []byte("<?xml")) {
+		return true
+	}
+	_, name, ok := bytes.Cut(bytes.ToLower(declared), []byte("encoding"))
+	if !ok {
+		return true
+	}
+	name = bytes.TrimLeft(name, "= \t\r\n\"'")
+	for _, usual := range [...]string{"utf-8", "utf-16", "us-ascii", "iso-8859-", "windows-"} {
+		if bytes.HasPrefix(name, []byte(usual)) {
+			return true
+		}
+	}
+	return false
+}
+
+// namesAreShort reports whether tagOf finds every tag.
+func namesAreShort(part []byte) bool {
+	for {
+		i := bytes.IndexByte(part, '<')
+		if i < 0 {
+			return true
+		}
+		if part = part[i+1:]; len(part) >= maxTagName && !bytes.ContainsAny(part[:maxTagName], " />\t\r\n<") {
+			return false
+		}
+	}
 }
 
 // sharedStrings has the lengths of the strings to which the cells of a workbook refer by number.
@@ -81,14 +178,15 @@ func (s *sharedStrings) add(part []byte) {
 		if n < 0 {
 			n = len(part) - 1
 		}
-		s.lengths = append(s.lengths, int64(n+1))
-		s.longest = max(s.longest, int64(n+1))
+		length := int64(n+1) + Lengthening(part[:n+1])
+		s.lengths = append(s.lengths, length)
+		s.longest = max(s.longest, length)
 		part = part[n+1:]
 	}
 }
 
 // maxTagName is longer than any element name with its prefix.
-const maxTagName = 64
+const maxTagName = 128
 
 // tagOf returns the offset of an opening tag, with or without a namespace prefix, or -1. A closing tag does not match, because of its slash.
 func tagOf(part []byte, name string) int {
@@ -116,19 +214,48 @@ func tagOf(part []byte, name string) int {
 // be read, it counts as the longest string.
 func (s *sharedStrings) shown(sheet []byte) (n int64) {
 	for rest := sheet; ; {
-		i := bytes.Index(rest, []byte("t="))
-		if i < 0 || len(rest) < i+5 {
+		at := tagOf(rest, "c")
+		if at < 0 {
 			return n
 		}
-		rest = rest[i+2:]
-		if quoted := string(rest[:3]); quoted != `"s"` && quoted != `'s'` {
-			continue
+		rest = rest[at+1:]
+		end := bytes.IndexByte(rest, '>')
+		if end < 0 {
+			end = len(rest)
 		}
-		n = addSat(n, s.length(rest))
+		if mayShowShared(rest[:end]) {
+			n = addSat(n, s.length(rest[end:]))
+		}
 	}
 }
 
-// length returns the length of a cell's string, whose number is in the tag "v". rest begins in the cell's opening tag.
+// mayShowShared reports whether the tag of a cell can say that its value is the number of a shared string: whether its attribute t is "s", or
+// spelled in a way that is not understood.
+func mayShowShared(tag []byte) bool {
+	for {
+		at := bytes.IndexByte(tag, '=')
+		if at < 0 {
+			return false
+		}
+		name := bytes.TrimRight(tag[:at], " \t\r\n")
+		value := bytes.TrimLeft(tag[at+1:], " \t\r\n")
+		if len(value) == 0 || value[0] != '"' && value[0] != '\'' {
+			return true
+		}
+		end := bytes.IndexByte(value[1:], value[0])
+		if end < 0 {
+			return true
+		}
+		of := len(name) - 1
+		own := of > 0 && name[of] == 't' && strings.IndexByte(" \t\r\n", name[of-1]) >= 0
+		if text := value[1 : 1+end]; own && (string(text) == "s" || bytes.IndexByte(text, '&') >= 0) {
+			return true
+		}
+		tag = value[2+end:]
+	}
+}
+
+// length returns the length of a cell's string. rest is what follows the cell's opening tag.
 func (s *sharedStrings) length(rest []byte) int64 {
 	rest = rest[:min(len(rest), 256)]
 	v := tagOf(rest, "v")

@@ -106,7 +106,6 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	}
 	u.CacheReadInputTokens = max(n[countRead], n[countCached])
 	cached := u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
-	u.OutputTokens = n[countOutput]
 	inTotal := n[countInput] + cached // what the total is expected to hold besides the output
 	switch c.placeOf(family, cached) {
 	case cachedInside:
@@ -118,13 +117,25 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	default:
 		u.InputTokens = n[countInput] + cached
 	}
-	if c.has[countTotal] && n[countTotal] != inTotal+u.OutputTokens {
-		if missing := n[countTotal] - inTotal - u.OutputTokens; missing > 0 && missing == n[countReasoning] {
-			u.OutputTokens += missing // some families don't include reasoning in the output
-		} else {
-			r.disagrees = true
-		}
+	return c.readOutput(r, inTotal)
+}
+
+// readOutput adds to a reading what the answer counts beside its output. Some families don't include the reasoning in the output, which shows
+// in the total, or in a reasoning that is larger than the output of which it ought to be a part. What the total holds beyond that was
+// generated as well, as far as anyone can tell: output is what costs most. input is what the total is expected to hold besides.
+func (c *counts) readOutput(r reading, input int64) reading {
+	output, reasoning := c.n[countOutput], c.n[countReasoning]
+	whole := output
+	if reasoning > output {
+		whole = output + reasoning
 	}
+	told, fits := whole, whole == output
+	if c.has[countTotal] {
+		told = c.n[countTotal] - input
+		fits = told == whole || told == output+reasoning
+	}
+	r.usage.OutputTokens = max(whole, told)
+	r.disagrees = r.disagrees || !fits
 	return r
 }
 

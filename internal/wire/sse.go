@@ -144,16 +144,7 @@ func (m *SSEMeter) event(data []byte) {
 		return
 	}
 	m.raise(e.failure())
-	if !e.chat {
-		m.sum.learn(&e.usageReader, e.metadata)
-		return
-	}
-	// A chunk with choices can hold a running sum, also while other choices go on. The last chunk, which has the usage of the whole answer, has no
-	// choices.
-	m.sum.note(&e.usageReader)
-	if !e.choosing && m.sum.finished && e.body.has[countOutput] {
-		m.sum.complete = true
-	}
+	m.sum.learn(&e.usageReader, e.metadata)
 }
 
 // failed takes in an event that is named "error", whatever it holds.
@@ -196,12 +187,10 @@ func (m *SSEMeter) Refused() int { return 0 }
 // sseEvent reads the JSON of one event.
 type sseEvent struct {
 	usageReader
-	kind     string // its "type"
-	code     string // its "code", which some errors have beside the type
-	failing  bool   // it has an error
-	reason   string // the code or the type of that error
-	chat     bool   // it is a chunk of a chat completion
-	choosing bool   // it has choices, so that the answer may go on
+	kind    string // of its "type"
+	code    string // beside the type, as some errors have it
+	failing bool   // it has an error
+	reason  string // the code or the type of that
 }
 
 // field reads a field of an event: what is an error or a choice itself, anything else as usageReader does.
@@ -224,12 +213,6 @@ func (e *sseEvent) field(key string) error {
 				return e.errorField()
 			}
 			return e.usageReader.field(k)
-		})
-	case key == "choices" && c == '[':
-		e.chat = true
-		return e.Array(func() error {
-			e.choosing = true
-			return e.choice()
 		})
 	}
 	return e.usageReader.field(key)

@@ -40,14 +40,14 @@ func mayTell(event []byte) bool {
 	return false
 }
 
-// learn takes in one event that was read. closing says that its counters are those of the whole answer. Output counters make the sum complete if they
-// are Bedrock's own, which come last, if the event is a closing one, or if a stop reason was seen.
+// learn takes in one event that was read. closing says that its counters are those of the whole answer. A chunk of a chat with choices can hold
+// a running sum, also while other choices go on: the one that concludes has none, or Bedrock's own counters.
 func (s *streamSum) learn(r *usageReader, closing bool) {
 	s.note(r)
 	switch {
 	case r.bedrock.has[countOutput],
 		closing && r.body.has[countOutput],
-		s.finished && r.body.has[countOutput]:
+		s.finished && r.body.has[countOutput] && !r.choosing:
 		s.complete = true
 	}
 }

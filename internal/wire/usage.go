@@ -76,13 +76,14 @@ func headerServed(h http.Header, r *Reported) {
 // usageReader finds usage in a response body, or in one event of a stream.
 type usageReader struct {
 	scanner
-	body      counts   // the counters of the model's own dialect
-	bedrock   counts   // amazon-bedrock-invocationMetrics, which Bedrock adds
-	served    Reported // all that is no counter: tier, latency, model and guardrails
-	embedding bool     // the body holds vectors or rankings: it has no output tokens
-	finished  bool     // a stop reason, or the event that ends the answer
-	metadata  bool     // Nova's and Converse's event that closes a stream
-	routed    bool     // a prompt router has named the model, which counts more than the name in the body
+	body      counts // the counters of the model's own dialect
+	bedrock   counts // amazon-bedrock-invocationMetrics
+	served    Reported
+	embedding bool // the body holds vectors or rankings: it has no output tokens
+	finished  bool // a stop reason, or the event that ends the answer
+	metadata  bool // Nova's and Converse's event that closes a stream
+	choosing  bool // a chunk of a chat that holds choices
+	routed    bool // a prompt router has named the model, which counts more than the name in the body
 }
 
 // field reads a field of an object that may hold usage: the body, an event, or an object in it.
@@ -147,6 +148,7 @@ func (r *usageReader) plainField(key string) error {
 
 // choice reads one element of OpenAI's choices, for its stop reason.
 func (r *usageReader) choice() error {
+	r.choosing = true
 	if r.Peek() != '{' {
 		return r.Skip()
 	}

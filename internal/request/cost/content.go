@@ -79,6 +79,7 @@ func (m *meter) End(o jsonbody.Object) {
 	if o.Cited {
 		m.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(o.Raw)})
 	}
+	m.addAddress(&o)
 	if o.HasSource {
 		before := len(m.req.Prompt.Blocks)
 		m.addSource(&o)

@@ -19,7 +19,8 @@ func (m *meter) Field(object, key, raw string) {
 	r := &m.req
 	if object == "" {
 		m.responses = m.responses || key == "input"
-		m.conversation = m.conversation || isConversation(key, raw[0])
+		m.messages = m.messages || key == "messages"
+		m.prompted = m.prompted || isPrompt(key, raw[0])
 	}
 	switch key {
 	case "guardrailConfig", "guardrail_config", "amazon-bedrock-guardrailConfig":
@@ -153,7 +154,12 @@ func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 	if l == request.Output && v.Inside == "" && v.Key == "max_output_tokens" {
 		m.responsesLimit = max(m.responsesLimit, n)
 	}
-	bounds := l == request.Output && !within && m.takesLimit(v.Inside, v.Key)
+	in, bounds := m.takesLimit(v.Inside, v.Key)
+	bounds = bounds && l == request.Output && !within
+	if bounds && in != anyForm {
+		m.limitIn[in] = max(m.limitIn[in], n)
+		bounds = false // the form of the body is only known at its end
+	}
 	switch {
 	case l == request.Choices:
 		r.Choices = max(r.Choices, n)

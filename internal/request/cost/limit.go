@@ -25,15 +25,41 @@ const (
 	Responses                // OpenAI's responses
 )
 
-// limitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one.
-type limitPlace struct{ Config, Key string }
+// limitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one, and perhaps only in bodies of
+// one form.
+type limitPlace struct {
+	Config, Key string
+	In          bodyForm
+}
 
-// places returns where a dialect can have its output limit; nil if that is not known, so that any field may be one. The first place is where
-// SetOutputLimit puts a limit into a body that has none.
+// bodyForm is the form of a body, for models that read more than one.
+type bodyForm uint8
+
+const (
+	anyForm    bodyForm = iota
+	chatForm            // a conversation
+	promptForm          // a text to go on with
+)
+
+// formOf returns the form of a body by the fields that it has. One that has both, so that nobody knows which of them is read, has none.
+func formOf(messages, prompt bool) bodyForm {
+	switch {
+	case !prompt:
+		return chatForm
+	case !messages:
+		return promptForm
+	default:
+		return anyForm
+	}
+}
+
+func (f bodyForm) includes(body bodyForm) bool { return f == anyForm || f == body }
+
+// places returns where a dialect can have its output limit, in the order in which one is set if a body has none; nil if any field may be one.
 func (d Dialect) places(modelID string) []limitPlace {
 	switch d {
 	case Converse:
-		return []limitPlace{{"inferenceConfig", "maxTokens"}}
+		return []limitPlace{{Config: "inferenceConfig", Key: "maxTokens"}}
 	case Messages:
 		return []limitPlace{{Key: "max_tokens"}}
 	case Chat:
@@ -41,51 +67,69 @@ func (d Dialect) places(modelID string) []limitPlace {
 	case Responses:
 		return []limitPlace{{Key: "max_output_tokens"}}
 	}
-	place, known := placeOf(modelID)
-	if !known {
-		return nil
-	}
-	maker, _, _ := strings.Cut(modelID, ".")
-	return append([]limitPlace{place}, otherPlaces[maker]...)
+	return placesOf(modelID)
 }
 
-// otherPlaces are further names of the output limit in the dialects of InvokeModel, by maker: older ones, and those of OpenAI's dialect.
-var otherPlaces = map[string][]limitPlace{
-	"amazon":    {{"inferenceConfig", "max_new_tokens"}},
-	"meta":      {{Key: "max_tokens"}, {Key: "max_completion_tokens"}},
-	"openai":    {{Key: "max_tokens"}},
-	"anthropic": {{Key: "max_tokens_to_sample"}},
-	"mistral":   {{Key: "max_completion_tokens"}},
-	"ai21":      {{Key: "maxTokens"}},
-	"deepseek":  {{Key: "max_completion_tokens"}},
-	"qwen":      {{Key: "max_completion_tokens"}},
-}
-
-// limits returns a function that reports whether a field is an output limit in this dialect. inside is the object that the field stands in, empty for
-// the body itself.
-func (d Dialect) limits(modelID string) func(inside, key string) bool {
-	places := d.places(modelID)
-	return func(inside, key string) bool {
-		return places == nil || slices.Contains(places, limitPlace{inside, key})
-	}
-}
-
-// placeOf returns where InvokeModel's dialect has its output limit, by the model's id, and false for models that are not known to take one.
-func placeOf(modelID string) (p limitPlace, known bool) {
+// placesOf returns the places of the dialects in which InvokeModel reads a model's bodies, by the model's id: its maker's own, and those of
+// OpenAI's chat where the model reads that. A service may ignore a limit in any other place.
+func placesOf(modelID string) []limitPlace {
 	maker, name, _ := strings.Cut(modelID, ".")
-	switch {
-	case maker == "amazon" && strings.HasPrefix(name, "nova"):
-		return limitPlace{"inferenceConfig", "maxTokens"}, true
-	case maker == "amazon" && strings.HasPrefix(name, "titan-text"):
-		return limitPlace{"textGenerationConfig", "maxTokenCount"}, true
-	case maker == "meta":
-		return limitPlace{Key: "max_gen_len"}, true
-	case maker == "openai":
-		return limitPlace{Key: "max_completion_tokens"}, true
-	case maker == "anthropic", maker == "mistral", maker == "cohere", maker == "ai21", maker == "deepseek", maker == "qwen":
-		return limitPlace{Key: "max_tokens"}, true
+	switch maker {
+	case "amazon":
+		switch {
+		case strings.HasPrefix(name, "nova"):
+			return []limitPlace{{Config: "inferenceConfig", Key: "maxTokens"}, {Config: "inferenceConfig", Key: "max_new_tokens"}}
+		case strings.HasPrefix(name, "titan-t"):
+			return []limitPlace{{Config: "textGenerationConfig", Key: "maxTokenCount"}}
+		}
+	case "anthropic":
+		if strings.HasPrefix(name, "claude-v") || strings.HasPrefix(name, "claude-instant") {
+			return []limitPlace{{Key: "max_tokens", In: chatForm}, {Key: "max_tokens_to_sample", In: promptForm}}
+		}
+		return []limitPlace{{Key: "max_tokens"}}
+	case "meta":
+		return []limitPlace{{Key: "max_gen_len"}, {Key: "max_tokens", In: chatForm}, {Key: "max_completion_tokens", In: chatForm}}
+	case "openai":
+		return []limitPlace{{Key: "max_completion_tokens", In: chatForm}, {Key: "max_tokens"}}
+	case "mistral", "deepseek", "qwen", "google", "minimax", "moonshot", "moonshotai", "nvidia", "xai", "zai":
+		return []limitPlace{{Key: "max_tokens"}, {Key: "max_completion_tokens", In: chatForm}}
+	case "ai21":
+		if strings.HasPrefix(name, "j2") {
+			return []limitPlace{{Key: "maxTokens"}}
+		}
+		return []limitPlace{{Key: "max_tokens"}}
+	case "cohere", "writer":
+		return []limitPlace{{Key: "max_tokens"}}
+	case "twelvelabs":
+		return []limitPlace{{Key: "maxOutputTokens"}}
+	}
+	return nil
+}
+
+// setsLimit reports whether a limit that a body does not set may be put into it. The makers beside these publish no schema that says that their
+// models obey one.
+func (d Dialect) setsLimit(modelID string) bool {
+	if d != OfModel {
+		return true
+	}
+	switch maker, _, _ := strings.Cut(modelID, "."); maker {
+	case "amazon", "meta", "openai", "anthropic", "mistral", "cohere", "ai21", "deepseek", "qwen":
+		return placesOf(modelID) != nil
 	default:
-		return p, false
+		return false
+	}
+}
+
+// limits returns in bodies of which form a field is an output limit of this dialect.
+func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool) {
+	places := d.places(modelID)
+	return func(inside, key string) (bodyForm, bool) {
+		for _, p := range places {
+			if p.Config == inside && p.Key == key {
+				return p.In, true
+			}
+		}
+		return anyForm, places == nil
 	}
 }
 
@@ -93,27 +137,24 @@ func placeOf(modelID string) (p limitPlace, known bool) {
 // higher become n, and where there is none one is set as the model's dialect has it. It reports false, and returns the body, if that can't
 // be done: the body is not understood, the model is not known to take a limit, or n is within its thinking budget.
 func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
-	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID)}
-	places := d.places(modelID) // the first is where a limit is set if there is none
-	known := len(places) > 0
-	if known {
-		e.place = places[0]
-	}
+	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID), places: d.places(modelID)}
 	text := string(body)
 	if e.Document(text, e.field) != nil {
 		return body, false
 	}
-	e.found = e.found || e.ofResponses && e.readsResponses(d) // an InvokeModel body may be in the dialect of OpenAI's Responses
-	if !e.found {
-		// A body in the dialect of Responses takes max_output_tokens: of models whose InvokeModel dialect is OpenAI's, and of makers of which Responses is
-		// the only known dialect.
-		if e.readsResponses(d) && (e.place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
-			e.place, known = limitPlace{Key: "max_output_tokens"}, true
+	form := formOf(e.messages, e.prompt)
+	e.edits = slices.DeleteFunc(e.edits, func(c limitChange) bool { return !c.in.includes(form) })
+	found := e.foundIn[anyForm] || form != anyForm && e.foundIn[form] || e.ofResponses && e.readsResponses(d)
+	if !found {
+		place, known := e.placeFor(form)
+		known = known && d.setsLimit(modelID)
+		if e.readsResponses(d) && takesResponses(modelID) {
+			place, known = limitPlace{Key: "max_output_tokens"}, true
 		}
 		if !known {
 			return body, false
 		}
-		e.insert(text)
+		e.insert(text, place)
 	}
 	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
 	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
@@ -133,55 +174,68 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 // limitEdit finds what has to change in a body so that its output limit is at most n.
 type limitEdit struct {
 	jsonscan.Scanner
-	n      string                        // the limit, as a JSON number
-	place  limitPlace                    // where a limit is set if there is none
-	takes  func(inside, key string) bool // whether a field is a limit of the dialect
-	config int                           // behind the brace of place's object; 0 when there is none
-	empty  bool                          // that object has no members
-	found  bool                          // the body has a limit of the dialect
-	edits  []limitChange                 // the limits that are too high
+	n       string
+	places  []limitPlace                              // where a limit can be set if there is none
+	takes   func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
+	config  int                                       // behind the brace of the object in which the dialect has its limit; 0 when there is none
+	empty   bool
+	foundIn [promptForm + 1]bool // there is a limit, by the form of the bodies in which it is one
+	edits   []limitChange
 
-	responses    bool // the body has Responses' "input"
-	conversation bool // or the messages of another dialect
-	ofResponses  bool // it has the limit of Responses, max_output_tokens
+	responses   bool // the body has Responses' "input"
+	messages    bool // or the messages of another dialect
+	prompt      bool // or a text to go on with
+	ofResponses bool // it has the limit of Responses
+}
+
+// placeFor returns where a limit is set in a body of a form.
+func (e *limitEdit) placeFor(form bodyForm) (limitPlace, bool) {
+	for _, p := range e.places {
+		if p.In.includes(form) {
+			return p, true
+		}
+	}
+	return limitPlace{}, false
 }
 
 // readsResponses reports whether a body whose dialect depends on the model is in that of Responses.
 func (e *limitEdit) readsResponses(d Dialect) bool {
-	return d == OfModel && e.responses && !e.conversation
+	return d == OfModel && e.responses && !e.messages && !e.prompt
 }
 
-// takesResponses reports whether a maker's models are served by Responses though InvokeModel has no dialect of theirs that is known here.
+// takesResponses reports whether a maker's models are served by Responses.
 func takesResponses(modelID string) bool {
-	return strings.HasPrefix(modelID, "xai.") || strings.HasPrefix(modelID, "google.")
+	maker, _, _ := strings.Cut(modelID, ".")
+	return maker == "openai" || maker == "xai" || maker == "google"
 }
 
-// isConversation reports whether a field holds a conversation in another dialect than Responses.
-func isConversation(key string, first byte) bool {
-	return key == "messages" || key == "prompt" && first == '"'
-}
+// isPrompt reports whether a field holds a text to go on with, or several. In Responses an object of that name stands for what the service
+// keeps.
+func isPrompt(key string, first byte) bool { return key == "prompt" && (first == '"' || first == '[') }
 
 // limitChange puts text into the place of a range of the body.
 type limitChange struct {
 	from, to int
 	text     string
+	in       bodyForm // the bodies in which it is to be made
 }
 
 // field reads a field of the body: a limit, an object with limits, or any other.
 func (e *limitEdit) field(key string) error {
 	e.responses = e.responses || key == "input"
-	e.conversation = e.conversation || isConversation(key, e.Peek())
+	e.messages = e.messages || key == "messages"
+	e.prompt = e.prompt || isPrompt(key, e.Peek())
 	switch {
 	case request.LimitOf(key) == request.Output:
 		e.ofResponses = e.ofResponses || key == "max_output_tokens"
 		return e.limit("", key)
 	case outputConfigs[key] && e.Peek() == '{':
-		if key == e.place.Config {
+		own := len(e.places) > 0 && key == e.places[0].Config
+		if own {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
-			// A member of place's object shows that it is not empty; one of another object does not.
-			if e.empty = e.empty && key != e.place.Config; request.LimitOf(inner) == request.Output {
+			if e.empty = e.empty && !own; request.LimitOf(inner) == request.Output {
 				return e.limit(key, inner)
 			}
 			return e.Skip()
@@ -199,11 +253,11 @@ func (e *limitEdit) limit(inside, key string) error {
 	if err != nil {
 		return err
 	}
-	takes := e.takes(inside, key)
-	e.found = e.found || takes
+	in, takes := e.takes(inside, key)
+	e.foundIn[in] = e.foundIn[in] || takes
 	if raw == "null" {
 		if takes {
-			e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
+			e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, in})
 		}
 		return nil
 	}
@@ -212,24 +266,23 @@ func (e *limitEdit) limit(inside, key string) error {
 		return err
 	}
 	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit {
-		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
+		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, anyForm})
 	}
 	return nil
 }
 
-// insert adds a limit to a body that has none: as the first member of the body or of the object that the dialect has it in, which is added if it is
-// missing.
-func (e *limitEdit) insert(text string) {
-	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(e.place.Key)+":"+e.n
+// insert sets a limit where none is: as the first member of its object.
+func (e *limitEdit) insert(text string, place limitPlace) {
+	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(place.Key)+":"+e.n
 	empty := strings.TrimSpace(text[at:]) == "}"
 	switch {
-	case e.place.Config != "" && e.config > 0:
+	case place.Config != "" && e.config > 0:
 		at, empty = e.config, e.empty
-	case e.place.Config != "":
-		member = strconv.Quote(e.place.Config) + ":{" + member + "}"
+	case place.Config != "":
+		member = strconv.Quote(place.Config) + ":{" + member + "}"
 	}
 	if !empty {
 		member += ","
 	}
-	e.edits = append(e.edits, limitChange{at, at, member})
+	e.edits = append(e.edits, limitChange{at, at, member, anyForm})
 }

@@ -29,6 +29,11 @@ func TestSetOutputLimit(t *testing.T) {
 		"OpenAI's, the other name":        {gpt, `{"messages":[],"max_output_tokens":50}`, `{"max_completion_tokens":100,"messages":[],"max_output_tokens":50}`},
 		"two names of the same":           {gpt, `{"max_tokens":300,"max_completion_tokens":400}`, `{"max_tokens":100,"max_completion_tokens":100}`},
 		"null is none":                    {claude, `{"max_tokens":null}`, `{"max_tokens":100}`},
+		"Jurassic":                        {"ai21.j2-ultra-v1", `{"prompt":"x"}`, `{"maxTokens":100,"prompt":"x"}`},
+		"an old Claude's text":            {"anthropic.claude-v2:1", `{"prompt":"x","max_tokens":null}`, `{"max_tokens_to_sample":100,"prompt":"x","max_tokens":null}`},
+		"a name of chats beside a text":   {"mistral.mistral-7b-instruct-v0:2", `{"prompt":"x","max_completion_tokens":50}`, `{"max_tokens":100,"prompt":"x","max_completion_tokens":50}`},
+		"the same in a chat":              {"mistral.mistral-large-3-675b-instruct", `{"max_completion_tokens":500,"messages":[]}`, `{"max_completion_tokens":100,"messages":[]}`},
+		"a chat with a maker's older one": {llama, `{"messages":[],"max_tokens":null}`, `{"messages":[],"max_tokens":100}`},
 		"a thinking budget is left to be": {claude, `{"max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":50}}`, `{"max_tokens":100,"thinking":{"type":"enabled","budget_tokens":50}}`},
 	} {
 		got, ok := cost.SetOutputLimit(cost.OfModel, tt.model, []byte(tt.body), 100)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"math"
 	"strings"
+	"unicode"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
@@ -12,18 +13,55 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// isMediaKey reports whether a string under this key may be a data URL, or the address of an image.
+// isMediaKey reports whether a string under this key may be a data URL, or the address of something that the service fetches.
 func isMediaKey(key string) bool {
 	switch key {
-	case "image_url", "file_data", "images", "image", "inputImage":
+	case "file_data", "images", "inputImage":
 		return true
 	default:
-		return false
+		return isMedium(key)
 	}
 }
 
-// addDataURL counts a string that is a data URL with base64, or an address that the provider would fetch, and reports whether it was either. Of any
-// other string the caller counts the text; an image_url of an unknown form counts as an image of unknown size besides.
+// isMedium reports whether a key, or the type of an object, says that it holds media, in the words of any dialect.
+func isMedium(name string) bool {
+	switch strings.TrimPrefix(name, "input_") {
+	case "image", "video", "audio", "document", "file", "pdf":
+		return true
+	default:
+		return strings.HasSuffix(name, "_url") || strings.HasSuffix(name, "_uri")
+	}
+}
+
+// isAddress reports whether a text is an address and nothing else.
+func isAddress(s string) bool {
+	scheme, rest, ok := strings.Cut(s, "://")
+	notOfScheme := func(r rune) bool {
+		return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("+-.", r)
+	}
+	return ok && scheme != "" && rest != "" && strings.IndexFunc(scheme, notOfScheme) < 0 && strings.IndexFunc(rest, unicode.IsSpace) < 0
+}
+
+// addAddress counts what a service fetches for an object of media that has no more than its address.
+func (m *meter) addAddress(o *jsonbody.Object) {
+	if o.HasSource || !isMedium(o.Name()) && !isMedium(o.Key) || !strings.Contains(o.Raw, ":") {
+		return
+	}
+	p := jsonscan.New(o.Raw)
+	_ = p.Object(func(key string) error { // it was read before
+		told := o.Key == "image_url" && key == "url" // as the text of an image_url
+		if told || key != "url" && key != "uri" || p.Peek() != '"' {
+			return p.Skip()
+		}
+		t, err := p.Text()
+		if isAddress(strings.TrimSpace(t.String())) {
+			m.Unseen(key)
+		}
+		return err
+	})
+}
+
+// addDataURL counts a string that is a data URL, or an address that the provider would fetch, and reports whether it was.
 func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	s := strings.TrimSpace(t.String())
 	if s == "" {
@@ -47,9 +85,7 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 		}
 		return false
 	}
-	scheme, _, ok := strings.Cut(s, "://")
-	switch scheme = strings.ToLower(scheme); {
-	case ok && (scheme == "https" || scheme == "http" || scheme == "s3"), key == "image_url":
+	if isAddress(s) || key == "image_url" {
 		m.Unseen(key)
 		return true
 	}

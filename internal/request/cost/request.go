@@ -67,10 +67,13 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 	if m.prompts > 1 { // each is answered so many times
 		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
 	}
-	if d == OfModel && m.responses && !m.conversation {
+	if d == OfModel && m.responses && !m.messages && !m.prompted {
 		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
 	}
-	if m.req.MaxTokens > 0 { // the service may obey any limit, so the highest counts; without one of the dialect's own there is none
+	if form := formOf(m.messages, m.prompted); form != anyForm {
+		m.req.MaxTokens = max(m.req.MaxTokens, m.limitIn[form])
+	}
+	if m.req.MaxTokens > 0 {
 		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
 	}
 	if m.rerank {
@@ -110,11 +113,13 @@ type meter struct {
 	rerank bool    // the model reranks documents
 	err    error   // the first one
 
-	prompts        int64                         // in a list, each of which is answered for itself
-	takesLimit     func(inside, key string) bool // whether a field is the output limit of the body's dialect
-	responsesLimit int64                         // the output limit by its name in Responses, which InvokeModel's body may be in
-	responses      bool                          // the body has Responses' "input"
-	conversation   bool                          // or the messages of another dialect
+	prompts        int64                                     // in a list, each of which is answered for itself
+	takesLimit     func(inside, key string) (bodyForm, bool) // whether a field is the output limit of the body's dialect, and in which bodies
+	limitIn        [promptForm + 1]int64                     // the output limit in places that hold for one form of bodies
+	responsesLimit int64                                     // the output limit by its name in Responses, which InvokeModel's body may be in
+	responses      bool                                      // the body has Responses' "input"
+	messages       bool                                      // or the messages of another dialect
+	prompted       bool                                      // or a text to go on with
 }
 
 // These methods of jsonbody.Meter do nothing: where content stands does not matter to the cost.
