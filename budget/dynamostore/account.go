@@ -189,9 +189,10 @@ func (a *accountItem) firstKept(since int64) int64 {
 	return less(since, 1)
 }
 
+// How long a version is, and how many thresholds an account may have: a longer attribute was written by something else.
 const (
 	versionBytes = 8
-	maxFired     = 1024 // thresholds of one account: a longer attribute is not this library's
+	maxFired     = 1024
 )
 
 // newVersion returns a random version.

@@ -15,6 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// The errors of steps. The last two don't end a step: it waits a little, and begins anew.
 var (
 	errClosed   = errors.New("dynamostore: closed: open a new store")
 	errReplaced = fmt.Errorf("%w: the table was deleted, recreated or restored since it was opened, or items of it are gone", driver.ErrLost)
@@ -27,7 +28,7 @@ var (
 	errDrained = errors.New("dynamostore: a kill flag is being set")
 )
 
-// movedError is errMoved with the items that did not meet their conditions.
+// movedError is errMoved with the items that did not meet their conditions, as they are stored.
 type movedError struct {
 	old map[int]item // by the action's index in the transaction; an item that does not exist is missing
 }

@@ -104,12 +104,14 @@ type flagMemory struct {
 	known flags // never changed in place
 }
 
+// get returns the flags that are remembered.
 func (m *flagMemory) get() flags {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.known
 }
 
+// set remembers flags in the place of the others.
 func (m *flagMemory) set(f flags) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

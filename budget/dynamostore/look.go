@@ -212,9 +212,8 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	return nil
 }
 
-// requireBooked returns errAccount if an account that an entry is booked in is gone before its time. The list of accounts tells until when an account
-// must be there; for one of which the list says nothing, the age of the booking does: within the retention it must be there, and for a lifetime
-// window always. Once an operator has accepted a loss, the age does not matter.
+// requireBooked returns errAccount if an account that an entry is booked in is gone before its time. An account must be there if the booking is
+// within the retention or in a lifetime window, or if the list of accounts says so. Once an operator has accepted a loss, only the list counts.
 func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 	gone := make(map[driver.Key]*group)
 	for _, b := range e.bookings {

@@ -81,6 +81,7 @@ func (w *blindFailures) set(account driver.Key, fails bool) {
 // rests on them. Accounts share 64 locks. Make one with newAccountLocks.
 type accountLocks [64]chan struct{}
 
+// newAccountLocks returns locks that nobody has.
 func newAccountLocks() (locks accountLocks) {
 	for i := range locks {
 		locks[i] = make(chan struct{}, 1)

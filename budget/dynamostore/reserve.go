@@ -227,7 +227,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 		s.blindFailures.set(q.r.Lines[i].Account, rulings[i].failsBlind())
 	}
 	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of driver.Denial) bool { return rulings[of.Line].latches })
-	if len(d.Denied) > 0 && !latches {
+	if len(d.Denied) > 0 && !latches { // a refusal that closes no latch writes nothing
 		return d, nil, nil
 	}
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
@@ -248,7 +248,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 		return d, nil, err
 	}
 	home := pick(q.r.ID, s.shards)
-	for i := range rulings {
+	for i := range rulings { // what is not one increment of the home shard requires the account to be as it was read
 		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
 			return d, &q.r.Lines[i].Account, nil
 		}

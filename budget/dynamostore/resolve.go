@@ -229,8 +229,8 @@ func (e *entry) shifts(actual driver.Charge) []shift {
 }
 
 // blindPosts returns the actions that change the accounts, made without having read them. They require that each booking is in the account's present
-// window, that no threshold of a line is reached, and that the account has room for what exceeds the reservation. It reports false when the accounts
-// have to be read first: for a line whose account the reservation is not booked in, or where a shard's share is not known.
+// window, that no threshold of a line is reached, and, if there are several shards, that none goes beyond its share of the limit. It reports false
+// when the accounts have to be read first: for a line whose account the reservation is not booked in, or where the limit is not known.
 func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) (actions []types.TransactWriteItem, ok bool) {
 	shifts := e.shifts(next.actual)
 	for i := range q.lines {

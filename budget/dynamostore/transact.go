@@ -47,14 +47,14 @@ func (t *step) mark() (m stepMark) {
 // attemptOf returns which attempt wrote a mark.
 func attemptOf(m stepMark) uint32 { return binary.BigEndian.Uint32(m[stepBytes:]) }
 
-// do repeats an operation until it has an answer or its time is up: then it fails, and says why. Before each attempt it makes sure that the ledger is
-// the one that is known. All that an operation writes is conditional on what it found, so that a repetition, by this loop or by the SDK below it,
-// changes nothing twice.
+// do repeats an operation until it has an answer or its time is up: then it fails, and says why. From time to time it also looks whether the table is
+// still the one that was opened. All that an operation writes is conditional on what it found, so that a repetition, by this loop or by the SDK
+// below it, changes nothing twice.
 func (s *Store) do(ctx context.Context, op string, run func(context.Context, *step) error) error {
 	return s.anyway(ctx, op, func(ctx context.Context, t *step) error { return s.once(ctx, t, run) })
 }
 
-// anyway is do without that check of the ledger. once makes one attempt.
+// anyway is do without that look at the table. once makes one attempt.
 func (s *Store) anyway(ctx context.Context, op string, once func(context.Context, *step) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -16,8 +16,10 @@ type timePoint struct {
 	local  time.Time
 }
 
+// set notes what time it is on the server now, in microseconds since 1970.
 func (e *estimate) set(server int64) { e.point.Store(&timePoint{server, time.Now()}) }
 
+// now returns the server's time, as it was set and by what has passed in this process since.
 func (e *estimate) now() int64 {
 	p := e.point.Load()
 	return p.server + time.Since(p.local).Microseconds()

@@ -66,6 +66,7 @@ func (h head) byte(b byte) head { return append(h, b) }
 // charge appends the amount of each unit.
 func (h head) charge(c *driver.Charge) head { return h.numbers(c[driver.UnitUSD:]...) }
 
+// bit returns 1 for true.
 func bit(b bool) byte {
 	if b {
 		return 1

@@ -34,14 +34,14 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 		}
 		r, failed := parseReply(value)
 		if failed == nil {
-			failed = s.outcome(k, &r)
+			failed = s.outcome(k, &r) // the error that the answer stands for; a loss of the ledger is remembered
 		}
 		if failed != nil {
 			return reply{}, failed
 		}
 		s.notice(r.sequence)
 		switch r.code {
-		case codeTime:
+		case codeTime: // the windows are others by the server's time
 			s.time.set(r.now)
 		case codePatterns: // a flag with patterns was set or revived meanwhile
 			if err := s.learnPatterns(&r); err != nil {

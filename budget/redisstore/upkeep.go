@@ -20,7 +20,7 @@ const (
 
 // Expire implements driver.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
 // reservation stays pending, where it counts for the same amount, and is tried again a minute later: it was postponed. Expire repeats its script
-// until that leaves nothing to charge, or limit is reached, and nothing to forget, or forgetSteps is.
+// while there is more to charge, up to limit, or more to forget, the latter in forgetSteps steps at most.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	charged := 0
 	for steps := 1; ; steps++ {

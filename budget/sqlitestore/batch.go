@@ -117,6 +117,7 @@ func (q *queue) withdraw(st *step) bool {
 	return false
 }
 
+// isClosed reports whether close was called.
 func (q *queue) isClosed() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -307,7 +308,6 @@ type tx struct {
 }
 
 // stmt returns a prepared statement by its text.
-
 func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }
 
 // exec executes a prepared statement, which it finds by its text.

@@ -14,9 +14,9 @@ const schemaVersion = 4
 // schemas[i] turns version i of the schema into the next one. All tables are STRICT: otherwise SQLite would turn an integer that overflows
 // into a float. The CHECK of pending refuses what would take out more than was put in.
 //
-// In a reservation, account is one limit for one set of scope values; bucket is the sum of one of its windows, or of a part of a rolling window,
-// in which end is when it stops counting, or a later time until which its sums are kept; change is the audit trail; kill, later flag, has the kill
-// flags; usage has a row for the calls of a UTC day with the same scope, and usage_day how many such rows a day has. For meta see guarded.
+// Of the tables, account has a row for one limit with one set of scope values; bucket the sums of one of its windows, or of a part of a rolling
+// window, in which end is when it stops counting, or a later time until which its sums are kept; change is the audit trail; kill, later flag, has
+// the kill flags; usage has a row for the calls of a UTC day with the same scope, and usage_day how many such rows a day has. For meta see guarded.
 //
 // All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
 // is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
