@@ -67,7 +67,7 @@ type transport struct {
 
 // RoundTrip implements http.RoundTripper. Requests to other hosts than Bedrock's pass.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if s := chain.SendingFrom(req.Context()); s != nil && s.Covers(req.URL) { // an SDK client with the same guard has admitted it already
+	if s := chain.SendingFrom(req.Context()); s != nil && s.Covers(req.URL) { // the guard of an SDK client has admitted it already
 		return t.base.RoundTrip(req)
 	}
 	region, whose := t.place(req)

@@ -72,8 +72,8 @@ func (m *identifyMiddleware) observeLast() {
 	}
 }
 
-// otherOperation handles operations that are not billed by tokens. Those that cost nothing and those of other services pass. One that has an
-// entry in Options.FlatPrices is guarded at that price. All others are refused, because their cost can't be metered.
+// otherOperation handles every operation but the four that are billed by tokens. Those that cost nothing and those of other services pass. One that
+// has an entry in Options.FlatPrices is guarded at that price. All others are refused, because their cost can't be metered.
 func (m *identifyMiddleware) otherOperation(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	operation := awsmiddleware.GetOperationName(ctx)
 	if foreign(ctx) || inputs.TreatmentOf(operation) == inputs.Free {
