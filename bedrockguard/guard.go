@@ -14,8 +14,8 @@ import (
 // Guard enforces a ledger's limits for Bedrock clients. It is immutable after New and safe for concurrent use; one Guard can serve any
 // number of clients.
 type Guard struct {
-	chain *chain.Guard // every call runs through it
-	sdk   *sdkdoor.Door
+	chain *chain.Guard  // every call runs through it
+	sdk   *sdkdoor.Door // puts the guard into the middleware stacks of SDK clients
 }
 
 // New returns a guard over a ledger, or every reason why the options can't be enforced (ErrInvalidOptions).
@@ -58,6 +58,7 @@ func (g *Guard) Kill(ctx context.Context, k budget.Kill) (accounts int, err erro
 // workflows there were.
 func (g *Guard) ReviveCache(s budget.Scope) int { return g.chain.ReviveCache(s) }
 
+// newCatalog returns the built-in catalog of models with the changes that Models, ModelFor and Discounts ask for.
 func newCatalog(opts Options) (*catalog.Catalog, error) {
 	models, err := catalog.Default().With(toCatalog(opts.Models)...)
 	if err == nil && len(opts.ModelFor) > 0 {

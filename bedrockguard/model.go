@@ -266,7 +266,7 @@ func ReadModels(r io.Reader) ([]Model, error) {
 	return models, nil
 }
 
-// toCatalog converts models for the catalog, which copies what they refer to.
+// toCatalog converts models for the catalog, which copies the maps and slices that they refer to.
 func toCatalog(models []Model) []catalog.Model {
 	translated := make([]catalog.Model, len(models))
 	for i := range models {
@@ -275,6 +275,7 @@ func toCatalog(models []Model) []catalog.Model {
 	return translated
 }
 
+// catalog returns the model in the catalog's own type, which has the same fields.
 func (m *Model) catalog() catalog.Model {
 	return catalog.Model{
 		ID:               m.ID,
@@ -310,6 +311,7 @@ func (m *Model) catalog() catalog.Model {
 	}
 }
 
+// fromCatalog is the opposite of Model.catalog.
 func fromCatalog(m catalog.Model) Model {
 	return Model{
 		ID:               m.ID,

@@ -79,8 +79,8 @@ type Options struct {
 
 	// Substitute is asked before each Converse and ConverseStream of the SDK which model should answer it instead, given how full its limits
 	// are, which are read once for this; false keeps the model. The caller's request is not changed. The call is priced and limited as one
-	// of the substitute, which is not used if it can cost more in any class. EventSubstituted reports both cases. It may be called
-	// concurrently.
+	// of the substitute, which is not used if it can cost more in any class, such as cache reads. EventSubstituted reports both cases. It may be
+	// called concurrently.
 	Substitute func(context.Context, Pressure) (modelID string, ok bool)
 
 	// Brakes stop agents that repeat themselves.
@@ -169,6 +169,7 @@ type Brakes struct {
 	Report bool
 }
 
+// validate calls add for each check, with true and the text of the error if the settings fail it.
 func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
 	add(b.Identical < 0 || b.ToolErrors < 0 || b.Stalled < 0, "Brakes are negative: %d, %d, %d", b.Identical, b.ToolErrors, b.Stalled)
 	add(b.Report && *b == Brakes{Report: true}, "Brakes.Report has nothing to report: set one of the others")
@@ -186,6 +187,7 @@ type Guardrail struct {
 	Image price.Amount
 }
 
+// validate returns the first reason why the guardrail can't be used.
 func (g Guardrail) validate() error {
 	if g.ID == "" {
 		return errors.New("EnforcedGuardrails has one without an ID")
@@ -211,12 +213,14 @@ type Output struct {
 	Floor int32
 }
 
+// validate calls add for each check, with true and the text of the error if the settings fail it.
 func (o *Output) validate(add func(bad bool, format string, args ...any)) {
 	add(o.Default < 0, "Output.Default %d is negative", o.Default)
 	add(o.Floor < 0, "Output.Floor %d is negative", o.Floor)
 	add(o.Floor > 0 && !o.Clamp, "Output.Floor %d is of no use without Output.Clamp", o.Floor)
 }
 
+// The defaults of the options with these names, and the most that a call may wait.
 const (
 	defaultStoreTimeout  = 2 * time.Second
 	defaultSettleTimeout = 2 * time.Second
@@ -224,7 +228,7 @@ const (
 	defaultDrainTimeout  = time.Minute
 	defaultMaxDrains     = 256
 	defaultListenerQueue = 1024
-	maxRateWait          = 5 * time.Minute // a signed request expires at this age
+	maxRateWait          = 5 * time.Minute // bounds Options.MaxWait and Rate.MaxWait: a signed request expires at this age
 )
 
 // fillDefaults replaces zeros with the defaults.
@@ -237,7 +241,8 @@ func (o *Options) fillDefaults() {
 	o.ListenerQueue = cmp.Or(o.ListenerQueue, defaultListenerQueue)
 }
 
-// config returns the options for the chain. They were validated.
+// config returns the options in the form in which package chain takes them. They were validated, and models holds what Models, ModelFor and
+// Discounts change of the catalog.
 func (o *Options) config(models *catalog.Catalog) chain.Config {
 	flat, _ := pricing.NewFlatPrices(o.FlatPrices) // validated before
 	declared := make([]pricing.Guardrail, len(o.EnforcedGuardrails))
@@ -253,7 +258,7 @@ func (o *Options) config(models *catalog.Catalog) chain.Config {
 	}
 }
 
-// substitute returns Options.Substitute for the chain; nil if there is none.
+// substitute returns Options.Substitute with the chain's own Pressure, which has the same fields; nil if there is none.
 func (o *Options) substitute() func(context.Context, chain.Pressure) (string, bool) {
 	ask := o.Substitute
 	if ask == nil {
@@ -265,7 +270,7 @@ func (o *Options) substitute() func(context.Context, chain.Pressure) (string, bo
 // validate returns every reason why the options can't be used, joined.
 func (o Options) validate() error {
 	var errs []error
-	add := func(bad bool, format string, args ...any) {
+	add := func(bad bool, format string, args ...any) { // adds an error if bad
 		if bad {
 			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...))
 		}
@@ -305,7 +310,8 @@ func (o Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// overridable reports whether Options.Outcomes may name an outcome: one without reported usage.
+// overridable reports whether Options.Outcomes may name an outcome: one without reported usage, such as an HTTP error. The prefixes are those of
+// event.OutcomeStatus and event.OutcomeProxyStatus.
 func overridable(o event.Outcome) bool {
 	code, ok := strings.CutPrefix(string(o), "proxy-http-")
 	if !ok {

@@ -17,8 +17,8 @@ type (
 	Action = event.Action
 )
 
-// The kinds of event. Each attempt that is sent gives one EventReserved and one of EventSettled, EventVoided or
-// EventUnsettled.
+// The kinds of event. Each attempt that is sent gives one EventReserved and one of EventSettled, EventVoided or EventUnsettled. The comments name the
+// fields of Event that tell more: "a limit refused: Err" says that Err is the refusal.
 const (
 	EventReserved         = event.Reserved         // Worst is reserved
 	EventSettled          = event.Settled          // Actual is posted; Estimated says that it is the worst case
@@ -26,7 +26,7 @@ const (
 	EventUnsettled        = event.Unsettled        // the store did not take the settlement: Worst is charged when the reservation expires
 	EventDenied           = event.Denied           // a limit, the rate, the cache policy or the store refused: Err
 	EventObserved         = event.Observed         // an observe-only limit would have refused: Err
-	EventThresholdCrossed = event.ThresholdCrossed // Crossed
+	EventThresholdCrossed = event.ThresholdCrossed // what is spent has reached a fraction of a limit that its Notify names: Crossed
 	EventKilled           = event.Killed           // the scope is killed: a call was refused or a stream ended: Err
 	EventCacheFinding     = event.CacheFinding     // Finding: why a prompt will not cache, or did not
 	EventEstimateViolated = event.EstimateViolated // Actual exceeded Worst: the bound of this model is wrong

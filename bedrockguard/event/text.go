@@ -43,7 +43,7 @@ type eventText struct {
 	Dropped     int64             `json:"dropped,omitempty"`
 }
 
-// usageText counts each token once.
+// usageText is Event.Usage: tokens by class, each token counted once.
 type usageText struct {
 	UncachedInputTokens     int64 `json:"uncached_input_tokens"`
 	CacheReadInputTokens    int64 `json:"cache_read_input_tokens,omitempty"`
@@ -52,16 +52,18 @@ type usageText struct {
 	OutputTokens            int64 `json:"output_tokens"`
 }
 
+// crossedText is Event.Crossed: amounts as text with their unit.
 type crossedText struct {
 	Limit    string  `json:"limit"`
 	Account  string  `json:"account,omitempty"`
-	Fraction float64 `json:"fraction"`
+	Fraction float64 `json:"fraction"` // of Max that was reached: 0.8 is 80 percent
 	Settled  string  `json:"settled"`
 	Max      string  `json:"max"`
-	PerHour  string  `json:"per_hour,omitempty"`
-	FullIn   string  `json:"full_in,omitempty"`
+	PerHour  string  `json:"per_hour,omitempty"` // how fast it is spent
+	FullIn   string  `json:"full_in,omitempty"`  // the time until the limit is full at that speed
 }
 
+// text returns the event in its form for people. Fields of the event that are zero are empty there.
 func (e *Event) text() eventText {
 	t := eventText{
 		Kind: e.Kind, Operation: e.Operation, Model: e.Model, Region: e.Region, RequestID: e.RequestID,
@@ -112,7 +114,7 @@ func dollars(c *budget.Charge) string {
 // durations such as "1.25s", and no fields that do not apply. It can't be parsed back.
 func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.text()) }
 
-// LogValue implements slog.LogValuer: a group with the fields of MarshalJSON.
+// LogValue implements slog.LogValuer: a group with the fields of MarshalJSON, under the same names.
 func (e Event) LogValue() slog.Value {
 	t := e.text()
 	var attrs []slog.Attr

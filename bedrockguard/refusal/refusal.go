@@ -10,7 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// What a caller branches on, besides what budget, cache and the model's facts say. None looks retryable to the SDK's retryer.
+// The errors that a caller tells apart with errors.Is, besides those of budget, cache, the catalog of models and the reading of requests. None looks
+// retryable to the SDK's retryer.
 var (
 	// ErrRateLimited says that the scope's rate of uncached input tokens is used up. The error is a *RateLimitedError.
 	ErrRateLimited = errors.New("bedrockguard: rate limited")
@@ -61,7 +62,7 @@ type LoopError struct {
 	Scope budget.Scope // principal, workflow and tags
 	What  string       // what was repeated, such as "identical requests"
 	Count int          // how often in a row, including this call
-	Most  int          // the allowed number
+	Most  int          // the number that Brakes allows
 }
 
 // Error prints the numbers and what to do.

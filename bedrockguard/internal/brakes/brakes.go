@@ -1,4 +1,8 @@
 // Package brakes counts how often workflows repeat themselves, and says when they have done so too often.
+//
+// Workflows are told apart by the principal, the workflow and the tags of their scopes. A turn is the end of a conversation as a request shows it:
+// the model's newest answer and what came back to it, such as the results of tools. A brake is the number of consecutive repeats of one kind that
+// is allowed.
 package brakes
 
 import (
@@ -14,34 +18,37 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Numbers is bedrockguard.Brakes, whose fields it has.
+// Numbers is bedrockguard.Brakes, whose fields it has. A number of zero is a brake that stops nothing.
 type Numbers struct {
-	Identical  int
-	ToolErrors int
-	Stalled    int
-	Report     bool
+	Identical  int  // requests that are the same byte for byte
+	ToolErrors int  // turns with the same error of a tool
+	Stalled    int  // turns that repeat one of the last 64
+	Report     bool // for the caller of Judge: a call that goes too far is only reported
 }
 
 const (
 	maxLoops    = 4096    // workflows that are remembered; when there are more, the counts of all are reset
-	rememberOf  = 64      // turns of each that are remembered
+	maxTurns    = 64      // turns of each that are remembered
 	maxTurnSize = 1 << 20 // in bytes; longer turns are not compared
 )
 
 // Loops holds the counts of all workflows. It is safe for concurrent use.
 type Loops struct {
 	brakes Numbers
-	seed   maphash.Seed
+	seed   maphash.Seed // of all hashes here
 
 	mu  sync.Mutex
-	all map[uint64]*loop
+	all map[uint64]*loop // by the hash of the workflow
 }
 
 // loop holds the counts of one workflow, and hashes of what it has sent last.
 type loop struct {
-	request, failure        uint64   // hashes of the last request, and of the last errors of tools
-	identical, failed, same int      // consecutive requests that count for Identical, ToolErrors and Stalled
-	turns                   []uint64 // hashes of the last turns, oldest first
+	request   uint64   // hash of the last request
+	failure   uint64   // hash of the last turn's errors of tools; 0 if it had none
+	identical int      // consecutive requests that were the same, the last included: for Identical
+	failed    int      // consecutive turns with the same errors of tools, the last included: for ToolErrors
+	stalled   int      // consecutive turns that repeated one of turns: for Stalled
+	turns     []uint64 // hashes of the last turns, oldest first
 }
 
 // New returns counts for these brakes, or nil for brakes that stop nothing.
@@ -52,7 +59,7 @@ func New(b Numbers) *Loops {
 	return &Loops{brakes: b, seed: maphash.MakeSeed()}
 }
 
-// Judge counts a request, and returns the *LoopError of the first brake whose number it exceeds.
+// Judge counts a request, whose body is JSON, and returns the *refusal.LoopError of the first brake whose number is exceeded now, or nil.
 func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 	counted := budget.Scope{Principal: s.Principal, Workflow: s.Workflow, Tags: s.Tags}
 	request := maphash.Bytes(l.seed, body)
@@ -70,10 +77,10 @@ func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 	}{
 		{"identical requests", at.identical, l.brakes.Identical},
 		{"turns with the same error of a tool", at.failed, l.brakes.ToolErrors},
-		{"turns that say what was said before", at.same, l.brakes.Stalled},
+		{"turns that say what was said before", at.stalled, l.brakes.Stalled},
 	} {
 		if b.most > 0 && b.count > b.most {
-			counted.Tags = maps.Clone(counted.Tags)
+			counted.Tags = maps.Clone(counted.Tags) // the error may outlive the call, whose map this is
 			return &refusal.LoopError{Scope: counted, What: b.what, Count: b.count, Most: b.most}
 		}
 	}
@@ -84,7 +91,7 @@ func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 func (l *Loops) find(s *budget.Scope) *loop {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
-	for _, part := range []string{s.Principal, s.Workflow} {
+	for _, part := range []string{s.Principal, s.Workflow} { // each with its length, so that no two scopes are written alike
 		fmt.Fprintf(&h, "%d:%s", len(part), part)
 	}
 	for _, tag := range slices.Sorted(maps.Keys(s.Tags)) {
@@ -102,7 +109,8 @@ func (l *Loops) find(s *budget.Scope) *loop {
 	return at
 }
 
-// note counts a request and its turn.
+// note counts a request and its turn: each count goes up with a repeat, and begins anew with anything else. A turn of which nothing can be compared
+// repeats nothing.
 func (at *loop) note(request uint64, t turn) {
 	if at.identical++; request != at.request {
 		at.request, at.identical = request, 1
@@ -115,20 +123,20 @@ func (at *loop) note(request uint64, t turn) {
 	}
 	switch {
 	case t.said == 0:
-		at.same = 0
+		at.stalled = 0
 		return
 	case slices.Contains(at.turns, t.said):
-		at.same++
+		at.stalled++
 	default:
-		at.same = 0
+		at.stalled = 0
 	}
-	if len(at.turns) == rememberOf {
+	if len(at.turns) == maxTurns {
 		at.turns = append(at.turns[:0], at.turns[1:]...)
 	}
 	at.turns = append(at.turns, t.said)
 }
 
-// turn has hashes of the end of a request. Zero means that there is nothing to compare.
+// turn has hashes of the last two messages of a request. Zero means that there is nothing to compare.
 type turn struct {
 	said    uint64 // the newest answer and what follows it, such as the results of its tools
 	failure uint64 // the errors of tools in the newest message
@@ -161,14 +169,16 @@ func (l *Loops) turnOf(body []byte) (t turn) {
 	return t
 }
 
+// hash hashes decoded JSON; equal values have equal hashes. It is never 0, except for values that can't be written as JSON.
 func (l *Loops) hash(values ...any) uint64 {
-	raw, err := json.Marshal(values) // keys in order
+	raw, err := json.Marshal(values) // this sorts the keys of objects
 	if err != nil {
 		return 0
 	}
 	return max(maphash.Bytes(l.seed, raw), 1)
 }
 
+// decoded returns JSON as maps, slices and plain values; nil if it is invalid. Numbers stay as they are written.
 func decoded(raw json.RawMessage) (v any) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -182,12 +192,12 @@ func decoded(raw json.RawMessage) (v any) {
 // the use of a tool.
 func essence(raw json.RawMessage) any { return stripped(decoded(raw)) }
 
-// accidental names the keys of these parts.
+// accidental names the keys that essence leaves out: ids, reasoning and cache points, as the dialects have them.
 var accidental = []string{
 	"toolUseId", "tool_use_id", "tool_call_id", "call_id", "id", "signature", "reasoningContent", "reasoning_content", "thinking", "cachePoint", "cache_control",
 }
 
-// usesTool names the keys, and the types of blocks, that are the use of a tool.
+// usesTool names what shows that a model uses a tool: a key of a message or block, or the type of a block.
 var usesTool = []string{"toolUse", "tool_use", "tool_calls", "function_call"}
 
 // stripped returns decoded JSON without the keys in accidental and, where a tool is used, without the text beside that. It changes the JSON that
@@ -207,7 +217,7 @@ func stripped(v any) any {
 		return v
 	case []any:
 		if slices.ContainsFunc(v, isToolUse) {
-			v = slices.DeleteFunc(v, func(one any) bool { return !isToolUse(one) })
+			v = slices.DeleteFunc(v, func(block any) bool { return !isToolUse(block) }) // the text stands in blocks of its own
 		}
 		for i := range v {
 			v[i] = stripped(v[i])
@@ -217,22 +227,24 @@ func stripped(v any) any {
 	return v
 }
 
+// isToolUse reports whether a content block is the use of a tool: by its type, or by Converse's key toolUse.
 func isToolUse(block any) bool {
 	b, _ := block.(map[string]any)
 	kind, _ := b["type"].(string)
 	return b != nil && (slices.Contains(usesTool, kind) || b["toolUse"] != nil)
 }
 
-// toolErrors returns the results of a message that are errors of tools.
+// toolErrors returns the results of tools in a decoded message that are errors, without their accidental parts. Converse marks them by a status,
+// Anthropic's messages by is_error.
 func toolErrors(message any) (errs []any) {
 	m, _ := message.(map[string]any)
 	blocks, _ := m["content"].([]any)
-	for _, one := range blocks {
-		b, _ := one.(map[string]any)
-		if result, ok := b["toolResult"].(map[string]any); ok && result["status"] == "error" {
+	for _, content := range blocks {
+		block, _ := content.(map[string]any)
+		if result, ok := block["toolResult"].(map[string]any); ok && result["status"] == "error" {
 			errs = append(errs, stripped(result))
-		} else if b["is_error"] == true {
-			errs = append(errs, stripped(b))
+		} else if block["is_error"] == true {
+			errs = append(errs, stripped(block))
 		}
 	}
 	return errs

@@ -1,4 +1,9 @@
 // Package cachepoints reads requests for the prompt-cache check, and makes copies of them with other cache points.
+//
+// A cache point marks the end of a prefix that the service is to cache. A prompt.Prompt describes a request by its blocks (texts, tools, images and
+// so on) and its points; the place of each is a prompt.Where: a section (tools, system prompt or messages), the message's index, and the index in
+// the list there. A prompt.Edit removes the point with the index Remove, adds a point after the block with the index After, or does both, which
+// moves one; -1 stands for neither.
 package cachepoints
 
 import (
@@ -14,9 +19,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// WithPoints returns the input of a call with edited cache points; points that the input's type can't hold are left out. The prompt has to
-// be the result of ReadPrompt for this input. The caller's values are not changed: lists that change are copied, the rest is shared. Except
-// for cache points the result serialises to the same bytes.
+// WithPoints returns a copy of a call's input with edited cache points: bodies are edited as JSON, and Converse's inputs in their lists. Points that
+// the input can't hold are left out. The prompt has to be the result of ReadPrompt for this input. The caller's values are not changed: lists that
+// change are copied, the rest is shared. Except for cache points the result serialises to the same bytes.
 func WithPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 	if len(edits) == 0 {
 		return input
@@ -50,7 +55,8 @@ func WithPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 	}
 }
 
-// WithoutPoints returns the input of a call without any cache point, and false if it has none, or any that can't be removed.
+// WithoutPoints returns a copy of a call's input without any cache point. It reports false if the input has none, or one that can't be removed.
+// provider is the company that made the model, which decides how an InvokeModel body is read.
 func WithoutPoints(provider string, input any) (any, bool) {
 	var before, after prompt.Prompt
 	if !ReadPrompt(&before, provider, input) || len(before.Points) == 0 {
@@ -73,17 +79,19 @@ func bodyWithPoints(body []byte, p *prompt.Prompt, edits []prompt.Edit) []byte {
 	return edited
 }
 
-// pointChange is one change to one list: an element to leave out, or a point to add after one.
+// pointChange is one change to one list of a Converse request: the element at Where is left out, which is a cache point, or a point is added after
+// it.
 type pointChange struct {
 	prompt.Where
 	add   bool
-	point types.CachePointBlock
+	point types.CachePointBlock // the added one
 }
 
-// pointChanges are changes in the order of the request.
+// pointChanges are changes in the order of the request: by section, by message, by index.
 type pointChanges []pointChange
 
-// changesOf returns the changes that edits of a prompt make to the lists of its request: an edit that moves a point is two of them.
+// changesOf returns the changes that edits of a prompt make to the lists of its request: an edit that moves a point is two of them. A moved point
+// keeps its lifetime written out if it was, and if the edit does not change it.
 func changesOf(p *prompt.Prompt, edits []prompt.Edit) pointChanges {
 	changes := make(pointChanges, 0, 2*len(edits))
 	for _, e := range edits {
@@ -91,8 +99,8 @@ func changesOf(p *prompt.Prompt, edits []prompt.Edit) pointChanges {
 			changes = append(changes, pointChange{Where: p.Points[e.Remove].Where})
 		}
 		if e.After >= 0 {
-			spelt := e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
-			changes = append(changes, pointChange{Where: p.Blocks[e.After].Where, add: true, point: pointBlock(e.TTL, spelt)})
+			writtenOut := e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open // Open: it names no lifetime
+			changes = append(changes, pointChange{Where: p.Blocks[e.After].Where, add: true, point: pointBlock(e.TTL, writtenOut)})
 		}
 	}
 	slices.SortStableFunc(changes, func(a, b pointChange) int {
@@ -101,7 +109,7 @@ func changesOf(p *prompt.Prompt, edits []prompt.Edit) pointChanges {
 	return changes
 }
 
-// list numbers the lists of a section.
+// list returns which list of its section a change is made to: the content of each message is one; the tools and the system prompt have one each.
 func (c *pointChange) list() int {
 	if c.Section == prompt.Messages {
 		return c.Message
@@ -109,7 +117,7 @@ func (c *pointChange) list() int {
 	return 0
 }
 
-// next splits off the changes to the first list.
+// next splits off the changes to the list that the first of them is made to.
 func (c pointChanges) next() (first, rest pointChanges) {
 	n := 1
 	for n < len(c) && c[n].Section == c[0].Section && c[n].list() == c[0].list() {
@@ -120,19 +128,19 @@ func (c pointChanges) next() (first, rest pointChanges) {
 
 // apply returns the tools, the system prompt and the messages with the changes made. It copies what it changes, because the request is the caller's.
 func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.SystemContentBlock, messages []types.Message) (*types.ToolConfiguration, []types.SystemContentBlock, []types.Message) {
-	copied := false
+	copied := false // messages is a copy already
 	for len(c) > 0 {
-		var list pointChanges
-		list, c = c.next()
-		switch at := list[0]; at.Section {
+		var ofList pointChanges
+		ofList, c = c.next()
+		switch at := ofList[0]; at.Section {
 		case prompt.Tools:
 			if tools != nil {
 				config := *tools
-				config.Tools = edited(list, config.Tools, func(b types.CachePointBlock) types.Tool { return &types.ToolMemberCachePoint{Value: b} })
+				config.Tools = edited(ofList, config.Tools, func(b types.CachePointBlock) types.Tool { return &types.ToolMemberCachePoint{Value: b} })
 				tools = &config
 			}
 		case prompt.System:
-			system = edited(list, system, func(b types.CachePointBlock) types.SystemContentBlock {
+			system = edited(ofList, system, func(b types.CachePointBlock) types.SystemContentBlock {
 				return &types.SystemContentBlockMemberCachePoint{Value: b}
 			})
 		case prompt.Messages:
@@ -143,7 +151,7 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 				messages, copied = slices.Clone(messages), true
 			}
 			m := &messages[at.Message]
-			m.Content = edited(list, m.Content, func(b types.CachePointBlock) types.ContentBlock {
+			m.Content = edited(ofList, m.Content, func(b types.CachePointBlock) types.ContentBlock {
 				return &types.ContentBlockMemberCachePoint{Value: b}
 			})
 		}
@@ -151,7 +159,8 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 	return tools, system, messages
 }
 
-// edited returns a copy of a list with its changes made.
+// edited returns a copy of a list with its changes made, which are in the order of its elements. point makes an element of the list's type of a
+// cache point.
 func edited[T any](changes pointChanges, list []T, point func(types.CachePointBlock) T) []T {
 	out := make([]T, 0, len(list)+len(changes))
 	for i, element := range list {
@@ -160,19 +169,19 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 			if changes[0].add {
 				out = append(out, point(changes[0].point))
 			} else {
-				out = out[:len(out)-1]
+				out = out[:len(out)-1] // the point at this index, which was just appended
 			}
 		}
 	}
 	return out
 }
 
-// pointBlock makes a cache point. Five minutes are the default lifetime: it is only written out if the caller did so, because a model
-// without other lifetimes may not know the field.
-func pointBlock(ttl time.Duration, spelt bool) types.CachePointBlock {
+// pointBlock makes a cache point with a lifetime. Five minutes are the default: they are only written out if writtenOut says that the caller did so,
+// because a model without other lifetimes may not know the field.
+func pointBlock(ttl time.Duration, writtenOut bool) types.CachePointBlock {
 	b := types.CachePointBlock{Type: types.CachePointTypeDefault}
 	switch {
-	case ttl <= prompt.FiveMinutes && !spelt:
+	case ttl <= prompt.FiveMinutes && !writtenOut:
 	case ttl%time.Hour == 0:
 		b.Ttl = types.CacheTTL(fmt.Sprintf("%dh", ttl/time.Hour))
 	default:

@@ -10,10 +10,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
-// ReadPrompt describes a request, and reports false when it does not understand it.
+// ReadPrompt fills p, which has to be empty, with the blocks and the cache points of a request: an input of the SDK or an *inputs.HTTP. It reports
+// false for a request that it does not understand. provider is the company that made the model, which decides how a body in the model's own
+// dialect is read.
 func ReadPrompt(p *prompt.Prompt, provider string, input any) bool {
 	var parts converse.Request
-	if parts.Of(input) {
+	if parts.Of(input) { // a Converse input of the SDK
 		fillPrompt(p, &parts)
 		return true
 	}
@@ -32,11 +34,11 @@ func ReadPrompt(p *prompt.Prompt, provider string, input any) bool {
 	}
 }
 
-// fillPrompt describes a typed request to the prompt-cache check. The prompt has to be empty.
+// fillPrompt describes a Converse request of the SDK: Walk tells the prompt's sink of each of its parts. The prompt has to be empty.
 func fillPrompt(p *prompt.Prompt, r *converse.Request) { converse.Walk(r, p.Sink()) }
 
-// Model converts what the catalog knows. If observation has shown that a longer prefix is needed than documented, the observed length
-// is used.
+// Model returns what the cache check needs of a model of the catalog: its rules of caching and its prices in pico-USD per token. The shortest prefix
+// that is cached is the documented one, or a longer one if only that was seen to be cached.
 func Model(r *catalog.Resolved) cache.Model {
 	rules := r.Model.Cache
 	m := cache.Model{

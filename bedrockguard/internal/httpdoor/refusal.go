@@ -27,7 +27,7 @@ import (
 
 // The headers of a refusal over HTTP. Many clients give headers to their callers although they drop unknown fields of the body.
 const (
-	headerRefusal   = chain.RefusalHeader          // why, in one word: budget, killed, rate, price, operation, request, cache, identity, store
+	headerRefusal   = chain.RefusalHeader          // "X-Bedrockguard-Refusal": why, in one word, the name in refusalClass
 	headerLimit     = "X-Bedrockguard-Limit"       // the name of the limit without room
 	headerMax       = "X-Bedrockguard-Max"         // such as "5 USD" or "1000 input tokens"
 	headerSettled   = "X-Bedrockguard-Settled"     // spent in the window
@@ -40,16 +40,18 @@ const (
 // refusalClass is how a refusal is reported over HTTP. The status 402 is the one that no client retries by itself (measured with seventeen
 // clients, 2026-11); 429 and 503 are for refusals that pass with time.
 type refusalClass struct {
-	name   string
-	status int
+	name   string // one word for the header of the refusal
+	status int    // of HTTP
 	code   string // as an AWS error type
 	kind   string // as the error type of OpenAI and Anthropic
 }
 
+// classOf returns the class of an error; of one that wraps several kinds, the class of the first in the table. An error of no known kind has
+// the class "guard".
 func classOf(err error) refusalClass {
 	const exceeded = "BudgetExceededException"
 	for _, c := range [...]struct {
-		of error
+		kindOf error
 		refusalClass
 	}{
 		{budget.ErrKilled, refusalClass{"killed", http.StatusPaymentRequired, exceeded, "billing_error"}},
@@ -66,14 +68,14 @@ func classOf(err error) refusalClass {
 		{refusal.ErrUnreachable, refusalClass{"upstream", http.StatusBadGateway, "ServiceUnavailableException", "api_error"}},
 		{budget.ErrStore, refusalClass{"store", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}},
 	} {
-		if errors.Is(err, c.of) {
+		if errors.Is(err, c.kindOf) {
 			return c.refusalClass
 		}
 	}
 	return refusalClass{"guard", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}
 }
 
-// refusalBody returns the body of a refusal in the dialect of a form.
+// refusalBody returns the body of a refusal in the dialect of a form: Anthropic's, OpenAI's, or AWS's for all other forms.
 func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 	var body any
 	switch f {
@@ -84,10 +86,11 @@ func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 	default:
 		body = map[string]any{"message": message, "__type": c.code}
 	}
-	raw, _ := json.Marshal(body) // maps and strings
+	raw, _ := json.Marshal(body) // can't fail: there are only maps and strings in it
 	return raw
 }
 
+// refusalKey is the key of the refusing error in the context of a refusal's request, where Refusal finds it.
 type refusalKey struct{}
 
 // Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers.
@@ -101,15 +104,15 @@ func Refuse(req *http.Request, err error) *http.Response {
 	if e, ok := errors.AsType[*budget.ExceededError](err); ok && e.Paced && e.Waiting {
 		c = classOf(refusal.ErrRateLimited)
 	}
-	passes := c.status >= http.StatusInternalServerError || c.status == http.StatusTooManyRequests // the refusal passes with time
+	temporary := c.status >= http.StatusInternalServerError || c.status == http.StatusTooManyRequests // it passes with time: a retry makes sense
 	message := err.Error()
-	if !passes { // or else clients that look for a status in the text would take it for one that does, and try again
+	if !temporary { // some clients retry if they find the digits of a temporary status, such as 503, in the text
 		message = withoutStatusCodes(message)
 	}
 	body := refusalBody(f, c, message)
 	h := http.Header{
 		"Content-Type":     {"application/json"},
-		"X-Should-Retry":   {strconv.FormatBool(passes)},
+		"X-Should-Retry":   {strconv.FormatBool(temporary)},
 		"X-Amzn-Requestid": {driver.NewID().String()},
 	}
 	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
@@ -124,9 +127,9 @@ func Refuse(req *http.Request, err error) *http.Response {
 	}
 }
 
-// figure matches an amount with decimals. looksLikeStatus matches digits that a client may take for the status of a temporary failure:
-// opencode 1.18 retries a call, five times within a minute, if 429, 500, 502, 503, 504 or 524 is anywhere in the text of the refusal
-// (measured, 2026-11).
+// figure matches an amount with decimals, in three groups: "need " if it stands before it, the whole part, the decimals. looksLikeStatus matches
+// digits that a client may take for the status of a temporary failure: opencode 1.18 retries a call, five times within a minute, if 429, 500, 502,
+// 503, 504 or 524 is anywhere in the text of the refusal (measured, 2026-11).
 var (
 	figure          = regexp.MustCompile(`(need )?(\d+)\.(\d+)`)
 	looksLikeStatus = regexp.MustCompile(`429|50[0234]|524`)
@@ -136,17 +139,19 @@ var (
 // amount rounded up, all others rounded down; and 500 USD as 5 hundred USD. The headers have the exact amounts.
 func withoutStatusCodes(message string) string { return spelledOut(withFewerDecimals(message)) }
 
+// withFewerDecimals cuts the decimals of amounts off before the last digit of whatever looks like a status in them: 1.25035 becomes 1.250, or
+// 1.251 for the needed amount, "need 1.25035", which must not look smaller than it is.
 func withFewerDecimals(message string) string {
-	return figure.ReplaceAllStringFunc(message, func(told string) string {
-		parts := figure.FindStringSubmatch(told)
-		fraction := []byte(parts[3])
-		for looksLikeStatus.Match(fraction) {
-			fraction = fraction[:looksLikeStatus.FindIndex(fraction)[1]-1]
-			if parts[1] != "" {
-				fraction[len(fraction)-1]++ // the second digit of a status is 0 or 2
+	return figure.ReplaceAllStringFunc(message, func(amount string) string {
+		groups := figure.FindStringSubmatch(amount)
+		need, whole, decimals := groups[1], groups[2], []byte(groups[3])
+		for looksLikeStatus.Match(decimals) {
+			decimals = decimals[:looksLikeStatus.FindIndex(decimals)[1]-1]
+			if need != "" {
+				decimals[len(decimals)-1]++ // no carry: this is the second digit of the status, 0 or 2
 			}
 		}
-		return parts[1] + parts[2] + "." + string(fraction)
+		return need + whole + "." + string(decimals)
 	})
 }
 
@@ -157,7 +162,7 @@ var number = regexp.MustCompile(`\d+(,\d{3})*(\.\d+)?`)
 // times and of ids as they are: what it changes stands between spaces, commas and parentheses.
 func spelledOut(message string) string {
 	var out strings.Builder
-	from := 0
+	from := 0 // where the part begins that is not copied to out yet
 	for _, at := range number.FindAllStringIndex(message, -1) {
 		start, end := at[0], at[1]
 		alone := (start == 0 || strings.IndexByte(" (", message[start-1]) >= 0) && (end == len(message) || strings.IndexByte(" ),;:", message[end]) >= 0)
@@ -172,11 +177,12 @@ func spelledOut(message string) string {
 	return out.String()
 }
 
-// inLargerUnits prints a decimal number by the first word with which no status is left in its digits; as it is if each leaves one.
+// inLargerUnits prints a decimal number as a multiple of a larger unit, the first in the list with which its digits hold no status: 500 is
+// "5 hundred", 42900 is "42.9 thousand". It returns the number as it is if no unit helps.
 func inLargerUnits(decimal string) string {
 	whole, fraction, _ := strings.Cut(decimal, ".")
 	for _, unit := range []struct {
-		zeros int
+		zeros int // how many places the point moves to the left
 		name  string
 	}{{2, "hundred"}, {3, "thousand"}, {6, "million"}, {4, "times 10,000"}} {
 		digits := strings.Repeat("0", max(0, unit.zeros+1-len(whole))) + whole
@@ -189,7 +195,8 @@ func inLargerUnits(decimal string) string {
 	return decimal
 }
 
-// describeRefusal puts the figures of a refusal into headers.
+// describeRefusal puts the class and the figures of a refusal into headers. Retry-After is only set where waiting helps: for a rate, and for a
+// limit that is paced, whose room comes with time, if the call fits once some has come (Waiting).
 func describeRefusal(h http.Header, c refusalClass, err error) {
 	h.Set(headerRefusal, c.name)
 	if e, ok := errors.AsType[*budget.ExceededError](err); ok {
@@ -217,7 +224,7 @@ func setSeconds(h http.Header, name string, d time.Duration) {
 	}
 }
 
-// headerSafe returns a name in a form that a header may have.
+// headerSafe returns a name with "?" in the place of each character that is not printable ASCII, which a header may not have.
 func headerSafe(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -237,10 +244,11 @@ func Refusal(r *http.Response) error {
 }
 
 // killedEvent returns the last event of a killed stream, in a form that clients report as a failure with its text: in AWS's event streams an
-// exception of the service model, because the text of unknown ones is lost (measured, 2026-11).
-func killedEvent(f inputs.Form, as chain.Framing, err *budget.KilledError) []byte {
+// exception that the service model names, because clients lose the text of one that it does not name (measured, 2026-11), and in server-sent
+// events what each dialect has for errors.
+func killedEvent(f inputs.Form, framing chain.Framing, err *budget.KilledError) []byte {
 	c := classOf(err)
-	if as == chain.EventStream {
+	if framing == chain.EventStream {
 		return exceptionFrame("validationException", err.Error())
 	}
 	body := refusalBody(f, c, err.Error())
@@ -253,6 +261,7 @@ func killedEvent(f inputs.Form, as chain.Framing, err *budget.KilledError) []byt
 	return fmt.Appendf(nil, "event: error\ndata: %s\n\n", body)
 }
 
+// exceptionFrame returns a frame of AWS's event streams that ends a stream with an exception; nil if it can't be encoded.
 func exceptionFrame(name, message string) []byte {
 	payload, _ := json.Marshal(map[string]string{"message": message})
 	m := eventstream.Message{Payload: payload}

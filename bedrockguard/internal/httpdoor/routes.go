@@ -12,9 +12,9 @@ import (
 type endpoint uint8
 
 const (
-	elsewhere endpoint = iota
-	runtimeEndpoint
-	mantleEndpoint
+	elsewhere       endpoint = iota // not known to serve models
+	runtimeEndpoint                 // bedrock-runtime: Converse, InvokeModel and others
+	mantleEndpoint                  // bedrock-mantle: the APIs of OpenAI and Anthropic
 )
 
 // Labels of host names, and the suffixes after the region: AWS's partitions, their dual-stack names and the names of VPC endpoints (AWS's
@@ -32,7 +32,8 @@ var (
 	}
 )
 
-// endpointOf returns what a host of AWS's serves, and in which region.
+// endpointOf returns what a host serves, and in which region, if its name is one of AWS's: a label of endpointLabels, the region, and a domain of
+// endpointDomains. Only the names of VPC endpoints have further labels before that.
 func endpointOf(host string) (endpoint, string) {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	for i, label := range labels {
@@ -49,17 +50,18 @@ func endpointOf(host string) (endpoint, string) {
 	return elsewhere, ""
 }
 
-// route is what a request asks of Bedrock, as far as its method and path show it.
+// route is what a request asks of Bedrock, as far as its method and path show it. The zero treatment is inputs.Refused.
 type route struct {
-	treatment inputs.Treatment
-	operation string
-	form      inputs.Form
-	model     string // from the path; empty if it is in the body
+	treatment inputs.Treatment // whether it passes (Free), is metered (Guarded) or is refused
+	operation string           // AWS's name where there is one, else a name of this package; "unknown" for a path that is none of Bedrock's
+	form      inputs.Form      // the dialect in which the client sends, and understands a refusal
+	model     string           // from the path; empty if it is in the body
 }
 
-// looksLikeBedrock reports whether a path is one of Bedrock's, for hosts that are not known.
+// looksLikeBedrock reports whether a path is one of Bedrock's, for hosts that are not known. OpenAI's and Anthropic's own paths, which begin with
+// /v1/, do not count.
 func looksLikeBedrock(u *url.URL) bool {
-	if u.Opaque != "" {
+	if u.Opaque != "" { // net/http sends Opaque instead of the path; it may be written as //host/path
 		sent := url.URL{Path: u.Opaque}
 		if host, path, ok := strings.Cut(strings.TrimPrefix(u.Opaque, "//"), "/"); ok && host != "" {
 			sent.Path = "/" + path
@@ -105,6 +107,7 @@ func routeOf(method string, u *url.URL) route {
 	}
 }
 
+// freeIf returns Free for what costs nothing, and else Refused: another method on the same path could cost money.
 func freeIf(costsNothing bool) inputs.Treatment {
 	if costsNothing {
 		return inputs.Free
@@ -112,6 +115,7 @@ func freeIf(costsNothing bool) inputs.Treatment {
 	return inputs.Refused
 }
 
+// modelRoute parses /model/{id}/{verb}, the routes of bedrock-runtime that name their model. The id is still escaped.
 func modelRoute(method, escapedID, verb string) route {
 	operation, f := "", inputs.FormConverse
 	switch verb {
@@ -137,14 +141,15 @@ func modelRoute(method, escapedID, verb string) route {
 	return route{inputs.Guarded, operation, f, id}
 }
 
-// plainID reports whether an id in a path is still one part of the path if a server decodes it once more.
+// plainID reports whether an id in a path consists of the characters that Bedrock's ids have. It has no '%' and no '..' then, so that a server
+// that decodes the path once more reads the same id.
 func plainID(escaped string) bool {
 	id, err := url.PathUnescape(escaped)
 	if err != nil || id == "" || strings.Contains(id, "..") || id == "." {
 		return false
 	}
 	for _, c := range []byte(id) {
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' // the bit makes a capital small
 		if !letter && (c < '0' || c > '9') && strings.IndexByte("-_.:/", c) < 0 {
 			return false
 		}
@@ -152,9 +157,9 @@ func plainID(escaped string) bool {
 	return true
 }
 
-// compatibleRoute parses the rest of a path after the prefix of OpenAI's or Anthropic's dialect.
+// compatibleRoute parses the rest of a path after one of compatiblePrefixes; anthropic says that it was Anthropic's.
 func compatibleRoute(method, rest string, anthropic bool) route {
-	name, behind, deeper := strings.Cut(rest, "/")
+	name, below, hasBelow := strings.Cut(rest, "/")
 	post, get := method == http.MethodPost, method == http.MethodGet
 	switch {
 	case name == "models":
@@ -169,15 +174,16 @@ func compatibleRoute(method, rest string, anthropic bool) route {
 		return route{guardedIf(post), "ChatCompletions", inputs.FormChat, ""}
 	case rest == "responses":
 		return route{guardedIf(post), "Responses", inputs.FormResponses, ""}
-	case name == "responses" && deeper: // a stored one is read, deleted or canceled
-		id, verb, _ := strings.Cut(behind, "/")
-		callsOff := post && verb == "cancel"
-		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || callsOff)), "StoredResponse", inputs.FormResponses, ""}
+	case name == "responses" && hasBelow: // a stored response is read, deleted or canceled: none of that costs anything
+		id, verb, _ := strings.Cut(below, "/")
+		cancels := post && verb == "cancel"
+		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || cancels)), "StoredResponse", inputs.FormResponses, ""}
 	default:
 		return route{inputs.Refused, "unknown", inputs.FormChat, ""}
 	}
 }
 
+// guardedIf returns Guarded for what can be metered, and else Refused.
 func guardedIf(metered bool) inputs.Treatment {
 	if metered {
 		return inputs.Guarded

@@ -12,11 +12,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// streamed returns the body of a stream for the client.
-func (d *httpCall) streamed(m io.ReadCloser) io.ReadCloser {
-	w := &wholeEvents{body: m, form: d.route.form, framing: chain.StreamsAs(d.response.Header), errors: d.transport.errors, dropsUsage: d.asksUsage}
+// streamed returns the body of a stream for the client, which is read by way of the guard's meter. If a kill is to end it with an error of Read,
+// and no event has to be left out, it is the meter's own body.
+func (d *httpCall) streamed(metered io.ReadCloser) io.ReadCloser {
+	w := &wholeEvents{body: metered, form: d.route.form, framing: chain.StreamsAs(d.response.Header), errors: d.transport.errors, dropsUsage: d.asksUsage}
 	if w.errors && !w.dropsUsage {
-		return m
+		return metered
 	}
 	return w
 }
@@ -32,17 +33,17 @@ const maxHeldBytes = 4 << 20
 // failure. Most clients take a stream that just ends for a success. Read is called by one goroutine.
 type wholeEvents struct {
 	body    io.ReadCloser
-	form    inputs.Form
-	framing chain.Framing
-	errors  bool // a killed stream ends with an error of Read
+	form    inputs.Form   // the dialect of the event for a kill
+	framing chain.Framing // how events are told apart: as AWS's event streams or as server-sent events
+	errors  bool          // a killed stream ends with an error of Read
 
 	dropsUsage bool // the usage event is left out, because the client did not ask for it
 
-	held  bytes.Buffer
-	ready int   // how many bytes of held may be passed on
-	torn  bool  // an event was passed on in part
-	ended error // the error or io.EOF with which the body ended
-	buf   []byte
+	held  bytes.Buffer // what was read and not passed on yet
+	ready int          // how many of its first bytes may be passed on: complete events
+	torn  bool         // an event was passed on in part, so that no event can be put behind it
+	ended error        // the error or io.EOF with which the body ended; nil until then
+	buf   []byte       // for one read of body
 }
 
 // Read implements io.Reader.
@@ -58,7 +59,8 @@ func (w *wholeEvents) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads once, and works out how much may be passed on.
+// fill reads once, and works out how much may be passed on. When the body ends, the incomplete rest may be passed on as it is, except if the
+// stream was killed: then the event that reports the kill takes its place, if it may stand there.
 func (w *wholeEvents) fill() {
 	if w.buf == nil {
 		w.buf = make([]byte, readBytes)
@@ -85,7 +87,8 @@ func (w *wholeEvents) fill() {
 	w.ready, w.ended = w.held.Len(), io.EOF
 }
 
-// whole returns the length of the complete events at the beginning of what is held.
+// whole returns the length of the complete events at the beginning of what is held. In AWS's event streams an event is a frame, which begins with
+// its own length in four bytes and has 16 bytes at least.
 func (w *wholeEvents) whole() int {
 	b := w.held.Bytes()
 	if w.framing == chain.ServerSentEvents {
@@ -106,7 +109,8 @@ func (w *wholeEvents) whole() int {
 	return n
 }
 
-// leaveOutUsage removes the event that has only usage from the complete ones.
+// leaveOutUsage removes the event that has only usage from the complete events that are held. Only chat completions need it, whose streams are
+// server-sent events.
 func (w *wholeEvents) leaveOutUsage() {
 	ready := w.held.Bytes()[:w.ready]
 	if !bytes.Contains(ready, []byte(`"usage"`)) {

@@ -1,5 +1,10 @@
-// Package httpdoor brings the calls of HTTP clients to the chain: it is a RoundTripper that knows Bedrock's hosts and routes, and refuses in the
-// dialect of each.
+// Package httpdoor brings the calls of HTTP clients to the chain (package chain), which judges, reserves for and settles each. It is a RoundTripper
+// that knows Bedrock's hosts and routes, and refuses in the dialect of each.
+//
+// A route is what a method and a path ask for; its form is the JSON dialect of its requests and answers. A chain.Call is what the chain knows of a
+// request, a chain.Sending holds the attempt to send it that is under way; both are found in the request's context. A chain.Refused is an error
+// by which the guard refuses. In shadow mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows tells of which
+// this is true. If such a refusal leaves the cost unknown, Guard.PassUnmetered sets Call.Unmetered, and nothing is reserved for the request.
 package httpdoor
 
 import (
@@ -23,11 +28,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
-// Options is bedrockguard.TransportOptions, whose fields it has.
+// Options is bedrockguard.TransportOptions, whose fields it has and which describes them in full.
 type Options struct {
-	Hosts  map[string]string
-	Sign   func(req *http.Request, body []byte) error
-	Errors bool
+	Hosts  map[string]string                          // further hosts, with their regions; an empty region: not Bedrock
+	Sign   func(req *http.Request, body []byte) error // signs what was admitted; nil signs nothing
+	Errors bool                                       // a refusal is an error of RoundTrip, not a response
 }
 
 // New returns the transport of bedrockguard.Guard.Transport.
@@ -50,18 +55,19 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
+// transport is the guard in front of an HTTP client's own transport. It is safe for concurrent use.
 type transport struct {
 	guard  *chain.Guard
-	base   http.RoundTripper
-	hosts  map[string]string // in lower case
-	sign   func(*http.Request, []byte) error
-	errors bool
-	direct bool // base is net/http's own
+	base   http.RoundTripper                 // sends what is admitted
+	hosts  map[string]string                 // Options.Hosts, in lower case
+	sign   func(*http.Request, []byte) error // Options.Sign; nil signs nothing
+	errors bool                              // Options.Errors
+	direct bool                              // base is net/http's own transport
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. Requests to other hosts than Bedrock's pass.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if s := chain.SendingFrom(req.Context()); s != nil && s.Covers(req.URL) {
+	if s := chain.SendingFrom(req.Context()); s != nil && s.Covers(req.URL) { // the guard of an SDK client has admitted it already
 		return t.base.RoundTrip(req)
 	}
 	region, whose := t.place(req)
@@ -84,12 +90,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 type owner uint8
 
 const (
-	bedrocks      owner = iota
-	somebodyElses       // not Bedrock: its requests pass unchanged
-	nobodySays          // the path is one of Bedrock's, but the host is unknown
+	bedrocks      owner = iota // Bedrock: its requests are guarded
+	somebodyElses              // not Bedrock: its requests pass unchanged
+	nobodySays                 // the path is one of Bedrock's, but the host is unknown: its requests are refused
 )
 
-// place returns to whom a request's host belongs and, if it is Bedrock, its region.
+// place returns to whom a request's host belongs and, if it is Bedrock, its region. A request names up to two hosts: the one that it is sent to,
+// and the one in its Host header. The first one that is known decides. Options.Hosts goes before AWS's names.
 func (t *transport) place(req *http.Request) (region string, whose owner) {
 	for _, host := range [...]string{req.URL.Host, req.Host} {
 		if host == "" {
@@ -116,20 +123,22 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 	return "", somebodyElses
 }
 
-// spellings returns the ways in which a host can be written: with the default port of its scheme, and without it.
+// spellings returns the ways in which Options.Hosts may have a host: as it is, without its scheme's default port, and with it. A host with
+// another port has one spelling.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
-	name, cut := strings.CutSuffix(host, port)
+	name, hadPort := strings.CutSuffix(host, port)
 	name = strings.TrimSuffix(name, ".")
 	switch {
-	case cut || port != "" && !strings.Contains(host, ":"):
+	case hadPort || port != "" && !strings.Contains(host, ":"):
 		return []string{host, name, name + port}
 	default:
 		return []string{host}
 	}
 }
 
+// isASCII reports whether a host holds nothing above '~', the last printable character of ASCII.
 func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
 }
@@ -143,19 +152,20 @@ func hostname(host string) string {
 // httpCall is one request that goes through the guard.
 type httpCall struct {
 	transport *transport
-	asked     *http.Request // as the client made it
-	route     route
-	call      *chain.Call
-	response  *http.Response
-	asksUsage bool // the request asks for usage in the stream although its client did not
+	asked     *http.Request  // as the client made it
+	route     route          // what its method and path ask for
+	call      *chain.Call    // what the chain knows of it
+	response  *http.Response // the answer, for the client; nil until there is one
+	asksUsage bool           // the request was made to ask for usage in the stream although its client did not
 
 	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
 }
 
-// run judges the request and sends it. A refusal is a Refused; any other error is the client's own, or the transport's.
+// run judges the request and sends it. A refusal is a chain.Refused; any other error is one of reading the client's body, of signing, or of
+// the base transport. A body that is signed already is sent as it is: neither its output limit nor its question for usage is changed.
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
-	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade")
+	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade") // an upgraded connection could carry anything
 	if passes && d.transport.sign == nil {
 		return d.transport.hand(d.asked)
 	}
@@ -167,24 +177,24 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 		return d.pass(ctx, body)
 	}
 	if d.route.form == inputs.FormChat && !signed(d.asked) {
-		body, d.asksUsage = cost.AskForUsage(body)
+		body, d.asksUsage = cost.AskForUsage(body) // a streamed chat completion tells its usage only if it is asked
 	}
 	if g.ChecksCache() {
-		defer func() { g.CacheOver(ctx, c, err) }() // also on a panic or runtime.Goexit
+		defer func() { g.CacheOver(ctx, c, err) }() // tells the cache check that the call is over, also after a panic or runtime.Goexit
 	}
 	input, err := d.identify(ctx, body)
 	if err != nil {
 		switch {
 		case !g.Shadows(err):
 			return nil, d.denied(ctx, err)
-		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation):
+		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation): // the cost can still be worked out
 			g.ReportShadowed(ctx, c, err)
 		default:
 			if err = g.PassUnmetered(ctx, c, err); err != nil {
 				return nil, d.denied(ctx, err)
 			}
 		}
-		input = d.input(c.ModelInBody, body)
+		input = d.input(c.ModelInBody, body) // as it was before the cache check
 	}
 	if c.Unmetered || !g.LimitsOutput() || signed(d.asked) {
 		err = d.send(ctx, input)
@@ -197,7 +207,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	return d.response, err
 }
 
-// body reads the whole request, and closes it.
+// body reads the client's body, up to a bound, and closes it.
 func (d *httpCall) body() ([]byte, error) {
 	if d.asked.Body == nil {
 		return nil, nil
@@ -210,13 +220,14 @@ func (d *httpCall) body() ([]byte, error) {
 	return body, err
 }
 
-// denied emits the event of a refusal, and returns it as a Refused.
+// denied emits the event of a refusal, and returns it as a chain.Refused.
 func (d *httpCall) denied(ctx context.Context, err error) error {
 	d.transport.guard.EmitRefused(ctx, d.call, err)
 	return chain.Refused{Err: err}
 }
 
-// identify fills in the scope and the operation of the call, and runs the cache check on the request.
+// identify fills in the scope of the call and, where the body names it, the model. It refuses what can't be metered, and runs the cache check. It
+// returns the request that is to be sent, as an *inputs.HTTP, in which the cache check may have changed cache points.
 func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	g, c := d.transport.guard, d.call
 	if err := g.Scope(ctx, &c.Scope); err != nil {
@@ -264,17 +275,18 @@ func startedAsync(operation string, body []byte) any {
 	return &bedrockruntime.StartAsyncInvokeInput{ModelId: in.ModelID}
 }
 
-// input returns the request in a form that the cache check and the output limit can change.
+// input returns the request in the form of which the cache check and the output limit make changed copies.
 func (d *httpCall) input(modelID string, body []byte) *inputs.HTTP {
 	return &inputs.HTTP{Model: modelID, Body: body, Form: d.route.form, Signed: signed(d.asked)}
 }
 
-// signed reports whether a request has a signature over its body.
+// signed reports whether a request has an AWS signature already, in a header or in its URL: then its body must not be changed.
 func signed(req *http.Request) bool {
 	return strings.HasPrefix(req.Header.Get("Authorization"), "AWS4-") || req.URL.Query().Has("X-Amz-Signature")
 }
 
-// send sends the request once, through the rest of the guard.
+// send runs a request through the rest of the chain: it reads what is asked for, reserves, and sends. Guard.Limited calls it again with a lower
+// output limit if the budget had no room and nothing was sent.
 func (d *httpCall) send(ctx context.Context, input any) error {
 	g, c := d.transport.guard, d.call
 	in := input.(*inputs.HTTP)
@@ -299,11 +311,11 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 			return chain.Refused{Err: err}
 		}
 	}
-	if c.Unmetered {
+	if c.Unmetered { // from the beginning, or since DescribeBody or Begin refused in shadow mode
 		d.response, err = d.pass(ctx, in.Body) //nolint:bodyclose // its client closes it
 		return err
 	}
-	g.CacheSent(c)
+	g.CacheSent(c) // tells the cache check that the call goes out
 	return d.transmit(chain.WithSending(ctx, s), s, req, in.Body)
 }
 
@@ -323,7 +335,8 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	return resp, err
 }
 
-// hand hands a request to base. An answer that switches protocols is an error, because later data on that connection would not be metered.
+// hand hands a request to the base transport. An answer that switches protocols is an error, because later data on that connection would not be
+// metered.
 func (t *transport) hand(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
@@ -345,6 +358,7 @@ func hasHeader(h http.Header, name string) bool {
 	return false
 }
 
+// sign signs a request with TransportOptions.Sign, if that is set.
 func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
 	if d.transport.sign == nil {
 		return nil
@@ -352,7 +366,8 @@ func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
 	return d.transport.sign(req.Request, body)
 }
 
-// transmit hands the request to the transport, and resolves its reservation.
+// transmit signs a request and hands it to the base transport, by way of Guard.Transmit, which compares it with what was reserved for. It resolves
+// the reservation on every way out; that of a stream is resolved when the stream ends.
 func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyhttp.Request, body []byte) error {
 	g := d.transport.guard
 	returned := false
@@ -369,7 +384,7 @@ func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyht
 	out, _, err := g.Transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
 	returned = true
 	resp, _ := out.RawResponse.(*smithyhttp.Response)
-	g.Conclude(ctx, s, chain.Result{HasStream: true, Err: err})
+	g.Conclude(ctx, s, chain.Result{HasStream: true, Err: err}) // the body of a stream goes to the client, which closes it
 	if err != nil || resp == nil {
 		return err
 	}
@@ -380,7 +395,7 @@ func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyht
 	return nil
 }
 
-// roundTrip is the last step of the chain: it sends the request.
+// roundTrip sends the request. It has the form of the handler behind the SDK's last middleware, because that is what Guard.Transmit calls.
 func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput) (out middleware.DeserializeOutput, md middleware.Metadata, err error) {
 	req, ok := in.Request.(*smithyhttp.Request)
 	if !ok {
@@ -399,9 +414,9 @@ func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
 	clone := d.asked.Clone(context.Background())
 	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
 	for name, values := range d.asked.Header { // with canonical names, so that everything that is sent was checked
-		if one := http.CanonicalHeaderKey(name); one != name {
+		if canonical := http.CanonicalHeaderKey(name); canonical != name {
 			delete(clone.Header, name)
-			clone.Header[one] = append(clone.Header[one], values...)
+			clone.Header[canonical] = append(clone.Header[canonical], values...)
 		}
 	}
 	if !signed(d.asked) {

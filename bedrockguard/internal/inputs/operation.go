@@ -9,13 +9,13 @@ type Treatment uint8
 
 // The treatments.
 const (
-	Refused Treatment = iota // its cost can't be metered; also any operation that is not in the table
-	Free                     // costs nothing
-	Guarded                  // metered and limited
+	Refused Treatment = iota // its cost can't be metered, so that it is refused unless it has a flat price; also any operation that is not known
+	Free                     // it costs nothing and passes
+	Guarded                  // it is billed by tokens: metered and limited
 )
 
-// TreatmentOf lists every operation of the client. A test compares it with the SDK's client, so that a person decides about an operation
-// that AWS adds; until then it is refused.
+// TreatmentOf returns what the guard does with an operation of the SDK's client, by its name. A test compares the names here with the client, so
+// that a person decides about an operation that AWS adds; until then it is refused.
 func TreatmentOf(operation string) Treatment {
 	switch operation {
 	case "Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream":
@@ -29,8 +29,8 @@ func TreatmentOf(operation string) Treatment {
 	}
 }
 
-// OperationOf returns the guarded operation that an input belongs to and the model that it names; for any other input it returns no
-// operation. It goes by the input's type, which is faster than the context.
+// OperationOf returns the guarded operation that an input of the SDK belongs to, the model id that it names, and whether its answer is a stream. For
+// any other input the operation is empty. The SDK also keeps the operation's name in the context, but looking it up there is slower.
 func OperationOf(input any) (operation string, modelID *string, streams bool) {
 	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:

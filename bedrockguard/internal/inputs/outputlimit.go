@@ -12,10 +12,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
-// WithOutputLimit returns a copy of a request with another limit, and false if the request can't have one.
+// WithOutputLimit returns a copy of a request whose answer is limited to n tokens; modelID tells the dialect of an InvokeModel body. If the request
+// can't have that limit it returns the request as it is, and false.
 func WithOutputLimit(modelID string, input any, n int64) (any, bool) {
 	var parts converse.Request
-	if parts.Of(input) && mustNotLimit(parts.Additional) {
+	if parts.Of(input) && mustNotLimit(parts.Additional) { // a Converse input of the SDK
 		return input, false
 	}
 	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {
@@ -54,6 +55,7 @@ func WithOutputLimit(modelID string, input any, n int64) (any, bool) {
 	return input, false
 }
 
+// limitBody is WithOutputLimit for a JSON body in a dialect.
 func limitBody(d cost.Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
 	if effortForbids(body) {
 		return body, false
@@ -61,7 +63,8 @@ func limitBody(d cost.Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	return cost.SetOutputLimit(d, modelID, body, n)
 }
 
-// mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.
+// mustNotLimit reports whether Converse's additional fields, which go to the model as they are, ask for something that the service refuses together
+// with a limit. It reports true for fields that can't be serialised.
 func mustNotLimit(fields document.Interface) bool {
 	if fields == nil {
 		return false
@@ -70,8 +73,8 @@ func mustNotLimit(fields document.Interface) bool {
 	return err != nil || effortForbids(raw)
 }
 
-// effortForbids reports whether a request asks for Nova 2's thinking at high effort: the service refuses that together with a limit (Amazon
-// Nova user guide, extended thinking, 2026-11).
+// effortForbids reports whether a body, or the additional fields of one, asks for Nova 2's thinking at high effort: the service refuses that together
+// with an output limit (Amazon Nova user guide, extended thinking, 2026-11).
 func effortForbids(raw []byte) bool {
 	var fields struct {
 		Additional json.RawMessage `json:"additionalModelRequestFields"`
@@ -93,7 +96,7 @@ func effortForbids(raw []byte) bool {
 	return fields.Reasoning.Effort == "high" || fields.Inference.Reasoning.Effort == "high"
 }
 
-// BodyOf returns the JSON body of an input, and false for an input that has none: Converse's.
+// BodyOf returns the JSON body of an input, and false for one of Converse, which has fields in its place.
 func BodyOf(input any) ([]byte, bool) {
 	switch in := input.(type) {
 	case *bedrockruntime.InvokeModelInput:

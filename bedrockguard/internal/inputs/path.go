@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// ModelInPath returns the model of a path such as /model/{id}/converse.
+// ModelInPath returns the model id of a path such as /model/{id}/converse, and false if it is none of Converse or InvokeModel. An endpoint may have
+// put a prefix before /model/, and an id that is an ARN may have slashes, so that the id is whatever stands between /model/ and the last part.
 func ModelInPath(u *url.URL) (string, bool) {
 	path := u.EscapedPath()
 	at := strings.LastIndex(path, "/model/")

@@ -24,20 +24,21 @@ const (
 	maxOnEvents = 256
 )
 
-// listener is one function that is called with events: Options.OnEvent through now, each of Options.Listeners through enqueue. It is safe
-// for concurrent use.
+// listener is one function that is called with events. Options.OnEvent is called by the method now, while the call that the event is about waits;
+// each of Options.Listeners has a queue, which enqueue fills. It is safe for concurrent use.
 type listener struct {
-	tell  func(context.Context, event.Event)
-	limit int // for OnEvent how many calls of it may run at once, for others the length of the queue
+	tell  func(context.Context, event.Event) // the user's function
+	limit int                                // of OnEvent: how many calls of it may run at once; of others: the length of the queue
 
 	mu      sync.Mutex
-	queue   []told
-	running int           // how many goroutines run
-	dropped int64         // how many events were dropped since the last one that was delivered
+	queue   []queued      // oldest first; empty for OnEvent
+	running int           // how many goroutines run; at most one for a listener with a queue
+	dropped int64         // events dropped since the last one that was accepted, whose Dropped tells of those before it
 	ended   chan struct{} // closed when the next event has been delivered; nil if nobody waits for that
 }
 
-type told struct {
+// queued is an event that waits for a listener, with the context that it is called with.
+type queued struct {
 	ctx   context.Context
 	event *event.Event
 }
@@ -51,13 +52,13 @@ type All struct {
 	queued []*listener // Options.Listeners
 }
 
-// New returns the listeners that are called while a call waits, and those whose events are queued, so many for each.
-func New(onEvent func(context.Context, event.Event), queued []func(context.Context, event.Event), queue int) (all All) {
+// New returns the listeners of Options: OnEvent, or nil, and Listeners, each with room for so many events in its queue.
+func New(onEvent func(context.Context, event.Event), others []func(context.Context, event.Event), queueLength int) (all All) {
 	if onEvent != nil {
 		all.direct = &listener{tell: onEvent, limit: maxOnEvents}
 	}
-	for _, tell := range queued {
-		all.queued = append(all.queued, &listener{tell: tell, limit: queue})
+	for _, tell := range others {
+		all.queued = append(all.queued, &listener{tell: tell, limit: queueLength})
 	}
 	return all
 }
@@ -65,11 +66,11 @@ func New(onEvent func(context.Context, event.Event), queued []func(context.Conte
 // Any reports whether there is a listener.
 func (all *All) Any() bool { return all.direct != nil || all.queued != nil }
 
-// Tell queues an event for all listeners.
+// Tell gives an event to all listeners. It waits for OnEvent, up to listenerPatience, and for no other.
 func (all *All) Tell(ctx context.Context, e *event.Event) { all.tellOthers(ctx, e, nil) }
 
-// Wait waits until all listeners have had all events, and returns how many have not, because the context has ended or because they make no
-// progress.
+// Wait waits until all listeners have had all events, and returns how many of the listeners have not: because the context has ended, or because
+// they make no progress.
 func (all *All) Wait(ctx context.Context) (busy int) {
 	for _, l := range all.queued {
 		if !l.wait(ctx) {
@@ -82,7 +83,8 @@ func (all *All) Wait(ctx context.Context) (busy int) {
 	return busy
 }
 
-// tellOthers queues an event for all listeners except one: the listener whose own failure the event reports, or nil.
+// tellOthers is Tell for all listeners except one: the listener whose own failure the event reports, or nil. It also leaves out
+// a listener that has itself made the call of this event, with the context that it was given: it would be told of its own calls without end.
 func (all *All) tellOthers(ctx context.Context, e *event.Event, except *listener) {
 	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // keeps the caller's values, without the SDK's state of the call
 	for _, l := range all.queued {
@@ -95,7 +97,8 @@ func (all *All) tellOthers(ctx context.Context, e *event.Event, except *listener
 	}
 }
 
-// now calls the listener and waits for it, up to a bound.
+// now calls the listener and waits for it, up to listenerPatience. The listener has a goroutine of
+// its own for that, because it may end its goroutine, or never return.
 func (l *listener) now(ctx context.Context, all *All, e event.Event) {
 	if !l.start(&e) {
 		return
@@ -114,7 +117,8 @@ func (l *listener) now(ctx context.Context, all *All, e event.Event) {
 	}
 }
 
-// start reserves a place for one more goroutine, or counts the event as dropped.
+// start takes a place for one more call of OnEvent, or counts the event as dropped if too many run. It puts the number of earlier drops into the
+// event.
 func (l *listener) start(e *event.Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,6 +131,7 @@ func (l *listener) start(e *event.Event) bool {
 	return true
 }
 
+// stop gives back the place that start took.
 func (l *listener) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,18 +156,19 @@ func (l *listener) enqueue(ctx context.Context, all *All, e event.Event) {
 		return
 	}
 	e.Dropped, l.dropped = l.dropped, 0
-	l.queue = append(l.queue, told{ctx, &e})
+	l.queue = append(l.queue, queued{ctx, &e})
 	if l.running == 0 {
 		l.running = 1
 		go l.work(all)
 	}
 }
 
-// work delivers the queued events, in order, and ends when there are none left. If the listener ends the goroutine, another one continues.
+// work is the goroutine of a listener with a queue. It delivers the queued events, in order, and ends when there are none left. If the listener
+// ends the goroutine by runtime.Goexit, another one continues.
 func (l *listener) work(all *All) {
-	idle := false
+	idle := false // there was nothing left to deliver
 	defer func() {
-		if !idle {
+		if !idle { // the listener has ended this goroutine
 			go l.work(all)
 		}
 	}()
@@ -175,14 +181,15 @@ func (l *listener) work(all *All) {
 			return
 		}
 		next := l.queue[0]
-		l.queue[0] = told{}
+		l.queue[0] = queued{} // the queue's memory must not keep the event alive
 		l.queue = l.queue[1:]
 		l.mu.Unlock()
 		l.fenced(next.ctx, all, next.event)
 	}
 }
 
-// fenced delivers one event. A panic of the listener ends here, and is reported to the other listeners.
+// fenced delivers one event. A panic of the listener ends here, and is reported to the other listeners; a panic over such a report is not, because
+// two listeners that always panic would report each other without end.
 func (l *listener) fenced(ctx context.Context, all *All, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -197,11 +204,11 @@ func (l *listener) fenced(ctx context.Context, all *All, e *event.Event) {
 	l.tell(context.WithValue(ctx, listenerKey{l}, true), *e)
 }
 
-// wait returns once everything was delivered, or when the context ends, or after a while without progress; it reports whether everything was
-// delivered.
+// wait returns once everything was delivered, or when the context ends, or when for closePatience no event was delivered. It reports whether
+// everything was delivered.
 func (l *listener) wait(ctx context.Context) bool {
 	if ctx.Value(listenerKey{l}) != nil {
-		return true // it is the listener itself that waits
+		return true // the listener itself waits, in Close: it would wait for its own return
 	}
 	timer := time.NewTimer(closePatience)
 	defer timer.Stop()

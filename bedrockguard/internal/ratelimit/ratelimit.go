@@ -1,4 +1,5 @@
-// Package ratelimit keeps a token bucket of uncached input tokens for each scope.
+// Package ratelimit keeps a token bucket of uncached input tokens for each scope: the tokens of a prompt that the model neither reads from its
+// prompt cache nor writes to it.
 package ratelimit
 
 import (
@@ -20,10 +21,10 @@ const maxBuckets = 4096
 
 // Rule is bedrockguard.Rate, whose fields it has.
 type Rule struct {
-	UncachedInputTokensPerMinute int64
-	Burst                        int64
-	Per                          budget.Per
-	MaxWait                      time.Duration
+	UncachedInputTokensPerMinute int64         // how fast a bucket refills; zero: no limit
+	Burst                        int64         // the size of a bucket in tokens, at most math.MaxInt32; zero: one minute's worth
+	Per                          budget.Per    // the dimensions of the scope that have a bucket for each value; zero: one bucket for all calls
+	MaxWait                      time.Duration // how long a call may wait for its tokens
 }
 
 // Limits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need, and the difference is
@@ -32,15 +33,15 @@ type Limits struct {
 	rule Rule
 
 	mu      sync.Mutex
-	buckets map[[3]string]*bucket
+	buckets map[[3]string]*bucket // by principal, workflow and model; those that Rule.Per does not name are empty
 }
 
 // bucket is the token bucket of one scope.
 type bucket struct {
-	limiter *rate.Limiter
-	mu      sync.Mutex
-	used    time.Time
-	cached  int64 // how many input tokens of the last answer were read from or written to the cache
+	limiter *rate.Limiter // the bucket proper; it is safe for concurrent use
+	mu      sync.Mutex    // guards the fields below
+	used    time.Time     // when a call last asked for tokens
+	cached  int64         // how many input tokens of the last answer were read from or written to the cache
 }
 
 // New returns the limiter of a rule. Burst defaults to the tokens of one minute, as far as they fit into the int that rate.Limiter
@@ -52,7 +53,7 @@ func New(rule Rule) *Limits {
 	return &Limits{rule: rule, buckets: make(map[[3]string]*bucket)}
 }
 
-// Debit is the number of tokens that one attempt took from its bucket. Nil means none.
+// Debit is what one attempt took from its bucket, so that Settle or GiveBack can correct it later. Nil means that nothing was taken.
 type Debit struct {
 	bucket *bucket
 	tokens int64
@@ -61,8 +62,9 @@ type Debit struct {
 // On reports whether a rate is set.
 func (r *Limits) On() bool { return r.rule.UncachedInputTokensPerMinute > 0 }
 
-// Wait takes the tokens that a call is expected to need: its likely input less what the scope's last answer read from or wrote to the cache.
-// It waits for up to the rule's MaxWait. If that is too short it takes nothing and returns a *RateLimitedError.
+// Wait takes the tokens that a call is expected to need: its likely input less what the last answer in its bucket read from or wrote to the cache,
+// and at least one. It waits for up to the rule's MaxWait. If that is too short it takes nothing, and returns a *refusal.RateLimitedError with the
+// time that it would take; that time is zero if the call needs more than a full bucket holds.
 func (r *Limits) Wait(ctx context.Context, s *budget.Scope, likelyInput int64) (*Debit, error) {
 	scope := splitBy(r.rule.Per, s)
 	b := r.bucket([3]string{scope.Principal, scope.Workflow, scope.Model})
@@ -75,20 +77,21 @@ func (r *Limits) Wait(ctx context.Context, s *budget.Scope, likelyInput int64) (
 	if need > r.rule.Burst {
 		return nil, limited
 	}
-	reserved := b.limiter.ReserveN(now, int(need))
-	delay := reserved.DelayFrom(now)
+	taken := b.limiter.ReserveN(now, int(need)) // the bucket may go below zero; delay is the time until it is back at zero
+	delay := taken.DelayFrom(now)
 	if delay > r.rule.MaxWait {
-		reserved.CancelAt(now)
+		taken.CancelAt(now)
 		limited.RetryAfter = delay
 		return nil, limited
 	}
 	if err := sleep(ctx, delay); err != nil {
-		reserved.Cancel()
+		taken.Cancel()
 		return nil, err
 	}
 	return &Debit{bucket: b, tokens: need}, nil
 }
 
+// sleep waits for a time, or until the context ends: then it returns the context's error.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -103,7 +106,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// splitBy returns the values of a scope by which a rate is split.
+// splitBy returns the values of a scope by which a rate is split, so that calls with the same values share a bucket. The others are empty.
 func splitBy(per budget.Per, s *budget.Scope) budget.Scope {
 	var split budget.Scope
 	if per&budget.PerPrincipal != 0 {
@@ -149,7 +152,8 @@ func (r *Limits) dropOldest() {
 	delete(r.buckets, oldest)
 }
 
-// Settle corrects the expected tokens to those that the answer reports.
+// Settle corrects the expected tokens to those that the answer reports, and remembers how many of its input tokens the cache spared, because the
+// next call in this bucket is likely to be spared as many.
 func (d *Debit) Settle(u price.Usage) {
 	if d == nil {
 		return

@@ -1,4 +1,11 @@
-// Package sdkdoor brings the calls of the AWS SDK's clients to the chain: it is in the middleware stack of each.
+// Package sdkdoor brings the calls of the AWS SDK's clients to the chain (package chain), which judges, reserves for and settles each. For that
+// it puts middlewares into the stacks of the clients.
+//
+// A stack is what the SDK builds for each call: its middlewares, in the steps Initialize, Serialize, Finalize and Deserialize. Finalize holds the
+// SDK's retry loop, so that what stands inside of the loop runs once for each attempt. A chain.Call, kept in the context, is what the middlewares
+// know of a call; a context without one belongs to a call that is not guarded. A chain.Sending holds the current attempt of a call. In shadow
+// mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows tells of which this is true. If such a refusal leaves
+// the cost of the call unknown, Guard.PassUnmetered sets Call.Unmetered, and the call is sent without any reservation.
 package sdkdoor
 
 import (
@@ -15,7 +22,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 )
 
-// foreign reports whether the call is made by another service's client: InstallConfig puts the guard into these too, and they pass.
+// foreign reports whether the call is made by another service's client: bedrockguard.Guard.InstallConfig puts the guard into these clients too,
+// and their calls pass.
 func foreign(ctx context.Context) bool {
 	id := awsmiddleware.GetServiceID(ctx)
 	return id != "" && id != bedrockruntime.ServiceID
@@ -23,7 +31,7 @@ func foreign(ctx context.Context) bool {
 
 // Door puts a guard into the middleware stacks of the SDK's clients.
 type Door struct {
-	guard *chain.Guard
+	guard *chain.Guard // judges the calls
 	steps steps
 }
 
@@ -32,19 +40,20 @@ func New(g *chain.Guard) *Door {
 	return &Door{guard: g, steps: steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}}
 }
 
-// steps are the middlewares without any state of a call, so that all stacks share them.
+// steps are the middlewares that keep no state of a call, so that all stacks share them. Only identifyMiddleware is made for each stack.
 type steps struct {
-	describe describeMiddleware
-	attempt  attemptMiddleware
-	observe  observeMiddleware
+	describe describeMiddleware // Serialize: reads what the request asks for
+	attempt  attemptMiddleware  // Finalize: reserves and settles each attempt
+	observe  observeMiddleware  // Deserialize: the last look before the transport
 }
 
-// Attach adds the middlewares to one operation's stack.
+// Attach adds the middlewares to one operation's stack. It is one of a client's APIOptions, which the SDK runs for each call. The names
+// "OperationSerializer" and "Retry" are the SDK's ids of its own middlewares.
 func (d *Door) Attach(stack *middleware.Stack) error {
 	if _, twice := stack.Initialize.Get(identifyID); twice {
 		return fmt.Errorf("%w: %s", refusal.ErrInstalled, stack.ID())
 	}
-	if stack.ID() == inputs.BidirectionalStream {
+	if stack.ID() == inputs.BidirectionalStream { // a refusal by a middleware would leave its caller waiting for ever
 		return d.refuseUnanswered(stack.ID())
 	}
 	if err := stack.Initialize.Add(&identifyMiddleware{d, stack}, middleware.After); err != nil {
@@ -63,12 +72,13 @@ func (d *Door) Attach(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(&d.steps.observe, middleware.After)
 }
 
-// refuseUnanswered refuses an operation while its stack is being built; the SDK reports that error at once.
+// refuseUnanswered refuses an operation whose caller would never get a middleware's error. It does so while the stack is being built: the SDK
+// returns that error at once. It returns nil if the guard is in shadow mode and nobody has killed the scope.
 func (d *Door) refuseUnanswered(operation string) error {
 	g := d.guard
 	ctx, c := context.Background(), &chain.Call{Operation: operation, Scope: g.OwnScope()}
 	var err error = &refusal.UnsupportedOperationError{Operation: operation}
-	if g.Shadows(err) { // only the guard's own scope is known here
+	if g.Shadows(err) { // judged for the guard's own scope, because there is no caller's context here
 		if err = g.PassUnmetered(ctx, c, err); err == nil {
 			return nil
 		}

@@ -12,8 +12,9 @@ import (
 
 const attemptID = "bedrockguard.Attempt"
 
-// attemptMiddleware reserves before each attempt of the SDK's retry loop and resolves after it. Being inside the loop, it
-// sees every request that can be billed; being outside of everything else, a failed signing resolves here too.
+// attemptMiddleware reserves the worst case of each attempt before it is made, and afterwards resolves the reservation: it settles or voids it.
+// It is the first middleware inside of the SDK's retry loop. So it sees every attempt that can be billed, and whatever fails further in, such as
+// signing, fails between its reservation and its resolution.
 type attemptMiddleware struct{ guard *chain.Guard }
 
 // ID implements middleware.FinalizeMiddleware.
@@ -22,7 +23,7 @@ func (*attemptMiddleware) ID() string { return attemptID }
 // HandleFinalize implements middleware.FinalizeMiddleware.
 func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
 	c := chain.CallFrom(ctx)
-	if c == nil || c.Unmetered {
+	if c == nil || c.Unmetered { // not guarded, or let through by shadow mode without a known cost
 		return next.HandleFinalize(ctx, in)
 	}
 	g := m.guard
@@ -32,12 +33,12 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 		return out, md, chain.Refused{Err: err}
 	}
 	if req != nil {
-		in.Request = req
+		in.Request = req // perhaps a copy, whose body Begin had to read into memory
 	}
-	if c.Unmetered {
+	if c.Unmetered { // Begin's refusal was one that shadow mode only reports
 		return next.HandleFinalize(ctx, in)
 	}
-	g.CacheSent(c)
+	g.CacheSent(c) // tells the cache check that the call goes out
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit below
@@ -46,8 +47,8 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}()
 	out, md, err = next.HandleFinalize(chain.WithSending(ctx, s), in)
 	returned = true
-	whole, _ := out.Result.(*bedrockruntime.ConverseOutput)
-	g.Conclude(ctx, s, chain.Result{HasStream: hasStream(out.Result), Converse: whole, Err: err})
+	converse, _ := out.Result.(*bedrockruntime.ConverseOutput)
+	g.Conclude(ctx, s, chain.Result{HasStream: hasStream(out.Result), Converse: converse, Err: err}) // a stream resolves the attempt when it ends
 	return out, md, err
 }
 

@@ -15,51 +15,56 @@ import (
 
 const identifyID = "bedrockguard.Identify"
 
-// identifyMiddleware begins the handling of an SDK call: it turns the operation's input into a call, or refuses it before anything was
+// The middlewares behind this one find the call by chain.WithCall in the context; they pass what has no call there. In shadow mode the guard only
+// reports most of what it would refuse. Guard.Shadows says whether a refusal is one of those. If the cost of the call is then unknown,
+// PassUnmetered marks it as one for which nothing is reserved; it returns an error if the call's scope was killed.
+
+// identifyMiddleware begins the handling of an SDK call: it turns the operation's input into a chain.Call, or refuses it before anything was
 // reserved or sent.
 type identifyMiddleware struct {
 	door  *Door
-	stack *middleware.Stack // of this call
+	stack *middleware.Stack // of this call; the SDK builds one for each
 }
 
 // ID implements middleware.InitializeMiddleware.
 func (*identifyMiddleware) ID() string { return identifyID }
 
-// HandleInitialize implements middleware.InitializeMiddleware. In shadow mode the guard only reports most of what it would refuse: then a call
-// that identify refuses goes on, with its input as it was before.
+// HandleInitialize implements middleware.InitializeMiddleware. It may replace the model (Options.Substitute), works out the call's scope and
+// model, and runs the cache check, which may change the input's cache points. If shadow mode only reports a refusal, the call goes on with the
+// input as it was before the cache check.
 func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	c := &chain.Call{Region: region(ctx)}
 	var modelID *string
 	if c.Operation, modelID, c.Streams = inputs.OperationOf(in.Parameters); c.Operation == "" {
-		return m.unmetered(ctx, in, next)
+		return m.otherOperation(ctx, in, next)
 	}
 	if m.door.guard.Substitutes(in.Parameters) {
 		in.Parameters, modelID = m.door.guard.Substitute(ctx, c, in.Parameters, modelID)
 	}
 	if m.door.guard.ChecksCache() {
-		defer func() { m.door.guard.CacheOver(ctx, c, err) }() // deferred because of panics and runtime.Goexit
+		defer func() { m.door.guard.CacheOver(ctx, c, err) }() // tells the check that the call is over, also after a panic or runtime.Goexit
 	}
-	asked := in.Parameters
+	unchecked := in.Parameters
 	if in.Parameters, err = m.door.guard.Identify(ctx, c, in.Parameters, modelID); err != nil {
 		switch {
 		case !m.door.guard.Shadows(err):
 			return m.refuse(ctx, c, err)
-		case !errors.Is(err, catalog.ErrUnpriced): // the cost can still be worked out
+		case !errors.Is(err, catalog.ErrUnpriced): // the cache check refuses: the cost can still be worked out and reserved
 			m.door.guard.ReportShadowed(ctx, c, err)
 		default:
 			if err = m.door.guard.PassUnmetered(ctx, c, err); err != nil {
 				return m.refuse(ctx, c, err)
 			}
 		}
-		in.Parameters = asked // identify need not return an input with an error
+		in.Parameters = unchecked // with an error Identify may have returned none
 	}
 	m.observeLast()
-	return m.next(ctx, c, in, next)
+	return m.runLimited(ctx, c, in, next)
 }
 
-// observeLast moves the last look after all middlewares that were added to the stack after the guard, so that only the HTTP client can
-// change or repeat a request after it. The SDK builds this step's handlers anew for each attempt, so that the order can still be changed
-// here.
+// observeLast moves observeMiddleware, which takes the last look at a request, behind all middlewares that were added to the Deserialize step
+// after the guard: then only the HTTP client can change or repeat a request after that look. The order can still be changed here, because the
+// SDK begins the Deserialize step later, anew for each attempt.
 func (m *identifyMiddleware) observeLast() {
 	steps := m.stack.Deserialize
 	if _, err := steps.Remove(observeID); err == nil {
@@ -67,8 +72,9 @@ func (m *identifyMiddleware) observeLast() {
 	}
 }
 
-// unmetered passes operations that cost nothing and those of other services, and refuses operations whose cost can't be metered.
-func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+// otherOperation handles every operation but the four that are billed by tokens. Those that cost nothing and those of other services pass. One that
+// has an entry in Options.FlatPrices is guarded at that price. All others are refused, because their cost can't be metered.
+func (m *identifyMiddleware) otherOperation(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	operation := awsmiddleware.GetOperationName(ctx)
 	if foreign(ctx) || inputs.TreatmentOf(operation) == inputs.Free {
 		return next.HandleInitialize(ctx, in)
@@ -85,12 +91,13 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 	return next.HandleInitialize(chain.WithCall(ctx, c), in)
 }
 
-// unsupported refuses an operation whose cost can't be metered; in shadow mode it only reports it.
+// unsupported refuses an operation whose cost can't be metered; in shadow mode it only reports it. For that it first works out the caller's
+// scope, because a killed scope is refused even then.
 func (m *identifyMiddleware) unsupported(ctx context.Context, c *chain.Call, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	var err error = &refusal.UnsupportedOperationError{Operation: c.Operation}
 	if m.door.guard.Shadows(err) {
-		if unknown := m.door.guard.Scope(ctx, &c.Scope); unknown != nil {
-			err = unknown
+		if scopeErr := m.door.guard.Scope(ctx, &c.Scope); scopeErr != nil {
+			err = scopeErr
 		} else {
 			err = m.door.guard.PassUnmetered(ctx, c, err)
 		}
@@ -107,11 +114,12 @@ func (m *identifyMiddleware) refuse(ctx context.Context, c *chain.Call, err erro
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 
-// region is where the call's client sends to.
+// region is the AWS region to which the call's client sends; its prices apply.
 func region(ctx context.Context) string { return awsmiddleware.GetRegion(ctx) }
 
-// next runs the rest of the chain on a request whose output limit is set, and lowered if need be.
-func (m *identifyMiddleware) next(ctx context.Context, c *chain.Call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
+// runLimited runs the rest of the stack. With Options.Output, Guard.Limited sets the request's output limit, and runs the rest again with a lower
+// one as long as the budget has no room for the call and nothing was sent.
+func (m *identifyMiddleware) runLimited(ctx context.Context, c *chain.Call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	if !m.door.guard.LimitsOutput() {
 		return next.HandleInitialize(chain.WithCall(ctx, c), in)
 	}

@@ -14,8 +14,9 @@ import (
 
 const observeID = "bedrockguard.Observe"
 
-// observeMiddleware is the last middleware before the transport. It looks at the request for the last time, records whether anything was
-// sent and what came back, and runs the transport under a context of its own.
+// observeMiddleware is the last middleware before the transport. Guard.Transmit does its work: it compares the request with what was reserved
+// for, and reserves anew if it was changed; it records whether anything was sent and what came back, and it runs the transport under a context
+// of its own, so that an answer can be read on when its caller has left.
 type observeMiddleware struct{ guard *chain.Guard }
 
 // ID implements middleware.DeserializeMiddleware.
@@ -24,7 +25,7 @@ func (*observeMiddleware) ID() string { return observeID }
 // HandleDeserialize implements middleware.DeserializeMiddleware.
 func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	s := chain.SendingFrom(ctx)
-	if s == nil {
+	if s == nil { // nothing is reserved for this call
 		return next.HandleDeserialize(ctx, in)
 	}
 	return m.guard.Transmit(ctx, s, in, next, sendsByNetHTTP(next))
@@ -46,7 +47,8 @@ var transportHandler = func() (t reflect.Type) {
 	return t
 }()
 
-// clientField is where the handler of this version of smithy has its client; nil if it has none that is known.
+// clientField is the index of the unexported field "client" in smithy's ClientHandler, the handler that sends requests; nil if this version of
+// smithy has no such field, so that nothing is known of the client.
 var clientField = func() []int {
 	f, ok := reflect.TypeFor[smithyhttp.ClientHandler]().FieldByName("client")
 	if !ok || f.Type.Kind() != reflect.Interface {
@@ -55,15 +57,16 @@ var clientField = func() []int {
 	return f.Index
 }()
 
-// transportField is where an http.Client has its transport.
+// transportField is the index of the field Transport in an http.Client.
 var transportField = func() []int {
 	f, _ := reflect.TypeFor[http.Client]().FieldByName("Transport")
 	return f.Index
 }()
 
-// sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport and to nothing else, which could send it
-// twice. A call can have another client than the one that the guard was installed on, so each call is checked; what can't be inspected
-// counts as something else.
+// sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport, and to nothing that could send it twice by
+// itself. It follows three layers by reflection: smithy's wrapper, a struct whose only field is the handler; the handler, which holds a client;
+// and the client, which holds a transport. A per-call option can replace the client that the guard was installed on, so each call is checked.
+// The result is false for whatever can't be inspected.
 func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 	if reflect.TypeOf(next) != transportHandler || clientField == nil {
 		return false
@@ -81,11 +84,11 @@ func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 		return false
 	}
 	switch client.Type() {
-	case reflect.TypeFor[*awshttp.BuildableClient]():
+	case reflect.TypeFor[*awshttp.BuildableClient](): // the SDK's default client, which has no other transport
 		return true
 	case reflect.TypeFor[*http.Client]():
 		transport := client.Elem().FieldByIndex(transportField)
-		if transport.IsNil() {
+		if transport.IsNil() { // the client uses http.DefaultTransport, which a program can replace
 			transport = reflect.ValueOf(&http.DefaultTransport).Elem()
 		}
 		return transport.Elem().IsValid() && transport.Elem().Type() == reflect.TypeFor[*http.Transport]()
@@ -94,7 +97,7 @@ func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 	}
 }
 
-// indirect returns what an interface or a pointer holds.
+// indirect returns what an interface or a pointer holds, through any number of them; the zero Value for nil.
 func indirect(v reflect.Value) reflect.Value {
 	for v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
 		v = v.Elem()

@@ -10,14 +10,16 @@ import (
 	"github.com/aws/smithy-go/transport/http/protocol/restjson1"
 )
 
-// apartStreams decodes each event of a stream with a codec that nobody else uses at the same time. The SDK's protocol has one codec for all
-// streams of a client, which keeps state between the steps of decoding one event (aws/smithy-go#714, seen in v1.28.9).
+// apartStreams is the SDK's protocol of a client, the code that encodes requests and decodes answers, with one change: each event of a stream is
+// decoded by a codec that nobody else uses at the same time. The SDK's own protocol has one codec for all streams of a client. It keeps state
+// between the steps of decoding one event, so that two streams at once spoil each other's events (aws/smithy-go#714, seen in v1.28.9).
 type apartStreams struct {
 	smithyhttp.ClientProtocol
 	codecs *sync.Pool // of *restjson1.Protocol
 }
 
-// KeepStreamsApart replaces the SDK's own protocol of a client with one whose streams may run at the same time.
+// KeepStreamsApart replaces the SDK's own protocol of a client with one whose streams may run at the same time. Any other protocol
+// stays.
 func KeepStreamsApart(o *bedrockruntime.Options) {
 	if own, ok := o.Protocol.(*restjson1.Protocol); ok {
 		o.Protocol = apartStreams{own, &sync.Pool{New: func() any { return restjson1.New(nil) }}} // New does not use its schema
