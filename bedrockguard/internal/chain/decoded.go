@@ -22,6 +22,7 @@ func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockrunt
 	g.settleUsage(ctx, a, &reported)
 }
 
+// decodedUsage returns what the answer reports of its cost, and false if it lacks a count of tokens or the counts can't be true.
 func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
 	u := out.Usage
 	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
@@ -34,7 +35,7 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 	for _, d := range u.CacheDetails {
 		if d.Ttl == types.CacheTTLFiveMinutes {
 			counts.CacheWrite5mTokens += tokenCount(d.InputTokens)
-		} else {
+		} else { // an hour, or a lifetime that is not known yet: the dearer price
 			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
 		}
 	}
@@ -72,6 +73,7 @@ func decodedTrace(r *wire.Reported, trace *types.ConverseTrace) {
 	}
 }
 
+// decodedAssessment adds the units that one guardrail's assessment reports.
 func decodedAssessment(r *wire.Reported, id string, a *types.GuardrailAssessment) {
 	if a.InvocationMetrics == nil || a.InvocationMetrics.Usage == nil {
 		return
@@ -89,6 +91,7 @@ func decodedAssessment(r *wire.Reported, id string, a *types.GuardrailAssessment
 	})
 }
 
+// tokenCount returns an optional count of the SDK's, of tokens or of units; nil is zero.
 func tokenCount(n *int32) int64 {
 	if n == nil {
 		return 0
