@@ -33,7 +33,7 @@ type attempt struct {
 	tight   bool  // that bound is the tight one
 	receipt *budget.Receipt
 	debit   *ratelimit.Debit // tokens taken from the rate limit; nil, on which its methods do nothing, without one
-	began   time.Time // when the attempt was made; zero if there is no listener for events
+	began   time.Time        // when the attempt was made; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
 	body        []byte       // of an answer that is not a stream; nil if it did not arrive completely

@@ -45,7 +45,7 @@ type Guard struct {
 	answers   answers       // how answers have differed from what was asked for
 	enforced  *pricing.Enforced
 	flat      pricing.FlatPrices
-	assumed   sync.Map // keys are askedKey: models and regions for which event.PriceAssumed was emitted
+	assumed   sync.Map    // keys are askedKey: models and regions for which event.PriceAssumed was emitted
 	outputs   outputs     // how long answers were, for Estimate
 	foretold  atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
 	listeners listeners.All

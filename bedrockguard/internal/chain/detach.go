@@ -80,9 +80,9 @@ type answered struct {
 type dispatch struct {
 	guard   *Guard
 	sending *Sending
-	body    *bytes.Reader // in memory; nil for a request without one
-	gate    *gate         // around body if the caller can cancel, else nil
-	direct  bool          // the HTTP client is net/http's own
+	body    *bytes.Reader                 // in memory; nil for a request without one
+	gate    *gate                         // around body if the caller can cancel, else nil
+	direct  bool                          // the HTTP client is net/http's own
 	next    middleware.DeserializeHandler // runs the transport
 	in      middleware.DeserializeInput
 	cancel  context.CancelFunc // of the transport's own context
@@ -140,7 +140,7 @@ func (d *dispatch) arrived(a *answered) answered {
 // attempt.
 func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answered) answered {
 	gone := answered{err: &smithy.CanceledError{Err: ctx.Err()}}
-	drains := d.guard.drains // makes Guard.Close wait for the goroutine
+	drains := d.guard.drains               // makes Guard.Close wait for the goroutine
 	if d.gate != nil && d.gate.callOff() { // nothing of the body was read: the caller's goroutine resolves the attempt
 		d.cancel()
 		waiting := drains.Own(d.cancel)
