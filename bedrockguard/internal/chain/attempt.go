@@ -104,7 +104,7 @@ func (s *Sending) Covers(u *url.URL) bool {
 	return a.call.Unmetered || seen.path != "" && strings.HasSuffix(u.Path, seen.path)
 }
 
-// Streamed returns the answer if it is a stream.
+// Streamed returns the answer if it is a stream, whose reader resolves the reservation.
 func (s *Sending) Streamed() (io.ReadCloser, bool) {
 	m := s.stream.Load()
 	return m, m != nil
@@ -315,7 +315,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 	err := g.reserveAs(ctx, a, old)
 	if err != nil {
 		old.call.explain(a, err)
-		passed = g.Shadows(err)
+		passed = g.Shadows(err) // in shadow mode; pass has told of it then
 		if passed {
 			err = g.pass(ctx, a, err)
 		}

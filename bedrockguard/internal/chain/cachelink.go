@@ -84,19 +84,19 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
-	now := cache.Call{
+	place := cache.Call{
 		Workflow: cacheKey(c.Scope), Model: cachepoints.Model(r), Place: c.Region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
-	now.Model = l.tracker.Knows(now) // the model's rules, corrected by what the service has rejected
+	place.Model = l.tracker.Knows(place) // the model's rules, corrected by what the service has rejected
 	p := l.prompt()
-	if !cachepoints.ReadPrompt(p, now.Model.Provider, input) {
+	if !cachepoints.ReadPrompt(p, place.Model.Provider, input) {
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
-	c.cache = cacheCall{place: &now, prompt: p}
+	c.cache = cacheCall{place: &place, prompt: p}
 	if mode == cache.Fix {
 		input = l.fix(input, c)
-	} else if c.cache.turn = l.tracker.Check(now, p); !signed && l.wantsFix(c.cache.turn.Findings) {
+	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) {
 		c.cache.turn.Fail() // forgets this turn: the changed request has its own
 		input = l.fix(input, c)
 	}

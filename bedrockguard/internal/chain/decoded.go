@@ -22,7 +22,9 @@ func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockrunt
 	g.settleUsage(ctx, a, &reported)
 }
 
-// decodedUsage returns what the answer reports of its cost, and false if it lacks a count of tokens or the counts can't be true.
+// decodedUsage returns what the answer reports of its cost, and false if it lacks a count of tokens or the counts can't be true. The provider
+// decides how the counts are read. Demand.Writes, the cache points that the request has asked for, decides the lifetime of those cache writes for
+// which CacheDetails tells none.
 func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
 	u := out.Usage
 	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {

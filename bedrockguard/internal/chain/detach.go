@@ -156,7 +156,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 		d.cancel()
 		reading = drains.Own(d.cancel)
 	}
-	d.sending.handedOff.Store(true)
+	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {

@@ -24,6 +24,7 @@ import (
 // model charges by Guard.complete.
 
 // Describe reads the operation's input and records what the serialised request looks like. Without a request, the length of the body is unknown.
+// The text of a managed prompt is not in the request (HidesText), so that only the context window bounds it.
 func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhttp.Request) error {
 	if c.FlatOperation {
 		if req == nil {

@@ -60,7 +60,7 @@ func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input 
 			return err
 		}
 		smaller, found := g.clamp(c, input, err)
-		// With more than one attempt the first was sent, and the SDK's retry was refused; what was sent can't be changed any more.
+		// After more than one attempt an earlier one may have been sent, and it was a retry that was refused: the request stays as it is.
 		if c.limiting.may = found && c.attempts.Load() == attempts+1; c.limiting.may {
 			input = smaller.input
 			g.emitClamped(ctx, c, &smaller)

@@ -14,7 +14,8 @@ import (
 // To resolve a reservation is to settle it, which posts an amount, or to void it, which gives all of it back. Several goroutines may try. The
 // first one claims it (attempt.claim), which locks attempt.resolving; the functions whose names end in Claimed run after that and unlock it.
 
-// settleBody settles an answer that has arrived completely.
+// settleBody settles an answer that has arrived completely. The provider decides how its counts are read. Demand.Writes, the cache points that the
+// request has asked for, decides the lifetime of those cache writes for which the answer tells none.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	if a.call.FlatOperation {
 		g.settleFlat(ctx, a, body)

@@ -139,7 +139,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			w.sending.current().mayHaveSent.Store(true)
 			w.conn.Store(&info.Conn)
-			if w.id == "" {
+			if w.id == "" { // each connection counts as a sending
 				w.written()
 			}
 		},
