@@ -15,8 +15,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// An answer is priced by the model, the tier and the mode that it names. If these differ from what was asked for, later calls of the same
-// model id reserve at the higher of the two prices.
+// An answer is priced by the model, the service tier and the latency mode that it names. If these differ from what was asked for, later calls
+// of the same model id reserve at the higher of the two prices.
+//
+// A quote is what one model charges for what a call asks. A factor is that of a service tier on every rate, in thousandths: 1000 is standard.
+// A profile is the geography of an inference profile, such as "us" or "global", that stands in front of a model's id.
 
 // answers remembers, by model id and region, how answers differed from what was asked for. It is safe for concurrent use.
 type answers struct {
@@ -37,12 +40,13 @@ type difference struct {
 	unknown   string              // the last name of a model in an answer that the catalog does not know
 }
 
-// maxAnswers bounds how many keys are remembered, and maxAnswering how many models for each.
+// maxAnswers bounds how many keys (model ids in a region) are remembered, and maxAnswering how many other models for each.
 const (
 	maxAnswers   = 1024
 	maxAnswering = 16
 )
 
+// find returns what is remembered of a key, or nil. The flag known saves the lock as long as nothing has differed.
 func (a *answers) find(key askedKey) *difference {
 	if !a.known.Load() {
 		return nil
@@ -52,7 +56,8 @@ func (a *answers) find(key askedKey) *difference {
 	return a.byID[key]
 }
 
-// learn lets change edit what is remembered of a key, and returns whether the difference is to be reported.
+// learn lets change edit a copy of what is remembered of a key, and stores the copy if change returns true: then it was news. learn returns
+// whether the difference is to be reported.
 func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,8 +78,9 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	return true
 }
 
-// served returns the quote that prices an answer. It emits event.AnswerDiffers for each new way in which the answer differs from what was
-// asked for.
+// served returns the quote by which an answer is priced: that of the call, changed where the answer names another model, or the
+// latency-optimised mode unasked. A dearer tier than the call's own is only remembered here; Quote.Cost applies it. An answer of a model that
+// the catalog does not know is priced as was asked. Each new difference emits event.AnswerDiffers.
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricing.Quote {
 	c := a.call
 	q := c.Quote
@@ -118,7 +124,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 	return q
 }
 
-// globalProfile is the geography of profiles that cost no geo premium.
+// globalProfile is the geography of the inference profiles that may answer anywhere. All other calls cost a surcharge, the geo premium.
 const globalProfile = "global"
 
 // isOther reports whether the name of the model in an answer stands for another price than the one that was asked for: it is another model, or
@@ -147,6 +153,7 @@ func profiled(r *catalog.Resolved) string {
 	return r.Profile + "." + r.ModelID
 }
 
+// tierName returns the first service tier that a request asks for; it may ask in up to three places.
 func tierName(asked [3]string) string {
 	for _, name := range asked {
 		if name != "" {
@@ -156,6 +163,7 @@ func tierName(asked [3]string) string {
 	return "default"
 }
 
+// addModel remembers a model that has answered, and returns whether that is news. A model for which there is no room is news each time.
 func (d *difference) addModel(r *catalog.Resolved) bool {
 	for _, m := range d.models {
 		if m.ModelID == r.ModelID && m.Profile == r.Profile {
@@ -169,7 +177,8 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 	return true
 }
 
-// others adds to the call the prices of all models that have answered calls of this id before.
+// others adds to the call the prices of all models that have answered calls of this id before, so that the dearest of them is reserved. The
+// model that is asked for is among them, because it may have answered in a dearer tier or mode than was asked for.
 func (g *Guard) others(c *Call) {
 	d := g.answers.find(askedKey{c.Demand.ModelID, c.Region})
 	if d == nil {
@@ -180,8 +189,8 @@ func (g *Guard) others(c *Call) {
 	}
 }
 
-// actual prices what a response reports: its usage by the quote of the model that answered, its guardrails, and the call's flat prices, which
-// are due whatever it consumed.
+// actual prices what a response reports: its usage by the quote of the model that answered, its guardrails, and the call's flat prices: those of
+// features without a token price, such as web search, which are due whatever the call consumed.
 func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budget.Charge, error) {
 	c := a.call
 	q := g.served(ctx, a, r)
@@ -206,17 +215,18 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (price.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {
+		// A guardrail that the request did not name is one that the account enforces.
 		for _, id := range g.enforced.Learn(r.Guardrails, c.Demand.Guardrail) {
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
 		}
 	}
-	told, err := pricing.GuardrailCost(r.Guardrails)
+	reported, err := pricing.GuardrailCost(r.Guardrails)
 	if err != nil {
 		return 0, err
 	}
-	untold, err := c.GuardrailsWorst(r.Usage.OutputTokens, r.Guardrails)
+	unreported, err := c.GuardrailsWorst(r.Usage.OutputTokens, r.Guardrails)
 	if err != nil {
 		return 0, err
 	}
-	return told.Add(untold)
+	return reported.Add(unreported)
 }

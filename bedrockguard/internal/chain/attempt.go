@@ -21,15 +21,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// An attempt is reserved by the wide bound of its input tokens, which follows from the length of the request's body, or by the tight bound, which
+// is computed from its text and takes longer. To resolve a reservation is to settle it, which charges an amount, or to void it, which gives all
+// of it back. In shadow mode most refusals are only reported: Guard.Shadows tells which, and Guard.pass lets the attempt through.
+
 // attempt is one try to send a call's request, with the reservation that covers it.
 type attempt struct {
 	call    *Call
-	number  int
+	number  int   // 1 for the call's first
 	bound   int64 // input tokens that the reservation covers at most
-	tight   bool  // the tight bound was reserved, which is computed from the text; the wide one is computed from the body's length
+	tight   bool  // that bound is the tight one
 	receipt *budget.Receipt
-	debit   *ratelimit.Debit
-	began   time.Time // when the attempt was made; zero if there is no listener for events
+	debit   *ratelimit.Debit // tokens taken from the rate limit; nil, on which its methods do nothing, without one
+	began   time.Time        // when the attempt was made; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
 	body        []byte       // of an answer that is not a stream; nil if it did not arrive completely
@@ -44,7 +48,7 @@ type attempt struct {
 	store     stepctx.Detached // the context of the store's step that resolves the reservation
 }
 
-// detached returns a context that the caller's cancel does not end, for the time that a settlement may take. Requires a.resolving held.
+// detached returns a context that does not end when the caller cancels, but when a settlement has taken too long. Requires a.resolving held.
 func (a *attempt) detached(ctx context.Context, timeout time.Duration) *stepctx.Detached {
 	a.store.Parent, a.store.Timeout = ctx, a.call.remaining(timeout)
 	return &a.store
@@ -89,7 +93,8 @@ func (s *Sending) refusal() error {
 	return s.refused
 }
 
-// Covers reports whether the address is that of the request that was admitted and handed over.
+// Covers reports whether a request to this address is the one for which the sending has reserved, and which is with the transport now. The HTTP
+// door asks it, because the SDK's client may send through a guarded transport: such a request must not be reserved twice.
 func (s *Sending) Covers(u *url.URL) bool {
 	a := s.current()
 	if a == nil || !a.handedOver.Load() {
@@ -99,7 +104,7 @@ func (s *Sending) Covers(u *url.URL) bool {
 	return a.call.Unmetered || seen.path != "" && strings.HasSuffix(u.Path, seen.path)
 }
 
-// Streamed returns the answer if it is a stream.
+// Streamed returns the answer if it is a stream, whose reader resolves the reservation.
 func (s *Sending) Streamed() (io.ReadCloser, bool) {
 	m := s.stream.Load()
 	return m, m != nil
@@ -107,7 +112,7 @@ func (s *Sending) Streamed() (io.ReadCloser, bool) {
 
 type sendingKey struct{}
 
-// WithSending puts a sending where the last look finds it.
+// WithSending puts a sending where the code next to the transport finds it: the SDK's last middleware, or an HTTP door behind that.
 func WithSending(ctx context.Context, s *Sending) context.Context {
 	return middleware.WithStackValue(ctx, sendingKey{}, s)
 }
@@ -118,7 +123,8 @@ func SendingFrom(ctx context.Context) *Sending {
 	return s
 }
 
-// Begin reads the request that is about to be signed, and reserves what it can cost.
+// Begin reads the request that is about to be signed, and reserves what it can cost. It returns the request that is to be sent. If it has set
+// c.Unmetered, in shadow mode, nothing was reserved and there is no attempt.
 func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
 	req, _, err := g.lookAgain(ctx, c, req)
 	if err != nil {
@@ -177,7 +183,7 @@ func (g *Guard) NotSent(ctx context.Context, s *Sending) {
 func (g *Guard) Abandon(ctx context.Context, s *Sending) {
 	switch m, a := s.stream.Load(), s.current(); {
 	case s.handedOff.Load():
-		// As in conclude.
+		// A goroutine of detach.go resolves it.
 	case m != nil:
 		m.giveUp(io.ErrClosedPipe)
 	case a.body != nil:
@@ -196,12 +202,14 @@ func (g *Guard) settleAnswer(ctx context.Context, a *attempt, err error) {
 	g.finish(ctx, a, a.outcomeOf(err))
 }
 
+// nameReservation puts the reservation's id into a header of the request, for proxies and simulators that keep their own bill.
 func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
 }
 
 // admit makes the call's next attempt: it applies the brakes, waits for the rate limit and reserves. If one of these refuses, it returns a
-// typed error.
+// typed error. A refusal for lack of room is neither let through in shadow mode nor reported as long as the caller, Guard.Limited, may ask again
+// with a lower output limit.
 func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	a := c.next()
 	if g.listened() {
@@ -220,9 +228,9 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	if err != nil {
 		a.debit.GiveBack()
 		c.explain(a, err)
-		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // with a lower output limit
+		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // err may be pass's by then
 		if !asksAgain() && g.Shadows(err) {
-			a.debit = nil
+			a.debit = nil // it was given back
 			if err = g.pass(ctx, a, err); err == nil {
 				return a, nil
 			}
@@ -236,6 +244,7 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	return a, nil
 }
 
+// emitReserved emits the events of a reservation: its own, and one for each limit that would have refused it if it did more than observe.
 func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
 	if !g.listened() {
 		return
@@ -247,6 +256,7 @@ func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
 	}
 }
 
+// refusalKind returns the kind of event that reports a refusal.
 func refusalKind(err error) event.Kind {
 	if errors.Is(err, budget.ErrKilled) {
 		return event.Killed
@@ -254,8 +264,9 @@ func refusalKind(err error) event.Kind {
 	return event.Denied
 }
 
-// replace makes a new reservation for a request that was changed after it was admitted. The old one is voided first, because both
-// together would need more room in the limits than the call does.
+// replace makes a new reservation for a request that was changed after it was admitted, unless the old one covers it. The old one is voided
+// first, because both together would need more room in the limits than the call does. The old attempt stays the sending's current one if no
+// new one is admitted.
 func (g *Guard) replace(ctx context.Context, s *Sending) error {
 	old := s.current()
 	c := old.call
@@ -269,7 +280,7 @@ func (g *Guard) replace(ctx context.Context, s *Sending) error {
 			return nil // the reservation covers the changed request
 		}
 	}
-	if old.claim() {
+	if old.claim() { // nothing of it was sent
 		old.debit.GiveBack()
 		g.voidClaimed(ctx, old, event.OutcomeNotSent)
 	}
@@ -288,8 +299,8 @@ func (g *Guard) replace(ctx context.Context, s *Sending) error {
 }
 
 // again reserves for a repeated sending of the same request within one pass of the retry loop, by an HTTP client or a middleware that
-// sends again by itself. The sending before it is settled as if it had no usable answer: it may have been billed, and its usage
-// will not be known.
+// sends again by itself. The attempt before it is settled as if it had no usable answer: it may have been billed, and its usage
+// will not be known. The new attempt reserves as much as that one did, and keeps what is known of the transport.
 func (g *Guard) again(ctx context.Context, s *Sending) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -304,7 +315,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 	err := g.reserveAs(ctx, a, old)
 	if err != nil {
 		old.call.explain(a, err)
-		passed = g.Shadows(err)
+		passed = g.Shadows(err) // in shadow mode; pass has told of it then
 		if passed {
 			err = g.pass(ctx, a, err)
 		}
@@ -324,7 +335,8 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 	return nil
 }
 
-// reserve reserves the wide bound of the input, which is cheap to compute, and if a limit has no room for that, the tight bound.
+// reserve reserves the wide bound of the input, which is cheap to compute, and if a limit has no room for that, the tight bound. Only the wide one
+// is used if StrictBound is set, or if the service adds text that the request does not hold (Hidden), which a count of the text would miss.
 func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	c := a.call
 	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
@@ -363,6 +375,8 @@ const (
 	final
 )
 
+// reserveInput reserves the worst case of an attempt with this bound of input tokens. It notes the bound in c.limiting, by which a lower output
+// limit is worked out after a refusal. NoLatch: a call that may ask again for less must not close the limit to others.
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, f finality) error {
 	a.call.limiting.input = inputTokens
 	req := budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
@@ -374,7 +388,8 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 	return g.askLedger(ctx, a, req)
 }
 
-// askLedger reserves in the ledger, for a bounded time.
+// askLedger reserves in the ledger, within what is left of StoreTimeout. A part of that, TakeBack, is kept for giving back a reservation whose
+// answer does not arrive. With MaxWait a call waits for room, but not if a tighter bound may need no waiting (Tentative).
 func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
 	req.TakeBack = min(timeout/4, 500*time.Millisecond)
@@ -390,7 +405,8 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 	return err
 }
 
-// wait reserves as askLedger does, again and again, until there is room or the call has waited for patience. step bounds each question.
+// wait reserves as askLedger does, again and again, until there is room or the call has waited for patience. step bounds each question to the
+// store, so that of the time before an error of the store no more than step was lost to it.
 func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, patience time.Duration) (err error) {
 	began := time.Now()
 	req.StepTimeout, req.MaxWait = step, patience
@@ -411,7 +427,7 @@ func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 
 // brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
 func (g *Guard) brake(ctx context.Context, c *Call) error {
-	if g.loops == nil || c.silent || c.braked || c.Demand.Raw == nil {
+	if g.loops == nil || c.silent || c.braked || c.Demand.Raw == nil { // Raw is the body
 		return nil
 	}
 	c.braked = true
@@ -426,7 +442,8 @@ func (g *Guard) brake(ctx context.Context, c *Call) error {
 	return err
 }
 
-// explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it.
+// explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it. Other
+// errors stay as they are.
 func (c *Call) explain(a *attempt, err error) {
 	var e *budget.ExceededError
 	if errors.As(err, &e) && e.Reason == "" {

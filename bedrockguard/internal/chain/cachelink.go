@@ -18,22 +18,28 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
+// A cache point is a mark in a request up to which the service stores the prompt, so that later requests read it at a lower price. The tracker
+// remembers the requests of each workflow, and finds what keeps them from reading the cache. A turn is one request of a workflow in the
+// tracker, and a prompt is what a request holds, in the form in which the tracker compares it.
+
 // cacheLink is the prompt-cache check, between identification and the reservation: it sees each request once, before it is
 // serialised, may change its cache points or refuse it with a *cache.RefusedError, and is told what became of it.
 type cacheLink struct {
 	policy  cache.Policy
 	tracker *cache.Tracker
 	clock   func() time.Time
-	prompts chan *prompt.Prompt // those that wait to be used again
+	prompts chan *prompt.Prompt // prompts that are not in use, whose memory is used again
 }
 
-// A sync.Pool would be emptied by each collection of garbage, and a call with a long conversation causes one: the next would
-// have to grow its prompt anew, at a cost that grows with the conversation. Of longer prompts than keptBlocks none is kept.
+// At most keptPrompts prompts wait to be used again, none of them with room for more than keptBlocks blocks. They wait in a channel, because
+// each garbage collection empties a sync.Pool, and a call with a long conversation causes one: the next call would have to grow its prompt
+// anew, at a cost that grows with the conversation.
 const (
 	keptPrompts = 32
 	keptBlocks  = 1 << 14
 )
 
+// newCacheLink returns nil if the policy checks nothing. A nil clock is time.Now.
 func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 	if !policy.Enabled() {
 		return nil
@@ -44,18 +50,18 @@ func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 	return &cacheLink{policy: policy, tracker: cache.NewTracker(policy), clock: clock, prompts: make(chan *prompt.Prompt, keptPrompts)}
 }
 
-// cacheCall is what the link keeps of a call. The zero value is one that is not checked.
+// cacheCall is what the link keeps of a call. The zero value is a call that is not checked.
 type cacheCall struct {
-	place  *cache.Call
-	turn   *cache.Turn
-	prompt *prompt.Prompt
-	points bool
+	place  *cache.Call    // its workflow, model, place and time, as the tracker knows them
+	turn   *cache.Turn    // the request in the tracker, which has to be told what becomes of it
+	prompt *prompt.Prompt // what the request holds; nil once it was sent or failed
+	points bool           // the request that is sent has cache points
 }
 
 // cacheKey names the workflow to the tracker: two principals never share a history.
 func cacheKey(s budget.Scope) string { return s.Principal + "\x00" + s.Workflow }
 
-// ReviveCache is bedrockguard.Guard.ReviveCache.
+// ReviveCache is bedrockguard.Guard.ReviveCache: workflows that the policy has stopped may send again. It returns how many there were.
 func (g *Guard) ReviveCache(s budget.Scope) int {
 	if g.cache == nil {
 		return 0
@@ -66,31 +72,32 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 	})
 }
 
-// checkCache judges a request, and returns it with its cache points changed where the policy says so. It needs a cache link.
+// checkCache judges a request, and returns it with its cache points changed where the policy says so: in the mode Fix, or if a finding's own rule
+// names Fix. It requires that g.cache is not nil.
 func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
 	mode := l.policy.ModeOf(c.Scope.Workflow)
-	fixed := inputs.IsSigned(input) // what is signed stays as it is
-	if mode == cache.Fix && fixed {
+	signed := inputs.IsSigned(input) // so that it must not be changed
+	if mode == cache.Fix && signed {
 		mode = cache.Report
 	}
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
-	now := cache.Call{
+	place := cache.Call{
 		Workflow: cacheKey(c.Scope), Model: cachepoints.Model(r), Place: c.Region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
-	now.Model = l.tracker.Knows(now)
+	place.Model = l.tracker.Knows(place) // the model's rules, corrected by what the service has rejected
 	p := l.prompt()
-	if !cachepoints.ReadPrompt(p, now.Model.Provider, input) {
+	if !cachepoints.ReadPrompt(p, place.Model.Provider, input) {
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
-	c.cache = cacheCall{place: &now, prompt: p}
+	c.cache = cacheCall{place: &place, prompt: p}
 	if mode == cache.Fix {
 		input = l.fix(input, c)
-	} else if c.cache.turn = l.tracker.Check(now, p); !fixed && l.wantsFix(c.cache.turn.Findings) {
-		c.cache.turn.Fail()
+	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) {
+		c.cache.turn.Fail() // forgets this turn: the changed request has its own
 		input = l.fix(input, c)
 	}
 	c.cache.points = len(c.cache.prompt.Points) > 0
@@ -100,7 +107,8 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	return input, l.hold(ctx, c.cache.turn)
 }
 
-// fix checks a request with its cache points placed, as far as they pay, and returns the request that is to be sent.
+// fix places a request's cache points as far as they pay, checks the changed request, and returns it. If the tracker has nothing to change, or the
+// change can't be read back, the request and its prompt stay as they were.
 func (l *cacheLink) fix(input any, c *Call) any {
 	before := c.cache.prompt
 	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
@@ -128,7 +136,7 @@ func (l *cacheLink) wantsFix(found []cache.Finding) bool {
 	return false
 }
 
-// actOn reports findings, and returns a *cache.RefusedError if the policy refuses any of them: those that do come first.
+// actOn reports findings, and returns a *cache.RefusedError if the policy refuses because of any of them. The error begins with those.
 func (g *Guard) actOn(ctx context.Context, c *Call, found []cache.Finding) error {
 	var refused, others []cache.Finding
 	for _, f := range found {
@@ -153,7 +161,8 @@ func (g *Guard) actOn(ctx context.Context, c *Call, found []cache.Finding) error
 // isPowerOfTwo reports whether n is 1, 2, 4 and so on; or 0, as for a finding that is not counted.
 func isPowerOfTwo(n int) bool { return n&(n-1) == 0 }
 
-// hold waits for the response that is writing the request's prefix, if the policy says so.
+// hold waits, for up to Policy.HoldFanOut, while another request writes the beginning of this one to the cache, so that this one can read it.
+// That is so if turn.Begun is set, which is closed when the other one's response begins. Only the end of the context is an error.
 func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {
 	if turn.Begun == nil || l.policy.HoldFanOut <= 0 {
 		return nil
@@ -170,7 +179,7 @@ func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {
 	}
 }
 
-// prompt returns an empty prompt, with the memory of an earlier one if it can.
+// prompt returns an empty prompt: an earlier one whose memory is free, or else a new one.
 func (l *cacheLink) prompt() *prompt.Prompt {
 	select {
 	case p := <-l.prompts:
@@ -180,7 +189,7 @@ func (l *cacheLink) prompt() *prompt.Prompt {
 	}
 }
 
-// release keeps a prompt's memory for another request, and none of its texts.
+// release empties a prompt and keeps its memory for another request, unless it is too large or enough are kept.
 func (l *cacheLink) release(p *prompt.Prompt) {
 	if cap(p.Blocks) > keptBlocks {
 		return
@@ -195,7 +204,7 @@ func (l *cacheLink) release(p *prompt.Prompt) {
 // ChecksCache reports whether there is a cache check.
 func (g *Guard) ChecksCache() bool { return g.cache != nil }
 
-// CacheSent tells the tracker that an attempt goes out, if it is the first one of a call that is checked.
+// CacheSent tells the tracker that an attempt is sent, if it is the first one of a call that is checked. The prompt is not needed after that.
 func (g *Guard) CacheSent(c *Call) {
 	if c.cache.prompt == nil {
 		return
@@ -205,7 +214,7 @@ func (g *Guard) CacheSent(c *Call) {
 	c.cache.prompt = nil
 }
 
-// cacheUnchecked ends the check of a call that is sent without the cache points that were checked.
+// cacheUnchecked ends the check of a call whose cache points were taken out afterwards, so that what was checked is not what is sent.
 func (g *Guard) cacheUnchecked(c *Call) {
 	if c.cache.turn == nil {
 		return
@@ -224,7 +233,8 @@ func (c *Call) cacheBegun() {
 	}
 }
 
-// cacheEnded hands the usage of a call that is checked to the tracker and reports what it shows.
+// cacheEnded hands the usage of a call that is checked to the tracker, and reports what it finds. contradicts says that the answer has reported
+// two different counts.
 func (g *Guard) cacheEnded(ctx context.Context, c *Call, u price.Usage, contradicts bool) {
 	found := c.cache.turn.End(cache.Usage{
 		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
@@ -234,14 +244,16 @@ func (g *Guard) cacheEnded(ctx context.Context, c *Call, u price.Usage, contradi
 	g.report(ctx, c, found)
 }
 
-// CacheOver tells the tracker that a door has done with a call, unless a stream has taken over: that tells of its end itself, later.
+// CacheOver tells the tracker that a door has finished a call, unless its answer is still being read as a stream or without its caller:
+// whoever reads it tells the tracker later.
 func (g *Guard) CacheOver(ctx context.Context, c *Call, err error) {
 	if !c.streaming.Load() {
 		g.cacheLost(ctx, c, err)
 	}
 }
 
-// cacheLost tells the tracker that the call ended without usage. It does nothing for a call that told it.
+// cacheLost tells the tracker that the call ended without usage. It tells nothing new of a call whose usage was handed in. If err is the service's
+// rejection of cache points, the tracker learns that the model takes none there.
 func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	if c.cache.turn == nil {
 		return
@@ -258,7 +270,7 @@ func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	}
 }
 
-// rejectsPoints reads a refusal of the service. The wordings are those that users have reported (2026-11).
+// rejectsPoints reports whether the service has refused a request because of its cache points, by the wordings that users have reported (2026-11).
 func rejectsPoints(message string) bool {
 	return strings.Contains(message, "did not allow prompt caching") || strings.Contains(message, "doesn't support the cachePoint field")
 }

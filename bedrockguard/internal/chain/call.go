@@ -15,44 +15,44 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
-// Call is what the chain knows of one call of the client. The front door fills it in, and again when the request turns out
-// to have been changed since; the links read it. It knows nothing of smithy, and holds the prompt only by reference to the
-// caller's own values. Its attempts follow each other, so that only what a comment says so of is used by several goroutines.
+// Call is what the chain knows of one call of the client. A door fills it in, and the chain fills it in again if the request turns out to have
+// been changed since. It knows nothing of smithy, and holds the prompt only by reference to the caller's own values. Its attempts are made one
+// after the other, so that it needs no lock; the atomic fields may be used by several goroutines at the same time.
 type Call struct {
 	pricing.Call
 	Operation   string
-	Streams     bool
+	Streams     bool // the answer is a stream
 	silent      bool // it is only estimated: no event tells of it
 	OverHTTP    bool // the answer goes to an HTTP client: its header tells whether it streams
 	Scope       budget.Scope
 	Region      string       // where the client sends to
-	Form        inputs.Form  // of a request over HTTP
+	Form        inputs.Form  // the JSON dialect of a request over HTTP; zero for a call of the SDK
 	ModelInBody string       // the model of a request whose path names none; empty for all others
 	attempts    atomic.Int32 // made so far; the SDK makes them one after the other
 	charged     int          // of those, how many were charged though they brought no answer
 	cache       cacheCall
-	streaming   atomic.Bool   // a metered stream has taken over: it ends what the call began
-	storeLost   time.Duration // waited for a store that did not answer
-	waited      time.Duration // for room that others held
+	streaming   atomic.Bool   // a stream, or the goroutine that reads an answer on, tells the cache check of the call's end, not the door
+	storeLost   time.Duration // how long the call has waited for a store that did not answer
+	waited      time.Duration // how long it has waited for room in a limit that other calls held
 
-	limiting  limiting
+	limiting  limiting     // how its output limit may be lowered
 	braked    bool         // Options.Brakes have counted it
-	Unmetered bool         // in shadow: what it costs is not known, and it is sent all the same
-	looking   memoryWindow // through which the body is seen
-	seen      sight        // the serialised request that demand was read from
-	tightDone bool         // whether the tighter bound was looked for
-	tight     int64        // input tokens by the tighter bound; 0 when there is none
+	Unmetered bool         // in shadow mode: what it costs is not known, and it is sent all the same
+	looking   memoryWindow // the body that bodyOf has read last; kept here to save an allocation for each reading
+	seen      sight        // what the serialised request looked like when Demand was read from it
+	tightDone bool         // the tight bound, which is computed from the text, was looked for
+	tight     int64        // input tokens by the tight bound; 0 when there is none
 }
 
 // minStoreWait is what a call still gives a store that has used up its time by not answering.
 const minStoreWait = 20 * time.Millisecond
 
-// remaining is how long the call may yet wait for the store: what it lost to it counts.
+// remaining returns how long the call may still wait for the store: the timeout less what it has waited for answers that did not come.
 func (c *Call) remaining(timeout time.Duration) time.Duration {
 	return max(timeout-c.storeLost, min(timeout, minStoreWait))
 }
 
-// lost notes the time of a step that the store did not answer.
+// lost adds the time of a step to storeLost, if the store did not answer it.
 func (c *Call) lost(d *stepctx.Detached, err error) {
 	if errors.Is(err, budget.ErrStore) {
 		c.storeLost += d.Lasted()
@@ -73,7 +73,8 @@ func CallFrom(ctx context.Context) *Call {
 	return c
 }
 
-// priced completes a call with what the catalog says of its model.
+// priced completes a call with what the catalog says of its model: its prices, those of other models that have answered calls of the same id
+// before, and at last how much the model can read and write.
 func (g *Guard) priced(c *Call, r *catalog.Resolved) error {
 	if err := c.QuoteBy(r); err != nil {
 		return err

@@ -1,5 +1,9 @@
 // Package chain handles calls: each runs through its links, from the identity of the caller to the settlement of what its answer costs. The
 // doors bring calls here, the SDK's middlewares (package sdkdoor) and the HTTP transport (package httpdoor).
+//
+// A call is one use of the client. Each try to send its request is an attempt, with a reservation in the budget of its own. A reservation is
+// resolved exactly once: it is settled, which charges an amount, or voided, which gives all of it back. Answers of callers who have left are
+// read on (drained), because they are billed. In shadow mode most refusals are only reported, and the call goes on.
 package chain
 
 import (
@@ -28,51 +32,51 @@ import (
 // except for what it learns, and safe for concurrent use.
 type Guard struct {
 	ledger    *budget.Ledger
-	shadow    shadowBook
+	shadow    shadowBook // counts the refusals that shadow mode has not carried out
 	opts      Config
 	catalog   *catalog.Catalog
-	ratios    *tokens.Ratio
+	ratios    *tokens.Ratio // by model, how many input tokens were billed in relation to the bounds that were reserved
 	rate      *ratelimit.Limits
-	loops     *brakes.Loops // nil without Brakes
-	watch     *watch.Streams
+	loops     *brakes.Loops  // agents that repeat themselves; nil without Brakes
+	watch     *watch.Streams // ends running streams whose scope is killed
 	identity  identity.Identity
-	cache     *cacheLink // nil if the policy switches the cache check off
-	drains    *drain.Drains
-	answers   answers
+	cache     *cacheLink    // nil if the policy switches the cache check off
+	drains    *drain.Drains // answers of callers who have left, which are read on
+	answers   answers       // how answers have differed from what was asked for
 	enforced  *pricing.Enforced
 	flat      pricing.FlatPrices
-	assumed   sync.Map // keys are askedKey: models and regions for which event.PriceAssumed was emitted
-	outputs   outputs
+	assumed   sync.Map    // keys are askedKey: models and regions for which event.PriceAssumed was emitted
+	outputs   outputs     // how long answers were, for Estimate
 	foretold  atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
 	listeners listeners.All
 
 	defaultScope bool // opts.Scope has any value besides its Model
 }
 
-// Config is bedrockguard.Options for the links of the chain, checked and with its defaults filled in. What it does not describe is described
-// there.
+// Config is bedrockguard.Options for the links of the chain, checked and with its defaults filled in. The fields have the names that they have
+// there, where each is described in full.
 type Config struct {
 	Cache              cache.Policy
-	Scope              budget.Scope
+	Scope              budget.Scope // for what neither the caller's identity nor the context names
 	Identity           func(context.Context) (string, error)
 	Models             *catalog.Catalog // with the models, ids and discounts of the options
 	FlatPrices         pricing.FlatPrices
 	EnforcedGuardrails []pricing.Guardrail
 	Rate               ratelimit.Rule
-	Outcomes           map[event.Outcome]event.Action
-	StrictBound        bool
-	Shadow             bool
+	Outcomes           map[event.Outcome]event.Action // replaces the table of Config.action, outcome by outcome
+	StrictBound        bool                           // reserve by the length of the body alone, never by its text
+	Shadow             bool                           // report refusals, and let the calls go on
 	Output             Output
 	Substitute         func(context.Context, Pressure) (modelID string, ok bool)
 	Brakes             brakes.Numbers
 	ReservationTTL     time.Duration
-	StoreTimeout       time.Duration
-	MaxWait            time.Duration
+	StoreTimeout       time.Duration // what a call waits for the store before it is sent, in all
+	MaxWait            time.Duration // what a call waits for room that others hold
 	SettleTimeout      time.Duration
-	DrainTimeout       time.Duration
-	MaxDrains          int
-	KillPoll           time.Duration
-	ReservationHeader  string
+	DrainTimeout       time.Duration // how long an answer is read on without its caller; zero cuts it
+	MaxDrains          int           // answers that are read on at the same time
+	KillPoll           time.Duration // how often the store is asked for kills while streams run
+	ReservationHeader  string        // the request header that gets the reservation's id; empty for none
 	Clock              func() time.Time
 	OnEvent            func(context.Context, event.Event)
 	Listeners          []func(context.Context, event.Event)
@@ -98,7 +102,7 @@ func New(ledger *budget.Ledger, opts Config) *Guard {
 	return g
 }
 
-// Close is bedrockguard.Guard.Close.
+// Close is bedrockguard.Guard.Close: it waits for the answers that are being read on and for the listeners, until the context ends.
 func (g *Guard) Close(ctx context.Context) error {
 	err := g.drains.Close(ctx)
 	if busy := g.listeners.Wait(ctx); busy > 0 {
@@ -110,10 +114,10 @@ func (g *Guard) Close(ctx context.Context) error {
 // Draining returns how many answers of callers who have left are being read.
 func (g *Guard) Draining() int { return g.drains.Reading() }
 
-// OwnScope is Options.Scope.
+// OwnScope is Options.Scope: the scope of calls that name none.
 func (g *Guard) OwnScope() budget.Scope { return g.opts.Scope }
 
-// Kill is bedrockguard.Guard.Kill.
+// Kill is bedrockguard.Guard.Kill. A model may be named by any of its ids, such as an inference profile, unless the scope's values are patterns.
 func (g *Guard) Kill(ctx context.Context, k budget.Kill) (accounts int, err error) {
 	if k.Scope.Model != "" && !k.Patterns {
 		k.Scope.Model = g.catalog.FoundationID(k.Scope.Model)

@@ -22,6 +22,9 @@ func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockrunt
 	g.settleUsage(ctx, a, &reported)
 }
 
+// decodedUsage returns what the answer reports of its cost, and false if it lacks a count of tokens or the counts can't be true. The provider
+// decides how the counts are read. Demand.Writes, the cache points that the request has asked for, decides the lifetime of those cache writes for
+// which CacheDetails tells none.
 func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
 	u := out.Usage
 	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
@@ -34,7 +37,7 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 	for _, d := range u.CacheDetails {
 		if d.Ttl == types.CacheTTLFiveMinutes {
 			counts.CacheWrite5mTokens += tokenCount(d.InputTokens)
-		} else {
+		} else { // an hour, or a lifetime that is not known yet: the dearer price
 			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
 		}
 	}
@@ -72,6 +75,7 @@ func decodedTrace(r *wire.Reported, trace *types.ConverseTrace) {
 	}
 }
 
+// decodedAssessment adds the units that one guardrail's assessment reports.
 func decodedAssessment(r *wire.Reported, id string, a *types.GuardrailAssessment) {
 	if a.InvocationMetrics == nil || a.InvocationMetrics.Usage == nil {
 		return
@@ -89,6 +93,7 @@ func decodedAssessment(r *wire.Reported, id string, a *types.GuardrailAssessment
 	})
 }
 
+// tokenCount returns an optional count of the SDK's, of tokens or of units; nil is zero.
 func tokenCount(n *int32) int64 {
 	if n == nil {
 		return 0

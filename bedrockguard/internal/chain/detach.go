@@ -21,8 +21,8 @@ import (
 // errNotSent is the error of a body's Read if its caller has canceled before the transport read from it.
 var errNotSent = errors.New("bedrockguard: the caller left before the request was sent")
 
-// gate is a request's body that can be withdrawn until the transport begins to read it. The lock makes sure that the caller and the
-// transport agree on whether the request was begun or withdrawn.
+// gate is a request's body that can be withdrawn until the transport begins to read it, because its caller has canceled. The lock makes sure
+// that the caller and the transport agree on whether the request was begun or withdrawn.
 type gate struct {
 	body io.Reader
 
@@ -60,29 +60,30 @@ func (b *gate) answered() bool {
 	return b.begun
 }
 
+// wasRead reports whether the transport has read from the body, so that bytes of it may have been sent.
 func (b *gate) wasRead() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.read
 }
 
-// answered is what the handler behind the guard returned.
+// answered is what the handler behind the guard, which runs the transport, has returned.
 type answered struct {
 	out      middleware.DeserializeOutput
 	md       middleware.Metadata
 	err      error
-	panicked any
-	returned bool
+	panicked any  // the value with which it panicked
+	returned bool // it has returned; false after a panic or runtime.Goexit
 }
 
-// dispatch is one use of the transport.
+// dispatch is one use of the transport. There may be several attempts in it, if the HTTP client sends the request again by itself.
 type dispatch struct {
 	guard   *Guard
 	sending *Sending
-	body    *bytes.Reader // in memory; nil for a request without one
-	gate    *gate         // around body if the caller can cancel, else nil
-	direct  bool          // the HTTP client is net/http's own
-	next    middleware.DeserializeHandler
+	body    *bytes.Reader                 // in memory; nil for a request without one
+	gate    *gate                         // around body if the caller can cancel, else nil
+	direct  bool                          // the HTTP client is net/http's own
+	next    middleware.DeserializeHandler // runs the transport
 	in      middleware.DeserializeInput
 	cancel  context.CancelFunc // of the transport's own context
 }
@@ -92,7 +93,8 @@ func (g *Guard) detaches(ctx context.Context) bool {
 	return g.opts.DrainTimeout > 0 && ctx.Done() != nil
 }
 
-// run calls the transport and reads its answer. It starts a goroutine only if the caller can cancel.
+// run calls the transport with its own context and reads its answer. If answers may be read on after the caller's context ctx ends, that happens
+// in a goroutine, so that run can return to the caller before it is done.
 func (d *dispatch) run(ctx, own context.Context) answered {
 	if !d.guard.detaches(ctx) {
 		var a answered
@@ -138,27 +140,27 @@ func (d *dispatch) arrived(a *answered) answered {
 // attempt.
 func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answered) answered {
 	gone := answered{err: &smithy.CanceledError{Err: ctx.Err()}}
-	drains := d.guard.drains
-	if d.gate != nil && d.gate.callOff() {
+	drains := d.guard.drains               // makes Guard.Close wait for the goroutine
+	if d.gate != nil && d.gate.callOff() { // nothing of the body was read: the caller's goroutine resolves the attempt
 		d.cancel()
-		one := drains.Own(d.cancel)
+		waiting := drains.Own(d.cancel)
 		go func() {
-			defer drains.End(one)
+			defer drains.End(waiting)
 			<-done
 			discard(a)
 		}()
 		return gone
 	}
-	one := drains.Begin(d.cancel)
-	if one == nil { // as many answers as allowed are being read on: this one is cut, and charged with its worst case
+	reading := drains.Begin(d.cancel)
+	if reading == nil { // as many answers as allowed are being read on: this one is cut, and charged with its worst case
 		d.cancel()
-		one = drains.Own(d.cancel)
+		reading = drains.Own(d.cancel)
 	}
-	d.sending.handedOff.Store(true)
+	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
-		defer drains.End(one)
+		defer drains.End(reading)
 		<-done
 		d.conclude(ctx, a)
 		timer.Stop()
@@ -167,7 +169,8 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 	return gone
 }
 
-// conclude resolves an attempt whose caller has canceled, now that the transport has returned.
+// conclude resolves an attempt whose caller has canceled, now that the transport has returned: a stream by reading it to its end, any other
+// answer by what has arrived of it.
 func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g, s := d.guard, d.sending
 	defer g.cacheLost(ctx, s.current().call, nil)
@@ -190,7 +193,8 @@ func discard(a *answered) {
 	}
 }
 
-// handOver hands the request to the transport.
+// handOver hands the request to the transport, and records whether bytes of its body were read: otherwise net/http's own transport has sent
+// nothing. A gate knows that; without one, the length that is left to read tells it.
 func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	unread := 0
 	tellsByLength := d.body != nil && d.gate == nil
@@ -209,8 +213,9 @@ func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, 
 	return out, md, err
 }
 
-// observe reads the answer. The meter of a stream is put in here, because the SDK's decoder starts to read before any outer middleware
-// returns. Any other answer is read completely, so that its usage is known whether or not the caller reads it.
+// observe reads the answer. A stream's body is replaced here by one that is metered, because the SDK's decoder starts to read before any outer
+// middleware returns. Any other answer is read completely, so that its usage is known whether or not the caller reads it. A body that breaks
+// off is handed on as it came, with the error at its end.
 func (d *dispatch) observe(ctx context.Context, a *answered) {
 	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
 	if a.err != nil || !ok || resp.Response == nil {
@@ -227,7 +232,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.cacheBegun()
 	}
 	if succeeded && at.call.OverHTTP {
-		at.call.Streams = StreamsAs(resp.Header) != 0
+		at.call.Streams = StreamsAs(resp.Header) != 0 // what was asked for need not be what came
 	}
 	if succeeded && at.call.Streams {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)

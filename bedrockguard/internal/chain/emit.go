@@ -18,7 +18,7 @@ func (g *Guard) emitKind(ctx context.Context, c *Call, a *attempt, kind event.Ki
 	g.emit(ctx, c, a, event.Event{Kind: kind, Err: err})
 }
 
-// EmitRefused emits the event of a refusal, for a door.
+// EmitRefused emits the event of a refusal, for a door: event.Killed after a kill, else event.Denied.
 func (g *Guard) EmitRefused(ctx context.Context, c *Call, err error) {
 	g.emitKind(ctx, c, nil, refusalKind(err), err)
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// wide is wideInput, raised for a model whose bound was too low before.
+// wide returns the wide bound of the call's input tokens, which follows from the length of its body. It is raised for a model to which the service
+// has billed more than the bound before.
 func (g *Guard) wide(c *Call) (int64, error) {
 	n, err := c.WideInput()
 	if err != nil || g.ratios.Violations(c.Scope.Model).Wide == 0 {
@@ -15,8 +16,8 @@ func (g *Guard) wide(c *Call) (int64, error) {
 	return c.Widened(n), nil
 }
 
-// tightInput bounds the input tokens by the kinds of text in the request, about as fast as it can be read from memory. It returns 0 if there
-// is no tighter bound, and the context's error if the context ended first.
+// tightInput returns the tight bound of the input tokens, which is computed from the kinds of text in the request, about as fast as the text can
+// be read from memory. It is computed once a call. It returns 0 if there is none, and the context's error if the context ended first.
 func (g *Guard) tightInput(ctx context.Context, c *Call) (int64, error) {
 	if g.ratios.Violations(c.Scope.Model).Tight > 0 {
 		return 0, nil // the bound was too low for this model before

@@ -14,13 +14,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
+// A flat price is the most that one call can cost, as Options.FlatPrices gives it for what has no price by tokens. The operations here are
+// ApplyGuardrail, InvokeGuardrailChecks and StartAsyncInvoke.
+
 // FlatPrice returns the flat price of an operation, and false if it has none.
 func (g *Guard) FlatPrice(operation string) (price.Amount, bool) {
 	amount, ok := g.flat.Operations[operation]
 	return amount, ok
 }
 
-// IdentifyFlat fills in the call of an operation that has a flat price.
+// IdentifyFlat fills in the call of an operation that has the flat price amount. Only StartAsyncInvoke names a model.
 func (g *Guard) IdentifyFlat(ctx context.Context, c *Call, input any, amount price.Amount) error {
 	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return err
@@ -33,7 +36,7 @@ func (g *Guard) IdentifyFlat(ctx context.Context, c *Call, input any, amount pri
 	return nil
 }
 
-// describeFlat bounds the cost of the request that is sent, and notes what the request looks like.
+// describeFlat bounds the cost of the request that is sent, and notes what the request looks like, so that a later change is seen.
 func (c *Call) describeFlat(req *smithyhttp.Request, body []byte) error {
 	if err := c.FlatWorst(c.Operation, body); err != nil {
 		return err

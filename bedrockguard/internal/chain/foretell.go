@@ -12,6 +12,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
@@ -23,6 +24,9 @@ type Estimate struct {
 	Likely  budget.Charge
 	Refusal error
 }
+
+// An estimate takes the same steps as a call, as far as they need no reservation and send nothing: a substitute model, a default output limit,
+// the bounds of the input, and the output limit lowered to what the budget has left (clamped).
 
 // Estimate works out what a call with an input of the SDK would cost that is sent to a region.
 func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimate, error) {
@@ -52,14 +56,15 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 	}
 }
 
-// clampForetold returns the input with the lower output limit that a call with this refusal would get.
+// clampForetold returns the input that a call with this refusal would be sent with: with a lower output limit or without cache points. It returns
+// false if nothing would be changed.
 func (g *Guard) clampForetold(c *Call, input any, refused error) (any, bool) {
 	var e *budget.ExceededError
 	if !g.opts.Output.Clamp || !errors.As(refused, &e) {
 		return input, false
 	}
 	if waits := e.Waiting && g.opts.MaxWait > 0; waits {
-		return input, false // and is shortened when that was in vain
+		return input, false // a call waits for room first, and is shortened only if that was in vain
 	}
 	smaller, found := g.clamp(c, input, e)
 	return smaller.input, found
@@ -89,7 +94,8 @@ func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, err
 	return e, nil
 }
 
-// likely returns the expected cost of a call.
+// likely returns the expected cost of a call: with the input tokens that its model is usually billed for such a bound, with the mean output of its
+// workflow, and without what is read from or written to the cache. The call's demand is changed for that, and put back.
 func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
 	input := min(g.ratios.Guess(c.Scope.Model, wide), wide)
 	output := c.Demand.MaxOutput
@@ -98,14 +104,15 @@ func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
 	}
 	asked, writes := c.Demand.MaxOutput, c.Demand.Writes
 	defer func() { c.Demand.MaxOutput, c.Demand.Writes = asked, writes }()
-	c.Demand.MaxOutput, c.Demand.Writes = output, 0
+	c.Demand.MaxOutput, c.Demand.Writes = output, price.NoCacheWrites
 	var likely budget.Charge
 	err := c.Worst(&likely, input)
 	likely[budget.UnitCacheReadInputTokens], likely[budget.UnitCacheWriteInputTokens] = 0, 0
 	return likely, err
 }
 
-// refusal returns the error with which a call would be refused. Like a call, it tries the tight bound if the wide one does not fit.
+// refusal returns the error with which a call would be refused. Like a call, it tries the tight bound, which is computed from the text, if the wide
+// one does not fit, and lowers e.Worst to it. Where only the wide one counts (StrictBound, or text that the service adds) it does not.
 func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) error {
 	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
 	defer cancel()
@@ -140,12 +147,13 @@ func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) e
 	if refused == nil {
 		return nil // and not an interface that holds a nil pointer
 	}
-	c.limiting.input = a.bound
+	c.limiting.input = a.bound // from which clampForetold works out a lower output limit
 	c.explain(a, refused)
 	return refused
 }
 
-// exceeded returns a refusal for the balance that gets room last, of those without room; nil if all have room.
+// exceeded returns a refusal for the balance that gets room last, of those without room; nil if all have room. ResetAfter 0 means never, and so
+// is later than any other. Waiting says that no account is latched, and that all have room if what is pending turns out to cost nothing.
 func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.ExceededError {
 	var last *budget.ExceededError
 	waiting := true
@@ -173,7 +181,8 @@ func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.Ex
 	return last
 }
 
-// serialised returns the request that the SDK would make of an input.
+// serialised returns the request that the SDK would make of an input. A client of its own makes it, and a middleware stops it before it is signed
+// and sent. The client's region does not matter, because only the path and the body are read.
 func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 	var caught *smithyhttp.Request
 	client := bedrockruntime.New(bedrockruntime.Options{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, APIOptions: []func(*middleware.Stack) error{
@@ -201,22 +210,25 @@ func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 	return caught, nil
 }
 
+// errCaught ends the operation that serialised has begun.
 var errCaught = errors.New("bedrockguard: caught before it was sent")
 
 // outputs remembers how many output tokens the answers of a workflow had, by model. It is safe for concurrent use; its zero value is empty.
 type outputs struct {
 	mu    sync.Mutex
-	means map[[3]string]float64
+	means map[[3]string]float64 // by outputKey; the later answers weigh more
 }
 
-// maxOutputs bounds how many workflows are remembered, and outputWeight is the weight of the latest answer in their mean.
+// maxOutputs bounds how many means are remembered, and outputWeight is the weight of the latest answer in its mean.
 const (
 	maxOutputs   = 4096
 	outputWeight = 0.25
 )
 
+// outputKey is the principal, the workflow and the model of a call.
 func outputKey(s *budget.Scope) [3]string { return [3]string{s.Principal, s.Workflow, s.Model} }
 
+// learn takes the output tokens of an answer into the mean.
 func (o *outputs) learn(s *budget.Scope, tokens int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -226,8 +238,8 @@ func (o *outputs) learn(s *budget.Scope, tokens int64) {
 	key := outputKey(s)
 	mean, known := o.means[key]
 	if !known && len(o.means) >= maxOutputs {
-		for any := range o.means { // any other one is dropped: it is learned again with its next answer
-			delete(o.means, any)
+		for dropped := range o.means { // some other one: it is learned again with its next answer
+			delete(o.means, dropped)
 			break
 		}
 	}
@@ -237,6 +249,7 @@ func (o *outputs) learn(s *budget.Scope, tokens int64) {
 	o.means[key] = mean + outputWeight*(float64(tokens)-mean)
 }
 
+// of returns the mean of output tokens, rounded, and false if no answer is known.
 func (o *outputs) of(s *budget.Scope) (int64, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -27,5 +27,6 @@ func StreamsAs(h http.Header) Framing {
 	}
 }
 
-// RefusalHeader is the header by which a guard's refusal over HTTP is known.
+// RefusalHeader is the header of the answer with which a guard refuses a request over HTTP. A guard on the client's side sees by it that the
+// request was not sent to Bedrock.
 const RefusalHeader = "X-Bedrockguard-Refusal"

@@ -22,10 +22,11 @@ func (g *Guard) Identify(ctx context.Context, c *Call, input any, modelID *strin
 	return g.Checked(ctx, c, input, modelID)
 }
 
-// Checked runs the cache check on a request, if there is one, and returns the input that is to be sent.
+// Checked runs the prompt-cache check on a request, if there is one, and returns the input that is to be sent. A managed prompt, whose text the
+// service adds to the request (HidesText), can't be checked.
 func (g *Guard) Checked(ctx context.Context, c *Call, input any, modelID *string) (any, error) {
 	if g.cache == nil {
-		return input, nil // the model is only known once the body has been read
+		return input, nil // nothing else needs the model before the request is read as it is sent
 	}
 	resolved, err := g.resolve(ctx, c, modelID)
 	if err != nil {
@@ -37,7 +38,8 @@ func (g *Guard) Checked(ctx context.Context, c *Call, input any, modelID *string
 	return input, nil
 }
 
-// resolve finds the model and its price, and puts the model into the call's scope.
+// resolve finds the model and its price, and puts the model into the call's scope. It also takes back what an earlier reading of the request has
+// added of flat prices, because the request may have changed.
 func (g *Guard) resolve(ctx context.Context, c *Call, modelID *string) (*catalog.Resolved, error) {
 	if modelID == nil || *modelID == "" {
 		return nil, request.MalformedField("modelId", "is missing")
@@ -65,7 +67,7 @@ func profile(modelID string) string {
 	return modelID[max(0, len(modelID)-driver.MaxScopeValue):]
 }
 
-// emitAssumed emits event.PriceAssumed, once for each model and region.
+// emitAssumed emits event.PriceAssumed, once for each model and region: the catalog has no price of the model for the region, and uses its highest.
 func (g *Guard) emitAssumed(ctx context.Context, c *Call) {
 	key := askedKey{c.Scope.Model, c.Region}
 	if _, told := g.assumed.Load(key); told {
@@ -76,7 +78,8 @@ func (g *Guard) emitAssumed(ctx context.Context, c *Call) {
 	}
 }
 
-// flatModel returns a stand-in for a model that has a flat price and no other, or nil.
+// flatModel returns a stand-in for a model that the catalog has no price for, but Options.FlatPrices: the most that one call can cost. It returns nil
+// if that has none either. The provider is the part of a model's id before the first dot.
 func (g *Guard) flatModel(c *Call, modelID string) *catalog.Resolved {
 	id := g.catalog.FoundationID(modelID)
 	flat, ok := g.flat.Model(id)
@@ -88,7 +91,8 @@ func (g *Guard) flatModel(c *Call, modelID string) *catalog.Resolved {
 	return &catalog.Resolved{ModelID: id, Model: &catalog.Model{ID: id, Provider: provider}}
 }
 
-// complete works out what the request can cost.
+// complete works out what the request can cost, after c.Demand has been read from it. Over HTTP, StrictBound also refuses requests because of
+// which the service reads more than they hold.
 func (g *Guard) complete(c *Call, resolved *catalog.Resolved) error {
 	if err := c.Complete(g.enforced, &g.flat, c.OverHTTP && g.opts.StrictBound, resolved); err != nil {
 		return err

@@ -20,9 +20,11 @@ import (
 
 // The amount to reserve is computed from what is sent. The input is read directly after it was serialised, so that earlier changes are
 // included. Before each reservation, and once more next to the transport, the serialised request is compared with what was read, which costs
-// a few comparisons; if it differs, it is read again.
+// a few comparisons; if it differs, it is read again. What was read is the call's Demand: what the request asks for. It is completed with what the
+// model charges by Guard.complete.
 
-// Describe reads the operation's input and records what the serialised request looks like.
+// Describe reads the operation's input and records what the serialised request looks like. Without a request, the length of the body is unknown.
+// The text of a managed prompt is not in the request (HidesText), so that only the context window bounds it.
 func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhttp.Request) error {
 	if c.FlatOperation {
 		if req == nil {
@@ -68,6 +70,7 @@ const (
 	guardrailHeader = "X-Amzn-Bedrock-Guardrailidentifier"
 )
 
+// note records what a request looks like.
 func (s *sight) note(req *smithyhttp.Request, body []byte) {
 	*s = sight{length: len(body), path: req.URL.Path, tier: header(req, tierHeader), latency: header(req, latencyHeader), guardrail: header(req, guardrailHeader)}
 	if len(body) > 0 {
@@ -87,7 +90,7 @@ func header(req *smithyhttp.Request, name string) string {
 	}
 }
 
-// shows reports whether the request is still the same. Its path may have a prefix now, which an endpoint can add.
+// shows reports whether the request is still the one that was seen. Its path may have a prefix now, which an endpoint can add.
 func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 	sameBody := len(body) == s.length && (len(body) == 0 || &body[0] == s.first)
 	return sameBody && strings.HasSuffix(req.URL.Path, s.path) &&
@@ -123,7 +126,8 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 	return req, true, nil
 }
 
-// DescribeBody reads a request that came over HTTP, and works out what it can cost.
+// DescribeBody reads a request that came over HTTP, and works out what it can cost. A body of Converse is then bounded by the rules that Describe
+// has for Converse's typed input.
 func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
 	if c.FlatOperation {
 		return c.describeFlat(req, body)
@@ -138,7 +142,8 @@ func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Reque
 	return nil
 }
 
-// describeHTTP reads a request of any guarded operation that is about to be sent.
+// describeHTTP reads a request of any guarded operation from its path, headers and body, without the SDK's input. A tight bound that was computed
+// before counts no more.
 func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
 	modelID, ok := c.ModelInBody, c.ModelInBody != ""
 	if !ok {
@@ -160,7 +165,8 @@ func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Reque
 	return g.complete(c, resolved)
 }
 
-// dialectOf returns the dialect of a request's body. A path that names the model tells it; other routes have one each.
+// dialectOf returns the dialect of a request's body: its form of JSON. A path that names the model tells it; of the other routes, whose model is in
+// the body, each has one.
 func (c *Call) dialectOf(u *url.URL) cost.Dialect {
 	switch {
 	case c.ModelInBody != "":
@@ -178,7 +184,7 @@ func (c *Call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 	switch stream := req.GetStream().(type) {
 	case nil:
 		return nil, true
-	case *bytes.Reader:
+	case *bytes.Reader: // WriteTo hands its memory to the window, and moves the read position
 		at, err := stream.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, false

@@ -10,8 +10,9 @@ import (
 // fromBedrock reports whether the answer has a request id, which Bedrock adds to every answer of its own.
 func (a *attempt) fromBedrock() bool { return a.header.Get("X-Amzn-Requestid") != "" }
 
-// action returns what an outcome does to the reservation: Options.Outcomes decides first, then the list below. Any other outcome is charged,
-// because AWS calls no other answer free, and bills interrupted calls in full.
+// action returns what an outcome, the way in which an attempt ended without reported usage, does to the reservation: Options.Outcomes decides
+// first, then the list below. Any other outcome is charged with the reserved amount, because AWS calls no other answer free, and bills
+// interrupted calls in full.
 func (o *Config) action(outcome event.Outcome) event.Action {
 	if a, ok := o.Outcomes[outcome]; ok {
 		return a
@@ -26,7 +27,8 @@ func (o *Config) action(outcome event.Outcome) event.Action {
 	}
 }
 
-// outcomeOf classifies an attempt that ended with an error.
+// outcomeOf classifies an attempt that ended with an error. An answer's status decides: another guard's refusal is known by its header, Bedrock's
+// own errors by theirs, and the rest comes from a proxy. Without a status only a request that was certainly not sent is free.
 func (a *attempt) outcomeOf(err error) event.Outcome {
 	if status := a.status.Load(); status != 0 && (status < 200 || status > 299) {
 		if a.header.Get(RefusalHeader) != "" {

@@ -17,27 +17,33 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
+// The output limit of a request is the most tokens that its answer may have, such as Converse's maxTokens. All of them are reserved. To clamp a
+// request is to lower that limit to what the budget has left, after the reservation was refused for lack of room.
+
 // Output is bedrockguard.Output, whose fields it has.
 type Output struct {
-	Default int32
+	Default int32 // the limit of a request that sets none; zero sets none
 	Clamp   bool
-	Floor   int32
+	Floor   int32 // the lowest limit that a request is clamped to; zero is defaultFloor
 }
 
 // LimitsOutput reports whether the guard may change the output limit of a request.
 func (g *Guard) LimitsOutput() bool { return g.opts.Output != Output{} }
 
+// defaultFloor is in output tokens.
 const defaultFloor = 256
 
 // limiting is the state of the output limit of one call.
 type limiting struct {
-	// may says that after a refusal for lack of room the call is tried again: with a lower limit, or as it is.
+	// may says that after a refusal for lack of room the call is tried again: with a lower limit, or as it is. Until then the refusal is not final:
+	// it is not reported, closes no latch, and is not passed over in shadow mode.
 	may bool
-	// input is the bound of input tokens with which the last reservation was refused.
+	// input is the bound of input tokens of the last reservation that was asked for.
 	input int64
 }
 
-// Limited runs the rest of the chain on a request with an output limit, and lowers the limit as long as that may help.
+// Limited sets the default output limit, and calls run, which is the rest of the chain. If that is refused for lack of room, it calls run again with
+// a smaller request, up to maxClamps times. When nothing smaller helps, it calls run once more with limiting.may false: that refusal is final.
 func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input any) error) error {
 	if limited, n := g.defaultOutput(c, input); n > 0 {
 		input = limited
@@ -54,7 +60,8 @@ func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input 
 			return err
 		}
 		smaller, found := g.clamp(c, input, err)
-		if c.limiting.may = found && c.attempts.Load() == attempts+1; c.limiting.may { // otherwise something was sent, or nothing helps
+		// After more than one attempt an earlier one may have been sent, and it was a retry that was refused: the request stays as it is.
+		if c.limiting.may = found && c.attempts.Load() == attempts+1; c.limiting.may {
 			input = smaller.input
 			g.emitClamped(ctx, c, &smaller)
 		}
@@ -67,10 +74,13 @@ func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input 
 // lower one.
 const maxClamps = 4
 
+// emitLimited emits the event for an output limit that was set or lowered, in tokens; from is 0 for a request that had none.
 func (g *Guard) emitLimited(ctx context.Context, c *Call, from, to int64) {
 	g.emit(ctx, c, nil, event.Event{Kind: event.OutputLimited, OutputFrom: from, OutputTo: to})
 }
 
+// emitClamped emits the events for a request that was made smaller. Without its cache points it is not the request that the cache check has seen, so
+// that check ends.
 func (g *Guard) emitClamped(ctx context.Context, c *Call, smaller *clamped) {
 	if smaller.withoutPoints {
 		g.cacheUnchecked(c)
@@ -104,23 +114,25 @@ func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 	return limited, n
 }
 
-// hasOutputLimit reports whether a request sets a limit. If that can't be found out, it reports true.
+// hasOutputLimit reports whether a request sets a limit, in the field for it or among the additional fields that Converse passes on to the model.
+// If that can't be found out, it reports true, so that nothing is changed.
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converse.Request
 	if parts.Of(input) {
-		var a pricing.Demand
-		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.AddFields(parts.Additional) != nil || a.ExtraOutput > 0)
+		var additional pricing.Demand
+		return parts.Inference != nil && parts.Inference.MaxTokens != nil ||
+			parts.Additional != nil && (additional.AddFields(parts.Additional) != nil || additional.ExtraOutput > 0)
 	}
 	body, ok := inputs.BodyOf(input)
 	if !ok {
 		return true
 	}
-	d := cost.OfModel
+	dialect := cost.OfModel
 	if in, overHTTP := input.(*inputs.HTTP); overHTTP {
-		d = in.Form.Dialect()
+		dialect = in.Form.Dialect()
 	}
-	r, err := cost.ParseRequestIn(d, modelID, body)
-	return err != nil || r.MaxTokens > 0 || r.NoOutput
+	r, err := cost.ParseRequestIn(dialect, modelID, body)
+	return err != nil || r.MaxTokens > 0 || r.NoOutput // NoOutput: the limit is 0
 }
 
 // clamped is a request that was made smaller.
@@ -131,7 +143,7 @@ type clamped struct {
 }
 
 // clamp returns a request that has room in the account that refused: with a lower output limit, or else without cache points. It returns false
-// if there is none.
+// if there is none; a latched account has room for nothing.
 func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found bool) {
 	var e *budget.ExceededError
 	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
@@ -151,7 +163,8 @@ func (c *Call) lowered(input any, to int64) (smaller clamped, ok bool) {
 }
 
 // withoutWrites returns a request whose cache points are left out, so that no input of it is billed as written to the cache, with a lower output
-// limit if it needs one.
+// limit if it needs one. Its worst case is worked out from Demand.Writes, which is changed for that and put back: the demand is read again from
+// the request that is sent.
 func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smaller clamped, found bool) {
 	asked := c.Demand.Writes
 	if asked == price.NoCacheWrites {
@@ -173,7 +186,7 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	return smaller, ok
 }
 
-// floor is the lowest output limit that the call may get.
+// floor is the lowest output limit that the call may get: it stays above what its other fields ask for, such as a thinking budget.
 func (g *Guard) floor(c *Call) int64 {
 	floor := max(int64(g.opts.Output.Floor), 1)
 	if g.opts.Output.Floor == 0 {

@@ -11,7 +11,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// settleBody settles an answer that has arrived completely.
+// To resolve a reservation is to settle it, which posts an amount, or to void it, which gives all of it back. Several goroutines may try. The
+// first one claims it (attempt.claim), which locks attempt.resolving; the functions whose names end in Claimed run after that and unlock it.
+
+// settleBody settles an answer that has arrived completely. The provider decides how its counts are read. Demand.Writes, the cache points that the
+// request has asked for, decides the lifetime of those cache writes for which the answer tells none.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	if a.call.FlatOperation {
 		g.settleFlat(ctx, a, body)
@@ -38,7 +42,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if !a.claim() {
 		return
 	}
-	if a.debit != nil {
+	if a.debit != nil { // the rate limit had only guessed the tokens
 		a.debit.Settle(r.Usage)
 	}
 	if g.foretold.Load() {
@@ -53,8 +57,9 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	}
 }
 
-// learn records the ratio of the bound to the counted input tokens. It is needed only if the tight bound was used, if the rate or Estimate
-// uses expected tokens, or if a bound was too low.
+// learn records the bound that was reserved and the input tokens that were billed, by model. That is needed only if the tight bound was used, which
+// is computed from the text and is given up for a model for which it was too low; if the rate limit or Estimate uses expected tokens; or if any
+// bound was too low.
 func (g *Guard) learn(a *attempt, inputTokens int64) {
 	seen := tokens.Observation{WideBound: a.bound, Actual: inputTokens}
 	if a.tight {
@@ -63,7 +68,8 @@ func (g *Guard) learn(a *attempt, inputTokens int64) {
 	g.ratios.Learn(a.call.Scope.Model, seen)
 }
 
-// finish resolves an attempt without reported usage, by the table of outcomes.
+// finish resolves an attempt without reported usage, by the table of outcomes (Config.action): it voids the reservation or charges all of it. Of
+// several calls only the first one does anything.
 func (g *Guard) finish(ctx context.Context, a *attempt, outcome event.Outcome) {
 	if !a.claim() {
 		return
@@ -87,6 +93,7 @@ func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Char
 	}
 }
 
+// post settles the reservation in the ledger, and unlocks it. All outcomes but OutcomeUsage post an estimated amount.
 func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, outcome event.Outcome) (budget.Outcome, error) {
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)
@@ -105,7 +112,8 @@ func reference(a *attempt) string {
 	return id
 }
 
-// emitPosted emits the events of a settlement.
+// emitPosted emits the events of a settlement: that it was posted or failed; each threshold of a limit that it was the first to reach; and that the
+// actual amount was above the reserved one.
 func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome event.Outcome, result *budget.Outcome, err error) {
 	e := event.Event{Kind: event.Settled, Actual: *charge, Usage: *usage, Estimated: outcome != event.OutcomeUsage, Outcome: outcome}
 	if err != nil {
@@ -136,6 +144,7 @@ func (g *Guard) voidClaimed(ctx context.Context, a *attempt, outcome event.Outco
 	g.emit(ctx, a.call, a, event.Event{Kind: event.Voided, Outcome: outcome})
 }
 
+// void voids the reservation in the ledger, and unlocks it.
 func (g *Guard) void(ctx context.Context, a *attempt) error {
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)

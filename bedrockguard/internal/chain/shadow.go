@@ -14,6 +14,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
+// In shadow mode (Options.Shadow) the guard reports most refusals and lets the calls through, so that a policy can be tried out.
+
 // Shadows reports whether the guard is in shadow mode and only reports this refusal: one of a limit, a rate, a brake, a price, the cache policy,
 // or because the store is unreachable. A kill is always carried out, because a person has asked for it, and so is the refusal of a malformed
 // request, because the service would refuse it, too.
@@ -30,7 +32,8 @@ func (g *Guard) Shadows(err error) bool {
 }
 
 // pass lets an attempt through that would have been refused, unless its scope was killed. Its cost counts against no limit, so that later
-// calls are judged as if this one had been refused; it is recorded as usage all the same.
+// calls are judged as if this one had been refused; it is recorded as usage all the same. If the worst case can't be worked out, nothing is
+// recorded as reserved.
 func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
 	c := a.call
 	req := budget.Request{Scope: c.Scope, Operation: c.Operation, TTL: g.opts.ReservationTTL}
@@ -49,7 +52,8 @@ func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
 	return nil
 }
 
-// PassUnmetered lets a call through whose cost is not known, unless its scope was killed.
+// PassUnmetered lets a call through whose cost is not known, unless its scope was killed. It asks the ledger only for that, with a reservation of
+// nothing, which it voids at once. Neither an attempt nor usage is recorded.
 func (g *Guard) PassUnmetered(ctx context.Context, c *Call, refused error) error {
 	r, err := g.unlimited(ctx, c, budget.Request{Scope: c.Scope, Operation: c.Operation})
 	if err != nil {
@@ -100,7 +104,7 @@ type shadowBook struct {
 
 type shadowKey struct{ cause, limit, scope string }
 
-// note counts a refusal in the line of its cause, limit and account.
+// note counts a refusal in the line of its cause, limit and account. Only a refusal for lack of room names a limit and an account.
 func (b *shadowBook) note(refused error) {
 	line := ShadowLine{Cause: causeOf(refused)}
 	var exceeded *budget.ExceededError
@@ -122,6 +126,7 @@ func (b *shadowBook) note(refused error) {
 	b.lines[key].Calls++
 }
 
+// causeOf returns the cause of a refusal, in the word that the report has for it. What no other word fits was refused because of the store.
 func causeOf(refused error) string {
 	for _, c := range [...]struct {
 		kind error
@@ -136,7 +141,7 @@ func causeOf(refused error) string {
 	return "store"
 }
 
-// ShadowReport returns the lines, the most frequent first.
+// ShadowReport returns the refusals that were not carried out, counted by cause, limit and account, the most frequent first.
 func (g *Guard) ShadowReport() []ShadowLine {
 	g.shadow.mu.Lock()
 	defer g.shadow.mu.Unlock()

@@ -23,25 +23,26 @@ type meteredBody struct {
 	body    io.ReadCloser
 	cancel  context.CancelFunc // ends the transport
 	meter   streamMeter
-	from    *io.PipeReader
-	to      *io.PipeWriter
-	done    chan struct{} // closed when the goroutine has ended
-	unwatch func()
+	from    *io.PipeReader // the caller's end of the pipe
+	to      *io.PipeWriter // the goroutine's end
+	done    chan struct{}  // closed when the goroutine has ended
+	unwatch func()         // the scope's kills do not end this stream any more
 
-	killed     atomic.Pointer[budget.KilledError]
-	killTold   sync.Once
-	readerGone atomic.Bool // the caller has closed the stream or canceled
-	givingUp   sync.Once
-	unfollow   atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
+	killed     atomic.Pointer[budget.KilledError] // why the stream was ended; nil if it was not killed
+	killTold   sync.Once                          // for event.Killed
+	readerGone atomic.Bool                        // the caller has closed the stream or canceled
+	givingUp   sync.Once                          // for giveUp and finish, of which only the first call counts
+	unfollow   atomic.Pointer[func() bool]        // stops waiting for the end of the caller's context
 }
 
 // streamMeter reads usage from a stream while it passes.
 type streamMeter interface {
 	io.Writer
-	Usage() (wire.Reported, bool)
-	Refused() int
+	Usage() (wire.Reported, bool) // false until the stream has reported it
+	Refused() int                 // the HTTP status of a refusal before any inference, which the service sent as the first event; 0 for none
 }
 
+// newStreamMeter returns the meter for the way in which the stream is cut into events: AWS's, or, over HTTP only, server-sent events.
 func newStreamMeter(a *attempt) streamMeter {
 	if a.call.OverHTTP && StreamsAs(a.header) == ServerSentEvents {
 		return wire.NewSSEMeter(a.call.Provider, a.call.Demand.Writes, a.header)
@@ -49,6 +50,7 @@ func newStreamMeter(a *attempt) streamMeter {
 	return wire.NewStreamMeter(a.call.Provider, a.call.Demand.Writes, a.header)
 }
 
+// meter puts a metered body in the place of a stream's own body, and starts its goroutine. From here on a kill of the call's scope ends the stream.
 func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {
 	m := &meteredBody{
 		guard: g, attempt: a, ctx: ctx, body: body, cancel: cancel, done: make(chan struct{}),
@@ -65,7 +67,7 @@ func (m *meteredBody) follow(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { m.giveUp(ctx.Err()) })
 	m.unfollow.Store(&stop)
 	select {
-	case <-m.done:
+	case <-m.done: // the goroutine may have ended before it could find unfollow
 		stop()
 	default:
 	}
@@ -78,6 +80,7 @@ func (m *meteredBody) followNoMore() {
 	}
 }
 
+// pumpBytes is how much the goroutine of a stream reads at once.
 const pumpBytes = 16 << 10
 
 // pump is the goroutine of the stream. It resolves the reservation before it reports the end of the stream, so that the ledger has the spend
@@ -104,6 +107,7 @@ func (m *meteredBody) pump() {
 	}
 }
 
+// outcomeOf returns the outcome of a stream that ended with err and has reported no usage.
 func (m *meteredBody) outcomeOf(err error) event.Outcome {
 	switch {
 	case m.killed.Load() != nil:
@@ -133,8 +137,8 @@ func (m *meteredBody) Close() error {
 	return nil
 }
 
-// giveUp ends the caller's reading, once; a blocked Read returns cause. If the answer may be read on, the goroutine does that; otherwise the
-// reservation is resolved before giveUp returns.
+// giveUp ends the caller's reading, once; a blocked Read returns cause. If the usage has not come yet and the answer may be read on, the goroutine
+// does that; otherwise the answer is cut, and the reservation is resolved before giveUp returns.
 func (m *meteredBody) giveUp(cause error) {
 	m.givingUp.Do(func() {
 		m.followNoMore()
@@ -160,20 +164,21 @@ func (m *meteredBody) readOn() bool {
 	if g.opts.DrainTimeout <= 0 {
 		return false
 	}
-	one := g.drains.Begin(m.cut)
-	if one == nil {
+	drain := g.drains.Begin(m.cut)
+	if drain == nil {
 		return false
 	}
 	timer := time.AfterFunc(g.opts.DrainTimeout, m.cut)
 	go func() {
-		defer g.drains.End(one)
+		defer g.drains.End(drain)
 		<-m.done
 		timer.Stop()
 	}()
 	return true
 }
 
-// finish waits until the answer has been read to its end. Its caller has registered it with Guard.drains.
+// finish waits until the answer has been read to its end, without the caller, who has canceled. Whoever calls finish has registered itself with
+// Guard.drains.
 func (m *meteredBody) finish(cause error) {
 	m.givingUp.Do(func() {
 		m.readerGone.Store(true)
@@ -188,6 +193,7 @@ func (m *meteredBody) cut() {
 	m.body.Close()
 }
 
+// sawUsage reports whether the stream has reported its usage, so that nothing needs to be read on.
 func (m *meteredBody) sawUsage() bool {
 	_, ok := m.meter.Usage()
 	return ok
@@ -209,7 +215,7 @@ func (m *meteredBody) emitKilled() {
 }
 
 // end resolves the reservation: with the usage if it was read; by the status of the service's refusal if nothing else came; otherwise with
-// the given outcome.
+// the outcome for a stream without usage. It may be called several times, because only the first one resolves.
 func (m *meteredBody) end(without event.Outcome) {
 	m.unwatch()
 	m.emitKilled()

@@ -18,8 +18,8 @@ type Pressure struct {
 	Balances []budget.AccountBalance
 }
 
-// Substitute asks for a cheaper model, and returns the input to send: a copy with the other model, if there is one. A request that can't be
-// judged here stays as it is: the error shows when it is read or reserved.
+// Substitute asks Options.Substitute for a cheaper model, and returns the input to send and its model: a copy with the other model, if there is one
+// that is dearer in no class of tokens. A request that can't be judged here stays as it is: the error shows when it is read or reserved.
 func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *string) (any, *string) {
 	var scope budget.Scope
 	if modelID == nil || g.Scope(ctx, &scope) != nil {
@@ -40,7 +40,7 @@ func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *str
 	if !ok || name == *modelID {
 		return input, modelID
 	}
-	c.Scope = scope // the scope for the events
+	c.Scope = scope // for the events below: the call's own is worked out later
 	told := event.Event{Kind: event.Substituted, Asked: *modelID, Answered: name}
 	instead, err := g.catalog.Resolve(name, c.Region)
 	if err == nil {

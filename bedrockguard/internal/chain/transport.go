@@ -16,7 +16,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/event"
 )
 
-// Transmit checks a request for the last time and hands it to the transport. direct says that this is net/http's own.
+// Transmit checks a request for the last time, hands it to the transport, and reads the answer as far as it has to. direct says that the transport is
+// net/http's own. Any other may send the request more than once, and is traced; so is a request without a body, because only the trace tells then
+// whether it was sent. If the caller can cancel and answers may be read on after that, the transport runs under a context of its own.
 func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.DeserializeInput, next middleware.DeserializeHandler, direct bool) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	req, _ := in.Request.(*smithyhttp.Request)
 	req, err := g.lastLook(ctx, s, req)
@@ -32,7 +34,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 		d.in.Request = req
 		d.body, _ = req.GetStream().(*bytes.Reader)
 	}
-	if d.body != nil && d.body.Len() == 0 {
+	if d.body != nil && d.body.Len() == 0 { // the transport does not read from it, so that this would prove nothing
 		d.body = nil
 	}
 	if d.body != nil && g.detaches(ctx) {
@@ -49,10 +51,10 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	}
 	answer := d.run(ctx, own)
 	switch m := s.stream.Load(); {
-	case s.handedOff.Load():
-	case m == nil:
+	case s.handedOff.Load(): // a goroutine goes on, and cancels when it is done
+	case m == nil: // the answer is complete
 		d.cancel()
-	case g.detaches(ctx):
+	case g.detaches(ctx): // the stream goes on under the transport's own context, so that the caller's has to be watched
 		m.follow(ctx)
 	}
 	if refused := s.refusal(); refused != nil {
@@ -94,8 +96,8 @@ func (g *Guard) lastLook(ctx context.Context, s *Sending, req *smithyhttp.Reques
 	return req, err
 }
 
-// gated returns the request with its body behind a gate. It shares everything else with the request: SetStream would copy it, which takes a
-// tenth of the time of a guarded call.
+// gated returns the request with its body behind a gate, which lets it be withdrawn until the transport begins to read it. It shares everything else
+// with the request: SetStream would copy that, which takes a tenth of the time of a guarded call.
 func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *gate, error) {
 	b := &gate{body: body}
 	empty := smithyhttp.Request{Request: new(http.Request)}
@@ -114,11 +116,12 @@ type wireTrace struct {
 	sending *Sending
 	ctx     context.Context
 	cancel  context.CancelFunc
-	id      string // the SDK's id of the call, in a header of the request; empty if it has none
-	sent    atomic.Int32
-	conn    atomic.Pointer[net.Conn]
+	id      string                   // the SDK's id of the call, in a header of the request; empty if it has none
+	sent    atomic.Int32             // how often the request was written to a connection
+	conn    atomic.Pointer[net.Conn] // the connection that was used last
 }
 
+// invocationHeader is the header in which the SDK sends an id of the call, the same in all of its attempts.
 const invocationHeader = "Amz-Sdk-Invocation-Id"
 
 func invocationID(req *smithyhttp.Request) string {
@@ -136,7 +139,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			w.sending.current().mayHaveSent.Store(true)
 			w.conn.Store(&info.Conn)
-			if w.id == "" {
+			if w.id == "" { // each connection counts as a sending
 				w.written()
 			}
 		},
@@ -148,8 +151,8 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 	})
 }
 
-// written counts one sending. If the ledger has no room for it, it is stopped before its body is sent: its context ends, and over HTTP/1 its
-// connection is closed too.
+// written counts one sending. The first has its reservation already. If the ledger has no room for a later one, it is stopped before its body is
+// sent: its context ends, and over HTTP/1 its connection is closed too; over HTTP/2 other requests use that.
 func (w *wireTrace) written() {
 	if w.sent.Add(1) == 1 {
 		return

@@ -14,9 +14,9 @@ type Drains struct {
 
 	mu      sync.Mutex
 	reading int                 // how many of running count against the limit
-	running map[*Drain]struct{} // all goroutines that close has to wait for
+	running map[*Drain]struct{} // all goroutines that Close has to wait for
 	idle    chan struct{}       // closed when the last one ends; nil if nobody waits for that
-	closed  bool
+	closed  bool                // Close was called: no answer is read on any more
 }
 
 // Drain is one goroutine that Drains keeps track of.
@@ -46,7 +46,8 @@ func (d *Drains) Begin(cut func()) *Drain {
 	return d.add(&Drain{cut, true})
 }
 
-// Own registers a goroutine that does not count against the limit: it only waits for its transport to return.
+// Own registers a goroutine that does not count against the limit, because it only waits for its transport to return: the transport was canceled
+// already. It is registered even after Close was called.
 func (d *Drains) Own(cut func()) *Drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,11 +81,11 @@ func (d *Drains) End(one *Drain) {
 }
 
 // Close prevents new drains and waits for the running ones. If the context ends first, they are cut, which charges their calls with the
-// worst case, and Close waits for that.
+// worst case, and Close waits for that, for up to cutTimeout.
 func (d *Drains) Close(ctx context.Context) error {
 	idle, all := d.shut()
 	select {
-	case <-idle:
+	case <-idle: // even if the context has ended, too
 		return nil
 	default:
 	}
@@ -106,16 +107,17 @@ func (d *Drains) Close(ctx context.Context) error {
 	return fmt.Errorf("bedrockguard: %d answers that were still being read on were cut short and charged at the worst case: %w", len(all), ctx.Err())
 }
 
-// cutTimeout bounds how long close waits after it has cut the drains: for HTTP clients to return, and for settlements.
+// cutTimeout bounds how long Close waits after it has cut the drains: for HTTP clients to return, and for settlements.
 const cutTimeout = 10 * time.Second
 
+// countRunning returns how many goroutines have not ended.
 func (d *Drains) countRunning() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.running)
 }
 
-// shut prevents new drains. It returns a channel that is closed once none runs any more, and the running ones.
+// shut prevents new drains. It returns a channel that is closed once none runs any more, and those that run now.
 func (d *Drains) shut() (idle chan struct{}, all []*Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

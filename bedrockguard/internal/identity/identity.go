@@ -11,30 +11,31 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/refusal"
 )
 
-// Identity asks for the caller's principal and remembers it. Failures are not remembered. If Ask is nil, no principal may be asked for. It is safe
+// Identity asks for the caller's principal, which is the name of who pays for the calls, and remembers it. Failures are not remembered. It is safe
 // for concurrent use: callers who come together share one question, and none of them waits longer than its own context allows.
 type Identity struct {
-	Ask func(context.Context) (string, error)
+	Ask func(context.Context) (string, error) // Options.Identity; if it is nil, Principal must not be called
 
 	mu      sync.Mutex
-	name    string
-	asking  *question // nil while nobody asks
-	running int       // uses of ask that have not returned
+	name    string    // the principal; empty until it is known
+	asking  *question // the question that new callers join; nil if they have to begin one
+	running int       // calls of Ask that have not returned
 }
 
-// question is one use of ask.
+// question is one call of Ask.
 type question struct {
 	answered chan struct{} // closed once name or err is set
 	name     string
 	err      error
-	waiting  int             // callers, guarded by identity.mu
-	ctx      context.Context // the context that ask was called with; ask may ignore its end
+	waiting  int             // callers who wait for it, guarded by Identity.mu
+	ctx      context.Context // the context that Ask was called with; Ask may ignore its end
 	cancel   context.CancelFunc
 }
 
-// maxQuestions is how many uses of ask may run at once. Those that ignore the end of their context count until they return.
+// maxQuestions is how many calls of Ask may run at once. Those that ignore the end of their context count until they return.
 const maxQuestions = 16
 
+// errStuck is returned instead of asking once more.
 var errStuck = fmt.Errorf("%d questions were asked that nobody has answered", maxQuestions)
 
 // timeout bounds one question for the caller's identity.
@@ -67,7 +68,8 @@ func (i *Identity) Principal(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// begin calls ask in a goroutine that ends with the answer, with the timeout, or with the last caller who waits for it. Requires mu held.
+// begin calls Ask in a goroutine, under a context that ends with the timeout or when no caller waits any more, but not with ctx: other callers may
+// have joined. The error that is set at first stays if Ask ends its goroutine. Requires mu held.
 func (i *Identity) begin(ctx context.Context) *question {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	q := &question{answered: make(chan struct{}), ctx: ctx, cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
@@ -88,7 +90,7 @@ func (i *Identity) begin(ctx context.Context) *question {
 	return q
 }
 
-// end remembers an answer. If there is none, the next caller asks again.
+// end remembers the answer to a question, and wakes those who wait for it. If it is an error, the next caller asks again.
 func (i *Identity) end(q *question) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -102,8 +104,8 @@ func (i *Identity) end(q *question) {
 	close(q.answered)
 }
 
-// stopWaiting removes one caller from a question. It cancels the question if nobody else waits for it; after that, and once a question has
-// run out of time, the next caller asks again.
+// stopWaiting removes one caller from a question. It cancels the question if nobody else waits for it, or if it has run out of time; after that
+// the next caller asks again.
 func (i *Identity) stopWaiting(q *question) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -10,8 +10,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// WideInput bounds the request's input tokens by its length and by what Unicode normalisation can add. The service refuses a request that is
-// longer than the model's context window before inference, so the window is a bound too.
+// WideInput returns the wide bound of the request's input tokens: at most one token for each byte of its text and for each that Unicode
+// normalisation can add, and the most that its media can count. The service refuses a request that is longer than the model's context window
+// before inference, so the window is a bound too, and the only one for media of unknown size or a body of unknown length.
 func (c *Call) WideInput() (int64, error) {
 	if c.FlatOperation {
 		return 0, nil
@@ -22,7 +23,7 @@ func (c *Call) WideInput() (int64, error) {
 	switch {
 	case !bounded && c.FlatModel:
 		return text, nil // the model is not billed by tokens
-	case !bounded && c.perText > 0:
+	case !bounded && c.perText > 0: // each text or other input has a window of its own
 		window, ok := mul(c.perText, max(c.Demand.texts, 1))
 		if !ok {
 			return 0, budget.ErrOverflow
@@ -43,7 +44,7 @@ func (c *Call) WideInput() (int64, error) {
 // makes more tokens than a text has bytes after normalisation, and normalisation makes a text at most three times as long.
 const widening = 3
 
-// Widened raises a bound of the input tokens that was too low for the model before.
+// Widened raises a wide bound of a model for which it was too low before, but not above the context window.
 func (c *Call) Widened(n int64) int64 {
 	n, _ = mul(n, widening)
 	if c.window > 0 {
@@ -52,8 +53,9 @@ func (c *Call) Widened(n int64) int64 {
 	return n
 }
 
-// Tight bounds the prompt of the serialised body. A body without media is scanned as a whole; from others the media have to be separated
-// first.
+// Tight returns the tight bound of the prompt in the serialised body: it reads the text, where the wide one goes by its length. It returns false if
+// the prompt has content that can't be counted. A body without media is scanned as a whole; from others the media have to be separated first,
+// and what the service adds to the text, which the body does not tell, is taken over from the demand.
 func (a *Demand) Tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
 	if a.embedded == 0 {
 		return tokens.BodyBound(ctx, a.Raw, &a.prompt, l)

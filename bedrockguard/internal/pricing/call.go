@@ -11,20 +11,21 @@ type Call struct {
 	Provider      string
 	Demand        Demand
 	Quote         Quote        // of the model that is asked for
-	others        []Quote      // of what has answered in its stead before
+	others        []Quote      // of what has answered calls of this model id before
 	window        int64        // the most input tokens that the model accepts; 0 when that is unknown
-	perText       int64        // the most input tokens of each text, for models that embed several
-	modelOutput   int64        // the most output tokens of the model
-	Flat          price.Amount // flat prices, whatever is consumed
+	perText       int64        // the most input tokens of each text, for models that embed several; 0 for others
+	modelOutput   int64        // the most output tokens that the model makes
+	Flat          price.Amount // the sum of the flat prices, which are due whatever is consumed
 	FlatGuardrail price.Amount // the flat price of the guardrail that the request names
-	outputUnset   bool         // no output limit was asked for, so that the model's own is set aside
-	FlatOperation bool         // the operation has a flat price alone
+	outputUnset   bool         // no output limit was asked for, so that the model's own is reserved
+	FlatOperation bool         // the operation, such as ApplyGuardrail, has a flat price alone
 	FlatModel     bool         // the model itself has a flat price alone
-	guardrails    []Guardrail  // that evaluate the call unasked
+	guardrails    []Guardrail  // those that evaluate the call without being named in it
 }
 
 // Complete adds to what a request asks for what it does not show: guardrails that are enforced, features that have a flat price, text that the
-// service adds, and what a model caches by itself. strict says that the service may read nothing but what the request holds.
+// service adds, and what a model caches by itself (Implicit). strict refuses a request because of which the service reads more than it holds. A
+// guardrail that the request names is a feature without a token price, unless it is an enforced one, which is counted already.
 func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catalog.Resolved) error {
 	c.guardrails = e.all()
 	if named := c.Demand.Guardrail; named != "" && !e.knows(named) {
@@ -47,7 +48,7 @@ func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catal
 	return nil
 }
 
-// QuoteBy takes in what the model charges that the call asks for. AlsoBy adds others to it, and LimitBy completes it.
+// QuoteBy takes in what the model charges that the call asks for. Then AlsoBy takes in other models, and LimitBy how much the model can read.
 func (c *Call) QuoteBy(r *catalog.Resolved) error {
 	var err error
 	c.Provider, c.modelOutput = r.Model.Provider, r.Model.MaxOutputTokens
@@ -58,15 +59,15 @@ func (c *Call) QuoteBy(r *catalog.Resolved) error {
 	return nil
 }
 
-// AlsoBy takes in what a model charges that has answered such calls before: with its latency-optimised mode or without it, and at least at this
-// factor.
+// AlsoBy takes in what a model charges that has answered such calls before: with the price of its latency-optimised mode if it has answered in that,
+// and at least at this factor, in thousandths, of a service tier.
 func (c *Call) AlsoBy(r *catalog.Resolved, optimized bool, factor price.Tier) {
 	q := c.Demand.AnyQuote(r, optimized)
 	q.Tier = max(q.Tier, factor)
 	c.others = append(c.others, q)
 }
 
-// LimitBy takes in how much the model that is asked for can read and write.
+// LimitBy takes in how much the model that is asked for can read and write: its context window, and the output limit of a request that sets none.
 func (c *Call) LimitBy(r *catalog.Resolved) {
 	c.window = r.Model.MaxInputTokens
 	if r.Price.LongContext.Threshold > 0 {
@@ -80,5 +81,5 @@ func (c *Call) LimitBy(r *catalog.Resolved) {
 	if c.outputUnset = c.Demand.MaxOutput == 0; c.Demand.MaxOutput == 0 {
 		c.Demand.MaxOutput = r.Model.MaxOutputTokens
 	}
-	c.Demand.MaxOutput = max(c.Demand.MaxOutput, c.Demand.ExtraOutput)
+	c.Demand.MaxOutput = max(c.Demand.MaxOutput, c.Demand.ExtraOutput) // the model may go by either field
 }

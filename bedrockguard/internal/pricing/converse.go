@@ -11,10 +11,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
-// costs nothing. Only media are measured here, because their bytes say little about their tokens.
+// readConverse fills in the demand from the typed input of Converse without looking into its text: the serialised body tells the length of that
+// later, which costs nothing. What the length does not tell, such as media, is collected by a meter.
 func (a *Demand) readConverse(r *converse.Request) error {
-	a.choices, a.converse, a.Decodable, a.prompt.Messages = 1, true, true, len(r.Messages)
+	a.choices, a.converse, a.prompt.Messages = 1, true, len(r.Messages)
+	a.Decodable = true // until the meter finds what the SDK's types can't tell
 	if r.Guarded {
 		a.Guardrail = cmp.Or(r.Guardrail, unnamedGuardrail)
 	}
@@ -38,7 +39,8 @@ func (a *Demand) readConverse(r *converse.Request) error {
 // unnamedGuardrail stands for a guardrail whose id the request does not tell.
 const unnamedGuardrail = "unnamed"
 
-// AddFields takes in the fields that bypass Converse's own.
+// AddFields takes in the additional fields that Converse passes on to the model unchanged. They can ask for more than Converse's own fields do, never
+// for less. Their texts are left out, because they are in the length of the serialised body.
 func (a *Demand) AddFields(fields request.Marshaler) error {
 	raw, err := fields.MarshalSmithyDocument()
 	if err != nil {
@@ -55,12 +57,13 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	a.latency = cmp.Or(extra.Latency, a.latency)
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
-	p := &a.prompt
-	p.Messages, p.Tools, p.BuiltinTools = p.Messages+extra.Prompt.Messages, p.Tools+extra.Prompt.Tools, p.BuiltinTools+extra.Prompt.BuiltinTools
-	p.Hidden.Add(extra.Prompt.Hidden)
+	a.prompt.Messages += extra.Prompt.Messages
+	a.prompt.Tools += extra.Prompt.Tools
+	a.prompt.BuiltinTools += extra.Prompt.BuiltinTools
+	a.prompt.Hidden.Add(extra.Prompt.Hidden)
 	for _, b := range extra.Prompt.Blocks {
 		if b.Kind != tokens.Text && b.Kind != tokens.JSON {
-			p.Blocks = append(p.Blocks, b)
+			a.prompt.Blocks = append(a.prompt.Blocks, b)
 		}
 	}
 	if extra.Guardrail {
@@ -70,8 +73,9 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	return nil
 }
 
-// AsConverse takes a reading of a body, which may be in any dialect, for that of a Converse request: the length of the body bounds its texts, a
-// picture in S3 is at most the family's largest, whatever else is in S3 is bounded by the context window, and a cache point is no tool.
+// AsConverse corrects a demand that ReadInvoke has read from a body, now that the body is known to be Converse's: the length of the body bounds its
+// texts, so that their blocks go; a picture in S3 counts as the largest that models of its family read; whatever else is in S3 stays opaque,
+// bounded by the context window; and a cache point in the list of tools is no tool.
 func (a *Demand) AsConverse() {
 	a.converse = true
 	a.prompt.Tools -= a.toolPoints

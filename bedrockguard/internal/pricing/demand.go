@@ -15,38 +15,41 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// Demand is what a request asks for, in terms that both of Bedrock's request forms share.
+// Demand is what a request asks for, in terms that both of Bedrock's request forms share: Converse's, and InvokeModel's, whose body is in the
+// dialect of the model's maker. It also serves bodies in the dialects of other routes over HTTP.
 type Demand struct {
-	ModelID        string
-	prompt         tokens.Prompt // media, counts of messages and tools, and text that the service adds; of an InvokeModel body its texts, too, which MediaBound passes over
-	embedded       int64         // bytes that the media take up in the serialised body
-	Raw            []byte        // the serialised body, where it lies in memory
-	Body           int64         // bytes of the serialised body, or UnknownLength
-	Lengthening    int64         // bytes by which normalisation can lengthen its text
-	MaxOutput      int64         // output tokens asked for at most; 0 when the request leaves it to the model
-	ExtraOutput    int64         // the largest output limit among fields beside the standard one
-	Thinking       int64         // the largest thinking budget of a body
-	choices        int64         // completions asked for; at least 1
-	Writes         price.CacheWrites
-	Tiers          [3]string // the service tiers asked for, in the places where one can be; empty for none
-	latency        string
-	Guardrail      string   // the guardrail that the request names; empty for none
-	unpriced       []string // features that have no token price
-	converse       bool     // the body is Converse's
-	Decodable      bool     // the SDK's types hold all that the answer can tell of its cost
-	compacts       bool     // the service may shorten the history, each time in an inference of its own
-	videos, audios int64    // inputs that a model may bill by the second
-	documentImages bool     // images may be billed as pages of documents
-	texts          int64    // inputs to embed, one by one
-	Queries        int64    // rerank queries, billed one by one
-	images         int64    // input images, where the model bills them one by one
-	unseen         string   // a field by which the service reads what is not in the request; empty for none
-	toolPoints     int      // of a body: tools that are none in Converse, but a cache point
-	storedPictures []int    // of a body: indexes of opaque blocks of the prompt that are pictures in S3
-	Hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
+	ModelID string // as the request names it
+	// prompt has media, counts of messages and tools, and what is known of text that the service adds. Read from a body, it has the texts, too,
+	// which the bounds pass over: they take the texts from the body itself.
+	prompt         tokens.Prompt
+	embedded       int64             // bytes that the media take up in the serialised body
+	Raw            []byte            // the serialised body, where it lies in memory
+	Body           int64             // bytes of the serialised body, or UnknownLength
+	Lengthening    int64             // bytes by which normalisation can lengthen its text
+	MaxOutput      int64             // output tokens asked for at most; 0 when the request leaves it to the model
+	ExtraOutput    int64             // the largest output limit among fields beside the standard one
+	Thinking       int64             // the largest thinking budget of a body
+	choices        int64             // completions asked for; at least 1
+	Writes         price.CacheWrites // the dearest cache writes that the request can cause
+	Tiers          [3]string         // the service tiers asked for, in the places where one can be; empty for none
+	latency        string            // the latency mode asked for, such as LatencyOptimized; empty for none
+	Guardrail      string            // the guardrail that the request names; empty for none
+	unpriced       []string          // features that have no token price
+	converse       bool              // the body is Converse's
+	Decodable      bool              // the SDK's types hold all that the answer can tell of its cost, so that its bytes need not be parsed
+	compacts       bool              // the service may shorten the history, each time in an inference of its own
+	videos, audios int64             // inputs that a model may bill by the second
+	documentImages bool              // images may be billed as pages of documents
+	texts          int64             // inputs to embed, one by one
+	Queries        int64             // rerank queries, billed one by one
+	images         int64             // input images, where the model bills them one by one
+	unseen         string            // a field by which the service reads what is not in the request; empty for none
+	toolPoints     int               // counted as tools in prompt, though in Converse they are cache points: for AsConverse
+	storedPictures []int             // indexes of the opaque blocks of prompt that are pictures in S3: for AsConverse
+	Hidden         bool              // the service adds text that is not in the request, as for a managed prompt: only the context window bounds that
 }
 
-// features notes those that a body has.
+// features notes the features of a body that have no token price.
 func (a *Demand) features(r *cost.Request) {
 	a.feature(r.Unpriced)
 	for _, name := range r.AlsoUnpriced {
@@ -64,7 +67,7 @@ func (a *Demand) feature(name string) {
 // UnknownLength stands for a body that does not tell its length.
 const UnknownLength = -1
 
-// Read fills in what the request asks for.
+// Read fills in what an input of the SDK asks for. modelID is the foundation model's.
 func (a *Demand) Read(input any, modelID string) error {
 	var parts converse.Request
 	if parts.Of(input) {

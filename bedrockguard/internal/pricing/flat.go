@@ -12,6 +12,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
+// A flat price is the most that one call can cost with something that has no price by tokens: a feature of a request, such as a search of the web,
+// an operation, or a model. The caller sets it in Options.FlatPrices, by a key such as "feature:web_search".
+
 // The features that FlatPrices can price. All but the guardrail run at the provider and put what they find into the prompt, so that only the
 // context window bounds it.
 const (
@@ -19,6 +22,7 @@ const (
 	featureSystemTool = "system_tool"
 )
 
+// flatFeatures are the names that may follow "feature:" in FlatPrices.
 func flatFeatures() []string {
 	return []string{
 		featureGuardrail, "web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "image_generation", "mcp", "advisor",
@@ -26,7 +30,7 @@ func flatFeatures() []string {
 	}
 }
 
-// flatFeature returns the feature's name in FlatPrices for the name that a request has for it.
+// flatFeature returns the feature's name in FlatPrices for the name that the body of a request has for it.
 func flatFeature(name string) string {
 	switch name {
 	case "web_search_options", "search_parameters":
@@ -48,10 +52,11 @@ func flatOperations() []string {
 // FlatPrices are Options.FlatPrices, separated by what they price.
 type FlatPrices struct {
 	Operations map[string]price.Amount // by the names of operations
-	features   map[string]price.Amount
+	features   map[string]price.Amount // by the names of flatFeatures
 	models     []flatModel
 }
 
+// flatModel is the flat price of the models whose foundation-model id matches a glob.
 type flatModel struct {
 	glob  string
 	price price.Amount
@@ -90,8 +95,8 @@ func (f *FlatPrices) Model(id string) (amount price.Amount, ok bool) {
 	return amount, ok
 }
 
-// priceFeatures applies flat prices to the features of a call that have no token price, and returns the first one that has no flat price
-// either.
+// priceFeatures adds the flat prices of those features of a call that have no token price, and returns the first one that has no flat price
+// either. All but a guardrail add text of unknown length to the prompt.
 func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
 	for _, name := range c.Demand.unpriced {
 		key := flatFeature(name)
@@ -111,14 +116,16 @@ func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
 	return "", nil
 }
 
-// FlatBy makes the call one of an operation that has a flat price and no other.
+// FlatBy makes the call one of an operation that has a flat price and no other: its quote is of an empty model, which charges nothing.
 func (c *Call) FlatBy(amount price.Amount) {
 	c.FlatOperation, c.Flat = true, amount
 	c.Quote = Quote{Resolved: &catalog.Resolved{Model: new(catalog.Model)}, Tier: price.TierStandard}
 	c.Demand.choices = 1
 }
 
-// FlatWorst bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more.
+// FlatWorst bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more. A unit is up to
+// TextUnitCharacters characters of one text, and a body has at most as many characters as bytes. The division rounds down: one unit for each
+// text, and one more, make up for that.
 func (c *Call) FlatWorst(operation string, body []byte) error {
 	var unit price.Amount
 	switch operation {

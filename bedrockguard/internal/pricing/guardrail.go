@@ -11,11 +11,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// Guardrail is bedrockguard.Guardrail, whose fields it has.
+// A guardrail is billed by text units, of up to TextUnitCharacters characters each, for every policy that evaluates them, and by images. A call may
+// name one. The account may enforce others, which evaluate each call without being named.
+
+// Guardrail is bedrockguard.Guardrail, whose fields it has: an enforced one.
 type Guardrail struct {
 	ID       string
-	TextUnit price.Amount
-	Image    price.Amount
+	TextUnit price.Amount // what one text unit costs with all policies together; zero is the list price of all that there are
+	Image    price.Amount // what one image costs; zero is the list price
 }
 
 // charactersPerToken bounds how many characters a model writes with one token, on the average of an answer. English has about four.
@@ -36,9 +39,9 @@ func (g *Guardrail) image() price.Amount {
 	return catalog.Guardrails().ContentImage
 }
 
-// worst bounds the cost of evaluating a request and its answer: the request has at most as many characters as bytes, and each text begins a
-// new unit. The divisions by the size of a unit round down: a unit for each text of the request, and two more, make up for that and for the
-// answer, which begins a unit of its own.
+// worst bounds the cost of evaluating a request and its answer. The request has at most as many characters as bytes, and each of its texts begins a
+// new unit. The divisions by the size of a unit round down: a unit for each text, and two more, make up for that and for the answer, which begins
+// a unit of its own.
 func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
 	characters, _ := mul(outputTokens, charactersPerToken)
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
@@ -77,7 +80,7 @@ func GuardrailCost(all []wire.GuardrailUsage) (price.Amount, error) {
 	return total, nil
 }
 
-// policyPrice returns the list price of one unit of a kind.
+// policyPrice returns the list price of one unit of a kind; zero for the kind that is free.
 func policyPrice(unit wire.GuardrailUnit) price.Amount {
 	rates := catalog.Guardrails()
 	switch unit {
@@ -100,14 +103,14 @@ func policyPrice(unit wire.GuardrailUnit) price.Amount {
 	}
 }
 
-// Enforced knows the guardrails that evaluate calls without being named: those that were declared, and those that an answer has shown. It is
-// safe for concurrent use.
+// Enforced knows the guardrails that evaluate calls without being named: those that Options.EnforcedGuardrails declares, and those that an answer
+// has shown. It is safe for concurrent use.
 type Enforced struct {
 	now atomic.Pointer[[]Guardrail] // never changed in place
 	mu  sync.Mutex                  // held while now is replaced
 }
 
-// maxEnforced bounds how many are learned: no account enforces more.
+// maxEnforced bounds how many are known before none is learned any more: no account enforces more.
 const maxEnforced = 32
 
 // NewEnforced returns the guardrails that were declared.
@@ -121,7 +124,7 @@ func NewEnforced(declared []Guardrail) *Enforced {
 func (e *Enforced) all() []Guardrail { return *e.now.Load() }
 
 // Learn adds the guardrails that an answer shows, and returns the ids of new ones. named is the one that the request named, which is not
-// added.
+// added. If its id is not known (unnamedGuardrail), any of those shown may be it, and none is added.
 func (e *Enforced) Learn(shown []wire.GuardrailUsage, named string) []string {
 	var found []string
 	for i := range shown {
@@ -148,6 +151,7 @@ func (e *Enforced) add(id string) bool {
 	return true
 }
 
+// knows reports whether a guardrail is among the enforced ones.
 func (e *Enforced) knows(id string) bool {
 	for _, g := range e.all() {
 		if sameGuardrail(g.ID, id) {
@@ -157,7 +161,7 @@ func (e *Enforced) knows(id string) bool {
 	return false
 }
 
-// sameGuardrail compares ids of which one may be an ARN that ends in the other.
+// sameGuardrail reports whether two ids, each of which may be an ARN, end in the same part after the last slash.
 func sameGuardrail(a, b string) bool {
 	short := func(id string) string { return id[strings.LastIndexByte(id, '/')+1:] }
 	return short(a) == short(b)

@@ -9,8 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
-// ReadInvoke reads a request body, in InvokeModel's dialect of its model's provider or in another one. A body that can't be parsed is refused, because its cost has no
-// bound.
+// ReadInvoke fills in what a request body asks for: a body in InvokeModel's dialect, which is that of the model's maker, or in another one.
+// guardrail, tier and latency are what the request's headers name. Where a body asks for the same in another place, the dearer may count, and so
+// either is kept. A body that can't be parsed is refused, because its cost has no bound.
 func (a *Demand) ReadInvoke(d cost.Dialect, modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
 	r, err := cost.ParseRequestIn(d, modelID, body)
 	if err != nil {
@@ -25,7 +26,7 @@ func (a *Demand) ReadInvoke(d cost.Dialect, modelID string, body []byte, guardra
 	a.Tiers = [3]string{string(tier), r.ServiceTier, r.OtherTier}
 	a.ExtraOutput = r.ExtraTokens
 	a.latency = cmp.Or(strings.ToLower(string(latency)), r.Latency)
-	if a.latency != LatencyOptimized {
+	if a.latency != LatencyOptimized { // the body may ask for that, which is dearer
 		a.latency = cmp.Or(r.Latency, a.latency)
 	}
 	if a.Guardrail = guardrail; r.Guardrail {

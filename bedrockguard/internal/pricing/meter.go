@@ -11,13 +11,14 @@ import (
 )
 
 // meter is the sink that collects what the length of the serialised body does not tell: media, content held elsewhere, cache points, and what
-// makes the service add text of its own. It bounds what it does not understand. Text of every kind is in the body, and passed over.
+// makes the service add text of its own. A walk over Converse's typed input calls its methods (converse.WalkBeyondText), one for each thing that it
+// finds. It bounds what it does not understand. Text of every kind is in the body, and passed over.
 type meter struct {
 	*Demand
 	err error // of fields that bypass Converse's own and can't be read
 }
 
-// What is in the body.
+// What is in the body, and costs nothing besides its length.
 func (m *meter) Enter(request.Section)  {}
 func (m *meter) Message(int, bool)      {}
 func (m *meter) TextBlock(int, string)  {}
@@ -31,13 +32,15 @@ func (m *meter) Unpriced(feature string) {
 	m.Decodable = false
 }
 
+// Block counts tools, to which the provider adds text.
 func (m *meter) Block(k request.Kind, _ int) {
 	if k == request.ToolDefinition || k == request.SystemTool {
 		m.prompt.Tools++
 	}
 }
 
-// Point takes any lifetime but five minutes for the dearest, also one that nobody knows.
+// Point notes what a cache point can write. open says that it names no lifetime, which is five minutes then. Any other lifetime counts as an hour,
+// the dearest, also one that is not known.
 func (m *meter) Point(_ int, ttl time.Duration, open bool) {
 	writes := price.CacheWrites1h
 	if open || ttl == request.FiveMinutes {
@@ -46,6 +49,8 @@ func (m *meter) Point(_ int, ttl time.Duration, open bool) {
 	m.Writes = max(m.Writes, writes)
 }
 
+// Media adds a block for a picture, file, sound or video. The bytes of one that is in the body (Inline) are taken off the length of the text. A size
+// that can't be told makes the block opaque: then only the context window bounds the prompt.
 func (m *meter) Media(b request.Media) {
 	inline := b.From == request.Inline
 	if b.Kind == request.Picture {
@@ -75,16 +80,19 @@ func (m *meter) Media(b request.Media) {
 	}
 }
 
+// Flag counts what is to be cited: the service adds instructions and marks for it.
 func (m *meter) Flag(f request.Flag) {
 	if f == request.Cited {
 		m.prompt.Hidden.Add(tokens.Hidden{Citations: 1})
 	}
 }
 
+// CitedText counts a text that is to be cited once more, because the service divides it by marks.
 func (m *meter) CitedText(s string) {
 	m.prompt.Hidden.Add(tokens.Hidden{CitedBytes: tokens.WideText(s)})
 }
 
+// Grammar counts a schema once more, because the service writes it into the prompt as a grammar, too.
 func (m *meter) Grammar(schema request.Marshaler) {
 	raw, err := schema.MarshalSmithyDocument()
 	if err != nil {
@@ -100,6 +108,7 @@ func (m *meter) Fields(fields request.Marshaler) {
 	m.err = m.AddFields(fields)
 }
 
+// embed notes that n bytes of media are in the body, as base64, and opaque adds content whose tokens can't be counted.
 func (m *meter) embed(n int) { m.embedded += int64(base64.StdEncoding.EncodedLen(n)) }
 func (m *meter) opaque()     { m.add(tokens.Block{Kind: tokens.Opaque}) }
 

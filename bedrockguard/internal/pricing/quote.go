@@ -15,18 +15,20 @@ import (
 
 // Quote is what one model charges for what a call asks.
 type Quote struct {
-	Resolved *catalog.Resolved
-	Latency  *price.Rates // of the latency-optimised mode, if the call can be served in it
-	Tier     price.Tier   // the highest factor that the call can be served at
-	fees     price.Amount // fees that do not depend on the tokens
+	Resolved *catalog.Resolved // the model with its final prices
+	Latency  *price.Rates      // of the latency-optimised mode, if the call can be served in it; else nil
+	Tier     price.Tier        // the highest factor of a service tier that the call can be served at, in thousandths
+	fees     price.Amount      // fees that do not depend on the tokens, such as those for each image
 }
 
 // LatencyOptimized is the mode of latency in which a model has other prices.
 const LatencyOptimized = "optimized"
 
+// longContextWindow is the context window, in tokens, of models that have a price for long contexts.
 const longContextWindow = 1_000_000
 
-// quoteFor prices a model for what is asked. extraTier is another service tier in which the call can be served.
+// quoteFor prices a model for what is asked. extraTier is another service tier in which the call can be served, or empty. optimized says that the
+// model may answer in its latency-optimised mode unasked. An unknown tier, and a mode that is asked for without having a price, are errors.
 func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (Quote, error) {
 	q := Quote{Resolved: a.withMedia(r), Tier: price.TierStandard}
 	for _, name := range [...]string{a.Tiers[0], a.Tiers[1], a.Tiers[2], extraTier} {
@@ -34,7 +36,7 @@ func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 		if err != nil {
 			return q, err
 		}
-		q.Tier = max(q.Tier, factor) // the service may use either of them
+		q.Tier = max(q.Tier, factor) // the service may use any of them
 	}
 	if a.latency == LatencyOptimized && r.LatencyOptimized == nil {
 		return q, &catalog.UnpricedError{ModelID: a.ModelID, Reason: "its latency-optimised mode has no price in the catalog: leave the mode out, or add its price by Options.Models"}
@@ -47,8 +49,8 @@ func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 	return q, err
 }
 
-// AnyQuote prices a model that has answered although another one was asked for. If it has no price for the tier or the mode that was asked
-// for, it was not served in them, so they are left out.
+// AnyQuote prices a model that has answered although another one was asked for. If it has no price for the mode that was asked for, it was not
+// served in that, so the mode is left out. If that is not enough, it has the highest factor of any tier in the catalog.
 func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
 	q, err := a.quoteFor(r, "", optimized)
 	if err == nil {
@@ -59,7 +61,7 @@ func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
 	if q, err = plain.quoteFor(r, "", optimized); err == nil {
 		return q
 	}
-	q = Quote{Resolved: a.withMedia(r), Tier: r.ServedTier("unknown")}
+	q = Quote{Resolved: a.withMedia(r), Tier: r.ServedTier("unknown")} // a name of no tier gets the highest factor
 	q.fees, _ = a.fees(r)
 	return q
 }
@@ -82,7 +84,8 @@ func (a *Demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 	return &raised
 }
 
-// worst prices the most that an attempt can consume.
+// worst prices the most that an attempt can consume: these tokens at the highest rates that its cache writes, tier and latency mode allow, and the
+// fees.
 func (q *Quote) worst(inputTokens, outputTokens int64, writes price.CacheWrites) (price.Amount, error) {
 	if q.countsTwice() {
 		inputTokens = addSat(inputTokens, inputTokens)
@@ -100,7 +103,7 @@ func (q *Quote) worst(inputTokens, outputTokens int64, writes price.CacheWrites)
 	return cost.Add(q.fees)
 }
 
-// countsTwice reports whether the model may bill cached tokens twice, as uncached input and as cached: see wire.Reported.
+// countsTwice reports whether the model may bill cached tokens twice, as uncached input and as cached: see wire.Reported.CountedTwice.
 func (q *Quote) countsTwice() bool {
 	return q.Resolved.Model.Provider == "openai" && q.Resolved.Model.Cache.Implicit
 }
@@ -116,7 +119,7 @@ func (q *Quote) optimized() *price.Price {
 	return &price.Price{Rates: *q.Latency, LongContext: q.Resolved.Price.LongContext}
 }
 
-// Cost prices what a response reports. If it does not say how the call was served, the most expensive way that was asked for counts.
+// Cost prices what a response reports. If it does not say in which tier and mode the call was served, the dearest that was asked for counts.
 func (q *Quote) Cost(r *wire.Reported) (price.Amount, error) {
 	list, factor := &q.Resolved.Price, q.Tier
 	if r.ServiceTier != "" {
@@ -145,7 +148,8 @@ func (c *Call) passes(inputTokens, outputTokens int64) int64 {
 	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
 }
 
-// Worst fills in the charge to reserve for an attempt whose prompt has at most the given number of input tokens.
+// Worst fills in the charge to reserve for an attempt whose prompt has at most the given number of input tokens: in dollars the dearest of the
+// models that may answer. The tokens are multiplied first, for several completions (choices) and for compactions of the history.
 func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 	output, ok := mul(c.Demand.MaxOutput, max(c.Demand.choices, 1))
 	if c.Demand.choices > 1 && c.Quote.promptsPerChoice() {
@@ -153,8 +157,8 @@ func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 		inputTokens, ok = repeated, ok && fits
 	}
 	if passes := c.passes(inputTokens, output); ok && passes > 0 {
-		// Each pass reads at most the prompt and what was generated since, and writes a summary that is only bounded by the model's output
-		// limit.
+		// Each compaction, and then the answer, reads at most the prompt and what was generated since. Each compaction writes a summary that is
+		// only bounded by the model's output limit.
 		var summaries, read int64
 		summaries, ok = mul(passes, c.modelOutput)
 		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
@@ -164,7 +168,7 @@ func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 		return request.MalformedField("maxTokens", "times the number of choices overflows")
 	}
 	cost, err := c.Quote.worst(inputTokens, output, c.Demand.Writes)
-	for i := range c.others {
+	for i := range c.others { // models that have answered calls of this id before
 		if err == nil {
 			var other price.Amount
 			other, err = c.others[i].worst(inputTokens, output, c.Demand.Writes)
@@ -191,7 +195,7 @@ func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 	return nil
 }
 
-// extra returns the most that is billed besides the model: flat prices and guardrails.
+// extra returns the most that is billed besides the model: guardrails, and the flat prices of features that have no price by tokens.
 func (c *Call) extra(outputTokens int64) (price.Amount, error) {
 	guardrails, err := c.GuardrailsWorst(outputTokens, nil)
 	if err != nil {
@@ -200,24 +204,24 @@ func (c *Call) extra(outputTokens int64) (price.Amount, error) {
 	return guardrails.Add(c.Flat)
 }
 
-// GuardrailsWorst returns the most that the guardrails of a call cost, except those whose units an answer has reported. Enforced guardrails
-// cost by the number of characters; the one that the call names costs its flat price, or the price of the request's characters if that is
-// more.
-func (c *Call) GuardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (price.Amount, error) {
+// GuardrailsWorst returns the most that the guardrails of a call cost, except those whose units an answer has reported. Enforced guardrails, which
+// evaluate the call without being named, cost by the characters of request and answer; the one that the call names costs its flat price, or
+// the price of the request's characters if that is more.
+func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsage) (price.Amount, error) {
 	if c.FlatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
 	}
 	texts := c.Demand.textCount()
 	var total price.Amount
-	if c.FlatGuardrail > 0 && !c.toldNamed(told) {
-		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0)
+	if c.FlatGuardrail > 0 && !c.namedIn(reported) {
+		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0) // at list prices
 		if err != nil {
 			return 0, err
 		}
 		total = max(c.FlatGuardrail, cost)
 	}
 	for i := range c.guardrails {
-		if shows(told, c.guardrails[i].ID) {
+		if shows(reported, c.guardrails[i].ID) {
 			continue
 		}
 		cost, err := c.guardrails[i].worst(c.Demand.Body, texts, c.Demand.images, outputTokens)
@@ -231,26 +235,27 @@ func (c *Call) GuardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (
 	return total, nil
 }
 
-// toldNamed reports whether an answer has the units of the guardrail that the request names. If that one's id is not known, any guardrail
-// that is not enforced counts as it.
-func (c *Call) toldNamed(told []wire.GuardrailUsage) bool {
+// namedIn reports whether an answer has the units of the guardrail that the request names. If the request does not tell its id, any guardrail that
+// is not enforced counts as it.
+func (c *Call) namedIn(reported []wire.GuardrailUsage) bool {
 	if c.Demand.Guardrail != unnamedGuardrail {
-		return shows(told, c.Demand.Guardrail)
+		return shows(reported, c.Demand.Guardrail)
 	}
-	for i := range told {
-		if !slices.ContainsFunc(c.guardrails, func(g Guardrail) bool { return sameGuardrail(g.ID, told[i].ID) }) {
+	for i := range reported {
+		if !slices.ContainsFunc(c.guardrails, func(g Guardrail) bool { return sameGuardrail(g.ID, reported[i].ID) }) {
 			return true
 		}
 	}
 	return false
 }
 
-func shows(told []wire.GuardrailUsage, id string) bool {
-	return slices.ContainsFunc(told, func(u wire.GuardrailUsage) bool { return sameGuardrail(u.ID, id) })
+// shows reports whether an answer has the units of the guardrail with this id.
+func shows(reported []wire.GuardrailUsage, id string) bool {
+	return slices.ContainsFunc(reported, func(u wire.GuardrailUsage) bool { return sameGuardrail(u.ID, id) })
 }
 
-// textCount bounds how many texts a guardrail finds in the body, each of which begins a new unit. Converse has a key of one of two names for
-// each; in other dialects a text may have any name.
+// textCount bounds how many texts a guardrail finds in the body, each of which begins a new unit. In Converse's body each has a key, "text" or
+// "json". In other dialects a text may have any key; key and text together have four quotation marks.
 func (a *Demand) textCount() int64 {
 	if a.converse {
 		return int64(bytes.Count(a.Raw, []byte(`"text"`)) + bytes.Count(a.Raw, []byte(`"json"`)))
@@ -258,8 +263,8 @@ func (a *Demand) textCount() int64 {
 	return int64(bytes.Count(a.Raw, []byte(`"`))/4) + 1
 }
 
-// fees returns the most that a model bills besides tokens: media of unknown length count as long as the model accepts. An answer reports
-// none of it, so that this amount is posted unchanged.
+// fees returns the most that a model bills besides tokens. Sound and videos, whose length is not known here, count as the longest that the model
+// accepts. An answer reports none of it, so that this amount is posted unchanged.
 func (a *Demand) fees(r *catalog.Resolved) (price.Amount, error) {
 	image := r.Fees.Image
 	if a.documentImages {
@@ -273,8 +278,8 @@ func (a *Demand) fees(r *catalog.Resolved) (price.Amount, error) {
 	}
 	var total price.Amount
 	for _, fee := range [...]struct {
-		price        price.Amount
-		count, units int64
+		price        price.Amount // for each unit
+		count, units int64        // how many things of the request are billed, and how many units each has at most
 	}{
 		{r.Fees.Request, 1, 1},
 		{r.Fees.Query, a.Queries, 1},

@@ -7,8 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Reason says which part of a call is the larger one in the amount reserved in a unit, its output or its input, and how to lower it. bound is
-// how many input tokens were reserved, and tight says that they were computed from the text.
+// Reason says which part of a call makes the amount large that is reserved in a unit, and how to lower it. bound is how many input tokens were
+// reserved. tight says that they were computed from the text, and not from the length of the body. Empty says nothing.
 func (c *Call) Reason(bound int64, tight bool, unit budget.Unit) string {
 	switch unit {
 	case budget.UnitCalls:
@@ -50,6 +50,7 @@ func (c *Call) costReason(bound int64, tight bool) string {
 	}
 }
 
+// outputReason says what sets the number of output tokens: compactions of the history, the model's own limit, several completions, or maxTokens.
 func (c *Call) outputReason() string {
 	switch {
 	case c.Demand.MaxOutput == 0:
@@ -65,6 +66,8 @@ func (c *Call) outputReason() string {
 	}
 }
 
+// inputReason says what sets the number of input tokens: compactions of the history, the model's context window, which stands for what can't be
+// counted, the text, or its length.
 func (c *Call) inputReason(bound int64, tight bool) string {
 	tokens := grouped(bound) + " input tokens"
 	switch {

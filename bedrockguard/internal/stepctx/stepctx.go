@@ -15,10 +15,10 @@ type Detached struct {
 	Timeout time.Duration
 
 	mu    sync.Mutex
-	began time.Time // when it was first used; zero until then
-	done  chan struct{}
-	timer *time.Timer
-	ended bool
+	began time.Time     // when it was first used; zero until then
+	done  chan struct{} // nil until somebody waits for Done
+	timer *time.Timer   // cancels at the deadline; set together with done
+	ended bool          // Cancel was called, by its owner or by the timer
 }
 
 // Deadline implements context.Context.
@@ -38,7 +38,7 @@ func (d *Detached) begin() bool {
 	return true
 }
 
-// Value implements context.Context.
+// Value implements context.Context. By WithoutCancel it hides what package context would find in Parent to end its children with it.
 func (d *Detached) Value(key any) any { return context.WithoutCancel(d.Parent).Value(key) }
 
 // Done implements context.Context.
@@ -57,7 +57,7 @@ func (d *Detached) Done() <-chan struct{} {
 	return d.done
 }
 
-// Err implements context.Context.
+// Err implements context.Context. It compares the times itself, because without Done no timer runs.
 func (d *Detached) Err() error {
 	d.mu.Lock()
 	var err error
@@ -148,7 +148,7 @@ func (b *Bounded) Err() error {
 	return nil
 }
 
-// Release stops the timer.
+// Release stops the timer, if there is one. It must be called when the step is over.
 func (b *Bounded) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,23 +9,25 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Streams are the streams that run. While there are any, the store is asked whether their scopes were killed. One request serves all streams;
-// it is made at intervals, and at once if the store signals a new flag. The goroutines for that start with the first stream and end with the last.
+// Streams are the streams that run. While there are any, the store is asked for its kill flags, each of which stops the calls of one scope. One
+// request serves all streams; it is made at intervals, and at once if the store signals a new flag. The goroutines for that start with the first
+// stream and end with the last.
 type Streams struct {
 	ledger *budget.Ledger
-	every  time.Duration
+	every  time.Duration // between two requests
 
 	mu      sync.Mutex
 	streams map[*watched]struct{}
-	stop    context.CancelFunc // ends the running goroutine; nil if none runs
+	stop    context.CancelFunc // ends the goroutines; nil if none run
 }
 
+// watched is one stream. kill ends it, and must not block; it may be called more than once.
 type watched struct {
 	scope budget.Scope
 	kill  func(*budget.KilledError)
 }
 
-// New returns streams, none yet, for which the ledger is asked at this interval.
+// New returns a watch over no streams yet, which asks the ledger at this interval.
 func New(ledger *budget.Ledger, every time.Duration) *Streams {
 	return &Streams{ledger: ledger, every: every, streams: make(map[*watched]struct{})}
 }
@@ -44,6 +46,7 @@ func (w *Streams) Add(scope budget.Scope, kill func(*budget.KilledError)) (remov
 	return func() { w.remove(s) }
 }
 
+// remove stops watching a stream, and ends the goroutines after the last one.
 func (w *Streams) remove(s *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -54,6 +57,7 @@ func (w *Streams) remove(s *watched) {
 	}
 }
 
+// run asks the store at each tick and after each signal, until ctx ends. Another goroutine listens for the signals.
 func (w *Streams) run(ctx context.Context) {
 	told := make(chan struct{}, 1)
 	var listening sync.WaitGroup
@@ -62,7 +66,7 @@ func (w *Streams) run(ctx context.Context) {
 		_ = w.ledger.Signal(ctx, func() { // without signals, polling remains
 			select {
 			case told <- struct{}{}:
-			default: // a request is due anyway
+			default: // an earlier signal has not been served yet: one request serves both
 			}
 		})
 	})
@@ -96,6 +100,7 @@ func (w *Streams) poll(ctx context.Context) {
 	}
 }
 
+// running returns a copy of the set, so that kill is called without the lock.
 func (w *Streams) running() []*watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
