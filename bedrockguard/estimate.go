@@ -8,10 +8,12 @@ import (
 
 // Estimate is what a call would cost, and whether it would be let through.
 type Estimate struct {
-	Model  string        // the resolved foundation-model id
-	Scope  budget.Scope  // the scope to which the call would count
-	Worst  budget.Charge // what would be reserved, the most in each unit
-	Likely budget.Charge // the expected cost, by what is learned of the model's prompts and, from the first Estimate on, of the workflow's answers. All input counts as uncached
+	Model string        // the resolved foundation-model id
+	Scope budget.Scope  // the scope to which the call would count
+	Worst budget.Charge // what would be reserved, the most in each unit
+	// Likely is the expected cost. It goes by what the guard has learned of the model's prompts, and of the workflow's answers since the first
+	// Estimate. All input counts as uncached.
+	Likely budget.Charge
 	// Refusal is the error that the call would get now: a *budget.ExceededError, a *budget.KilledError, or an error of the store. Nil means
 	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. Its
 	// ResetAfter is the end of the whole window.

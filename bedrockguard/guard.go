@@ -38,10 +38,10 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	return &Guard{chain: g, sdk: sdkdoor.New(g)}, nil
 }
 
-// Close waits until no answer is read on any longer whose caller has left, or until the context ends: then the rest are cut and charged with
-// their worst case, and Close says how many there were. None is left when it returns, except if an HTTP client does not return when its
-// context ends. Close then waits until the listeners have had all events, as long as they make progress. Clients of the guard may still be
-// used; if their callers leave from then on, the worst case is charged.
+// Close waits for answers that are read on although their callers have left (Options.DrainTimeout). If the context ends before them, the rest
+// are cut and charged with their worst case, and the error says how many there were. None is left when Close returns, except if an HTTP
+// client does not return when its context ends. Close then waits until the listeners have had all events, as long as they make progress. Clients of
+// the guard may still be used; if their callers leave from then on, the worst case is charged.
 func (g *Guard) Close(ctx context.Context) error { return g.chain.Close(ctx) }
 
 // Draining returns how many answers of callers who have left are being read, for metrics. It is safe for concurrent use.
@@ -53,9 +53,9 @@ func (g *Guard) Kill(ctx context.Context, k budget.Kill) (accounts int, err erro
 	return g.chain.Kill(ctx, k)
 }
 
-// ReviveCache lets the workflows of a scope go on whose cache check had tripped, and forgets what was known of them. A
-// scope without a principal stands for that workflow of every principal, and an empty one for all. It returns how many
-// workflows there were.
+// ReviveCache lets the workflows of a scope go on that had tripped, which means that they read too little from the prompt cache (Floor in
+// cache.Policy), and forgets what was known of them. A scope without a principal stands for that workflow of every principal, and an empty one
+// for all. It returns how many workflows there were.
 func (g *Guard) ReviveCache(s budget.Scope) int { return g.chain.ReviveCache(s) }
 
 // newCatalog returns the built-in catalog of models with the changes that Models, ModelFor and Discounts ask for.
