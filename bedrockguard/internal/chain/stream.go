@@ -26,7 +26,7 @@ type meteredBody struct {
 	from    *io.PipeReader // the caller's end of the pipe
 	to      *io.PipeWriter // the goroutine's end
 	done    chan struct{}  // closed when the goroutine has ended
-	unwatch func()         // the scope's kills do not end this stream any more
+	unwatch func()         // stops watching for kills of the scope
 
 	killed     atomic.Pointer[budget.KilledError] // why the stream was ended; nil if it was not killed
 	killTold   sync.Once                          // for event.Killed

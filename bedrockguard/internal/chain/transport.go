@@ -52,7 +52,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	answer := d.run(ctx, own)
 	switch m := s.stream.Load(); {
 	case s.handedOff.Load(): // a goroutine goes on, and cancels when it is done
-	case m == nil: // the answer is complete
+	case m == nil: // without a stream nothing is read under that context any more
 		d.cancel()
 	case g.detaches(ctx): // the stream goes on under the transport's own context, so that the caller's has to be watched
 		m.follow(ctx)
