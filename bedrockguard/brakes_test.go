@@ -146,6 +146,7 @@ func TestBrakesInShadow(t *testing.T) {
 	denied := r.events.of(bedrockguard.EventDenied)
 	require.Len(t, denied, 1)
 	require.ErrorIs(t, denied[0].Err, bedrockguard.ErrLooping)
+	require.Equal(t, []bedrockguard.ShadowLine{{Cause: "loop", Calls: 1}}, r.guard.ShadowReport())
 }
 
 // Agents that get on are never braked, however tight the brakes are.

@@ -8,7 +8,7 @@ import (
 type ShadowLine struct {
 	Limit string       // the limit's name; empty for another reason
 	Scope budget.Scope // the scope of the account
-	Cause string       // "limit", "rate", "price", "operation", "cache" or "store"
+	Cause string       // "limit", "rate", "loop", "price", "operation", "cache" or "store"
 	Calls int64
 }
 

@@ -3,6 +3,8 @@ package bedrockguard_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -159,4 +161,25 @@ func TestShadowSendsWhatWasChangedOnTheWay(t *testing.T) {
 	rows, err := storetest.Collect(r.ledger.Usage(t.Context(), budget.UsageQuery{}))
 	require.NoError(t, err)
 	require.Positive(t, rows[0].Charge[budget.UnitUSD])
+}
+
+// What the cache check would have refused gets the default output limit all the same, whether the path names the model or the body does.
+func TestShadowSetsTheOutputLimitOfWhatTheCacheCheckRefuses(t *testing.T) {
+	system, turn := strings.Repeat("the rules of the house ", 2000), passage(1, 30_000)
+	for name, route := range map[string][2]string{
+		"converse": {"/model/" + opus46 + "/converse", `{"toolConfig":{"tools":[{"toolSpec":{"name":"run","inputSchema":{"json":{"type":"object"}}}}]},"system":[{"text":"` + system + `"},{"cachePoint":{"type":"default"}}],"messages":[{"role":"user","content":[{"text":"` + turn + `"}]}]}`},
+		"messages": {"/anthropic/v1/messages", `{"model":"` + opus46 + `","max_tokens":77,"tools":[{"name":"run","input_schema":{"type":"object"}}],"system":[{"type":"text","text":"` + system + `","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":"` + turn + `"}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWeb(t, settings{guard: bedrockguard.Options{
+				Shadow: true, Scope: budget.Scope{Workflow: "w"}, Cache: cache.Policy{Mode: cache.Refuse}, Output: bedrockguard.Output{Default: 77},
+			}})
+			resp, text := w.post(t, route[0], route[1])
+			require.Equal(t, http.StatusOK, resp.StatusCode, text)
+			denied := w.events.of(bedrockguard.EventDenied)
+			require.Len(t, denied, 1)
+			require.ErrorIs(t, denied[0].Err, cache.ErrRefused)
+			require.Equal(t, int64(77), w.events.of(bedrockguard.EventReserved)[0].Worst[budget.UnitOutputTokens])
+		})
+	}
 }

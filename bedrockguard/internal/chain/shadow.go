@@ -132,7 +132,7 @@ func causeOf(refused error) string {
 		kind error
 		name string
 	}{
-		{budget.ErrExceeded, "limit"}, {refusal.ErrRateLimited, "rate"}, {catalog.ErrUnpriced, "price"}, {refusal.ErrUnsupportedOperation, "operation"}, {cache.ErrRefused, "cache"},
+		{budget.ErrExceeded, "limit"}, {refusal.ErrRateLimited, "rate"}, {refusal.ErrLooping, "loop"}, {catalog.ErrUnpriced, "price"}, {refusal.ErrUnsupportedOperation, "operation"}, {cache.ErrRefused, "cache"},
 	} {
 		if errors.Is(refused, c.kind) {
 			return c.name

@@ -9,6 +9,7 @@ package httpdoor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -194,7 +195,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 				return nil, d.denied(ctx, err)
 			}
 		}
-		input = d.input(c.ModelInBody, body) // as it was before the cache check
+		input = d.input(cmp.Or(d.route.model, c.ModelInBody), body) // as it was before the cache check
 	}
 	if c.Unmetered || !g.LimitsOutput() || signed(d.asked) {
 		err = d.send(ctx, input)

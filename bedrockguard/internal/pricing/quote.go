@@ -255,12 +255,43 @@ func shows(reported []wire.GuardrailUsage, id string) bool {
 }
 
 // textCount bounds how many texts a guardrail finds in the body, each of which begins a new unit. In Converse's body each has a key, "text" or
-// "json". In other dialects a text may have any key; key and text together have four quotation marks.
+// "json". In other dialects a text may have any key, or stand in a list.
 func (a *Demand) textCount() int64 {
 	if a.converse {
 		return int64(bytes.Count(a.Raw, []byte(`"text"`)) + bytes.Count(a.Raw, []byte(`"json"`)))
 	}
-	return int64(bytes.Count(a.Raw, []byte(`"`))/4) + 1
+	return stringValues(a.Raw) + 1
+}
+
+// stringValues counts the strings of a JSON text that are no keys.
+func stringValues(raw []byte) (n int64) {
+	for {
+		_, rest, found := bytes.Cut(raw, []byte{'"'})
+		if !found {
+			return n
+		}
+		end := stringEnd(rest)
+		raw = rest[end:]
+		if after := bytes.TrimLeft(raw, " \t\r\n"); len(after) == 0 || after[0] != ':' {
+			n++
+		}
+	}
+}
+
+// stringEnd returns where a JSON string ends, behind its closing quotation mark; its opening one is not part of text. A string without an end ends with
+// the text.
+func stringEnd(text []byte) int {
+	for at := 0; ; {
+		next := bytes.IndexByte(text[at:], '"')
+		if next < 0 {
+			return len(text)
+		}
+		inside := text[:at+next]
+		at += next + 1
+		if backslashes := len(inside) - len(bytes.TrimRight(inside, `\`)); backslashes%2 == 0 {
+			return at
+		}
+	}
 }
 
 // fees returns the most that a model bills besides tokens. Sound and videos, whose length is not known here, count as the longest that the model
