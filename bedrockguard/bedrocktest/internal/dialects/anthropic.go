@@ -11,9 +11,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// The functions here read a part of a request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens that
-// are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails
-// evaluate.
+// The functions here read a part of a request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens that are
+// counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails evaluate.
+// in.Hidden collects why the service adds text that is not in the request; in.tool, in.outputSchema and in.compaction add the reasons that tools,
+// schemas and the shortening of the history give. Methods of a nil node, which stands for an absent field, return nothing.
 
 // ParseAnthropic parses a body in Anthropic's dialect, in InvokeModel or on Anthropic's own route (in.Form). n is the body, in the Prompt that is
 // filled. The cache reads tools first, then the system prompt and the messages; Variant has the settings whose change invalidates the cached
@@ -23,7 +24,7 @@ func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
 		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction",
 	}
-	if in.Form != "" { // Anthropic's own route has the version in a header
+	if in.Form != "" { // Anthropic's own route has the first two, version and beta, in headers
 		known = append(known[2:], "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")
 	}
 	err := n.Only("the request", known...)
@@ -123,6 +124,7 @@ func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error 
 		if err := m.Only("messages", "role", "content"); err != nil {
 			return err
 		}
+		// A system message between the others is one that a newer Claude accepts (TakesInsertedSystem).
 		role := m.Get("role").Text()
 		inserted := role == "system" && i > 0 && in.Model.TakesInsertedSystem()
 		if i == 0 && role != "user" || role != "user" && role != "assistant" && !inserted {
@@ -137,6 +139,7 @@ func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error 
 		} else if len(content.List()) == 0 {
 			return refusal.Invalid("messages: content must not be empty")
 		}
+		// A content that is a string has no list, so the loop is skipped for it.
 		for _, b := range content.List() {
 			if err := r.anthropicBlock(b, in, &used, &answered); err != nil {
 				return err
@@ -166,6 +169,7 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 		*used = append(*used, b.Get("id").Text())
 	case "tool_result":
 		*answered = append(*answered, b.Get("tool_use_id").Text())
+		// With images the parts are counted one by one; without any, the whole result counts as JSON, below the switch.
 		if tokens, ok := r.anthropicResultImages(b.Get("content"), in); ok {
 			in.guarded(Messages, withoutMarker(b))
 			in.add(r, Messages, withoutMarker(b), tokens)

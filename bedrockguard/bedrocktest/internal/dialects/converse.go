@@ -10,9 +10,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// The functions here read a part of a Converse request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with
-// tokens that are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what
-// guardrails evaluate.
+// The functions here read a part of a Converse request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens
+// that are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails
+// evaluate. in.Hidden collects why the service adds text that is not in the request, and in.tool and in.outputSchema add the reasons that tools and
+// schemas give. Methods of a nil node, which stands for an absent field, return nothing.
 
 // ParseConverse parses a body of Converse. n is the body, in the Prompt that is filled. The cache reads tools first, then the system prompt and
 // the messages; Variant and, on Amazon's models, WholeVariant have the settings whose change invalidates what was cached.
@@ -30,6 +31,7 @@ func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		in.WholeVariant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice"))
 	}
 	in.Variant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice")) + "\x00" + jsonnode.RawOf(n.Get("additionalModelRequestFields").Get("thinking"))
+	// Tools come before the system prompt, and that before the messages: the order in which the blocks are cached.
 	for _, step := range []func(*jsonnode.Node, *Prompt) *refusal.Error{r.converseConfig, r.converseTools, r.converseExtra, r.converseSystem, r.converseMessages} {
 		if err := step(n, in); err != nil {
 			return err
@@ -72,6 +74,7 @@ func (r *Reader) converseTools(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		if err := tool.Only("toolConfig.tools", "toolSpec", "cachePoint", "systemTool"); err != nil {
 			return err
 		}
+		// A system tool is only counted (Hidden.tools). in.tool, which the caller's own tools go through, also looks for a strict schema.
 		if system := tool.Get("systemTool"); system != nil {
 			if !strings.Contains(in.Model.ID, "nova-2") && !strings.Contains(in.Model.ID, "nova-premier") {
 				return refusal.Invalid("This model doesn't support the system tool that you provided.")
@@ -127,6 +130,8 @@ func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		text := b.Get("text")
 		if guarded := b.Get("guardContent"); guarded != nil {
 			if image := guarded.Get("image"); image != nil {
+				// A guardrail's image in the system prompt has no part in Variant, which is about the cache of the messages: so seeImages is not
+				// called.
 				in.Images++
 				in.add(r, System, b.Raw, modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text()))
 				continue
@@ -150,7 +155,8 @@ func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	var open []string // tool uses without a result yet
 	want := "user"
-	if list[0].Get("role").Text() == "assistant" && in.Model.Provider == "anthropic" { // as recorded
+	// Recordings show that the service accepts conversations of Claude that begin with the assistant.
+	if list[0].Get("role").Text() == "assistant" && in.Model.Provider == "anthropic" {
 		want, in.Hidden.leading = "assistant", true
 	}
 	for i, m := range list {
@@ -164,6 +170,7 @@ func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			}
 			continue
 		}
+		// Until the last line this counts turns only, for the condition above: a system message can't be the first.
 		in.MessageCount++
 		if m.Get("role").Text() != want {
 			return outOfTurn(i)
@@ -189,6 +196,7 @@ func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		open = used
 		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
 	}
+	// Inserted system messages count as messages, too.
 	in.MessageCount = len(list)
 	return nil
 }
@@ -242,8 +250,9 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 	return nil
 }
 
-// converseBlock reads one block of a message: an object whose only member, v, says what it is. It adds the id of a tool use to used, and the id
-// to which a tool result belongs to answered. Uses of tools that the service runs need no answer.
+// converseBlock reads one block of a message: an object whose only member, v, says what it is. It adds the id of a tool use to used, and the id to
+// which a tool result belongs to answered. Uses of tools that the service runs need no answer. film and sound return the tokens of a video and of
+// audio.
 func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	if b.Kind() != '{' || len(b.Keys) != 1 {
 		return refusal.Invalid("a content block must have exactly one member")
@@ -260,6 +269,7 @@ func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]s
 		if in.Model.Provider == "amazon" && !in.lastIsText {
 			return refusal.Invalid("extraneous key [cachePoint] is not permitted")
 		}
+		// lastIsText stays as it is: the point is no content.
 		return in.conversePoint(Messages, v)
 	case "video":
 		in.add(r, Messages, b.Raw, film(v))
@@ -288,8 +298,9 @@ func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]s
 	return nil
 }
 
-// converseToolResult reads v, the tool result in the block b. With media or documents it counts each part by its kind; some families get no
-// documents in tool results (unread); any other result counts as JSON.
+// converseToolResult reads v, the tool result in the block b. With media or documents it counts each part by its kind; some families get no documents
+// in tool results: for these in.unread returns what they read of the result instead, and for all others, and for results without documents, it
+// returns an empty text. Any other result counts as JSON.
 func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[]string) *refusal.Error {
 	if err := v.Only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
 		return err
@@ -305,6 +316,7 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 		if text := c.Get("text"); text != nil && text.Text() == "" {
 			return in.blank()
 		}
+		// An image or a video makes media positive, which below means that the parts are counted one by one.
 		if image := c.Get("image"); image != nil {
 			media += modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text())
 			in.Images++
@@ -314,6 +326,7 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 			media += film(video)
 		}
 	}
+	// Documents are counted in a second pass, after all parts have been checked. marks are the tokens of the marks in a PDF with citations.
 	in.lastIsText = false
 	for _, c := range v.Get("content").List() {
 		in.cited(c.Get("searchResult"), 0)

@@ -17,11 +17,13 @@ func (r *Reader) documentTokens(m *modeltable.Model, format, data string) (n, ma
 	}
 	switch format {
 	case "pdf":
+		// A PDF in which no page is found, and an office file that can't be unpacked, leave the switch, and count by their bytes below.
 		if pages := document.ReadPDF(raw); len(pages) > 0 {
 			read := 0
 			for _, page := range pages {
 				count := r.count(m, page)
 				read += count
+				// citedText is how much longer the marks make the text, in thousandths; there is at most one mark for each byte.
 				marks += min((count*citedText+999)/1000, len(page))
 			}
 			return read + len(pages)*(modeltable.PageTokens(m)+modeltable.FramingOf(m).Page), marks

@@ -37,6 +37,7 @@ func (r *Reader) ParseTitanEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if picture != nil && in.Model.Fees.Image == 0 || text.Text() == "" && picture.Text() == "" {
 		return refusal.Invalid("inputText: a non-empty string is required")
 	}
+	// The first Titan for text makes vectors of 1,536 numbers, all others of 1,024.
 	dimensions := map[bool]int{true: 1024, false: 1536}[picture != nil || strings.Contains(in.Model.ID, "v2") || strings.Contains(in.Model.ID, "image")]
 	if err := in.vector(n, "TEXT", text.Text()+picture.Text(), dimensions, n.Get("dimensions"), n.Get("embeddingConfig").Get("outputEmbeddingLength")); err != nil {
 		return err
@@ -44,6 +45,7 @@ func (r *Reader) ParseTitanEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if picture != nil {
 		in.Units += in.Model.FeesAt(r.Region).Image
 	}
+	// An image alone is a block without tokens: its price is the fee above.
 	if text == nil {
 		in.add(r, Messages, picture.Raw, 0)
 		return nil
@@ -182,6 +184,7 @@ func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			return refusal.Invalid("documents must not be empty")
 		}
 		in.Documents = append(in.Documents, text)
+		// A document of fewer tokens than fit beside the query is one chunk, also if it has none.
 		room := chunkTokens - asked
 		chunks += max((r.Plain(text)+room-1)/room, 1)
 	}

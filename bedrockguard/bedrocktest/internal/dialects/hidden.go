@@ -86,6 +86,7 @@ func (h *hidden) tokens(m *modeltable.Model) int {
 func (h *hidden) atMessages(m *modeltable.Model) (n int) {
 	f := modeltable.FramingOf(m)
 	if h.tools > 0 && h.forced {
+		// Forced replaces Tools, which the function tokens has added already.
 		n += f.Forced - f.Tools
 	}
 	if h.thinking {
@@ -132,8 +133,8 @@ func (in *Prompt) cited(b *jsonnode.Node, marks int) {
 	}
 }
 
-// outputSchema counts the schema of a structured output, if the model reads it as text. settings are the fields in which the dialect may have
-// one; those that are absent are nil.
+// outputSchema counts the schema of a structured output, if the model reads it as text. settings are the fields in which the dialect may have one;
+// those that are absent are nil. A setting without a schema, such as one that only asks for JSON, adds nothing.
 func (in *Prompt) outputSchema(r *Reader, settings ...*jsonnode.Node) {
 	for _, n := range settings {
 		reads := in.Model.Provider == "anthropic" || in.Model.Provider == "openai"

@@ -5,8 +5,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseNova parses the bodies of Nova in InvokeModel. n is the body, in the Prompt that is filled: in.open begins a message, and addText or
-// addJSON appends a block, as text or as JSON.
+// ParseNova parses the bodies of Nova in InvokeModel. n is the body, in the Prompt that is filled: in.open begins a message, and addText or addJSON
+// appends a block, as text or as JSON. in.Hidden collects why the service adds text that is not in the request, and in.tool adds the reasons that a
+// tool gives.
 func (r *Reader) ParseNova(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
 		return err

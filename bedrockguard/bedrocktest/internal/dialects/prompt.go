@@ -39,7 +39,7 @@ type Result struct{ ID, Content string }
 type Prompt struct {
 	Model   *modeltable.Model
 	Profile string // of the model's id: "us", "global"; empty for an id without one
-	Form    string // the route, for OpenAI's and Anthropic's own; empty for Bedrock's
+	Form    string // the route of OpenAI's or Anthropic's API by which the request came; empty for Converse and InvokeModel
 	Blocks  []Block
 	// Variant has the settings on which the cache of the messages depends: tool choice, thinking, whether there are images.
 	Variant string
@@ -58,8 +58,8 @@ type Prompt struct {
 	InputTokens  int // including cached ones
 	MessageCount int
 	LastText     string           // the last text block of the last message that has one
-	Turns        int              // of the assistant, if the dialect counts them while it is read
-	Results      []Result         // of tools, in the last message, if the dialect lists them while it is read
+	Turns        int              // the assistant's turns in a Responses request; 0 in others, whose turns Request.describe counts later
+	Results      []Result         // of tools, since the last message of a Responses request; nil in others
 	NoOutput     bool             // the answer has no tokens: vectors, a ranking, or a limit of zero
 	Marked       bool             // there is a cache point
 	hasImages    bool             // there are images, and Variant says so
@@ -95,6 +95,8 @@ func (in *Prompt) add(r *Reader, section, raw string, tokens int) *Block {
 // from an earlier request if possible.
 func (in *Prompt) addText(r *Reader, section string, raw, text *jsonnode.Node) *Block {
 	in.guarded(section, text.Text())
+	// The block is added without its tokens first, because the counts are remembered by its hash. scaled needs the length because no text has more
+	// tokens than bytes.
 	b := in.add(r, section, raw.Raw, 0)
 	b.Tokens += r.scaled(in.Model, r.counts.of(b.Hash, func() int { return r.Plain(text.Text()) }), len(text.Raw))
 	return b
@@ -132,6 +134,7 @@ func (in *Prompt) point(section, ttl string) *refusal.Error {
 	if !slices.Contains(rule.Fields, section) {
 		return refusal.Invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
 	}
+	// A role that is set belongs to a message that was opened and has no block yet.
 	if len(in.Blocks) == 0 || in.Blocks[len(in.Blocks)-1].Section != section || in.role != "" {
 		return refusal.Invalid("a cache point must follow content of its own section and message")
 	}
@@ -169,6 +172,7 @@ func (in *Prompt) checkPoints() *refusal.Error {
 // length, the output limit and the service tier.
 func (in *Prompt) Finish() *refusal.Error {
 	in.hide()
+	// What is left in framing comes after the last block: the end of the template.
 	in.InputTokens = in.framing
 	for _, b := range in.Blocks {
 		in.InputTokens += b.Tokens
@@ -184,6 +188,7 @@ func (in *Prompt) Finish() *refusal.Error {
 	switch {
 	case in.NoOutput:
 		in.MaxTokens = 0
+	// Without any limit in the request the model's own applies. It is 0 if it is unknown, and then any limit is accepted.
 	case in.MaxTokens == 0 && in.extraTokens == 0:
 		in.MaxTokens = limit
 	case limit > 0 && in.MaxTokens > limit:

@@ -58,6 +58,7 @@ func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 // the assistant's turns, and keeps the tool results since the last message.
 func (r *Reader) responseItem(item *jsonnode.Node, in *Prompt) {
 	kind := item.Get("type").Text()
+	// Items without a role are the assistant's, except for the results of tools, and for references, of which it is not known whose they are.
 	speaks := kind != "function_call_output" && kind != "item_reference"
 	if kind == "" || kind == "message" {
 		speaks = item.Get("role").Text() == Assistant

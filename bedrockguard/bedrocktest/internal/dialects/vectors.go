@@ -96,6 +96,7 @@ func (v Vector) As(kind string) any {
 		}
 	}
 	for i := range out {
+		// The eight bits are read as a number from 0 to 255: binary takes 128 from it, and ubinary, whose offset is 128, nothing.
 		out[i] += offset - 128
 	}
 	return out

@@ -81,6 +81,7 @@ func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
 	var files []string
 	for name, data := range all {
 		if strings.HasPrefix(name, "word/media/") {
+			// The name stands in front only so that the pictures can be sorted by it.
 			files = append(files, name+"\x00"+base64.StdEncoding.EncodeToString(data))
 		}
 	}

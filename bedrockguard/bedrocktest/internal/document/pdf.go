@@ -96,6 +96,7 @@ func unpacked(dict, data []byte) []byte {
 		return nil
 	}
 	defer z.Close()
+	// Of damaged data the part before the damage counts.
 	plain, _ := io.ReadAll(io.LimitReader(z, maxUnpacked))
 	return plain
 }
@@ -111,6 +112,7 @@ func (f *pdfFile) unpackObjects(o *pdfObject) {
 	for i := 0; i+1 < len(pairs) && i < 2*count; i += 2 {
 		number, _ := strconv.Atoi(string(pairs[i]))
 		begin, _ := strconv.Atoi(string(pairs[i+1]))
+		// The end of an object is the offset of the next one, in the next pair; the last one ends with the stream.
 		end := len(o.stream) - first
 		if i+3 < len(pairs) {
 			end, _ = strconv.Atoi(string(pairs[i+3]))
@@ -182,6 +184,7 @@ func (f *pdfFile) show(out *strings.Builder, content, resources []byte, depth in
 			continue
 		}
 		if form := f.objects[named[0]]; form != nil && bytes.Contains(form.value, []byte("/Form")) {
+			// The form's dictionary holds its resources, and entry finds a name at any depth in it.
 			f.show(out, form.stream, form.value, depth+1)
 		}
 	}
@@ -268,6 +271,7 @@ func writeStrings(out *strings.Builder, content []byte) {
 		case c == 'T' && i+1 < len(content) && (content[i+1] == 'j' || content[i+1] == 'J'):
 			out.WriteByte('\n')
 			i += 2
+		// Two brackets, << or >>, begin or end a dictionary, whose second one is stepped over with the first.
 		case c == '<' || c == '>':
 			i += 2
 		default:

@@ -151,6 +151,7 @@ func (m *Model) RatesFor(profile, region string, input int, optimized bool) Rate
 	case optimized && m.Optimized[ClassInput] > 0:
 		r = m.Optimized.inProportion(at, m.Rates)
 	}
+	// From ClassRead on, the classes are those of cached input.
 	for class := ClassRead; class < classes; class++ {
 		if r[class] == 0 { // no price is published, and cached input is never free
 			r[class] = r[ClassInput]
@@ -243,6 +244,7 @@ func (m *Model) TierFactor(tier, region string) uint64 {
 	case "", "default", "reserved":
 		return 1000
 	}
+	// Both are 0 if the model has no price for the tier.
 	factor := max(m.Tiers[tier], m.RegionTiers[region][tier])
 	if factor == 0 {
 		factor = Table().tiers[tier]
@@ -264,6 +266,7 @@ func (m *Model) FeesAt(region string) Fees {
 	if commercial(region) || len(m.RegionFees) > 0 {
 		return f
 	}
+	// Only a model with the same fees in every region is left, in a region outside of the commercial partition.
 	gov := int64(max(m.Gov, 1000))
 	for _, fee := range []*int64{&f.Query, &f.Image, &f.DocumentImage, &f.VideoSecond, &f.AudioSecond} {
 		*fee = (*fee*gov + 999) / 1000

@@ -53,6 +53,7 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 	hit := -1 // the last position that can be read
 	for i := range in.Blocks {
 		if in.Blocks[i].Point != "" && cacheable(in.Model, sums[i]) {
+			// Each cache point searches some blocks back, so that the last hit of all points counts.
 			hit = max(hit, c.find(prefixes, i, now))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// signatures are the first bytes of files in the image formats.
+// signatures are the first bytes of files in the image formats: PNG, JPEG, two versions of GIF, and WebP, which begins with RIFF.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 
 // imageBytes refuses, on Claude and Amazon's models, an image whose bytes do not begin like a file in an image format. It finds images in both
@@ -27,6 +27,7 @@ func imageBytes(a *Asked) (refused *refusal.Error) {
 	}
 	a.blocks(func(_, b *jsonnode.Node) bool {
 		all := []*jsonnode.Node{b}
+		// In Converse the content of a tool result is in its member toolResult, in Anthropic's dialect in the block itself.
 		for _, result := range []*jsonnode.Node{b.Get("toolResult"), b} {
 			all = append(all, result.Get("content").List()...)
 		}
@@ -41,7 +42,8 @@ func imageBytes(a *Asked) (refused *refusal.Error) {
 	return refused
 }
 
-// firstBytes returns as much base64 as the beginning of a file needs.
+// firstBytes returns as much base64 as the beginning of a file needs: 16 characters are 12 bytes, and no signature is longer than 8. Base64 is
+// decoded in groups of four characters, so that a part of a group is left out.
 func firstBytes(data string) string { return data[:min(len(data)/4*4, 16)] }
 
 // textFormats are the document formats that Claude gets as text.

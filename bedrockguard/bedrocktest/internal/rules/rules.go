@@ -13,7 +13,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// Asked is what rules check of a request: what Read finds in its body, and what the server knows of it.
+// Asked is what rules check of a request: what Read finds in its body, and what the server knows of it. The methods of a nil node, which stands for
+// an absent field, return nothing: nil, an empty text, or false.
 type Asked struct {
 	Model      *modeltable.Model
 	Profile    string // the inference profile of the id that is called: "us", "global"; empty for none
@@ -130,7 +131,7 @@ var ends = map[string]string{
 	"anthropic.claude-3-haiku-20240307-v1:0": "2026-09-10",
 }
 
-// endOfLife refuses a model after the end in the table. If a test sets the end itself, available checks that instead.
+// endOfLife refuses a model after the end in the table. If a test sets the end itself (EndsByTest), the server checks it before the rules.
 func endOfLife(a *Asked) *refusal.Error {
 	end, known := ends[a.Model.ID]
 	if !known || a.EndsByTest {
@@ -142,7 +143,8 @@ func endOfLife(a *Asked) *refusal.Error {
 	return refusal.AtEnd()
 }
 
-// regionOfProfile refuses a geographic profile that is called from outside of its geography.
+// regionOfProfile refuses a geographic profile that is called from outside of its geography. Calls without a profile, and those of the global one,
+// have no geography.
 func regionOfProfile(a *Asked) *refusal.Error {
 	of, geographic := Geographies[a.Profile]
 	if !geographic || slices.ContainsFunc(of, func(prefix string) bool { return strings.HasPrefix(a.Region, prefix) }) {
@@ -380,6 +382,7 @@ func thinkingFirst(a *Asked) *refusal.Error {
 		return nil
 	}
 	for i := len(a.messages) - 1; i >= 0; i-- {
+		// Only the last message of the assistant is checked: the loop ends with it.
 		m := a.messages[i]
 		if m.Get("role").Text() != "assistant" {
 			continue
@@ -423,7 +426,8 @@ func trailingBlank(a *Asked) *refusal.Error {
 	return nil
 }
 
-// Geographies are the prefixes of the regions from which a geography's profiles can be called.
+// Geographies are the prefixes of the regions from which a geography's profiles can be called. Some also serve a neighbour, as those of the US serve
+// Canada.
 var Geographies = map[string][]string{
 	"us": {"us-", "ca-"}, "eu": {"eu-", "il-"}, "apac": {"ap-", "me-"}, "jp": {"ap-northeast-"}, "au": {"ap-southeast-"}, "ca": {"ca-", "us-"}, "in": {"ap-south-"},
 	"us-gov": {"us-gov-"},

@@ -57,6 +57,7 @@ func (s *Shape) matches(text string) bool {
 	}
 	ok := s.Matcher.MatchString(text)
 	if len(text) <= maxKnownLength && s.count.Add(1) <= maxKnown {
+		// A copy, because the text is a part of the whole body, which would otherwise be kept with it.
 		s.known.Store(strings.Clone(text), ok)
 	}
 	return ok
