@@ -56,6 +56,7 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	if j := s.jobs.byToken(token); j != nil {
 		return answer(w, map[string]any{"invocationArn": j.arn})
 	}
+	// Models that only make or embed videos are accepted even if they are not in the price table.
 	if m, _, _, ok := s.lookup(id); ok {
 		refused = s.available(id, m)
 	} else if !strings.Contains(id, "nova-reel") && !strings.Contains(id, "twelvelabs") {
@@ -79,6 +80,7 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 		return refused
 	}
 	now := s.opts.Clock()
+	// The arn ends with the last twelve digits of a random id.
 	j := &job{
 		arn:   "arn:aws:bedrock:" + s.opts.Region + ":123456789012:async-invoke/" + strings.ToLower(requestID()[24:]),
 		model: id, token: token, bucket: n.Get("outputDataConfig").Get("s3OutputDataConfig").Get("s3Uri").Text(),

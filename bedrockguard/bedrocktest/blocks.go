@@ -86,7 +86,7 @@ func (r Reply) named(amazon bool) []Block {
 		return r.Blocks
 	}
 	all := slices.Clone(r.Blocks)
-	last := &ToolUse{}
+	last := &ToolUse{} // a result without a use before it gets an empty id
 	for i, b := range all {
 		switch {
 		case b.Tool != nil:
@@ -224,6 +224,7 @@ func blockEvents(i int, b Block) (events []event) {
 	}
 	switch {
 	case b.Raw != "":
+		// start takes an object, and Raw is JSON text.
 		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": json.RawMessage(b.Raw)}})
 	case b.Tool != nil:
 		use := map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}

@@ -32,6 +32,7 @@ func compatibleRoute(path string) (prefix, route, rest string) {
 			continue
 		}
 		for _, route := range []string{chatRoute, responsesRoute, messagesRoute, "models"} {
+			// Anthropic's prefix has the route messages and no other, and all other routes have one of the other prefixes.
 			if rest, ok := strings.CutPrefix(tail, route); ok && (rest == "" || rest[0] == '/') && (route == messagesRoute) == (prefix == "anthropic/v1/") {
 				return prefix, route, strings.TrimPrefix(rest, "/")
 			}
@@ -112,7 +113,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
 	case route != messagesRoute && onMantle(r) && prefix != m.MantlePrefix():
 		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
-	case count && !onMantle(r):
+	case count && !onMantle(r): // bedrock-runtime has the operation CountTokens for that
 		return refusal.NotServed()
 	}
 	if refused := s.available(id, m); refused != nil {

@@ -48,7 +48,7 @@ func dialectOf(m *modeltable.Model) dialect {
 		return dialect{dialects.Plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
 	case promptOnlyMistral(m):
 		return dialect{dialects.Plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, mistralEvents}
-	case m.Embeds():
+	case m.Embeds(): // other embeddings are not served
 		return dialect{}
 	default:
 		return dialect{(*dialects.Reader).ParseChat, chatAnswer, chatEvents}
@@ -135,6 +135,7 @@ func llamaEvents(in *inference, split promptcache.Split, r Reply) []event {
 		if i == 0 {
 			body["prompt_token_count"] = split.Input
 		}
+		// A chunk of this kind has token counts, which the fault MissingUsage takes out.
 		events = append(events, usageChunk(body))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{

@@ -19,6 +19,7 @@ func titanEmbedAnswer(in *inference, split promptcache.Split, _ Reply) any {
 			byType[kind] = v.As(kind)
 		}
 		out["embeddingsByType"] = byType
+		// The request asks for other types only.
 		if byType["float"] == nil {
 			delete(out, "embedding")
 		}
@@ -66,6 +67,7 @@ func cohereEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 // rerankAnswer ranks documents by how many words of the query they contain, so that a test can predict the order. It returns the best TopN.
 func rerankAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 	words := strings.Fields(strings.ToLower(in.request.LastText))
+	// The parser of rerank requests counts each document as a message, and takes the query as the last text.
 	results := make([]map[string]any, in.request.Messages)
 	for i, text := range in.Documents {
 		met := 0

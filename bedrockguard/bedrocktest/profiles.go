@@ -27,6 +27,7 @@ const (
 
 // geographyOf returns the geography whose profiles a region lists, or us if the region is in none.
 func geographyOf(region string) string {
+	// us-gov comes before us, because its regions begin with us-, too. The other geographies are parts of these four.
 	for _, geography := range []string{"us-gov", "us", "eu", "apac"} {
 		if slices.ContainsFunc(rules.Geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
 			return geography
@@ -54,6 +55,7 @@ func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path 
 // getProfile serves GetInferenceProfile. A name in Options.Names is an application's profile; any other id must be that of a geography or of
 // global.
 func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
+	// lookup takes ids as they are in a path, and decodes them.
 	m, geography, _, ok := s.lookup(url.PathEscape(id))
 	kind := systemProfile
 	if _, named := s.opts.Names[id]; named {

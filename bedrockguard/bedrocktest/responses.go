@@ -127,6 +127,7 @@ func (in *inference) echoed() map[string]any {
 			"reasoning": map[string]any{"effort": "medium", "summary": nil, "context": "all_turns"}, "store": true, "top_logprobs": 0,
 		})
 	}
+	// completed_at and billing are the service's own, and no settings of the request.
 	for key := range settings {
 		if given := in.Sent.Get(key); given != nil && key != "completed_at" && key != "billing" {
 			settings[key] = json.RawMessage(given.Raw)
@@ -166,9 +167,11 @@ func responsesAnswer(in *inference, split promptcache.Split, r Reply) any {
 
 // responsesEvents returns the events of a streamed response, in the order of the recordings (2026-08).
 func responsesEvents(in *inference, split promptcache.Split, r Reply) []event {
+	// responsesAnswer also stores the response, if the request does not forbid that.
 	whole := responsesAnswer(in, split, r).(map[string]any)
 	begun := maps.Clone(whole)
 	begun["status"], begun["output"], begun["usage"] = "in_progress", []any{}, nil
+	// gpt-oss does not report when a response was completed.
 	if _, ok := begun["completed_at"]; ok {
 		begun["completed_at"] = nil
 	}
@@ -187,6 +190,7 @@ func responsesEvents(in *inference, split promptcache.Split, r Reply) []event {
 		last = "incomplete"
 	}
 	add(last, map[string]any{"response": whole})
+	// The last event has the usage, which the fault MissingUsage takes out of events of this kind.
 	events[len(events)-1].kind = usageChunkEvent
 	return events
 }

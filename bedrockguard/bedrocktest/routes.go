@@ -24,6 +24,7 @@ const maxBody = 32 << 20
 // ServeHTTP implements http.Handler. The OpenAI and Anthropic routes are served by compatible, all others by route. A panic with
 // http.ErrAbortHandler closes the connection without an answer.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// enter counts the request among those that Close waits for, until running.Done; it returns false if the server is closed.
 	if !s.enter() {
 		panic(http.ErrAbortHandler)
 	}
@@ -112,6 +113,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 		return refusal.NotServed()
 	}
 	id, _ := url.PathUnescape(modelID)
+	// profile is empty for an id without one, and region for an id that is no ARN.
 	m, profile, region, ok := s.lookup(modelID)
 	n, refused := jsonnode.Parse(body)
 	if refused == nil {
@@ -124,6 +126,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if !ok {
 		return refusal.Invalid("The provided model identifier is invalid.")
 	}
+	// A test may have set that the model has ended, is denied, or is not in this region (Options.Models).
 	if refused := s.available(id, m); refused != nil {
 		return refused
 	}
@@ -135,6 +138,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 			return refusal.Invalid("This action doesn't support the model that you provided.")
 		}
 		d = dialect{(*dialects.Reader).ParseConverse, converseAnswer, converseEvents}
+		// A trace is asked for by enabled or enabled_full, here as in the header below.
 		config := n.Get("guardrailConfig")
 		refused = s.askGuardrails(in, config.Get("guardrailIdentifier").Text(), config.Get("guardrailVersion").Text(), strings.HasPrefix(config.Get("trace").Text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
@@ -157,6 +161,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
 		return refused
 	}
+	// finish checks the length, the output limit and the tier, and copies into in.request what a test is shown of them; describe adds the rest.
 	if refused := in.finish(); refused != nil {
 		return refused
 	}
@@ -174,12 +179,14 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 // infer bills a valid request and answers it in the dialect d. If the request gets a fault, infer produces that instead: some faults end the
 // request before the model runs, and nothing is billed. It returns the refusal that the caller has to write; nil if the answer is written.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal.Error {
+	// quotaUse is nil if there are no quotas; then settle does nothing.
 	quotaUse, refused := s.quotas.take(in, s.opts.Clock())
 	if refused != nil {
 		return refused
 	}
 	fault := s.faultOf(in.request)
 	var reply Reply
+	// No fault, which is the empty one, counts as billed. The reply may then bring a fault of its own, which is checked once more below.
 	if s.opts.Reply != nil && fault.billed(streams) {
 		reply = s.opts.Reply(in.request)
 	}
@@ -194,12 +201,14 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		}
 		return fault.status()
 	}
+	// complete fills in what the test left empty: the text, the ids of tool uses, and the number of output tokens.
 	reply = reply.complete(s, in)
 	if in.NoOutput {
 		reply.OutputTokens = 0
 	}
 	split := s.bill(w, r, in, &reply, fault)
 	if quotaUse != nil {
+		// What was read from the cache uses no quota, and a token of output uses several on some models (Burndown).
 		quotaUse.settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
 	switch fault { // reset does not return
@@ -216,6 +225,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) { // the client has left, or the server is closed
 		panic(http.ErrAbortHandler)
 	}
+	// From now on other requests can read what this one has written to the cache.
 	s.cache.Begun(split)
 	if streams {
 		s.stream(w, r, in, d.events(in, split, reply), fault, reply)
@@ -249,6 +259,7 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		Reservation: s.reservation(r), Tier: in.by.tier, Latency: in.by.latency, UnitsNanoUSD: in.Units,
 		GuardrailNanoUSD: in.guardrailsNanoUSD(*reply), Fault: fault,
 	}
+	// iterations returns nil if the history is not compacted. Then there is one inference, with the split and the output of the request.
 	in.steps = in.iterations(split, reply.OutputTokens)
 	steps := in.steps
 	if steps == nil {
@@ -261,6 +272,7 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		i.CacheWrite1hTokens += int64(step.split.Write1h)
 		i.OutputTokens += int64(step.output)
 	}
+	// The rates depend on how many input tokens there are: some models cost more above a limit. tier is a factor in thousandths.
 	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
 	if rate := in.Model.FeesAt(s.opts.Region).ImageToken; rate > rates[modeltable.ClassInput] {
 		i.UnitsNanoUSD += nano(int64(in.ImageTokens), rate-rates[modeltable.ClassInput], tier) // in addition to their price as text
@@ -316,6 +328,7 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, split promptcache.S
 	h.Set("content-length", strconv.Itoa(len(raw)))
 	if invoke && fault != MissingUsage {
 		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(split.Input))
+		// Models that embed or rank have no output tokens.
 		if in.Model.Mode == "" {
 			h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
 		}

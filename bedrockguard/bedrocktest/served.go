@@ -49,6 +49,7 @@ func (s *Server) answeredBy(in *inference) answering {
 	same := func(m *modeltable.Model) bool {
 		return m == in.Model && !strings.HasPrefix(in.request.Operation, "converse")
 	}
+	// ok is false if Model is empty or unknown.
 	if m, profile, region, ok := s.lookup(served.Model); ok && in.namesModel() && !same(m) {
 		by.model, by.profile, by.name = m, profile, served.Model
 		if region != "" {

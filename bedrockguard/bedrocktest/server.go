@@ -135,7 +135,8 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
-	// A request of the Responses API may name a stored response as Previous, and so go on from it.
+	// A request of the Responses API may name a stored response as Previous, and so go on from it. With a count of the test's own (Own), texts are
+	// not scaled and a message adds four tokens, so that the bill can be calculated by hand.
 	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: func(id string) ([]*jsonnode.Node, bool) {
 		items, _, ok := s.stored.get(id)
 		return items, ok
@@ -148,6 +149,7 @@ func Start(o Options) (*Server, error) {
 	s.transport = &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}
 	s.running.Go(func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			// Serve has ended by an error: clients are refused from now on, and do not wait for an answer.
 			s.listener.Close()
 		}
 	})

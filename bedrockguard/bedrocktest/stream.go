@@ -85,6 +85,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
 		in.by.header(w.Header())
 	}
+	// The exceptions that are not billed end a stream at its very beginning: for them infer has passed the exception as the only event.
 	if fault.exception() != "" && fault.billed(true) {
 		at := len(events) / 2
 		if reply.FaultAfter > 0 {
@@ -134,6 +135,7 @@ func (in *inference) encode(e event, fault FaultKind) []byte {
 
 // reset ends a request with a TCP reset, or a stream reset over HTTP/2. It does not return.
 func (s *Server) reset(w http.ResponseWriter) {
+	// Over HTTP/2 a connection can't be taken over (Hijack fails): there the panic resets the stream.
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)

@@ -29,6 +29,7 @@ func parse(status int, headers map[string]string, raw []byte) answer {
 	a := answer{status: status, headers: headers}
 	a.errType, _, _ = strings.Cut(headers["x-amzn-errortype"], ":")
 	if strings.Contains(headers["content-type"], "eventstream") || json.Unmarshal(raw, &a.body) != nil {
+		// A body that is no JSON may have been filled in part.
 		a.body = nil
 		if strings.Contains(headers["content-type"], "text/event-stream") {
 			a.web(raw)
@@ -108,6 +109,7 @@ func (a *answer) order() string {
 	var out []string
 	for _, e := range a.events {
 		n := len(out)
+		// elta is the end of both contentBlockDelta and content_block_delta, and top that of the names of stops.
 		if n > 0 && out[n-1] == e && e != "contentBlockStart" || n > 1 && e == out[n-2] && strings.Contains(e, "elta") && strings.Contains(out[n-1], "top") {
 			continue
 		}
@@ -177,6 +179,7 @@ func (a *answer) input() float64 {
 	if v := first("inputTokens", "input_tokens", "metrics.inputTokenCount", "prompt_token_count", "inputTextTokenCount"); v > 0 {
 		return v + read + write
 	}
+	// The body has no count of input, so read takes up those of the headers.
 	for _, h := range []string{"input", "cache-read-input", "cache-write-input"} {
 		v, _ := strconv.ParseFloat(a.headers["x-amzn-bedrock-"+h+"-token-count"], 64)
 		read += v

@@ -52,6 +52,7 @@ func (c *call) method() string {
 // region returns where the call was sent; us-east-1 if the recording does not say.
 func (c *call) region() string {
 	parts := strings.Split(c.Host, ".")
+	// A host is bedrock-runtime.us-east-1.amazonaws.com: the name of a region has two hyphens.
 	if len(parts) > 1 && strings.Count(parts[1], "-") == 2 {
 		return parts[1]
 	}

@@ -41,6 +41,7 @@ func (r *report) replay(calls []*call) error {
 			return err
 		}
 		r.compare(c, recorded, got)
+		// Only a call that the simulator has billed has tokens to compare.
 		if all := server.Inferences(); len(all) > before && recorded.status == http.StatusOK {
 			i := all[len(all)-1]
 			r.count(c, recorded.input(), float64(i.InputTokens+i.CacheReadTokens+i.CacheWrite5mTokens+i.CacheWrite1hTokens))
@@ -70,6 +71,7 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 			request.Header.Set(name, value)
 		}
 	}
+	// By the Host the simulator knows that bedrock-mantle is called. Some recordings have a placeholder for the region.
 	if strings.Contains(c.Host, "mantle") {
 		request.Host = strings.ReplaceAll(c.Host, "<AWS_REGION>", "us-east-1")
 	}
@@ -93,7 +95,7 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 }
 
 // compare compares an answer with the recorded one: the status; of errors, the type and the wording; of other answers, the shape, the headers, the
-// order of the events and the fields with token counts. Each respect has a tally of its own.
+// order of the events and the fields with token counts. Each respect has a tally of its own, except the wording of errors, which is only printed.
 func (r *report) compare(c *call, recorded, got answer) {
 	same := recorded.status == got.status
 	r.all.add(same)
@@ -112,6 +114,7 @@ func (r *report) compare(c *call, recorded, got answer) {
 		r.types.add(recorded.errType == got.errType)
 	}
 	if same && got.status != http.StatusOK {
+		// The two are printed even if they are the same.
 		r.differs(c, "wording %q, recorded %q", got.body["message"], recorded.body["message"])
 	}
 	if !same || got.status != http.StatusOK {

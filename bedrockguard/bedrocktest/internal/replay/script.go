@@ -12,6 +12,7 @@ import (
 // script converts the recorded answer into a Reply, with which the simulator then answers, as far as a Reply can express it. In this file
 // content is the JSON object that is read: a body, an event of a stream, or a block.
 func script(a answer) bedrocktest.Reply {
+	// With 0 output tokens the simulator would count the text itself.
 	r := bedrocktest.Reply{OutputTokens: max(a.output(), 1)}
 	if a.body != nil {
 		r.Blocks = blocksOf(a.body)
@@ -27,6 +28,7 @@ func script(a answer) bedrocktest.Reply {
 			}
 		}
 		for _, content := range a.chunks {
+			// Most events have neither a stop reason nor a trace, for which readGuardrail does nothing.
 			if stop := stopOf(content); stop != "" {
 				r.StopReason = stop
 			}
@@ -35,6 +37,7 @@ func script(a answer) bedrocktest.Reply {
 			readGuardrail(&r, at(content, "amazon-bedrock-trace", "guardrail"))
 		}
 	}
+	// A Reply without blocks and without a text would get the simulator's default text.
 	if r.Blocks == nil {
 		r.Text = "-"
 	}
@@ -112,6 +115,7 @@ func stopOf(content object) string {
 
 // blocksOf reads the blocks of an answer that is not streamed: of the Responses API, of Converse and Nova, of Claude, or of chat completions.
 func blocksOf(body object) (blocks []bedrocktest.Block) {
+	// The field output is a list in the Responses API, and an object in Converse.
 	if items, ok := body["output"].([]any); ok {
 		return itemsOf(items)
 	}
@@ -217,6 +221,7 @@ func redacted(data string) bedrocktest.Block {
 func streamed(chunks []object) (blocks []bedrocktest.Block) {
 	seen := map[string]int{}
 	for _, content := range chunks {
+		// Nova's events in InvokeModel have their content in a field with the event's name.
 		for _, k := range []string{"contentBlockStart", "contentBlockDelta"} {
 			if inner, ok := content[k].(object); ok {
 				content = inner

@@ -22,6 +22,7 @@ func (a *answer) shape() []string {
 			for k, x := range v {
 				switch {
 				case k == "usage" || k == "metrics" || k == "p" || k == "contentBlockIndex" || k == "serviceTier" || k == "performanceConfig":
+				// The keys in these fields are ids of guardrails.
 				case strings.HasSuffix(path, "nputAssessment"), strings.HasSuffix(path, "utputAssessments"), strings.HasSuffix(path, "guardrail.input"), strings.HasSuffix(path, "guardrail.outputs[]"):
 					walk(x, path+".guardrail")
 				default:
@@ -40,6 +41,7 @@ func (a *answer) shape() []string {
 		walk(a.body, "")
 	}
 	for i, content := range a.chunks {
+		// In a stream each path begins with the kind of the event.
 		walk(content, a.events[i])
 	}
 	all := make([]string, 0, len(paths))
