@@ -146,12 +146,14 @@ func (a *audit) add(r *record) {
 	p := &a.prompt
 	if err := prompt.ParseBody(p, f.model.Provider, body); err != nil {
 		g.unread++
+		// Without the request it is not known for how long tokens were written to the cache: five minutes, unless the response says otherwise.
 		g.charge(f, r.usage(false), r.Output.Tokens, 0)
 		return
 	}
 	call := cache.Call{Workflow: r.AccountID + "/" + g.who, Model: f.model, Place: r.Region + "/" + r.ModelID, At: r.at}
 	turn := a.tracker.Check(call, p) // what a guard would have seen before the call, and then after it
 	u := r.usage(asksHour(p))
+	// The log does not say when the response began: it counts as begun at once.
 	turn.Send()
 	turn.Begin()
 	g.note(turn.Findings)
@@ -257,6 +259,7 @@ func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
 	sum.CacheWrite5mInputTokens += used.CacheWrite5mInputTokens
 	sum.CacheWrite1hInputTokens += used.CacheWrite1hInputTokens
 	sum.OutputTokens += used.OutputTokens
+	// Without a known price the cost is not used, and the call is only marked.
 	cost, err := f.price.Cost(used, price.TierStandard)
 	total, overflow := g.spent.Add(cost)
 	if !f.priced || errors.Join(err, overflow) != nil {

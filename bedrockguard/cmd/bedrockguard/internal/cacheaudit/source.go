@@ -141,9 +141,11 @@ func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err err
 		if !skipping {
 			line = append(line, part...)
 		}
+		// The line is longer than the reader's buffer, and goes on.
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
+		// A line that any other error has cut off is not passed on.
 		if line = bytes.TrimRight(line, " \t\r\n"); !skipping && len(line) > 0 && (err == nil || errors.Is(err, io.EOF)) {
 			f(line)
 		}

@@ -45,6 +45,7 @@ func (s *splitter) line(text []byte) {
 				}
 				break
 			}
+			// between notes that an array begins. The line holds a part of an object, so it is not bad, whatever between returns.
 			s.between(text[:at])
 			s.isField = s.inside && bytes.HasSuffix(bytes.TrimSpace(text[:at]), []byte{':'})
 			text, began = text[at:], true

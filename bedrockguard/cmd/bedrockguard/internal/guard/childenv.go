@@ -59,6 +59,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 		name, value, _ := strings.Cut(entry, "=")
 		_, replaced := set[name]
 		switch {
+		// Both spellings are collected here, and written anew below.
 		case strings.EqualFold(name, "NO_PROXY"):
 			if value != "" {
 				direct += "," + value

@@ -85,6 +85,7 @@ func startPage(address, secretFile string, hosts []string, behindTLS bool, o sta
 		return nil, err
 	}
 	at, err := netip.ParseAddrPort(listener.Addr().String())
+	// The address counts as it was bound: a host name was resolved, and port 0 has become a real one.
 	if loopback := err == nil && at.Addr().Unmap().IsLoopback(); !loopback {
 		o.LoginToRead = true
 		err = mayServePage(listener.Addr(), &o, behindTLS)

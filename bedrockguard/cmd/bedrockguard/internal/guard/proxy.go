@@ -84,6 +84,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	// The metrics also read from the guard itself, which did not exist when they were opened. Without metrics this does nothing.
 	beside.metrics.watch(guard)
 	listener, err := net.Listen("tcp", c.String("listen"))
 	if err != nil {
@@ -97,6 +98,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	if c.String("policy") == "" {
+		// A policy that comes from the store is followed when it changes there; one from a file stays.
 		stopFollowing := follow(ctx, ledger, log)
 		defer stopFollowing()
 	}

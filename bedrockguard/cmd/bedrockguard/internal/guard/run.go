@@ -100,6 +100,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	// The metrics also read from the guard itself, which did not exist when they were opened. Without metrics this does nothing.
 	beside.metrics.watch(guard)
 	keys := newVirtualKeys()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,6 +111,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	// Without a certificate and a key it serves without TLS.
 	f.start("", "")
 	stopFollowing := follow(ctx, ledger, log)
 	defer stopFollowing()

@@ -36,6 +36,7 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 			posted = e.Worst
 		}
 		t.spent += price.Amount(posted[budget.UnitUSD])
+		// What an estimated call has used is not known, so that it saves nothing here.
 		if !e.Estimated {
 			t.saved += saved(e)
 		}

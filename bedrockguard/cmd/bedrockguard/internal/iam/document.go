@@ -295,6 +295,7 @@ func (p *parser) resource(n *node) {
 		return
 	}
 	p.variables(n)
+	// In other kinds of documents IAM completes an ARN that lacks parts.
 	if short := strings.Count(n.text, ":") < arnParts-1; short && p.kind == ServiceControl && !strings.Contains(n.text, "*") {
 		p.wrong(n.at, "resource %q: an ARN has six parts", n.text)
 	}

@@ -116,6 +116,7 @@ func (r *reader) position(at int) Position {
 // next returns a token and the offset at which it begins.
 func (r *reader) next() (json.Token, int, error) {
 	at := int(r.decoder.InputOffset())
+	// InputOffset is the end of the token before, after which separators may come.
 	for at < len(r.raw) && strings.IndexByte(" \t\r\n,:", r.raw[at]) >= 0 {
 		at++
 	}
@@ -208,6 +209,7 @@ func (r *reader) list(n *node, depth int) error {
 
 // end parses the bracket that closes an object or a list.
 func (r *reader) end(depth int) error {
+	// More was false, so that the next token is the bracket, or the text ends here, which is an error also in an outermost value.
 	_, _, err := r.next()
 	return r.within(err, depth+1)
 }

@@ -104,6 +104,7 @@ func entryQuery(c *cli.Command) (q budget.Query, err error) {
 				q.State = s
 			}
 		}
+		// The states begin with 1, so that none has this name.
 		if q.State == 0 {
 			return q, exit.UsageError("--state %q: want pending, settled, voided or expired", state)
 		}

@@ -30,6 +30,7 @@ func modelsLike(c *cli.Command) (all []bedrockguard.Model, err error) {
 	if c.Args().Len() > 1 {
 		return nil, exit.UsageError("want one pattern at most: put it into quotes")
 	}
+	// Without an argument the pattern is empty, and an empty one matches every id.
 	like := budget.Match{Model: c.Args().First()}
 	for m := range bedrockguard.Models() {
 		if slices.ContainsFunc(append([]string{m.ID}, m.Aliases...), func(id string) bool { return like.Selects(budget.Scope{Model: id}) }) {

@@ -124,7 +124,7 @@ func spendReport(ctx context.Context, c *cli.Command, d *commandline.Desk) error
 // expireBatch is how many reservations are charged in one step.
 const expireBatch = 256
 
-// chargeExpired charges expired reservations, so that usage includes them.
+// chargeExpired charges expired reservations, so that usage includes them. A batch that is not full was the last one.
 func chargeExpired(ctx context.Context, d *commandline.Desk) error {
 	for {
 		n, err := d.Store.Expire(ctx, expireBatch)
@@ -148,6 +148,7 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 		switch {
 		case name == "" || slices.Contains(by, name):
 			continue
+		// UnmarshalText knows the names of dimensions; any other name is that of a tag.
 		case per.UnmarshalText([]byte(name)) == nil:
 			q.By |= per
 		default:
@@ -205,6 +206,7 @@ func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err erro
 func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery, by []string) (*spending, error) {
 	s := &spending{Since: q.Since, Until: q.Until, By: by, Rows: []*spendRow{}}
 	if q.Every != budget.Throughout {
+		// Throughout means one row over all days; then Every stays empty.
 		s.Every = map[budget.Calendar]string{budget.ByDay: "day", budget.ByMonth: "month"}[q.Every]
 	}
 	for row, err := range d.Usage(ctx, q) {
@@ -323,6 +325,7 @@ func (s *spending) writeCSV(w io.Writer) error {
 	for _, by := range s.By {
 		heads = append(heads, cell(by))
 	}
+	// The writer keeps an error, and Error returns it at the end.
 	_ = out.Write(append(heads, "calls", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "output_tokens", "usd"))
 	for _, r := range s.Rows {
 		var cells []string

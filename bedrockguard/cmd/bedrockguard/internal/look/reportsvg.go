@@ -126,7 +126,8 @@ func (s *spending) writeSVG(w io.Writer) error {
 		return p.end(w, headHeight+rowHeight, title)
 	}
 	height := s.bars(p, all)
-	if s.Every != "" { // columns instead of the bars
+	// By day or month columns are drawn instead, and what was drawn above is dropped.
+	if s.Every != "" {
 		p.Reset()
 		p.text(24, 32, "start", "", output.Clipped(title, 100))
 		height = s.columns(p, all)
@@ -164,6 +165,7 @@ func seriesColour(i int) int { return min(i, maxPictured) }
 // are stacked; a day gets a label only if there is room for it beside the one before.
 func (s *spending) columns(p *picture, all []*series) float64 {
 	days := s.days()
+	// most is 1 at least, because heights are divided by it.
 	sums, most := make(map[time.Time]int64), int64(1)
 	for _, one := range all {
 		for day, n := range one.at {
@@ -208,6 +210,7 @@ func (s *spending) columns(p *picture, all []*series) float64 {
 // days returns the days or months of the report, including those without spend in between.
 func (s *spending) days() []time.Time {
 	var all []time.Time
+	// The rows of the report are sorted by day, and there is one at least.
 	first, last := *s.Rows[0].Day, *s.Rows[len(s.Rows)-1].Day
 	for day := first; !day.After(last); {
 		all = append(all, day)

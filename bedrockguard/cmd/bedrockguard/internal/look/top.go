@@ -124,6 +124,7 @@ func compare(before, now *reading) *view {
 		if was, known := settled[s.Account]; known {
 			r.PerHour = rateOf(was, s.balance.Settled.N, v.Seconds)
 		}
+		// Left is 0 for an account that is full or latched already, so FullIn stays 0 for that, too.
 		if left := s.balance.Left().N; r.PerHour > 0 {
 			r.FullIn = float64(left) / r.PerHour * 3600
 		}
@@ -190,6 +191,7 @@ func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	}
 	rows := c.Int("rows")
 	if rows <= 0 {
+		// 0 means all: as many rows as the longest table has.
 		rows = max(len(v.Limits), len(v.Workflows), len(v.Models))
 	}
 	coloured := output.Colours(c.Root().Writer)
@@ -251,6 +253,7 @@ func (v *view) limitLines(rows int) []topLine {
 		case s.Latched != nil:
 			full = "latched"
 		case s.FullIn > 0:
+			// 1e9 seconds are some thirty years, and fit into a Duration.
 			full = output.Lasting(time.Duration(min(s.FullIn, 1e9) * float64(time.Second)))
 		}
 		t.Row(s.Limit, output.AccountText(s.scope), meter(s.part()), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), output.Money(b.Max)+output.UnitText(b.Max.Unit), output.Money(budget.Quantity{N: int64(s.PerHour), Unit: b.Max.Unit}), full)
@@ -299,6 +302,7 @@ func rateLines(head string, all []*rated, rows int, scope func(name string) budg
 func meter(part float64) string {
 	const cells = 10
 	full := int(min(max(part, 0), 1)*cells + 0.5)
+	// An account may be over its limit; the column has room for 999 %.
 	return strings.Repeat("█", full) + strings.Repeat("░", cells-full) + fmt.Sprintf(" %3.0f%%", min(part, 9.99)*100)
 }
 
@@ -365,7 +369,7 @@ func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget
 	return p.accounts, err
 }
 
-// Kills returns the flags that were read last.
+// Kills returns the flags that Accounts has read last. Without a policy nobody asks for Accounts, and the flags are read each time.
 func (p *paced) Kills(ctx context.Context) ([]budget.Kill, error) {
 	if time.Since(p.readAt) < rarely {
 		return p.kills, nil
@@ -384,9 +388,10 @@ func (p *paced) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 	return p.Store.Balances(ctx, lines)
 }
 
-// Usage implements budget.Store. A caller asks for pages until one is empty; after a page that was not full that is known without asking the
-// store.
+// Usage implements budget.Store. A caller asks for pages until one is empty; after a page that was not full, the next one is known to be empty, and
+// the store is not asked.
 func (p *paced) Usage(ctx context.Context, from driver.UsageMark, most int) ([]budget.UsageRow, error) {
+	// The zero key asks for the first page of a day, which is always read.
 	if from.After != (budget.Key{}) && p.lastUsage == from {
 		return nil, nil
 	}

@@ -135,6 +135,7 @@ func (s *screen) take(r *reading) {
 		s.readings = s.readings[1:]
 	}
 	s.view = compare(s.readings[0], r)
+	// These are the messages about a reading that is awaited or has failed; what a kill has done stays to be read.
 	if strings.HasPrefix(s.message, "looking") || strings.HasPrefix(s.message, "no answer") {
 		s.message = ""
 	}
@@ -147,6 +148,7 @@ func (s *screen) lay() {
 		return
 	}
 	const heads = 9 // lines that are not rows
+	// The three tables share the rest of the screen.
 	rows := max(3, (s.height-heads-len(s.view.Kills))/3)
 	s.lines = s.view.lines(rows)
 	s.cursor = min(s.cursor, max(0, len(s.selectable())-1))
@@ -165,6 +167,7 @@ func (s *screen) selectable() (at []int) {
 // key handles a key. While a question is open, y is yes and any other key no.
 func (s *screen) key(key string) tea.Cmd {
 	if s.asking != nil {
+		// The question is answered by any key.
 		scope := *s.asking
 		s.asking = nil
 		if key != "y" {

@@ -71,6 +71,7 @@ func Check(documents Documents, q Question) []Answer {
 			action := &table.Doors[i].Actions[j]
 			worst := Answer{Door: table.Doors[i].Name, Action: action.Name}
 			for _, principal := range q.Principals {
+				// ask does not set the door. The first answer replaces the empty one; a later one replaces it only if it is worse.
 				for _, resource := range action.on(principal) {
 					if answer := q.ask(layers, action, principal, resource); worst.State == "" || worse(answer.State, worst.State) {
 						answer.Door = worst.Door
@@ -191,8 +192,7 @@ func (q *Question) request(action *Action, principal, resource string) *iam.Requ
 	}}
 }
 
-// supports reports whether an action may have a key. Global keys, which begin with aws:, apply to all actions, except those about tags in a
-// request.
+// supports reports whether an action may have a key. Global keys, which begin with aws:, are taken to apply to all actions.
 func (a *Action) supports(key string) bool {
 	service, _, _ := strings.Cut(key, ":")
 	if service == "aws" {

@@ -110,6 +110,7 @@ func (t *Table) End(w io.Writer) error {
 	coloured := Colours(w)
 	for i, line := range t.Lines() {
 		line = strings.TrimRight(line, " ")
+		// Line 0 has the heads, so that line i is row i, counted from 1.
 		if c := t.colours[i]; coloured && c != "" {
 			line = c + line + Plain
 		}

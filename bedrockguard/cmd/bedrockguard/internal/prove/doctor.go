@@ -265,6 +265,7 @@ func (e *examination) credentials(asking context.Context) {
 		e.note("credentials", verdictNote, "found by %s, and no region is set", found.Source)
 	default:
 		e.note("credentials", verdictOK, "found by %s, for %s", found.Source, config.Region)
+		// With the context of the whole command: this check has a time limit of its own.
 		e.guardrails(asking, config)
 	}
 }

@@ -109,6 +109,7 @@ func jsonRecord(r *driver.Record, names map[budget.Key]budget.Account, unit budg
 			out.what += " until " + output.When(r.Until)
 		}
 	case driver.ChangeOverride:
+		// No override, or one that had ended when it was set, means that the one before was taken back.
 		if out.what = account(); r.Override == nil || !r.Override.Until.After(r.At) {
 			out.what += ": taken back"
 			break

@@ -95,6 +95,7 @@ func policyCheck(_ context.Context, c *cli.Command) error {
 	if err != nil {
 		problems = policyProblems(err)
 	}
+	// With an error the policy has no limits, so that nothing is found in it here.
 	for _, text := range commandline.MatchesNothing(policy) {
 		problems = append(problems, problemJSON{Problem: text})
 	}
@@ -179,6 +180,7 @@ func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 		if err != nil {
 			return err
 		}
+		// Standing yields the known accounts of the limits of next, and leaves out those that next would begin anew.
 		b := s.Balance
 		if b.Max.N-b.Settled.N > b.Pending.N { // there is room
 			continue
@@ -299,6 +301,7 @@ func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if err != nil {
 		return err
 	}
+	// The version is 0 if the store holds no policy.
 	version := document.Version
 	if c.IsSet("version") {
 		version = c.Int64("version")
@@ -306,6 +309,7 @@ func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if err := d.SetPolicyDocument(ctx, raw, version, c.String("reason")); err != nil {
 		return err
 	}
+	// It is read again for its new version.
 	if document, err = d.PolicyDocument(ctx); err != nil {
 		return err
 	}

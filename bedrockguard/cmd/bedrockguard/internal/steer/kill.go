@@ -43,12 +43,14 @@ func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
+	// The id of an inference profile becomes that of its model, which calls are counted under.
 	commandline.ResolveModel(c, &scope)
 	k := budget.Kill{Scope: scope, Patterns: commandline.HasGlob(scope), Reason: reasonOf(c)}
 	switch length := c.Duration("for"); {
 	case length < 0 || c.IsSet("for") && length == 0:
 		return exit.UsageError("--for %s: want a time to come", length)
 	case length > 0:
+		// By the store's clock, because that decides when a kill has ended.
 		now, err := d.StoreTime(ctx)
 		if err != nil {
 			return err
@@ -67,6 +69,7 @@ func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	}
 	var accounts int
 	if c.Bool("all") {
+		// KillAs refuses a scope without values.
 		accounts, err = d.KillAll(ctx, k.Reason)
 	} else {
 		accounts, err = d.KillAs(ctx, k)
@@ -170,6 +173,7 @@ func revive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	revived := []output.KillJSON{}
 	for i := range kills {
 		k := &kills[i]
+		// Object is a key of the flag's values, and of whether they are patterns: flags with the same key are the same flag.
 		if !every && k.Flag().Object() != flag.Object() {
 			continue
 		}

@@ -123,6 +123,7 @@ func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o o
 		if err != nil || span <= 0 {
 			return o, exit.UsageError("--for %q: want how long, such as 8h or 3d", length)
 		}
+		// By the store's clock, because that decides when an override has ended.
 		now, err := d.StoreTime(ctx)
 		if err != nil {
 			return o, err
@@ -151,6 +152,7 @@ func overrideByPolicy(ctx context.Context, d *commandline.Desk, policy budget.Po
 	}
 	for i := range policy.Limits {
 		l := &policy.Limits[i]
+		// If no limit has this name, Override below returns an error.
 		if l.Name != o.limit {
 			continue
 		}
@@ -198,6 +200,7 @@ func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o ov
 		if o.clear {
 			to = nil
 		}
+		// A nil override removes the one that is set. Change passes what the audit trail keeps: who, why, and at which revision.
 		if err := d.Change(ctx, reason, func(c driver.Change) error { return d.Store.Override(ctx, a.Key, to, c) }); err != nil {
 			return accounts, err
 		}
