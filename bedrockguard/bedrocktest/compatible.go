@@ -125,6 +125,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
 		return refused
 	}
+	// finish makes the checks that need the whole prompt; describe, below, fills in what a test is shown of the request.
 	if refused := in.finish(); refused != nil {
 		return refused
 	}
@@ -132,6 +133,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 		return answer(w, map[string]any{"input_tokens": in.request.InputTokens})
 	}
 	if route == messagesRoute {
+		// The rules are those for bodies in Anthropic's dialect, and not in Converse's.
 		if refused := s.obeys(n, in, false); refused != nil {
 			return refused
 		}

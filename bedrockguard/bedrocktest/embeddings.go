@@ -15,6 +15,7 @@ func titanEmbedAnswer(in *inference, split promptcache.Split, _ Reply) any {
 	out := map[string]any{"embedding": v.Floats(), "inputTextTokenCount": split.Input}
 	if strings.Contains(in.Model.ID, "text-v2") {
 		byType := map[string]any{}
+		// These are the types that the request asks for, or float if it asks for none.
 		for _, kind := range v.Kinds("float") {
 			byType[kind] = v.As(kind)
 		}
@@ -46,6 +47,7 @@ func cohereEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 			texts = append(texts, v.Of)
 		}
 		plain = append(plain, v.Floats())
+		// These are the types that the request asks for, or none.
 		for _, kind := range v.Kinds("") {
 			list, _ := byType[kind].([]any)
 			byType[kind] = append(list, v.As(kind))

@@ -76,7 +76,7 @@ func (s *Server) available(id string, m *modeltable.Model) *refusal.Error {
 		return refusal.AtEnd()
 	case known.Denied:
 		return refusal.NoAccess()
-	case known.asked.Add(1) <= int64(known.NotReady):
+	case known.asked.Add(1) <= int64(known.NotReady): // counts this request, too
 		return NotReady.status()
 	}
 	return nil

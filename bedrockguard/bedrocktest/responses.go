@@ -210,6 +210,7 @@ func responseItemEvents(i int, item map[string]any, b Block, add func(string, ma
 		more["content_index"] = 0
 		return inside(more)
 	}
+	// begun is the item as its first event shows it, still without its content.
 	begun := maps.Clone(item)
 	switch {
 	case item["type"] == "function_call":

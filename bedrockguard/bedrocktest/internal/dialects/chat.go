@@ -9,8 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share. n is the body, in the Prompt that is filled:
-// in.open begins a message, and addText or addJSON appends a block of it, as text or as JSON.
+// ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share. n is the body, in the Prompt that is filled: in.open
+// begins a message, and addText or addJSON appends a block of it, as text or as JSON. in.tool and in.outputSchema add what tools and schemas cost in
+// addition. Methods of a nil node, which stands for an absent field, return nothing.
 func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	limit := n.Get("max_completion_tokens")
 	if limit == nil {
@@ -47,6 +48,7 @@ func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			}
 			continue
 		}
+		// A message without content, such as one that only uses tools, counts as JSON as a whole.
 		if len(content.List()) == 0 {
 			in.addJSON(r, Messages, m.Raw)
 		}
@@ -54,6 +56,7 @@ func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			r.chatPart(part, in)
 		}
 	}
+	// In the price table no model of this dialect has a prompt cache, so that the tools may come last.
 	for _, t := range n.Get("tools").List() {
 		in.addJSON(r, Messages, t.Raw)
 		in.tool(r, t)

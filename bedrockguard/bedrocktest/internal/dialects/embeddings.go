@@ -66,6 +66,7 @@ func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		return refusal.Invalid("taskType and embeddingPurpose are required")
 	}
 	price := in.Model.FeesAt(r.Region)
+	// This only makes the vector of what is embedded; the switch below decides what that costs.
 	for _, kind := range []string{"text", "image", "video", "audio"} {
 		if part := p.Get(kind); part != nil {
 			if err := in.vector(n, strings.ToUpper(kind), part.Raw, 3072, p.Get("embeddingDimension")); err != nil {
@@ -115,6 +116,7 @@ func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	in.NoOutput = true
 	in.MessageCount = len(texts) + len(images)
+	// With one of these values a text that is too long is cut at one end; otherwise it is refused.
 	cut := slices.Contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
 	for _, t := range texts {
 		if t.Text() == "" {

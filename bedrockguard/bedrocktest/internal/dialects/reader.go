@@ -24,7 +24,8 @@ func (r *Reader) FrameOf(m *modeltable.Model) modeltable.Framing {
 	return f
 }
 
-// scaled converts a plain count into the tokens of the model's tokenizer, at most one for each byte.
+// scaled converts a plain count into the tokens of the model's tokenizer: at most one for each of the text's length bytes, but never fewer than the
+// plain count.
 func (r *Reader) scaled(m *modeltable.Model, plain, length int) int {
 	return max(plain, min((plain*r.FrameOf(m).Scale+999)/1000, length))
 }

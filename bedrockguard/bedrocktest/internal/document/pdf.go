@@ -301,6 +301,7 @@ func literal(out *strings.Builder, s []byte) int {
 				i += n - 1
 				continue
 			}
+			// The letters n, r and t after a backslash, which mean control characters, are written as letters.
 			out.WriteByte(s[i])
 		case '(':
 			if depth++; depth > 1 {

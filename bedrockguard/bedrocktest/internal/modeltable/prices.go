@@ -121,6 +121,7 @@ func Lookup(id string, names map[string]string) (m *Model, profile, region strin
 	}
 	if strings.HasPrefix(id, "arn:") {
 		parts := strings.SplitN(id, ":", 6)
+		// The parts are arn, the partition, bedrock, the region, the account, and the resource.
 		if len(parts) != 6 || parts[2] != "bedrock" {
 			return nil, "", "", false
 		}

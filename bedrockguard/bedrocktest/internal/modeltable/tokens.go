@@ -16,6 +16,7 @@ func CountTokens(text string) int {
 		j := i + 1
 		switch c := text[i]; {
 		case letter(c):
+			// The first letter does not count: many words begin with a capital.
 			capitals := 0
 			for j < len(text) && letter(text[j]) {
 				if text[j] < 'a' {
@@ -49,6 +50,7 @@ func CountTokens(text string) int {
 			for j < len(text) && text[j] >= utf8.RuneSelf {
 				j++
 			}
+			// A half and a sixth are two thirds: one token for 1.5 bytes.
 			n += (j-i+1)/2 + (j-i)/6
 		}
 		i = j

@@ -32,6 +32,7 @@ func (r *report) replay(calls []*call) error {
 		}
 		recorded := parse(c.Status, c.AnswerHeaders, c.Answer)
 		next = script(recorded)
+		// Without a date the time stays that of the call before.
 		if at := c.date(); !at.IsZero() {
 			now = at
 		}

@@ -168,6 +168,7 @@ func itemsOf(items []any) (blocks []bedrocktest.Block) {
 // block converts one block of content, as Converse or Claude writes it.
 func block(content object) bedrocktest.Block {
 	switch {
+	// Only the use of a tool that the service runs has a type.
 	case at(content, "toolUse", "type") != nil:
 		return bedrocktest.Runs(text(at(content, "toolUse", "name")), rawOf(at(content, "toolUse", "input")))
 	case content["toolUse"] != nil:

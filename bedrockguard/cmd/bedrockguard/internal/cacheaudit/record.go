@@ -242,6 +242,7 @@ func hourWrites(body json.RawMessage) (hour int64, reported bool) {
 				hour += max(d.InputTokens, 0)
 			}
 		}
+		// Several events may repeat this count, so that the largest one counts. The details above are listed once, and are added up.
 		if c := e.Usage.CacheCreation; c != nil {
 			reported, hour = true, max(hour, c.Hour)
 		}

@@ -157,6 +157,7 @@ func servePage(ctx context.Context, c *cli.Command) (err error) {
 	}
 	options := statuspage.Options{Operator: d.Operator}
 	if len(policy.Limits) > 0 {
+		// With OwnPolicy the policy of a file may differ from the one in the store.
 		ledger, err := budget.Open(ctx, d.Store, policy, func(o *budget.OpenOptions) { o.OwnPolicy = true })
 		if err != nil {
 			return err

@@ -50,6 +50,7 @@ func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 		}
 		u.url = &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}
 	}
+	// An empty region leaves that of the configuration.
 	config, err := awsenv.Load(ctx, awsconfig.WithRegion(u.region))
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of AWS: %w", err)
@@ -57,6 +58,7 @@ func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 	if u.region = config.Region; u.region == "" {
 		return nil, exit.UsageError("no region is named: give --region or set AWS_REGION")
 	}
+	// With a Bedrock API key nothing is signed, so that other credentials are not needed.
 	if u.aws = config.Credentials; u.bearer != "" {
 		return u, nil
 	}

@@ -95,6 +95,7 @@ func Evaluate(layers []Layer, r *Request) Verdict {
 				case yes:
 					return Verdict{Outcome: Denied, Explicit: true, By: named(layer, s)}
 				case maybe:
+					// The first reason is kept. A later statement may still deny the request for certain.
 					if verdict.Outcome == Allowed {
 						verdict = Verdict{Outcome: Depends, Explicit: true, By: named(layer, s)}
 					}

@@ -55,6 +55,7 @@ func lint(_ context.Context, c *cli.Command) error {
 		}
 		model = request.ModelID
 	}
+	// facts are who makes the model, and what its prompt cache accepts. The id may be that of a profile, or an ARN.
 	_, facts, err := bedrockguard.ModelFacts(model, c.String("region"))
 	if err != nil {
 		return err

@@ -129,6 +129,7 @@ func prices(_ context.Context, c *cli.Command) error {
 			ids = []string{id}
 		}
 	}
+	// The argument is a pattern or missing, or there are several, which modelsLike refuses.
 	if ids == nil {
 		all, err := modelsLike(c)
 		if err != nil {

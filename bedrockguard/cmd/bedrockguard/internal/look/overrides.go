@@ -43,6 +43,7 @@ func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		if err != nil {
 			return err
 		}
+		// The unit is zero, which is none, if no entry that was read shows it.
 		unit := units[a.Key]
 		ended := !a.Override.Until.After(now)
 		listed = append(listed, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), a.Override.Max, output.JSONQuantity(budget.Quantity{Unit: unit}).Unit, a.Override.Until.UTC(), ended})

@@ -124,7 +124,7 @@ func compare(before, now *reading) *view {
 		if was, known := settled[s.Account]; known {
 			r.PerHour = rateOf(was, s.balance.Settled.N, v.Seconds)
 		}
-		// Left is 0 for an account that is full or latched already, so FullIn stays 0 for that, too.
+		// Left is 0 for an account that is full or latched already, so FullIn stays 0 for such an account, too.
 		if left := s.balance.Left().N; r.PerHour > 0 {
 			r.FullIn = float64(left) / r.PerHour * 3600
 		}

@@ -216,6 +216,7 @@ func Others(d Documents) []string {
 	accounts, partitions := map[string]bool{placeholderAccount: true}, map[string]bool{}
 	for _, p := range slices.Concat(d.ServiceControl, d.Boundary, d.Identity) {
 		for i := range p.Statements {
+			// Documents name accounts and partitions in the values of conditions: an account by its number or in an ARN.
 			for _, c := range p.Statements[i].Conditions {
 				for _, value := range c.Values {
 					if accountForm.MatchString(value) {

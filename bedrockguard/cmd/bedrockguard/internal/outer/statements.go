@@ -9,7 +9,8 @@ import (
 )
 
 // Each of onlyNamed, kill and apiKeys writes the statements of one part of a plan, if the options ask for it: the bool is false if they do not.
-// actions are the names of the actions that cost money, without those of the doors that stay open.
+// actions are the names of the actions that cost money, without those of the doors that stay open. divided is the statement whose actions may be
+// divided among several documents.
 
 // principals checks the ARNs of principals, and returns each once, with notes about them.
 func principals(all []string) (list, notes []string, err error) {
@@ -81,8 +82,9 @@ func kill(o *Options, actions []string) (part, bool, error) {
 // bedrockCredentials is IAM's name of the service for which long-term Bedrock keys are made.
 const bedrockCredentials = "bedrock.amazonaws.com"
 
-// apiKeys denies the use of Bedrock's API keys, or of one kind of them (Options.Keys). The services bedrock and bedrock-mantle have an action and
-// a condition key of their own each: a statement for both with a condition on one key would deny the other service completely.
+// apiKeys denies the use of Bedrock's API keys, or of one kind of them (Options.Keys). The services bedrock and bedrock-mantle have an action and a
+// condition key of their own each: a statement for both with a condition on one key would deny the other service completely. The actions that cost
+// money are not used. fixed are the statements that stay together if the part has to be split.
 func apiKeys(o *Options, _ []string) (part, bool, error) {
 	p := part{name: "bedrockguard-api-keys", notes: []string{
 		"A short-term key is a signature that a client computes: nobody can deny that it is made, and CloudTrail does not tell of it. What can be denied is its use.",

@@ -44,6 +44,7 @@ func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
+	// This is a copy, because a charge is an array. Units that are not named keep what was posted.
 	actual := e.Actual
 	for _, q := range amounts {
 		actual[q.Unit] = q.N

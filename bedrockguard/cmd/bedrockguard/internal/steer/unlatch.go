@@ -56,6 +56,7 @@ func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		}
 	}
 	if len(keys) > 0 {
+		// Change passes what the audit trail keeps: who, why, and at which revision of the ledger.
 		if err := d.Change(ctx, c.String("reason"), func(change driver.Change) error { return d.Store.Unlatch(ctx, keys, change) }); err != nil {
 			return err
 		}

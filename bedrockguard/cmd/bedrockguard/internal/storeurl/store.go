@@ -129,7 +129,7 @@ func parseServerURL(kind, at string) (*storeURL, error) {
 	return u, nil
 }
 
-// enabled reports whether a parameter of ours is true.
+// enabled reports whether a parameter of ours is true. One that is not set, or no boolean, is not.
 func (u *storeURL) enabled(parameter string) bool {
 	on, err := strconv.ParseBool(u.own.Get(parameter))
 	return err == nil && on
@@ -226,6 +226,7 @@ func (u *storeURL) openPostgres(ctx context.Context) (*Opened, error) {
 	}
 	o := pgstore.Options{Create: u.create, Retention: u.retention, Schema: u.own.Get("schema"), AllowVolatile: u.enabled("allow-volatile")}
 	if u.enabled("listen") {
+		// To be told of changes at once, the store opens a connection of its own beside the pool.
 		o.Listen = config.ConnConfig
 	}
 	s, err := pgstore.Open(ctx, pool, o)
@@ -258,6 +259,7 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (*Opened, error) {
 		})
 	}
 	s, err := open()
+	// In other stores Open makes all that a ledger needs. In DynamoDB the table has to be there first.
 	if u.create && NoTable(err) {
 		if err = dynamostore.CreateTable(ctx, client, table); err == nil {
 			s, err = open()
