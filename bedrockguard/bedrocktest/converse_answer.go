@@ -25,8 +25,8 @@ type converseUsage struct {
 // usageJSON returns the usage of an input that was split between the cache and the rest, and of the output.
 func usageJSON(in *inference, split promptcache.Split, output int) *converseUsage {
 	usage := &converseUsage{InputTokens: split.Input, OutputTokens: output, TotalTokens: split.Input + output + split.Read + split.Write5m + split.Write1h}
-	// The counters are missing if there is no cache, in streams and from Nova for requests without a point, and from Sonnet 5 if nothing was
-	// written (as recorded up to 2026-08).
+	// Recordings up to 2026-08 show when the counters of the cache are missing: always if the model has no cache; in streams, and in each answer of
+	// Nova, if the request has no cache point; and the counters of writes from Sonnet 5 if nothing was written.
 	written := split.Write5m + split.Write1h
 	nova := in.Model.Provider == "amazon"
 	asked := in.Marked || split.Read+written > 0

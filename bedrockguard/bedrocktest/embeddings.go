@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
-// titanEmbedAnswer returns an answer; the second generation also lists the vectors by their type (as recorded).
+// titanEmbedAnswer returns an answer; recordings show that the second generation also lists the vectors by their type.
 func titanEmbedAnswer(in *inference, split promptcache.Split, _ Reply) any {
 	v := in.Vectors[0]
 	out := map[string]any{"embedding": v.Floats(), "inputTextTokenCount": split.Input}

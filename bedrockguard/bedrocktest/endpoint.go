@@ -10,8 +10,8 @@ import (
 // isEndpoint reports whether an id is that of a SageMaker endpoint, which Bedrock calls for models of its marketplace.
 func isEndpoint(id string) bool { return strings.HasPrefix(id, "arn:aws:sagemaker:") }
 
-// endpointDialect is the dialect of the servers on such endpoints: a prompt or messages with the server's own settings, and a text
-// completion (as recorded, 2025). There is no price by token; the bill uses that of the model in Options.Models.
+// endpointDialect is the dialect of the servers on such endpoints: a prompt or messages with the server's own settings, and a text completion (as
+// recorded, 2025). Such an endpoint has no price by token; the bill uses the price of the model that Options.Models names in Like.
 func endpointDialect() dialect {
 	return dialect{(*dialects.Reader).ParseEndpoint, endpointAnswer, endpointEvents}
 }

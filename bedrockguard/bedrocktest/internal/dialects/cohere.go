@@ -48,7 +48,8 @@ func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// ParseCohereText parses the bodies of Command. Its prompt is billed once for each generation (as recorded, 2024).
+// ParseCohereText parses the bodies of Command. Recordings of 2024 show that the prompt is billed once for each generation that is asked for
+// (in.repeats).
 func (r *Reader) ParseCohereText(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	members := []string{"prompt", "max_tokens", "temperature", "p", "k", "stop_sequences", "return_likelihoods", "stream", "num_generations", "truncate"}
 	if err := Plain(members, "max_tokens")(r, n, in); err != nil {

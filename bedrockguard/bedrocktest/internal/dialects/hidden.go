@@ -56,7 +56,7 @@ func familyPrompt(m *modeltable.Model, templated bool) int {
 type hidden struct {
 	citations    int  // documents and search results with citations enabled
 	schemas      int  // structured outputs
-	schemaTokens int  // of the schemas of those, and of strict tools
+	schemaTokens int  // of the schemas of structured outputs, and of strict tools
 	builtins     int  // tools that the provider defines
 	tools        int  // tools of any kind
 	Compacts     bool // the service may shorten the history, which is an inference of its own
@@ -106,8 +106,9 @@ func series(n, first, further int) int {
 	return first + (n-1)*further
 }
 
-// hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the
-// template comes after the last block, so that a few uncached tokens are billed after the last cache point too (as recorded).
+// hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the template
+// (Frame.Request) stays in framing, which comes after the last block: recordings show that a few uncached tokens are billed after the last cache
+// point, too.
 func (in *Prompt) hide() {
 	n := in.Hidden.tokens(in.Model)
 	if !in.Hidden.raw {
@@ -210,7 +211,8 @@ func tierOf(n *jsonnode.Node) string {
 	}
 }
 
-// compaction sets whether the service may shorten the history: by an edit of that kind, or by the field of 2026-09-04.
+// compaction sets whether the service may shorten the history: if context_management has an edit whose type begins with compact_, or if the field
+// compaction, which the API has since 2026-09-04, is set.
 func (in *Prompt) compaction(n *jsonnode.Node) {
 	if in.Model.Provider != "anthropic" {
 		return

@@ -8,8 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 )
 
-// film returns the tokens of a video, by the length that its file tells. A video in S3 is not opened, and one without a length has the least
-// tokens.
+// film returns the tokens of a video, by the length in the header of its file. A video in S3 is not opened, and one whose length is not found has the
+// least tokens that a video can have.
 func film(v *jsonnode.Node) int {
 	data := v.Get("source").Get("bytes")
 	if data == nil {

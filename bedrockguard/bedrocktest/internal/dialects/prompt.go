@@ -43,7 +43,7 @@ type Prompt struct {
 	Blocks  []Block
 	// Variant has the settings on which the cache of the messages depends: tool choice, thinking, whether there are images.
 	Variant string
-	// WholeVariant has the settings on which the whole cache depends: the tool choice on Nova (as recorded, 2026).
+	// WholeVariant has the settings on which the whole cache depends: the tool choice on Nova, as recordings of 2026 show.
 	WholeVariant string
 	Frame        modeltable.Framing // what the family's template adds to requests and messages, in tokens
 	framing      int                // tokens that are added to the next block: a message's frame, the preamble of tools

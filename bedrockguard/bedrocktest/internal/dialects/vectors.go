@@ -47,7 +47,7 @@ func (in *Prompt) vector(n *jsonnode.Node, kind, of string, dimensions int, aske
 	return nil
 }
 
-// Kinds returns the requested types, or otherwise if there are none.
+// Kinds returns the types that the request asks for. If it asks for none, Kinds returns the one type otherwise, or nothing if otherwise is empty.
 func (v Vector) Kinds(otherwise string) []string {
 	if len(v.asked) == 0 && otherwise != "" {
 		return []string{otherwise}

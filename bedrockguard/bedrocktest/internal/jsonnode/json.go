@@ -1,4 +1,4 @@
-// Package jsonnode reads JSON into nodes that keep their raw text, because blocks of a prompt are hashed by that.
+// Package jsonnode reads JSON into nodes that keep their raw text, of which the hash of a prompt's block is made.
 package jsonnode
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// Node is a JSON value with its raw text, because blocks are hashed by that. A nil node stands for an absent value.
+// Node is a JSON value with its raw text. A nil node stands for an absent value; its methods return nothing.
 type Node struct {
 	Raw   string
 	Keys  []string // of an object, in order

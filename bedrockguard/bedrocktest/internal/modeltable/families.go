@@ -10,7 +10,7 @@ func (m *Model) Chats() bool {
 	return m.Mode == "" && !slices.Contains([]string{"anthropic", "amazon", "meta", "cohere", "ai21"}, m.Provider)
 }
 
-// MantlePrefix is the prefix under which mantle serves a model (as recorded, 2026-08).
+// MantlePrefix is the prefix of the paths under which bedrock-mantle, the endpoint beside bedrock-runtime, serves a model (recordings of 2026-08).
 func (m *Model) MantlePrefix() string {
 	for _, family := range []string{"google.gemma-4", "openai.gpt-5", "xai."} {
 		if strings.HasPrefix(m.ID, family) {

@@ -102,8 +102,8 @@ func chunkKind(content object) string {
 	return "chunk"
 }
 
-// order returns the kinds of the events in their order. How often the service repeats an event is its own affair, so two kinds of repetition are
-// left out: an event of the same kind as the one before, and a delta after a stop that follows a delta, as Nova sends them. Only among the first
+// order returns the kinds of the events in their order. How often the service repeats an event differs from call to call, so two kinds of repetition
+// are left out: an event of the same kind as the one before, and a delta after a stop that follows a delta, as Nova sends them. Only among the first
 // three events a second start of a block is kept.
 func (a *answer) order() string {
 	var out []string

@@ -75,8 +75,8 @@ func readGuardrail(r *bedrocktest.Reply, trace any) {
 	}
 }
 
-// policies returns the findings of one guardrail as JSON, without the fields that are not named for a policy, or "" if there are none. byID is
-// an object of findings by the guardrail's id, in any of the shapes that readGuardrail describes.
+// policies returns the findings of one guardrail as JSON: the fields whose names end with Policy, or "" if there are none. byID is an object of
+// findings by the guardrail's id, in any of the shapes that readGuardrail describes.
 func policies(byID any) string {
 	if all := list(byID); len(all) > 0 {
 		byID = all[0]

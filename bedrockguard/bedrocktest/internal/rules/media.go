@@ -88,9 +88,9 @@ func mediaOfModel(a *Asked) *refusal.Error {
 	return nil
 }
 
-// media checks one block for media that the model does not accept (as recorded, 2026). at has the numbers of the message and the block; textOnly
-// says that the model takes no images, result that the block is in a tool result. Claude accepts no S3 locations, except for documents in tool
-// results, which it does not read; in tool results Nova accepts only images from S3.
+// media checks one block for media that the model does not accept, as recordings of 2026 show. at has the numbers of the message and the block;
+// textOnly says that the model takes no images, result that the block is in a tool result. Claude accepts no S3 locations, except for documents in
+// tool results, which it does not read; in tool results Nova accepts only images from S3.
 func (a *Asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
 	image, video, audio, document := b.Get("image"), b.Get("video"), b.Get("audio"), b.Get("document")
 	s3 := func(n *jsonnode.Node) bool { return n.Get("source").Get("s3Location") != nil }

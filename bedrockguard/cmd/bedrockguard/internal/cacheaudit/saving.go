@@ -5,9 +5,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// saving estimates how much less the same calls would have cost with ideal caching: each request reads all that the one before it could have
-// left in the cache, and what is read was written once, for five minutes, at the additional price of that. The additional price is counted
-// with the first read, so that requests without a successor do not pay it.
+// saving estimates how much less the same calls would have cost with ideal caching: each request reads all that the request before it could have left
+// in the cache. What is read was written once, for five minutes, which costs more than plain input. This surcharge is counted with the first read, so
+// that requests without a successor do not pay it.
 type saving struct {
 	pico     float64 // paid so far, less what ideal caching would have cost, in pico-USD; may be negative
 	readable int64   // how many tokens the last call could have read: only those beyond have to be written for the next one

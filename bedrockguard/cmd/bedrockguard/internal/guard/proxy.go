@@ -47,8 +47,8 @@ func ProxyCommand() *cli.Command {
 	}
 }
 
-// serveProxy runs bedrockguard proxy until it is told to end. Then the guard is closed first, after it what is served beside it (page, metrics and
-// webhook), and the store last.
+// serveProxy runs bedrockguard proxy until ctx ends or serving fails. Then the guard is closed first, then what is served beside it (page, metrics
+// and webhook), and the store last.
 func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
 		return exit.UsageError("--tls-cert and --tls-key: want both or neither")

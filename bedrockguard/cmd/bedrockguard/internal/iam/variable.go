@@ -33,8 +33,8 @@ func splitVariables(text string) ([]piece, error) {
 	}
 }
 
-// expand turns a value of a document into a pattern, in which asterisks and question marks are wildcards if wild is set. It returns no if a
-// variable has no value, so that the value matches nothing, and maybe if that is not known.
+// expand turns a value of a document into a pattern, in which asterisks and question marks are wildcards if wild is set. The tri is no if a variable
+// has no value, which means that the whole text matches nothing; maybe if it is not known whether the variable has one; and yes in all other cases.
 func (r *Request) expand(text, version string, wild bool) (pattern, tri) {
 	read := literal
 	if wild {

@@ -1,5 +1,4 @@
-// Package look has the commands that show a ledger, the catalog, a request or logs. Of them only top can change something: it kills if it is
-// told to.
+// Package look has the commands that show a ledger, the catalog, a request or logs. Of them only top can change something: its key k kills.
 package look
 
 import (
@@ -165,8 +164,8 @@ func standingOf(s *budget.Standing, window string) *standing {
 	return out
 }
 
-// untouched returns a row for a limit of which all has no account, or nothing if there is one or if q does not select the limit. A query by scope
-// selects no such row, because the row has no values.
+// untouched returns a row for a limit in which nothing was booked yet, so that all has no account of it. It returns nothing for other limits, and for
+// those that q does not select. The row has no values, so that a query by scope does not select it either.
 func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*standing {
 	if q.Limit != "" && q.Limit != l.Name || !commandline.IsEmpty(q.Scope) || slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name }) {
 		return nil

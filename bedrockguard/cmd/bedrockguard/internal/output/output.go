@@ -1,5 +1,5 @@
-// Package output prints what the commands tell: tables, amounts and moments for people, and the forms of both for JSON. It prints text from
-// elsewhere so that no terminal obeys it.
+// Package output prints what the commands tell: tables, amounts and moments for people, and the forms of amounts, moments, scopes and kills in JSON.
+// Text from elsewhere is printed so that no terminal obeys it.
 package output
 
 import (

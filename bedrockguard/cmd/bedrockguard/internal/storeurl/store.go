@@ -129,7 +129,7 @@ func parseServerURL(kind, at string) (*storeURL, error) {
 	return u, nil
 }
 
-// enabled reports whether a parameter of ours is true. One that is not set, or no boolean, is not.
+// enabled reports whether a parameter of ours is true. A parameter that is missing or malformed counts as false.
 func (u *storeURL) enabled(parameter string) bool {
 	on, err := strconv.ParseBool(u.own.Get(parameter))
 	return err == nil && on
