@@ -5,6 +5,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
+// r.stop returns the stop reason of a reply, in Converse's words, which Anthropic's dialect shares. usageChunk makes an event of a stream with token
+// counts, which the fault MissingUsage takes out. bodyName is the model's name in an answer, and tracedAs adds to the last event what guardrails
+// report.
+
 // anthropicUsage returns the usage of an answer: how its input was split, the output tokens, and what newer models report besides. in.steps are
 // the compactions of the history and the message after them, if the request was compacted.
 func anthropicUsage(in *inference, split promptcache.Split, output int) map[string]any {

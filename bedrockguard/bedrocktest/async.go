@@ -14,6 +14,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
+// Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
+// status 200, and returns nil. s.book.charge adds a call to the bill.
+
 // job is an asynchronous invocation. It is running until its latency has passed, and writes nothing to S3. token is the client's own id, by which
 // a repeated request finds the job; bucket is the S3 URI for the output.
 type job struct {
@@ -68,6 +71,7 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	request := Request{Seq: seq, Operation: "start-async-invoke", ModelID: id, AskedID: id, Header: r.Header, Messages: 1}
 	request.describe(n, body)
 	s.record(request)
+	// A fault without a status of its own, such as a stall, does nothing here: status returns nil for it. ModelError makes the job fail later.
 	fault := s.faultOf(request)
 	var reply Reply
 	if s.opts.Reply != nil {

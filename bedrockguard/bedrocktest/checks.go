@@ -12,6 +12,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/shapes"
 )
 
+// Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
+// status 200, and returns nil. s.book.charge adds a call to the bill.
+
 // checkPrices are the list prices of InvokeGuardrailChecks in nano-USD for a text unit: 0.07, 0.08 and 0.10 USD per 1,000 (AWS's price
 // list, read 2026-08-09).
 var checkPrices = map[string]int64{"contentFilter": 70_000, "promptAttack": 80_000, "sensitiveInformation": 100_000}

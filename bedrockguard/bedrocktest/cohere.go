@@ -7,6 +7,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
+// In answers, r.chosen and r.stop return the stop reason: in the family's words, or in Converse's. chunk makes an event of a stream, and usageChunk
+// one with token counts, which the fault MissingUsage takes out. tracedAs adds to the last event what guardrails report, and metrics the counts that
+// Bedrock itself adds.
+
 // cohereFinish returns the reply's stop reason in Cohere's words. Unlike other families, Cohere has a word for a stop sequence.
 func (r Reply) cohereFinish() string {
 	if r.stop() == "stop_sequence" {

@@ -15,6 +15,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
+// status 200, and returns nil. chunk makes an event of a stream, and usageChunk one with token counts, which the fault MissingUsage takes out.
+
 // The OpenAI and Anthropic routes of bedrock-runtime and of bedrock-mantle (AWS's pages of the APIs, read 2026-11). The server is both: a
 // request whose Host begins with bedrock-mantle has to use mantle's prefixes.
 const (
@@ -103,6 +106,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 		return refused
 	}
 	id := n.Get("model").Text()
+	// lookup also knows the models that a test adds. profile is empty for an id without one, and region for an id that is no ARN.
 	m, profile, region, ok := s.lookup(id)
 	switch {
 	case id == "":

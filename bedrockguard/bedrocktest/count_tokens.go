@@ -11,6 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
+// status 200, and returns nil.
+
 // countTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
 // runtime counts.
 func (s *Server) countTokens(w http.ResponseWriter, n *jsonnode.Node, in *inference, profile string) *refusal.Error {

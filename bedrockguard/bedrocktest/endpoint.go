@@ -7,6 +7,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
+// In answers, r.chosen and r.stop return the stop reason: in the family's words, or in Converse's. chunk makes an event of a stream, and usageChunk
+// one with token counts, which the fault MissingUsage takes out. metrics are the counts that Bedrock itself adds to the last event.
+
 // isEndpoint reports whether an id is that of a SageMaker endpoint, which Bedrock calls for models of its marketplace.
 func isEndpoint(id string) bool { return strings.HasPrefix(id, "arn:aws:sagemaker:") }
 

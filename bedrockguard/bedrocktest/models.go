@@ -77,7 +77,7 @@ func (s *Server) available(id string, m *modeltable.Model) *refusal.Error {
 	case known.Denied:
 		return refusal.NoAccess()
 	case known.asked.Add(1) <= int64(known.NotReady): // counts this request, too
-		return NotReady.status()
+		return NotReady.status() // the refusal of the fault NotReady
 	}
 	return nil
 }

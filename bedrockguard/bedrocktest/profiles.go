@@ -11,6 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
+// Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
+// status 200, and returns nil.
+
 // profileRegions holds the regions to which the profiles of a geography send requests (AWS's page of inference profiles, read 2026-11, in
 // part). A model's ARN for the global profile names no region.
 var profileRegions = map[string][]string{

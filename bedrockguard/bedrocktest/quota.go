@@ -57,7 +57,7 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 		switch {
 		case !strings.Contains(id, l.Model):
 		case l.RequestsPerMinute > 0 && len(recent) >= l.RequestsPerMinute:
-			return nil, Throttle.status()
+			return nil, Throttle.status() // the refusal of the fault Throttle
 		case l.TokensPerMinute > 0 && total > l.TokensPerMinute:
 			return nil, refusal.New(429, "ThrottlingException", "Too many tokens, please wait before trying again.")
 		}

@@ -15,6 +15,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// r.stop returns the stop reason of a reply, in Converse's words, among them intervened for an answer that a guardrail changed. chunk makes an event
+// of a stream. bodyName and tierName are what an answer calls the model and the service tier. answer writes a body and returns nil, which means that
+// there is no refusal to write.
+
 // stored has the conversations of stored responses, by the id of the response: input and output as items, from which a later request goes on, and
 // the body of the response itself. It is safe for concurrent use.
 type stored struct {

@@ -111,8 +111,8 @@ func (r *Reader) anthropicText(section string, b *jsonnode.Node, in *Prompt) *re
 	return in.cacheControl(section, b)
 }
 
-// anthropicMessages reads the messages, and checks that each message answers the tools that the one before it used: open are the ids of those
-// uses.
+// anthropicMessages reads the messages, and checks that each message answers the tools that the one before it used: open are the ids of those uses.
+// spoken checks that only the assistant uses tools and only the user answers them, and paired that each use has exactly one result.
 func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	list := n.Get("messages").List()
 	if len(list) == 0 {

@@ -11,8 +11,9 @@ import (
 // fields. Measured on the public template of Command R (2026-11): 2,000 documents of 32 bytes each are rendered to some 40,000 tokens.
 const DocumentFrame = 20
 
-// ParseCohereChat parses the bodies of Command R: a message, the history before it, and documents on which to base the answer. n is the body, in
-// the Prompt that is filled with blocks of text (addText) and JSON (addJSON). The answer repeats the history (in.History).
+// ParseCohereChat parses the bodies of Command R: a message, the history before it, and documents on which to base the answer. n is the body, in the
+// Prompt that is filled with blocks of text (addText) and JSON (addJSON). The answer repeats the history (in.History). in.open begins a message, and
+// in.limit sets the output limit from a field of the request; nil means that the request has none.
 func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	err := n.Only("the request", "message", "chat_history", "documents", "preamble", "max_tokens", "temperature", "p", "k", "tools", "tool_results",
 		"stop_sequences", "seed", "search_queries_only", "prompt_truncation", "citation_quality", "return_prompt", "raw_prompting")

@@ -5,8 +5,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// insertedSystem parses a system message between the other messages, and the tools that it adds and removes. It is not a turn: the message
-// after it must be the one that would have followed without it.
+// insertedSystem parses a system message between the other messages, and the tools that it adds and removes. It is not a turn: the message after it
+// must be the one that would have followed without it. in.open begins a message, addText and addJSON append a block, as text or as JSON, and
+// conversePoint puts a cache point after the last block.
 func (r *Reader) insertedSystem(m *jsonnode.Node, in *Prompt) *refusal.Error {
 	content := m.Get("content").List()
 	if len(content) == 0 {

@@ -11,6 +11,7 @@ import (
 
 // oneText parses a text to embed, which may fill the model's window. A longer one is refused, unless the request asks for it to be cut.
 func (r *Reader) oneText(in *Prompt, text *jsonnode.Node, cut bool) *refusal.Error {
+	// addText appends a block of text with its tokens.
 	b := in.addText(r, Messages, text, text)
 	if b.Tokens <= in.Model.Window {
 		return nil
@@ -131,6 +132,7 @@ func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	price := in.Model.FeesAt(r.Region)
 	for _, i := range images {
+		// dataOf returns the base64 in a data URL; ok is false for any other text.
 		data, ok := dataOf(i.Text())
 		if !ok {
 			return refusal.Invalid("images: data URLs are required")
@@ -175,6 +177,7 @@ func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		return refusal.Invalid("query and 1 to %d documents are required", maxReranked)
 	}
 	in.NoOutput, in.MessageCount, in.LastText = true, len(documents), query.Text()
+	// Plain is the count of tokens that is not scaled to a model's tokenizer.
 	asked := min(r.Plain(query.Text()), chunkTokens/2)
 	chunks := 0
 	for _, d := range documents {

@@ -6,7 +6,8 @@ import (
 )
 
 // ParseEndpoint parses the bodies of the servers on SageMaker endpoints: a prompt, or messages as in chat completions. A prompt has no template
-// around it (Hidden.raw).
+// around it (Hidden.raw). addText appends the prompt as a block of text, and in.limit sets the output limit from a field of the request; nil means
+// that the request has none.
 func (r *Reader) ParseEndpoint(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if n.Get("messages") != nil {
 		return r.ParseChat(n, in)

@@ -176,6 +176,7 @@ func builtin(kind string) bool {
 // are billed.
 func (r *Reader) additional(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, t := range n.Get("tools").List() {
+		// withoutMarker returns the tool's JSON without the mark of a cache point, which is no part of what is cached.
 		in.addJSON(r, tools, withoutMarker(t))
 		in.tool(r, t)
 	}

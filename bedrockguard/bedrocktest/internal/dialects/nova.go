@@ -7,7 +7,7 @@ import (
 
 // ParseNova parses the bodies of Nova in InvokeModel. n is the body, in the Prompt that is filled: in.open begins a message, and addText or addJSON
 // appends a block, as text or as JSON. in.Hidden collects why the service adds text that is not in the request, and in.tool adds the reasons that a
-// tool gives.
+// tool gives. in.limit sets the output limit from a field of the request; nil means that the request has none.
 func (r *Reader) ParseNova(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
 		return err

@@ -8,8 +8,9 @@ import (
 // Each item of a request is a message of its own for the model: in.open begins it, and addText, addJSON or add append its content to the Prompt
 // as a block: as text, as JSON, or with tokens that are counted already.
 
-// ParseResponses parses a request of OpenAI's Responses API. n is the body, in the Prompt that is filled. The API is stateful unless a request
-// says otherwise: the input and the output of a previous response are input again, and are billed again.
+// ParseResponses parses a request of OpenAI's Responses API. n is the body, in the Prompt that is filled. The API is stateful unless a request says
+// otherwise: the input and the output of a previous response are input again, and are billed again. in.limit sets the output limit from a field of
+// the request; nil means that the request has none. tierOf reads the name of a service tier, which askTier sets.
 func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if n.Get("background").Is("true") {
 		return refusal.Invalid("background: only synchronous responses are served")

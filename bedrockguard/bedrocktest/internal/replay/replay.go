@@ -97,6 +97,7 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 
 // compare compares an answer with the recorded one: the status; of errors, the type and the wording; of other answers, the shape, the headers, the
 // order of the events and the fields with token counts. Each respect has a tally of its own, except the wording of errors, which is only printed.
+// differs prints a difference, if the command line asks for that.
 func (r *report) compare(c *call, recorded, got answer) {
 	same := recorded.status == got.status
 	r.all.add(same)

@@ -10,6 +10,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
+// claude reports whether the model is Anthropic's, and named whether the model's id contains one of some names. blocks calls a function with each
+// content block of each message, until the function returns false.
+
 // signatures are the first bytes of files in the image formats: PNG, JPEG, two versions of GIF, and WebP, which begins with RIFF.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 

@@ -57,6 +57,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	// up is where Bedrock is asked: a region, an endpoint, and this process's credentials.
 	up, err := openUpstream(ctx, c)
 	if err != nil {
 		return err
@@ -71,6 +72,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(c.Root().ErrWriter, nil))
+	// beside has the page, the metrics and the webhook, each of which is nil unless a flag asks for it.
 	beside, err := openSides(c, ledger, log)
 	if err != nil {
 		return err
@@ -93,6 +95,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if err := mayServe(c, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	// openFront makes the proxy, and start serves it. close, below, waits for running calls, and closes the guard, which settles what is left.
 	f, err := openFront(listener, up, guard, who, health(ledger))
 	if err != nil {
 		return errors.Join(err, listener.Close())

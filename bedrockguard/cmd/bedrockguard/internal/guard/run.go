@@ -66,6 +66,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	// up is where Bedrock is asked: a region, an endpoint, and this process's credentials.
 	up, err := openUpstream(ctx, c)
 	if err != nil {
 		return err
@@ -81,6 +82,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil))
+	// beside has the page, the metrics and the webhook, each of which is nil unless a flag asks for it.
 	beside, err := openSides(c, ledger, log)
 	if err != nil {
 		return err
@@ -107,6 +109,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	// openFront makes the proxy, and start serves it. close, below, waits for running calls, and closes the guard, which settles what is left.
 	f, err := openFront(listener, up, guard, callersOf(c, keys, account), nil)
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -5,8 +5,10 @@ import (
 	"strings"
 )
 
-// Whether a condition holds is a tri: yes, no, or maybe if it depends on what is not known of the request. both is the tri for "and", either that
-// for "or". Negated operators are stored as the operator without Not (base) and the mark negated.
+// Whether a condition holds is a tri: yes, no, or maybe if it depends on what is not known of the request. both is the tri for "and", either that for
+// "or". Negated operators are stored as the operator without Not (base) and the mark negated. r.lookup returns the values of a key, with no if the
+// key is missing and maybe if that is not known. The kind of a node is '{' for an object, '[' for a list, 's' for a string and 0 for null, and its
+// method what returns that in words.
 
 // conditions parses the Condition of a statement: an object of operators, each with an object of keys and their values. Mistakes are noted
 // (p.wrong).

@@ -91,7 +91,8 @@ func ParseAll(raw []byte, kind Kind) ([]*Policy, error) {
 	return all, errors.Join(problems...)
 }
 
-// parser turns the nodes of one document into a policy. It goes on after a mistake and collects them all.
+// parser turns the nodes of one document into a policy. It goes on after a mistake and collects them all. The kind of a node is '{' for an object,
+// '[' for a list, 's' for a string and 0 for null, and its method what returns that in words.
 type parser struct {
 	kind     Kind
 	version  string

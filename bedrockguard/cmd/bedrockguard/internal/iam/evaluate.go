@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// Whether a statement applies, and each part of it, is a tri: yes, no, or maybe if it depends on keys that are not known. both is the tri for
-// "and", either that for "or". version is that of the document, on which the meaning of variables depends.
+// Whether a statement applies, and each part of it, is a tri: yes, no, or maybe if it depends on keys that are not known. both is the tri for "and",
+// either that for "or". glob makes a pattern of a text with wildcards, and literal one in which every character stands for itself; overlaps reports
+// whether there is a text that two patterns match. compareARN compares ARNs part by part. version is the version of the document, on which the
+// meaning of variables depends.
 
 // Request is a request that IAM has to decide on. It remembers which unknown keys were used, so it must be used by one goroutine.
 type Request struct {

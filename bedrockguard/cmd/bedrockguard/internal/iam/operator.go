@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// A comparison returns a tri: yes, no, or maybe if AWS documents no result; triOf makes one of a bool. glob makes a pattern of a text with wildcards,
+// and literal one in which every character stands for itself; overlaps reports whether there is a text that two patterns match.
+
 // operator is a condition operator, split into its parts.
 type operator struct {
 	base     string // in lower case, without Not

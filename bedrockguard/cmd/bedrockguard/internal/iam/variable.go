@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// A tri is yes, no, or maybe if it is not known; both is the tri for "and". glob makes a pattern of a text with wildcards, and literal one in which
+// every character stands for itself. r.lookup returns the values of a key, with no if the key is missing and maybe if that is not known; r.ask
+// remembers a key of which nothing is known.
+
 // piece is a part of a text: literal characters, or a variable.
 type piece struct {
 	text     string

@@ -51,6 +51,7 @@ func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		if ended {
 			note = "ended"
 		}
+		// nameOf prints the values of the account, or its key if the store does not know them yet.
 		t.Row(a.Limit, nameOf(a.Limit, a.Scope, fmt.Sprintf("%x", a.Key)), most, output.When(a.Override.Until), note)
 	}
 	if c.Bool("json") {

@@ -13,6 +13,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 )
 
+// spending is the report that is drawn: its rows (spendRow) have the spend of some values, and if Every is set also the day or month. name is the
+// row's values in one text.
+
 // The sizes of a picture, in pixels, as are the distances in the functions below; the margin is 24. The estimate of a letter's width is too large
 // rather than too small, so that texts never overlap.
 const (

@@ -21,7 +21,8 @@ import (
 )
 
 // A reading is what the ledger says at one moment, and a view the comparison of two readings: how much was spent in between, and so how fast. The
-// lines of the screen are made of a view. standing, from status.go, is the balance of one account under the policy.
+// lines of the screen are made of a view. standing, from status.go, is the balance of one account under the policy; its method part returns how full
+// the account is, from 0 on, and colour the colour for that.
 
 // TopCommand returns the command bedrockguard top, with its flags and its help.
 func TopCommand() *cli.Command {

@@ -15,8 +15,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// The screen is a model of the library Bubble Tea (tea): Update gets keys and messages one at a time and returns the next command, a function
-// that runs beside it and whose result is the next message. View returns what is shown.
+// The screen is a model of the library Bubble Tea (tea): Update gets keys and messages one at a time and returns the next command, a function that
+// runs beside it and whose result is the next message. View returns what is shown. readLedger reads the ledger once, compare makes a view of two
+// readings, and lines makes the lines of the screen of that.
 
 const (
 	pace       = time.Second      // between two requests to the store

@@ -172,8 +172,9 @@ func (p *part) statements() []Statement {
 	return append(slices.Clone(p.fixed), *p.divided)
 }
 
-// split splits a part into as few documents as possible. Actions can be divided, but not principals: a statement that denies all except some
-// of the named ones would deny the others.
+// split splits a part into as few documents as possible. Actions can be divided, but not principals: a statement that denies all except some of the
+// named ones would deny the others. Size is how many characters of a document count, Limit the most that a document of a kind may have, and
+// attachable how many documents of a kind can be attached side by side.
 func (p *part) split(kind iam.Kind) ([]Document, error) {
 	whole := Document{Name: p.name, What: p.what, Kind: kind, Statements: p.statements(), Notes: p.notes}
 	if whole.Size() <= Limit(kind) {

@@ -12,7 +12,8 @@ import (
 // actions are the names of the actions that cost money, without those of the doors that stay open. divided is the statement whose actions may be
 // divided among several documents.
 
-// principals checks the ARNs of principals, and returns each once, with notes about them.
+// principals checks the ARNs of principals, and returns each once, with notes about them. checkPrincipal refuses an ARN that no principal has, or
+// that everybody has; its note is empty for most ARNs.
 func principals(all []string) (list, notes []string, err error) {
 	for _, arn := range all {
 		note, err := checkPrincipal(arn)
