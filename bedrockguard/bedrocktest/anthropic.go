@@ -50,7 +50,8 @@ func anthropicAnswer(in *inference, split promptcache.Split, r Reply) any {
 	return out
 }
 
-// anthropicEvents streams an answer. Its first event has the input's usage and one token of output, its last but one the usage of the output.
+// anthropicEvents streams an answer. Its first event has the input's usage and one token of output, its last but one the usage of the output. On
+// Anthropic's own route the first event also has what newer models report besides.
 func anthropicEvents(in *inference, split promptcache.Split, r Reply) []event {
 	start := modelSplitJSON(in.Model, split, 1)
 	if in.Form != "" { // Anthropic's own route

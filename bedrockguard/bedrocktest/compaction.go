@@ -37,6 +37,7 @@ func (in *inference) iterations(split promptcache.Split, output int) []iteration
 			summary = min(summary, in.Model.Output)
 		}
 		all = append(all, iteration{kind: "compaction", split: split, output: summary})
+		// Only the first compaction uses the prompt cache: further ones read the whole prompt as plain input.
 		split = promptcache.Split{Input: total}
 	}
 	// What the first compaction wrote to the cache (Pending) becomes readable when the answer begins.

@@ -149,7 +149,8 @@ func (in *inference) assessment(id string, e evaluation, characters int, found s
 	return assessment(id, in.guardrailVersion, e, characters, found)
 }
 
-// assessment returns what a guardrail reports of a text: its findings (found, a JSON object of policies), how much it evaluated, and who owns it.
+// assessment returns what a guardrail reports of a text: its findings (found, a JSON object of policies), how much it evaluated (e, and how many
+// characters the text has), and who owns it.
 func assessment(id, version string, e evaluation, characters int, found string) map[string]any {
 	if version == "" {
 		version = "DRAFT"

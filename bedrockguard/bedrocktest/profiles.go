@@ -76,6 +76,7 @@ func (s *Server) profileSummary(id string, m *modeltable.Model, geography, kind 
 	const created = "2026-01-01T00:00:00Z"
 	arn := id
 	if kind == systemProfile {
+		// The id may be a whole ARN, which ends with the profile's own id after a slash.
 		id = id[strings.LastIndexByte(id, '/')+1:]
 		arn = "arn:aws:bedrock:" + s.opts.Region + ":123456789012:inference-profile/" + id
 	}

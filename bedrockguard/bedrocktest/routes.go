@@ -138,10 +138,12 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 			return refusal.Invalid("This action doesn't support the model that you provided.")
 		}
 		d = dialect{(*dialects.Reader).ParseConverse, converseAnswer, converseEvents}
-		// A trace is asked for by enabled or enabled_full, here as in the header below.
+		// askGuardrails sets which guardrails evaluate the request, and refuses an unknown one. A trace is asked for by enabled or enabled_full, also
+		// in the header below.
 		config := n.Get("guardrailConfig")
 		refused = s.askGuardrails(in, config.Get("guardrailIdentifier").Text(), config.Get("guardrailVersion").Text(), strings.HasPrefix(config.Get("trace").Text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
+		// The server on a SageMaker endpoint has a dialect of its own, whichever model it is like.
 		if d = dialectOf(m); isEndpoint(id) {
 			d = endpointDialect()
 		}
@@ -155,6 +157,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 		return refused
 	}
 	streams := strings.HasSuffix(operation, "stream")
+	// A model that is not served here has no parser, and one that does not stream has no events.
 	if d.parse == nil || streams && d.events == nil {
 		return refusal.Invalid("This action doesn't support the model that you provided.")
 	}
@@ -165,7 +168,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused := in.finish(); refused != nil {
 		return refused
 	}
-	// The rules read bodies of Converse and of Anthropic's models only.
+	// obeys checks the rules that only some models have. They read bodies of Converse and of Anthropic's models only.
 	if converse := strings.HasPrefix(operation, "converse"); converse || m.Provider == "anthropic" {
 		if refused := s.obeys(n, in, converse); refused != nil {
 			return refused
@@ -186,7 +189,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	}
 	fault := s.faultOf(in.request)
 	var reply Reply
-	// No fault, which is the empty one, counts as billed. The reply may then bring a fault of its own, which is checked once more below.
+	// A request without a fault, which is the empty one, is billed. Its reply may bring a fault of its own, which is checked once more below.
 	if s.opts.Reply != nil && fault.billed(streams) {
 		reply = s.opts.Reply(in.request)
 	}
@@ -320,6 +323,7 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, split promptcache.S
 			body = withoutUsage(object)
 		}
 	} else if object, ok := body.(map[string]any); ok && invoke {
+		// Converse's answer has its trace already.
 		body = in.tracedAs(object, r)
 	}
 	raw, _ := json.Marshal(body) // maps, strings and numbers

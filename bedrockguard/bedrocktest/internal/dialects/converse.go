@@ -18,6 +18,7 @@ import (
 // ParseConverse parses a body of Converse. n is the body, in the Prompt that is filled. The cache reads tools first, then the system prompt and
 // the messages; Variant and, on Amazon's models, WholeVariant have the settings whose change invalidates what was cached.
 func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	// Converse has cache points instead of Anthropic's marker.
 	for _, key := range []string{"cacheControl", "cache_control"} {
 		if n.Get("additionalModelRequestFields").Get(key) != nil {
 			return refusal.Invalid("extraneous key [%s] is not permitted in additionalModelRequestFields", key)
@@ -170,7 +171,7 @@ func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			}
 			continue
 		}
-		// Until the last line this counts turns only, for the condition above: a system message can't be the first.
+		// Until the last line MessageCount counts turns only, for the condition above: a system message can't be the first.
 		in.MessageCount++
 		if m.Get("role").Text() != want {
 			return outOfTurn(i)
@@ -326,8 +327,8 @@ func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[
 			media += film(video)
 		}
 	}
-	// Documents are counted in a second pass, after all parts have been checked. marks are the tokens of the marks in a PDF with citations.
 	in.lastIsText = false
+	// Documents are counted in a second pass, after all parts have been checked. marks are the tokens of the marks in a PDF with citations.
 	for _, c := range v.Get("content").List() {
 		in.cited(c.Get("searchResult"), 0)
 		if d := c.Get("document"); d.Get("source").Get("bytes") != nil {

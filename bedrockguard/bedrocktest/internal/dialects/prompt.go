@@ -84,7 +84,8 @@ type Prompt struct {
 	lastIsText bool
 }
 
-// add appends a block with these tokens, and those that open and the like have left for the next block. raw is what its hash is made of.
+// add appends a block with these tokens, and those that open and the like have left for the next block. raw is what its hash is made of. It has the
+// parameter r only because addText and addJSON have it, which count with it.
 func (in *Prompt) add(r *Reader, section, raw string, tokens int) *Block {
 	in.Blocks = append(in.Blocks, Block{Section: section, Hash: sha256.Sum256([]byte(raw)), Tokens: tokens + in.framing, Role: in.role})
 	in.framing, in.role = 0, ""

@@ -97,6 +97,7 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 	return s
 }
 
+// later returns the later one of two moments.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -112,7 +113,8 @@ func lifetime(ttl string) time.Duration {
 	return 5 * time.Minute
 }
 
-// cacheable reports whether the model caches a prefix with this number of tokens.
+// cacheable reports whether the model caches a prefix with this number of tokens. Only a model with a cache has cache points, so that its rule is
+// there.
 func cacheable(m *modeltable.Model, tokens int) bool {
 	rule := m.Cache
 	return tokens >= rule.Min && (rule.Max == 0 || tokens <= rule.Max)
@@ -135,6 +137,7 @@ func prefixesOf(in *dialects.Prompt) ([][32]byte, []int) {
 	hashes, sums := make([][32]byte, len(in.Blocks)), make([]int, len(in.Blocks))
 	state := sha256.Sum256([]byte(in.Model.ID + "\x00" + in.Profile + "\x00" + in.WholeVariant))
 	sum, inMessages := 0, false
+	// Two hashes have 64 bytes, and the rest is room for a role.
 	buf := make([]byte, 64, 80)
 	for i, b := range in.Blocks {
 		if b.Section == dialects.Messages && !inMessages {

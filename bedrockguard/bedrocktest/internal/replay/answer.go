@@ -64,6 +64,7 @@ func (a *answer) frames(raw []byte) {
 			return
 		}
 		kind := ""
+		// A message has one of these two headers.
 		for _, name := range []string{":event-type", ":exception-type"} {
 			if v := m.Headers.Get(name); v != nil {
 				kind = v.String()

@@ -151,6 +151,7 @@ func servePage(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
+	// Without a policy this is one without limits.
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ type limitJSON struct {
 
 // limits runs bedrockguard limits: it lists the limits of the policy, and others that have accounts in the store. d is the opened ledger.
 func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	// Without a policy this is one without limits.
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
 		return err

@@ -171,6 +171,7 @@ func top(ctx context.Context, c *cli.Command) (err error) {
 
 // topOnce reads the ledger twice and prints the comparison.
 func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	// Without a policy this is one without limits.
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
 		return err
@@ -319,7 +320,7 @@ type paced struct {
 	accounts []budget.Account
 	kills    []budget.Kill
 
-	lastUsage driver.UsageMark // the mark after the last row of usage
+	lastUsage driver.UsageMark // the mark after the last row of the last page of usage, if that page was not full; else zero
 }
 
 // rarely is how long accounts and flags are remembered.

@@ -60,6 +60,7 @@ type (
 
 // topLive shows the screen until the user ends it.
 func topLive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
+	// Without a policy this is one without limits.
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
 		return err

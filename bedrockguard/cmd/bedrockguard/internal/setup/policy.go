@@ -169,6 +169,7 @@ func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if err != nil {
 		return err
 	}
+	// Without a policy this is one without limits.
 	now, err := d.Policy(ctx, c)
 	if err != nil {
 		return err

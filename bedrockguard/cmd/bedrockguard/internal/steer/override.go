@@ -53,6 +53,7 @@ func override(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
+	// Without a policy this is one without limits.
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
 		return err
