@@ -113,6 +113,7 @@ func (s *Server) jobUnits(id string, input *jsonnode.Node) int64 {
 		seconds := defaultFilm
 		for _, key := range []string{"videoGenerationConfig", "multiShotAutomatedParams"} {
 			if v, ok := input.Get(key).Get("durationSeconds").Number(); ok {
+				// A video that is shorter than the default counts with the default.
 				seconds = min(max(v, seconds), longestFilm)
 			}
 		}

@@ -290,7 +290,7 @@ func (b Block) anthropic() map[string]any {
 	}
 }
 
-// anthropic returns a citation in Anthropic's form, always as characters of a document.
+// anthropic returns a citation in Anthropic's form: as a place on the web if the location has its URL, and else as characters of a document.
 func (c Citation) anthropic() map[string]any {
 	at := struct {
 		DocumentChar struct{ DocumentIndex, Start, End int }

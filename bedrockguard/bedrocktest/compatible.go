@@ -201,6 +201,7 @@ func chatStream(in *inference, split promptcache.Split, r Reply) []event {
 	}
 	events = append(events, chunk(head(map[string]any{}, r.chosen(chatWords))))
 	if in.usageAsked {
+		// This chunk has the usage and no choices.
 		last := head(nil, nil)
 		last["choices"], last["usage"] = []any{}, chatUsage(split, r.OutputTokens)
 		events = append(events, usageChunk(last))

@@ -63,8 +63,8 @@ func converseAnswer(in *inference, split promptcache.Split, r Reply) any {
 // converseEvents returns the events of ConverseStream. What converseAnswer has in one body stands in the last two: the stop reason and the
 // metadata.
 func converseEvents(in *inference, split promptcache.Split, r Reply) []event {
-	// blockEvents returns the events of one block: a start of some kinds, deltas and a stop.
 	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
+	// blockEvents returns the events of one block: a start of some kinds, deltas and a stop.
 	for i, b := range r.Blocks {
 		events = append(events, blockEvents(i, b)...)
 	}

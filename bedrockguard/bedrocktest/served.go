@@ -45,7 +45,7 @@ func (s *Server) answeredBy(in *inference) answering {
 		return by
 	}
 	served := s.opts.Serve(in.request)
-	// A body does not show the profile, so the requested model with another profile counts as itself.
+	// Only Converse's answer shows the profile. In any other, the requested model with another profile counts as itself.
 	same := func(m *modeltable.Model) bool {
 		return m == in.Model && !strings.HasPrefix(in.request.Operation, "converse")
 	}

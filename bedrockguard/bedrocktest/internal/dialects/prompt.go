@@ -195,6 +195,7 @@ func (in *Prompt) Finish() *refusal.Error {
 	case limit > 0 && in.MaxTokens > limit:
 		return refusal.Invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
 	}
+	// A limit in the fields that are passed to the model unchanged is not compared with the model's own.
 	in.MaxTokens = max(in.MaxTokens, in.extraTokens)
 	if !slices.Contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.Tier) {
 		return refusal.Invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")

@@ -19,6 +19,7 @@ func MovieSeconds(raw []byte) int {
 	if raw[at+4] == 1 { // 64-bit times
 		scale, length = uint64(binary.BigEndian.Uint32(raw[at+24:])), binary.BigEndian.Uint64(raw[at+28:])
 	}
+	// A length that can't be right counts as the longest.
 	if scale == 0 || length/scale > longestVideoSeconds {
 		return longestVideoSeconds
 	}

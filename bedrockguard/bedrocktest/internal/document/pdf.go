@@ -27,6 +27,8 @@ type pdfObject struct {
 	stream []byte // unpacked; nil if there is none, or if it can't be unpacked
 }
 
+// These patterns find the beginning of an object, a reference to one, the types of objects, and the drawing of a form. Their groups are the number of
+// the object, or the name of the form.
 var (
 	pdfBegin     = regexp.MustCompile(`(\d+)\s+\d+\s+obj\b`)
 	pdfReference = regexp.MustCompile(`(\d+)\s+\d+\s+R\b`)
@@ -45,6 +47,7 @@ func ReadPDF(raw []byte) []string {
 	var pages []string
 	seen := make(map[int]bool)
 	for _, o := range f.objects {
+		// The root of the page tree is the node without a /Parent.
 		if pdfPages.Match(o.value) && !bytes.Contains(o.value, []byte("/Parent")) {
 			f.walk(o, nil, 0, func(number int, page *pdfObject, inherited []byte) {
 				seen[number] = true
@@ -72,6 +75,7 @@ func (f *pdfFile) read(raw []byte) {
 		if i := bytes.Index(body, []byte("stream")); i >= 0 {
 			o.value = body[:i]
 			data := bytes.TrimPrefix(bytes.TrimPrefix(body[i+len("stream"):], []byte("\r")), []byte("\n"))
+			// The last one ends the stream: the data may have the word, too.
 			if end := bytes.LastIndex(data, []byte("endstream")); end >= 0 {
 				data = data[:end]
 			}
@@ -271,7 +275,7 @@ func writeStrings(out *strings.Builder, content []byte) {
 		case c == 'T' && i+1 < len(content) && (content[i+1] == 'j' || content[i+1] == 'J'):
 			out.WriteByte('\n')
 			i += 2
-		// Two brackets, << or >>, begin or end a dictionary, whose second one is stepped over with the first.
+		// << or >> begins or ends a dictionary: both characters are stepped over.
 		case c == '<' || c == '>':
 			i += 2
 		default:

@@ -73,6 +73,7 @@ func (p *parser) value(depth int) (*Node, *refusal.Error) {
 func (p *parser) members(n *Node, depth int) *refusal.Error {
 	object := p.s[p.i] == '{'
 	var seen map[string]struct{} // the keys of a large object, where comparing each key with all others would take quadratic time
+	// The first step is over the opening bracket, and each later one over a comma.
 	for p.i++; ; p.i++ {
 		p.space()
 		if c := p.s[p.i]; c == '}' || c == ']' {

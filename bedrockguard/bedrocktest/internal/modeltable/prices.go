@@ -41,7 +41,7 @@ type Model struct {
 	Long        longContext                  `json:"long"`        // for prompts above a number of tokens
 	Optimized   Rates                        `json:"optimized"`   // in the latency-optimised mode; zero without one
 	Tiers       map[string]uint64            `json:"tiers"`       // the factor of each service tier on all rates
-	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices give a higher factor than Tiers
+	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // by region and tier, where published prices give a higher factor than Tiers
 	Fees        Fees                         `json:"fees"`
 	RegionFees  map[string]Fees              `json:"regionFees"` // instead of Fees, by the region of the call
 	Window      int                          `json:"window"`     // input tokens; for an embedding model: of each text

@@ -22,6 +22,7 @@ func imageBytes(a *Asked) (refused *refusal.Error) {
 	if !a.claude() && a.Model.Provider != "amazon" {
 		return nil
 	}
+	// data is nil where there is no image, and then nothing is refused.
 	look := func(data *jsonnode.Node) {
 		raw, _ := base64.StdEncoding.DecodeString(firstBytes(data.Text()))
 		if data != nil && !slices.ContainsFunc(signatures, func(s string) bool { return strings.HasPrefix(string(raw), s) }) {

@@ -124,8 +124,8 @@ type step struct {
 // maxViolations is how many violated constraints the service lists in one error.
 const maxViolations = 10
 
-// Conforms checks a request against a type of the service model: its headers, the parts of its path by field name, and its body. If the body
-// of the type is not JSON, the body is not checked.
+// Conforms checks a request against a type of the service model: its headers, the parts of its path by field name, and its body. A body that is a
+// field as a whole (Payload), such as that of InvokeModel, is not checked.
 func Conforms(r *http.Request, path map[string]string, n *jsonnode.Node, name string) *refusal.Error {
 	var c checker
 	s := All()[name]

@@ -79,7 +79,7 @@ func (l *loose) UnmarshalJSON(raw []byte) error {
 // packed is data that was compressed with gzip and encoded in base64.
 type packed string
 
-// UnmarshalJSON implements json.Unmarshaler. Other text becomes empty.
+// UnmarshalJSON implements json.Unmarshaler, which decodes base64 into bytes. A value in any other form becomes an empty text.
 func (p *packed) UnmarshalJSON(raw []byte) error {
 	var zipped []byte
 	if json.Unmarshal(raw, &zipped) != nil {
@@ -257,6 +257,7 @@ func (r *record) principal() string {
 		role, _, _ := strings.Cut(name, "/")
 		return "role " + role
 	}
+	// Any other ARN ends with what the principal is and its name, such as user/NAME.
 	if i := strings.LastIndexByte(r.Identity.ARN, ':'); i >= 0 {
 		return r.Identity.ARN[i+1:]
 	}

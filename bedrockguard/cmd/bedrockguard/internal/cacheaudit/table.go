@@ -12,6 +12,7 @@ type table struct{ column int }
 func newTable(head []byte) *table {
 	names := cells(head)
 	for i, name := range names {
+		// A line of the word message alone may be any text, and is no head of a table.
 		if name == "@message" || name == "message" && len(names) > 1 {
 			return &table{i}
 		}

@@ -158,8 +158,8 @@ var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
 // interpreters run the program in their first argument.
 var interpreters = regexp.MustCompile(`^(python|pypy|node|deno|bun|ruby|perl|php|bash|sh|zsh|java|dotnet)[0-9.]*$`)
 
-// runAccount returns the scope of the program's calls. args is the program with its arguments: unless a workflow is given, it is the name of the
-// program, or of the script that an interpreter runs.
+// runAccount returns the scope of the program's calls. args is the program with its arguments: unless a workflow is given, the workflow is the name
+// of the program, or of the script that an interpreter runs.
 func runAccount(c *cli.Command, args []string) (budget.Scope, error) {
 	s, err := commandline.ScopeOf(c)
 	if err != nil {

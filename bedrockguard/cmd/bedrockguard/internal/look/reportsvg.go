@@ -151,6 +151,7 @@ func (s *spending) bars(p *picture, all []*series) float64 {
 	room := pictureWidth - left - amountWidth - 36
 	y := float64(headHeight)
 	for i, one := range all {
+		// A text is placed by its baseline, which is some pixels below its middle. There are 8 pixels between a bar and its amount.
 		middle := y + rowHeight/2 + 5
 		p.text(left-12, middle, "end", "", output.Clipped(one.name, maxNameRunes))
 		width := max(1, room*float64(one.total)/float64(most))

@@ -248,7 +248,8 @@ func Others(d Documents) []string {
 	return all
 }
 
-// Principal checks the ARN of a principal, and returns its aws:PrincipalArn.
+// Principal checks the ARN of a principal, and returns its aws:PrincipalArn: that of the role if the ARN is a session's (principalOf). The parts of
+// the form are partition, account, kind and name: the account is no wildcard, a group makes no calls, and only a root user has no name.
 func Principal(arn string) (string, error) {
 	arn = principalOf(arn)
 	parts := principalForm.FindStringSubmatch(arn)

@@ -89,6 +89,7 @@ func (c *Call) Make(ctx context.Context, ledger *budget.Ledger) error {
 	case "voided":
 		return ledger.Void(ctx, r)
 	}
+	// An estimated call is settled with its cost, and marked as charged by an estimate.
 	_, err = ledger.SettleAs(ctx, r, charge(c.USD), c.End == "estimated", c.Reference)
 	return err
 }

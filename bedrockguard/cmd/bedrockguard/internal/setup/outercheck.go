@@ -196,6 +196,7 @@ func readQuestion(c *cli.Command, documents outer.Documents) (outer.Question, er
 		if err != nil {
 			return q, exit.UsageError("--at %q: want a moment such as 2026-11-01T15:04:05Z", text)
 		}
+		// Fixed says that the answer is only for this moment, and not for later ones.
 		q.At, q.Fixed = at.UTC(), true
 	}
 	for _, arn := range c.StringSlice("principal") {

@@ -85,6 +85,7 @@ func findEntry(ctx context.Context, d *commandline.Desk, name string) (budget.En
 // before returns the largest id that is smaller than another one.
 func before(id budget.ID) budget.ID {
 	for i := len(id) - 1; i >= 0; i-- {
+		// A byte that was 0 has become 0xff, and borrows from the byte before it.
 		if id[i]--; id[i] != 0xff {
 			return id
 		}

@@ -220,6 +220,7 @@ func (u *storeURL) openPostgres(ctx context.Context) (*Opened, error) {
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
+	// This does not connect yet, so that an error is about the configuration.
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, u.unreadable()
