@@ -113,6 +113,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 		return refusal.Invalid("model: a string is required")
 	case !ok:
 		return refusal.New(404, "ResourceNotFoundException", "The model '"+id+"' does not exist")
+	// The route messages serves Anthropic's models and no others; the other routes serve the models that accept OpenAI's dialects.
 	case (route == messagesRoute) != (m.Provider == "anthropic"), route != messagesRoute && !m.Chats():
 		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
 	case route != messagesRoute && onMantle(r) && prefix != m.MantlePrefix():

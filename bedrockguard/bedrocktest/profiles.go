@@ -111,6 +111,7 @@ func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal.Error
 		}
 	}
 	if kind != systemProfile {
+		// Options.Names may also have names that are no profiles.
 		for name := range s.opts.Names {
 			if m, geography, _, ok := s.lookup(url.PathEscape(name)); ok && strings.Contains(name, "application-inference-profile/") {
 				all = append(all, s.profileSummary(name, m, geography, applicationProfile))

@@ -31,8 +31,8 @@ type use struct {
 	tokens int // input and maximum output; after settle, what was consumed
 }
 
-// take adds a request to what was used within the last minute, or throttles it. Without any quota it remembers nothing and returns nil, which
-// settle accepts.
+// take adds a request to what was used within the last minute, or throttles it. Without any quota it remembers nothing and returns nil, which settle
+// accepts. A request that is throttled does not count as used.
 func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 	if len(q.limits) == 0 {
 		return nil, nil

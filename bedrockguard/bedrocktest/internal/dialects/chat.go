@@ -75,6 +75,7 @@ func (r *Reader) chatPart(part *jsonnode.Node, in *Prompt) {
 		in.addText(r, Messages, part, text)
 		return
 	}
+	// The field is a text, or an object with the text in url.
 	url := part.Get("image_url")
 	if url.Kind() == '{' {
 		url = url.Get("url")

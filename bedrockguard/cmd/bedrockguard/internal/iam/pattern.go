@@ -130,7 +130,8 @@ func (p pattern) overlaps(other pattern) bool {
 	return reach[0]
 }
 
-// meetsAt computes reach for one i and j: next has the results for i+1, and row those for i and larger j.
+// meetsAt computes reach for one i and j: next has the results for i+1, and row those for i and larger j. An asterisk stands for nothing, or for one
+// more character of the other pattern.
 func (p pattern) meetsAt(other pattern, i, j int, next, row []bool) bool {
 	ended, otherEnded := i == len(p), j == len(other)
 	switch {

@@ -109,7 +109,7 @@ func AccountsCommand() *cli.Command {
 	}
 }
 
-// accountJSON is an account for JSON.
+// accountJSON is an account for JSON. Account is the account's key in hexadecimal.
 type accountJSON struct {
 	Limit    string           `json:"limit"`
 	Scope    output.ScopeJSON `json:"scope"`

@@ -143,7 +143,8 @@ func Lasting(d time.Duration) string {
 	}
 }
 
-// Money prints an amount of a unit. Dollars have cents, or more digits below a dollar; other units are whole numbers.
+// Money prints an amount of a unit. Dollars have cents; below a dollar they have five decimals, and below a thousandth of a dollar all decimals.
+// Other units are whole numbers.
 func Money(q budget.Quantity) string {
 	if q.Unit != budget.UnitUSD {
 		return fmt.Sprintf("%d", q.N)
