@@ -85,7 +85,7 @@ func modelSplitJSON(m *modeltable.Model, split promptcache.Split, output int) ma
 	return usage
 }
 
-// metrics is what Bedrock itself adds to the last chunk of every dialect.
+// metrics is what Bedrock itself adds to the last chunk of every dialect. The latencies are made up.
 func metrics(m *modeltable.Model, split promptcache.Split, output int) map[string]any {
 	out := map[string]any{
 		"inputTokenCount": split.Input, "outputTokenCount": output, "invocationLatency": 2, "firstByteLatency": 1,

@@ -45,8 +45,8 @@ func (j *jobs) byToken(token string) *job {
 const reelSecond = 80_000_000
 
 // startAsync serves StartAsyncInvoke. Options.Reply is asked with the operation "start-async-invoke"; its latency is how long the job takes, and
-// ModelError makes the job fail. A job is billed when it is started. A request with the token of an earlier one gets that one's job and is not
-// billed.
+// ModelError makes the job fail. A job is billed when it is started. A request with the token of an earlier request gets the job of that one, and is
+// not billed.
 func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused == nil {

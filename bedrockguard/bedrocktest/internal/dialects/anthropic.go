@@ -179,6 +179,7 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 		if b.Get("cache_control") != nil {
 			return refusal.Invalid("cache_control cannot be set on thinking blocks")
 		}
+		// No cache point may follow such a block.
 		in.addJSON(r, Messages, b.Raw).reasoning = true
 		return nil
 	case "image":

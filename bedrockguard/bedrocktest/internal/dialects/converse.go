@@ -284,6 +284,7 @@ func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]s
 	case "toolResult":
 		return r.converseToolResult(b, v, in, answered)
 	case "reasoningContent":
+		// No cache point may follow such a block.
 		in.addJSON(r, Messages, b.Raw).reasoning = true
 	case "image":
 		in.image(r, b.Raw, v.Get("source").Get("bytes"))

@@ -59,6 +59,7 @@ func (v Vector) Kinds(otherwise string) []string {
 func (v Vector) Floats() []float64 {
 	hash := fnv.New64a()
 	hash.Write([]byte(v.Of))
+	// Equal contents have the same seed, and so the same vector.
 	random := rand.New(rand.NewPCG(hash.Sum64(), 0))
 	out, length := make([]float64, v.dimensions), 0.0
 	for i := range out {

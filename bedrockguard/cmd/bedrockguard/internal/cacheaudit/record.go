@@ -37,7 +37,7 @@ type record struct {
 }
 
 // envelope is what other tools put around records. CloudWatch puts each record into a string, its deliveries hold several, and its queries return
-// rows of columns. An envelope is of one tool, so most fields are empty.
+// rows of columns. An envelope is of one tool, so most fields are empty. Those of message and column are among its own.
 type envelope struct {
 	message
 	AtMessage loose    `json:"@message"`

@@ -63,6 +63,7 @@ func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 		return err
 	}
 	s.logs = append(s.logs, name)
+	// A file may be named, and also be found in a folder.
 	s.named[name] = s.named[name] || named
 	if s.size >= 0 {
 		s.size += info.Size()

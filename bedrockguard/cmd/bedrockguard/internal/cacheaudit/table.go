@@ -30,6 +30,7 @@ func (t *table) message(line []byte) []byte {
 
 // cells returns the values of one line, and none if it is not a row.
 func cells(line []byte) []string {
+	// A line that begins like JSON is no row of a table.
 	if len(line) > 0 && (line[0] == '{' || line[0] == '[') {
 		return nil
 	}

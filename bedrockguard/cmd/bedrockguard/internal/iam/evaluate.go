@@ -142,8 +142,8 @@ func (l *Layer) allows(r *Request) tri {
 	return verdict
 }
 
-// applies returns whether a statement is about a request. It checks the parts in order and stops at the first that does not hold. Then the keys
-// that its conditions have asked for are forgotten again, because the outcome does not depend on them.
+// applies returns whether a statement is about a request. It checks the parts in order and stops at the first that does not hold. If that is a
+// condition, the keys for which the conditions have asked are forgotten again, because the outcome does not depend on them.
 func (s *Statement) applies(r *Request, version string) tri {
 	verdict := s.aboutAction(r.Action)
 	if verdict == no {

@@ -169,8 +169,8 @@ func printAccounts(c *cli.Command, all []accountJSON) error {
 	if !c.Bool("periods") {
 		t := output.NewTable(none, "LIMIT", "ACCOUNT", "KEY", "NOTES")
 		for i := range all {
-			// nameOf prints the values of the account, or its key if the store does not know them yet.
 			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true} // only to print its notes
+			// nameOf prints the values of the account, or its key if the store does not know them yet.
 			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), all[i].Account, s.notes())
 		}
 		return t.End(w)

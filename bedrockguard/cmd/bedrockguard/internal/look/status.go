@@ -44,7 +44,7 @@ type standing struct {
 	Max      *output.QuantityJSON `json:"max,omitempty"`
 	Left     *output.QuantityJSON `json:"left,omitempty"`
 	Window   string               `json:"window,omitempty"`
-	Since    *time.Time           `json:"since,omitempty"` // if no policy has the window
+	Since    *time.Time           `json:"since,omitempty"` // the beginning of the newest period, if no policy says what the window is
 	ResetIn  float64              `json:"reset_in_seconds,omitempty"`
 	Override *overrideJSON        `json:"override,omitempty"`
 	Latched  *time.Time           `json:"latched_until,omitempty"`
@@ -186,6 +186,7 @@ func newestPeriod(ctx context.Context, d *commandline.Desk, a budget.Account, un
 		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
 	}
 	var newest driver.Period
+	// Periods come with the oldest first.
 	for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
 		if err != nil {
 			return nil, err

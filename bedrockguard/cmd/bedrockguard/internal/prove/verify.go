@@ -87,7 +87,7 @@ func jsonReport(r *verifier.Report) verifiedJSON {
 		switch d.Kind {
 		case verifier.State:
 			one.Entry = d.Entry.String()
-		case verifier.Usage:
+		case verifier.Usage: // it has neither an entry nor an account
 		default:
 			scope := output.JSONScope(d.Scope)
 			one.Account, one.Scope = fmt.Sprintf("%x", d.Account), &scope

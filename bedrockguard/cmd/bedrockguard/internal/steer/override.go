@@ -189,6 +189,7 @@ func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o ov
 		if err != nil {
 			return accounts, err
 		}
+		// The query also selects accounts that have further values.
 		if !sameScope(a.Scope, o.scope) {
 			continue
 		}
