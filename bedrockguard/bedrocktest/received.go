@@ -33,6 +33,7 @@ func (r *Request) describe(n *jsonnode.Node, body []byte) {
 		}
 	}
 	messages := n.Get("messages").List()
+	// A body has either chat_history, which is Cohere's, or messages, so that i is also the index in its list.
 	for i, m := range slices.Concat(n.Get("chat_history").List(), messages) {
 		// If the last message is the assistant's, it is the beginning of the answer and no turn.
 		prefill := len(messages) > 0 && i == len(messages)-1

@@ -44,6 +44,7 @@ const (
 func (s *Server) asked(body *jsonnode.Node, in *inference, converse bool) *rules.Asked {
 	a := rules.Read(body, converse)
 	a.Model, a.Profile, a.Region, a.Now = in.Model, in.Profile, s.opts.Region, s.opts.Clock()
+	// An entry of Options.Models is for the id that the request names, or for the model that this id stands for.
 	if known := s.models[in.request.AskedID]; known != nil {
 		a.EndsByTest, a.Added = !known.Ends.IsZero(), known.Like != ""
 	} else if known := s.models[in.Model.ID]; known != nil {

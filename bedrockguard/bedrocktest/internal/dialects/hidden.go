@@ -121,6 +121,7 @@ func (in *Prompt) hide() {
 	in.Blocks[0].Tokens += n
 	if later := in.Hidden.atMessages(in.Model); later > 0 {
 		first := slices.IndexFunc(in.Blocks, func(b Block) bool { return b.Section == Messages })
+		// first is -1 if there are no messages: then the first block gets these tokens.
 		in.Blocks[max(first, 0)].Tokens += later
 	}
 }

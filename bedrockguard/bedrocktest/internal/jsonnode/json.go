@@ -133,6 +133,7 @@ func (p *parser) str() string {
 			slashes++
 		}
 		p.i = end + 1
+		// After an odd number of backslashes the quote is a part of the string.
 		if slashes%2 == 0 {
 			return p.s[start:p.i]
 		}

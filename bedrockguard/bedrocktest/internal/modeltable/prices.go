@@ -20,7 +20,7 @@ const (
 	ClassRead
 	ClassWrite5m
 	ClassWrite1h
-	classes
+	classes // how many there are
 )
 
 // Rates are prices in pico-USD per token.
@@ -250,6 +250,7 @@ func (m *Model) TierFactor(tier, region string) uint64 {
 	if factor == 0 {
 		factor = Table().tiers[tier]
 	}
+	// The factor is 1 at least, so that nothing is free.
 	return max(factor, 1)
 }
 

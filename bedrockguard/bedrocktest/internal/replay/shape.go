@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// shape lists the paths of all fields of an answer, sorted, without their values. Usage and other measures are left out. A value that the model
-// makes up, such as the input of a tool, counts as one field, and the id of a guardrail is replaced by a fixed word.
+// shape lists the paths of all fields of an answer, sorted, without their values. Usage, other measures and the padding p are left out. A value that
+// the model makes up, such as the input of a tool, counts as one field, and the id of a guardrail is replaced by a fixed word.
 func (a *answer) shape() []string {
 	paths := map[string]bool{}
 	var walk func(v any, path string)

@@ -239,6 +239,7 @@ var passedOn = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscal
 
 // exitCodeOf returns a program's exit code as shells do: 128 plus the signal's number if a signal ended it.
 func exitCodeOf(err error) (int, error) {
+	// Without such an error the program has succeeded, and err is nil, or its end could not be awaited.
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
 		return 0, err

@@ -205,8 +205,8 @@ func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err erro
 // readSpending reads the usage that a query selects and makes the rows of the report: sorted by day, and within a day the most expensive first.
 func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery, by []string) (*spending, error) {
 	s := &spending{Since: q.Since, Until: q.Until, By: by, Rows: []*spendRow{}}
+	// Throughout means one row over all days; then Every stays empty.
 	if q.Every != budget.Throughout {
-		// Throughout means one row over all days; then Every stays empty.
 		s.Every = map[budget.Calendar]string{budget.ByDay: "day", budget.ByMonth: "month"}[q.Every]
 	}
 	for row, err := range d.Usage(ctx, q) {

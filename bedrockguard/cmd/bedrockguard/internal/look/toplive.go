@@ -83,6 +83,7 @@ func newScreen(ctx context.Context, d *commandline.Desk, policy budget.Policy, c
 	if err != nil {
 		return nil, err
 	}
+	// The width and the height hold until the terminal reports its own.
 	return &screen{
 		ctx: ctx, desk: d, watch: &commandline.Desk{Operator: watch, Store: source, Who: d.Who, StoreTime: d.StoreTime}, source: source, policy: policy, coloured: coloured,
 		width: output.DefaultColumns, height: 40, message: "looking…",
