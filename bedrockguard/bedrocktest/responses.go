@@ -242,6 +242,7 @@ func responseItemEvents(i int, item map[string]any, b Block, add func(string, ma
 		add("reasoning_text.done", part(map[string]any{"text": b.Reasoning.Text}))
 		add("reasoning_part.done", part(map[string]any{"part": item["content"].([]any)[0]}))
 	default:
+		// An item of any other kind, and a raw one, is complete in its first event.
 		add("output_item.added", at(map[string]any{"item": begun}))
 	}
 	add("output_item.done", at(map[string]any{"item": item}))

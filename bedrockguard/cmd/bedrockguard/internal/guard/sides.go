@@ -12,7 +12,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// sides are what proxy and run serve in addition, if their flags ask for it: the page, the metrics and the webhook. What is not asked for is nil.
+// sides are what proxy and run serve in addition, if their flags ask for it: the page, the metrics and the webhook. What is not asked for is nil,
+// and the methods of a nil one do nothing.
 type sides struct {
 	page    *pageServer
 	metrics *metricsServer

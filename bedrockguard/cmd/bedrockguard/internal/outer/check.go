@@ -25,7 +25,7 @@ type Documents struct {
 
 // Question says which principals ask, and what is known.
 type Question struct {
-	// Principals are who asks. If there are none, they are principals that no document names, in each account that the documents name.
+	// Principals are who asks, one at least. Others returns principals that no document names, for a question that names nobody.
 	Principals []string
 	// Context has further known keys, and Absent those that are missing. Other keys are unknown.
 	Context map[string][]string

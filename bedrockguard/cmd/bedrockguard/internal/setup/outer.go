@@ -42,6 +42,7 @@ func outerPlanCommand() *cli.Command {
 			"  bedrockguard outer plan --allow arn:aws:iam::111122223333:role/guard > scp.json\n" +
 			"  bedrockguard outer plan --kill-until 2h --kind policy > kill.json\n" +
 			"  bedrockguard outer plan --api-keys none --format terraform > keys.tf",
+		// The library would split values at commas.
 		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "allow", Usage: "the ARN of a role, a user or a root user that may spend, with * and ? if need be; may be repeated", HideDefault: true},

@@ -26,6 +26,7 @@ func outerCheckCommand() *cli.Command {
 		Description: "Documents without a flag are service control policies, beside which AWS attaches FullAWSAccess; - is standard input. Without --policy, the one who asks may do everything else.\n" +
 			"Unless --principal is given, those ask whom the documents do not name. A door is closed if it is denied on every resource, whatever is not known.\n\n" +
 			"Exit code 3 says that a door is not closed.",
+		// The library would split values at commas.
 		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "scp", Usage: "a service control policy; may be repeated", HideDefault: true, TakesFile: true},

@@ -340,6 +340,7 @@ func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 		if document.Reason != "" {
 			fmt.Fprintf(c.Root().Writer, ": %s", output.Printable(document.Reason))
 		}
+		// Tabs become spaces, because PrintableLines would print them as escapes.
 		_, err = fmt.Fprintf(c.Root().Writer, "\n%s\n", strings.TrimRight(output.PrintableLines(strings.ReplaceAll(string(document.Text), "\t", "    ")), "\n"))
 	}
 	if err == nil && len(document.Text) == 0 {
