@@ -35,6 +35,7 @@ func splitJSON(split promptcache.Split, output int) map[string]any {
 	}
 }
 
+// anthropicAnswer returns the body of an answer. The models of 2026, which also accept inserted system messages, report stop_details.
 func anthropicAnswer(in *inference, split promptcache.Split, r Reply) any {
 	content := []any{}
 	for _, b := range r.Blocks {

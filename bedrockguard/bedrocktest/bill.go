@@ -107,6 +107,7 @@ func nano(tokens int64, pico, tier uint64) int64 {
 	return int64((uint64(tokens)*pico*tier + 999_999) / 1_000_000)
 }
 
+// snapshot returns a copy of the bill, which later charges do not change.
 func (b *book) snapshot() Bill {
 	b.mu.Lock()
 	defer b.mu.Unlock()

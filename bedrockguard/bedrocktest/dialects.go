@@ -73,6 +73,7 @@ var (
 	cohereWords = stopWords{"COMPLETE", "MAX_TOKENS", "COMPLETE", "ERROR_TOXIC"}
 )
 
+// novaUsage returns the usage of an answer. An answer in one body has totalTokens; a stream leaves that out.
 func novaUsage(split promptcache.Split, output int) map[string]any {
 	return map[string]any{
 		"inputTokens": split.Input, "outputTokens": output, "totalTokens": split.Input + split.Read + split.Write5m + split.Write1h + output,
@@ -112,6 +113,7 @@ func titanTextAnswer(_ *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{"inputTextTokenCount": split.Input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen(titanWords)}}}
 }
 
+// titanTextEvents streams an answer: the pieces of its text, and a last chunk with the token counts and Bedrock's metrics.
 func titanTextEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
@@ -149,6 +151,7 @@ func mistralAnswer(_ *inference, _ promptcache.Split, r Reply) any {
 	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen(promptWords)}}}
 }
 
+// mistralEvents streams an answer: the pieces of its text, and a last chunk without token counts of its own, but with Bedrock's metrics.
 func mistralEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {

@@ -34,6 +34,7 @@ func endpointAnswer(in *inference, split promptcache.Split, r Reply) any {
 	return out
 }
 
+// endpointEvents streams an answer: the pieces of its text, and a last chunk with the usage and Bedrock's metrics. Guardrails are not reported in it.
 func endpointEvents(in *inference, split promptcache.Split, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {

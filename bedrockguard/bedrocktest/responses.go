@@ -27,6 +27,7 @@ type stored struct {
 	bodies map[string]map[string]any
 }
 
+// put stores a response under its id: its input and output as items, and its body.
 func (s *stored) put(id string, items []*jsonnode.Node, body map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,6 +37,7 @@ func (s *stored) put(id string, items []*jsonnode.Node, body map[string]any) {
 	s.items[id], s.bodies[id] = items, body
 }
 
+// get returns what put has stored under an id, and false if there is nothing.
 func (s *stored) get(id string) ([]*jsonnode.Node, map[string]any, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

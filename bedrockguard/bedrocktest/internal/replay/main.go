@@ -16,6 +16,7 @@ import (
 	"slices"
 )
 
+// main reads the calls from standard input, and prints the report to standard output.
 func main() {
 	differences := flag.Bool("differences", false, "name each call that differs")
 	flag.Parse()

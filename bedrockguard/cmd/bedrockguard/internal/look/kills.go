@@ -31,6 +31,7 @@ func listKills(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return printKills(c, kills)
 }
 
+// printKills prints the kill flags in force as a table. Of a kill without an end the column UNTIL is a dash.
 func printKills(c *cli.Command, kills []budget.Kill) error {
 	w := c.Root().Writer
 	t := output.NewTable("Nothing is killed.", "KILLED", "SINCE", "UNTIL", "REASON")
