@@ -94,6 +94,7 @@ func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	default:
 		return refusal.Invalid("one of text, image, video and audio is required")
 	}
+	// A block without tokens: the price is in Units.
 	in.add(r, Messages, p.Raw, 0)
 	return nil
 }
@@ -198,6 +199,7 @@ func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	units := int64((chunks + chunksPerQuery - 1) / chunksPerQuery)
 	in.Units += units * in.Model.FeesAt(r.Region).Query
+	// A block without tokens: the price is in Units.
 	in.add(r, Messages, n.Raw, 0)
 	return nil
 }

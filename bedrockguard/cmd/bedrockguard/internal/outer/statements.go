@@ -84,8 +84,8 @@ func kill(o *Options, actions []string) (part, bool, error) {
 const bedrockCredentials = "bedrock.amazonaws.com"
 
 // apiKeys denies the use of Bedrock's API keys, or of one kind of them (Options.Keys). The services bedrock and bedrock-mantle have an action and a
-// condition key of their own each: a statement for both with a condition on one key would deny the other service completely. It is not about actions
-// that cost money, and has no use for them. fixed are the statements that stay together if the part has to be split.
+// condition key of their own each: a statement for both with a condition on one key would deny the other service completely. This part is not about
+// the actions that cost money, so that the second parameter is not used. fixed are the statements that stay together if the part has to be split.
 func apiKeys(o *Options, _ []string) (part, bool, error) {
 	p := part{name: "bedrockguard-api-keys", notes: []string{
 		"A short-term key is a signature that a client computes: nobody can deny that it is made, and CloudTrail does not tell of it. What can be denied is its use.",
