@@ -156,7 +156,7 @@ func (a *authorization) signedAt(h http.Header) (time.Time, error) {
 	if err != nil || len(values[0]) != len(amzTime) {
 		return time.Time{}, malformed("an X-Amz-Date other than " + amzTime)
 	}
-	if a.day != values[0][:len(a.day)] {
+	if day := at.Format("20060102"); a.day != day {
 		return time.Time{}, malformed("a credential of another day than X-Amz-Date")
 	}
 	return at, nil
