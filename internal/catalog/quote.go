@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"math"
 	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -213,10 +214,10 @@ func by(base classes, factor int64, assumed bool) regional {
 // combined multiplies two factors in thousandths, rounding up.
 func combined(a, b int64) int64 { return int64(scale(price.PicoUSD(a), b, 1000)) }
 
-// higher returns the higher of each value of two quotes for the same model.
+// higher returns the higher of each value of two quotes.
 func (q quote) higher(p quote) quote {
+	q.price.LongContext = higherLongContext(&q.price, &p.price) // before the usual rates, which it reads, are changed
 	q.price.Rates = classesOf(q.price.Rates).higher(classesOf(p.price.Rates)).rates()
-	q.price.LongContext.Rates = classesOf(q.price.LongContext.Rates).higher(classesOf(p.price.LongContext.Rates)).rates()
 	if q.latency != nil && p.latency != nil {
 		rates := classesOf(*q.latency).higher(classesOf(*p.latency)).rates()
 		q.latency = &rates
@@ -226,6 +227,24 @@ func (q quote) higher(p quote) quote {
 	q.tiers = tierTable{max(q.tiers.flex, p.tiers.flex), max(q.tiers.priority, p.tiers.priority), max(q.tiers.ultrafast, p.tiers.ultrafast)}
 	q.assumed = q.assumed || p.assumed
 	return q
+}
+
+// higherLongContext returns the long-context prices of two prices, of which either may have none: from the lower threshold on, the higher of what
+// each charges for a long context, which is its usual rate if it has no other.
+func higherLongContext(a, b *price.Price) price.LongContext {
+	if a.LongContext.Threshold == 0 && b.LongContext.Threshold == 0 {
+		return price.LongContext{}
+	}
+	var highest classes
+	threshold := int64(math.MaxInt64)
+	for _, p := range [...]*price.Price{a, b} {
+		highest = highest.higher(classesOf(p.Rates))
+		if p.LongContext.Threshold > 0 {
+			highest = highest.higher(classesOf(p.LongContext.Rates))
+			threshold = min(threshold, p.LongContext.Threshold)
+		}
+	}
+	return price.LongContext{Threshold: threshold, Rates: highest.rates()}
 }
 
 // by multiplies every rate and fee by a factor in thousandths, rounding up.
