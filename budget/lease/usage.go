@@ -186,6 +186,10 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRow) []driver.UsageRow {
 	own := s.unpostedUsage()
 	full := len(page) == limit
+	var last driver.UsageRow // of the page as the store inside has it
+	if full {
+		last = page[limit-1]
+	}
 	for i := range page {
 		at := ownSum{page[i].Day.Unix(), page[i].Key}
 		if row := own[at]; row != nil {
@@ -197,7 +201,7 @@ func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRo
 	}
 	for _, row := range own {
 		begin := driver.UsageRow{Day: from.Day, Key: from.After}
-		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &page[len(page)-1]) > 0
+		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &last) > 0
 		if outside || row.Charge == (driver.Charge{}) || row.Charge.Validate() != nil {
 			continue
 		}
