@@ -139,10 +139,13 @@ func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string
 		return false
 	}
 	named, ok := g.catalog.Answered(name, region)
+	if !ok {
+		return false
+	}
 	// A geography in front of the name tells the profile. A name without one tells something only if a prompt router chose the model: the router
 	// used no profile then, which costs more than the global profile, the only one without the geo premium.
 	tellsProfile := named.Profile != "" || r.Routed && asked.Profile == globalProfile
-	return ok && tellsProfile && named.Profile != asked.Profile
+	return tellsProfile && named.Profile != asked.Profile
 }
 
 // profiled returns a model's id with the prefix of its geography.

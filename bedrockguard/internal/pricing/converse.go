@@ -54,7 +54,9 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	a.choices = max(a.choices, extra.Choices)
 	a.Writes = max(a.Writes, extra.CacheWrites)
 	a.Tiers[1] = extra.ServiceTier
-	a.latency = cmp.Or(extra.Latency, a.latency)
+	if a.latency != LatencyOptimized { // the dearer one
+		a.latency = cmp.Or(extra.Latency, a.latency)
+	}
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
 	a.prompt.Messages += extra.Prompt.Messages
