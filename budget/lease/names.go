@@ -40,7 +40,7 @@ func (s *Store) Periods(ctx context.Context, account driver.Key, after time.Time
 // correctPeriod finds the period of an account (a bucket of time) in which a lease is booked, among all. There it replaces what the store inside
 // holds for the lease by what the lease's calls have spent and reserved. line is the lease's line for this account. Requires mu held.
 func (l *lease) correctPeriod(all []driver.Period, line *driver.Line) {
-	start := time.Unix(0, line.Window.At(l.at).Start)
+	start := time.Unix(0, line.Window.At(l.at).Start) // all grants of a lease are booked in the bucket of the first one
 	for i := range all {
 		p := &all[i]
 		if !p.Start.Equal(start) {

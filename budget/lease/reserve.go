@@ -46,6 +46,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		d, g, way, err = s.answerLocally(ctx, &r)
 		if way == readFlags {
 			if _, err = s.Kills(ctx); err == nil {
+				// A repeat of a call in a lease is answered by the flags that were just read. Any other call starts again, at the default below.
 				if d, known, err := s.replay(&r); known {
 					return d, err
 				}
@@ -163,7 +164,7 @@ func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy 
 func (s *Store) admit(l *lease, r *driver.Reservation, now time.Time) driver.Decision {
 	at := now.Sub(l.sent)
 	c := &call{id: r.ID, owner: r.Owner, lease: l, state: driver.Pending, packed: pack(r.Charge, driver.Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
-	l.pending, _ = l.pending.Plus(r.Charge)
+	l.pending, _ = l.pending.Plus(r.Charge) // can't overflow: fits has checked it
 	u := l.useOf(r.Call)
 	u.pending, _ = u.pending.Plus(r.Charge)
 	l.inFlight++
@@ -192,7 +193,7 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 	end := s.beginDirect(r.ID)
 	s.mu.Unlock()
 	defer end(&d)
-	s.observeCall(g, r.Charge)
+	s.observeCall(g, r.Charge) // later grants are sized by the usual call
 	var latched []driver.Denial
 	for round := 0; ; round++ {
 		asked := s.now()
@@ -298,7 +299,8 @@ func (s *Store) withoutOwnIdle(r *driver.Reservation, observed []driver.Denial) 
 			continue
 		}
 		line := &r.Lines[d.Line]
-		s.adjust(&d.Balance, line)
+		s.adjust(&d.Balance, line) // from here on only what this process's calls need counts, not its whole leases
+		// A Max below zero has no room even for an amount of zero, and a latch none for any.
 		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.Left() {
 			all = append(all, d)
 		}
@@ -334,13 +336,13 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 		s.adjust(&d.Balance, line)
 		latches = latches || line.Latch || d.Latched || line.Observe
 		if d.ResetAfter > 0 {
-			memory = min(memory, d.ResetAfter)
+			memory = min(memory, d.ResetAfter) // then time has made room
 		}
 	}
 	if g == nil {
 		return
 	}
-	g.looksToSkip = skipLooks
+	g.looksToSkip = skipLooks // there is hardly any room: the next grants need not read that again
 	if !latches {
 		g.lastDenial = lastDenial{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
 	}
@@ -366,7 +368,8 @@ func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []d
 		d := f.denied[next]
 		next++
 		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
-			return nil // it might fit, or have to wait longer, or never fit, which is another denial
+			// A smaller call might fit. A larger one has to wait longer in a rolling window (the only kind with a Length), or never fits.
+			return nil
 		}
 		if d.ResetAfter > 0 {
 			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)

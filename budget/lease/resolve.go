@@ -82,7 +82,7 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 // part of the lease with the call's scope (its leaseUse), and adds the actual amount. Requires mu held.
 func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimated bool, now time.Time) error {
 	l := c.lease
-	reserved, before, reference := unpack(c.packed)
+	reserved, before, reference := unpack(c.packed) // before is what is posted so far: zero for a pending call
 	settled, pending := minus(l.settled, before), l.pending
 	if c.state == driver.Pending {
 		pending = minus(pending, reserved)
@@ -177,6 +177,7 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.roomMade++
+	// beginDirect has remembered the id. What was reserved is zero for a call that this process did not reserve.
 	reserved := s.calls[st.ID].reserved()
 	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // more than was reserved, or an orphan, for which nothing was
 		s.closeLeasesOn(st.Lines)
@@ -209,6 +210,7 @@ func (s *Store) settleVoided(ctx context.Context, c *call, st driver.Settlement)
 		s.directCalls = append(s.directCalls, directCall{c.id, s.now()})
 	}
 	if !p.Replayed {
+		// The void was never sent to the store inside, which takes the id for unknown and leaves From zero.
 		p.From = driver.Voided
 	}
 	return p, nil
@@ -278,7 +280,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	alreadySo := c.actual() == actual && !c.estimated
 	switch {
 	case c.state == driver.Pending:
-		p, err, isNew = driver.Posting{}, driver.ErrNotFound, false
+		p, err, isNew = driver.Posting{}, driver.ErrNotFound, false // nothing is posted yet that could be replaced
 	case superseded != nil:
 		p, err = driver.Posting{}, superseded
 	case !isNew || alreadySo:
@@ -286,6 +288,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	default:
 		err = s.book(c, driver.Settled, actual, false, now)
 	}
+	// A change that left the amount as it was is remembered, too, so that its own repeat is recognised.
 	if isNew && err == nil {
 		s.noteChange(c, change)
 	}
@@ -337,7 +340,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 		return charged, failed
 	}
 	n, err := s.inner.Expire(ctx, limit-charged)
-	if n > 0 {
+	if n > 0 { // what was pending is settled now, and the numbers of a remembered denial are no longer true
 		s.freed()
 	}
 	return charged + n, errors.Join(failed, err)
@@ -360,10 +363,11 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 
 // giveBackEnded gives back up to limit leases that have ended: those without calls in flight at once, the others when they are overdue.
 func (s *Store) giveBackEnded(ctx context.Context, now time.Time, limit int) error {
-	over := s.liveLeases(func(l *lease) bool {
+	over := s.liveLeases(func(l *lease) bool { // selects leases, and closes those whose time is over
 		if !l.at.IsZero() && !now.Before(l.until) { // a lease without a time is still being drawn
 			s.closeLease(l, now)
 		}
+		// overdue: calls are still in flight, but the lease ended half a length ago, or another process waits for its unused amounts.
 		return l.closed && (l.inFlight == 0 || s.overdue(l, now))
 	})
 	if len(over) > limit {

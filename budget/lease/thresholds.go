@@ -23,7 +23,7 @@ func withoutThresholds(lines []driver.Line) []driver.Line {
 }
 
 // observe records what others had settled when a grant was drawn for the lease: all that is settled, less what this lease's own grants were settled
-// with. Requires mu held.
+// with. If the group has thresholds there are balances, because the room is then read before each grant (grantLines is nil). Requires mu held.
 func (l *lease) observe(balances []driver.Balance) {
 	if !l.group.hasThresholds() {
 		return
@@ -73,7 +73,7 @@ func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]driver.C
 }
 
 // noteReported records that no report is expected for a while of the thresholds that a settlement has reported. Others that are reached but were not
-// reported now have been reported before. Requires mu held.
+// reported now have been reported before. A settlement whose lines have no thresholds (withoutThresholds) records nothing. Requires mu held.
 func (s *Store) noteReported(l *lease, st driver.Settlement, crossed []driver.Crossing, now time.Time) {
 	for i := range l.base {
 		line := &st.Lines[i]

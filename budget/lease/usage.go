@@ -78,7 +78,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 			}
 		}
 	}
-	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) { // less than nothing is left
+	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) { // negative: less than nothing is left
 		clear(kept)
 		reset()
 	}
@@ -88,7 +88,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 			all[i] = l.grants[i].shares
 			continue
 		}
-		all[i] = l.fill(targets[i], rest)
+		all[i] = l.fill(targets[i], rest) // takes the amounts out of rest
 	}
 	return all
 }
@@ -134,6 +134,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (pa
 	for full := true; full && len(page) < limit; { // one page may become shorter, when rows of it are corrected to zero
 		var part []driver.UsageRow
 		next := from
+		// undisturbed asks again if a lease was changed during the question, and then runs the returned function with mu held.
 		err := s.undisturbed(ctx, func() (func(), error) {
 			all, err := s.inner.Usage(ctx, from, limit)
 			if part, full = all, len(all) == limit; full {
@@ -169,7 +170,7 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 		if len(l.grants) == 0 {
 			continue
 		}
-		for _, u := range l.uses { // all of it on the day of the last grant
+		for _, u := range l.uses { // all of it on the day of the last grant, which mostly is that of all grants
 			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
 		}
 		for _, g := range l.grants {
@@ -198,6 +199,7 @@ func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRo
 	for _, row := range own {
 		begin := driver.UsageRow{Day: from.Day, Key: from.After}
 		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &page[len(page)-1]) > 0
+		// A row that the store inside does not have, and that would be below zero (Validate), is left out: there is nothing to subtract from.
 		if outside || row.Charge == (driver.Charge{}) || row.Charge.Validate() != nil {
 			continue
 		}

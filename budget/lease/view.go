@@ -31,6 +31,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 // returned, with mu held, to put this process's leases into the answer. If leases change all the time, it gives up and leaves the answer as the
 // store inside gave it: its numbers are true, but count the process's own unused shares as pending.
 func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
+	// With pauses of 1, 2, 4, 8 and 16 ms in between, that is about 31 ms.
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
 		if err := s.checkOpen(ctx); err != nil {
@@ -93,6 +94,7 @@ func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 	// negative.
 	b.Settled, b.Pending = max(settled, 0), max(pending, 0)
 	if b.Settled == 0 && b.Pending == 0 && !b.Latched {
+		// Nothing is used, so that there is nothing to wait for.
 		b.ResetAfter = 0
 	}
 }
@@ -121,7 +123,7 @@ func (s *Store) Override(ctx context.Context, account driver.Key, o *driver.Over
 func (s *Store) giveBackOn(ctx context.Context, account driver.Key) error {
 	on := []driver.Line{{Account: account}}
 	now := s.now()
-	leases := s.liveLeases(func(l *lease) bool {
+	leases := s.liveLeases(func(l *lease) bool { // selects leases, and closes them; the background work gives back those that were closed before
 		if l.closed || !l.touches(on) {
 			return false
 		}
