@@ -76,6 +76,7 @@ func (l *Limit) maxFor(of Scope) int64 {
 // differ in such a dimension, so that a MaxFor with this match would not be clear for the account.
 func (l *Limit) beyond(m Match) string {
 	for i, pattern := range m.fields() {
+		// fields has the patterns in the order of the bits of Per.
 		if pattern != "" && l.Per&(1<<i) == 0 {
 			return perNames[i]
 		}
@@ -141,12 +142,13 @@ func surelyMatches(pattern, value string) bool {
 	return pattern == "" || value != "" && glob.Match(pattern, value)
 }
 
-// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty.
+// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty. A Not
+// that only might select these calls leaves some of them; one that surely selects all of them leaves none.
 func (m Match) mayApply(s Scope) bool {
 	return m.every(&s, mayMatch) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, surelyMatches) })
 }
 
-// surelySelects reports whether Selects would select all of these calls.
+// surelySelects reports whether Selects would select all of these calls. Here a Not counts as soon as it might select one of them.
 func (m Match) surelySelects(s Scope) bool {
 	return m.every(&s, surelyMatches) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, mayMatch) })
 }
@@ -201,7 +203,8 @@ func (m *Match) problems() (problems []string) {
 	return problems
 }
 
-// everything reports whether the match certainly selects every call.
+// everything reports whether the match certainly selects every call, because each of its patterns is empty or only stars. The empty scope has to be
+// there for every, and its values are not looked at. A Not is left out: the match of a Not, for which this is asked, has none.
 func (m *Match) everything() bool {
 	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
 }
@@ -223,7 +226,7 @@ func (p Policy) Validate() error {
 	names := make(map[string]bool, len(p.Limits))
 	accounts := 0 // in which a call counts that all limits select
 	for i, l := range p.Limits {
-		_, keys := l.accounts(Scope{})
+		_, keys := l.accounts(Scope{}) // their number depends only on the spelling of the time zone
 		accounts += len(keys)
 		if names[l.Name] {
 			errs = append(errs, fmt.Errorf("%w: two limits are named %q", ErrInvalidPolicy, l.Name))
@@ -267,6 +270,7 @@ func (l Limit) problems() (problems []string) {
 		add(beyond != "", "MaxFor %d matches by %s, which the limit is not split by", i, beyond)
 	}
 	if err := l.Window.Validate(); err != nil {
+		// The caller puts ErrInvalidPolicy in front of every problem.
 		problems = append(problems, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
 	}
 	add(l.Per&^perAll != 0, "Per holds unknown bits")
@@ -327,6 +331,7 @@ func (l Limit) split(s Scope) (of Scope) {
 // key returns the key of the account with these values of a scope, as split returns them, for a window that is written in this way.
 func (l Limit) key(of Scope, window string) Key {
 	var stack [16]string
+	// These three dimensions always have a part, which is empty if the limit is not split by it: split leaves it empty.
 	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)
 	for _, k := range l.PerTags {
 		parts = append(parts, k, of.Tags[k])

@@ -126,7 +126,7 @@ func (p *plan) balances(raw []driver.Balance) ([]AccountBalance, error) {
 	all := make([]AccountBalance, 0, len(raw))
 	for i := range p.under {
 		at := p.fullest(i, raw)
-		if at < 0 {
+		if at < 0 { // the limit does not apply to the scope
 			continue
 		}
 		b, unit := raw[at], p.lines[at].Unit
@@ -172,6 +172,7 @@ type planCache struct {
 // of returns the plan of a scope, or ErrInvalidScope.
 func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	p := c.last.Load()
+	// The last plan was made for a scope with the same values, which was validated then.
 	if len(s.Tags) == 0 && driver.BranchOf(s) == nil && p != nil && p.of == fieldsOf(s) {
 		return p, nil
 	}
@@ -201,7 +202,7 @@ func (c *planCache) find(limits []Limit, s Scope) *plan {
 	p = newPlan(limits, s, Match.Selects)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.plans == nil || len(c.plans) >= maxPlans {
+	if c.plans == nil || len(c.plans) >= maxPlans { // the first plan, or too many: begin with an empty map
 		c.plans = make(map[[6]string]*plan)
 	}
 	c.plans[key] = p

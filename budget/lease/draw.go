@@ -234,7 +234,7 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
 	s.offset, s.timed = at.Sub(sent), true
 	l.group.lastDrawn = sent
-	// It counts what is pending with the new grant, which is in l.grants by now.
+	// observePending counts what is pending with the new grant, which is in l.grants by now.
 	s.observePending(l.group)
 	return l
 }

@@ -342,7 +342,7 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 	if g == nil {
 		return
 	}
-	g.looksToSkip = skipLooks // there is hardly any room: the next grants need not read that again
+	g.looksToSkip = skipLooks // there is hardly any room: the next grants need not read the room again
 	if !latches {
 		g.lastDenial = lastDenial{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
 	}

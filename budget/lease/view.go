@@ -31,7 +31,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 // returned, with mu held, to put this process's leases into the answer. If leases change all the time, it gives up and leaves the answer as the
 // store inside gave it: its numbers are true, but count the process's own unused shares as pending.
 func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
-	// With pauses of 1, 2, 4, 8 and 16 ms in between, that is about 31 ms.
+	// Six tries, with pauses of 1, 2, 4, 8 and 16 ms in between, wait for 31 ms together.
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
 		if err := s.checkOpen(ctx); err != nil {

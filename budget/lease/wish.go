@@ -124,7 +124,7 @@ func (g *group) takeWishes(of *grant, d *driver.Decision, now time.Time) (all []
 	var observed []driver.Denial
 	for _, o := range d.Observed {
 		switch {
-		case o.Line < 0 || o.Line >= len(of.lines): // no such line: a broken store, and left out
+		case o.Line < 0 || o.Line >= len(of.lines): // no such line: only a broken store names it
 		case !isWish(o.Line):
 			o.Line = g.grantLineOf[o.Line]
 			observed = append(observed, o)
