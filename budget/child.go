@@ -64,7 +64,7 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 	if next.limit.Max, err = l.allowance(ctx, s, next, c.Max); err != nil {
 		return nil, nil, err
 	}
-	// It is counted last, so that no error leaves it counted as open.
+	// The child is counted last, so that no error leaves it counted as open.
 	leave, err := l.children.join(l.rules.Load().policy.Limits, s, next)
 	if err != nil {
 		return nil, nil, err

@@ -79,7 +79,7 @@ const followEvery = time.Second
 // policy stays. If the store does not answer, it asks again. It runs one goroutine, which ends when it returns.
 func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	told := make(chan struct{}, 1)
+	told := make(chan struct{}, 1) // holds a token if the store has signalled a change
 	var listening sync.WaitGroup
 	// What is deferred runs in reverse order: cancel ends the goroutine, and Wait waits for its end.
 	defer listening.Wait()

@@ -352,7 +352,7 @@ func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 			return
 		}
 		if key != "tags" {
-			*fields[key] = f.pattern(value, key) // mapping passes on only keys that are in keys, which all are in fields
+			*fields[key] = f.pattern(value, key) // mapping passes on the keys that are in keys: all but tags and not are in fields
 			return
 		}
 		f.mapping(value, 4, "tags", nil, func(name string, at, pattern *yaml.Node) {

@@ -42,7 +42,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
 		if t != nil && !t.first() { // those before it in the queue ask first
-			// It is woken when the call before it leaves the queue, and looks again after maxWait in any case.
+			// The call is woken when the call before it leaves the queue, and looks again after maxWait in any case.
 			if !t.wait(waiting, maxWait) {
 				return nil, t.refusal(&req)
 			}

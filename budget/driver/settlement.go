@@ -87,6 +87,7 @@ func validateShares(actual *Charge, shares []Share) error {
 			return fmt.Errorf("%w: share %d is of nothing", ErrInvalidCharge, i)
 		}
 		key := shares[i].Call.UsageKey()
+		// before is the key of the share before; the same key twice is not in order either.
 		if i > 0 && bytes.Compare(before[:], key[:]) >= 0 {
 			return fmt.Errorf("%w: share %d is not in the order of usage keys", ErrInvalidCharge, i)
 		}

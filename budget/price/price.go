@@ -119,6 +119,7 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 		tier = TierStandard
 	}
 	perKilo, ok := checked.Mul(int64(rate), int64(tier)) // pico-USD per 1000 tokens, as a tier is a factor in thousandths
+	// No tokens cost nothing at any rate; but a rate that overflows is an error even then.
 	if ok && tokens == 0 {
 		return
 	}

@@ -162,6 +162,7 @@ func (l *ledger) read(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	told := &Report{Entries: s.entries, Differences: slices.Clone(s.bad)}
+	// Usage is compared last, because only the accounts show whether the store has forgotten entries.
 	usage, err := l.readUsage(ctx, told)
 	if err != nil {
 		return nil, err
@@ -244,7 +245,8 @@ func (s *sums) add(e *driver.Entry) {
 func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[driver.Key]bool, forgotten bool, err error) {
 	known = make(map[driver.Key]bool)
 	for after, more := (driver.Key{}), true; more; {
-		page, err := l.store.Accounts(ctx, after, accountPage) // including accounts that leases use for themselves
+		// The store is asked itself, because the Operator leaves out the accounts that leases use for themselves, in which entries are booked, too.
+		page, err := l.store.Accounts(ctx, after, accountPage)
 		if err != nil {
 			return nil, false, err
 		}
@@ -277,6 +279,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 	}
 	b := s.accounts[a.Key]
 	if b == nil {
+		// The store has an account of which there are no entries: all sums of these maps, which are nil, are zero.
 		b = &bookings{}
 	} else if !carries(b.example.Scope, a.Scope) {
 		differs(Account, time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
@@ -290,7 +293,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 		told.Periods++
 		start := p.Start.UnixNano()
 		seen[start] = true
-		if oldest.IsZero() {
+		if oldest.IsZero() { // the first one: periods come oldest first
 			oldest = p.Start
 		}
 		forgotten = forgotten || p.Forgotten != 0
@@ -384,6 +387,7 @@ func (s *sums) compareUsage(usage map[time.Time]driver.Charge, told *Report, for
 		}
 		exact := !forgotten || !s.mayLack(day)
 		for unit := range is {
+			// Forgotten entries leave their usage behind: there may be more of it, but never less.
 			if is[unit] < sum[unit] || exact && is[unit] != sum[unit] {
 				told.Differences = append(told.Differences, Difference{
 					Kind: Usage, Period: day, Told: is[unit], Sum: sum[unit],

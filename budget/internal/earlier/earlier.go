@@ -24,7 +24,7 @@ type account struct {
 	max              int64 // the Max in force
 	settled, pending int64
 	latched          bool
-	tooMuch          int64 // the smallest amount that it refuses
+	tooMuch          int64 // the smallest amount that it refuses: 0 if it is latched, because a latch refuses any
 }
 
 // accounts returns the accounts of these ledgers. The account number n has the key {n}, and the reservation number n the id {n}; the reservations 1,
@@ -149,7 +149,7 @@ func remembers(t *testing.T, s driver.Store) {
 // what is killed revived, and an override ends in its time.
 func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	t.Helper()
-	all, ctx := accounts(), t.Context()
+	all, ctx := accounts(), t.Context() // all[n] is the account number n+1
 	balance := func(n int, settled, pending int64) {
 		t.Helper()
 		b, err := s.Balances(ctx, []driver.Line{all[n].line})
