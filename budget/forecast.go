@@ -35,7 +35,7 @@ type pace struct {
 	sums   [paceBuckets]int64
 }
 
-// note adds what a settlement posted, for accounts that have thresholds: a forecast is only told when a threshold is reached.
+// note adds what a settlement posted, for accounts that have thresholds: a forecast is only reported with a threshold that is reached.
 func (p *paces) note(lines []driver.Line, actual *Charge) {
 	for i := range lines {
 		l := &lines[i]
@@ -95,6 +95,7 @@ func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Fore
 	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window != Lifetime && elapsed >= leastElapsed {
 		perHour = math.Max(perHour, float64(settled)/elapsed.Hours())
 	}
+	// Half of MaxInt64, because float64 rounds MaxInt64 up, beyond the range of int64.
 	f := Forecast{PerHour: Quantity{N: int64(math.Min(perHour, math.MaxInt64/2)), Unit: l.Unit}}
 	if perHour <= 0 || settled >= max {
 		return f

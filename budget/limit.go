@@ -209,7 +209,7 @@ func (m *Match) everything() bool {
 	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
 }
 
-// Policy is what Open enforces. A policy without limits is refused, because it would protect nothing.
+// Policy is what Open enforces. A policy without limits protects nothing: Validate refuses it, and for Open it stands for the policy in the store.
 type Policy struct {
 	Limits []Limit
 }
@@ -284,7 +284,7 @@ func (l Limit) problems() (problems []string) {
 
 // accounts returns the values of a scope that split the limit, as split does, and the keys of the account with these values. Max is not part
 // of a key, so that a limit with a changed Max keeps what was spent. There are two keys if the window's zone has a canonical name that differs
-// from the one as written: an older version used the latter, and what was spent there still counts.
+// from the one as written: an older version used the name as written, and what was spent there still counts.
 func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 	of = l.split(s)
 	canonical, asWritten := l.Window.Spellings()
@@ -336,7 +336,8 @@ func (l Limit) key(of Scope, window string) Key {
 	for _, k := range l.PerTags {
 		parts = append(parts, k, of.Tags[k])
 	}
-	// Dimensions that were added later have names that no tag can have, so that the keys of limits without them have not changed.
+	// Dimensions that were added later come behind an empty part, where a tag would have its name: no tag has an empty one, so that no two lists of
+	// parts are the same. The keys of limits without these dimensions have stayed as they were.
 	for _, more := range [...]struct {
 		per         Per
 		name, value string

@@ -162,7 +162,7 @@ type rules struct {
 // of returns the plan of a scope, or ErrInvalidScope.
 func (r *rules) of(s *Scope) (*plan, error) { return r.plans.of(r.policy.Limits, s) }
 
-// planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
+// planCache remembers the plans of scopes that have no tags and belong to no child. It is safe for concurrent use; its zero value is empty.
 type planCache struct {
 	last  atomic.Pointer[plan] // the plan that was used last, because the next call mostly needs the same
 	mu    sync.RWMutex
@@ -179,7 +179,7 @@ func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if err := branchOf(s).alive(); err != nil {
+	if err := branchOf(s).alive(); err != nil { // the child that the calls belong to, or one of its parents, has ended
 		return nil, err
 	}
 	if len(s.Tags) > 0 || driver.BranchOf(s) != nil { // the key of the map, fieldsOf, would not tell them apart

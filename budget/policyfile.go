@@ -257,7 +257,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 // limitKeys are the keys of a limit.
 var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "paced", "max_depth", "max_children"}
 
-// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is only told if each of its values could be read.
+// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is recorded only if nothing was wrong with any of its values.
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
 	f.mapping(n, 2, "a limit", limitKeys, func(key string, _, value *yaml.Node) {
@@ -402,7 +402,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	return text
 }
 
-// fraction reads a threshold, as in 0.5 or 50%. If it is wrong, it returns 1, which is valid, so that one mistake is not told twice.
+// fraction reads a threshold, as in 0.5 or 50%. If it is wrong, it returns 1, which is valid, so that one mistake is not recorded twice.
 func (f *policyFile) fraction(n *yaml.Node) float64 {
 	text, _ := f.text(n, "notify")
 	number, percent := strings.CutSuffix(text, "%")

@@ -69,7 +69,8 @@ type Share struct {
 // MaxShares is how many shares a settlement may have.
 const MaxShares = 24
 
-// validateShares reports shares that are not sorted by the UsageKey of their calls, have the same key twice, or do not add up to the amount.
+// validateShares reports shares that are too many, that hold nothing, that are not in the order of the UsageKey of their calls, each key once, or
+// that do not add up to the amount. No shares at all are valid.
 func validateShares(actual *Charge, shares []Share) error {
 	if len(shares) == 0 {
 		return nil

@@ -163,8 +163,7 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	}
 	y, m, d := t.Date()
 	start, end = w.edges(y, m, d, loc)
-	// If clocks go back over midnight, one hour has the date of a day that has already ended.
-	// That hour counts in the next one.
+	// If clocks go back over midnight, one hour has the date of a day that has already ended: it counts in the window that follows.
 	for !t.Before(end) {
 		y, m, d = end.Date()
 		start, end = w.edges(y, m, d, loc)

@@ -93,6 +93,7 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 	}
 	g := s.groupOf(r.Lines, now)
 	g.ttl = max(g.ttl, r.TTL)
+	// Calls of a group are not leasable if a line has a latch, or buckets that are too short. offset turns this process's time into the store's.
 	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
 		return driver.Decision{}, g, askStore, nil
 	}
@@ -138,9 +139,10 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. When a lease was drawn, the store checked the
-// kill flags for the lease's Dims only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease
-// now, but that one would do if the flags were read again. Requires mu held.
+// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. A lease admits calls from l.drawn to l.until, if
+// they expire before l.lapses, when the store inside may charge it. When a lease was drawn, the store checked the kill flags for the lease's Dims
+// only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease now, but that one would do if
+// the flags were read again. Requires mu held.
 func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
@@ -348,7 +350,7 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 	}
 }
 
-// repeatDenial returns the last denial of a group, with what is left of its ResetAfter, for a call that would certainly get the same one: it needs
+// repeatDenial returns the last denial of a group, with what is left of its ResetAfter, for a call that would certainly get the same denial: it needs
 // at least as much on the lines that denied, and no more on the others. For any other call it returns nil. Requires mu held.
 func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []driver.Denial {
 	f := &g.lastDenial

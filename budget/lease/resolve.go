@@ -12,9 +12,9 @@ import (
 // Calls in a lease (a share of limits that this process has drawn from the store inside) are resolved in memory. The lease's grants, which are its
 // reservations in the store inside, are settled there when the lease is given back. Any other call is resolved in the store inside.
 
-// Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is
-// given back. If the cost exceeds what the store inside has reserved for the lease, the store inside is told at once, and if that fails, so
-// does the settlement.
+// Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is given back.
+// If the cost exceeds what the store inside has reserved for the lease, it is posted there at once, and the settlement returns the error if that
+// fails.
 func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -109,7 +109,7 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 	u.settled, _ = settledOfUse.Plus(actual)
 	u.pending = pendingOfUse
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
-	s.roomMade++
+	s.roomMade++ // there may be room again, so that no remembered denial is repeated: see freed
 	return nil
 }
 
@@ -189,6 +189,7 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 // may be beyond its Max, and then not even a leased amount may be spent. Without lines it closes all leases. Requires mu held.
 func (s *Store) closeLeasesOn(lines []driver.Line) {
 	for l := range s.live {
+		// A lease without a time is still being drawn.
 		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
 			s.closeLease(l, s.now())
 		}
@@ -298,7 +299,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	}
 	storeMustKnow := l.allSettled() || l.uncovered() // else it learns the amount when the lease is given back
 	if storeMustKnow {
-		s.live[l] = struct{}{}
+		s.live[l] = struct{}{} // again, if it was given back before
 	}
 	s.mu.Unlock()
 	if err != nil || !storeMustKnow {

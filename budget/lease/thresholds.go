@@ -13,7 +13,7 @@ import (
 // which process sends that settlement. A lease is settled long after its calls have ended. So a process estimates when a threshold is reached, to
 // give the lease back at once: from what others had settled when the lease was drawn (lease.base), and what its own calls have cost since.
 
-// withoutThresholds returns a copy of the lines without their thresholds, so that a settlement with it reports none.
+// withoutThresholds returns a copy of the lines without their thresholds, so that a settlement with these lines reports no thresholds.
 func withoutThresholds(lines []driver.Line) []driver.Line {
 	own := slices.Clone(lines)
 	for i := range own {
@@ -45,6 +45,7 @@ func (l *lease) thresholdDue(now time.Time) bool {
 	for i := range l.base {
 		total := addUp(l.base[i], l.settled[l.lines[i].Unit])
 		for m := range l.lines[i].Notify {
+			// Threshold returns the amount at which this fraction of the Max is reached.
 			if total >= l.lines[i].Threshold(m, l.maxes[i]) && !now.Before(l.group.reportedUntil[i][m]) {
 				return true
 			}

@@ -70,7 +70,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 	reset()
 	kept := make([]bool, len(targets)) // by grant: it keeps its shares
 	for i, g := range l.grants {
-		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i]
+		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i] // correcting: a correction got no answer, and the amount is not certain
 		for _, share := range g.shares {
 			if kept[i] {
 				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })

@@ -38,6 +38,7 @@ func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err 
 			return err
 		}
 		s.mu.Lock()
+		// changingLeases counts the steps that change leases in the store inside: those that run now, and those that have ended.
 		ended, still := s.stepsEnded, s.stepsUnderWay == 0
 		s.mu.Unlock()
 		adjust, err := ask()
@@ -74,7 +75,7 @@ func rest(ctx context.Context, d time.Duration) error {
 // adjust replaces what the store inside holds for this process's leases in a balance by what their calls have spent and reserved. Only leases whose
 // bucket of time counts now are in the balance. Requires mu held.
 func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
-	since := line.Window.At(s.now().Add(s.offset)).Since
+	since := line.Window.At(s.now().Add(s.offset)).Since // buckets that begin at since or later count now, by the store's clock
 	settled, pending := b.Settled, b.Pending
 	for l := range s.live {
 		counts := slices.ContainsFunc(l.lines, func(own driver.Line) bool { return own.Account == line.Account })

@@ -48,8 +48,9 @@ const rollingBuckets = 60
 // shortestWish is the shortest life of a wish, for which a limit may have a rolling window. A call whose window ends sooner leaves none.
 const shortestWish = time.Second
 
-// wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one
-// has room of its own. It is a whole number of a rolling window's buckets, so that it is not rounded up beyond that.
+// wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one has
+// room of its own. The result is a multiple of 60 ns, one nanosecond for each bucket of the wish's own rolling window, because the store rounds that window up
+// to such a multiple.
 func wishLifeOn(l *driver.Line, denied driver.Denial, length time.Duration) time.Duration {
 	life := wishLife(length)
 	// Only a rolling window has a Length, and only a lifetime has no end, which is MaxInt64: all others are calendar windows.
@@ -108,6 +109,7 @@ func byAccount(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Acco
 func (g *group) wishesIn(balances []driver.Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
+			// Nothing is ever booked there, so that ResetAfter is until the latch opens.
 			all = append(all, wish{g.lines[g.wishOf[i]].Account, now.Add(b.ResetAfter)})
 		}
 	}

@@ -354,6 +354,7 @@ func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]dri
 		} else if err != nil {
 			return nil, err
 		}
+		// A day may have two rows: one in which all scopes are added up, and one for OtherUsage.
 		day, sum := row.Day.UTC(), usage[row.Day.UTC()]
 		for unit := range row.Charge {
 			sum[unit] += row.Charge[unit]

@@ -71,6 +71,7 @@ func hasBalances(t *testing.T, s driver.Store) {
 		all, err := s.Balances(t.Context(), []driver.Line{a.line})
 		require.NoError(t, err)
 		b := all[0]
+		// What the store tells, put into an account, must be the whole account: the line and tooMuch are not asked for.
 		require.Equal(t, account{a.line, b.Max, b.Settled, b.Pending, b.Latched, a.tooMuch}, a)
 	}
 	kills, err := s.Kills(t.Context())
@@ -179,7 +180,7 @@ func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	revived.Dims = driver.Scope{Workflow: "stopped"}.Dims()
 	admit(revived)
 	clock.Advance(49 * time.Hour)
-	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended
+	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended, and 85 of the limit's own 100 are left
 	_, err = s.Expire(ctx, 10)
 	require.NoError(t, err)
 }
