@@ -210,7 +210,7 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 	defer f.mu.Unlock()
 	lines := b.depth // one for the limit of each child from the root to b
 	for _, l := range policy {
-		if !l.Match.mayApply(s) {
+		if !l.Match.mayApply(s) { // it selects no call of the child, whatever the call leaves open now
 			continue
 		}
 		_, keys := l.accounts(s)

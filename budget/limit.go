@@ -178,6 +178,7 @@ func (m *Match) problems() (problems []string) {
 	for tag, pattern := range m.Tags {
 		patterns["tag "+quote.Clip(tag)] = pattern
 	}
+	// Sorted, because a map has no order. Alternatives says what is wrong with a pattern: nothing for an empty one.
 	for _, where := range slices.Sorted(maps.Keys(patterns)) {
 		if _, err := glob.Alternatives(patterns[where]); err != "" {
 			problems = append(problems, where+": "+err)
@@ -191,7 +192,7 @@ func (m *Match) problems() (problems []string) {
 		where := fmt.Sprintf("Not %d", i)
 		if len(not.Not) > 0 {
 			problems = append(problems, where+" has a Not of its own")
-			continue
+			continue // nothing else in it is looked at
 		}
 		if not.everything() {
 			problems = append(problems, where+" selects everything, so that nothing is left")
@@ -256,6 +257,7 @@ func (l Limit) problems() (problems []string) {
 	add(l.Paced && l.Window == Lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
 	add(l.Paced && l.Latch, "Paced and Latch contradict each other: one waits for room, and the other stays closed")
 	add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
+	// USD returns a negative amount for what is beyond int64.
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
 	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
 	for _, problem := range l.Match.problems() {
@@ -277,7 +279,7 @@ func (l Limit) problems() (problems []string) {
 	add(len(l.PerTags) > driver.MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), driver.MaxScopeTags)
 	add(len(l.Notify) > 62, "%d Notify fractions, at most 62", len(l.Notify))
 	for _, f := range l.Notify {
-		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f)
+		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f) // written so that NaN is refused, too
 	}
 	return problems
 }

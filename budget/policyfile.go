@@ -257,7 +257,8 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 // limitKeys are the keys of a limit.
 var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "paced", "max_depth", "max_children"}
 
-// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is recorded only if nothing was wrong with any of its values.
+// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is recorded only if nothing was wrong with any of its values. The
+// numbers are depths: of a limit in the file, which is in the list under "limits", and of the values in its own lists.
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
 	f.mapping(n, 2, "a limit", limitKeys, func(key string, _, value *yaml.Node) {
@@ -393,6 +394,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 		return text
 	}
 	least := math.MaxInt // the length of the shortest value that can match: each * may stand for nothing
+	// Each ? stands for one byte, as a letter does for itself.
 	for _, one := range all {
 		least = min(least, len(strings.ReplaceAll(one, "*", "")))
 	}

@@ -84,7 +84,7 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 			return nil, storeError("usage", err)
 		}
 		for _, row := range page {
-			if !q.Until.IsZero() && !row.Day.Before(q.Until) {
+			if !q.Until.IsZero() && !row.Day.Before(q.Until) { // rows come in the order of their days: none of the rest is wanted
 				return sorted(sums), nil
 			}
 			if err := q.add(sums, row); err != nil {

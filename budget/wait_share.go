@@ -65,6 +65,7 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 		if s.of == nil {
 			s.of = make(map[Key]*shared)
 		}
+		// With now, the first look for this account comes lookEvery later.
 		known = &shared{looked: now}
 		s.of[account] = known
 	}

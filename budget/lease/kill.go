@@ -31,7 +31,7 @@ func (f *knownFlags) holding(r *driver.Reservation, now time.Time) *driver.Kill 
 	for i := range f.all {
 		k := &f.all[i]
 		if !k.Until.IsZero() && !now.Before(k.Until) {
-			continue
+			continue // it has ended
 		}
 		holds := false
 		if k.Patterns {

@@ -247,7 +247,7 @@ func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error 
 		err = s.book(c, driver.Voided, driver.Charge{}, false, now)
 	case c.state != driver.Voided:
 		err = driver.ErrResolved
-	}
+	} // a call that is voided already stays so, without an error
 	s.mu.Unlock()
 	if err != nil {
 		return err

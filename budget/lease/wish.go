@@ -49,8 +49,8 @@ const rollingBuckets = 60
 const shortestWish = time.Second
 
 // wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one has
-// room of its own. The result is a multiple of 60 ns, one nanosecond for each bucket of the wish's own rolling window, because the store rounds that window up
-// to such a multiple.
+// room of its own. The result is a multiple of 60 ns, one nanosecond for each bucket of the wish's own rolling window, because the store rounds that
+// window up to such a multiple.
 func wishLifeOn(l *driver.Line, denied driver.Denial, length time.Duration) time.Duration {
 	life := wishLife(length)
 	// Only a rolling window has a Length, and only a lifetime has no end, which is MaxInt64: all others are calendar windows.

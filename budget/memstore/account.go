@@ -220,7 +220,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 		a, span := s.find(&line.Account), line.Window.At(time.Unix(0, now))
 		b, _ := a.balance(line, &span, now, 0)
 		used, _ := plus(b.Settled, b.Pending)
-		b.ResetAfter = a.wait(line.Window, &span, now, used)
+		b.ResetAfter = a.wait(line.Window, &span, now, used) // until all that is used has left
 		all[i] = b
 	}
 	return all, nil

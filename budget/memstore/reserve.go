@@ -67,7 +67,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 	if d.Killed = s.kills.killed(&r, now); d.Killed != nil {
 		return d, nil
 	}
-	if e != nil {
+	if e != nil { // a repeat of a reservation that is pending
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
 	var memory [4]accountSpan // enough for most calls, so that nothing is allocated

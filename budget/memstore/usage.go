@@ -108,7 +108,7 @@ func (e *entry) charge(next []use, shared bool) {
 			next[i].row.Charge[unit] += n
 		}
 	}
-	e.uses = append(e.oneUse[:0], next...)
+	e.uses = append(e.oneUse[:0], next...) // a single use needs no other memory
 	e.shared = shared
 }
 

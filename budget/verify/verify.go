@@ -212,6 +212,7 @@ func (s *sums) add(e *driver.Entry) {
 	switch {
 	case e.State < driver.Pending || e.State > driver.Expired:
 		wrong("its state is none of those that there are")
+	// A pending entry has no time at which it was resolved, and all others have one.
 	case (e.State == driver.Pending) != e.ResolvedAt.IsZero():
 		wrong(fmt.Sprintf("it is %s, and was resolved at %s", e.State, e.ResolvedAt.UTC().Format(time.RFC3339)))
 	case e.State == driver.Voided && e.Actual != (driver.Charge{}) && !e.Orphan:
@@ -225,7 +226,7 @@ func (s *sums) add(e *driver.Entry) {
 	for _, line := range e.Lines {
 		s.of(line.Account, e).add(e, line)
 	}
-	if e.State == driver.Pending {
+	if e.State == driver.Pending { // it is not resolved, and has posted no usage
 		return
 	}
 	if s.first.IsZero() || e.ResolvedAt.Before(s.first) {
