@@ -182,6 +182,7 @@ func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error
 	if err != nil {
 		return nil, Key{}, err
 	}
+	// sweep charges what has expired, if that is due.
 	l.sweep(ctx)
 	// With Tentative or NoLatch the caller may ask again, so that a refusal must close no latch; with Tentative observe-only limits refuse, too.
 	r := &Receipt{

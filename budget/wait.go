@@ -53,6 +53,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 		}
 		receipt, account, err := l.reserveStep(ctx, req)
 		var e *ExceededError
+		// Waiting says that waiting may help, because the limits are full of pending calls only, or are rates.
 		if !errors.As(err, &e) || !e.Waiting { // it is admitted, or waiting does not help
 			// lastRefusal is nil if no call of its queue has been refused yet: then the store's error is returned.
 			if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because ctx ended

@@ -238,7 +238,7 @@ func (l *lease) needed() driver.Charge {
 func (l *lease) targets(total driver.Charge) []driver.Charge {
 	all := make([]driver.Charge, len(l.grants))
 	for i, g := range l.grants {
-		all[i] = total
+		all[i] = total // what the last grant takes
 		for u := range total {
 			if i < len(l.grants)-1 {
 				all[i][u] = min(total[u], g.amount[u])

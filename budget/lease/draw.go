@@ -8,8 +8,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of
-// them count in the same accounts, the lease's group, and in the same buckets of time.
+// To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of them
+// count in the same accounts, the lease's group, and in the same buckets of time. The route that these functions return says what becomes of the
+// call: answered, by the decision or the error beside it; askStore, the store inside is asked for this call alone; denied, the store inside has no
+// room for it; drawLease, it starts again.
 
 // lifetimes limits how old a lease may become: once this many lengths (Options.Length) have passed since its first grant, a new lease is drawn.
 const lifetimes = 4
@@ -143,7 +145,7 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 	// as large as the call.
 	for range 3 {
 		amount, balances, way, err := s.grantAmount(ctx, l.group, r)
-		if err != nil || way != drawLease {
+		if err != nil || way != drawLease { // the draw goes on only with the route drawLease
 			return l, d, way, err
 		}
 		of, d, err = s.reserveGrant(ctx, l, r, amount, balances)

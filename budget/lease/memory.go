@@ -58,6 +58,7 @@ func later(at, ttl time.Duration) time.Duration {
 // pack encodes two charges, neither of which may be negative. Each is written as a mask, in which the bit 1<<u says that unit u is not zero,
 // followed by the amounts of these units, all of them as varints.
 func pack(reserved, actual driver.Charge) string {
+	// Enough for two masks, and for two amounts of each unit.
 	var stack [2*binary.MaxVarintLen64 + 2*driver.NumUnits*binary.MaxVarintLen64]byte
 	buf := stack[:0]
 	for _, c := range [...]*driver.Charge{&reserved, &actual} {

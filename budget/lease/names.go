@@ -71,7 +71,7 @@ func (c *call) entry() driver.Entry {
 	} else {
 		e.ResolvedAt = c.lease.storeTime(c.moment)
 	}
-	// It counts where its lease is booked, each line in the bucket of the first grant.
+	// The call counts where its lease is booked, each line in the bucket of the first grant.
 	for i := range c.lease.lines {
 		l := &c.lease.lines[i]
 		start := time.Unix(0, l.Window.At(c.lease.at).Start)

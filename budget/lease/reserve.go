@@ -69,7 +69,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 			return d, err
 		}
 	}
-	return s.direct(ctx, g, r, nil)
+	return s.direct(ctx, g, r, nil) // after maxRoutes tries
 }
 
 // answerLocally answers from what this process knows, or says who can answer. It does no I/O. It also returns the group of the call's lines; nil
@@ -130,6 +130,7 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	switch {
 	case c.state != driver.Pending:
 		return driver.Decision{}, driver.ErrResolved
+	// A call in a lease counts in the lease's lines.
 	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
 		return driver.Decision{}, driver.ErrIDConflict
 	}
@@ -148,14 +149,15 @@ func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy 
 	for _, l := range g.open {
 		switch {
 		case now.Before(l.drawn) || !now.Before(l.until):
-			over = append(over, l)
-		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call): // nothing to do, or it can't serve the call
+			over = append(over, l) // its time is over, or this process's clock was set back
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call): // there is a lease already, or this one can't serve the call
 		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
 			stale = true
 		default:
 			roomy = l
 		}
 	}
+	// They are closed only now, because closeLease takes them out of g.open.
 	for _, l := range over {
 		s.closeLease(l, now)
 	}
@@ -167,7 +169,7 @@ func (s *Store) admit(l *lease, r *driver.Reservation, now time.Time) driver.Dec
 	at := now.Sub(l.sent)
 	c := &call{id: r.ID, owner: r.Owner, lease: l, state: driver.Pending, packed: pack(r.Charge, driver.Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
 	l.pending, _ = l.pending.Plus(r.Charge) // can't overflow: fits has checked it
-	u := l.useOf(r.Call)
+	u := l.useOf(r.Call)                    // the part of the lease that belongs to the call's scope, for the rows of usage
 	u.pending, _ = u.pending.Plus(r.Charge)
 	l.inFlight++
 	l.group.observeCall(r.Charge)
@@ -215,6 +217,7 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 		idle := s.idleOn(r.Lines, d.Denied)
 		if len(idle) == 0 || round == maxReturns {
 			s.rememberDenial(g, r, d.Denied, asked)
+			// wish lets other processes know that a call waits for room, so that they give back what they do not need.
 			s.wish(ctx, g, &r, d.Denied)
 			return d, nil
 		}

@@ -45,11 +45,11 @@ func (g *group) wantedGrant(r *driver.Reservation) (ask driver.Charge, oversized
 	return ask, oversized
 }
 
-// grantAmount works out how much to draw for a call that finds no room in the leases. It returns the route drawLease for that, or askStore to send
-// the call to the store inside alone, and the balances if it read them. It draws the wanted amount as long as that is within the group's quota,
-// and else what is left of the quota. If that is less than the call needs, the grant is as large as the call, and what the call leaves of it
-// serves the next ones. Two kinds of calls are sent to the store inside alone, because too much of a grant for them would lie unused: one that is
-// larger than a wanted grant, and one of more than twice the usual size that needs more than the quota.
+// grantAmount works out how much to draw for a call that finds no room in the leases, and returns the route drawLease for that. The route askStore
+// sends the call to the store inside alone, and answered goes with an error. It also returns the balances if it read them. It draws the wanted amount
+// as long as that is within the group's quota, and else what is left of the quota. If that is less than the call needs, the grant is as large as the
+// call, and what the call leaves of it serves the next ones. Two kinds of calls are sent to the store inside alone, because too much of a grant for
+// them would lie unused: one that is larger than a wanted grant, and one of more than twice the usual size that needs more than the quota.
 func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation) (amount driver.Charge, balances []driver.Balance, way route, err error) {
 	s.mu.Lock()
 	now := s.now()

@@ -96,6 +96,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 // fill takes a target out of what is left of the uses, one after the other, and returns how much each of them gave. The shares are sorted by usage
 // key, as a settlement requires.
 func (l *lease) fill(target driver.Charge, rest []driver.Charge) (shares []driver.Share) {
+	// rest has the amounts of the uses, in the same order.
 	for k, u := range l.uses {
 		part := smaller(target, rest[k])
 		if part == (driver.Charge{}) {

@@ -69,7 +69,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 // forget drops up to limit entries that are older than the retention.
 func (s *Store) forget(now int64, limit int) {
 	old := s.forgetBefore(now)
-	if s.resolved.since > old { // checked first, because reading the oldest entry is slow: it is not in the processor's cache
+	if s.resolved.since > old { // when the oldest was resolved: reading that from the entry itself is slow, because it is not in the processor's cache
 		return
 	}
 	for e := s.resolved.oldest; e != nil && e.resolvedAt <= old && limit > 0; limit-- {

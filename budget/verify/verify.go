@@ -154,6 +154,7 @@ func (l *ledger) read(ctx context.Context) (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
+		// add checks the entry and counts it in s.entries.
 		if s.add(&e); l.opts.Progress != nil && s.entries%progressEvery == 0 {
 			l.opts.Progress(s.entries)
 		}
