@@ -128,6 +128,7 @@ func (w Window) Spellings() (canonical, asWritten string) {
 func (w Window) At(now time.Time) Span {
 	switch w.kind {
 	case lifetime, noWindow:
+		// One bucket, which begins in 1970 and never ends.
 		return Span{Next: math.MaxInt64, End: math.MaxInt64}
 	case rolling:
 		return w.rollingAt(now.UnixNano())

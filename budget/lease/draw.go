@@ -124,7 +124,7 @@ func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 		g.wantedCalls = min(2*g.wantedCalls, largestShare) // the last grant did not last for half a length
 	}
 	if n := len(g.open); n > 0 {
-		l := g.open[n-1]
+		l := g.open[n-1] // the newest
 		// The lease must be young enough, still admit calls, not lapse before the call can expire, and be able to keep the amounts of this call's
 		// scope apart (carries).
 		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) && l.carries(r.Call) {

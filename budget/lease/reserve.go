@@ -150,7 +150,8 @@ func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy 
 		switch {
 		case now.Before(l.drawn) || !now.Before(l.until):
 			over = append(over, l) // its time is over, or this process's clock was set back
-		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call): // there is a lease already, or this one can't serve the call
+		// Nothing to do if a lease was found before, or if this one can't serve the call. carries is false if it has calls of too many scopes.
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
 		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
 			stale = true
 		default:

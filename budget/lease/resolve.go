@@ -106,7 +106,7 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
-	u.settled, _ = settledOfUse.Plus(actual)
+	u.settled, _ = settledOfUse.Plus(actual) // can't overflow: it is a part of the lease's sum
 	u.pending = pendingOfUse
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
 	s.roomMade++ // there may be room again, so that no remembered denial is repeated: see freed

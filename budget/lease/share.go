@@ -151,7 +151,7 @@ var errAnswers = errors.New("budget: the store inside did not answer for each li
 func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, now time.Time) {
 	g.quotaAt = now
 	for _, u := range g.units {
-		g.quota[u] = math.MaxInt64
+		g.quota[u] = math.MaxInt64 // no bound, until the lines set one
 	}
 	for i, b := range balances {
 		unit := g.lines[i].Unit

@@ -51,7 +51,7 @@ func (l *lease) useOf(c *driver.Call) *leaseUse {
 // shares returns, for each grant's target, how it divides among the lease's calls, worst cases in flight included.
 func (l *lease) shares(targets []driver.Charge) [][]driver.Share {
 	return l.divide(targets, func(u *leaseUse) driver.Charge {
-		sum, _ := u.settled.Plus(u.pending)
+		sum, _ := u.settled.Plus(u.pending) // can't overflow: it is a part of the lease's sum
 		return sum
 	})
 }

@@ -136,7 +136,7 @@ func (b *booking) find() *bucket {
 }
 
 // balance returns the sums of an account in the window of a line, without ResetAfter. overflow reports whether a sum would leave the range of int64
-// if amount were added. The account is nil if nothing was ever booked there.
+// if amount were added; the sums that are returned stop at the largest int64. The account is nil if nothing was ever booked there.
 func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int64) (b driver.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {

@@ -62,8 +62,8 @@ func Wildcard(pattern, s string) bool {
 		return true
 	}
 	p, i := 0, 0 // what is compared next, in the pattern and in s
-	// The last * that was met, and from where in s the rest of the pattern was tried last. If that fails, it is tried one byte further on: the *
-	// then stands for one byte more.
+	// The last * that was met, -1 for none, and from where in s the rest of the pattern was tried last. If that fails, it is tried one byte further
+	// on: the * then stands for one byte more.
 	star, from := -1, 0
 	for i < len(s) {
 		switch {
