@@ -228,7 +228,7 @@ func (o *Operator) Accounts(ctx context.Context, q AccountQuery) iter.Seq2[Accou
 				yield(a, err)
 				return
 			}
-			own := strings.HasPrefix(a.Limit, key.Own) // the library keeps its own account there, in which no spend is booked
+			own := strings.HasPrefix(a.Limit, key.Own) // the library's own account, whose sums limit nothing
 			if own || q.Limit != "" && a.Limit != q.Limit || !a.Scope.Has(q.Scope) {
 				continue
 			}

@@ -109,7 +109,7 @@ func byAccount(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Acco
 func (g *group) wishesIn(balances []driver.Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
-			// Nothing is ever booked there, so that ResetAfter is until the latch opens.
+			// The latch opens after ResetAfter at the latest; yieldToWishes bounds it to the life of a wish.
 			all = append(all, wish{g.lines[g.wishOf[i]].Account, now.Add(b.ResetAfter)})
 		}
 	}
@@ -122,6 +122,7 @@ func (g *group) takeWishes(of *grant, d *driver.Decision, now time.Time) (all []
 	if len(of.lines) == len(g.lines) { // the grant did not ask for wishes
 		return nil
 	}
+	// grantLineOf has, for each line of the grant, the group's line that it is, or that its wishes are for. A line of wishes has another account.
 	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.grantLineOf[line]].Account }
 	var observed []driver.Denial
 	for _, o := range d.Observed {

@@ -256,7 +256,7 @@ func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (kn
 		for i := range page {
 			a := &page[i]
 			after, known[a.Key] = a.Key, true
-			if strings.HasPrefix(a.Limit, "\x00") { // the library's own, in which no spend is booked
+			if strings.HasPrefix(a.Limit, "\x00") { // the library's own, whose sums limit nothing
 				continue
 			}
 			lost, err := l.compareAccount(ctx, s, told, a)
