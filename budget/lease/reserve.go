@@ -197,7 +197,7 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 	}
 	end := s.beginDirect(r.ID)
 	s.mu.Unlock()
-	defer end(&d) // by then d is the decision that is returned
+	defer end(&d)              // by then d is the decision that is returned
 	s.observeCall(g, r.Charge) // later grants are sized by the usual call
 	var latched []driver.Denial
 	for round := 0; ; round++ {

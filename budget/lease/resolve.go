@@ -70,6 +70,7 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 	case c.state == driver.Settled:
 		return driver.Posting{}, driver.ErrResolved
 	}
+	// The call is pending, or it has expired: then its worst case is posted, and book replaces it.
 	p := driver.Posting{From: c.state}
 	err := s.book(c, driver.Settled, st.Actual, st.Estimated, now)
 	if err == nil && st.Reference != "" { // a call is settled once, so that there is no reference yet

@@ -105,7 +105,7 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		}
 	}
 	e.actual = *actual
-	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // they come from these shares, or from the first of earlier ones
+	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // shared if the uses come from these shares, or from the first of earlier ones
 	s.resolve(e, state, now)
 	return nil
 }

@@ -60,7 +60,7 @@ func Check(t *testing.T, clock *storetest.Clock, open func() driver.Store) {
 		require.NoError(t, s.Close())
 	}
 	s := open()
-	goesOn(t, s, clock)
+	goesOn(t, s, clock) // it advances the clock of the store
 	require.NoError(t, s.Close())
 }
 

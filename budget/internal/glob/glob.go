@@ -15,6 +15,7 @@ const maxAlternatives = 256
 func Alternatives(pattern string) (all []string, problem string) {
 	all = []string{""}
 	for {
+		// Without another brace, before is all that is left of the pattern, and inside is empty.
 		before, rest, opens := strings.Cut(pattern, "{")
 		inside, after, closes := strings.Cut(rest, "}")
 		switch {
