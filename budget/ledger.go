@@ -373,6 +373,7 @@ func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	// What has expired is charged first, so that it shows as settled and not as pending.
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
 	}
@@ -471,7 +472,7 @@ func (l *Ledger) sweep(ctx context.Context) {
 
 // expireAll charges every reservation that has expired.
 func (l *Ledger) expireAll(ctx context.Context) error {
-	l.sweptAt.Store(int64(time.Since(l.opened)))
+	l.sweptAt.Store(int64(time.Since(l.opened))) // this does what a sweep does, so that none is due for a while
 	for {
 		n, err := l.store.Expire(ctx, sweepBatch)
 		if err != nil {

@@ -355,6 +355,8 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
+			// book charges the worst case, marked as an estimate. If the sum would overflow, the call stays pending, which counts for the same
+			// amount.
 			if charged < limit && c.state == driver.Pending && now.Sub(l.sent) >= c.moment && s.book(c, driver.Expired, c.reserved(), true, now) == nil {
 				charged++
 			}
