@@ -28,7 +28,7 @@ const (
 	wishStands  = time.Second            // how long a wish lasts
 	wishTTL     = 400 * time.Millisecond // of the reservation that leaves a wish, and is always refused
 	wishTimeout = 250 * time.Millisecond // for reading wishes, and for leaving one: a slower store is not used for this
-	wishSlots   = 8                      // a process leaves each wish in one of so many accounts, picked at random: so it can tell its own wish from those of others
+	wishSlots   = 8                      // each wish is left in one of so many accounts, picked at random, by which a process knows its own
 )
 
 // sharing is what a process knows about other processes that wait for the same accounts. Its zero value is ready to use.
