@@ -19,6 +19,7 @@ var errGuesses = errors.New("redisstore: the server can't be followed: its clock
 // it returns both the answer and the error: the step was done, but too few replicas have received it.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
 	for range maxGuesses {
+		// k is what this process knows of the ledger. sound fails if a loss was found that nobody has accepted yet.
 		k, err := s.sound(ctx)
 		if err != nil {
 			return reply{}, err
@@ -48,6 +49,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 				return reply{}, err
 			}
 		default:
+			// err is nil or errReplicas: the step was done.
 			return r, err
 		}
 	}
@@ -79,6 +81,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount.
 	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
+		// p.hold is the range of time in which all lines are booked as they were placed for now; at others the script answers codeTime.
 		p, err := s.place(r.Lines, &r.Charge, now, false)
 		if err != nil {
 			return nil, err
@@ -104,6 +107,7 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 	in := answer.rest
 	switch answer.code {
 	case codeKilled:
+		// When the flag was set, and behind that its payload.
 		k, err := parseFlag(in.count(), in.text)
 		if err != nil || in.failed {
 			return d, errReply
@@ -120,6 +124,7 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 			d.Observed = append(d.Observed, in.denial(r, answer.now))
 		}
 	}
+	// Something was left over, or the letter is none of the four, or nothing was denied after codeDenied.
 	if !in.done() || len(d.Denied) == 0 && !d.Admitted {
 		return driver.Decision{}, errReply
 	}
@@ -134,6 +139,8 @@ func (in *reader) denial(r *driver.Reservation, now int64) driver.Denial {
 	}
 	line := &r.Lines[s.line]
 	d, amount := driver.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
+	// What is above Max after the amount has to leave the window first. If that is not positive, only the latch refused, and wait returns when it
+	// opens.
 	if amount <= d.Max { // otherwise it never fits
 		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
 	}

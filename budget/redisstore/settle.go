@@ -33,7 +33,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 }
 
 // settle sends a settlement. withLines says whether to send the lines, with their windows, thresholds and names, too. usage is the key of the
-// row of usage to which the amount is added.
+// row of usage, a day's sum over calls of one scope, to which the amount is added; shares say how it divides among several rows.
 func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines bool) (reply, error) {
 	usage, shares := driver.Key{}, []byte(encodeShares(st.Shares))
 	if st.Call != nil { // otherwise the script uses the reservation's row
@@ -45,6 +45,7 @@ func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines boo
 		if !withLines { // the texts below that come from lines are empty
 			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, "", shares}, nil
 		}
+		// true: with the thresholds, which p.marks then has.
 		p, err := s.place(st.Lines, &st.Actual, now, true)
 		if err != nil {
 			return nil, err
@@ -56,10 +57,12 @@ func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines boo
 // posting decodes the answer to a Settle: the state of the reservation before, and each threshold that was reached first by this amount:
 // <line 2 bytes><threshold 2><settled 8><1 if an override is in force 1><override 8>.
 func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
+	// The same amount was settled before; the script then tells no state.
 	if answer.code == codeReplayed {
 		return driver.Posting{Replayed: true, From: driver.Settled}, nil
 	}
 	in := answer.rest
+	// Letters that stand for an error don't get here: ask returns that.
 	if p.From, err = in.before(); err != nil || answer.code != codeDone {
 		return driver.Posting{}, errReply
 	}
@@ -68,6 +71,7 @@ func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
 		if c.Line >= len(lines) || c.Mark >= len(lines[c.Line].Notify) {
 			return driver.Posting{}, errReply
 		}
+		// The Max in force: the override's if there is one, else the line's.
 		overridden, override := in.number(1) == 1, in.number(8)
 		if c.Max = lines[c.Line].Max; overridden {
 			c.Max = override

@@ -24,6 +24,7 @@ const (
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	charged := 0
 	for steps := 1; ; steps++ {
+		// 0 if the limit is used up: the script then only forgets.
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
 		// The time by which the script forgets follows the clock by at most an eighth of the retention a step, or an hour if that is more: a
 		// clock that jumps ahead and back must not make it forget what still counts.
@@ -35,12 +36,16 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 			return charged, err
 		}
 		in := answer.rest
+		// How many reservations it has charged, how many it has left for later, and how many entries, buckets, flags and rows of usage it has looked
+		// at to forget them.
 		n, postponed, dropped := in.number(4), in.number(4), in.number(4)
 		if !in.done() || n+postponed > batch || answer.code != codeDone {
 			return charged, errReply
 		}
 		charged += int(n)
+		// A batch that was not full was the last one. Those that were postponed don't come up again for a minute.
 		more := n+postponed == batch && charged < limit
+		// A batch to forget that was not full was the last one, too. forgetSteps bounds only steps for that, not those that still charge.
 		if !more && (dropped < forgetBatch || steps >= forgetSteps) {
 			return charged, nil
 		}
@@ -51,6 +56,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
 	all := []driver.Entry{}
+	// from is a shard: ids are divided among them by their first byte, so that shards before that of After have no larger ids.
 	for from := int(q.After[0]); from < shards && len(all) < limit; {
 		wanted := limit - len(all)
 		if !q.Plain() {
@@ -61,11 +67,12 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 			return nil, err
 		}
 		for i := range page {
+			// Whole shards were read, so that all may become longer than limit. It is cut at the end.
 			if q.Selects(&page[i]) {
 				all = append(all, page[i])
 			}
 		}
-		from += looked
+		from += looked // the number of shards that were read
 	}
 	return all[:min(len(all), limit)], nil
 }
@@ -79,6 +86,8 @@ func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]dr
 	}
 	_, clock := s.guess()
 	h := newHead(s.epoch(), q.After[:]).numbers(s.seen.Load(), clock, int64(limit), lookBatch)
+	// stateLetter is - for a query of every state. The script needs the number of the first shard to tell whether the ledger says that it has
+	// entries.
 	h = append(h, stateLetter(q.State)).flags(q.Estimated).byte(byte(from))
 	value, err := s.run(ctx, scriptEntries, s.keys.shard[from:], []byte(h))
 	if err != nil {
@@ -108,7 +117,7 @@ func parsePage(value any) (reply, []driver.Entry, error) {
 		r, err := parseReply(value)
 		return r, nil, err
 	}
-	if len(parts)%2 != 1 {
+	if len(parts)%2 != 1 { // one head, and pairs
 		return reply{}, nil, errReply
 	}
 	r, err := parseReply(parts[0])
@@ -123,6 +132,7 @@ func parsePage(value any) (reply, []driver.Entry, error) {
 		if !isText || !isTextToo {
 			return r, nil, errReply
 		}
+		// A text is empty for an account without a name, whose width is not known.
 		if len(id) == len(driver.Key{})+1 {
 			in := reader{text: text}
 			if text != "" {
