@@ -81,7 +81,8 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount.
 	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
-		// p.hold is the range of time in which all lines are booked as they were placed for now; at others the script answers codeTime.
+		// p.hold is the range of time in which all lines are booked as they were placed for now; at others the script
+		// places them anew, or answers codeTime.
 		p, err := s.place(r.Lines, &r.Charge, now, false)
 		if err != nil {
 			return nil, err
@@ -139,8 +140,8 @@ func (in *reader) denial(r *driver.Reservation, now int64) driver.Denial {
 	}
 	line := &r.Lines[s.line]
 	d, amount := driver.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
-	// What is above Max after the amount has to leave the window first. If that is not positive, only the latch refused, and wait returns when it
-	// opens.
+	// The account would exceed Max by so much with the amount, and that has to leave the window. If it is not positive, only the latch refused,
+	// and wait returns how long that stays closed.
 	if amount <= d.Max { // otherwise it never fits
 		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
 	}

@@ -51,7 +51,7 @@ var constants = strings.NewReplacer(
 	"@UNIT@", fmt.Sprintf(`\%03d`, units),
 	"@A@", each("a%[1]d", ", "), "@B@", each("b%[1]d", ", "), "@A+B@", each("a%[1]d + b%[1]d", ", "),
 	"@A+B>MAX@", each("a%[1]d + b%[1]d > MAX", " or "), "@B>MAX@", each("b%[1]d > MAX", " or "),
-	// A charge of zeros, and the keys of the rows of usage for calls of nobody known, and for those that found no room for a row of their own.
+	// A charge of zeros, and the keys of two rows of usage: for calls of which nobody said whose they are, and for those without a row of their own.
 	"@NOTHING@", strings.Repeat(`\0`, 8*units),
 	"@NOBODY@", luaBytes((*driver.Call)(nil).UsageKey()),
 	"@OTHER@", luaBytes(driver.OtherUsage),
@@ -89,7 +89,7 @@ func expand(file string) string {
 		}
 		out.WriteString(line)
 	}
-	// In what was included this has been done already, and finds nothing more.
+	// A text that was included has its constants replaced already, and is not changed by this.
 	return constants.Replace(out.String())
 }
 

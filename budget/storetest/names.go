@@ -70,6 +70,7 @@ var nameRules = []rule{
 		require.Equal(s.t, [3]any{driver.Scope{}, "", ""}, [3]any{nobody.Scope, nobody.Operation, nobody.Reference})
 	}},
 	{"EntriesOfOrphansSayWhoseTheyAre", "spend that was never set aside is told with whose it is, too", func(s *subject) {
+		// r is not sent to the store, so that its settlement is an orphan: spend that was never set aside.
 		r := s.newReservation(3, line("a", driver.Daily, 100))
 		st := s.settlement(r, 2)
 		st.Call, st.Reference = &driver.Call{Scope: callScope, Operation: "InvokeModel"}, "ref"
@@ -77,6 +78,7 @@ var nameRules = []rule{
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, callScope, e.Scope)
 		require.Equal(s.t, [2]string{"InvokeModel", "ref"}, [2]string{e.Operation, e.Reference})
+		// So does an entry that is no orphan, but was charged because nobody settled it: it has the Call of its reservation.
 		expired := s.newReservation(3, line("a", driver.Daily, 100))
 		expired.Call = &driver.Call{Scope: callScope, Operation: "Converse"}
 		s.admit(expired)
@@ -114,6 +116,7 @@ var nameRules = []rule{
 		l := line("a", driver.Daily, 1000)
 		var mine []driver.ID
 		middle := time.Time{}
+		// Twelve reservations, a minute apart: every third one is mine, the seventh begins at middle, and the eighth has a reference.
 		for i := range 12 {
 			r := s.newReservation(1, l)
 			r.Call = &driver.Call{Scope: driver.Scope{Principal: "other", Tags: callScope.Tags}}
@@ -147,6 +150,7 @@ var nameRules = []rule{
 		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: callScope}))
 		require.Len(s.t, pages(driver.Query{Scope: driver.Scope{Tags: callScope.Tags}}), 12)
 		require.Empty(s.t, pages(driver.Query{Scope: driver.Scope{Workflow: "ci"}}))
+		// A reservation at middle is selected by Since and not by Until.
 		require.Len(s.t, pages(driver.Query{Since: middle}), 6)
 		require.Len(s.t, pages(driver.Query{Until: middle}), 6)
 		require.Len(s.t, pages(driver.Query{Reference: "the seventh"}), 1)
@@ -156,12 +160,14 @@ var nameRules = []rule{
 		l := line("a", driver.Daily, 100)
 		l.Limit, l.Scope = "team-day\xff", fullScope
 		s.reserve(1, l)
+		// A second line with another name on the same account: the first name stays.
 		again := l
 		again.Limit = "another"
 		s.reserve(1, again)
 		orphan := line("b", driver.Rolling(time.Hour), 100)
 		orphan.Limit = "orphans"
 		s.settleWith(s.settlement(s.newReservation(1, orphan), 1))
+		// A line without a name.
 		nobody := line("c", driver.Lifetime, 100)
 		s.reserve(1, nobody)
 		all := s.accounts(driver.Key{}, 100)
@@ -192,6 +198,7 @@ var nameRules = []rule{
 		require.NotNil(s.t, override)
 		require.Equal(s.t, int64(5), override.Max)
 		require.True(s.t, until.Equal(override.Until))
+		// A latch is closed until the end of the day that refused.
 		require.True(s.t, at.Equal(time.Unix(0, driver.Daily.At(start).End)), "%s", at)
 		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, nil, NewChange()))
 		require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{latched.Account}, NewChange()))
@@ -206,6 +213,7 @@ var nameRules = []rule{
 			w := []driver.Window{driver.Daily, driver.Rolling(time.Hour), driver.Lifetime}[i%3]
 			l := line(string(rune('a'+i)), w, 100)
 			s.reserve(1, l)
+			// To another bucket of a daily or rolling account, which has to be told once all the same.
 			s.clock.Advance(25 * time.Hour)
 			s.reserve(1, l)
 			want = append(want, l.Account)
@@ -250,6 +258,7 @@ var nameRules = []rule{
 		lines := sorted(line("a", driver.Daily, 1000), line("b", driver.Rolling(time.Hour), 1000), line("c", driver.Lifetime, 1000))
 		for n := range int64(20) {
 			r := s.reserve(n+1, lines...)
+			// The fourth of each four stays pending.
 			switch n % 4 {
 			case 0:
 				s.settle(r, n)
@@ -262,6 +271,8 @@ var nameRules = []rule{
 			s.clock.Advance(7 * time.Minute)
 		}
 		s.clock.Advance(2 * time.Hour)
+		// This charges the ones that are still pending. It forgets none, because the stores of the suite have a Retention of 50 years. AddUp is also
+		// called by tests of stores that do forget; see Period.Forgotten.
 		_, err := s.store.Expire(s.ctx, 1000)
 		require.NoError(s.t, err)
 		AddUp(s.ctx, s.t, s.store)
@@ -298,6 +309,7 @@ func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 		for _, a := range accounts {
 			after = a.Key
 			if strings.HasPrefix(a.Limit, "\x00") {
+				// What entries have in such an account was added up above, and is not compared.
 				maps.DeleteFunc(sums, func(at place, _ [2]int64) bool { return at.account == a.Key })
 				continue
 			}
@@ -307,11 +319,13 @@ func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 			for _, p := range periods {
 				at := place{a.Key, p.Start.UnixNano()}
 				require.Equal(t, [2]int64{p.Settled, p.Pending}, [2]int64{sums[at][0] + p.Forgotten, sums[at][1]}, "account %s %x, settled and pending from %s on", a.Limit, a.Key, p.Start.UTC())
+				// What is left in sums at the end has no period.
 				delete(sums, at)
 			}
 		}
 	}
 	for at, sum := range sums {
+		// Entries of nothing, such as voided ones, need no period.
 		require.Equal(t, [2]int64{}, sum, "account %x has no period at %s", at.account, time.Unix(0, at.start).UTC())
 	}
 }
