@@ -38,6 +38,7 @@ func encodeNames(lines []driver.Line) []byte {
 // list runs a script that returns a list of texts after a head, and returns the server's time, in microseconds, and the texts. first and
 // numbers are what the script wants to know besides what all get: the ledger's epoch, the highest sequence seen, and the clock.
 func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...int64) (now int64, all []string, err error) {
+	// k is what is known of the ledger. sound fails if a loss was found that nobody has accepted yet.
 	k, err := s.sound(ctx)
 	if err != nil {
 		return 0, nil, err

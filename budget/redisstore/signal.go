@@ -20,6 +20,7 @@ const (
 // own. A connection that is dead is detected within 4 seconds and replaced. If the server's user may not subscribe, changed is never called,
 // and flags have to be polled.
 func (s *Store) Signal(ctx context.Context, changed func()) error {
+	// enter fails once the store is closed. Otherwise Close waits until steps.Done.
 	if err := s.enter(); err != nil {
 		return err
 	}

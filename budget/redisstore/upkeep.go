@@ -80,10 +80,12 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 // page reads entries of whole shards, from a given one on, in the order of their ids, and returns how many shards it has read: the script stops
 // at the end of one when it has found limit entries or has looked at lookBatch.
 func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]driver.Entry, int, error) {
+	// k is what is known of the ledger. sound fails if a loss was found that nobody has accepted yet.
 	k, err := s.sound(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
+	// The clock is 0, for the server's own, unless a test replaces it.
 	_, clock := s.guess()
 	h := newHead(s.epoch(), q.After[:]).numbers(s.seen.Load(), clock, int64(limit), lookBatch)
 	// stateLetter is - for a query of every state. The script needs the number of the first shard to tell whether the ledger says that it has
@@ -95,6 +97,7 @@ func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]dr
 	}
 	answer, entries, err := parsePage(value)
 	if err == nil {
+		// The error that the answer's letter stands for, if any; a loss is remembered.
 		err = s.outcome(k, &answer)
 	}
 	if err != nil {

@@ -30,6 +30,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 	// Rows whose amounts have become zero are left out, so that one page of the script may be too few.
 	for len(all) < limit {
 		// The script returns rows behind mark, each as a text that begins with the row's own day and key: the next page begins behind the last one.
+		// list also returns the server's time, which a row does not need.
 		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
 		if err != nil {
 			return nil, err

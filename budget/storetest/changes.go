@@ -116,7 +116,8 @@ func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []ru
 
 // The rules of changes. s.newChange returns a change whose caller has seen all changes so far. If another change of the same object is made before it
 // is handed to the store, it is late. s.records returns the audit trail, s.revision its length, and s.makeChange makes the change that a row of it
-// describes. s.latchedLine returns a line whose latch a refusal has closed.
+// describes. s.latchedLine returns a line whose latch a refusal has closed, and of whose 10 nano-USD 5 are left; s.refuse makes a
+// reservation that must be refused. s.kill, s.override and s.correct make changes that must succeed.
 var changeRules = slices.Concat(
 	forEachKind("ALateChangeIsTold", "a change that arrives after a newer one was acknowledged is ErrSuperseded, and the newer one stands", func(s *subject, k kindOfChange) {
 		first, second, state := k.begin(s)

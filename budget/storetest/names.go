@@ -45,7 +45,8 @@ func sameTimes(all []driver.Booking) []driver.Booking {
 
 // The rules of what a store tells of entries, accounts and periods: whose they are, and what is in them. callScope and fullScope are the scopes of
 // calls, the latter with a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, s.settleWith makes
-// a settlement, and s.latchedLine returns a line whose latch a refusal has closed.
+// a settlement that s.settlement returned, and s.latchedLine returns a line whose latch a refusal has closed. s.entry returns what the store remembers
+// of a reservation, and whether it does. s.expire(n) requires that n reservations are charged.
 var nameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -78,7 +79,7 @@ var nameRules = []rule{
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, callScope, e.Scope)
 		require.Equal(s.t, [2]string{"InvokeModel", "ref"}, [2]string{e.Operation, e.Reference})
-		// So does an entry that is no orphan, but was charged because nobody settled it: it has the Call of its reservation.
+		// An entry that was charged because nobody settled it is no orphan, but also has no settlement to tell whose it is: its reservation does.
 		expired := s.newReservation(3, line("a", driver.Daily, 100))
 		expired.Call = &driver.Call{Scope: callScope, Operation: "Converse"}
 		s.admit(expired)
@@ -116,7 +117,8 @@ var nameRules = []rule{
 		l := line("a", driver.Daily, 1000)
 		var mine []driver.ID
 		middle := time.Time{}
-		// Twelve reservations, a minute apart: every third one is mine, the seventh begins at middle, and the eighth has a reference.
+		// Twelve reservations, a minute apart. Four of them, those with an i of 0, 3, 6 and 9, have callScope. That of 6 is made at middle, and that of
+		// 7 has a reference.
 		for i := range 12 {
 			r := s.newReservation(1, l)
 			r.Call = &driver.Call{Scope: driver.Scope{Principal: "other", Tags: callScope.Tags}}
@@ -271,8 +273,8 @@ var nameRules = []rule{
 			s.clock.Advance(7 * time.Minute)
 		}
 		s.clock.Advance(2 * time.Hour)
-		// This charges the ones that are still pending. It forgets none, because the stores of the suite have a Retention of 50 years. AddUp is also
-		// called by tests of stores that do forget; see Period.Forgotten.
+		// This charges the ones that are still pending. It forgets none, because the stores of the suite have a Retention of 50 years. What entries
+		// that were forgotten had posted, AddUp takes from Period.Forgotten.
 		_, err := s.store.Expire(s.ctx, 1000)
 		require.NoError(s.t, err)
 		AddUp(s.ctx, s.t, s.store)

@@ -14,7 +14,7 @@ import (
 // reservation, which must be admitted, and s.refuse one that must be refused for lack of room. s.newReservation returns one that is not sent to the
 // store. It is sent by s.admit, which requires that it is admitted, or by s.refused and s.denied, which require the opposite and return the first
 // line without room, or all of them. s.requireBalance checks what an account has settled and pending. A hold is what a pending reservation has set
-// aside.
+// aside. usd(n) is a charge of n nano-USD, and s.entry returns what the store remembers of a reservation, and whether it does.
 var reserveRules = []rule{
 	{"ReserveAddsToPendingInEveryLine", "an admitted amount is set aside in every line, observe-only ones too, in the line's own unit", func(s *subject) {
 		a, b, c := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100), line("c", driver.Rolling(time.Hour), 100)

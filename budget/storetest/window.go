@@ -83,7 +83,7 @@ var windowRules = []rule{
 			l := line(w.String(), w, 10)
 			s.settle(s.reserve(6, l), 6)
 			s.reserve(4, l)
-			// An earlier day, hour or month is full, too: a limit counts all that was booked in its window or later.
+			// An earlier window is full, too: a limit counts all that was booked in the window of now or later.
 			for _, jump := range []time.Duration{-time.Minute, -time.Hour, -25 * time.Hour, -40 * 24 * time.Hour} {
 				s.clock.Set(start.Add(jump))
 				s.refuse(1, l)
@@ -188,7 +188,8 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 }
 
 // The rules of overflow. MaxSum is the largest sum that the store can keep: most rules fill an account up to 10 below it. s.newReservation returns a
-// reservation that is not sent to the store; a settlement of one is an orphan.
+// reservation that is not sent to the store; a settlement of one is an orphan. s.settlement returns a settlement, and s.entry what the store remembers
+// of a reservation, and whether it does.
 var overflowRules = []rule{
 	{"OverflowIsAnError", "an amount that would take a sum out of the store's range is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
 		l := line("a", driver.Daily, math.MaxInt64)
