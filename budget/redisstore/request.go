@@ -101,8 +101,8 @@ const (
 )
 
 // place computes where lines are booked at the time now, in microseconds. marks says whether to encode the thresholds (Line.Notify), too. booked
-// and terms share one array, which has room for both, so that they cost one allocation: each is a slice of it that
-// has no length yet, and the capacity of booked ends where terms begins.
+// and terms share one array, which has room for both, so that they cost one allocation: each is a slice of it that has no
+// length yet, and the capacity of booked ends where terms begins.
 func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, marks bool) (*placed, error) {
 	width := (bookedWidth + termsWidth) * len(lines)
 	buf := make(head, width)

@@ -81,12 +81,13 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount.
 	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
-		// p.hold is the range of time in which all lines are booked as they were placed for now; at others the script
-		// places them anew, or answers codeTime.
+		// p.hold is the range of time in which all lines are booked as they were placed for now; at other
+		// times the script places them anew, or answers codeTime.
 		p, err := s.place(r.Lines, &r.Charge, now, false)
 		if err != nil {
 			return nil, err
 		}
+		// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss. It refuses another number of units.
 		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
 			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).byte(units)
 		h = append(h, usage[:]...).charge(&r.Charge)
@@ -140,8 +141,8 @@ func (in *reader) denial(r *driver.Reservation, now int64) driver.Denial {
 	}
 	line := &r.Lines[s.line]
 	d, amount := driver.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
-	// The account would exceed Max by so much with the amount, and that has to leave the window. If it is not positive, only the latch refused,
-	// and wait returns how long that stays closed.
+	// wait gets by how much the account would exceed Max with the amount. If that is not positive, only the latch refused, and wait returns how
+	// long it stays closed.
 	if amount <= d.Max { // otherwise it never fits
 		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
 	}

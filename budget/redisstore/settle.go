@@ -20,6 +20,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	// post an amount that was never reserved in the present windows. Without any lines there is nothing to leave out.
 	withLines := len(st.Lines) == 0
 	for i := range st.Lines {
+		// The line has thresholds, and the script needs it to report those that are reached.
 		withLines = withLines || len(st.Lines[i].Notify) > 0
 	}
 	answer, err := s.settle(ctx, &st, withLines)
@@ -39,13 +40,15 @@ func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines boo
 	if st.Call != nil { // otherwise the script uses the reservation's row
 		usage = st.Call.UsageKey()
 	}
+	// The script gets the key of the hash with the reservation's entry. By the epoch, the ledger's random name, and the highest sequence seen it
+	// notices a loss; the clock is 0 for the server's own.
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
 		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention, int64(s.opts.UsageRows))
 		h = append(h, usage[:]...).flags(st.Estimated, withLines).charge(&st.Actual)
 		if !withLines { // the texts below that come from lines are empty
 			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, "", shares}, nil
 		}
-		// true: with the thresholds, which p.marks then has.
+		// With true the thresholds are encoded, too, in p.marks.
 		p, err := s.place(st.Lines, &st.Actual, now, true)
 		if err != nil {
 			return nil, err

@@ -29,6 +29,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 		// The time by which the script forgets follows the clock by at most an eighth of the retention a step, or an hour if that is more: a
 		// clock that jumps ahead and back must not make it forget what still counts.
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
+			// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss; the clock is 0 for the server's own.
 			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
 				int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
 		})

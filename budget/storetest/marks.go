@@ -9,8 +9,9 @@ import (
 )
 
 // The rules of marks. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles an amount and
-// returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted. s.settle settles it with an amount,
-// s.correct replaces that, and s.override(l, n, d) replaces the Max of an account with n for d. line(name, window, max) is a limit in nano-USD.
+// returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted. s.settle settles it with an
+// amount, s.correct replaces that, and s.override(l, n, d) replaces the Max of an account with n for d. line(name, window, max) is a limit in
+// nano-USD.
 var markRules = []rule{
 	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
 		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Lifetime, 100))

@@ -45,8 +45,8 @@ func sameTimes(all []driver.Booking) []driver.Booking {
 
 // The rules of what a store tells of entries, accounts and periods: whose they are, and what is in them. callScope and fullScope are the scopes of
 // calls, the latter with a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, s.settleWith makes
-// a settlement that s.settlement returned, and s.latchedLine returns a line whose latch a refusal has closed. s.entry returns what the store remembers
-// of a reservation, and whether it does. s.expire(n) requires that n reservations are charged.
+// a settlement that s.settlement returned, and s.latchedLine returns a line whose latch a refusal has closed. s.entry returns what the store
+// remembers of a reservation, and whether it does. s.expire(n) requires that n reservations are charged.
 var nameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -273,8 +273,8 @@ var nameRules = []rule{
 			s.clock.Advance(7 * time.Minute)
 		}
 		s.clock.Advance(2 * time.Hour)
-		// This charges the ones that are still pending. It forgets none, because the stores of the suite have a Retention of 50 years. What entries
-		// that were forgotten had posted, AddUp takes from Period.Forgotten.
+		// Expire charges the reservations that are still pending. It forgets no entry, because the stores of the suite have a Retention of 50 years.
+		// What forgotten entries had posted, in other tests that use AddUp, is told by Period.Forgotten.
 		_, err := s.store.Expire(s.ctx, 1000)
 		require.NoError(s.t, err)
 		AddUp(s.ctx, s.t, s.store)

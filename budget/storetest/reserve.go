@@ -207,5 +207,6 @@ func (s *subject) requireConflict(change func(*driver.Reservation)) {
 	require.ErrorIs(s.t, err, driver.ErrIDConflict)
 	require.False(s.t, d.Admitted)
 	s.requireBalance(l, 0, 3)
+	// So that the next conflict of the same rule finds the account empty.
 	s.void(r)
 }

@@ -188,8 +188,8 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 }
 
 // The rules of overflow. MaxSum is the largest sum that the store can keep: most rules fill an account up to 10 below it. s.newReservation returns a
-// reservation that is not sent to the store; a settlement of one is an orphan. s.settlement returns a settlement, and s.entry what the store remembers
-// of a reservation, and whether it does.
+// reservation that is not sent to the store; a settlement of one is an orphan. s.settlement returns a settlement, and s.entry what the store
+// remembers of a reservation, and whether it does.
 var overflowRules = []rule{
 	{"OverflowIsAnError", "an amount that would take a sum out of the store's range is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
 		l := line("a", driver.Daily, math.MaxInt64)
