@@ -19,7 +19,7 @@ const (
 // Warnings reports what makes the ledger slow or large before it causes failures: a write-ahead log that grows because a reader holds a
 // snapshot, a file that is mostly free, and very many remembered reservations. Limits hold in any case.
 func (s *Store) Warnings(ctx context.Context) ([]string, error) {
-	var u upkeep
+	var u upkeep // log stays 0 if there is no write-ahead log
 	if log, err := os.Stat(s.path + "-wal"); err == nil {
 		u.log = log.Size()
 	}
