@@ -88,7 +88,8 @@ func appendArray[T any](b []byte, all []T, kind string, one func([]byte, T) []by
 	return append(append(b, "}'::"...), kind+"[]"...)
 }
 
-// appendCalls writes an array whose elements, written by one, are expressions, such as the calls that text and bytes need. A nil array is null.
+// appendCalls writes an array whose elements, written by one, are expressions: text and bytes need calls of convert_from and decode, which a quoted
+// literal can't contain. A nil array is null.
 func appendCalls[T any](b []byte, all []T, kind string, one func([]byte, T) []byte) []byte {
 	if all == nil {
 		return append(append(b, "NULL::"...), kind+"[]"...)

@@ -22,7 +22,7 @@ func (s *Store) recalled() memory {
 }
 
 // suspect records a loss if a step's error says that the ledger is another one, or older, than the one that the step knew. If the process has
-// opened another one meanwhile, because an operator has accepted a loss, the error says nothing about that.
+// learned another ledger since, because an operator has accepted a loss, the error says nothing about that ledger.
 func (s *Store) suspect(known memory, err error) {
 	if !isCode(err, codeReplaced) {
 		return
@@ -53,6 +53,7 @@ func (s *Store) usable(ctx context.Context) error {
 		}
 		return nil
 	}
+	// Set before the server is asked, so that other steps do not ask meanwhile.
 	s.memory.lookedAt = now
 	s.mu.Unlock()
 	found, err := s.find(ctx)
@@ -121,7 +122,7 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	return memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2], lost: string(row[5]) == "t", accepted: string(row[6])}, nil
 }
 
-// AcceptLoss implements driver.Store. It does not run as other steps do, because those are refused until the loss is accepted.
+// AcceptLoss implements driver.Store. It does not run as other steps do, through do, because those are refused until the loss is accepted.
 func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -148,10 +149,12 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 	if err := s.suits(ctx, conn); err != nil {
 		return err
 	}
+	// nil becomes a null, with which the function reads the server's clock.
 	var now any
 	if s.opts.Clock != nil {
 		now = nanos(s.opts.Clock())
 	}
+	// The version is for the row of meta, which may have to be made again.
 	args := []any{int32(len(migrations)), now, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw}
 	sql := []byte("SELECT " + s.opts.quoted() + ".accept(")
 	for i, arg := range args {
@@ -168,6 +171,7 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 		return err
 	case len(row) != 1:
 		return errAnswer
+	// Somebody else has accepted a loss since the caller looked.
 	case row[0] == "superseded":
 		return driver.ErrSuperseded
 	}

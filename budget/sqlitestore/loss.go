@@ -110,7 +110,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.queue.isClosed() {
 		return errClosed
 	}
-	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: meta is empty. Then open has kept the connection, and sqlAccept makes the row
+	// Without a row in meta, which is part of the loss, open has kept the connection, and sqlAccept makes the row.
+	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)

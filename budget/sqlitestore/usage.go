@@ -35,7 +35,8 @@ func (e *entry) divide(actual driver.Charge, shares []driver.Share, correction b
 		return nil, nil, err
 	}
 	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (driver.Charge{}) {
-		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // the entry was added to this row before, so that its scope is not needed to make it
+		// The entry was added to this row before, so that no scope is needed to make it.
+		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil
 	}
 	// Uses returns one element for each share, or one for the call; none if the amount is zero.
 	next = account.Uses(&call, actual, shares)
