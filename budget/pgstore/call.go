@@ -130,7 +130,8 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 }
 
 // remember takes from an answer the server's clock, and the step number and transaction id, which later steps send so that the server can tell
-// whether it was set back. These count only if the step has written: a step that only reads may see those of another one that is not durable yet.
+// whether it was set back. The two numbers count only if the step has written: a step that only reads may see those of another step that is
+// not durable yet.
 func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())

@@ -55,13 +55,13 @@ const (
 // which they raise if a newer library has written to the ledger, is not among them: its message says what to do.
 var ownCodes = map[string]error{codeReplaced: errReplaced, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
 
-// stepError is a failed step. Its text has no connection parameters, which the driver's errors do.
+// stepError is a failed step. Its text has no connection parameters, unlike the texts of the driver's errors.
 type stepError struct {
 	step  string
 	cause error
 }
 
-// failed wraps the error of a step, once.
+// failed wraps the error of a step. A nil stays nil.
 func failed(step string, err error) error {
 	if err == nil {
 		return nil

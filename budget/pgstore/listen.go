@@ -19,7 +19,7 @@ func channelOf(schema string) string {
 }
 
 const (
-	// connectTimeout bounds each try to connect, and listenPause the time between tries.
+	// connectTimeout bounds each try to connect, and listenPause the pause between tries, which is random, from half of that on.
 	connectTimeout = 10 * time.Second
 	listenPause    = time.Second
 	// askAfter is how long a connection may be silent before it is checked.

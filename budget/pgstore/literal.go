@@ -12,7 +12,8 @@ import (
 type nullUUID struct{}
 
 // appendLiteral writes an argument as SQL, with its type. Text and bytes are written as hexadecimal digits, so that nothing in them can end
-// a literal, whatever the session's settings are. A nil is a null bigint.
+// a literal, whatever the session's settings are. A nil is a null bigint, and a nil slice a null array, except that nil bytes
+// are empty bytes.
 //
 // Arguments are in the statement and not sent separately, because only then is a whole step one message of the protocol: if a host is cut
 // off while it sends, the server has begun nothing and holds no lock.

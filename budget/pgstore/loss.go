@@ -132,6 +132,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
+	// failed leaves nil as it is.
 	return failed("accept loss", s.acceptLoss(ctx, driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}))
 }
 

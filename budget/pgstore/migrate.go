@@ -54,6 +54,7 @@ var shared = []string{
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
 	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
 	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
+	// The zero uuid, which is the id of an empty list of kill flags with patterns.
 	"{zero}", driver.ID{}.String(),
 	// The keys of two rows of usage: of calls without a scope, and of what found no room for a row of its own. Then how long rows are kept, in
 	// nanoseconds, and how many there are for a day by default.

@@ -93,7 +93,7 @@ type Options struct {
 	UsageRows int
 	// Timeout bounds a step with all its repetitions, unless its context ends first. Zero or less is DefaultTimeout.
 	Timeout time.Duration
-	// LockTimeout bounds how long one try waits for another transaction; then it is repeated. Zero or less is
+	// LockTimeout bounds how long one try of a step waits for another transaction; then the step is tried again. Zero or less is
 	// DefaultLockTimeout.
 	LockTimeout time.Duration
 	// AllowVolatile accepts a server that may lose acknowledged writes, because fsync or synchronous_commit is off. After a crash, calls can

@@ -82,6 +82,7 @@ func holds(w driver.Window, now int64, span driver.Span) (from, until int64) {
 	// At returns the span in which a moment lies.
 	same := func(at int64) bool { return w.At(time.Unix(0, at)) == span }
 	from, until = span.Start, span.End
+	// The usual case: the span holds now, and is the same at both of its ends.
 	if from <= now && now < until && same(from) && same(until-1) {
 		return from, until
 	}

@@ -50,7 +50,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		return driver.Decision{}, err
 	}
 	d, err := a.decision(r.Lines)
-	return d, failed("reserve", err)
+	return d, failed("reserve", err) // nil stays nil
 }
 
 // reserveCall returns the call of the function reserve. Its arguments are made anew for each try, because they depend on the present windows and on

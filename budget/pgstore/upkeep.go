@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxEntries is the size of the largest page of Entries, and of the largest Expire.
+	// maxEntries is the size of the largest page of Entries, Accounts, Periods and Usage, and of the largest Expire.
 	maxEntries = 10_000
 	// pruneEvery is how often Expire also deletes old entries.
 	pruneEvery = time.Minute

@@ -55,7 +55,7 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 	s.queue.mu.Unlock()
 	select {
 	case s.queue.runner <- struct{}{}:
-		// The oldest steps are run first, so that its own may come in a later batch; or a runner before this one has done it already.
+		// The oldest steps are run first, so that st may come in a later batch; or the runner before this one has done it already.
 		for !st.finished() {
 			s.runBatch(s.queue.take())
 		}

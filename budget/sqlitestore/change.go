@@ -68,7 +68,7 @@ func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// maxRecords is the size of the largest page of Changes.
+// maxRecords is the size of the largest page of Changes, and of Usage.
 const maxRecords = 10_000
 
 // Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
@@ -211,7 +211,8 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	if err != nil {
 		return p, err
 	}
-	// uses is how the posted amount divides among rows of usage, the sums of a day; with shares that is by the shares' calls.
+	// e.uses is how the posted amount divides among rows of usage, the sums of a day. With shares that depends on them alone, so that Uses needs no
+	// call; without shares only the amount is compared.
 	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
 	same := e.actual == c.Actual && !e.estimated && sameShares
 	// An estimated amount is not the same: a correction to the same number confirms it, and is made.

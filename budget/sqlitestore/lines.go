@@ -149,7 +149,8 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 }
 
 // scanStates reads the rows of joinStates or joinLook into all, and closes them. A row is about the line of its first column: about the account if
-// the second column is 0, about one of its buckets if that is 1. The line -1 stands for the row of joinLook with what there is besides.
+// the second column is 0, about one of its buckets if that is 1. The line -1 stands for the last row of joinLook: its second column
+// says whether the reservation exists, and its third whether there is any kill flag.
 func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 	defer rows.Close()
 	for rows.Next() {

@@ -28,7 +28,8 @@ func (m *meta) scan(stmt *sql.Stmt) error {
 	return stmt.QueryRow().Scan(&m.epoch, &m.sequence, &m.accepted, &m.lost, &m.judged, &m.reached)
 }
 
-// adopt makes what is in the file the ledger that this process knows. A loss that was found is forgotten with the ledger before.
+// adopt makes what is in the file the ledger that this process knows. It clears lost, which recover sets again if nobody has
+// accepted the loss.
 func (s *Store) adopt(file os.FileInfo, m *meta) {
 	s.file, s.epoch, s.sequence, s.accepted, s.lost = file, m.epoch, m.sequence, m.accepted, false
 }
@@ -129,5 +130,6 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err != nil {
 		return err
 	}
+	// Once more, to adopt the ledger as sqlAccept has left it.
 	return s.reopen()
 }

@@ -97,6 +97,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 			// Reserve refuses what would make this sum overflow.
 			used, _ := add(state.Settled, state.Pending, false)
 			all[i] = state.Balance
+			// With all that is used as the excess, the wait ends when all of it has left.
 			all[i].ResetAfter = state.wait(lines[i].Window, t.now, used)
 		}
 		return nil

@@ -70,6 +70,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 		if !row.there && !row.changed && at.key != driver.OtherUsage {
 			scopes[at] = values[u.Key]
 		}
+		// An earlier use may belong to the same row: OtherUsage, or the one that the entry was added to before.
 		sum, known := sums[at]
 		if !known {
 			sum = row.amounts
@@ -77,7 +78,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 		for unit, n := range u.Amount {
 			switch {
 			case sign < 0:
-				sum[unit] = max(0, sum[unit]-n) // it may have been posted by a process with an older library, which counts no usage
+				sum[unit] = max(0, sum[unit]-n) // n may have been posted by a process with an older library, which counts no usage
 			case sum[unit] > math.MaxInt64-n:
 				return driver.ErrOverflow
 			default:
