@@ -91,8 +91,9 @@ func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-// ask reads the state of the ledger from the server, on a connection: its epoch, the number of the table that holds it, the last step and
-// transaction, and whether rows are gone. Without Options.Clock it also measures how far the server's clock is ahead of this process's.
+// ask reads the state of the ledger from the server, on a connection: its epoch, the number of the table that holds it, the last step, and whether
+// rows are gone. The transaction id is 0: this process has none that was acknowledged yet. Without Options.Clock, ask also measures how far the
+// server's clock is ahead of this process's.
 func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	// If the only row of the table meta is missing, the query returns no row: the ledger is lost.
 	rows, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf("SELECT epoch, oid, step, xid, clock, lost, accepted FROM %[1]s.about(), %[1]s.losses() WHERE epoch IS NOT NULL", s.opts.quoted())).ReadAll()

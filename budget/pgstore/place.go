@@ -59,7 +59,7 @@ func (p *placement) place(lines []driver.Line, now int64, retention time.Duratio
 		// KeptEnd is the end, or later for calendar windows of a day or longer, whose sums are kept as long as usage.
 		p.extra[i] = account.KeptEnd(span, retention) - span.End
 		switch {
-		case p.widths[i] > 0: // a rolling window: a bucket counts until widths after its own end, which is one step after its start
+		case p.widths[i] > 0: // a rolling window: End is a width after the bucket's own end, which is a step after its start
 			p.steps[i] = span.End - span.Start - p.widths[i]
 		case span.End < math.MaxInt64: // a calendar window; the other case is a lifetime, which is valid at any time
 			from, until := holds(line.Window, now, span)

@@ -275,7 +275,7 @@ func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driv
 			known = append(known, b)
 		case more[b.unit] > 0:
 			unknown = append(unknown, b) // a new bucket for an orphan, or once more one that was forgotten meanwhile
-		default: // the bucket of a refund is gone: it was older than the retention and counts no more
+		default: // nothing is added, or the bucket of a refund is gone: it was older than the retention and counts no more
 		}
 	}
 	if err := t.unbook(known, &more, &pending); err != nil {

@@ -159,7 +159,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// It locks out other writers, so that only one process makes or migrates the tables; migrate does nothing if they are up to date.
+	// BEGIN IMMEDIATE locks out other writers, so that only one process makes or migrates the tables; migrate does nothing if they are up to date.
 	err = transaction(conn, ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, conn, s.opts.Create, s.opts.Clock().UnixNano()) })
 	if err != nil {
 		return err
@@ -176,16 +176,17 @@ func (s *Store) open(ctx context.Context) (err error) {
 		}
 	}
 	var m meta
-	// It fails with sql.ErrNoRows if the only row of meta is missing, which is a loss.
+	// scan fails with sql.ErrNoRows if the only row of meta is missing, which is a loss.
 	if err := m.scan(stmts[sqlSequenceNow]); err != nil {
 		return err
 	}
+	// Errors of closing the connection before say nothing about the new one.
 	if s.db != nil {
 		s.conn.Close()
 		s.db.Close()
 	}
 	s.db, s.conn, s.stmts, s.joined = db, conn, stmts, make(map[joinedKey]*sql.Stmt)
-	// This also takes back that a loss was found.
+	// adopt keeps what identifies the ledger, and clears s.lost.
 	s.adopt(file, &m)
 	return nil
 }
