@@ -70,7 +70,7 @@ type Store struct {
 	epoch    []byte                  // the ledger's random name
 	sequence int64                   // the ledger's count of writing transactions when this process last looked: a lower one proves a loss
 	accepted []byte                  // the id of the change by which an operator accepted the last loss
-	lost     bool                    // the file was replaced or set back; stays set until that is accepted, because sequence grows again and would hide it
+	lost     bool                    // the file was replaced or set back; set until that is accepted, because sequence grows again and would hide it
 	lookedAt time.Time               // when this process last found the loss, or looked whether it was accepted
 	pruneAt  time.Time               // when Expire next has something to do even if no reservation has expired
 	joined   map[joinedKey]*sql.Stmt // statements for several lines at once, prepared on first use
