@@ -60,7 +60,7 @@ func (s *Store) archive(ctx context.Context, groups ...*group) {
 func (g *group) pastBuckets(kept time.Duration) (starts []int64) {
 	before := less(g.shards[0].since, int64(kept))
 	for _, b := range g.buckets {
-		if b.Start < before && b.Start > g.archivedTo && b.Start >= 0 {
+		if b.Start < before && b.Start > g.archivedTo && b.Start >= 0 { // a negative one has no place in the order of the archive's sort keys
 			starts = append(starts, b.Start)
 		}
 	}
@@ -79,7 +79,7 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 		x := &expression{}
 		x.require(attrVersion, "=", blob(g.version))
 		for _, start := range starts {
-			b := *bucketOf(&a.buckets, start)
+			b := *bucketOf(&a.buckets, start) // empty if only other shards have it
 			for _, prefix := range [...]string{settledPrefix, pendingPrefix, forgotPrefix} {
 				attribute, n := bucketAttribute(prefix, start), b.sum(prefix)
 				if n == 0 {
@@ -193,7 +193,7 @@ func (x *expression) shift(sh *shift, shards int) {
 // Periods implements driver.Store. What has passed is read from the archive, page by page: a period that changes during the call is returned as
 // before the change or as after it. A limit out of range becomes the nearest one in it.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) (all []driver.Period, err error) {
-	since := int64(math.MinInt64)
+	since := int64(math.MinInt64) // before all periods
 	if !after.IsZero() {
 		since = account.Nanos(after)
 	}
@@ -205,7 +205,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		}
 		g := groups[key] // read first: what is moved from now on is behind archivedTo, and counts here
 		to := g.archivedTo
-		if g.version == nil {
+		if g.version == nil { // the account is gone, and all that is left is in the archive
 			to = math.MaxInt64
 		}
 		buckets, err := s.archivedSince(ctx, key, since, to, limit)
@@ -214,7 +214,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		}
 		for _, a := range g.shards {
 			for _, b := range a.buckets {
-				if b.start > since {
+				if b.start > since { // bucketOf keeps the order, in which those of the archive already are
 					sum := bucketOf(&buckets, b.start)
 					sum.settled, sum.pending, sum.forgotten = sum.settled+b.settled, sum.pending+b.pending, sum.forgotten+b.forgotten
 				}
@@ -236,7 +236,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 // archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.
 func (s *Store) archivedSince(ctx context.Context, key driver.Key, since, to int64, limit int) (all []bucket, err error) {
 	from := sortable(0)
-	if since > 0 {
+	if since > 0 { // the item that has or would have since may hold later buckets, too; nil says that all items are later
 		if found, err := s.findArchived(ctx, key, since); err != nil {
 			return nil, err
 		} else if found != nil {

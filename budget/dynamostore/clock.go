@@ -78,7 +78,8 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 	defer c.mu.Unlock()
 	if c.base.IsZero() {
 		c.base = ended
-		c.offset = date.Sub(ended.Round(0))
+		c.offset = date.Sub(ended.Round(0)) // Round(0) takes the monotonic reading off, so that wall clocks are compared
+		// It is believed at once if the host's wall clock agrees with it.
 		c.known = near(date, ended, agreement)
 		c.agreed = 1
 		return
@@ -122,6 +123,7 @@ func near(at, host time.Time, by time.Duration) bool { return at.Sub(host.Round(
 
 // at is the service's time at a moment of this host. Requires mu held.
 func (c *serverClock) at(moment time.Time) time.Time {
+	// The wall clock is read off base alone. From there on the monotonic readings count, by which moment.Sub goes.
 	return c.base.Round(0).Add(moment.Sub(c.base) + c.offset)
 }
 

@@ -113,7 +113,8 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 		id: id, owner: r.bytes16(attrOwner), estimated: r.flag(attrEstimated), orphan: r.flag(attrOrphan),
 		tombstone: r.flag(attrTombstone), reservedAt: r.required(attrReservedAt), expiresAt: r.required(attrExpiresAt),
 	}
-	e.resolvedAt, _ = r.number(attrResolvedAt)
+	e.resolvedAt, _ = r.number(attrResolvedAt) // missing while it is pending
+	// With -1, blob takes any length; it returns nil for an attribute that is missing, which decodeUses takes for no uses.
 	e.call, e.reference = r.blob(attrCall, -1), r.blob(attrReference, -1)
 	uses, err := decodeUses(r.blob(attrUses, -1), r.blob(attrUsesOther, -1))
 	if err != nil {
@@ -131,6 +132,7 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 	}
 	e.bookings, ok = decodeBookings(r.blob(attrBookings, -1))
 	mark := r.blob(attrMark, markBytes) // each entry has one
+	// All of these count as a state that does not fit. blob returns nil, too, for a mark of another length.
 	if mark == nil || !ok || state < int64(driver.Pending) || state > int64(driver.Expired) {
 		r.fail(attrState)
 		return nil, r.err

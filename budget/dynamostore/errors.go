@@ -90,7 +90,7 @@ func classify(ctx context.Context, err error, actions int) error {
 // cancellation converts the reasons for which a transaction of so many actions was cancelled, one for each action. It returns a movedError if
 // only conditions failed, a transientError if there is any reason that passes with time, and another error for anything else.
 func cancellation(cancelled *types.TransactionCanceledException, actions int) error {
-	if len(cancelled.CancellationReasons) != actions {
+	if len(cancelled.CancellationReasons) != actions { // they can't be assigned to the actions
 		return &transientError{fmt.Errorf("%d reasons for %d actions: %w", len(cancelled.CancellationReasons), actions, cancelled)}
 	}
 	moved := &movedError{old: make(map[int]item)}

@@ -74,6 +74,7 @@ func decodeGate(raw item) (gate, error) {
 		return gate{}, fmt.Errorf("dynamostore: the table has schema version %d, this library knows %d", version, schemaVersion)
 	}
 	g := gate{epoch: r.bytes16(attrEpoch), token: r.bytes16(attrToken), salt: r.bytes16(attrSalt), table: r.text(attrTable)}
+	// With -1, blob takes any length, and nil stands for an attribute that is missing.
 	g.shards, g.drain, g.accept = int(r.required(attrShards)), r.required(attrDrain), r.blob(attrAccept, -1)
 	if g.shards < 1 || g.shards > MaxShards {
 		r.fail(attrShards)

@@ -104,19 +104,19 @@ func (g *group) balance(line *driver.Line, span driver.Span, now time.Time, amou
 func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
-		from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since })
+		from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since }) // -1 if none counts
 		var live []driver.Bucket
 		if from >= 0 {
 			live = g.buckets[from:]
 		}
-		if d = w.ResetAfter(now, live, excess); d == 0 {
+		if d = w.ResetAfter(now, live, excess); d == 0 { // time alone never frees so much
 			return 0
 		}
 	}
 	switch {
-	case g.latchedUntil <= now.UnixNano():
+	case g.latchedUntil <= now.UnixNano(): // it is open
 		return d
-	case g.latchedUntil == math.MaxInt64:
+	case g.latchedUntil == math.MaxInt64: // it was closed in a window without an end
 		return 0
 	}
 	return max(d, time.Duration(g.latchedUntil-now.UnixNano()))
@@ -125,7 +125,7 @@ func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess in
 // due returns the notification thresholds that settled spend has reached and that were not reported in this window yet. at is the line's index.
 func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) (all []driver.Crossing) {
 	b, _ := g.balance(line, span, now, 0)
-	for m := range line.Notify {
+	for m := range line.Notify { // g.fired has only the thresholds up to the last one that was ever reported
 		if b.Settled < line.Threshold(m, b.Max) || m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			continue
 		}
@@ -161,7 +161,7 @@ func (g *group) notice(line *driver.Line, span driver.Span, now time.Time) notic
 			n.gap = threshold - b.Settled
 		}
 	}
-	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 {
+	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 { // with a gap of 0 or less the next settlement reads all shards in any case
 		n.gap = 1 + (n.gap-1)/shards // rounded up
 	}
 	return n

@@ -73,7 +73,7 @@ func (h *hotItems) queue(ctx context.Context, keys []itemKey, weight int64) (lea
 		return func() {}, nil
 	}
 	for i, one := range taken {
-		if err = one.sem.Acquire(ctx, weight); err != nil {
+		if err = one.sem.Acquire(ctx, weight); err != nil { // the context has ended: those before this one were acquired
 			h.leave(taken, i, weight)
 			return nil, err
 		}

@@ -85,7 +85,7 @@ func (s *Store) verify(ctx context.Context) error {
 	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.of():
 		s.identity.doubt()
 		return errors.Join(errReplaced, err)
-	case err != nil && (must || ctx.Err() != nil):
+	case err != nil && (must || ctx.Err() != nil): // must: there is doubt, or no look-up has succeeded for too long
 		return err
 	case err != nil:
 		return nil // the data path goes on; somebody looks again soon
@@ -223,7 +223,7 @@ var errForeign = errors.New("dynamostore: the table holds items and no ledger: i
 // giveNewEpoch gives a restored ledger a new epoch, its random name, which shuts out all stores that were open on the one before.
 func (s *Store) giveNewEpoch(ctx context.Context, g gate, tableID string) (gate, error) {
 	next := newGate(tableID, g.shards)
-	next.token, next.salt, next.accept = g.token, g.salt, g.accept
+	next.token, next.salt, next.accept = g.token, g.salt, g.accept // the kill flags are those of the backup
 	actions := make([]types.TransactWriteItem, gateCount)
 	for n := range actions {
 		x := &expression{}

@@ -57,10 +57,10 @@ func (k *kill) holds(r *driver.Reservation, now time.Time) bool {
 	if !now.IsZero() && k.ended(now) {
 		return false
 	}
-	if k.Patterns {
+	if k.Patterns { // its values are compared with the call's own, as patterns
 		return r.Call != nil && k.Holds(r.Call.Scope)
 	}
-	dims := r.Dims
+	dims := r.Dims // all dimensions of the flag have to be among these
 	return !slices.ContainsFunc(k.dims, func(d driver.Key) bool { return !slices.Contains(dims, d) })
 }
 
@@ -155,12 +155,12 @@ func decodeKill(raw item) (kill, error) {
 	k := kill{nonce: r.bytes16(attrNonce), Kill: driver.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
 	var ok bool
 	var err error
-	k.dims, ok = decodeKeys(r.blob(attrDims, -1))
-	scope := r.blob(attrScope, -1)
+	k.dims, ok = decodeKeys(r.blob(attrDims, -1)) // -1: of any length
+	scope := r.blob(attrScope, -1)                // nil if there is no such attribute
 	k.made, _ = r.number(attrMade)
 	if scope == nil {
 		scope = r.blob(attrNewScope, -1)
-		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil))
+		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil)) // the zero time if the flag never ends
 	}
 	if k.Scope, err = account.DecodeScope(scope); !ok || err != nil {
 		r.fail(attrScope)
@@ -183,6 +183,7 @@ func (k *kill) encode() (item, error) {
 		out[attrScope] = blob(scope)
 		return out, nil
 	}
+	// account.End returns 0 for a flag that never ends.
 	out[attrNewScope], out[attrPatterns], out[attrUntil] = blob(scope), number(0), number(account.End(k.Until))
 	if k.Patterns {
 		out[attrPatterns] = number(1)
@@ -265,6 +266,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 			actions = append(actions, dropped...)
 		}
 		actions = append(append(actions, s.switchGates(g, nonces)...), replaced)
+		// Attempts that met reservations have failed: after some of these, reservations have to wait until the flag is set.
 		if attempts++; attempts <= drainAfter {
 			return s.write(ctx, actions)
 		}
@@ -290,9 +292,9 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 	for i := range known.all {
 		k := &known.all[i]
 		switch {
-		case k.Flag().Object() == flag.Flag().Object():
+		case k.Flag().Object() == flag.Flag().Object(): // flag takes its place: see replaceFlag
 			continue
-		case k.ended(now.Add(-driver.FlagRetention)):
+		case k.ended(now.Add(-driver.FlagRetention)): // it ended longer ago than ended flags are kept
 			old = append(old, k)
 			continue
 		case k.Patterns && k.ended(now):
@@ -306,7 +308,7 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 		if len(ended) == 0 {
 			return nil, driver.ErrTooManyFlags
 		}
-		old = append(ended, old...)
+		old = append(ended, old...) // first, because at least one with patterns has to go
 	}
 	for _, k := range old[:min(len(old), maxDropped)] {
 		x := &expression{}
@@ -332,7 +334,9 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, fla
 			return action, nonces, errMoved // it was set since the changes were read
 		}
 		if before.made > 0 && !c.known[0] && len(s.acceptance()) == 0 {
-			return action, nonces, errHead // else a change that arrives late could not be told from a new one
+			// A change has set the flag, and the item that says which one is lost. Without it, a repetition of that change that arrives late would
+			// look like a new change. Only once an operator has accepted a loss does the step go on.
+			return action, nonces, errHead
 		}
 		nonces = nonces.toggled(before.nonce)
 		x.require(attrNonce, "=", blob(before.nonce[:]))
@@ -346,6 +350,7 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, fla
 }
 
 // insist sends a transaction again and again while it fails for a reason that passes, such as a conflict with another one, until the context ends.
+// Its pauses stay below 17 ms, because reservations may be waiting for it.
 func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) error {
 	for tries := 1; ; tries++ {
 		err := s.write(ctx, actions)

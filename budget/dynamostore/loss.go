@@ -103,7 +103,7 @@ func (s *Store) flagsGone(ctx context.Context, g gate, found flags) error {
 		if err != nil {
 			return err
 		}
-		if now.token != g.token || again.token.toggled(g.salt) != found.token {
+		if now.token != g.token || again.token.toggled(g.salt) != found.token { // flagsOf has put the salt into found's token
 			return errMoved
 		}
 	}
@@ -119,6 +119,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.closed.Load() {
 		return errClosed
 	}
+	// do would first look whether the table is the one that was opened, and fail because it is not.
 	return s.anyway(ctx, "accept loss", func(ctx context.Context, t *step) error {
 		table, err := s.describe(ctx)
 		if err == nil {
@@ -175,7 +176,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		if g, err = decodeGate(raws[there]); err != nil {
 			return g, nil, err
 		}
-		if next.shards = g.shards; g.table == table {
+		if next.shards = g.shards; g.table == table { // it is the same table, and its ledger keeps its name
 			next.epoch = g.epoch
 		}
 	} else if empty, err := s.empty(ctx); err != nil || empty {
@@ -185,6 +186,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 	if err != nil {
 		return g, nil, err
 	}
+	// found's token is the exclusive or of the flags' nonces, still without a salt.
 	next.salt, next.accept = next.token.toggled(found.token), accepted[:]
 	for n := range raws {
 		x := &expression{}

@@ -47,6 +47,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		if err != nil {
 			return err
 		}
+		// The one record of this change gets the revision after the one that was read. The copy of the document is not nil, even if that is empty.
 		whole := policyKey().with(item{
 			attrRevision: number(change.revision + 1), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
 			attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),

@@ -73,10 +73,11 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 			return d, err
 		}
 		var moved *movedError
-		errors.As(err, &moved)
+		errors.As(err, &moved) // this always finds one: only a transaction whose conditions failed gives errMoved here
+		// The transaction returns the reservation that it found under the id. If there is none, it failed in another item, and e is nil.
 		if e, err := decodeEntry(q.r.ID, moved.old[entryAction]); err != nil {
 			return driver.Decision{}, err
-		} else if e != nil { // there is a reservation with this id
+		} else if e != nil {
 			if d, answered, err := s.answerKnown(q, e); answered {
 				return d, err
 			}
@@ -120,13 +121,14 @@ func (s *Store) answerKnown(q *reserving, e *entry) (d driver.Decision, answered
 		}
 		return won.decision, true, nil
 	}
-	err = e.conflict(q.r)
+	err = e.conflict(q.r) // nil if the entry is the same reservation
 	return driver.Decision{}, err != nil, err
 }
 
 // newEntry returns the reservation as the next attempt will store it, without bookings.
 func (q *reserving) newEntry(now time.Time) *entry {
 	at := now.UnixNano()
+	// A negative TTL counts as 0, so that it is due at once. mark begins the attempt.
 	e := &entry{id: q.r.ID, owner: q.r.Owner, state: driver.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
 	if e.expiresAt < at { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
@@ -170,9 +172,10 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 		line := &q.r.Lines[i]
 		amount, span := q.r.Charge[line.Unit], line.Window.At(now)
 		x := &expression{}
+		// The home shard has room in its share of the limit, and no override is in force: there is none, or it has ended.
 		x.require(attrUsed, "<=", number(less(share(line.Max, home, s.shards), amount)))
 		x.requireUnless(attrMaxUntil, "<=", number(now.UnixNano()))
-		if s.shards > 1 {
+		if s.shards > 1 { // the other shards keep theirs
 			x.require(attrSharesOf, "=", number(line.Max))
 		}
 		b := booking{account: line.Account, shard: home, unit: line.Unit, start: span.Start, amount: amount}
@@ -248,7 +251,8 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 		return d, nil, err
 	}
 	home := pick(q.r.ID, s.shards)
-	for i := range rulings { // what is not one increment of the home shard requires the account to be as it was read
+	// What is not one increment of the home shard requires the account to be as it was read. It is admitted, so that what latches is observe-only.
+	for i := range rulings {
 		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
 			return d, &q.r.Lines[i].Account, nil
 		}
@@ -322,7 +326,7 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 			return nil, driver.Decision{}, driver.ErrOverflow
 		}
 		ruled.max = b.Max
-		need := b.Settled + b.Pending + ruled.amount
+		need := b.Settled + b.Pending + ruled.amount // it fits into an int64, or balance had said otherwise
 		if ruled.full = need > b.Max || b.Latched; !ruled.full {
 			rulings = append(rulings, ruled)
 			continue
@@ -330,6 +334,7 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 		if ruled.amount <= b.Max { // so Max is not negative, and the difference does not wrap
 			b.ResetAfter = ruled.group.wait(line.Window, ruled.span, ruled.now, need-b.Max)
 		}
+		// A tentative caller asks again with a smaller amount. A latch that is closed already is not written again.
 		ruled.latches, ruled.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
 		rulings = append(rulings, ruled)
 		if ruled.refuses {
@@ -358,7 +363,7 @@ func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruli
 			actions = append(actions, s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, q.name[:versionBytes])...)
 			continue
 		}
-		for _, a := range ruled.group.shards {
+		for _, a := range ruled.group.shards { // an account that stays as it is
 			x := &expression{}
 			a.unchanged(x)
 			actions = append(actions, s.check(accountKey(a.key, a.shard), x))

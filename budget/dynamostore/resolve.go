@@ -140,7 +140,7 @@ const entryAction = 0
 // due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
 // looking says to read the sums of usage first, because an attempt that did not has failed.
 func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p driver.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (driver.Posting, error) {
-	after.mark = q.mark()
+	after.mark = q.mark() // which also numbers this attempt
 	if len(q.call) > 0 {
 		after.call = q.call
 	}
@@ -148,7 +148,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 		after.reference = q.reference
 	}
 	q.tries[q.attempt] = p
-	if !next.unchanged {
+	if !next.unchanged { // after gets the uses that it now has
 		charged, err := s.chargeUsage(ctx, after, next, looking)
 		if err != nil {
 			return driver.Posting{}, err
@@ -163,11 +163,11 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	}
 	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
-		actions = append(actions, s.checkEpoch(q.id)) // a reservation that must be missing does not show that this is the ledger
+		actions = append(actions, s.checkEpoch(q.id)) // in any other table the reservation would be missing, too
 	} else if before.state == driver.Pending {
 		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
 	}
-	if q.change != nil {
+	if q.change != nil { // a correction, for which there always is a reservation: its record says what it replaces
 		q.change.records[0].From = before.actual
 		noted, err := s.recordChange(q.change, time.Unix(0, after.resolvedAt))
 		if err != nil {
@@ -215,12 +215,12 @@ func (e *entry) shifts(actual driver.Charge) []shift {
 			take := min(left, b.amount)
 			left -= take
 			all[i] = shift{booking: b, settled: take - b.amount}
-			if e.state == driver.Pending {
+			if e.state == driver.Pending { // the whole amount was pending, and nothing of it settled
 				all[i].pending, all[i].settled = -b.amount, take
 			}
 			all[i].amount = take
 		}
-		all[from].extra = left
+		all[from].extra = left // what was posted beyond all that was booked; as a rule 0
 		all[from].settled += left
 		all[from].amount += left
 		from = to
@@ -254,7 +254,7 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 			}
 		}
 		if sh.extra > 0 && s.shards > 1 { // the shard must stay within its share
-			if line == nil {
+			if line == nil { // without a line the limit is not known
 				return nil, false
 			}
 			x.require(attrSharesOf, "=", number(line.Max))
@@ -269,7 +269,7 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
 	x.require(attrSince, "<=", number(sh.start))
-	if sh.pending < 0 {
+	if sh.pending < 0 { // no resolution adds to it
 		x.require(pending, ">=", number(-sh.pending))
 		x.add(pending, sh.pending)
 	}

@@ -36,6 +36,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		case e.state == driver.Voided:
 			next.orphan = true
 		}
+		// It is pending or voided; or expired, where the actual cost takes the place of the worst case that was charged.
 		return next, driver.Posting{From: e.state}, nil
 	}
 	return s.resolve(ctx, "settle", q)

@@ -83,6 +83,7 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		if !again && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
+		// If the time is up, the error also says what the service answered last.
 		if ctx.Err() != nil || !pause(ctx, bound, tries) {
 			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w", op, tries, errors.Join(ctx.Err(), cmp.Or(last, err)))
 		}
@@ -124,7 +125,7 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 		s.identity.doubt()
 		err = errors.Join(errReplaced, err)
 	}
-	if errors.Is(err, errReplaced) && s.accepted(outer) {
+	if errors.Is(err, errReplaced) && s.accepted(outer) { // outer: this asks the service, and little may be left of the attempt's part
 		return errMoved // the step is decided anew, on what is there
 	}
 	return err

@@ -53,7 +53,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 			after[pick(d.id, dueShards)] = dueKey(d.id, d.at).sort
 		}
 	}
-	if limit <= 0 {
+	if limit <= 0 { // no page was read, which begins with this check
 		_, err = s.checkTable(ctx, "expire")
 	}
 	return charged, err
@@ -137,7 +137,7 @@ func (s *Store) charge(ctx context.Context, found []due) (charged int, err error
 				mu.Lock()
 				i := next
 				next++
-				failed := err != nil
+				failed := err != nil // of any worker: then none begins another
 				mu.Unlock()
 				if failed || i >= len(found) {
 					return
@@ -166,7 +166,7 @@ func (s *Store) expire(ctx context.Context, id driver.ID) (int, error) {
 	switch {
 	case errors.Is(err, driver.ErrOverflow):
 		return 0, nil
-	case err != nil || p.From == 0:
+	case err != nil || p.From == 0: // From is 0 if somebody else has resolved it, or it is not due
 		return 0, err
 	}
 	return 1, nil
@@ -177,7 +177,7 @@ func (s *Store) expire(ctx context.Context, id driver.ID) (int, error) {
 func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry, err error) {
 	limit := max(1, min(q.Max, maxEntries))
 	all = make([]driver.Entry, 0, min(limit, 1000))
-	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8)
+	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8) // an entry's partition is the first hexadecimal digit of its id
 	if err != nil {
 		return nil, err
 	}
