@@ -50,6 +50,7 @@ func (s *dynamoServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 func makeDynamo(address string) error {
 	client, table, closeClient := dynamoClient(address)
 	defer closeClient()
+	// Without the protection of CreateTable's default, so that a fault can delete the table.
 	err := dynamostore.CreateTable(context.Background(), client, table, func(in *dynamodb.CreateTableInput) { in.DeletionProtectionEnabled = nil })
 	if err != nil {
 		return err

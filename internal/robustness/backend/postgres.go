@@ -32,7 +32,7 @@ func startPostgres(tb testing.TB) Server { return startPostgresWith(tb) }
 
 // startPostgresAt starts a server that also listens at host, an IPv4 address, and trusts its network of 256 addresses.
 func startPostgresAt(tb testing.TB, host string) Server {
-	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host)
+	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host) // the last setting of a name holds
 	access, err := os.OpenFile(filepath.Join(s.Data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = access.WriteString("\nhost all all " + host + "/24 trust\n")
@@ -86,7 +86,7 @@ func (s *postgresServer) Faults() []Fault {
 		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
 		{Name: "server stopped", Begin: func(string) error { return s.Stop() }, End: func(string) error { return s.Restart() }},
 		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
-		{Name: "sessions ended", Begin: func(string) error { return s.exec(endSessions) }},
+		{Name: "sessions ended", Begin: func(string) error { return s.exec(endSessions) }}, // clients connect again, so that nothing is to be ended
 		{Name: "accounts locked by somebody", Begin: s.lock, End: s.unlock},
 		{Name: "server read-only", Begin: s.readOnly("on"), End: s.readOnly("off")},
 		{Name: "schema dropped", Begin: drop, Forgets: true},
@@ -173,7 +173,7 @@ func (s postgresStore) Expire(ctx context.Context, limit int) (int, error) {
 		return 0, err
 	}
 	n, err := s.Store.Expire(ctx, limit)
-	for after = before; err == nil && after == before; {
+	for after = before; err == nil && after == before; { // asks again and again until the row differs
 		err = s.pool.QueryRow(ctx, s.wrote).Scan(&after)
 	}
 	return n, err

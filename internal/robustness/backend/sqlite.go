@@ -66,6 +66,7 @@ func (s *sqliteServer) lock(address string) (err error) {
 	if s.db, err = sql.Open("sqlite", sqlitePath(address)); err != nil {
 		return err
 	}
+	// One connection, because unlock has to end the transaction on the one that began it.
 	s.db.SetMaxOpenConns(1)
 	for { // others may lock it for a moment
 		if _, err = s.db.ExecContext(ctx, "BEGIN IMMEDIATE"); err == nil || !strings.Contains(err.Error(), "locked") {

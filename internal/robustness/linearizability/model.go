@@ -84,7 +84,7 @@ func (m *model) porcupine() porcupine.Model {
 
 // sameAnswer reports whether a store's answer is the one that the model wants.
 func sameAnswer(got, want result) bool {
-	if want.err != nil { // for errImpossible this is never so
+	if want.err != nil { // if it is errImpossible, no answer is the same
 		return errors.Is(got.err, want.err)
 	}
 	return got == want
@@ -103,7 +103,7 @@ func (m *model) step(s state, o op) (state, result) {
 		return m.correct(s, o)
 	case killFlag, reviveFlag:
 		fresh, err := s.flagged[o.flag].judge(s, o)
-		if !fresh { // without an error it was made before, and says nothing of that: a Kill or Revive has no replayed
+		if !fresh { // it is refused, or it was made before, which a kill or revive does not tell its client
 			return s, result{err: err}
 		}
 		s.revision, s.flagged[o.flag] = o.revision, lastChange{o.revision, o.change}
@@ -194,7 +194,8 @@ func (m *model) correct(s state, o op) (state, result) {
 	case !fresh:
 		return s, result{replayed: true, from: driver.Settled}
 	}
-	s = s.correctedBy(o) // the audit trail gets a record even if no amount changes
+	// The audit trail gets a record even if no amount changes.
+	s = s.correctedBy(o)
 	switch { // a voided reservation stays voided until an amount other than 0 is posted for it
 	case phase == settled && before == o.amount:
 		return s, result{replayed: true, from: driver.Settled}

@@ -26,7 +26,7 @@ const (
 type loss uint8
 
 const (
-	delivered    loss = iota // nothing happens to it
+	delivered    loss = iota
 	neverSent         // the step does not happen
 	replyLost         // the step happens, and its client gets no answer
 	sentLate          // the step happens at some time after its client gave up

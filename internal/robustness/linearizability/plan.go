@@ -63,7 +63,7 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 // little is killed for long. Most are about the client's own latest reservations (recent), some about anybody's.
 func (p *plan) draw(random *rand.Rand, recent *[]int) op {
 	switch n := random.IntN(100); {
-	case n < 42 || len(p.holds) == 0: // the others need a reservation that somebody has made
+	case n < 42 || len(p.holds) == 0: // most of the others need a reservation
 		return p.drawReserve(random, recent)
 	case n < 62:
 		return op{kind: settle, hold: p.recall(random, *recent), amount: drawAmount(random)}

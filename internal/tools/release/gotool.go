@@ -46,6 +46,7 @@ func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
 			return nil, err
 		}
 	}
+	// Go asks one after the other: this release's modules, what the user has downloaded before, and then the user's own proxies.
 	proxies := strings.Join([]string{fileURL(w.proxy.dir), fileURL(filepath.Join(cache, "cache", "download")), configured}, ",")
 	w.goEnv = append(w.goEnv,
 		"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOPROXY="+proxies, "GONOSUMDB="+ownPath, "GOTOOLCHAIN=local",
@@ -114,6 +115,7 @@ func withoutHosts(proxies string) *strings.Replacer {
 	var pairs []string
 	for _, entry := range strings.FieldsFunc(proxies, func(r rune) bool { return r == ',' || r == '|' }) {
 		if u, err := url.Parse(entry); err == nil && u.Host != "" {
+			// The whole address, with its path, stands in messages of Go; the host alone in those of the network.
 			pairs = append(pairs, strings.TrimSuffix(entry, "/"), "<proxy>", u.Host, "<proxy>")
 		}
 	}
