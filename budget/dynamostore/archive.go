@@ -203,7 +203,8 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		if err != nil {
 			return err
 		}
-		g := groups[key] // read first: what is moved from now on is behind archivedTo, and counts here
+		// The account is read before its archive. A bucket that moves in between is after this archivedTo, so that it counts once.
+		g := groups[key]
 		to := g.archivedTo
 		if g.version == nil { // the account is gone, and all that is left is in the archive
 			to = math.MaxInt64

@@ -81,6 +81,7 @@ func classify(ctx context.Context, err error, actions int) error {
 	var unsent *smithyhttp.RequestSendError
 	var unread *smithy.DeserializationError
 	var network net.Error
+	// api is nil if the service has not answered.
 	if api == nil && (errors.As(err, &unsent) || errors.As(err, &unread) || errors.As(err, &network)) {
 		return &transientError{err} // a connection that broke, a reply that was cut: the request may have been carried out
 	}

@@ -100,7 +100,7 @@ func (s *Store) verify(ctx context.Context) error {
 
 // describe asks the service what the table is.
 func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
-	began := s.clock.began()
+	began := s.clock.began() // by which saw and sawError learn the service's time from the response
 	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})
 	if err != nil {
 		s.clock.sawError(err, began)
@@ -196,7 +196,7 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 
 // empty reports whether the table holds nothing.
 func (s *Store) empty(ctx context.Context) (bool, error) {
-	began := s.clock.began()
+	began := s.clock.began() // sawError learns the service's time from the response
 	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
 	if err != nil {
 		s.clock.sawError(err, began)

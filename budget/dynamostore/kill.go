@@ -229,7 +229,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 			return err
 		}
 		if !c.fresh[0] { // an earlier attempt did it, or somebody has decided otherwise since
-			_, err := s.readGate(ctx)
+			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
 			return errors.Join(err, c.superseded())
 		}
 		of := driver.Flag{Scope: r.Scope, Patterns: r.Patterns}

@@ -77,7 +77,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	// The last argument has the sums of usage read first.
 	p, err = s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
 	if err == nil {
-		for _, w := range works {
+		for _, w := range works { // a new account is noted in the list; of a rewritten one, old sums may move to the archive. Neither returns an error.
 			s.recordCreated(ctx, w.group)
 			s.archive(ctx, w.group)
 		}

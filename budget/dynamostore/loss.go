@@ -67,6 +67,7 @@ func (s *Store) accepted(ctx context.Context) bool {
 		return false
 	}
 	g, err := decodeGate(raw)
+	// The gate has to be of this table, and of a loss that was accepted since this process took the ledger as it knows it.
 	if err != nil || g.table != aws.ToString(table.TableId) || len(g.accept) == 0 || bytes.Equal(g.accept, k.accept) {
 		return false
 	}
@@ -132,7 +133,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		if err != nil {
 			return err
 		}
-		if !change.fresh[0] {
+		if !change.fresh[0] { // it is superseded, or an earlier attempt made it: then the next step finds the new gates (see accepted)
 			return change.superseded()
 		}
 		g, actions, err := s.newGates(ctx, *table.TableId, c.ID)
@@ -150,6 +151,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		if err := s.write(ctx, append(record, actions...)); err != nil {
 			return err
 		}
+		// From here on the table, with these gates, is the ledger for this process.
 		s.identity.confirmed()
 		return s.know(ctx, g)
 	})

@@ -70,7 +70,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 		x.values[":name"] = blob(account.EncodeName(line))
 	}
 	in.UpdateExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues = &update, x.names, x.values
-	began := s.clock.began()
+	began := s.clock.began() // by which saw and sawError learn the service's time from the response
 	out, err := s.client.UpdateItem(ctx, in)
 	if err != nil {
 		s.clock.sawError(err, began)
@@ -196,7 +196,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 			if err != nil || len(key) != len(driver.Key{}) {
 				return false, errEncoding
 			}
-			a := driver.Account{Key: driver.Key(key)}
+			a := driver.Account{Key: driver.Key(key)} // without a name until a line has been seen
 			if a.Limit, a.Scope, err = account.DecodeName(r.blob(attrName, -1)); err != nil {
 				return false, err
 			}

@@ -209,7 +209,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 			return d, nil, err
 		}
 	}
-	flags, err := s.flagsOf(ctx, v.gate)
+	flags, err := s.flagsOf(ctx, v.gate) // those in force, which the gate's token stands for
 	if err != nil {
 		return d, nil, err
 	}
@@ -226,14 +226,14 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	if err != nil {
 		return driver.Decision{}, nil, err
 	}
-	for i := range rulings {
+	for i := range rulings { // decides whether the next reservation tries without a read
 		s.blindFailures.set(q.r.Lines[i].Account, rulings[i].failsBlind())
 	}
 	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of driver.Denial) bool { return rulings[of.Line].latches })
 	if len(d.Denied) > 0 && !latches { // a refusal that closes no latch writes nothing
 		return d, nil, nil
 	}
-	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
+	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits { // a kill flag is being set: with errDrained, do tries again after a pause
 		return driver.Decision{}, nil, errDrained
 	}
 	for i := range rulings { // before an account is written, it is put into the list of accounts
@@ -245,7 +245,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	}
 	if latches {
 		q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
-		if err = s.latch(ctx, q, v, rulings); err == nil {
+		if err = s.latch(ctx, q, v, rulings); err == nil { // the list gets a note of the accounts that this has created
 			s.recordCreated(ctx, groupsOf(rulings)...)
 		}
 		return d, nil, err
@@ -276,7 +276,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)
 	}
 	d, err := s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
-	if err == nil {
+	if err == nil { // new accounts are noted in the list; of rewritten ones, old sums may move to the archive. Neither returns an error.
 		s.recordCreated(ctx, groupsOf(rulings)...)
 		s.archive(ctx, groupsOf(rulings)...)
 	}

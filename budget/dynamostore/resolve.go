@@ -247,7 +247,7 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 		}
 		if watched { // the gap to the next threshold is the one for these thresholds in this window, and none may be reported again
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
-			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max)))
+			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max))) // under an override they are others, and this fails
 			x.require(attrQuiet, ">", number(now.UnixNano()))
 			if sh.settled <= 0 {
 				x.require(attrGap, ">", number(sh.settled)) // else a threshold is due that was reached without a settlement

@@ -135,7 +135,7 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 // and saw learn the service's time from the response.
 func (s *Store) write(ctx context.Context, actions []types.TransactWriteItem) error {
 	keys := keysOf(actions)
-	leave, err := s.hot.queue(ctx, keys, hotReaders)
+	leave, err := s.hot.queue(ctx, keys, hotReaders) // as much as all reads that an item has room for
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (s *Store) snapshot(ctx context.Context, keys []itemKey) ([]item, error) {
 	for i, k := range keys {
 		gets[i].Get = &types.Get{TableName: &s.table, Key: k.attributes()}
 	}
-	leave, err := s.hot.queue(ctx, keys, 1)
+	leave, err := s.hot.queue(ctx, keys, 1) // beside other reads
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func (s *Store) entriesIn(ctx context.Context, partition int, q driver.Query, li
 			if err != nil {
 				return false, err
 			}
-			out, err := e.public()
+			out, err := e.public() // by which Selects checks what the service has not filtered
 			if err == nil && q.Selects(&out) {
 				all = append(all, out)
 			}
@@ -236,7 +236,7 @@ func selecting(partition int, q driver.Query, limit int) dynamodb.QueryInput {
 		KeyConditionExpression: aws.String("pk = " + x.value(text(entryPartition(partition))) + " AND sk > " + x.value(text(q.After.String()))),
 		FilterExpression:       filter, ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
 	}
-	if filter == nil && q.Plain() {
+	if filter == nil && q.Plain() { // Plain: nothing is left for the caller to check, either
 		in.Limit = aws.Int32(int32(limit))
 	}
 	return in

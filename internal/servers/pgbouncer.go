@@ -23,7 +23,7 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	if err != nil {
 		return nil, err
 	}
-	owner, err := unprivileged()
+	owner, err := unprivileged() // nil unless this process is root, as which PgBouncer refuses to run
 	if err != nil {
 		return nil, err
 	}

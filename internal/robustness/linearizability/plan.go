@@ -46,7 +46,7 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 			if random.IntN(100) < losses && lost < maxOverlap-clients {
 				o.loss = neverSent + loss(random.IntN(4)) // any of the four
 				lost++
-			} else if o.isChange() && random.IntN(3) == 0 && lost < maxOverlap-clients {
+			} else if o.isChange() && random.IntN(3) == 0 && lost < maxOverlap-clients { // changes are repeated late more often than the rest
 				o.loss = repeatedLate
 				lost++
 			}

@@ -96,7 +96,7 @@ func filesOf(m *module) ([]zip.File, error) {
 	}
 	var files []zip.File
 	licensed := false
-	for _, name := range checked.Valid {
+	for _, name := range checked.Valid { // without the folders of other modules
 		relative, err := filepath.Rel(base, name)
 		if err != nil {
 			return nil, err

@@ -48,6 +48,7 @@ func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
 	}
 	// Go asks one after the other: this release's modules, what the user has downloaded before, and then the user's own proxies.
 	proxies := strings.Join([]string{fileURL(w.proxy.dir), fileURL(filepath.Join(cache, "cache", "download")), configured}, ",")
+	// Go may change go.mod (-mod=mod), writes a module cache that can be deleted (-modcacherw), and fetches no other version of itself.
 	w.goEnv = append(w.goEnv,
 		"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOPROXY="+proxies, "GONOSUMDB="+ownPath, "GOTOOLCHAIN=local",
 		"GOMODCACHE="+filepath.Join(dir, "cache"), "GOBIN="+filepath.Join(dir, "bin"))
