@@ -68,8 +68,8 @@ func (g *group) pastBuckets(kept time.Duration) (starts []int64) {
 }
 
 // moveToArchive returns the actions of one transaction that takes the buckets with these starts out of every shard of the account, and adds
-// their totals to an item of the archive. It fails if the epoch, the group's version or a sum of these buckets has changed since the group was
-// read; other buckets may have changed.
+// their totals to an item of the archive. It fails if the ledger's epoch (its random name), the group's version or a sum of these buckets has
+// changed since the group was read; other buckets may have changed.
 func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteItem {
 	version, to := newVersion(), starts[len(starts)-1]
 	sums := &expression{}
@@ -140,7 +140,7 @@ func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (
 }
 
 // applyArchived prepares, in w.archived, the change of a group's bucket that is in the archive. A bucket that is not kept any more, or that does not
-// hold what is to be taken out of it, stays as it is: nobody counts it.
+// hold what is to be taken out of it, stays as it is: no limit counts it.
 func (s *Store) applyArchived(ctx context.Context, w *work) error {
 	first := w.shifts[0]
 	sum := shift{booking: first.booking}

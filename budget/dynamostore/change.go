@@ -135,7 +135,7 @@ func (s *Store) carriedOut(ctx context.Context, t *step, id driver.ID) (done boo
 			done = done || r.Change.ID == id
 		}
 	}
-	t.revisions = open // the other rows never change again
+	t.revisions = open // a row that is there never changes, so that no attempt has to read it again
 	return done, nil
 }
 
@@ -296,6 +296,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 		if err != nil || len(noted) == 0 {
 			return errors.Join(err, c.superseded())
 		}
+		// checkEpoch requires that the table still holds the ledger that was opened.
 		actions := append([]types.TransactWriteItem{s.checkEpoch(driver.ID{})}, noted...)
 		for i, key := range accounts {
 			g := groups[key]
@@ -314,7 +315,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 		if err := s.write(ctx, actions); err != nil {
 			return err
 		}
-		for _, key := range accounts { // of these, it only looks at those that rewriteAsIs has created
+		for _, key := range accounts { // it does nothing for an account that rewriteAsIs has not just created
 			s.recordCreated(ctx, groups[key])
 		}
 		return c.superseded()
@@ -354,7 +355,7 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 		if err != nil {
 			return err
 		}
-		if _, err := s.gate(items[0]); err != nil {
+		if _, err := s.gate(items[0]); err != nil { // the table does not hold the ledger that was opened
 			return err
 		}
 		if len(items[1]) > 0 {

@@ -18,10 +18,10 @@ const (
 	attrState      = "st"
 	attrEstimated  = "es"
 	attrOrphan     = "or"
-	attrTombstone  = "tb"
-	attrReserved   = "rc"
-	attrActual     = "ac"
-	attrBookings   = "bk"
+	attrTombstone  = "tb" // 1 or 0, as attrEstimated and attrOrphan are
+	attrReserved   = "rc" // the worst case, an amount in each unit
+	attrActual     = "ac" // what is posted, likewise
+	attrBookings   = "bk" // as encodeBookings encodes them
 	attrReservedAt = "ra"
 	attrResolvedAt = "za"
 	attrExpiresAt  = "xa"

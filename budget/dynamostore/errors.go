@@ -50,7 +50,7 @@ var transientReasons = map[string]bool{
 	conflictReason: true, "ProvisionedThroughputExceeded": true, "ThrottlingError": true, "RequestLimitExceeded": true, "InternalServerError": true,
 }
 
-// The error codes of the same kind, beside those that the SDK would retry by itself.
+// The codes of errors after which a request may go through later, beside those that the SDK would retry by itself.
 var transientCodes = map[string]bool{
 	"TransactionConflictException": true, "TransactionInProgressException": true, "ProvisionedThroughputExceededException": true,
 	"ThrottlingException": true, "RequestLimitExceeded": true, "InternalServerError": true, "ServiceUnavailable": true,

@@ -111,7 +111,7 @@ func (s *Store) forget(ctx context.Context) error {
 	var w, read *walk // what is to be done next, and what the table says
 	var today int64   // what was resolved before this day is past the retention
 	err := s.do(ctx, "forget", func(ctx context.Context, _ *step) (err error) {
-		if _, err = s.readGate(ctx); err != nil {
+		if _, err = s.readGate(ctx); err != nil { // the table does not hold the ledger that was opened
 			return err
 		}
 		now, err := s.clock.now()
@@ -285,7 +285,7 @@ func (s *Store) forgetAll(ctx context.Context, entries []*entry) error {
 }
 
 // forgetSome deletes entries in one transaction, which adds what they had posted to the forgotten sums of their buckets. It fails if another
-// step has written an entry since it was read, which the entry's mark shows, or if the table has another epoch, which is checked once for all.
+// step has written an entry since it was read, which the entry's mark shows, or if the table holds another ledger, which checkEpoch finds out.
 func (s *Store) forgetSome(ctx context.Context, entries []*entry) error {
 	sums := make(map[sumPlace]int64)
 	actions := []types.TransactWriteItem{s.checkEpoch(entries[0].id)}

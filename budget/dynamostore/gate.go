@@ -17,10 +17,10 @@ const (
 	attrEpoch  = "ep"
 	attrToken  = "kt"
 	attrSalt   = "ks"
-	attrDrain  = "dr"
+	attrDrain  = "dr" // until when reservations wait; 0 if they need not
 	attrTable  = "ti" // the id of the table that the epoch was made for
 	attrShards = "sh" // how many items each account is spread over
-	attrSchema = "sv"
+	attrSchema = "sv" // see schemaVersion
 	attrAccept = "ac" // the id of the change by which an operator accepted the last loss; missing if there was none
 )
 

@@ -106,7 +106,7 @@ func (h *hotItems) hot(keys []itemKey) (taken []*hotItem) {
 	return taken
 }
 
-// leave gives back the items that a step waited for: of those taken, the first were acquired, and all are not used by it any more.
+// leave gives back the items that a step waited for. The first of taken, as many as acquired says, are released; all of taken have one user less.
 func (h *hotItems) leave(taken []*hotItem, acquired int, weight int64) {
 	for _, one := range taken[:acquired] {
 		one.sem.Release(weight)

@@ -30,10 +30,11 @@ const (
 	attrMade     = "km" // the revision that set it; none if that was before there were any
 )
 
-// token stands for a set of kill flags. All gates, the items of which each Reserve checks one, hold the token of the flags in force, and the Reserve
-// requires the one whose flags it knows, so that it needs not read them. A token is the exclusive or of a salt, which is beside it in the gate,
-// and of the nonces of all flags, so that whoever reads the flags can tell whether these are all. Each change has a new random token, and none
-// ever comes back: a change that arrives a second time, long after, finds another one.
+// token stands for a set of kill flags. A gate is an item that holds the ledger's epoch, its random name, and the token of the flags in force. Each
+// Reserve checks one of the gates, which are all alike, and requires the token whose flags it knows, so that it needs not read the flags. A token is
+// the exclusive or of a salt, which is beside it in the gate, and of the nonces of all flags, so that whoever reads the flags can tell whether these
+// are all. Each change of the flags makes a new random token, and none ever comes back: a change that arrives a second time, long after, finds
+// another token than it requires.
 type token [16]byte
 
 // toggled returns the exclusive or of t and a nonce: it puts the nonce in, or takes it out.
@@ -211,7 +212,8 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 // with every reservation that is under way, as each of them checks a gate.
 const drainAfter = 2
 
-// changeFlags sets a flag, in the place of the one with the same scope if there is one, or removes that one if flag is nil. r is the change's record.
+// changeFlags sets a flag, in the place of the one with the same scope if there is one. If flag is nil, it removes the one with the scope of r, which
+// is the change's record.
 // The same transaction gives all gates another token: a reservation that does not know the flag yet fails from then on, and reads the flags.
 func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, flag *kill) error {
 	if err := r.Change.Validate(); err != nil {
@@ -252,6 +254,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 		if flag == nil && len(items[1]) == 0 { // there is no flag to remove: only the audit trail is written
 			x := &expression{}
 			x.requireNone(partitionKey)
+			// checkEpoch requires the ledger's name in a gate, which switchGates requires otherwise.
 			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(of), x)))
 		}
 		replaced, nonces, err := s.replaceFlag(c, g, items[1], of, flag, now)

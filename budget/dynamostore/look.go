@@ -124,7 +124,7 @@ func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 type work struct {
 	group  *group
 	shifts []shift      // of this account, as they are booked in the end
-	sums   []shift      // those of them that change a sum, which an increment can do
+	sums   []shift      // those of the shifts that change a sum: carryOut makes increments of them, unless whole is set
 	line   *driver.Line // the step's line of this account; nil if it has none. now and span are only set with it
 	now    time.Time    // at which the line is judged
 	span   driver.Span  // the line's window then

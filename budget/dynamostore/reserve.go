@@ -175,7 +175,7 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 		// The home shard has room in its share of the limit, and no override is in force: there is none, or it has ended.
 		x.require(attrUsed, "<=", number(less(share(line.Max, home, s.shards), amount)))
 		x.requireUnless(attrMaxUntil, "<=", number(now.UnixNano()))
-		if s.shards > 1 { // the other shards keep theirs
+		if s.shards > 1 { // the other shards are within their shares of this limit, too
 			x.require(attrSharesOf, "=", number(line.Max))
 		}
 		b := booking{account: line.Account, shard: home, unit: line.Unit, start: span.Start, amount: amount}

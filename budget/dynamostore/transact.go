@@ -121,7 +121,7 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 	if missing(err) && s.identity.of() == "" { // no ledger was opened yet
 		return fmt.Errorf("dynamostore: there is no such table: CreateTable makes one: %w", err)
 	}
-	if missing(err) {
+	if missing(err) { // with doubt, no step goes on before it has looked what table is there
 		s.identity.doubt()
 		err = errors.Join(errReplaced, err)
 	}

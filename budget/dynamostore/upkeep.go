@@ -59,7 +59,8 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 	return charged, err
 }
 
-// checkTable makes sure that the table is still the one that was opened, by the epoch in a gate, and returns the time by the service's clock.
+// checkTable makes sure that the table still holds the ledger that was opened, and returns the time by the service's clock. readGate reads an item
+// with the ledger's epoch, its random name, and fails if it is another one.
 func (s *Store) checkTable(ctx context.Context, op string) (now time.Time, err error) {
 	err = s.do(ctx, op, func(ctx context.Context, _ *step) error {
 		if _, err := s.readGate(ctx); err != nil {

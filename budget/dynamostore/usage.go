@@ -41,7 +41,7 @@ const daysPartition = "usage"
 // dayKey holds how many rows a day has.
 func dayKey(day int64) itemKey { return itemKey{daysPartition, sortable(day)} }
 
-// usagePartition holds the rows of a day whose keys, as hexadecimal digits, begin with this one.
+// usagePartition holds the rows of a day whose keys, in hexadecimal digits, begin with the given digit.
 func usagePartition(day int64, digit int) string {
 	return "usage#" + strconv.FormatInt(day, 10) + "#" + strconv.FormatInt(int64(digit), 16)
 }
@@ -151,7 +151,7 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 		if err != nil {
 			return false, err
 		}
-		if _, err := s.gate(items[3]); err != nil {
+		if _, err := s.gate(items[3]); err != nil { // the table does not hold the ledger that was opened
 			return false, err
 		}
 		r := reader{item: items[1]}
@@ -197,7 +197,7 @@ func (s *Store) addRow(ctx context.Context, day int64, key driver.Key, value []b
 	return s.write(ctx, []types.TransactWriteItem{
 		s.put(usageRowKey(day, key).with(item{attrUsageOf: blob(value), ttlAttribute: ttl}), fresh),
 		s.put(dayKey(day).with(item{attrUsageRows: number(rows + 1), ttlAttribute: ttl}), counted),
-		s.checkEpoch(driver.ID(key)), // the key only picks which of the gates is checked
+		s.checkEpoch(driver.ID(key)), // requires, in the gate that the key picks, that this is the ledger that was opened
 	})
 }
 

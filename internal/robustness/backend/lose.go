@@ -44,7 +44,7 @@ func loseRow(tables []table, random *rand.Rand, count func(query string) (int, e
 		}
 		all += rows[i]
 	}
-	n := random.IntN(all) // the number of the row, first among all tables and then, after each that it is not in, among those that follow
+	n := random.IntN(all) // the number of the row among all tables; the loop subtracts the rows of each table that it is not in
 	for i, t := range tables {
 		if n < rows[i] {
 			// The %[1]s is the table's name, %[2]s its key and %[3]d the number of the row in the order of the keys.

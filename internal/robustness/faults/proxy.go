@@ -198,7 +198,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 			}
 			if cut.Silent() {
 				p.dig(client, server)
-				_, _ = io.Copy(io.Discard, from) // until the other side has waited long enough
+				_, _ = io.Copy(io.Discard, from) // until the one who sends gives up, or Disarm closes the connection
 				return
 			}
 			cut.end(client, server) // closes the connections, which ends the pump of the other direction, too

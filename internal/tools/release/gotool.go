@@ -18,7 +18,7 @@ type workshop struct {
 	dir      string            // the scratch folder
 	proxy    fileProxy         // with the modules of this release
 	goEnv    []string          // "NAME=value", for every command; see environment
-	gitEnv   []string          // likewise; set by isolateGit
+	gitEnv   []string          // likewise; empty until isolateGit sets it
 	scrubber *strings.Replacer // removes names of hosts from what is printed
 }
 
