@@ -100,7 +100,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 		if err := s.adopt(ctx, *described.TableId); err != nil {
 			return err
 		}
-		s.identity.confirmed()
+		s.identity.confirmed() // the id was looked up just now
 		return s.learnTime(ctx)
 	})
 	if err != nil {

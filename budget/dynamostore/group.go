@@ -36,7 +36,7 @@ func newGroup(shards []*accountItem) *group {
 			g.archivedTo = min(g.archivedTo, a.archivedTo)
 		}
 		for _, b := range a.buckets {
-			g.settled[b.start], _ = plus(g.settled[b.start], b.settled)
+			g.settled[b.start], _ = plus(g.settled[b.start], b.settled) // at most math.MaxInt64, like the others
 			used[b.start], _ = plus(used[b.start], b.settled)
 			used[b.start], _ = plus(used[b.start], b.pending)
 		}

@@ -156,7 +156,7 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 		return err
 	case s.opts.Shards != 0 && s.opts.Shards != g.shards:
 		return fmt.Errorf("dynamostore: the ledger was made with %d shards, not %d: they can't be changed", g.shards, s.opts.Shards)
-	case g.table == tableID:
+	case g.table == tableID: // the ledger was made in this table
 	case !s.opts.Adopt:
 		return errRestored
 	default:

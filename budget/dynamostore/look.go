@@ -64,7 +64,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	for _, w := range works {
 		shifts = append(shifts, w.shifts...)
 	}
-	p.Crossed = nil
+	p.Crossed = nil // the thresholds that are reached are found below
 	var actions []types.TransactWriteItem
 	for i := range q.lines { // in the order of the lines
 		if w := works.of(q.lines[i].Account); len(w.line.Notify) > 0 {
@@ -194,7 +194,7 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 			return driver.ErrOverflow
 		}
 	}
-	if w.shifts[0].extra > 0 && s.shards > 1 {
+	if w.shifts[0].extra > 0 && s.shards > 1 { // more is posted than was reserved, and all of that is in the first shift
 		s.spread(w)
 	}
 	for i := range w.shifts {

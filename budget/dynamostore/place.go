@@ -32,7 +32,9 @@ func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []boo
 	for _, b := range bookings {
 		x := &expression{}
 		room := less(share(ruled.max, b.shard, s.shards), b.amount)
-		if ruled.full { // an observe-only line: the decision reports it as full, so require that it still is
+		// A line that is full and still takes the amount is observe-only, and has one shard (see parts). The decision reports it as full, so it has to
+		// be full still.
+		if ruled.full {
 			x.require(attrUsed, ">", number(room))
 			room = math.MaxInt64 - b.amount // it takes what fits into an int64
 		}
@@ -40,6 +42,7 @@ func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []boo
 		if s.shards > 1 { // the shards keep their shares of this limit
 			x.require(attrSharesOf, "=", number(ruled.max))
 		}
+		// The limit in force is the one that was read: by the same override, or by none.
 		if o := ruled.group.override; o != nil && ruled.now.Before(o.Until) {
 			x.require(attrMax, "=", number(o.Max))
 			x.require(attrMaxUntil, "=", number(o.Until.UnixNano()))

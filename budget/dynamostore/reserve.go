@@ -45,7 +45,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
-	if err := s.fits(len(r.Lines), 0); err != nil {
+	if err := s.fits(len(r.Lines), 0); err != nil { // more accounts than one transaction holds; a reservation has no shares
 		return d, err
 	}
 	q := &reserving{r: r, tries: make(map[uint32]attempted)}
@@ -99,12 +99,13 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 // mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first: as far as this process knows, no flag refuses
 // it, and its accounts have let the last one pass. A wrong guess costs a round trip.
 func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
+	// For the zero time, killed does not ask whether a flag has ended.
 	if s.blindFailures.any(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
 	}
 	home := pick(r.ID, s.shards)
 	for i := range r.Lines {
-		if r.Charge[r.Lines[i].Unit] > share(r.Lines[i].Max, home, s.shards) {
+		if r.Charge[r.Lines[i].Unit] > share(r.Lines[i].Max, home, s.shards) { // too much for the home shard, even if it is empty
 			return false
 		}
 	}
@@ -133,7 +134,7 @@ func (q *reserving) newEntry(now time.Time) *entry {
 	if e.expiresAt < at { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
 	}
-	if q.r.Call != nil {
+	if q.r.Call != nil { // the provider's id of the request, which is empty here, comes with the settlement
 		e.call = account.EncodeCall(q.r.Call, "")
 	}
 	return e
@@ -216,7 +217,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	if k := flags.killed(&q.r, v.now); k != nil {
 		return driver.Decision{Killed: k}, nil, nil
 	}
-	if v.entry != nil {
+	if v.entry != nil { // an earlier step has made the same reservation
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
 	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
@@ -251,7 +252,8 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 		return d, nil, err
 	}
 	home := pick(q.r.ID, s.shards)
-	// What is not one increment of the home shard requires the account to be as it was read. It is admitted, so that what latches is observe-only.
+	// What is not one increment of the home shard requires the account to be as it was read. Here the reservation is admitted, so that a line that
+	// latches is observe-only.
 	for i := range rulings {
 		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
 			return d, &q.r.Lines[i].Account, nil

@@ -34,7 +34,8 @@ type resolving struct {
 	id    driver.ID
 	owner driver.Key
 	lines []driver.Line // of a settlement: those whose thresholds are checked
-	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
+	// decide says what becomes of a reservation, which may be nil, and what the step answers. That follows from its arguments and from what the step
+	// was asked for; in a correction also from change.
 	decide          func(e *entry, now time.Time) (outcome, driver.Posting, error)
 	call, reference []byte                    // the encoded call and the provider's id of the request, if a settlement says them
 	tries           map[uint32]driver.Posting // by attempt: the answer to give if its transaction turns out to have been written
@@ -138,7 +139,7 @@ const entryAction = 0
 
 // finish sends the transaction that resolves a reservation. It writes the reservation, provided that it is still as it was before, removes its
 // due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
-// looking says to read the sums of usage first, because an attempt that did not has failed.
+// looking says to read the sums of usage first: an attempt without that has failed.
 func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p driver.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (driver.Posting, error) {
 	after.mark = q.mark() // which also numbers this attempt
 	if len(q.call) > 0 {

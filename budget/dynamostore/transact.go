@@ -111,7 +111,7 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout/attemptShare)
 	defer cancel()
-	err := s.verify(ctx)
+	err := s.verify(ctx) // looks up the table's id, when it is time
 	if err == nil {
 		err = run(ctx, t)
 	}

@@ -131,7 +131,7 @@ func (p *Postgres) Pause() error {
 func (p *Postgres) Resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	sessions, err := p.children()
+	sessions, err := p.children() // in the opposite order to Pause
 	return errors.Join(err, signalAll(sessions, syscall.SIGCONT), p.process.Resume())
 }
 

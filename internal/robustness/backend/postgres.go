@@ -202,7 +202,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 		return nil, err
 	}
 	config.MaxConns, config.ConnConfig.ConnectTimeout = poolSize, connectTimeout
-	if o.Relaxed {
+	if o.Relaxed { // without AllowVolatile, below, pgstore refuses such a session
 		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
