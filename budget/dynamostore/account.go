@@ -296,7 +296,7 @@ func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	if calendar := a.start == a.since; calendar && a.start >= 0 && a.end >= 0 && a.end-a.start > int64(2*time.Hour) {
 		keep = max(keep, driver.UsageRetention)
 	}
-	if keep > math.MaxInt64-forgetMargin {
+	if keep > math.MaxInt64-forgetMargin { // the sum would not fit
 		return keep
 	}
 	return keep + forgetMargin

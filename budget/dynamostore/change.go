@@ -77,7 +77,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		return nil, s.headless(ctx)
 	}
 	for i := range records {
-		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] {
+		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] { // nothing has ever changed the object
 			continue
 		}
 		c.known[i] = true
@@ -219,7 +219,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	// A nil override removes one.
+	// A nil override removes one. The function below reports whether there is something to write.
 	r := driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}
 	return s.reshape(ctx, "override", []driver.Record{r}, func(g *group) bool {
 		if o == nil {
@@ -293,7 +293,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 			return err
 		}
 		noted, err := s.recordChange(c, now)
-		if err != nil || len(noted) == 0 {
+		if err != nil || len(noted) == 0 { // no record is fresh: each was made before, or is superseded
 			return errors.Join(err, c.superseded())
 		}
 		// checkEpoch requires that the table still holds the ledger that was opened.

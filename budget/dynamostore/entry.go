@@ -35,10 +35,10 @@ type entry struct {
 	id         driver.ID
 	owner      driver.Key
 	state      driver.State
-	estimated  bool // settled with its worst case, because nobody knows what it cost
-	orphan     bool // posted although there was no pending reservation: it was never made, or had been voided
-	tombstone  bool // voided before it was made, so that nobody knows where it would have been booked
-	reserved   driver.Charge
+	estimated  bool          // settled with its worst case, because nobody knows what it cost
+	orphan     bool          // posted although there was no pending reservation: it was never made, or had been voided
+	tombstone  bool          // voided before it was made, so that nobody knows where it would have been booked
+	reserved   driver.Charge // the worst case that was set aside
 	actual     driver.Charge // what is posted
 	bookings   []booking     // where it is booked
 	reservedAt int64

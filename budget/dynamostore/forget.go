@@ -87,7 +87,7 @@ func (f *forgetting) stop() {
 	}
 }
 
-// forgetBefore returns the day before which what was resolved is past the retention, 0 if the retention is longer than that.
+// forgetBefore returns the day before which what was resolved is past the retention, 0 if the retention reaches back to 1970.
 func (s *Store) forgetBefore(now time.Time) int64 {
 	at := now.Add(-s.opts.Retention)
 	if at.After(now) || at.Unix() < 0 {

@@ -126,6 +126,7 @@ func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess in
 func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) (all []driver.Crossing) {
 	b, _ := g.balance(line, span, now, 0)
 	for m := range line.Notify { // g.fired has only the thresholds up to the last one that was ever reported
+		// It is not reached, or it was reported, and may not be reported again yet.
 		if b.Settled < line.Threshold(m, b.Max) || m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			continue
 		}
@@ -162,18 +163,18 @@ func (g *group) notice(line *driver.Line, span driver.Span, now time.Time) notic
 		}
 	}
 	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 { // with a gap of 0 or less the next settlement reads all shards in any case
-		n.gap = 1 + (n.gap-1)/shards // rounded up
+		n.gap = 1 + (n.gap-1)/shards // rounded up, because what is settled in a shard has to stay below its part
 	}
 	return n
 }
 
 // share returns how much of a limit one shard may hold. The shares of all shards add up to the limit.
 func share(limit int64, shard, shards int) int64 {
-	if limit < 0 {
+	if limit < 0 { // then no shard has room
 		return limit
 	}
 	n := limit / int64(shards)
-	if int64(shard) < limit%int64(shards) {
+	if int64(shard) < limit%int64(shards) { // the first shards share what is left over
 		n++
 	}
 	return n

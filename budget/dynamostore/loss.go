@@ -48,7 +48,7 @@ const lookEvery = 100 * time.Millisecond
 // accepted reports whether an operator, through any process, has accepted the loss that a step met. Then this process takes the ledger as it is. It
 // asks the service at most once in lookEvery, and reports false in between.
 func (s *Store) accepted(ctx context.Context) bool {
-	k := s.ledger.Load()
+	k := s.ledger.Load() // nil until Open has found the ledger
 	s.identity.mu.Lock()
 	due := k != nil && time.Since(s.identity.lookedAt) >= lookEvery
 	if due {
@@ -89,7 +89,7 @@ const (
 // gone, or errMoved if they were being changed.
 func (s *Store) flagsGone(ctx context.Context, g gate, found flags) error {
 	for range flagLooks {
-		if !pause(ctx, flagPause, 1) {
+		if !pause(ctx, flagPause, 1) { // the context has ended before it is certain
 			return errMoved
 		}
 		raw, err := s.get(ctx, gateKey(0))

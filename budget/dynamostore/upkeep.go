@@ -46,7 +46,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 			return charged, err
 		}
 		n, err := s.charge(ctx, found)
-		if charged += n; err != nil || len(found) < page {
+		if charged += n; err != nil || len(found) < page { // nothing comes after a page that is not full
 			return charged, err
 		}
 		for _, d := range found {
@@ -83,7 +83,7 @@ func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, 
 	var all []due
 	var errs []error
 	var workers sync.WaitGroup
-	for n := range dueShards {
+	for n := range dueShards { // each is asked for all of limit, because the earliest may all be in one
 		workers.Go(func() {
 			some, err := s.overdueIn(ctx, n, after[n], now, limit)
 			mu.Lock()

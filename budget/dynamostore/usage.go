@@ -108,7 +108,7 @@ func (u *use) row() driver.Key {
 // rowMemory remembers of which rows it is known that they are there, or that they never will be. Its zero value is empty.
 type rowMemory struct {
 	mu    sync.Mutex
-	known map[usagePlace]bool // whether it is in the row of others
+	known map[usagePlace]bool // whether what is added to the row goes to the row of others
 }
 
 // usagePlace names a row, whether or not it is there.
@@ -297,7 +297,7 @@ func (s *Store) addUsage(k itemKey, change *driver.Charge, ttl int64, looked boo
 		if n == 0 {
 			continue
 		}
-		if n > 0 { // the sum, if there is one yet; an amount that is taken out was in it, so that it can't fall below zero
+		if n > 0 { // only what is added can go beyond the bound; the sum need not be there yet
 			x.requireUnless(unitAttribute(unit), "<=", number(less(most, n)))
 		}
 		x.add(unitAttribute(unit), n)
@@ -322,7 +322,7 @@ func (s *Store) hasRoom(ctx context.Context, day int64, key driver.Key, change *
 		}
 	}
 	for unit, n := range change {
-		if n > 0 && sum[unit] > math.MaxInt64-n {
+		if n > 0 && sum[unit] > math.MaxInt64-n { // what is taken out needs no room
 			return driver.ErrOverflow
 		}
 	}
