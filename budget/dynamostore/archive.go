@@ -134,7 +134,7 @@ func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (
 				found.bucket, found.found = b, true
 			}
 		}
-		return false, r.err
+		return false, r.err // one item is enough
 	})
 	return found, err
 }

@@ -163,7 +163,7 @@ func (s *Store) lastRevision(ctx context.Context) (revision int64, err error) {
 	err = s.query(ctx, in, func(raw item) (bool, error) {
 		r := reader{item: raw}
 		revision = r.required(attrRevision)
-		return false, r.err
+		return false, r.err // one row is enough
 	})
 	return revision, err
 }

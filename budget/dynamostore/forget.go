@@ -291,7 +291,7 @@ func (s *Store) forgetSome(ctx context.Context, entries []*entry) error {
 	actions := []types.TransactWriteItem{s.checkEpoch(entries[0].id)}
 	for _, e := range entries {
 		for at, n := range e.posted() {
-			sums[at], _ = plus(sums[at], n)
+			sums[at], _ = plus(sums[at], n) // at most math.MaxInt64
 		}
 		x := &expression{}
 		x.require(attrMark, "=", blob(e.mark[:]))

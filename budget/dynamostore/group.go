@@ -124,8 +124,9 @@ func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess in
 
 // due returns the notification thresholds that settled spend has reached and that were not reported in this window yet. at is the line's index.
 func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) (all []driver.Crossing) {
-	b, _ := g.balance(line, span, now, 0)
-	for m := range line.Notify { // g.fired has only the thresholds up to the last one that was ever reported
+	b, _ := g.balance(line, span, now, 0) // sums that don't fit into an int64 are cut
+	// g.fired has only the thresholds up to the last one that was ever reported.
+	for m := range line.Notify {
 		// It is not reached, or it was reported, and may not be reported again yet.
 		if b.Settled < line.Threshold(m, b.Max) || m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			continue

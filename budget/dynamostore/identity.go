@@ -104,7 +104,7 @@ func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})
 	if err != nil {
 		s.clock.sawError(err, began)
-		return nil, classify(ctx, err, 1)
+		return nil, classify(ctx, err, 1) // says whether it may pass; the number matters for a transaction alone
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	if out.Table == nil {

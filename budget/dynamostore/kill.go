@@ -145,7 +145,7 @@ func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 		k, err := decodeKill(raw)
 		found.all = append(found.all, k)
 		found.token = found.token.toggled(k.nonce)
-		return true, err
+		return true, err // on to the next item
 	})
 	return found, err
 }

@@ -74,7 +74,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	out, err := s.client.UpdateItem(ctx, in)
 	if err != nil {
 		s.clock.sawError(err, began)
-		return classify(ctx, err, 1)
+		return classify(ctx, err, 1) // says whether it may pass; the number matters for a transaction alone
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	if g.version == nil {

@@ -117,7 +117,7 @@ func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
 func (s *Store) answerKnown(q *reserving, e *entry) (d driver.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == driver.Pending {
 		won := q.tries[attemptOf(e.mark)]
-		if won.entry != nil {
+		if won.entry != nil { // remembered, its settlement needs no read
 			s.entries.put(won.entry)
 		}
 		return won.decision, true, nil
@@ -134,7 +134,7 @@ func (q *reserving) newEntry(now time.Time) *entry {
 	if e.expiresAt < at { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
 	}
-	if q.r.Call != nil { // the provider's id of the request, which is empty here, comes with the settlement
+	if q.r.Call != nil { // the last argument is the provider's id of the request, for which an entry has an attribute of its own
 		e.call = account.EncodeCall(q.r.Call, "")
 	}
 	return e
@@ -145,6 +145,7 @@ func (q *reserving) newEntry(now time.Time) *entry {
 func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWriteItem {
 	x := &expression{}
 	x.requireNone(partitionKey)
+	// The due date is an item with nothing but its key, and is written without a condition.
 	return []types.TransactWriteItem{
 		s.put(e.encode(), x),
 		s.put(dueKey(e.id, e.expiresAt).with(item{}), &expression{}),

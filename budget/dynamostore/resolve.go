@@ -112,6 +112,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver
 	if !ok {
 		return s.resolveAfterReading(ctx, q, e)
 	}
+	// The last argument says that the sums of usage are not read.
 	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions, next, false)
 	var moved *movedError
 	if !errors.As(err, &moved) {
@@ -165,7 +166,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
 		actions = append(actions, s.checkEpoch(q.id)) // in any other table the reservation would be missing, too
-	} else if before.state == driver.Pending {
+	} else if before.state == driver.Pending { // the empty expression requires nothing
 		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
 	}
 	if q.change != nil { // a correction, for which there always is a reservation: its record says what it replaces

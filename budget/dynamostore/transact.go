@@ -187,7 +187,7 @@ func (s *Store) get(ctx context.Context, k itemKey) (item, error) {
 	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.table, Key: k.attributes(), ConsistentRead: aws.Bool(true)})
 	if err != nil {
 		s.clock.sawError(err, began)
-		return nil, classify(ctx, err, 1)
+		return nil, classify(ctx, err, 1) // the number matters for a transaction alone
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	return out.Item, nil

@@ -395,7 +395,7 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 				return false, errEncoding
 			}
 			days = append(days, day)
-			return true, nil
+			return true, nil // on to the next item
 		})
 	})
 	return days, err

@@ -138,6 +138,7 @@ func (p *Postgres) Resume() error {
 // children returns the ids of the processes that the server has started, one for each session. They are found by their parent, because each is in a
 // process group of its own.
 func (p *Postgres) children() (pids []int, err error) {
+	// Each line has the id of a process and that of its parent, without a heading.
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
 		return nil, fmt.Errorf("servers: ps: %w", err)

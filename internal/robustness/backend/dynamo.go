@@ -30,7 +30,7 @@ type dynamoServer struct {
 // startDynamo implements Backend.Start.
 func startDynamo(tb testing.TB) Server {
 	server, err := servers.StartDynamoDB(tb.TempDir())
-	servers.Require(tb, err)
+	servers.Require(tb, err) // ends the test if the server did not start: it skips if the program is not installed
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &dynamoServer{DynamoDB: server}
 }

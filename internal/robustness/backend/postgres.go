@@ -33,6 +33,7 @@ func startPostgres(tb testing.TB) Server { return startPostgresWith(tb) }
 // startPostgresAt starts a server that also listens at host, an IPv4 address, and trusts its network of 256 addresses.
 func startPostgresAt(tb testing.TB, host string) Server {
 	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host) // the last setting of a name holds
+	// The server reads from this file who may connect from where.
 	access, err := os.OpenFile(filepath.Join(s.Data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = access.WriteString("\nhost all all " + host + "/24 trust\n")
@@ -52,7 +53,7 @@ func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	server, err := servers.StartPostgres(dir, append([]string{"max_connections=400"}, settings...)...)
-	servers.Require(tb, err)
+	servers.Require(tb, err) // ends the test if the server did not start: it skips if the program is not installed
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &postgresServer{Postgres: server}
 }

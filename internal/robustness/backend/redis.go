@@ -50,7 +50,7 @@ func startRedisWith(tb testing.TB, settings []string) Server {
 	redis.SetLogger(quiet{})
 	dir := tb.TempDir()
 	server, err := servers.StartRedis(dir, settings...)
-	servers.Require(tb, err)
+	servers.Require(tb, err) // ends the test if the server did not start: it skips if the program is not installed
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &redisServer{Redis: server, dir: dir}
 }

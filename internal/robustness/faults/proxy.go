@@ -46,6 +46,7 @@ func finish(client, server *net.TCPConn) {
 
 // reset closes both connections with a RST, as a crashed peer does.
 func reset(client, server *net.TCPConn) {
+	// With a linger of 0, Close sends a RST in the place of a FIN.
 	client.SetLinger(0) //nolint:errcheck // the connection may be gone already
 	server.SetLinger(0) //nolint:errcheck // as above
 	finish(client, server)
@@ -194,7 +195,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 		n, err := from.Read(buf) // n is 0 if the other side has closed the connection
 		if cut := p.hit(request, n); cut != nil {
 			if cut.Half {
-				_, _ = to.Write(buf[:n/2])
+				_, _ = to.Write(buf[:n/2]) // if it fails, all of the message is lost
 			}
 			if cut.Silent() {
 				p.dig(client, server)

@@ -52,6 +52,7 @@ func (p *ToxicProxy) Addr() string { return p.proxy.Listen }
 
 // Add adds a toxic to one direction of all connections, including new ones.
 func (p *ToxicProxy) Add(t Toxic, stream string) error {
+	// A toxicity of 1 is every connection.
 	_, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
 		`{"name":"one","type":%q,"stream":%q,"toxicity":1,"attributes":%s}`, t.kind, stream, t.how)))
 	return err

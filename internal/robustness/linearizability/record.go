@@ -172,7 +172,7 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 	}
 }
 
-// sendLate lets a request arrive when nobody waits for it any more.
+// sendLate lets a request arrive when nobody waits for it any more, so that its answer is dropped.
 func (r *recorder) sendLate(ctx context.Context, store budget.Store, o op, random *rand.Rand) {
 	wait := time.Duration(random.Int64N(int64(maxLate >> random.IntN(8)))) // often much shorter, because a fast store ends a history early
 	r.late.Go(func() {

@@ -112,7 +112,8 @@ func (r *rehearsal) showZips(context.Context) error {
 // the zip that cut has made, because the go.sum files of the release have that hash.
 func (r *rehearsal) checkTags(ctx context.Context) error {
 	fmt.Println("== Tags, as Go reads them from git")
-	// A cache of its own, because the modules in the workshop's came from the proxy. Of two values of a variable the last one holds.
+	// A cache of its own, because the modules in the workshop's came from the proxy. git may read the copy, but nothing over a network. Of two values
+	// of a variable the last one holds.
 	env := append(r.environment(), "GOPROXY=direct", "GOVCS=*:git", "GIT_ALLOW_PROTOCOL=file", "GOMODCACHE="+filepath.Join(r.dir, "vcs"))
 	for _, zip := range r.zips {
 		out, err := r.command(ctx, r.dir, env, "go", "mod", "download", "-json", zip.Module.Path+"@"+r.version)
