@@ -166,7 +166,7 @@ func decodeAccount(key driver.Key, shard int, raw item) (*accountItem, error) {
 	return a, r.err
 }
 
-// buckets reads the sums of an item.
+// buckets reads the sums of an item, ascending by start, as bucketOf puts them.
 func (r *reader) buckets() (all []bucket) {
 	for attribute := range r.item {
 		prefix, start, ok := parseBucket(attribute)
@@ -339,7 +339,7 @@ func hashThresholds(line *driver.Line, max int64) []byte {
 		raw = appendInt64(raw, line.Threshold(m, max))
 	}
 	sum := sha256.Sum256(raw)
-	return sum[:versionBytes]
+	return sum[:versionBytes] // as many bytes as a version has
 }
 
 // plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.

@@ -47,7 +47,7 @@ type archived struct {
 // rewrite tries again.
 func (s *Store) archive(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
-		if !g.rewritten || g.shards[0].since == noWindow {
+		if !g.rewritten || g.shards[0].since == noWindow { // of an account in which nothing was booked yet
 			continue
 		}
 		if past := g.pastBuckets(s.pastKept); len(past) >= s.archiveBatch {

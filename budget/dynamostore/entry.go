@@ -204,7 +204,7 @@ func (e *entry) conflict(r driver.Reservation) error {
 	if e.owner != r.Owner || e.reserved != r.Charge {
 		return driver.ErrIDConflict
 	}
-	// A line may be booked in several shards; the order is that of the lines.
+	// Bookings are in the order of the lines. A line may have several, one for each shard that it is booked in.
 	places := slices.CompactFunc(slices.Clone(e.bookings), func(a, b booking) bool { return a.account == b.account && a.unit == b.unit })
 	same := func(b booking, l driver.Line) bool { return b.account == l.Account && b.unit == l.Unit }
 	if !slices.EqualFunc(places, r.Lines, same) {

@@ -358,6 +358,7 @@ func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) e
 	for tries := 1; ; tries++ {
 		err := s.write(ctx, actions)
 		var transient *transientError
+		// The bound of a pause doubles with the number of the try, here at most three times.
 		if !errors.As(err, &transient) || !pause(ctx, movedPause, min(tries, 4)) {
 			return err
 		}

@@ -167,7 +167,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 			return g, nil, err
 		}
 	}
-	there := -1 // a gate that is there
+	there := -1 // the number of a gate that is there; -1 if all are gone
 	for n := range raws {
 		if len(raws[n]) > 0 {
 			there = n
@@ -181,7 +181,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		if next.shards = g.shards; g.table == table { // it is the same table, and its ledger keeps its name
 			next.epoch = g.epoch
 		}
-	} else if empty, err := s.empty(ctx); err != nil || empty {
+	} else if empty, err := s.empty(ctx); err != nil || empty { // an empty table is no ledger of which a part was lost
 		return g, nil, errors.Join(errNone, err)
 	}
 	found, err := s.readFlags(ctx)
@@ -194,7 +194,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		x := &expression{}
 		if len(raws[n]) == 0 {
 			x.requireNone(partitionKey)
-		} else {
+		} else { // nobody has written the gate since it was read
 			x.require(attrEpoch, "=", raws[n][attrEpoch])
 			x.require(attrToken, "=", raws[n][attrToken])
 		}

@@ -20,7 +20,7 @@ type outcome struct {
 	state     driver.State  // the new one; 0 for no change
 	actual    driver.Charge // what is posted after that
 	estimated bool          // actual is the worst case, because the actual cost is not known
-	orphan    bool          // there is no reservation: it is booked in the present windows of its lines
+	orphan    bool          // there is no reservation, or it was voided: the amount is booked in the present windows of the step's lines
 	tombstone bool          // there is no reservation: the voided one is written, so that a late Reserve of it fails
 	// How the amount is divided over calls, if it is not one call's alone, and whether this is a correction, which divides it by another rule.
 	shares     []driver.Share

@@ -189,7 +189,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 		}
 		all = append(all, some...)
 	}
-	if _, err := s.checkTable(ctx, "entries"); err != nil {
+	if _, err := s.checkTable(ctx, "entries"); err != nil { // the pages above may have come from another table
 		return nil, err
 	}
 	return all, nil

@@ -32,7 +32,7 @@ const (
 	attrUsageRows = "uc" // of a day: how many rows it has
 	attrUses      = "us" // of an entry: what it has added to which rows
 	attrUsesOther = "uo" // of an entry: which of these were added to the row of others, a byte each
-	unitPrefix    = "n"
+	unitPrefix    = "n"  // of the sums: see unitAttribute
 )
 
 // daysPartition has an item for each day that has rows of usage, sorted by the day.
@@ -390,7 +390,7 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 		}
 		return s.query(ctx, in, func(raw item) (bool, error) {
 			r := reader{item: raw}
-			day, err := strconv.ParseInt(r.text(sortKey), 16, 64)
+			day, err := strconv.ParseInt(r.text(sortKey), 16, 64) // as sortable prints it
 			if err != nil {
 				return false, errEncoding
 			}

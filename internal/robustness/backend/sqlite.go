@@ -120,7 +120,7 @@ func replaceSQLite(address string) error {
 // openSQLite opens a handle on the ledger in a file.
 func openSQLite(ctx context.Context, path string, o Options) (budget.Store, error) {
 	so := sqlitestore.Options{Clock: o.Clock, Retention: o.retention(), BusyTimeout: o.Timeout}
-	if o.Relaxed {
+	if o.Relaxed { // a commit does not wait for the disk
 		so.Synchronous = sqlitestore.Normal
 	}
 	return sqlitestore.Open(ctx, path, so)

@@ -94,7 +94,7 @@ func (p *plan) drawReserve(random *rand.Rand, recent *[]int) op {
 	h := hold{amount: 1 + random.Int64N(7), flag: random.IntN(numFlags)}
 	h.otherAmount = h.amount + 1
 	for a := range numAccounts {
-		if random.IntN(3) > 0 {
+		if random.IntN(3) > 0 { // two times in three, so that some reservations count in no account
 			h.accounts = append(h.accounts, a)
 		}
 	}
