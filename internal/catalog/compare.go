@@ -90,6 +90,7 @@ func higherExtra(r, other *Resolved) string {
 	media := func(m MediaRates, text price.Rates) [4]price.PicoUSD {
 		all := [4]price.PicoUSD{m.ImageInput, m.AudioInput, m.ImageOutput, m.AudioOutput}
 		for i := range all {
+			// The first two are for input.
 			if all[i] == 0 && i < 2 {
 				all[i] = text.Input
 			} else if all[i] == 0 {

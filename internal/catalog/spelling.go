@@ -52,6 +52,7 @@ func (s *spellings) find(name string) []*Model {
 	var buffer [128]byte
 	cuts := levelsOf(name)
 	for level := range s {
+		// s[level] has the models' names with as much left out as the level says; the given name may have had less to leave out.
 		for _, cut := range cuts[:level+1] {
 			for _, spelled := range [...]string{cut, withoutProvider(cut)} {
 				key := fold(buffer[:0], spelled)

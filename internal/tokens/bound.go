@@ -40,6 +40,7 @@ func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 // body.
 func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
+	// framing has added OtherBytes, which are in the request body.
 	n -= min(n, max(p.OtherBytes, 0))
 	if p.Hidden.Unknown {
 		return 0, false

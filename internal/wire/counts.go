@@ -111,6 +111,7 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	case cachedInside:
 		u.InputTokens, inTotal = n[countInput], n[countInput]
 	case cachedTwice:
+		// inTotal stays as it is, because the total has the cached tokens once more.
 		u.InputTokens, r.twice, r.disagrees = n[countInput], cached, true
 	case cachedNowhere:
 		u.InputTokens, r.disagrees = n[countInput]+cached, true
@@ -132,6 +133,7 @@ func (c *counts) readOutput(r reading, input int64) reading {
 	told, fits := whole, whole == output
 	if c.has[countTotal] {
 		told = c.n[countTotal] - input
+		// Reasoning may be a part of the output or come on top: both totals are as they should be.
 		fits = told == whole || told == output+reasoning
 	}
 	r.usage.OutputTokens = max(whole, told)

@@ -111,7 +111,8 @@ func (r *usageReader) guardrailUnits(id string) error {
 	return nil
 }
 
-// AddGuardrail takes in one assessment of a guardrail: its units add up over input and output.
+// AddGuardrail takes in one assessment of a guardrail: its units add up over input and output. An id that can't be printed safely counts as
+// none. Units are cut to the range from 0 to maxCount.
 func (r *Reported) AddGuardrail(id string, units [NumGuardrailUnits]int64) {
 	u := r.guardrail(request.Printable(id))
 	for i, n := range units {

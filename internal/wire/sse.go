@@ -60,6 +60,7 @@ func (m *SSEMeter) Write(p []byte) (int, error) {
 		}
 		m.afterCR = rest[end] == '\r'
 		rest = rest[end+1:]
+		// hold has stopped the meter if the line became too long.
 		if !m.sum.damaged {
 			m.takeLine(line)
 		}
@@ -123,6 +124,7 @@ func (m *SSEMeter) endEvent() {
 		m.failed(m.data)
 	case string(bytes.TrimSpace(m.data)) == "[DONE]":
 		m.done()
+	// mayTell covers usage and ends; "rror" an error with any first letter.
 	case mayTell(m.data) || bytes.Contains(m.data, []byte("rror")):
 		m.event(m.data)
 	}
@@ -144,6 +146,7 @@ func (m *SSEMeter) event(data []byte) {
 		return
 	}
 	m.raise(e.failure())
+	// An event with metadata closes its stream: its counters are those of the whole answer.
 	m.sum.learn(&e.usageReader, e.metadata)
 }
 

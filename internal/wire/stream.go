@@ -83,6 +83,7 @@ func (m *StreamMeter) fill(p []byte) []byte {
 			return nil
 		}
 	}
+	// From frameOverhead on, n is the length of a frame, and not that of its prelude.
 	if len(m.buf) == n && n >= frameOverhead {
 		m.frame(m.buf)
 		m.buf = m.buf[:0]

@@ -24,6 +24,7 @@ func ParseUsage(provider string, writes price.CacheWrites, header http.Header, b
 	if err := r.scanObject(body, r.field); err != nil {
 		return Reported{}, false, err
 	}
+	// Bedrock's own counters are in the header, or in the body under amazon-bedrock-invocationMetrics.
 	bedrock.raise(&r.bedrock)
 	if !bedrock.has[countInput] && !r.body.has[countInput] ||
 		!bedrock.has[countOutput] && !r.body.has[countOutput] && !r.embedding {
@@ -132,6 +133,7 @@ func (r *usageReader) plainField(key string) error {
 		return r.eventType()
 	case "stop_reason", "stopReason", "completionReason", "finish_reason":
 		raw, err := r.Value()
+		// Events before the end have the field with null.
 		r.finished = r.finished || err == nil && raw != "null"
 		return err
 	case "delta":
@@ -207,7 +209,7 @@ func (r *usageReader) titanResults() error {
 	return err
 }
 
-// tier reads the service tier that served the request, in either of its forms.
+// tier reads the service tier that served the request, as a string or as an object with a type; empty if it is no plain name.
 func (r *usageReader) tier() error {
 	raw, err := r.Value()
 	if err == nil {
@@ -330,6 +332,7 @@ func (r *usageReader) cacheDetails(c *counts) error {
 		sum[field] = min(sum[field]+n, maxCount)
 		return err
 	})
+	// A list without tokens says nothing, so that these counters may still come from elsewhere.
 	for _, f := range [...]countField{countWrite5m, countWrite1h} {
 		if sum[f] > 0 {
 			c.set(f, sum[f])

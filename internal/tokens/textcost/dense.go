@@ -25,6 +25,7 @@ func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 			i = s.beyond(text, i, end)
 		}
 		signs := i
+		// Where neither step got on there is a letter or an escape, for which blocks are needed.
 		if i = s.signs(text, i, min(end, i+mostSigns), escaped); i == before {
 			break
 		}
@@ -80,12 +81,15 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 				units += scriptChange
 			}
 			units += int64(t.cyrillic[(letter<<6|uint16(l+1))&(1<<12-1)])
+			// t.cyrillic includes what the character before adds, so first is dropped.
 			script, letter, first = russianInPlane, uint16(l+1), 0
 			continue
 		}
 		last, in := script, t.plane[min(r, planeEnd)]
 		if script = in & planeScript; script != last {
 			units += scriptChange
+			// Four changes of script, and one more for each 16 bytes, are usual. After more of them the rest is left to blocks: cutting the text
+			// ends the loop.
 			if changes++; changes > 4+(i-from)/16 {
 				s.blocks = blocksBetween
 				text = text[:i]
@@ -94,6 +98,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		units += int64(in&planeTokens)*Unit + first
 		if letter, first = 0, 0; in&(lengthened|lengthenedBeyond) != 0 {
 			s.added += addedTo(r)
+			// In the basic plane the entry's tokens include the added bytes: addedInPlane has no bit of addedBeyond, so this adds nothing.
 			units += addedTo(r) & addedBeyond * Unit
 		}
 		s.inexact = s.inexact || r == utf8.RuneError && size == 1
@@ -103,7 +108,8 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 	return i
 }
 
-// decode returns the first character of text and its length. A malformed byte counts as U+FFFD, because it costs one token too.
+// decode returns the first character of text and its length. A malformed byte counts as U+FFFD, because it costs one token too. Characters of
+// two and three bytes, the usual ones, are decoded without a call.
 func decode(text []byte) (uint32, int) {
 	switch b := text[0]; {
 	case b&0xe0 == 0xc0 && len(text) > 1:

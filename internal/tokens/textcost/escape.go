@@ -54,6 +54,7 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 			free |= 1 << at
 			escaped |= 3 << at
 			left &^= 3 << at
+			// The part of the text to scan may end inside of the escape, which is then scanned to its own end. So n can grow.
 			n = max(n, at+2)
 			continue
 		}
@@ -83,6 +84,7 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 		for j := range size {
 			columns[at+j] = columnBeyond
 		}
+		// All bytes of the escape count as bytes of the character, but those after its encoded form are skipped.
 		c.beyond |= covered
 		c.skipped |= covered &^ ((1<<length - 1) << at)
 		s.added -= addedTo(uint32(character)) // an escaped character is not in the text's bytes, so it can't be lengthened there

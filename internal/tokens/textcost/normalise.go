@@ -143,6 +143,8 @@ func lengthening64(text *window) (added int64) {
 		if x < 0xe0<<24 {
 			r = two
 		}
+		// The last factor is 1 if the second byte has the form 10xxxxxx, as inside of a character. Otherwise the text is malformed and not
+		// lengthened.
 		found += lengthens[r>>6] >> (r & 63) & uint64(x>>23&^(x>>22)&1)
 	}
 	return added + int64(found)*addedInPlane

@@ -100,9 +100,11 @@ var fitted = sync.OnceValue(func() *table {
 	t := &table{cyrillic: s.cyrillic, words: newWords(wordList)}
 	rows := rows{table: t, stored: s, numbers: make(map[place]uint16)}
 	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
+	// A character beyond ASCII leads to the row beyond, which number did not know yet while it filled most rows.
 	for _, row := range rows.numbers {
 		t.states[row+columnBeyond] += uint32(t.beyond) - uint32(row)
 	}
+	// A space has a number of its own before a Russian letter; the row beyond is the only one that is not of an ASCII character.
 	t.behind[t.space/rowUnit] |= cyrillicSpace << 8
 	t.behind[t.beyond/rowUnit] &^= behindASCII
 	t.fillPlane(s)
@@ -132,6 +134,7 @@ func planeScriptOf(script uint16) uint16 {
 func (t *table) fillPlane(s *stored) {
 	for r := range uint32(1 << 16) {
 		added := uint16(addedTo(r))
+		// stored.plane has two bits for each character.
 		tokens := uint16(s.plane[r>>2] >> (r & 3 * 2) & 3)
 		if r >= 0x344 { // the marks before it have a cost of their own, which includes the added bytes
 			tokens += added
@@ -145,6 +148,7 @@ func (t *table) fillPlane(s *stored) {
 		t.plane[r] = tokens | planeScriptOf(scriptOf(r))
 	}
 	for r := uint32(1 << 16); r <= planeEnd; r++ {
+		// One token for each byte. Scanner adds those for added bytes when it finds lengthenedBeyond.
 		t.plane[r] = utf8.UTFMax | planeScriptOf(scriptBeyond)
 		if addedTo(r) > 0 {
 			t.plane[r] |= lengthenedBeyond
