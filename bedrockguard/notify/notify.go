@@ -134,11 +134,13 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	n, key, until := o.about(e)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// Counted in any case, for the next notice.
 	o.missed += e.Dropped
 	if key == "" || e.Time.Before(o.told[key]) {
 		return Notice{}, false
 	}
 	delete(o.told, key) // its time is over, so it takes no room
+	// First those are dropped whose time is over; if that makes no room, nothing is reported.
 	if len(o.told) >= o.opts.MaxRemembered {
 		o.forget(e.Time)
 	}
@@ -212,8 +214,10 @@ func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (N
 		if exceeded.ResetAfter > 0 { // used if the policy, and so the window, is not known
 			until = e.Time.Add(exceeded.ResetAfter)
 		}
+		// The scope here is that of the account, so that the limit is reported once for all callers of it.
 		return n, keyOf("limit", strconv.FormatBool(n.Shadow), exceeded.Limit, exceeded.Scope.String(), exceeded.Max.String()), o.windowEnd(exceeded.Limit, e.Time, until)
 	case errors.As(e.Err, &killed):
+		// The time of the kill is in the key, so that a later kill of the same scope is reported again.
 		return n, keyOf("kill", killed.Scope.String(), killed.At.String()), until
 	}
 	return n, keyOf("refusal", reasonOf(e.Err), strconv.FormatBool(n.Shadow), callerOf(e)), until

@@ -207,6 +207,7 @@ func (w *Webhook) work(ctx context.Context) {
 func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 	body, err := w.opts.Format.message(n)
 	pause := firstPause
+	// If the body could not be made there is no attempt. The loop ends by a return or a break, with the error in err.
 	for attempt := 1; err == nil; attempt++ {
 		var again bool
 		var wait time.Duration

@@ -138,6 +138,7 @@ func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set
 	if !byName {
 		return attribute.NewSet(append(attrs, attribute.String(keyAccount, other))...)
 	}
+	// tell bounds how many accounts get here, so cardinality need not bound these values.
 	for key, value := range map[string]string{keyAccount: b.Scope.String(), keyWorkflow: b.Scope.Workflow, keyPrincipal: b.Scope.Principal} {
 		if value != "" {
 			attrs = append(attrs, attribute.String(key, clean(value)))

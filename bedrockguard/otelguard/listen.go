@@ -24,6 +24,7 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 	case bedrockguard.EventSettled:
 		t.settled(ctx, &e)
 	case bedrockguard.EventVoided:
+		// What was never sent has no duration that would say anything of the service.
 		if e.Outcome != bedrockguard.OutcomeNotSent {
 			t.timed(ctx, &e)
 		}

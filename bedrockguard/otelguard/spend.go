@@ -46,6 +46,7 @@ func split(e *bedrockguard.Event) map[string]int64 {
 			largest = i
 		}
 	}
+	// There were no tokens, only fees, or all rates are zero.
 	if whole <= 0 {
 		return map[string]int64{classOther: money}
 	}

@@ -78,6 +78,7 @@ func (p *Page) Listen(_ context.Context, e bedrockguard.Event) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.listening = true
+	// Each event tells how many were dropped before it.
 	x.dropped = sum(x.dropped, e.Dropped)
 	switch e.Kind {
 	case bedrockguard.EventSettled:
@@ -97,6 +98,7 @@ func (x *events) settled(e *bedrockguard.Event) {
 	if m.number > number {
 		return // the event is an hour late or more: a later minute is at its place
 	}
+	// The place still has a minute of an earlier hour, or none.
 	if m.number < number || m.sums == nil {
 		*m = minute{number, make(map[spentKey]*budget.Charge)}
 	}
@@ -180,6 +182,7 @@ func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
 	}
 	for i := range x.minutes {
 		m := &x.minutes[i]
+		// Minutes older than an hour stay until another one needs their place.
 		if m.number < first {
 			continue
 		}

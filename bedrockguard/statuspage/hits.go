@@ -78,6 +78,7 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 func (h *hits) row() hitRow {
 	share := func(days int) string {
 		read, input := int64(0), int64(0)
+		// The days end with today. percent is empty for a workflow without input on them.
 		for i := len(h.read) - days; i < len(h.read); i++ {
 			read, input = sum(read, h.read[i]), sum(input, h.input[i])
 		}

@@ -208,6 +208,7 @@ func (p *prices) split(s *spent) map[string]int64 {
 			largest = i
 		}
 	}
+	// There were no tokens, only fees, or all rates are zero.
 	if whole <= 0 {
 		return map[string]int64{noClass: money}
 	}

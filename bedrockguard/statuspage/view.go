@@ -125,9 +125,11 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
 	s, err := p.snapshot(r.Context())
 	v := new(pageView)
 	if s != nil {
+		// A copy, because all viewers share s.view, while the fields below are for this one.
 		*v = *s.view
 	}
 	v.frame = frame{Title: "bedrockguard", Who: clip(who, shortText), Writable: p.writable, LoggedIn: who != "", Script: true}
+	// Only who is logged in has a name: login gives one to those who leave it empty.
 	v.Steer = who != ""
 	v.Overrides = v.Steer && p.ledger != nil
 	v.Done = doneText(r)
@@ -156,6 +158,7 @@ func problemText(err error, operator bool) string {
 // view returns what the page shows of a snapshot and of the guards' events.
 func (p *Page) view(s *snapshot) *pageView {
 	v := &pageView{At: s.at, Policy: s.policy, Unknown: s.unknown}
+	// List prices that were looked up so far, which both breakdowns by class share.
 	var known prices
 	columns, daily := s.days, s.daily
 	byWorkflow := breakdownBy(columns, daily, workflowOf)
@@ -173,6 +176,7 @@ func (p *Page) view(s *snapshot) *pageView {
 			chartOf("hour-class", "By class of token", minuteForm, breakdownByClass(minutes, hourly, &known)),
 		}
 	}
+	// Without a guard that reports here hourly is nil, and the shares of the last hour are empty.
 	v.Hits = hitsOf(columns, daily, hourly, p.maxRows)
 	p.viewAccounts(v, s)
 	p.viewEvents(v)
@@ -183,6 +187,7 @@ func (p *Page) view(s *snapshot) *pageView {
 
 // tiles are the most important figures, at the top of the page.
 func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
+	// The columns end with today.
 	today := byDay.Totals[len(byDay.Totals)-1]
 	all := []tile{{"Spent today", usd(today), "UTC, from midnight"}, {fmt.Sprintf("Spent in %d days", historyDays), usd(byDay.Total), "today included"}}
 	if v.Listening {
@@ -228,6 +233,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 	if a.override != nil {
 		row.OverrideEnd = a.override.Until
 	}
+	// Without the policy nothing is known of the maximum and the window.
 	if !a.known {
 		return row
 	}
@@ -252,6 +258,7 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 	case pace.perHour < 1: // less than one nano-USD, token or call
 		perHour = "none"
 	default:
+		// A float above 1e18 may not fit into an int64.
 		perHour = figureOf(budget.Quantity{N: int64(min(pace.perHour, 1e18)), Unit: a.balance.Max.Unit}).Text + " an hour"
 		over = "in this window"
 		if pace.recent {
@@ -267,6 +274,7 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 			reaches = "in " + lasting(pace.full)
 		}
 	}
+	// Left is 0 for a latched account too.
 	if a.known && a.balance.Left().N <= 0 {
 		reaches = "reached"
 	}
@@ -299,6 +307,7 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 		call.Model = "" // it has a column of its own
 		v.Calls = append(v.Calls, callRow{
 			N: i, ID: e.ID.String(), Scope: scopeText(call, "(nobody said)"), Model: named(e.Scope.Model), Operation: named(e.Operation),
+			// lasting returns nothing for a time of zero.
 			Since: cmp.Or(lasting(s.at.Sub(e.ReservedAt)), "0 s"), Worst: usd(e.Reserved[budget.UnitUSD]),
 		})
 	}
@@ -352,6 +361,7 @@ func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 	case driver.ChangeCorrect:
 		row.What = "call " + r.Reservation.String() + ": " + r.From.In(budget.UnitUSD).String() + " to " + r.To.In(budget.UnitUSD).String()
 	case driver.ChangePolicy:
+		// A record without a hash says that the policy was removed.
 		row.What = "none"
 		if r.Policy != [32]byte{} {
 			row.What = "SHA-256 " + hex.EncodeToString(r.Policy[:8]) + "…"
@@ -366,6 +376,7 @@ func doneText(r *http.Request) string {
 	n, err := strconv.Atoi(q.Get("accounts"))
 	text := doneTexts[q.Get("done")]
 	switch {
+	// Some changes have no number of accounts, and then text is all.
 	case text == "" || err != nil || n < 0:
 		return text
 	case n == 0:

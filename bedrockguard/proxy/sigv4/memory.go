@@ -77,6 +77,7 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 
 // again records a signature that was served before and is served again, or returns ErrReplayed. Requires mu held.
 func (m *memory) again(s *served, now time.Time, attempt uint64) error {
+	// A repeat makes no room for itself: if the memory is full, it is refused.
 	soon := now.Sub(s.first).Abs() <= repeatWindow && m.n < m.opts.MaxSeen
 	// If the first request had no attempt number, a number proves nothing: whoever replays that request could have added it.
 	another := attempt != 0 && len(s.attempts) > 0 && !slices.Contains(s.attempts, attempt)

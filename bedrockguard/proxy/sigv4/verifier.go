@@ -195,6 +195,7 @@ func (v *Verifier) compare(ctx context.Context, a *authorization, toSign string)
 		for _, step := range [...]string{a.region, a.service, ending} {
 			key = mac(key, step)
 		}
+		// All secrets are tried, so that the time does not tell which one matches.
 		match = hmac.Equal(mac(key, toSign), a.signature[:]) || match
 	}
 	if !match {
@@ -217,5 +218,6 @@ func (v *Verifier) attempt(h http.Header) uint64 {
 	if id == "" {
 		return 0
 	}
+	// 0 stands for no attempt number, so a hash is at least 1.
 	return max(maphash.String(v.seed, id+"\n"+request), 1)
 }
