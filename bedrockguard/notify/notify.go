@@ -173,6 +173,7 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 		c := &e.Crossed
 		n.Limit, n.Scope, n.Fraction, n.Settled, n.Max = c.Limit, c.Scope, c.Fraction, c.Settled, c.Max
 		n.Text = percent(c.Fraction) + " of limit " + strconv.Quote(clip(c.Limit)) + forScope(c.Scope) + " reached: " + c.Settled.String() + " of " + c.Max.String()
+		// FullIn is 0 if the window ends before the limit is reached, or if the pace is not known.
 		if full := c.Forecast.FullIn; full > 0 {
 			n.Text += ", full in " + full.Round(time.Minute).String() + " at this pace"
 		}

@@ -111,6 +111,7 @@ func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 		b := &balances[i]
 		byName := named[b.Limit] < t.opts.MaxValues && series < t.opts.MaxSeries
 		attrs := t.account(b, byName)
+		// Equivalent returns a value that is equal for equal sets.
 		s := told[attrs.Equivalent()]
 		if s == nil {
 			s = &standing{attrs: attrs}

@@ -166,6 +166,7 @@ func (p *Page) ask(w http.ResponseWriter, r *http.Request, who string, f *form) 
 
 // newForm returns what a form shows of the request alone; its fill adds what the change is about.
 func (p *Page) newForm(r *http.Request, who string, f *form) *formView {
+	// What a POST has sent is shown again if the change fails; in a GET these values are empty.
 	return &formView{
 		frame:  frame{Title: f.title, Who: clip(who, shortText), Writable: true, LoggedIn: true},
 		Action: strings.TrimPrefix(r.URL.Path, "/"), Reason: r.PostFormValue("reason"), Max: r.PostFormValue("max"), Until: spans(r.PostFormValue("until")),

@@ -157,6 +157,7 @@ func (x *events) notice(e *bedrockguard.Event) {
 		text = e.Err.Error()
 	case e.Crossed.Limit != "":
 		text = e.Crossed.Limit + ": " + e.Crossed.Settled.String() + " of " + e.Crossed.Max.String()
+		// FullIn is 0 if the window ends before the limit is reached, or if the pace is not known.
 		if full := e.Crossed.Forecast.FullIn; full > 0 {
 			text += ", full in " + full.Round(time.Second).String() + " at this pace"
 		}

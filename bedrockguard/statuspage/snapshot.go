@@ -50,7 +50,7 @@ type account struct {
 	balance  budget.AccountBalance
 	window   string           // the limit's window as text
 	override *budget.Override // the one in force; nil if there is none
-	latched  time.Time        // until when; zero if it is not latched
+	latched  time.Time        // until when a refusal keeps the account closed (a latch); zero if none does
 	since    time.Time        // if there is no policy: the beginning of its newest period
 	known    bool             // the policy has its limit, so its maximum and window are known
 	pace     pace

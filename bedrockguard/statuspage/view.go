@@ -75,7 +75,7 @@ type accountRow struct {
 	Pace, Over, Reaches  string    // see paceTexts
 	Bar                  bar
 	Part                 string    // how full the account is, in percent
-	Latched, OverrideEnd time.Time // until when; zero if it is not latched, or has no override
+	Latched, OverrideEnd time.Time // until when a refusal keeps it closed, or an override holds; zero if none does
 	Observe              bool      // the limit only observes
 }
 
@@ -111,7 +111,7 @@ type killRow struct {
 	Scope, Reason string
 	At, Until     time.Time // since when and until when; a zero Until is no end
 	Effective     time.Time // from when it holds in every process; zero if it already does
-	Patterns      bool
+	Patterns      bool      // the values of Scope are patterns
 }
 
 // trailRow is a row of the audit trail.

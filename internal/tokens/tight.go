@@ -20,6 +20,7 @@ func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped)
 // returns its error.
 func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
 	n = framing(p, l) // all that is in no block
+	// The service adds text of unknown length, so that there is no bound.
 	if p.Hidden.Unknown {
 		return 0, false, nil
 	}
@@ -64,6 +65,7 @@ func textBound(ctx context.Context, s string, escaped bool, thousandths int64) (
 	if err != nil {
 		return 0, err
 	}
+	// The bytes bound both the text's own cost and its product with the factor.
 	bound := scanner.AtMostBytes(scanner.Tokens(s, len(s)), s)
 	return scanner.AtMostBytes(scale(bound, thousandths, 1000), s), nil
 }

@@ -2,6 +2,9 @@ package wire
 
 import "github.com/bedrockguard/bedrockguard-go/internal/request"
 
+// The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
+// Object and Array call a function for each member or element, which has to read it.
+
 // maxGuardrails bounds how many guardrails of one answer are told apart. A request has one, and the account and the organisation
 // can enforce some; what is beyond counts as the last one's.
 const maxGuardrails = 8

@@ -8,7 +8,8 @@ import (
 // text is the inside of a string literal.
 type text = jsonscan.Text
 
-// scanner reads JSON, and the counts in it.
+// scanner reads JSON, and the counts in it. Peek returns the first byte of the next value; Skip, Value, Text, Object and Array read that value,
+// and the last two call a function for each member or element, which has to read it.
 type scanner struct{ jsonscan.Scanner }
 
 // scanObject scans a body that has to be one JSON object, and calls field for each of its members when the member's value comes next: field has to

@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
+// The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
+// Object and Array call a function for each member or element, which has to read it.
+
 const (
 	maxEventBytes  = 16 << 20 // of one event; the last one of a Responses stream holds the whole answer and the instructions
 	keepEventBytes = 64 << 10 // of a buffer that is kept for the next event

@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
+// The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
+// Object and Array call a function for each member or element, which has to read it.
+
 // ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the maker's
 // name in the model id, such as "anthropic": it decides whether an input count includes cached tokens. writes is the longest lifetime for which the
 // request may write to the prompt cache: writes count for it where the answer does not say for how long they are. It reports false when the response

@@ -54,6 +54,7 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 			m.forgetOldest()
 		}
 	}
+	// Making room may have forgotten the second of this request itself.
 	if second <= m.floor {
 		return &Error{Err: ErrReplayed, Detail: "or what was served at its date is not known any more: sign it anew"}
 	}

@@ -6,6 +6,11 @@ import (
 	"unicode/utf8"
 )
 
+// A block is 64 bytes of the text, which are scanned together. A mask has bit i for byte i of it. Beyond ASCII is each character from U+007F on.
+// Such a character costs the tokens of its entry in table.plane, and scriptChange if the character before is beyond ASCII too and of another
+// script; small Russian letters have a table of their own, by pairs. A unit of cost is 1/120 token. Scanner.added counts the bytes by which
+// Unicode's normalisation can lengthen the text.
+
 // lead is what the first byte of a character says about it. The character's four bytes are read as one number.
 type lead struct {
 	fixed, pattern uint32 // the bits that are fixed in well-formed characters, and their values

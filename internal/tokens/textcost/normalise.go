@@ -113,6 +113,7 @@ func Lengthening(text []byte) (added int64) {
 	}
 	for i := 0; i < len(text); i++ {
 		if i+8 <= len(text) && word(text, i)&highest == 0 {
+			// Eight bytes of ASCII are passed at once: i grows by one more at the loop's end.
 			i += 7
 			continue
 		}
@@ -139,6 +140,7 @@ func lengthening64(text *window) (added int64) {
 			}
 			continue
 		}
+		// The code point if the character has three bytes, and if it has two.
 		r, two := x>>12&0xf000|x>>10&0xfc0|x>>8&0x3f, x>>18&0x7c0|x>>16&0x3f
 		if x < 0xe0<<24 {
 			r = two
@@ -153,6 +155,7 @@ func lengthening64(text *window) (added int64) {
 // addedAt returns addedTo of the character at the beginning of text, and 0 inside of a character.
 func addedAt(text []byte) int64 {
 	switch b := text[0]; {
+	// No character of the table begins with a smaller byte, and those inside of a character are smaller too.
 	case b < 0xcc:
 		return 0
 	case b < 0xe0:

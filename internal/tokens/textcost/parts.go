@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// A scanner's state are its row, which stands for the last characters, the units of cost that it has added up, and the word that is open. added
+// counts the bytes by which Unicode's normalisation can lengthen the text; inexact says that malformed bytes make added wrong.
+
 const (
 	partBytes  = 64 << 10  // the least that is worth a goroutine: it takes some microseconds to start, and the text some hundred to scan
 	mostParts  = 4         // so that one prompt does not take all processors of a large machine

@@ -2,6 +2,9 @@ package textcost
 
 import "encoding/binary"
 
+// A block is 64 bytes of the text, which are scanned together; its window also has the 16 bytes after it. A column is the place in a row of the
+// table of costs at which a byte has its cost. Beyond ASCII is each character from U+007F on.
+
 // classes says of what kind the bytes of a block are: bit i of each mask is for byte i.
 type classes struct {
 	letters  uint64 // ASCII letters

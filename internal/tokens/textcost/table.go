@@ -14,8 +14,9 @@ import (
 // Unit is how many units of cost one token has.
 const Unit = 120
 
-// table is costs.bin and words.txt in the form in which the scanner uses them. A row stands for the possible characters before the present
-// one. Rows are multiples of rowWidth: the sum of a row and the column of a character is an index of states.
+// table is costs.bin and words.txt in the form in which the scanner uses them. A state is a row in the low 16 bits of a number, and the units
+// that were added up above them. A row stands for the possible characters before the present one. Rows are multiples of rowWidth: the sum of a
+// row and the column of a character is an index of states.
 type table struct {
 	// states has what a character adds to a state, which makes the row of the state the one after the character: the cost of the character, and the
 	// difference between the two rows. In columnBeyond it has the cost that depends on the last character before one beyond ASCII.
@@ -126,7 +127,7 @@ const (
 	planeSize = 1 << 17
 )
 
-// planeScriptOf returns a script as it is in plane.
+// planeScriptOf returns a script as it is in plane: shifted above the tokens, but for russianBit, which stays the highest bit.
 func planeScriptOf(script uint16) uint16 {
 	return script&^russianBit<<scriptShift | script&russianBit
 }
@@ -182,6 +183,7 @@ func (r *rows) number(p place) uint16 {
 	for c := range byte(beyond) {
 		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift + uint32(r.number(p.then(c))) - uint32(row)
 	}
+	// The cost of a character beyond ASCII in this place. fitted adds the step to the row beyond.
 	first := r.stored.pairs[int(p.last)<<7|beyond]
 	r.table.behind[row/rowUnit], r.table.states[row+columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
 	return row
@@ -215,8 +217,8 @@ func (p place) asGroup() int {
 	}
 }
 
-// letterIndex returns where stored.letters has the cost of a small letter that comes next: the class of the character before it, and the group of
-// the one before that (see the constants).
+// letterIndex returns where stored.letters has the cost of a small letter that comes next: the class of the character before it, and the group
+// of the one before that (see the constants). The group only matters if the character before is a letter.
 func (p place) letterIndex() (class, group int) {
 	switch c := p.last; {
 	case isLower(c):
