@@ -5,9 +5,9 @@ import "unicode/utf8"
 // A text is scanned in one of two ways: in blocks of 64 bytes by next, which has no branches that depend on the text, or character by character by
 // dense, which is faster as long as one script follows another seldom.
 //
-// A row stands for the last characters, and a state is a row in the low 16 bits of a number, with units of cost, 1/120 token each, above it. Adding the
-// entry of a character in table.states to a state gives the next one. A run is a row of letters and characters beyond ASCII, which may be a listed
-// word and then costs less than read letter by letter; Scanner.saved is by how much.
+// A row stands for the last characters, and a state is a row in the low 16 bits of a number, with units of cost, 1/120 token each, above it.
+// Adding the entry of a character in table.states to a state gives the next one. A run is a row of letters and characters beyond ASCII, which
+// may be a listed word and then costs less than read letter by letter; Scanner.saved is by how much.
 
 // blocksBetween is how many blocks are scanned with next before the text is tried with dense again.
 const blocksBetween = 32

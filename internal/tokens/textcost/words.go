@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A listed word is one of the common words in words.txt. As a rule its letters cost more one by one than it does as a word, so the scanner subtracts the
-// difference at the word's end. A unit of cost is 1/120 token. A row stands for the last characters before a place in the text.
+// A listed word is one of the common words in words.txt. As a rule its letters cost more one by one than it does as a word, so the scanner
+// subtracts the difference at the word's end. A unit of cost is 1/120 token. A row stands for the last characters before a place in the text.
 
 // wordCost is the cost of a common word for each of its tokens. The additional 5 % are a margin for tokenizers that were not measured.
 const wordCost = Unit + Unit/20
