@@ -278,6 +278,7 @@ func failure(err error) string {
 	case errors.As(err, &name):
 		return "the webhook's host name is not known"
 	case errors.As(err, &op):
+		// Op is one word, such as dial or read.
 		return "the webhook can't be reached: " + op.Op
 	default:
 		return "the webhook can't be reached"

@@ -46,8 +46,7 @@ func split(e *bedrockguard.Event) map[string]int64 {
 			largest = i
 		}
 	}
-	// There were no tokens, only fees, or all rates are zero.
-	if whole <= 0 {
+	if whole <= 0 { // no tokens, only fees; or all rates are zero
 		return map[string]int64{classOther: money}
 	}
 	parts, left := make(map[string]int64, len(classes)), money

@@ -98,8 +98,7 @@ func (x *events) settled(e *bedrockguard.Event) {
 	if m.number > number {
 		return // the event is an hour late or more: a later minute is at its place
 	}
-	// The place still has a minute of an earlier hour, or none.
-	if m.number < number || m.sums == nil {
+	if m.number < number || m.sums == nil { // the place has a minute of an earlier hour, or none
 		*m = minute{number, make(map[spentKey]*budget.Charge)}
 	}
 	key := spentKey{e.Scope.Workflow, e.Model, e.Region, false}

@@ -51,6 +51,7 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	}
 	for i := range daily {
 		s := &daily[i]
+		// The store's clock may be in the next day already.
 		if s.column < 0 || s.column >= len(columns) {
 			continue
 		}

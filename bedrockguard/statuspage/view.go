@@ -233,8 +233,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 	if a.override != nil {
 		row.OverrideEnd = a.override.Until
 	}
-	// Without the policy nothing is known of the maximum and the window.
-	if !a.known {
+	if !a.known { // neither the maximum nor the window
 		return row
 	}
 	row.Left, row.Max, row.Bar = figureOf(b.Left()), figureOf(b.Max), barOf(a)
@@ -254,7 +253,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 func paceTexts(a *account) (perHour, over, reaches string) {
 	pace := &a.pace
 	switch left := a.balance.Left().N; {
-	case pace.over == 0:
+	case pace.over == 0: // no pace is known
 	case pace.perHour < 1: // less than one nano-USD, token or call
 		perHour = "none"
 	default:
@@ -265,7 +264,7 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 			over = "in the last " + lasting(pace.over)
 		}
 		switch {
-		case left <= 0:
+		case left <= 0: // see below
 		case pace.full == 0:
 			reaches = "not in ten years"
 		case pace.resets:

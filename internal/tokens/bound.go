@@ -23,8 +23,7 @@ func Lengthening(body []byte) int64 { return textcost.Lengthening(body) }
 // page.
 func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
-	// The service adds text of unknown length, so that there is no bound.
-	if p.Hidden.Unknown {
+	if p.Hidden.Unknown { // the service adds text of unknown length
 		return 0, false
 	}
 	for i := range p.Blocks {
@@ -43,8 +42,7 @@ func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
 	// framing has added OtherBytes, which are in the request body.
 	n -= min(n, max(p.OtherBytes, 0))
-	// The service adds text of unknown length, so that there is no bound.
-	if p.Hidden.Unknown {
+	if p.Hidden.Unknown { // the service adds text of unknown length
 		return 0, false
 	}
 	for i := range p.Blocks {

@@ -19,9 +19,8 @@ func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped)
 // its WideText, the bound by the number of bytes. ok is false if there is no bound: see UpperBound. It checks ctx at least every 256 KB of text, and
 // returns its error.
 func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
-	n = framing(p, l) // all that is in no block
-	// The service adds text of unknown length, so that there is no bound.
-	if p.Hidden.Unknown {
+	n = framing(p, l)     // all that is in no block
+	if p.Hidden.Unknown { // the service adds text of unknown length
 		return 0, false, nil
 	}
 	for i := range p.Blocks {

@@ -125,6 +125,7 @@ func (m *StreamMeter) frame(b []byte) {
 			m.refused = m.exception
 		}
 	case "error":
+		// An error is none of the service's own exceptions, so it is no refusal even as the first frame.
 		m.exception = exceptionName(headerText(msg, ":error-code"))
 	case "event":
 		m.event(headerText(msg, ":event-type"), msg.Payload)

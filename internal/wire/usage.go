@@ -131,6 +131,7 @@ func (r *usageReader) plainField(key string) error {
 	case "inputTextTokenCount", "prompt_token_count", "generation_token_count", "totalOutputTextTokenCount":
 		return r.counter(&r.body, key)
 	case "embedding", "embeddings", "embeddingsByType":
+		// The value itself is skipped at the end.
 		r.embedding = true
 	case "type":
 		return r.eventType()

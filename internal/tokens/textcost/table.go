@@ -278,6 +278,7 @@ const scriptChange = Unit * 3 / 4
 func scriptOf(r uint32) uint16 {
 	switch block := r >> 8; {
 	case r-cyrillicFirst < cyrillicLetters:
+		// For characters before U+0430 the difference is a very large number, because it has no sign.
 		return scriptRussian
 	case block <= 2:
 		return scriptLatin
