@@ -251,7 +251,7 @@ func (w *Webhook) post(ctx context.Context, body []byte) (again bool, wait time.
 	req.Header.Set("User-Agent", "bedrockguard")
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return ctx.Err() == nil, 0, errors.New(failure(err))
+		return ctx.Err() == nil, 0, errors.New(failure(err)) // not again if Close has given up
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, answerBytes)

@@ -27,6 +27,7 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 		}
 	}
 	if mine.latency != nil && theirs.latency != nil {
+		// Rates at optimized latency are compared at the standard tier alone.
 		standard := int64(price.TierStandard)
 		if class := higherClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
 			return class + " at optimized latency"

@@ -123,7 +123,7 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 		return by(base, premium, false)
 	}
 	unlisted := m.unlistedFactor()
-	if unlisted == 1000 {
+	if unlisted == 1000 { // one price applies everywhere
 		return by(base, premium, false)
 	}
 	return by(base, combined(premium, unlisted), true).higher(m.highestEntry(base))

@@ -33,8 +33,8 @@ func measureOffice(data []byte) (officeSize, bool) {
 		if strings.Contains(f.Name, "/media/") {
 			size.pictures++
 		}
-		// workbook.bin is the binary form of a workbook, whose text is not found by tags.
 		part, ok := unpackText(f, left)
+		// workbook.bin is the binary form of a workbook, whose text is not found by tags.
 		if !ok || strings.HasSuffix(f.Name, "workbook.bin") {
 			return officeSize{}, false
 		}

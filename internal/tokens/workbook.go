@@ -38,6 +38,7 @@ func shownInWorkbook(stream []byte) (shown int64, ok bool) {
 	var table sharedTexts
 	var uses []uint32
 	for before := uint16(0); len(stream) >= 4; {
+		// A record begins with its kind and its length, in two bytes each.
 		kind, n := binary.LittleEndian.Uint16(stream), int(binary.LittleEndian.Uint16(stream[2:]))
 		if n > len(stream)-4 {
 			return 0, false

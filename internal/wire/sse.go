@@ -199,7 +199,7 @@ type sseEvent struct {
 	reason  string // the code or the type of that
 }
 
-// field reads a field of an event: what is an error or a choice itself, anything else as usageReader does.
+// field reads a field of an event: the type of the event and what tells an error itself, anything else as usageReader does.
 func (e *sseEvent) field(key string) error {
 	switch c := e.Peek(); {
 	case key == "error":

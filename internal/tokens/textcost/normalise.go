@@ -158,6 +158,7 @@ func addedAt(text []byte) int64 {
 	// No character of the table begins with a smaller byte, and those inside of a character are smaller too.
 	case b < 0xcc:
 		return 0
+	// A second byte whose upper bits are 10 is inside of a character. After any other one the text is malformed.
 	case b < 0xe0:
 		if len(text) > 1 && text[1]>>6 == 2 {
 			return addedTo(uint32(b&0x1f)<<6 | uint32(text[1]&0x3f))

@@ -197,6 +197,7 @@ func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 		other := b.states[start]&rowOfState ^ space // 0 after a space
 		// As in table.saved: a small letter has the bit 0x20, and a capital lacks it. -other has its highest bit set for all other than 0.
 		position := tokensShift + ^first>>3&capital + uint64(-other>>31*afterOther)
+		// first and last become the letters of the word; 0x20 makes a capital at its beginning small.
 		first = first&mask.first | 0x20
 		last := word(text[:], start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
