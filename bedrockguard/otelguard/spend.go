@@ -51,6 +51,7 @@ func split(e *bedrockguard.Event) map[string]int64 {
 	}
 	parts, left := make(map[string]int64, len(classes)), money
 	for i, class := range classes {
+		// Rounding can make a share larger than what is left.
 		parts[class] = min(int64(float64(money)*(weights[i]/whole)), left)
 		left -= parts[class]
 	}

@@ -174,6 +174,7 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		if err != nil {
 			return err
 		}
+		// Standing leaves out the accounts of limits that the policy does not have, so the limit is always found.
 		limit := s.limits[standing.Account.Limit]
 		booked[limit.Name] = true
 		a := &account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}

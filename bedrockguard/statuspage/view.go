@@ -285,6 +285,7 @@ func (p *Page) viewEvents(v *pageView) {
 	findings, notices, dropped := p.events.seen()
 	v.Dropped = dropped
 	for _, f := range findings[:min(len(findings), p.maxRows)] {
+		// Empty for a rule that is not known.
 		info, _ := f.last.Rule.Info()
 		v.Findings = append(v.Findings, findingRow{
 			Workflow: named(f.key.workflow), Rule: string(f.last.Rule), Cause: info.Cause, Where: clip(f.last.Where, longText), Detail: clip(f.last.Detail, longText),

@@ -125,6 +125,7 @@ func readable(part []byte) ([]byte, bool) {
 			if c < utf8.RuneSelf {
 				part = append(part, c)
 			} else {
+				// U+FFFD has three bytes, as many as any character of an old code page becomes.
 				part = utf8.AppendRune(part, utf8.RuneError)
 			}
 		}

@@ -229,6 +229,7 @@ func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 		return body, m.left >= 0
 	}
 	// One "Decode" is the filter's own, and each /DecodeParms holds one: more means a second filter.
+	// /Fl is the short form of the filter's name.
 	if !bytes.Contains(dict, []byte("/FlateDecode")) && !bytes.Contains(dict, []byte("/Fl ")) || bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms")) {
 		return nil, false
 	}

@@ -227,7 +227,7 @@ func (e *sseEvent) field(key string) error {
 // errorField reads an error's code, or its type where it has none.
 func (e *sseEvent) errorField() error {
 	switch e.Peek() {
-	case '{':
+	case '{': // read below
 	case 'n', 'f':
 		return e.Skip() // null or false: there is none
 	default:

@@ -78,6 +78,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		units -= scriptChange // the loop adds it for the first character, because no script is scriptNone
 		script, letter = scriptNone<<scriptShift, uint16(behind>>8&63)
 	}
+	// The comparison of numbers without a sign saves a check of the index.
 	for text = text[:end]; uint(i) < uint(len(text)) && text[i] >= beyond; {
 		r, size := decode(text[i:])
 		i += size

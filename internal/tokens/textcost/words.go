@@ -101,6 +101,7 @@ func (t *table) saved(text []byte, start, length int, row uint16, units int64) i
 	slot := &t.words.slots[t.words.slot(hash(first, last))]
 	tokens := slot.last >> (position & 63) // position is less than 64; the mask saves a check
 	if slot.first^first|(slot.last^last)&lettersOfLast != 0 {
+		// The slot has another word, so the cost of the letters stays.
 		tokens = 0
 	}
 	return max(units-wordCosts[tokens&3], 0)
