@@ -155,7 +155,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, &bedrockguard.MalformedError{Field: "body", Reason: "did not arrive whole"}
 	}
-	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetReadDeadline(time.Time{}) // none for what comes next on the connection
 	return body, nil
 }
 

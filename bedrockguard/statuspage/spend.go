@@ -106,7 +106,7 @@ func breakdownOfTokens(columns []time.Time, all []spent) breakdown {
 		}
 	}
 	told := b.build()
-	told.Unit = 0
+	told.Unit = 0 // build has made it one of money
 	return told
 }
 

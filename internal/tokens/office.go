@@ -163,6 +163,7 @@ func namesAreShort(part []byte) bool {
 		if i < 0 {
 			return true
 		}
+		// A name that does not end within so many bytes would be overlooked.
 		if part = part[i+1:]; len(part) >= maxTagName && !bytes.ContainsAny(part[:maxTagName], " />\t\r\n<") {
 			return false
 		}

@@ -20,6 +20,7 @@ func (p *scanner) scanObject(body []byte, field func(key string) error) error {
 
 // count reads a value that has to be a non-negative integer or null. It reports false for null.
 func (p *scanner) count(field string) (int64, bool, error) {
+	// Peek skips white space, so that Pos is where the value begins.
 	p.Peek()
 	at := p.Pos()
 	raw, err := p.Value()

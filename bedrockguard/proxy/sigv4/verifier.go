@@ -86,7 +86,7 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKeyID string, err
 }
 
 // Screen checks what needs no body: that a request is signed, with a known key, for this service and at this time. It does not verify the
-// signature; it only saves a server from reading the bodies of strangers.
+// signature; it only saves a server from reading the bodies of strangers. Its errors name the access key id of the request, too.
 func (v *Verifier) Screen(r *http.Request) error {
 	a, err := readAuthorization(r.Header)
 	if err != nil {

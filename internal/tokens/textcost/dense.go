@@ -18,9 +18,9 @@ const blocksAfterShort = 4
 // mostSigns is how many signs in a row are scanned one by one.
 const mostSigns = 16
 
-// dense scans the text from i on as long as it only has characters beyond ASCII and signs (all ASCII characters but letters), one after another, and
-// returns how many bytes that were. In text of one script the processor predicts branches well, so that this is twice as fast as scanning blocks. It stops where
-// the script changes often.
+// dense scans the text from i on as long as it only has characters beyond ASCII and signs (all ASCII characters but letters), one after another,
+// and returns how many bytes that were. In text of one script the processor predicts branches well, so that this is twice as fast as scanning
+// blocks. It stops where the script changes often.
 func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 	from := i
 	for i < end && s.blocks == 0 {
