@@ -90,8 +90,10 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
+	// A model with a flat price alone (FlatModel) has no token price to compare.
 	if r.Model != "" && !c.FlatModel && g.isOther(q.Resolved, r, c.Region) {
 		if other, ok := g.catalog.Answered(r.Model, c.Region); ok {
+			// false: whether the answer came in the latency-optimised mode is looked at below.
 			q = c.Demand.AnyQuote(other, false)
 			tell("model", profiled(c.Quote.Resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
@@ -103,6 +105,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			})
 		}
 	}
+	// ServedTier is the factor of the tier that the answer names, and q.Tier the highest that the request could be served at.
 	if r.ServiceTier != "" && q.Resolved.ServedTier(r.ServiceTier) > q.Tier {
 		factor := q.Resolved.ServedTier(r.ServiceTier)
 		tell("service tier", tierName(c.Demand.Tiers), r.ServiceTier, func(d *difference) bool {
@@ -113,6 +116,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			return news
 		})
 	}
+	// A quote without Latency was made for the standard mode. The model has a price of its own for the other mode unless LatencyOptimized is nil.
 	if r.Latency == pricing.LatencyOptimized && q.Latency == nil && q.Resolved.LatencyOptimized != nil {
 		q.Latency = q.Resolved.LatencyOptimized
 		tell("latency", "standard", pricing.LatencyOptimized, func(d *difference) bool {
@@ -142,6 +146,7 @@ func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string
 	// A geography in front of the name tells the profile. A name without one tells something only if a prompt router chose the model: the router
 	// used no profile then, which costs more than the global profile, the only one without the geo premium.
 	tellsProfile := named.Profile != "" || r.Routed && asked.Profile == globalProfile
+	// ok is false for a name that fits no model with a price.
 	return ok && tellsProfile && named.Profile != asked.Profile
 }
 
@@ -173,6 +178,7 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 	if len(d.models) >= maxAnswering {
 		return true
 	}
+	// A copy of d shares the old array, so that the model goes into a new one.
 	d.models = append(d.models[:len(d.models):len(d.models)], r)
 	return true
 }

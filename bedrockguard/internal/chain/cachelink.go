@@ -78,9 +78,11 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	l := g.cache
 	mode := l.policy.ModeOf(c.Scope.Workflow)
 	signed := inputs.IsSigned(input) // so that it must not be changed
+	// A signed request can only be reported on.
 	if mode == cache.Fix && signed {
 		mode = cache.Report
 	}
+	// Rules can give single findings a mode of their own, although all others are off.
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
@@ -96,7 +98,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	c.cache = cacheCall{place: &place, prompt: p}
 	if mode == cache.Fix {
 		input = l.fix(input, c)
-	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) {
+	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) { // checked first: the findings decide
 		c.cache.turn.Fail() // forgets this turn: the changed request has its own
 		input = l.fix(input, c)
 	}
@@ -112,6 +114,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 func (l *cacheLink) fix(input any, c *Call) any {
 	before := c.cache.prompt
 	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
+		// Fix calls this with the edits that pay, and not at all if there are none. It needs the changed request as a prompt; nil drops the edits.
 		fixed, p := cachepoints.WithPoints(input, before, edits), l.prompt()
 		if !cachepoints.ReadPrompt(p, c.cache.place.Model.Provider, fixed) {
 			l.release(p)
@@ -206,6 +209,7 @@ func (g *Guard) ChecksCache() bool { return g.cache != nil }
 
 // CacheSent tells the tracker that an attempt is sent, if it is the first one of a call that is checked. The prompt is not needed after that.
 func (g *Guard) CacheSent(c *Call) {
+	// There is none for a call that is not checked, and none after the first attempt.
 	if c.cache.prompt == nil {
 		return
 	}
@@ -236,6 +240,7 @@ func (c *Call) cacheBegun() {
 // cacheEnded hands the usage of a call that is checked to the tracker, and reports what it finds. contradicts says that the answer has reported
 // two different counts.
 func (g *Guard) cacheEnded(ctx context.Context, c *Call, u price.Usage, contradicts bool) {
+	// Billed has earlier attempts of the call, which were charged although no answer came.
 	found := c.cache.turn.End(cache.Usage{
 		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
 		CacheWrite5mTokens: u.CacheWrite5mInputTokens, CacheWrite1hTokens: u.CacheWrite1hInputTokens,
@@ -258,6 +263,7 @@ func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	if c.cache.turn == nil {
 		return
 	}
+	// Fail finds that the usage is missing if the response had begun, and else nothing.
 	found := c.cache.turn.Fail()
 	if c.cache.prompt != nil { // never sent
 		g.cache.release(c.cache.prompt)

@@ -45,6 +45,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if a.debit != nil { // the rate limit had only guessed the tokens
 		a.debit.Settle(r.Usage)
 	}
+	// foretold: Estimate is in use, which expects answers of the usual length.
 	if g.foretold.Load() {
 		g.outputs.learn(&a.call.Scope, r.Usage.OutputTokens)
 	}
@@ -52,6 +53,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 		g.learn(a, r.Usage.InputTokens)
 	}
 	g.postClaimed(ctx, a, &charge, &r.Usage, event.OutcomeUsage)
+	// A call without a turn is not checked for what it reads from the cache.
 	if a.call.cache.turn != nil {
 		g.cacheEnded(ctx, a.call, r.Usage, r.Disagrees)
 	}
@@ -79,8 +81,10 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome event.Outcome) {
 		g.voidClaimed(ctx, a, outcome)
 		return
 	}
+	// The cache check learns of attempts that were charged without an answer (Billed).
 	a.call.charged++
 	worst := &a.receipt.Reservation.Charge
+	// Without counts of the cache all of the input is uncached.
 	usage := price.Usage{InputTokens: worst[budget.UnitInputTokens], OutputTokens: worst[budget.UnitOutputTokens]}
 	g.postClaimed(ctx, a, worst, &usage, outcome)
 }
@@ -126,6 +130,7 @@ func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charg
 	for _, crossed := range result.Crossed {
 		g.emit(ctx, a.call, a, event.Event{Kind: event.ThresholdCrossed, Actual: *charge, Usage: *usage, Estimated: e.Estimated, Crossed: crossed, Outcome: outcome})
 	}
+	// Violated is the first unit of which more was posted than reserved; zero for none. Estimated needs no mention: such an amount is the reserved one.
 	if result.Violated != 0 {
 		g.emit(ctx, a.call, a, event.Event{Kind: event.EstimateViolated, Actual: *charge, Usage: *usage, Outcome: outcome})
 	}
