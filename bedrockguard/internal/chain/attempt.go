@@ -226,7 +226,7 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 		err = g.brake(ctx, c)
 	}
 	if err == nil && g.rate.On() {
-		// The rate limit takes the tokens that prompts with such a bound are usually billed for, which are fewer.
+		// The rate limit takes the tokens that prompts with such a bound are usually billed for, at most the bound.
 		a.debit, err = g.rate.Wait(ctx, &c.Scope, g.ratios.Guess(c.Scope.Model, wide))
 	}
 	if err == nil {
@@ -368,7 +368,7 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 
 // reserveTight is for a call whose wide bound was refused tentatively. It reserves the tight bound. If there is none it asks for the wide bound
 // once more, as a final request, because the two kinds of request differ. A tentative one is also refused by limits that only observe, and closes
-// no latch (Limit.Latch: a limit that has refused once stays closed). A final one closes latches, and limits that only observe let it pass.
+// no latch (Limit.Latch: a limit that has refused once stays closed). A final one may close latches, and limits that only observe let it pass.
 func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error {
 	tight, err := g.tightInput(ctx, a.call)
 	if err != nil {

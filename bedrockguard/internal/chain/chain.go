@@ -141,6 +141,7 @@ func (g *Guard) emitOldCatalog() {
 	if g.opts.Clock != nil {
 		now = g.opts.Clock
 	}
+	// Without a date that can be read the age is not known, and nothing is emitted.
 	date, err := time.Parse(time.DateOnly, g.catalog.Date())
 	if err == nil && now().Sub(date) > catalogAge {
 		g.emit(context.Background(), new(Call), nil, event.Event{Kind: event.CatalogOld, Asked: g.catalog.Date()})

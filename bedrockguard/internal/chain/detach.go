@@ -130,6 +130,7 @@ func (d *dispatch) arrived(a *answered) answered {
 		d.cancel()
 		panic(a.panicked)
 	}
+	// Without a panic, only runtime.Goexit ends a goroutine before it returns.
 	if !a.returned {
 		a.err = errors.New("bedrockguard: the HTTP client ended its goroutine")
 	}
@@ -143,6 +144,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 	drains := d.guard.drains               // makes Guard.Close wait for the goroutine
 	if d.gate != nil && d.gate.callOff() { // nothing of the body was read: the caller's goroutine resolves the attempt
 		d.cancel()
+		// Close of the guard waits for this goroutine, too, which counts against no limit.
 		waiting := drains.Own(d.cancel)
 		go func() {
 			defer drains.End(waiting)
@@ -158,6 +160,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 	}
 	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
+	// After that time the answer is cut, by the end of the transport's context.
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
 		defer drains.End(reading)
@@ -173,6 +176,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 // answer by what has arrived of it.
 func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g, s := d.guard, d.sending
+	// This tells the cache check nothing if the usage comes below.
 	defer g.cacheLost(ctx, s.current().call, nil)
 	if m := s.stream.Load(); m != nil {
 		m.finish(context.Cause(ctx))
@@ -198,6 +202,7 @@ func discard(a *answered) {
 func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	unread := 0
 	tellsByLength := d.body != nil && d.gate == nil
+	// Len is what is left to read.
 	if tellsByLength {
 		unread = d.body.Len()
 	}
@@ -224,6 +229,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	if d.gate != nil && !d.gate.answered() {
 		return // the caller has canceled before it was sent, and the call is resolved already
 	}
+	// If the client has sent the request again, the answer is that of the newest attempt.
 	at := d.sending.current()
 	at.header = resp.Header
 	at.status.Store(int32(resp.StatusCode))
@@ -241,6 +247,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
+	// Decodable says that the SDK's types hold all that the answer can tell of its cost.
 	if succeeded && at.call.Demand.Decodable && d.direct && !d.guard.detaches(ctx) {
 		return // the caller waits until the SDK has decoded the answer, and the usage is taken from that
 	}

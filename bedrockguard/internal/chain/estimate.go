@@ -9,6 +9,7 @@ import (
 // wide returns the wide bound of the call's input tokens, which follows from the length of its body. It is raised for a model to which the service
 // has billed more than the bound before.
 func (g *Guard) wide(c *Call) (int64, error) {
+	// Violations counts how often the service has billed more than a bound.
 	n, err := c.WideInput()
 	if err != nil || g.ratios.Violations(c.Scope.Model).Wide == 0 {
 		return n, err
@@ -30,6 +31,7 @@ func (g *Guard) tightInput(ctx context.Context, c *Call) (int64, error) {
 		return 0, ended
 	}
 	c.tightDone, c.tight = true, 0
+	// bounded is false for content that can't be counted, and any other error is that of a body that can't be read: both leave no tight bound.
 	if err == nil && bounded {
 		c.tight = n
 	}

@@ -47,6 +47,7 @@ func (g *Guard) resolve(ctx context.Context, c *Call, modelID *string) (*catalog
 	c.Flat, c.FlatGuardrail, c.FlatModel = 0, 0, false
 	resolved, err := g.catalog.Resolve(*modelID, c.Region)
 	if err != nil {
+		// The error may be that the model has no price by tokens; a flat price is as good.
 		if resolved = g.flatModel(c, *modelID); resolved == nil {
 			return nil, err
 		}
@@ -73,6 +74,7 @@ func (g *Guard) emitAssumed(ctx context.Context, c *Call) {
 	if _, told := g.assumed.Load(key); told {
 		return
 	}
+	// Of several calls at the same time only one stores the key, and emits.
 	if _, told := g.assumed.LoadOrStore(key, true); !told {
 		g.emit(ctx, c, nil, event.Event{Kind: event.PriceAssumed, Asked: c.Scope.Model + " in " + cmp.Or(c.Region, "an unknown region")})
 	}
@@ -121,6 +123,7 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 		if err != nil {
 			return err
 		}
+		// Under keeps the principal, and is an error if the context names another one.
 		if *scope, err = scope.Under(budget.Scope{Principal: principal}); err != nil {
 			return err
 		}

@@ -34,6 +34,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 		return c.describeFlat(req, body)
 	}
 	operation, modelID, _ := inputs.OperationOf(input)
+	// A middleware of the caller can have put another input in the place of the one that was identified.
 	if operation != c.Operation {
 		return request.MalformedField("input", "is of another type than the operation's")
 	}
@@ -41,6 +42,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	if err != nil {
 		return err
 	}
+	// HidesText is true for a managed prompt, whose text the service adds.
 	c.Demand = pricing.Demand{ModelID: *modelID, Hidden: resolved.HidesText}
 	if err = c.Demand.Read(input, resolved.ModelID); err != nil {
 		return err
@@ -48,6 +50,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	if req == nil {
 		c.Demand.Body = pricing.UnknownLength
 	} else {
+		// A body that is not in memory is nil here. Begin then sees another body than was noted, and reads the request again.
 		body, _ := c.bodyOf(req)
 		c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)
@@ -114,6 +117,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 		return req, false, nil
 	}
 	if c.FlatOperation {
+		// The flat price is that of one operation, which the path names.
 		if !strings.HasSuffix(req.URL.Path, c.seen.path) {
 			return req, true, request.MalformedField("path", "is no longer that of the operation")
 		}
@@ -129,6 +133,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 // DescribeBody reads a request that came over HTTP, and works out what it can cost. A body of Converse is then bounded by the rules that Describe
 // has for Converse's typed input.
 func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
+	// Such an operation has a flat price, and names no model that the body would be read for.
 	if c.FlatOperation {
 		return c.describeFlat(req, body)
 	}
@@ -161,6 +166,7 @@ func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Reque
 	if err != nil {
 		return err
 	}
+	// 0 says that there is no tight bound yet.
 	c.tightDone, c.tight = false, 0
 	return g.complete(c, resolved)
 }

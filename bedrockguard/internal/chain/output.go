@@ -54,6 +54,7 @@ func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input 
 		if !c.limiting.may {
 			break
 		}
+		// A run makes several attempts if the SDK retries.
 		attempts := c.attempts.Load()
 		err := run(input)
 		if !errors.Is(err, budget.ErrExceeded) {
@@ -101,6 +102,7 @@ func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 		return input, 0 // it is refused when it is read
 	}
 	n := int64(g.opts.Output.Default)
+	// Zero says that the catalog does not know the most that the model can write.
 	if most := resolved.Model.MaxOutputTokens; most > 0 {
 		n = min(n, most)
 	}
@@ -118,6 +120,7 @@ func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 // If that can't be found out, it reports true, so that nothing is changed.
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converse.Request
+	// Of returns true for a Converse input of the SDK. All other inputs have a body. AddFields reads the additional fields; ExtraOutput is their limit.
 	if parts.Of(input) {
 		var additional pricing.Demand
 		return parts.Inference != nil && parts.Inference.MaxTokens != nil ||
@@ -149,6 +152,7 @@ func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found
 	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
 		return clamped{}, false
 	}
+	// The limit has to become lower than the one that was refused.
 	if to, ok := c.fitting(e, g.floor(c), c.Demand.MaxOutput-1); ok {
 		return c.lowered(input, to)
 	}
@@ -172,6 +176,7 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	}
 	c.Demand.Writes = price.NoCacheWrites
 	defer func() { c.Demand.Writes = asked }()
+	// Here the limit may stay as it is, and may be below the floor if the request itself asks for less.
 	to, ok := c.fitting(e, min(g.floor(c), c.Demand.MaxOutput), c.Demand.MaxOutput)
 	if !ok {
 		return clamped{}, false
@@ -179,6 +184,7 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
 		return clamped{}, false
 	}
+	// If the limit stays, the request without its points is all. Otherwise lowered makes a copy of that.
 	if smaller.input = input; to < c.Demand.MaxOutput {
 		smaller, ok = c.lowered(input, to)
 	}
@@ -214,6 +220,7 @@ func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok 
 		return c.Worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
 	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
+	// Searching for the highest limit needs one that fits to begin with, and one above all that may be tried.
 	if low >= high || !fits(low) {
 		return 0, false
 	}

@@ -99,6 +99,7 @@ func (m *meteredBody) pump() {
 		}
 		if err != nil {
 			m.body.Close()
+			// The outcome counts only if the stream has reported no usage.
 			m.end(m.outcomeOf(err))
 			m.to.CloseWithError(err)
 			m.cancel()
@@ -125,6 +126,7 @@ func (m *meteredBody) outcomeOf(err error) event.Outcome {
 func (m *meteredBody) Read(p []byte) (int, error) {
 	n, err := m.from.Read(p)
 	if killed := m.killed.Load(); killed != nil && err != nil {
+		// The goroutine may still wait for the network. Whoever comes first resolves the reservation, so that it is resolved once Read returns.
 		m.end(event.OutcomeKilled)
 		return n, killed
 	}
@@ -146,9 +148,11 @@ func (m *meteredBody) giveUp(cause error) {
 		m.to.CloseWithError(cause)
 		select {
 		case <-m.done:
+			// The goroutine has come to the end, and resolved the reservation.
 			return
 		default:
 		}
+		// readOn is asked last, because it takes one of the places for answers that are read on (Options.MaxDrains).
 		if m.killed.Load() == nil && !m.sawUsage() && m.readOn() {
 			return
 		}
@@ -168,6 +172,7 @@ func (m *meteredBody) readOn() bool {
 	if drain == nil {
 		return false
 	}
+	// After the timeout the cut makes the goroutine end, which closes done.
 	timer := time.AfterFunc(g.opts.DrainTimeout, m.cut)
 	go func() {
 		defer g.drains.End(drain)
@@ -180,6 +185,7 @@ func (m *meteredBody) readOn() bool {
 // finish waits until the answer has been read to its end, without the caller, who has canceled. Whoever calls finish has registered itself with
 // Guard.drains.
 func (m *meteredBody) finish(cause error) {
+	// After this a Close of the stream does nothing: it would cut the answer.
 	m.givingUp.Do(func() {
 		m.readerGone.Store(true)
 		m.to.CloseWithError(cause)
@@ -221,9 +227,11 @@ func (m *meteredBody) end(without event.Outcome) {
 	m.emitKilled()
 	reported, ok := m.meter.Usage()
 	if ok {
+		// settleUsage also tells the cache check, which below is told that there is no usage.
 		m.guard.settleUsage(m.ctx, m.attempt, &reported)
 		return
 	}
+	// Refused is zero unless the stream began with an error of the service. An answer without a request id is not Bedrock's, and proves nothing.
 	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
 		without = event.OutcomeStatus(status)
 	}

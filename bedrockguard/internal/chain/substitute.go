@@ -44,6 +44,7 @@ func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *str
 	told := event.Event{Kind: event.Substituted, Asked: *modelID, Answered: name}
 	instead, err := g.catalog.Resolve(name, c.Region)
 	if err == nil {
+		// DearerIn names the first class of tokens that is dearer, and is empty if there is none.
 		if class := instead.DearerIn(asked); class != "" {
 			err = &catalog.UnpricedError{ModelID: name, Reason: "it is no substitute, because it is dearer in " + class + ": the call stays with " + *modelID}
 		}
