@@ -202,9 +202,8 @@ func discard(a *answered) {
 func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	unread := 0
 	tellsByLength := d.body != nil && d.gate == nil
-	// Len is what is left to read.
 	if tellsByLength {
-		unread = d.body.Len()
+		unread = d.body.Len() // of a bytes.Reader: what is left to read
 	}
 	out, md, err := d.next.HandleDeserialize(own, d.in)
 	// The SDK has closed the request's body by now, so that nothing reads from it any more.

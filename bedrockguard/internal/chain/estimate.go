@@ -9,8 +9,8 @@ import (
 // wide returns the wide bound of the call's input tokens, which follows from the length of its body. It is raised for a model to which the service
 // has billed more than the bound before.
 func (g *Guard) wide(c *Call) (int64, error) {
-	// Violations counts how often the service has billed more than a bound.
 	n, err := c.WideInput()
+	// Violations counts how often the service has billed more than each of the two bounds.
 	if err != nil || g.ratios.Violations(c.Scope.Model).Wide == 0 {
 		return n, err
 	}

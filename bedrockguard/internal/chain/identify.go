@@ -123,7 +123,7 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 		if err != nil {
 			return err
 		}
-		// Under keeps the principal, and is an error if the context names another one.
+		// Under puts the principal into the scope, or returns an error if the context names another one.
 		if *scope, err = scope.Under(budget.Scope{Principal: principal}); err != nil {
 			return err
 		}

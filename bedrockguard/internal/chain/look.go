@@ -133,7 +133,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 // DescribeBody reads a request that came over HTTP, and works out what it can cost. A body of Converse is then bounded by the rules that Describe
 // has for Converse's typed input.
 func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
-	// Such an operation has a flat price, and names no model that the body would be read for.
+	// The price of such an operation is flat, so that its body need not be understood.
 	if c.FlatOperation {
 		return c.describeFlat(req, body)
 	}

@@ -184,7 +184,7 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
 		return clamped{}, false
 	}
-	// If the limit stays, the request without its points is all. Otherwise lowered makes a copy of that.
+	// If the limit stays, this request without points is the result. Otherwise lowered makes the result from it.
 	if smaller.input = input; to < c.Demand.MaxOutput {
 		smaller, ok = c.lowered(input, to)
 	}
@@ -220,7 +220,7 @@ func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok 
 		return c.Worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
 	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
-	// Searching for the highest limit needs one that fits to begin with, and one above all that may be tried.
+	// The search begins with a limit that has to fit, low, and with one beyond all that may be tried, high.
 	if low >= high || !fits(low) {
 		return 0, false
 	}

@@ -38,6 +38,7 @@ func endpointOf(host string) (endpoint, string) {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	for i, label := range labels {
 		kind, known := endpointLabels[label]
+		// Behind the label there have to be a region and a domain.
 		if !known || i+2 >= len(labels) {
 			continue
 		}
@@ -135,6 +136,7 @@ func modelRoute(method, escapedID, verb string) route {
 		return route{inputs.Refused, "unknown", inputs.FormNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
+	// A path that names no model as Bedrock writes it is refused, in the dialect of the verb.
 	if err != nil || !plainID(escapedID) || method != http.MethodPost {
 		return route{inputs.Refused, "unknown", f, ""}
 	}

@@ -68,6 +68,7 @@ func (w *wholeEvents) fill() {
 	n, err := w.body.Read(w.buf)
 	w.held.Write(w.buf[:n])
 	if err == nil {
+		// The complete events are counted first; leaving the usage out makes them fewer.
 		if w.ready = w.whole(); w.dropsUsage && w.ready > 0 {
 			w.leaveOutUsage()
 		}
@@ -78,6 +79,7 @@ func (w *wholeEvents) fill() {
 	}
 	w.ended = err
 	killed, ok := errors.AsType[*budget.KilledError](err)
+	// An error other than a kill is for the client, after what was held. So is a kill that no event may report.
 	if !ok || w.torn || w.errors {
 		w.ready = w.held.Len()
 		return
@@ -102,7 +104,7 @@ func (w *wholeEvents) whole() int {
 				w.torn = true
 				return len(b)
 			}
-			break
+			break // the last frame has not arrived in full
 		}
 		n += size
 	}
@@ -116,6 +118,7 @@ func (w *wholeEvents) leaveOutUsage() {
 	if !bytes.Contains(ready, []byte(`"usage"`)) {
 		return
 	}
+	// The rest is an event that is not complete yet. It is copied, because Reset frees the memory that it is in.
 	rest := bytes.Clone(w.held.Bytes()[w.ready:])
 	var kept []byte
 	for len(ready) > 0 {

@@ -114,6 +114,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
 			return region, bedrocks
 		}
+		// Such a path is OpenAI's or Anthropic's own, which looksLikeBedrock below leaves out, and a host like this may be AWS's all the same.
 		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
 			return "", nobodySays // net/http maps some letters outside of ASCII to those of AWS's names
 		}
@@ -128,6 +129,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 // another port has one spelling.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
+	// The port is empty for another scheme, of which no default port is known.
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
 	name, hadPort := strings.CutSuffix(host, port)
 	name = strings.TrimSuffix(name, ".")
@@ -167,6 +169,7 @@ type httpCall struct {
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
 	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade") // an upgraded connection could carry anything
+	// Nothing needs the body, which is handed on unread.
 	if passes && d.transport.sign == nil {
 		return d.transport.hand(d.asked)
 	}
@@ -295,6 +298,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	if err != nil {
 		return err
 	}
+	// PassUnmetered may have been called before, by run.
 	if !c.Unmetered {
 		if err := g.DescribeBody(ctx, c, req, in.Body); err != nil {
 			if !g.Shadows(err) {
@@ -306,6 +310,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 		}
 	}
 	ctx = chain.WithCall(ctx, c)
+	// Begin puts the first attempt into it.
 	s := new(chain.Sending)
 	if !c.Unmetered {
 		if req, err = g.Begin(ctx, c, s, req); err != nil {
@@ -382,6 +387,7 @@ func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyht
 		g.NotSent(ctx, s)
 		return err
 	}
+	// roundTrip stands where the SDK has its own transport.
 	out, _, err := g.Transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
 	returned = true
 	resp, _ := out.RawResponse.(*smithyhttp.Response)
@@ -390,6 +396,7 @@ func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyht
 		return err
 	}
 	d.response = resp.Response
+	// The body of an answer that is no stream was read by Transmit, and is in memory.
 	if body, ok := s.Streamed(); ok {
 		d.response.Body = d.streamed(body)
 	}
@@ -412,7 +419,9 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 // outgoing returns the request with a body in memory. It has no GetBody, because net/http would send such a request again without the guard
 // noticing.
 func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
+	// The context does not matter: the request gets that of its sending when it is built (Build).
 	clone := d.asked.Clone(context.Background())
+	// SetStream below puts the body in. Its length is known, so that no transfer encoding is needed.
 	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
 	for name, values := range d.asked.Header { // with canonical names, so that everything that is sent was checked
 		if canonical := http.CanonicalHeaderKey(name); canonical != name {

@@ -50,6 +50,7 @@ func (i *Identity) Principal(ctx context.Context) (string, error) {
 	}
 	var name string
 	var err error
+	// Nobody asks now, and all places are taken by questions that were given up and have not returned.
 	if q := i.asking; q == nil && i.running >= maxQuestions {
 		i.mu.Unlock()
 		err = errStuck
@@ -98,6 +99,7 @@ func (i *Identity) end(q *question) {
 	if q.err == nil {
 		i.name = q.name
 	}
+	// Another question may have taken its place, if this one was given up before.
 	if i.asking == q {
 		i.asking = nil
 	}

@@ -156,6 +156,7 @@ func (l *listener) enqueue(ctx context.Context, all *All, e event.Event) {
 		return
 	}
 	e.Dropped, l.dropped = l.dropped, 0
+	// The queue has a copy of the event, because the count of drops is the listener's own.
 	l.queue = append(l.queue, queued{ctx, &e})
 	if l.running == 0 {
 		l.running = 1
@@ -174,6 +175,7 @@ func (l *listener) work(all *All) {
 	}()
 	for {
 		l.mu.Lock()
+		// The event before was delivered, or this is the first round, when it does no harm.
 		l.progressed()
 		if len(l.queue) == 0 {
 			l.queue, l.running, idle = nil, 0, true
@@ -193,6 +195,7 @@ func (l *listener) work(all *All) {
 func (l *listener) fenced(ctx context.Context, all *All, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
+			// The report has the fields of the event, without the number of drops, which was told with it.
 			failure := *e
 			failure.Kind, failure.Dropped = event.ListenerFailed, 0
 			failure.Err = fmt.Errorf("bedrockguard: a listener panicked with a %T while it was told of %q", panicked, e.Kind)
@@ -218,6 +221,7 @@ func (l *listener) wait(ctx context.Context) bool {
 			l.mu.Unlock()
 			return true
 		}
+		// All who wait share one channel, which closes with the next event that was delivered.
 		if l.ended == nil {
 			l.ended = make(chan struct{})
 		}
