@@ -233,6 +233,7 @@ const (
 
 // fillDefaults replaces zeros with the defaults.
 func (o *Options) fillDefaults() {
+	// ReservationTTL, Output.Floor and Rate.Burst keep their zeros here: budget, chain and ratelimit fill these in.
 	o.StoreTimeout = cmp.Or(o.StoreTimeout, defaultStoreTimeout)
 	o.SettleTimeout = cmp.Or(o.SettleTimeout, defaultSettleTimeout)
 	o.KillPoll = cmp.Or(o.KillPoll, defaultKillPoll)
@@ -283,6 +284,7 @@ func (o Options) validate() error {
 	}
 	o.Output.validate(add)
 	o.Brakes.validate(add)
+	// DrainTimeout is not checked: a negative one switches reading on off.
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)
@@ -292,6 +294,7 @@ func (o Options) validate() error {
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
 	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
+	// The limiter takes the burst as an int, which may have 32 bits.
 	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
 	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
 	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")

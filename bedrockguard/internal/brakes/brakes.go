@@ -69,7 +69,7 @@ func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// The counts go on with the call, whether or not a brake then refuses it.
+	// The request is counted even if a brake then refuses the call.
 	at := l.find(&counted)
 	at.note(request, t)
 	for _, b := range []struct {
@@ -156,7 +156,7 @@ func (l *Loops) turnOf(body []byte) (t turn) {
 		return turn{}
 	}
 	messages := list.Messages
-	// There is no list in messages: it may be in input. A text there is no list, and can't be compared.
+	// Without messages the list may be in input. If that holds a text, there is nothing to compare.
 	if messages == nil && json.Unmarshal(list.Input, &messages) != nil {
 		return turn{}
 	}

@@ -136,7 +136,7 @@ func modelRoute(method, escapedID, verb string) route {
 		return route{inputs.Refused, "unknown", inputs.FormNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
-	// A path that names no model as Bedrock writes it is refused, in the dialect of the verb.
+	// Refused: another method, or an id that is not written as Bedrock writes it. The refusal is in the dialect of the verb.
 	if err != nil || !plainID(escapedID) || method != http.MethodPost {
 		return route{inputs.Refused, "unknown", f, ""}
 	}

@@ -118,7 +118,7 @@ func (w *wholeEvents) leaveOutUsage() {
 	if !bytes.Contains(ready, []byte(`"usage"`)) {
 		return
 	}
-	// The rest is an event that is not complete yet. It is copied, because Reset frees the memory that it is in.
+	// The rest is an event that is not complete yet. It is copied, because what is kept is written over it below.
 	rest := bytes.Clone(w.held.Bytes()[w.ready:])
 	var kept []byte
 	for len(ready) > 0 {

@@ -156,7 +156,7 @@ func (l *listener) enqueue(ctx context.Context, all *All, e event.Event) {
 		return
 	}
 	e.Dropped, l.dropped = l.dropped, 0
-	// The queue has a copy of the event, because the count of drops is the listener's own.
+	// e is a copy for this listener alone, because the number of drops differs between listeners.
 	l.queue = append(l.queue, queued{ctx, &e})
 	if l.running == 0 {
 		l.running = 1
@@ -175,7 +175,7 @@ func (l *listener) work(all *All) {
 	}()
 	for {
 		l.mu.Lock()
-		// The event before was delivered, or this is the first round, when it does no harm.
+		// This wakes those who wait, because the event before was delivered. In the first round it does no harm.
 		l.progressed()
 		if len(l.queue) == 0 {
 			l.queue, l.running, idle = nil, 0, true
@@ -195,7 +195,7 @@ func (l *listener) work(all *All) {
 func (l *listener) fenced(ctx context.Context, all *All, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			// The report has the fields of the event, without the number of drops, which was told with it.
+			// The report has the fields of the event, except Dropped: each listener has a count of its own, which start or enqueue fills in.
 			failure := *e
 			failure.Kind, failure.Dropped = event.ListenerFailed, 0
 			failure.Err = fmt.Errorf("bedrockguard: a listener panicked with a %T while it was told of %q", panicked, e.Kind)

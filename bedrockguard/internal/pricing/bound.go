@@ -17,8 +17,10 @@ func (c *Call) WideInput() (int64, error) {
 	if c.FlatOperation {
 		return 0, nil
 	}
+	// bounded is false if the prompt holds content of unknown size. embedded is what the media take up, which is not text.
 	n, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
 	text := addSat(max(c.Demand.Body-c.Demand.embedded, 0), c.Demand.Lengthening)
+	// The sum is at most math.MaxInt64.
 	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.Demand.Body != UnknownLength
 	switch {
 	case !bounded && c.FlatModel:
@@ -46,6 +48,7 @@ const widening = 3
 
 // Widened raises a wide bound of a model for which it was too low before, but not above the context window.
 func (c *Call) Widened(n int64) int64 {
+	// A product that does not fit is math.MaxInt64.
 	n, _ = mul(n, widening)
 	if c.window > 0 {
 		n = min(n, c.window)
@@ -57,7 +60,7 @@ func (c *Call) Widened(n int64) int64 {
 // the prompt has content that can't be counted. A body without media is scanned as a whole; from others the media have to be separated first,
 // and what the service adds to the text, which the body does not tell, is taken over from the demand.
 func (a *Demand) Tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
-	if a.embedded == 0 {
+	if a.embedded == 0 { // no media in the body
 		return tokens.BodyBound(ctx, a.Raw, &a.prompt, l)
 	}
 	r, err := cost.ParseRequest(modelID, a.Raw)

@@ -31,6 +31,7 @@ func (a *Demand) readConverse(r *converse.Request) error {
 		}
 		a.MaxOutput = int64(*r.Inference.MaxTokens)
 	}
+	// WalkBeyondText leaves the texts out, and tells the meter of everything else in the request.
 	m := meter{Demand: a}
 	converse.WalkBeyondText(r, &m)
 	return m.err
@@ -57,6 +58,7 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	a.latency = cmp.Or(extra.Latency, a.latency)
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
+	// These counts and the media are for the tokens that the service adds, or that the length of the body does not tell.
 	a.prompt.Messages += extra.Prompt.Messages
 	a.prompt.Tools += extra.Prompt.Tools
 	a.prompt.BuiltinTools += extra.Prompt.BuiltinTools
@@ -83,6 +85,7 @@ func (a *Demand) AsConverse() {
 		a.prompt.Blocks[i].Kind = tokens.Image
 		a.images++
 	}
+	// Content in S3 is bounded now, as a picture or by the window. Any other field stays unseen.
 	if a.unseen == cost.StoredElsewhere {
 		a.unseen = ""
 	}

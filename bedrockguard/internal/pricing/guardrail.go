@@ -43,6 +43,7 @@ func (g *Guardrail) image() price.Amount {
 // new unit. The divisions by the size of a unit round down: a unit for each text, and two more, make up for that and for the answer, which begins
 // a unit of its own.
 func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
+	// The product is at most math.MaxInt64, and bodyBytes is -1 for a body of unknown length.
 	characters, _ := mul(outputTokens, charactersPerToken)
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
 	text, ok := mul(units, int64(g.textUnit()))
@@ -143,9 +144,11 @@ func (e *Enforced) add(id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.all()
+	// Another goroutine may have added the id before the lock was held.
 	if e.knows(id) || len(old) >= maxEnforced {
 		return false
 	}
+	// append makes a new array here, because others read the old one without the lock.
 	all := append(old[:len(old):len(old)], Guardrail{ID: id})
 	e.now.Store(&all)
 	return true

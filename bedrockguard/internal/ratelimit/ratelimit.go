@@ -84,7 +84,7 @@ func (r *Limits) Wait(ctx context.Context, s *budget.Scope, likelyInput int64) (
 		limited.RetryAfter = delay
 		return nil, limited
 	}
-	// Cancel and CancelAt give back what was taken. Here time passes before that, so that Cancel takes the present.
+	// CancelAt above gives the tokens back at the time of taking them. Here time has passed: Cancel gives them back at the present one.
 	if err := sleep(ctx, delay); err != nil {
 		taken.Cancel()
 		return nil, err
