@@ -284,7 +284,7 @@ func (o Options) validate() error {
 	}
 	o.Output.validate(add)
 	o.Brakes.validate(add)
-	// DrainTimeout is not checked: a negative one switches reading on off.
+	// DrainTimeout is not checked: a negative one says that no answer is read on.
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)

@@ -168,6 +168,7 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 	out := make([]T, 0, len(list)+len(changes))
 	for i, element := range list {
 		out = append(out, element)
+		// All changes at this element are made; those at earlier ones are done.
 		for ; len(changes) > 0 && changes[0].Index <= i; changes = changes[1:] {
 			if changes[0].add {
 				out = append(out, point(changes[0].point))

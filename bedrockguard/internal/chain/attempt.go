@@ -32,7 +32,7 @@ type attempt struct {
 	bound   int64 // input tokens that the reservation covers at most
 	tight   bool  // that bound is the tight one
 	receipt *budget.Receipt
-	debit   *ratelimit.Debit // tokens taken from the rate limit; nil, on which its methods do nothing, without one
+	debit   *ratelimit.Debit // tokens taken from the rate limit; nil if none were taken: then its methods do nothing
 	began   time.Time        // when the attempt was made; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read

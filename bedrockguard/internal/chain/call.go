@@ -49,6 +49,7 @@ const minStoreWait = 20 * time.Millisecond
 
 // remaining returns how long the call may still wait for the store: the timeout less what it has waited for answers that did not come.
 func (c *Call) remaining(timeout time.Duration) time.Duration {
+	// What is left is at least minStoreWait, so that a single lost answer does not refuse the call at once, or the timeout if that is shorter.
 	return max(timeout-c.storeLost, min(timeout, minStoreWait))
 }
 

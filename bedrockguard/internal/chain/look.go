@@ -218,6 +218,7 @@ var errBodyTooLarge = errors.New("bedrockguard: request body too large")
 
 // intoMemory replaces a body that is not in memory by a copy that is.
 func intoMemory(req *smithyhttp.Request) (*smithyhttp.Request, []byte, error) {
+	// One byte more than is allowed shows that the body is too large.
 	body, err := io.ReadAll(io.LimitReader(req.GetStream(), MaxBodyBytes+1))
 	if err == nil && len(body) > MaxBodyBytes {
 		err = errBodyTooLarge

@@ -142,6 +142,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { w.sending.current().dialing.Store(true) },
 		GotConn: func(info httptrace.GotConnInfo) {
+			// From here on bytes may be written to the connection.
 			w.sending.current().mayHaveSent.Store(true)
 			w.conn.Store(&info.Conn)
 			if w.id == "" { // each connection counts as a sending

@@ -217,6 +217,7 @@ func (d *httpCall) body() ([]byte, error) {
 		return nil, nil
 	}
 	defer d.asked.Body.Close()
+	// One byte more than is allowed shows that the body is too large.
 	body, err := io.ReadAll(io.LimitReader(d.asked.Body, chain.MaxBodyBytes+1))
 	if err == nil && len(body) > chain.MaxBodyBytes {
 		err = chain.Refused{Err: request.MalformedField("body", "is larger than 128 MiB")}

@@ -33,7 +33,7 @@ type listener struct {
 	mu      sync.Mutex
 	queue   []queued      // oldest first; empty for OnEvent
 	running int           // how many goroutines run; at most one for a listener with a queue
-	dropped int64         // events dropped since the last one that was accepted, whose Dropped tells of those before it
+	dropped int64         // events dropped since the last one that was accepted; the next one to be accepted tells how many (Event.Dropped)
 	ended   chan struct{} // closed when the next event has been delivered; nil if nobody waits for that
 }
 

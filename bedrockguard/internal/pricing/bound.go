@@ -60,7 +60,7 @@ func (c *Call) Widened(n int64) int64 {
 // the prompt has content that can't be counted. A body without media is scanned as a whole; from others the media have to be separated first,
 // and what the service adds to the text, which the body does not tell, is taken over from the demand.
 func (a *Demand) Tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
-	if a.embedded == 0 { // no media in the body
+	if a.embedded == 0 { // the body has no media of a measured size
 		return tokens.BodyBound(ctx, a.Raw, &a.prompt, l)
 	}
 	r, err := cost.ParseRequest(modelID, a.Raw)

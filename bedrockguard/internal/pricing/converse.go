@@ -58,7 +58,7 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	a.latency = cmp.Or(extra.Latency, a.latency)
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
-	// These counts and the media are for the tokens that the service adds, or that the length of the body does not tell.
+	// From these counts follows how much text the service adds; the text of the fields themselves is in the length of the body.
 	a.prompt.Messages += extra.Prompt.Messages
 	a.prompt.Tools += extra.Prompt.Tools
 	a.prompt.BuiltinTools += extra.Prompt.BuiltinTools

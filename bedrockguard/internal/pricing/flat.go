@@ -138,7 +138,7 @@ func (c *Call) FlatWorst(operation string, body []byte) error {
 	case "InvokeGuardrailChecks":
 		unit = catalog.DearestCheckUnit()
 	}
-	// Each text stands under this key. The key can also stand in a text, which only makes the bound higher.
+	// Each text stands under this key. The word may also be a value, such as that of a type, which only makes the bound higher.
 	texts := int64(bytes.Count(body, []byte(`"text"`)))
 	cost, ok := mul(int64(len(body))/catalog.TextUnitCharacters+texts+1, int64(unit))
 	if !ok {

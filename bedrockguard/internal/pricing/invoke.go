@@ -31,7 +31,7 @@ func (a *Demand) ReadInvoke(d cost.Dialect, modelID string, body []byte, guardra
 	if a.latency != LatencyOptimized { // the body may ask for that, which is dearer
 		a.latency = cmp.Or(r.Latency, a.latency)
 	}
-	// r.Guardrail says that the body names a guardrail, too, whose id it does not tell.
+	// r.Guardrail says that the body itself names a guardrail, whose id is not read.
 	if a.Guardrail = guardrail; r.Guardrail {
 		a.Guardrail = cmp.Or(a.Guardrail, unnamedGuardrail)
 	}
