@@ -77,10 +77,10 @@ type Options struct {
 	// Output sets the output limit of requests that have none, and lowers it to what the budget has left instead of refusing.
 	Output Output
 
-	// Substitute is asked before each Converse and ConverseStream of the SDK which model should answer it instead, given how full its limits
-	// are, which are read once for this; false keeps the model. The caller's request is not changed. The call is priced and limited as one
-	// of the substitute, which is not used if it can cost more in any class, such as cache reads. EventSubstituted reports both cases. It may be
-	// called concurrently.
+	// Substitute is asked before each Converse and ConverseStream of the SDK which model should answer the call instead; false keeps the
+	// model. It is told how full the call's limits are, which are read once for this. The caller's request is not changed. The call is priced
+	// and limited as one of the substitute. A substitute that can cost more in any class, such as cache reads, is not used. EventSubstituted
+	// reports whether it is used or not. Substitute may be called concurrently.
 	Substitute func(context.Context, Pressure) (modelID string, ok bool)
 
 	// Brakes stop agents that repeat themselves.
@@ -204,9 +204,9 @@ type Output struct {
 	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
 	// the model can write is reserved.
 	Default int32
-	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room. If even Floor does not fit, but
-	// would without cache points, because what is written to the cache costs more than other input, it also leaves those out:
-	// EventPointsRemoved.
+	// Clamp lowers the limit of a request to what the budget has left, if the request would be refused for lack of room. If even Floor does not
+	// fit, Clamp also leaves the cache points out where that makes room: what is written to the cache costs more than other input.
+	// EventPointsRemoved tells of that.
 	Clamp bool
 	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
 	// thinking budget. Zero is 256.
@@ -273,6 +273,7 @@ func (o Options) validate() error {
 	var errs []error
 	add := func(bad bool, format string, args ...any) { // adds an error if bad
 		if bad {
+			// The %w in front takes the first argument.
 			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...))
 		}
 	}

@@ -247,6 +247,7 @@ func toolErrors(message any) (errs []any) {
 	m, _ := message.(map[string]any)
 	blocks, _ := m["content"].([]any)
 	for _, content := range blocks {
+		// Of content that is no object this is nil, which has no keys.
 		block, _ := content.(map[string]any)
 		if result, ok := block["toolResult"].(map[string]any); ok && result["status"] == "error" {
 			errs = append(errs, stripped(result))

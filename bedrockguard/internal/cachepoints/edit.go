@@ -135,6 +135,7 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 	for len(c) > 0 {
 		var ofList pointChanges
 		ofList, c = c.next()
+		// A change to something that the request does not have is dropped.
 		switch at := ofList[0]; at.Section {
 		case prompt.Tools:
 			if tools != nil {

@@ -23,7 +23,7 @@ import (
 
 // answers remembers, by model id and region, how answers differed from what was asked for. It is safe for concurrent use.
 type answers struct {
-	known atomic.Bool // whether there is anything to remember
+	known atomic.Bool // something is remembered in byID
 	mu    sync.RWMutex
 	byID  map[askedKey]*difference
 }
@@ -64,6 +64,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	if a.byID == nil {
 		a.byID = make(map[askedKey]*difference)
 	}
+	// This copy is edited, because others read the stored one without the lock.
 	next := difference{}
 	if old := a.byID[key]; old != nil {
 		next = *old
@@ -165,6 +166,7 @@ func tierName(asked [3]string) string {
 			return name
 		}
 	}
+	// This is the service's own name for the tier of requests that ask for none.
 	return "default"
 }
 

@@ -66,6 +66,7 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 	if g.cache == nil {
 		return 0
 	}
+	// The keys are those of cacheKey. Revive forgets the workflows for which the function returns true.
 	return g.cache.tracker.Revive(func(key string) bool {
 		principal, workflow, _ := strings.Cut(key, "\x00")
 		return (s.Principal == "" || s.Principal == principal) && (s.Workflow == "" || s.Workflow == workflow)

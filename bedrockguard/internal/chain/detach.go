@@ -56,6 +56,7 @@ func (b *gate) callOff() bool {
 func (b *gate) answered() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// From now on callOff comes too late, even if the body was never read.
 	b.begun = !b.closed
 	return b.begun
 }

@@ -82,6 +82,7 @@ func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, err
 	if err := g.Describe(ctx, c, input, req); err != nil {
 		return Estimate{}, err
 	}
+	// Describe has read the demand, and has put the model into the scope.
 	e := Estimate{Model: c.Scope.Model, Scope: c.Scope}
 	wide, err := g.wide(c)
 	if err != nil {

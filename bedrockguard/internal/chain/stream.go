@@ -38,7 +38,7 @@ type meteredBody struct {
 // streamMeter reads usage from a stream while it passes.
 type streamMeter interface {
 	io.Writer
-	Usage() (wire.Reported, bool) // false until the stream has reported it
+	Usage() (wire.Reported, bool) // false until the stream has reported its usage
 	Refused() int                 // the HTTP status of a refusal before any inference, which the service sent as the first event; 0 for none
 }
 
@@ -112,6 +112,7 @@ func (m *meteredBody) pump() {
 func (m *meteredBody) outcomeOf(err error) event.Outcome {
 	switch {
 	case m.killed.Load() != nil:
+		// A kill decides even if the reader has left, too.
 		return event.OutcomeKilled
 	case m.readerGone.Load():
 		return event.OutcomeAbandoned

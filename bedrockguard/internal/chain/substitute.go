@@ -50,6 +50,7 @@ func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *str
 		}
 	}
 	if told.Err = err; err != nil {
+		// Nothing was replaced, so that the event names the same model twice.
 		told.Answered = *modelID
 		g.emit(ctx, c, nil, told)
 		return input, modelID
@@ -65,7 +66,7 @@ func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *str
 		own.ModelId = aws.String(name)
 		return &own, own.ModelId
 	}
-	return input, modelID
+	return input, modelID // not reached as long as the caller has asked Substitutes
 }
 
 // Substitutes reports whether another model may answer this operation: only Converse has the same format for all models.

@@ -168,6 +168,7 @@ func (w *wireTrace) written() {
 		w.sending.current().mayHaveSent.Store(true)
 		return
 	}
+	// The request is on its way already, so that it has to be cut off.
 	w.cancel()
 	if conn := w.conn.Load(); conn != nil && !speaksHTTP2(*conn) {
 		(*conn).Close()

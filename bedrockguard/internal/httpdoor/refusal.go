@@ -256,9 +256,11 @@ func killedEvent(f inputs.Form, framing chain.Framing, err *budget.KilledError) 
 	if framing == chain.EventStream {
 		return exceptionFrame("validationException", err.Error())
 	}
+	// In server-sent events the error is a refusal's body, except that of responses, which has a type as all events of its streams.
 	body := refusalBody(f, c, err.Error())
 	switch f {
 	case inputs.FormChat:
+		// Events of chat completions have no names, and [DONE] ends each of their streams.
 		return fmt.Appendf(nil, "data: %s\n\ndata: [DONE]\n\n", body)
 	case inputs.FormResponses:
 		body, _ = json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "code": c.code, "message": err.Error(), "param": nil}})

@@ -3,8 +3,8 @@
 //
 // A route is what a method and a path ask for; its form is the JSON dialect of its requests and answers. A chain.Call is what the chain knows of a
 // request, a chain.Sending holds the attempt to send it that is under way; both are found in the request's context. A chain.Refused is an error
-// by which the guard refuses. In shadow mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows tells of which
-// this is true. If such a refusal leaves the cost unknown, Guard.PassUnmetered sets Call.Unmetered, and nothing is reserved for the request.
+// by which the guard refuses. In shadow mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows says whether one is only
+// reported. If such a refusal leaves the cost unknown, Guard.PassUnmetered sets Call.Unmetered, and nothing is reserved for the request.
 package httpdoor
 
 import (
@@ -159,7 +159,7 @@ type httpCall struct {
 	route     route          // what its method and path ask for
 	call      *chain.Call    // what the chain knows of it
 	response  *http.Response // the answer, for the client; nil until there is one
-	asksUsage bool           // the request was made to ask for usage in the stream although its client did not
+	asksUsage bool           // the guard has added to the body that the stream is to tell its usage, for which the client has not asked
 
 	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
 }
@@ -242,10 +242,12 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	case d.unknownHost:
 		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
 	case d.route.treatment == inputs.Refused:
+		// Refused is any route whose cost can't be metered. A few of these have an entry in Options.FlatPrices, and go on at that price.
 		flat, ok := g.FlatPrice(d.route.operation)
 		if !ok {
 			return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
 		}
+		// Without a model in the input neither cache points nor the output limit are changed.
 		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
 	case hasHeader(d.asked.Header, "Content-Encoding"):
 		return nil, request.MalformedField("content-encoding", "is not understood: the body can't be read")
@@ -337,6 +339,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	}
 	resp, err := d.transport.hand(req.Build(ctx))
 	if err == nil {
+		// As in run: the request that was built would pass unmetered if somebody sent it again.
 		resp.Request = d.asked
 	}
 	return resp, err

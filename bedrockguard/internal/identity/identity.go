@@ -77,6 +77,7 @@ func (i *Identity) begin(ctx context.Context) *question {
 	i.asking = q
 	i.running++
 	go func() {
+		// The last of these runs first: it turns a panic into the error with which end answers the question.
 		defer cancel()
 		defer i.end(q)
 		defer func() {

@@ -24,8 +24,8 @@ type Call struct {
 }
 
 // Complete adds to what a request asks for what it does not show: guardrails that are enforced, features that have a flat price, text that the
-// service adds, and what a model caches by itself (Implicit). strict refuses a request because of which the service reads more than it holds. A
-// guardrail that the request names is a feature without a token price, unless it is an enforced one, which is counted already.
+// service adds, and what a model caches by itself (Implicit). strict refuses a request that makes the service read what the request does not hold,
+// such as a file in S3. A guardrail that the request names is a feature without a token price, unless it is enforced: then it is counted already.
 func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catalog.Resolved) error {
 	c.guardrails = e.all()
 	if named := c.Demand.Guardrail; named != "" && !e.knows(named) {

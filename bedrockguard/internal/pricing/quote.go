@@ -288,8 +288,8 @@ func stringValues(raw []byte) (n int64) {
 	}
 }
 
-// stringEnd returns where a JSON string ends, behind its closing quotation mark; its opening one is not part of text. A string without an end ends with
-// the text.
+// stringEnd returns where a JSON string ends, behind its closing quotation mark; text begins behind the opening one. A string without an end ends
+// with the text.
 func stringEnd(text []byte) int {
 	for at := 0; ; {
 		next := bytes.IndexByte(text[at:], '"')

@@ -126,6 +126,7 @@ func (m *identifyMiddleware) runLimited(ctx context.Context, c *chain.Call, in m
 		return next.HandleInitialize(chain.WithCall(ctx, c), in)
 	}
 	err = m.door.guard.Limited(ctx, c, in.Parameters, func(input any) error {
+		// The last run decides what is returned.
 		in.Parameters = input
 		out, md, err = next.HandleInitialize(chain.WithCall(ctx, c), in)
 		return err

@@ -38,7 +38,8 @@ func (d *Detached) begin() bool {
 	return true
 }
 
-// Value implements context.Context. By WithoutCancel it hides what package context would find in Parent to end its children with it.
+// Value implements context.Context. Package context asks a parent by a key of its own how children can be canceled together with it.
+// WithoutCancel does not answer for Parent, so that the end of Parent does not end contexts that are made from this one.
 func (d *Detached) Value(key any) any { return context.WithoutCancel(d.Parent).Value(key) }
 
 // Done implements context.Context.
