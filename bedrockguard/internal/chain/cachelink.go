@@ -79,7 +79,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	l := g.cache
 	mode := l.policy.ModeOf(c.Scope.Workflow)
 	signed := inputs.IsSigned(input) // so that it must not be changed
-	// A signed request can only be reported on.
+	// A signed request can't be fixed: what would be fixed is only reported. The mode Refuse stays as it is.
 	if mode == cache.Fix && signed {
 		mode = cache.Report
 	}
@@ -105,7 +105,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	}
 	c.cache.points = len(c.cache.prompt.Points) > 0
 	if err := g.actOn(ctx, c, c.cache.turn.Findings); err != nil {
-		return nil, err
+		return nil, err // cacheLost ends the turn and releases the prompt
 	}
 	return input, l.hold(ctx, c.cache.turn)
 }

@@ -150,6 +150,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 		go func() {
 			defer drains.End(waiting)
 			<-done
+			// The transport may have got an answer all the same, without reading the body.
 			discard(a)
 		}()
 		return gone
@@ -184,7 +185,7 @@ func (d *dispatch) conclude(ctx context.Context, a *answered) {
 		return
 	}
 	at := s.current()
-	if !a.returned {
+	if !a.returned { // the transport has panicked or ended its goroutine: nothing proves that the request was not sent
 		g.finish(ctx, at, event.OutcomeBroken)
 		return
 	}

@@ -93,8 +93,8 @@ func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 // refusalKey is the key of the refusing error in the context of a refusal's request, where Refusal finds it.
 type refusalKey struct{}
 
-// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers. It has
-// the request id under AWS's name and under Anthropic's, and X-Should-Retry, by which clients of OpenAI and Anthropic decide.
+// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers. Its
+// request id is new, because nothing was sent, and stands under AWS's name and Anthropic's. Clients of OpenAI and Anthropic go by X-Should-Retry.
 func Refuse(req *http.Request, err error) *http.Response {
 	f := routeOf(req.Method, req.URL).form
 	// The class is changed below where the same error can mean two things: that waiting helps, or that it does not.

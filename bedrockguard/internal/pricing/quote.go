@@ -151,6 +151,7 @@ func (c *Call) passes(inputTokens, outputTokens int64) int64 {
 	if !c.Demand.compacts {
 		return 0
 	}
+	// At least one is reserved for, although a history below the trigger should need none.
 	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
 }
 
@@ -168,6 +169,7 @@ func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 		// only bounded by the model's output limit.
 		var summaries, read int64
 		summaries, ok = mul(passes, c.modelOutput)
+		// A product that does not fit is math.MaxInt64.
 		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
 		inputTokens, output = read, addSat(output, summaries)
 	}
