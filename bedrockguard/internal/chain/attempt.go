@@ -281,6 +281,7 @@ func (g *Guard) replace(ctx context.Context, s *Sending) error {
 	wide, err := g.wide(c)
 	var worst budget.Charge
 	if err == nil {
+		// Worst fills in the charge that the changed request needs.
 		err = c.Worst(&worst, wide)
 	}
 	if err == nil {

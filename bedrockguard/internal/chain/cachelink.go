@@ -144,6 +144,7 @@ func (l *cacheLink) wantsFix(found []cache.Finding) bool {
 func (g *Guard) actOn(ctx context.Context, c *Call, found []cache.Finding) error {
 	var refused, others []cache.Finding
 	for _, f := range found {
+		// Action is Refuse, Report or Off.
 		switch g.cache.policy.Action(f, c.Scope.Workflow) {
 		case cache.Refuse:
 			refused = append(refused, f)
@@ -285,6 +286,7 @@ func rejectsPoints(message string) bool {
 // report emits findings of a response. None of them refuses anything: the money is spent.
 func (g *Guard) report(ctx context.Context, c *Call, found []cache.Finding) {
 	for _, f := range found {
+		// Where the policy refuses, a finding of a response can only be reported.
 		if g.cache.policy.Action(f, c.Scope.Workflow) != cache.Off {
 			g.emit(ctx, c, nil, event.Event{Kind: event.CacheFinding, Finding: f})
 		}

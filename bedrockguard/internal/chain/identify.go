@@ -62,6 +62,7 @@ func (g *Guard) resolve(ctx context.Context, c *Call, modelID *string) (*catalog
 // profile returns the inference profile that a model id names, as the caller wrote it; empty for the id of a model. If it is too long for a
 // scope its beginning is cut off, because profiles differ at the end.
 func profile(modelID string) string {
+	// IsProfile is true for an id with the prefix of a geography, and for the ARN of a profile.
 	if !catalog.IsProfile(modelID) {
 		return ""
 	}

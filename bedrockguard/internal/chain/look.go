@@ -30,6 +30,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 		if req == nil {
 			return request.MalformedField("body", "is not there to be bounded")
 		}
+		// As below, a body that is not in memory is nil here, and is read before the reservation.
 		body, _ := c.bodyOf(req)
 		return c.describeFlat(req, body)
 	}

@@ -159,7 +159,7 @@ func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found
 	return g.withoutWrites(c, input, e)
 }
 
-// lowered returns a request with a lower output limit.
+// lowered returns a request with a lower output limit, and false if the request can't have one, as with Nova 2's thinking at high effort.
 func (c *Call) lowered(input any, to int64) (smaller clamped, ok bool) {
 	smaller = clamped{from: c.Demand.MaxOutput, to: to}
 	smaller.input, ok = inputs.WithOutputLimit(c.Scope.Model, input, to)
@@ -181,6 +181,7 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	if !ok {
 		return clamped{}, false
 	}
+	// This fails if a point can't be removed, or if there is none, because the model caches by itself.
 	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
 		return clamped{}, false
 	}

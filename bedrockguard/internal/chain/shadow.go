@@ -70,6 +70,7 @@ func (g *Guard) PassUnmetered(ctx context.Context, c *Call, refused error) error
 
 // unlimited makes a reservation that no limit refuses, within a bounded time. It returns an error if the call's scope was killed.
 func (g *Guard) unlimited(ctx context.Context, c *Call, req budget.Request) (*budget.Receipt, error) {
+	// remaining is what the call may still wait for the store.
 	asking, cancel := context.WithTimeout(ctx, c.remaining(g.opts.StoreTimeout))
 	defer cancel()
 	return g.ledger.Unlimited(asking, req)

@@ -69,6 +69,7 @@ func looksLikeBedrock(u *url.URL) bool {
 		}
 		return looksLikeBedrock(&sent)
 	}
+	// A path that names a model, as /model/{id}/converse does.
 	if _, ok := inputs.ModelInPath(u); ok {
 		return true
 	}

@@ -17,8 +17,9 @@ func (c *Call) WideInput() (int64, error) {
 	if c.FlatOperation {
 		return 0, nil
 	}
-	// bounded is false if the prompt holds content of unknown size. embedded is what the media take up, which is not text.
+	// LimitsFor tells how many tokens the media can count at most. bounded is false if the prompt holds content of unknown size.
 	n, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
+	// embedded are the bytes of the media, which are not text. A body of unknown length, -1, has no text here.
 	text := addSat(max(c.Demand.Body-c.Demand.embedded, 0), c.Demand.Lengthening)
 	// The sum is at most math.MaxInt64.
 	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.Demand.Body != UnknownLength

@@ -16,6 +16,7 @@ import (
 func (a *Demand) readConverse(r *converse.Request) error {
 	a.choices, a.converse, a.prompt.Messages = 1, true, len(r.Messages)
 	a.Decodable = true // until the meter finds what the SDK's types can't tell
+	// Guarded says that the request names a guardrail, Guardrail is its id, which may be missing.
 	if r.Guarded {
 		a.Guardrail = cmp.Or(r.Guardrail, unnamedGuardrail)
 	}
@@ -25,6 +26,7 @@ func (a *Demand) readConverse(r *converse.Request) error {
 	if r.Performance != nil {
 		a.latency = string(r.Performance.Latency)
 	}
+	// The maximum of zero, with which the demand begins, says that the request sets none.
 	if r.Inference != nil && r.Inference.MaxTokens != nil {
 		if *r.Inference.MaxTokens <= 0 {
 			return request.MalformedField("inferenceConfig.maxTokens", fmt.Sprintf("%d tokens, want at least 1", *r.Inference.MaxTokens))

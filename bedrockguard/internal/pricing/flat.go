@@ -89,6 +89,7 @@ func NewFlatPrices(prices map[string]price.Amount) (f FlatPrices, err error) {
 // Model returns the highest price of the globs that match a foundation-model id.
 func (f *FlatPrices) Model(id string) (amount price.Amount, ok bool) {
 	for _, m := range f.models {
+		// Selects compares the glob with the model, the only value that the scope has.
 		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
 			amount, ok = max(amount, m.price), true
 		}
@@ -132,6 +133,7 @@ func (c *Call) FlatBy(amount price.Amount) {
 func (c *Call) FlatWorst(operation string, body []byte) error {
 	// It stays zero for StartAsyncInvoke, which is not billed by text units: then the flat price alone counts.
 	var unit price.Amount
+	// Each is the price of a unit that every policy or check evaluates.
 	switch operation {
 	case "ApplyGuardrail":
 		unit = catalog.DearestGuardrailUnit()

@@ -24,7 +24,7 @@ type Guardrail struct {
 // charactersPerToken bounds how many characters a model writes with one token, on the average of an answer. English has about four.
 const charactersPerToken = 16
 
-// textUnit and image return the guardrail's prices, with the list price for zero.
+// textUnit and image return the guardrail's prices, with the list price for zero. That of a text unit is what all text policies cost together.
 func (g *Guardrail) textUnit() price.Amount {
 	if g.TextUnit > 0 {
 		return g.TextUnit

@@ -79,6 +79,7 @@ func (a *Demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 	if a.audios > 0 {
 		rate = max(rate, r.Media.AudioInput)
 	}
+	// A rate of zero says that such tokens are billed like text.
 	if rate <= r.Price.Rates.Input {
 		return r
 	}

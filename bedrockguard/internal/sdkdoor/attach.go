@@ -79,6 +79,7 @@ func (d *Door) refuseUnanswered(operation string) error {
 	ctx, c := context.Background(), &chain.Call{Operation: operation, Scope: g.OwnScope()}
 	var err error = &refusal.UnsupportedOperationError{Operation: operation}
 	if g.Shadows(err) { // judged for the guard's own scope, because there is no caller's context here
+		// Nothing is reserved for the call. An error says that the scope was killed.
 		if err = g.PassUnmetered(ctx, c, err); err == nil {
 			return nil
 		}
