@@ -65,7 +65,7 @@ type Options struct {
 	// Outcomes overrides rows of the table of what is charged for an attempt without reported usage.
 	Outcomes map[Outcome]Action
 
-	// StrictBound always reserves the byte-length bound. By default, if that bound is refused, a tighter one is tried, which is computed
+	// StrictBound always reserves the bound of tokens that follows from the length of the request in bytes. By default, if that bound is refused, a tighter one is tried, which is computed
 	// from the kinds of text in the prompt.
 	StrictBound bool
 

@@ -109,7 +109,7 @@ func (s *Sending) Covers(u *url.URL) bool {
 // Streamed returns the answer if it is a stream, whose reader resolves the reservation.
 func (s *Sending) Streamed() (io.ReadCloser, bool) {
 	m := s.stream.Load()
-	return m, m != nil
+	return m, m != nil // without a stream the first value is of no use: an interface that holds a nil pointer
 }
 
 type sendingKey struct{}

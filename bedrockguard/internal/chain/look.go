@@ -30,7 +30,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 		if req == nil {
 			return request.MalformedField("body", "is not there to be bounded")
 		}
-		// As below, a body that is not in memory is nil here, and is read before the reservation.
+		// A body that is not in memory is nil here. lookAgain reads it before anything is reserved.
 		body, _ := c.bodyOf(req)
 		return c.describeFlat(req, body)
 	}
@@ -51,7 +51,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	if req == nil {
 		c.Demand.Body = pricing.UnknownLength
 	} else {
-		// A body that is not in memory is nil here. Begin then sees another body than was noted, and reads the request again.
+		// A body that is not in memory is nil here. lookAgain sees then that it differs from what was noted, and reads the request again.
 		body, _ := c.bodyOf(req)
 		c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)

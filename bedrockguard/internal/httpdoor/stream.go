@@ -40,7 +40,7 @@ type wholeEvents struct {
 	dropsUsage bool // the usage event is left out, because the client did not ask for it
 
 	held  bytes.Buffer // what was read and not passed on yet
-	ready int          // how many of its first bytes may be passed on: complete events
+	ready int          // how many of the first bytes of held may be passed on: complete events
 	torn  bool         // an event was passed on in part, so that no event can be put behind it
 	ended error        // the error or io.EOF with which the body ended; nil until then
 	buf   []byte       // for one read of body

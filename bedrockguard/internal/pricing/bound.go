@@ -15,7 +15,7 @@ import (
 // before inference, so the window is a bound too, and the only one for media of unknown size or a body of unknown length.
 func (c *Call) WideInput() (int64, error) {
 	if c.FlatOperation {
-		return 0, nil
+		return 0, nil // it is not billed by tokens
 	}
 	// LimitsFor tells how many tokens the media can count at most. bounded is false if the prompt holds content of unknown size.
 	n, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
