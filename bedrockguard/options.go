@@ -65,8 +65,8 @@ type Options struct {
 	// Outcomes overrides rows of the table of what is charged for an attempt without reported usage.
 	Outcomes map[Outcome]Action
 
-	// StrictBound always reserves the bound of tokens that follows from the length of the request in bytes. By default, if that bound is refused, a tighter one is tried, which is computed
-	// from the kinds of text in the prompt.
+	// StrictBound always reserves the bound of tokens that follows from the length of the request in bytes. By default, if the budget has no
+	// room for that bound, a tighter one is tried, which is computed from the kinds of text in the prompt.
 	StrictBound bool
 
 	// Shadow refuses nothing for lack of room, rate, a price or a store, and only reports what would have been refused: with EventDenied,

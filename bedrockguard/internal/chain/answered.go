@@ -117,7 +117,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			return news
 		})
 	}
-	// A quote without Latency was made for the standard mode. The model has a price of its own for the other mode unless LatencyOptimized is nil.
+	// A quote without Latency was made for the standard mode. If LatencyOptimized is nil, the other mode has no price of its own.
 	if r.Latency == pricing.LatencyOptimized && q.Latency == nil && q.Resolved.LatencyOptimized != nil {
 		q.Latency = q.Resolved.LatencyOptimized
 		tell("latency", "standard", pricing.LatencyOptimized, func(d *difference) bool {
@@ -197,8 +197,8 @@ func (g *Guard) others(c *Call) {
 	}
 }
 
-// actual prices what a response reports: its usage by the quote of the model that answered, its guardrails, and the call's flat prices: those of
-// features without a token price, such as web search, which are due whatever the call consumed.
+// actual prices what a response reports: its usage by the quote of the model that answered, and its guardrails. It adds the call's flat prices, which
+// are due whatever the call consumed: they are for features without a token price, such as web search.
 func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budget.Charge, error) {
 	c := a.call
 	q := g.served(ctx, a, r)

@@ -338,7 +338,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 			return err
 		}
 	}
-	// The transport is sending already, and is the one of the attempt before.
+	// The transport has this sending already, and what is known of the transport from the attempt before is still true.
 	a.handedOver.Store(true)
 	a.watched.Store(old.watched.Load())
 	a.dialing.Store(old.dialing.Load())
@@ -405,7 +405,7 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 }
 
 // askLedger reserves in the ledger, within what is left of StoreTimeout. A part of that, TakeBack, is kept for giving back a reservation whose
-// answer does not arrive. With MaxWait a call waits for room, but not if a tighter bound may need no waiting (Tentative).
+// answer does not arrive. With MaxWait a call waits for room. A tentative request does not, because the tighter bound that follows may fit at once.
 func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
 	// A quarter of the time is kept, and no more than the half second that the ledger takes for it by default.

@@ -115,7 +115,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 func (l *cacheLink) fix(input any, c *Call) any {
 	before := c.cache.prompt
 	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
-		// Fix calls this with the edits that pay, and not at all if there are none. It needs the changed request as a prompt; nil drops the edits.
+		// Fix calls this with the edits that pay, if there are any. It needs the changed request as a prompt; nil drops the edits.
 		fixed, p := cachepoints.WithPoints(input, before, edits), l.prompt()
 		if !cachepoints.ReadPrompt(p, c.cache.place.Model.Provider, fixed) {
 			l.release(p)
@@ -140,7 +140,8 @@ func (l *cacheLink) wantsFix(found []cache.Finding) bool {
 	return false
 }
 
-// actOn reports findings, and returns a *cache.RefusedError if the policy refuses because of any of them. The error begins with those.
+// actOn reports findings, and returns a *cache.RefusedError if the policy refuses because of any of them. The error begins with the findings that
+// are refused.
 func (g *Guard) actOn(ctx context.Context, c *Call, found []cache.Finding) error {
 	var refused, others []cache.Finding
 	for _, f := range found {
@@ -211,7 +212,7 @@ func (g *Guard) ChecksCache() bool { return g.cache != nil }
 
 // CacheSent tells the tracker that an attempt is sent, if it is the first one of a call that is checked. The prompt is not needed after that.
 func (g *Guard) CacheSent(c *Call) {
-	// There is none for a call that is not checked, and none after the first attempt.
+	// It is nil for a call that is not checked, and after the first attempt.
 	if c.cache.prompt == nil {
 		return
 	}

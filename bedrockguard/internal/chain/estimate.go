@@ -31,7 +31,7 @@ func (g *Guard) tightInput(ctx context.Context, c *Call) (int64, error) {
 		return 0, ended
 	}
 	c.tightDone, c.tight = true, 0
-	// bounded is false for content that can't be counted, and any other error is that of a body that can't be read: both leave no tight bound.
+	// There is a tight bound if the body could be read (err), and if it has only content that can be counted (bounded).
 	if err == nil && bounded {
 		c.tight = n
 	}

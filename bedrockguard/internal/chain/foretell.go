@@ -116,7 +116,7 @@ func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
 }
 
 // refusal returns the error with which a call would be refused. Like a call, it tries the tight bound, which is computed from the text, if the wide
-// one does not fit, and lowers e.Worst to it. Where only the wide one counts (StrictBound, or text that the service adds) it does not.
+// one does not fit, and lowers e.Worst to it. With StrictBound, and for text that the service adds, it stays with the wide bound.
 func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) error {
 	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
 	defer cancel()

@@ -81,8 +81,8 @@ func (g *Guard) emitAssumed(ctx context.Context, c *Call) {
 	}
 }
 
-// flatModel returns a stand-in for a model that the catalog has no price for, but Options.FlatPrices: the most that one call can cost. It returns nil
-// if that has none either. The provider is the part of a model's id before the first dot.
+// flatModel returns a stand-in for a model that has no price in the catalog, but one in Options.FlatPrices: the most that one call can cost. It
+// returns nil if there is no flat price either. The provider is the part of a model's id before the first dot.
 func (g *Guard) flatModel(c *Call, modelID string) *catalog.Resolved {
 	id := g.catalog.FoundationID(modelID)
 	flat, ok := g.flat.Model(id)

@@ -54,7 +54,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 		g.learn(a, r.Usage.InputTokens)
 	}
 	g.postClaimed(ctx, a, &charge, &r.Usage, event.OutcomeUsage)
-	// A call without a turn is not checked for what it reads from the cache.
+	// A call has a turn if the cache check has looked at it.
 	if a.call.cache.turn != nil {
 		g.cacheEnded(ctx, a.call, r.Usage, r.Disagrees)
 	}
@@ -131,7 +131,7 @@ func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charg
 	for _, crossed := range result.Crossed {
 		g.emit(ctx, a.call, a, event.Event{Kind: event.ThresholdCrossed, Actual: *charge, Usage: *usage, Estimated: e.Estimated, Crossed: crossed, Outcome: outcome})
 	}
-	// Violated is the first unit of which more was posted than reserved; zero for none. Estimated needs no mention: such an amount is the reserved one.
+	// Violated is the first unit of which more was posted than reserved; zero for none. An estimated amount is the reserved one.
 	if result.Violated != 0 {
 		g.emit(ctx, a.call, a, event.Event{Kind: event.EstimateViolated, Actual: *charge, Usage: *usage, Outcome: outcome})
 	}

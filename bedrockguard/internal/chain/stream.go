@@ -228,11 +228,11 @@ func (m *meteredBody) end(without event.Outcome) {
 	m.emitKilled()
 	reported, ok := m.meter.Usage()
 	if ok {
-		// settleUsage also tells the cache check, which below is told that there is no usage.
+		// settleUsage also hands the usage to the cache check. Below, cacheLost tells the check that there is none.
 		m.guard.settleUsage(m.ctx, m.attempt, &reported)
 		return
 	}
-	// Refused is zero unless the stream began with an error of the service. An answer without a request id is not Bedrock's, and proves nothing.
+	// Refused is the status of the error with which the stream began, else zero. Only an answer with a request id is Bedrock's own.
 	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
 		without = event.OutcomeStatus(status)
 	}

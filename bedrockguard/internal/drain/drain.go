@@ -118,7 +118,7 @@ func (d *Drains) countRunning() int {
 	return len(d.running)
 }
 
-// shut prevents new drains. It returns a channel that is closed once none runs any more, and those that run now.
+// shut prevents new drains. It returns a channel that is closed once no drain runs any more, and the drains that run now.
 func (d *Drains) shut() (idle chan struct{}, all []*Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

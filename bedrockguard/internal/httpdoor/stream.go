@@ -54,7 +54,7 @@ func (w *wholeEvents) Read(p []byte) (int, error) {
 		}
 		w.fill()
 	}
-	// It can't fail, because ready is not more than what is held.
+	// This can't fail: at least ready bytes are held.
 	n, _ := w.held.Read(p[:min(len(p), w.ready)])
 	w.ready -= n
 	return n, nil

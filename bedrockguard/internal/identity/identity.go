@@ -92,7 +92,7 @@ func (i *Identity) begin(ctx context.Context) *question {
 	return q
 }
 
-// end remembers the answer to a question, and wakes those who wait for it. If it is an error, the next caller asks again.
+// end remembers the answer to a question, and wakes those who wait for it. If the answer is an error, the next caller asks again.
 func (i *Identity) end(q *question) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

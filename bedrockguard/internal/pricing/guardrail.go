@@ -111,7 +111,7 @@ type Enforced struct {
 	mu  sync.Mutex                  // held while now is replaced
 }
 
-// maxEnforced bounds how many are known before none is learned any more: no account enforces more.
+// maxEnforced is how many guardrails are remembered at most: no account enforces more.
 const maxEnforced = 32
 
 // NewEnforced returns the guardrails that were declared.
