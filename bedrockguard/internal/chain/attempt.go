@@ -143,6 +143,7 @@ func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.
 	if err != nil {
 		return nil, err // admit has emitted the event
 	}
+	// No lock is needed: nobody else has the sending yet.
 	s.attempt = a
 	if g.opts.ReservationHeader != "" && req != nil {
 		g.nameReservation(req, a)

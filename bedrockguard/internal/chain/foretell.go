@@ -101,6 +101,7 @@ func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, err
 // likely returns the expected cost of a call: with the input tokens that its model is usually billed for such a bound, with the mean output of its
 // workflow, and without what is read from or written to the cache. The call's demand is changed for that, and put back.
 func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
+	// Guess is at least one token, even for a bound of zero.
 	input := min(g.ratios.Guess(c.Scope.Model, wide), wide)
 	output := c.Demand.MaxOutput
 	if n, known := g.outputs.of(&c.Scope); known {

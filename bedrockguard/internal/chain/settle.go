@@ -37,6 +37,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	charge, err := g.actual(ctx, a, r)
 	if err != nil {
+		// Usage that can't be priced counts as none.
 		g.finish(ctx, a, event.OutcomeNoUsage)
 		return
 	}
@@ -50,6 +51,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if g.foretold.Load() {
 		g.outputs.learn(&a.call.Scope, r.Usage.OutputTokens)
 	}
+	// In these cases somebody needs what learn records; in all others its lock is saved.
 	if a.tight || g.rate.On() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}

@@ -226,7 +226,7 @@ func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsag
 	texts := c.Demand.textCount()
 	var total price.Amount
 	if c.FlatGuardrail > 0 && !c.namedIn(reported) {
-		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0) // at list prices
+		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0) // at list prices, and without the answer, which the flat price is for
 		if err != nil {
 			return 0, err
 		}

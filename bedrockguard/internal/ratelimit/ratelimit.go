@@ -84,7 +84,7 @@ func (r *Limits) Wait(ctx context.Context, s *budget.Scope, likelyInput int64) (
 		limited.RetryAfter = delay
 		return nil, limited
 	}
-	// CancelAt above gives the tokens back at the time of taking them. Here time has passed: Cancel gives them back at the present one.
+	// CancelAt above undoes the taking at its own time. Here time has passed since, and Cancel undoes it at the present time.
 	if err := sleep(ctx, delay); err != nil {
 		taken.Cancel()
 		return nil, err
