@@ -69,9 +69,9 @@ type Options struct {
 	// room for that bound, a tighter one is tried, which is computed from the kinds of text in the prompt.
 	StrictBound bool
 
-	// Shadow refuses nothing for lack of room, rate, a price or a store, and only reports what would have been refused: with EventDenied,
-	// with Event.Shadow set as in all of its events, and in Guard.ShadowReport. A call that is only let through by Shadow counts against no
-	// limit, so that later calls are judged as if it had been refused. A kill is always enforced.
+	// Shadow refuses nothing for lack of room, rate, a price or a store, and only reports what would have been refused: by EventDenied and in
+	// Guard.ShadowReport. All events of such a guard have Event.Shadow set. A call that is only let through by Shadow counts against no limit,
+	// so that later calls are judged as if it had been refused. A kill is always enforced.
 	Shadow bool
 
 	// Output sets the output limit of requests that have none, and lowers it to what the budget has left instead of refusing.

@@ -239,7 +239,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.cacheBegun()
 	}
 	if succeeded && at.call.OverHTTP {
-		at.call.Streams = StreamsAs(resp.Header) != 0 // what was asked for need not be what came
+		at.call.Streams = StreamsAs(resp.Header) != 0 // 0 is no stream; what was asked for need not be what came
 	}
 	if succeeded && at.call.Streams {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
@@ -248,7 +248,8 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
-	// Decodable says that the SDK's types hold all that the answer can tell of its cost.
+	// Decodable says that the SDK's types hold all that the answer can tell of its cost. The other two conditions say that the transport runs under
+	// the caller's own context: Transmit ends any other when this returns, and the SDK could read no more.
 	if succeeded && at.call.Demand.Decodable && d.direct && !d.guard.detaches(ctx) {
 		return // the caller waits until the SDK has decoded the answer, and the usage is taken from that
 	}

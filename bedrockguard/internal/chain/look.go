@@ -124,6 +124,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 		}
 		return req, true, c.describeFlat(req, body)
 	}
+	// Unlike DescribeBody this does without AsConverse: the bounds are at least as high, and a request is seldom changed.
 	if err := g.describeHTTP(ctx, c, req, body); err != nil {
 		return req, true, err
 	}
@@ -142,6 +143,7 @@ func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Reque
 		return err
 	}
 	if c.Form == inputs.FormConverse {
+		// AsConverse lowers the bounds of what has a known meaning in Converse, such as pictures in S3.
 		c.Demand.AsConverse()
 	}
 	c.seen.note(req, body)

@@ -80,7 +80,7 @@ func (w *wholeEvents) fill() {
 	}
 	w.ended = err
 	killed, ok := errors.AsType[*budget.KilledError](err)
-	// An error other than a kill is for the client, after what was held. So is a kill that no event may report.
+	// The client gets what was held, and then the error: if it is no kill, if an event was passed on in part, or if kills are errors for this client.
 	if !ok || w.torn || w.errors {
 		w.ready = w.held.Len()
 		return
