@@ -39,7 +39,7 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 	if g.Substitutes(input) {
 		input, modelID = g.Substitute(ctx, c, input, modelID)
 	}
-	// This replaces the scope that Substitute has left in c for its events.
+	// This replaces the scope that Substitute may have left in c.
 	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return Estimate{}, err
 	}
