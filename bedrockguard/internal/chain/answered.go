@@ -98,6 +98,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			q = c.Demand.AnyQuote(other, false)
 			tell("model", profiled(c.Quote.Resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
+			// A name that the catalog does not know: of these only the last one is remembered.
 			name := r.Model
 			tell("model", q.Resolved.ModelID, name, func(d *difference) bool {
 				news := d.unknown != name

@@ -95,6 +95,7 @@ func (g *Guard) lastLook(ctx context.Context, s *Sending, req *smithyhttp.Reques
 		return req, nil
 	}
 	if err != nil {
+		// It can't be a kill: reading the request does not ask the ledger.
 		g.emitKind(ctx, c, s.current(), event.Denied, err)
 	}
 	return req, err
