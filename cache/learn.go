@@ -31,6 +31,7 @@ func (t *Turn) learn() {
 	if conv == nil {
 		return
 	}
+	// f.met says by lifetime whether this request could read the newest turn of the one before; 0 is five minutes.
 	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read
 		s.trials--
 		s.trialsWon++
@@ -40,7 +41,7 @@ func (t *Turn) learn() {
 	if f.on { // a branch that follows the same request must not count its trial or its step again
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
-	conv.habit = f.habit
+	conv.habit = f.habit // the habit of the conversation before with this request added, or an empty one for a new conversation
 	conv.habit.turns = max(conv.habit.turns, 1)
 	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, step, 0
 	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd { // it writes its newest user turn
@@ -66,12 +67,12 @@ func (t *Turn) addStep() int {
 	tracker := s.tracker
 	tracker.mu.Lock()
 	defer tracker.mu.Unlock()
-	if f.on {
+	if f.on { // it follows the last request of its conversation
 		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
 	}
 	number := tracker.steps.Add(s.number, depth, at)
 	if s.calls.n <= 3 { // including this one
-		if s.calls.n > 1 {
+		if s.calls.n > 1 { // it follows the last request of its workflow; whether it could read that does not matter
 			tracker.steps.Follow(s.step, at, true)
 		}
 		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
@@ -122,10 +123,10 @@ func (t *Turn) account(u Usage, missed bool) {
 	switch {
 	case missed && u.CacheReadTokens == 0:
 		s.lost()
-	case t.conversation == nil:
+	case t.conversation == nil: // an empty request, which belongs to none
 	case missed:
 		t.conversation.habit.misses++
-	case t.expected.tokens > 0:
+	case t.expected.tokens > 0: // something was expected, and was read
 		t.conversation.habit.misses = 0
 	}
 }

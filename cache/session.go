@@ -152,7 +152,8 @@ func (c *callTimes) add(t time.Time) {
 	c.n++
 }
 
-// perDay returns how many calls a day are made at the present rate, or 0 if that is not known.
+// perDay returns how many calls a day are made at the present rate, or 0 if that is not known: with fewer than three calls, or if the remembered ones
+// came within a second.
 func (c *callTimes) perDay() float64 {
 	k := min(c.n, len(c.at))
 	if k < 3 {
@@ -177,7 +178,8 @@ type streaks struct {
 	rules     map[Rule]int // the request had a finding of this rule
 }
 
-// repeated returns, for each finding's rule, how many calls in a row have had it, including this one.
+// repeated returns, for each finding's rule, how many calls in a row have had it, including this one, and sets each finding's Repeated to that. A rule
+// that this call has not broken is left out, so that its count begins anew.
 func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	if len(found) == 0 {
 		return nil
@@ -227,17 +229,19 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 		conv = s.newConversation()
 	}
 	s.conversations = slices.Insert(s.conversations, 0, conv)
-	if n > len(conv.blocks) {
+	if n > len(conv.blocks) { // else the request is a part of the conversation, which stays as long as it is
 		s.extend(conv, p, n)
 	}
 	tools, system := heads(p)
 	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n)) // of the first n blocks, which are all that is remembered
 	conv.location, conv.model, conv.settings, conv.lastAt = c.Place, c.Model.ID, p.Settings, c.At
+	// Send sets forks after this, and learn the habit.
 	conv.points, conv.sent, conv.forks = conv.points[:0], n, 0
 	conv.level, conv.levels = messagesLevel(&p.Settings), levelsOf(&p.Settings, c.Model.Provider)
 	conv.userEnd, conv.before = turnEnds(p)
 	for _, pt := range p.Points {
 		if pt.Block >= 0 && !pt.Nested {
+			// A lifetime that is not known is 0, and counts as five minutes.
 			conv.points = append(conv.points, conversationPoint{pt.Block, max(pt.TTL, prompt.FiveMinutes)})
 		}
 	}
@@ -253,6 +257,7 @@ func (s *session) newConversation() *conversation {
 	}
 	old := s.conversations[len(s.conversations)-1]
 	s.conversations = s.conversations[:len(s.conversations)-1]
+	// Forget returns by how much the memory of texts has grown, which is nothing or a negative number, as grown wants it.
 	texts, retained := old.texts.Forget()
 	s.tracker.grown(s, texts-len(old.blocks), retained)
 	conv := &conversation{blocks: old.blocks[:0], texts: old.texts, points: old.points[:0]}
@@ -284,7 +289,8 @@ func commonChain(a, b []prompt.Record) int {
 	return low
 }
 
-// commonMessages returns how many blocks of messages two requests have in common from the first message on.
+// commonMessages returns how many blocks of messages two requests have in common from the first message on. It is a binary search like that of
+// commonChain, by the hash of all message blocks up to a block, without tools and system prompt.
 func commonMessages(a, b []prompt.Record) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {

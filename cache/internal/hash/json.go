@@ -35,7 +35,7 @@ func (c *canonicalizer) space() {
 func (c *canonicalizer) peek() byte {
 	c.space()
 	if c.pos == len(c.s) || c.bad {
-		c.bad = true
+		c.bad = true // callers only peek where something has to follow
 		return 0
 	}
 	return c.s[c.pos]
@@ -68,7 +68,7 @@ func (c *canonicalizer) value(depth int) uint64 {
 // members reads an object or array from its opening bracket to the closing one. member reads one member or element and returns its hash, and fold
 // adds that to the hash of those before it.
 func (c *canonicalizer) members(closing byte, member func() uint64, fold func(sum, member uint64) uint64) uint64 {
-	h := uint64(closing)
+	h := uint64(closing) // so that {} and [] have different hashes
 	c.pos++
 	for first := true; ; first = false {
 		switch b := c.peek(); {
