@@ -127,7 +127,7 @@ func (pl *placer) sort() {
 		pt := &pl.p.Points[i]
 		ttl := pl.m.nearest(pt.TTL)      // the longest on offer that is not longer, or else the shortest
 		open := pt.Open || ttl != pt.TTL // it named no lifetime, or one that the model does not offer
-		if pt.Block >= pl.drop { // the caller's points from there on have only cost money
+		if pt.Block >= pl.drop {         // the caller's points from there on have only cost money
 			pl.strays = append(pl.strays, stray{point: i, block: -1})
 			continue
 		}

@@ -140,7 +140,7 @@ func labelledBy(s string, at int, words []string) bool {
 func uuidAround(s string, i int) int {
 	start := i - 8
 	if start < 0 || start+36 > len(s) || start > 0 && isHex(s[start-1]) {
-		return 0
+		return 0 // there is no room for one, or its first group has more than eight digits
 	}
 	for k := range 36 {
 		c := s[start+k]
@@ -161,7 +161,7 @@ func timeAround(s string, i int) (start, end int) {
 		return 0, 0
 	}
 	if i > 2 && isDigit(s[i-3]) || s[i-2] > '2' || s[i+1] > '5' {
-		return 0, 0
+		return 0, 0 // too many digits, or no hour, or no minute
 	}
 	start, end = i-2, i+3
 	seconds := end+3 <= len(s) && s[end] == ':' && isDigit(s[end+1]) && isDigit(s[end+2])
@@ -170,7 +170,7 @@ func timeAround(s string, i int) (start, end int) {
 	}
 	dated := start >= 11 && (s[start-1] == 'T' || s[start-1] == ' ') && s[start-4] == '-' && s[start-7] == '-'
 	if dated {
-		start -= 11
+		start -= 11 // a date of ten characters, and the T or space behind it
 	}
 	if !dated && !seconds {
 		return 0, 0
