@@ -45,7 +45,8 @@ func (s *bodySink) endTool(t *jsonbody.Tool) {
 	name := cmp.Or(t.Name, t.Spec.Name.Raw)
 	s.leaf(name, leaf{})
 	s.last().Bytes -= len(name) // the whole definition, which has the name too, counts
-	whole, length := s.withoutPoints(t), t.Len // Len is without white space and escapes, and counts the points
+	// Len is without white space and escapes, but it counts the points.
+	whole, length := s.withoutPoints(t), t.Len
 	if len(whole) != len(t.Raw) {
 		length = jsonscan.Len(whole)
 	}

@@ -38,6 +38,7 @@ func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 		return
 	}
 	fields := jsonscan.New(string(raw))
+	// SettingOf returns -1 for a field that is no setting. An error can only end the reading early.
 	_ = fields.Object(func(key string) error {
 		value, err := fields.Value()
 		if err == nil && IsMarker(key) {

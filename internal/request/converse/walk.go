@@ -91,7 +91,7 @@ func firstBeyondText(messages []types.Message, from int) int {
 
 // settings tells of the fields outside of tools, system prompt and messages that change what the model reads or what is cached.
 func (w walk) settings(r *Request) {
-	if r.Tools != nil {
+	if r.Tools != nil { // the tool choice stands with the tools, and is a setting
 		w.toolChoice(r.Tools.ToolChoice)
 	}
 	w.output(r.Output)
@@ -102,7 +102,8 @@ func (w walk) settings(r *Request) {
 	}
 }
 
-// toolChoice tells of the tool choice as one or two settings: which form it has, and the name if it demands one tool.
+// toolChoice tells of the tool choice as one or two settings: which form it has, spelt as in JSON so that the sink can tell whether it demands one
+// tool, and then the name of that tool.
 func (w walk) toolChoice(choice types.ToolChoice) {
 	switch choice := choice.(type) {
 	case nil:
@@ -123,7 +124,7 @@ func (w walk) output(o *types.OutputConfig) {
 	if o == nil {
 		return
 	}
-	w.sink.Setting("outputConfig", "")
+	w.sink.Setting("outputConfig", "") // that there is one; its parts follow as settings of their own
 	if o.TextFormat == nil {
 		return
 	}
@@ -155,6 +156,7 @@ func (w walk) setting(name string, value *string) {
 // tool tells of an element of the list of tools: a definition, a cache point, or a tool that runs at the service and is not billed by tokens.
 func (w walk) tool(i int, t types.Tool) {
 	switch t := t.(type) {
+	// Unlike blocks of messages, tools are told of even if texts are left out: a meter counts them.
 	case *types.ToolMemberToolSpec:
 		w.sink.Block(request.ToolDefinition, i)
 		w.optionalTexts(t.Value.Name, t.Value.Description)

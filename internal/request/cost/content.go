@@ -58,6 +58,7 @@ func (m *meter) addText(t jsonscan.Text) {
 func (m *meter) Lasting(key, raw string) {
 	m.addTimed(key)
 	m.Other(len(raw))
+	// It is fetched if it has an id, or if a field for an address holds no data URL.
 	if strings.Contains(raw, `"id"`) || strings.HasSuffix(key, "_url") && !strings.Contains(raw, `"data:`) {
 		m.unseen(key)
 	}
@@ -79,7 +80,7 @@ func (m *meter) End(o jsonbody.Object) {
 	if o.Cited {
 		m.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(o.Raw)})
 	}
-	m.addAddress(&o)
+	m.addAddress(&o) // of an object without a source
 	if o.HasSource {
 		before := len(m.req.Prompt.Blocks)
 		m.addSource(&o)
@@ -110,7 +111,7 @@ func markedUp(block string) (n int64) {
 		return p.Skip()
 	}
 	if value("") != nil {
-		return int64(len(block)) // it was read before, so that this can't be
+		return int64(len(block)) // it was read before, so this can't happen; the whole block would be the safe number
 	}
 	return n
 }

@@ -44,7 +44,7 @@ const (
 // formOf returns the form of a body by the fields that it has. One that has both, so that nobody knows which of them is read, has none.
 func formOf(messages, prompt bool) bodyForm {
 	switch {
-	case !prompt:
+	case !prompt: // also without messages
 		return chatForm
 	case !messages:
 		return promptForm
@@ -120,7 +120,8 @@ func (d Dialect) setsLimit(modelID string) bool {
 	}
 }
 
-// limits returns in bodies of which form a field is an output limit of this dialect.
+// limits returns a function that reports whether a field is an output limit of this dialect, and in bodies of which form. If the dialect's places are
+// not known, every field may be one.
 func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool) {
 	places := d.places(modelID)
 	return func(inside, key string) (bodyForm, bool) {
@@ -139,14 +140,17 @@ func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool
 func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
 	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID), places: d.places(modelID)}
 	text := string(body)
-	if e.Document(text, e.field) != nil {
+	if e.Document(text, e.field) != nil { // field collects the limits that are too high, and what tells the body's form
 		return body, false
 	}
 	form := formOf(e.messages, e.prompt)
+	// Only now is the form known: limits that are null where another form has its limit are left alone.
 	e.edits = slices.DeleteFunc(e.edits, func(c limitChange) bool { return !c.in.includes(form) })
+	// A limit for any form, for the body's own form, or under the name that Responses has for it in a body of Responses.
 	found := e.foundIn[anyForm] || form != anyForm && e.foundIn[form] || e.ofResponses && e.readsResponses(d)
 	if !found {
 		place, known := e.placeFor(form)
+		// setsLimit: the maker says that the model obeys a limit that is set for it.
 		known = known && d.setsLimit(modelID)
 		if e.readsResponses(d) && takesResponses(modelID) {
 			place, known = limitPlace{Key: "max_output_tokens"}, true
@@ -165,6 +169,7 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	}
 	out = append(out, text[at:]...)
 	r, err := ParseRequestIn(d, modelID, out) // what the service would read has to have the limit
+	// A MaxTokens of 0 means that no field counts as the limit. A thinking budget has to be smaller than the limit.
 	if err != nil || r.MaxTokens == 0 || r.MaxTokens > n || r.Thinking >= n {
 		return body, false
 	}
@@ -230,11 +235,12 @@ func (e *limitEdit) field(key string) error {
 		e.ofResponses = e.ofResponses || key == "max_output_tokens"
 		return e.limit("", key)
 	case outputConfigs[key] && e.Peek() == '{':
-		own := len(e.places) > 0 && key == e.places[0].Config
+		own := len(e.places) > 0 && key == e.places[0].Config // all places of a dialect with a Config have the same
 		if own {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
+			// In the dialect's own object a member shows that it is not empty. A member of another object leaves that as it is.
 			if e.empty = e.empty && !own; request.LimitOf(inner) == request.Output {
 				return e.limit(key, inner)
 			}
@@ -253,10 +259,10 @@ func (e *limitEdit) limit(inside, key string) error {
 	if err != nil {
 		return err
 	}
-	in, takes := e.takes(inside, key)
+	in, takes := e.takes(inside, key) // whether the dialect has its limit here, and in bodies of which form
 	e.foundIn[in] = e.foundIn[in] || takes
 	if raw == "null" {
-		if takes {
+		if takes { // anywhere else null limits nothing, and is ignored
 			e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, in})
 		}
 		return nil
@@ -265,7 +271,7 @@ func (e *limitEdit) limit(inside, key string) error {
 	if err != nil {
 		return err
 	}
-	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit {
+	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit { // whatever the form of the body, since the service may read it all the same
 		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, anyForm})
 	}
 	return nil
@@ -274,11 +280,11 @@ func (e *limitEdit) limit(inside, key string) error {
 // insert sets a limit where none is: as the first member of its object.
 func (e *limitEdit) insert(text string, place limitPlace) {
 	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(place.Key)+":"+e.n
-	empty := strings.TrimSpace(text[at:]) == "}"
+	empty := strings.TrimSpace(text[at:]) == "}" // then no comma may follow the member
 	switch {
-	case place.Config != "" && e.config > 0:
+	case place.Config != "" && e.config > 0: // the object is there
 		at, empty = e.config, e.empty
-	case place.Config != "":
+	case place.Config != "": // it is not, so it is added with the member in it
 		member = strconv.Quote(place.Config) + ":{" + member + "}"
 	}
 	if !empty {

@@ -64,16 +64,17 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 		return Request{}, request.Malformed(err)
 	}
 	m.req.Prompt.OtherBytes = m.other
+	// The rest is only known at the end of the body.
 	if m.prompts > 1 { // each is answered so many times
 		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
 	}
-	if d == OfModel && m.responses && !m.messages && !m.prompted {
+	if d == OfModel && m.responses && !m.messages && !m.prompted { // a body of Responses
 		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
 	}
-	if form := formOf(m.messages, m.prompted); form != anyForm {
+	if form := formOf(m.messages, m.prompted); form != anyForm { // anyForm is a body of which nobody knows how it is read
 		m.req.MaxTokens = max(m.req.MaxTokens, m.limitIn[form])
 	}
-	if m.req.MaxTokens > 0 {
+	if m.req.MaxTokens > 0 { // else the body does not set the limit that its dialect has, and other limits may be ignored
 		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
 	}
 	if m.rerank {
@@ -150,7 +151,7 @@ func (m *meter) Document(bytes int) {
 // Point takes any lifetime but the usual ones for the dearest, also one that nobody knows. Half an hour is OpenAI's, which costs no more than
 // five minutes.
 func (m *meter) Point(p jsonbody.Point) {
-	writes := price.CacheWrites1h
+	writes := price.CacheWrites1h // the dearest: a later value of the type is a dearer one
 	if p.TTL == request.FiveMinutes || p.Form == request.Breakpoint && p.TTL == request.HalfHour {
 		writes = price.CacheWrites5m
 	}

@@ -14,7 +14,7 @@ func (w *walk) metered(key string) error {
 	case "input":
 		return w.input(key)
 	case "prompt":
-		if c == '[' {
+		if c == '[' { // anything else is left to setting, below
 			return w.prompts(key)
 		}
 	case "chat_history":
@@ -52,7 +52,7 @@ func (w *walk) simple() error {
 // setting reads a field outside of the prompt: a limit of the answer, the form of the answer, an object of further settings, or content. sure says
 // that a field with the name of a limit is one; in an object of unknown purpose it may be something else.
 func (w *walk) setting(key string, sure bool) error {
-	if request.MarkerOf(key) != request.NoMarker {
+	if request.MarkerOf(key) != request.NoMarker { // a cache point outside of the prompt
 		return w.beside(key)
 	}
 	w.bytes(keyBytes(key))
@@ -75,6 +75,7 @@ func (w *walk) setting(key string, sure bool) error {
 	if c != '{' || isContent(key) {
 		return w.part(key)
 	}
+	// An object of further settings. Only in one whose purpose is known is a field with the name of a limit surely one.
 	sure = sure && hasSettings(key)
 	outer := w.inside // put back behind the object
 	w.inside = strings.TrimPrefix(outer+"/"+key, "/")
@@ -85,7 +86,7 @@ func (w *walk) setting(key string, sure bool) error {
 
 // limit reads a field that limits the answer, and tells the meter of it.
 func (w *walk) limit(l request.Limit, key string, sure bool) error {
-	w.Peek()
+	w.Peek() // skips white space, so that at is where the value begins
 	at := w.Pos()
 	raw, err := w.Value()
 	if err == nil {
@@ -133,7 +134,7 @@ func (w *walk) documents(key string) error {
 		return w.beside(key)
 	}
 	return w.Array(func() error {
-		w.Peek()
+		w.Peek() // skips white space, so that start is where the document begins
 		start := w.Pos()
 		var err error
 		if c := w.Peek(); c == '{' || c == '[' { // it is rendered as text, whatever its keys are called
@@ -191,6 +192,7 @@ func (w *walk) item() error {
 	var o Object
 	var i item
 	err := w.object(&o, func(key string) error {
+		// before is how many blocks the meter has counted: if there are more behind the member, it held content.
 		c, before := w.Peek(), w.meter.Blocks()
 		ofPrompt := key == "id" && o.Name() == "prompt" // member tells of this id itself
 		err := w.member(&o, key)

@@ -158,7 +158,8 @@ func (o *Object) Kinds() (all [][2]string) {
 		default:
 			continue
 		}
-		other := [2]string{name, cmp.Or(o.Format, o.MediaType)}
+		other := [2]string{name, cmp.Or(o.Format, o.MediaType)} // its own fields beside the source
+		// A kind that is in the list already is the same one if the formats agree, or if the object names no format of its own.
 		sameKind := func(one [2]string) bool { return one[0] == name && (other[1] == "" || one[1] == other[1]) }
 		if !slices.ContainsFunc(all, sameKind) {
 			all = append(all, other)

@@ -32,7 +32,7 @@ func (w *walk) beside(key string) error {
 func (w *walk) tools(string) error {
 	switch w.Peek() {
 	case '[':
-	case 'n':
+	case 'n': // null, which is no tools
 		_, err := w.Value()
 		return err
 	default:
@@ -55,14 +55,14 @@ func (w *walk) tools(string) error {
 // Spare counts.
 func (w *walk) definition(index int) error {
 	t := &w.tool
-	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}}
+	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}} // without what the tool before has left, except for the memory of its list
 	start, spare := w.Pos(), w.Spare()
 	if err := w.Object(w.toolField); err != nil {
 		return err
 	}
 	t.Span, t.Raw = Span{start, w.Pos()}, w.From(start)
 	t.Len = len(t.Raw) - (w.Spare() - spare)
-	w.alone(&t.Points, t.Fields, start, 0)
+	w.alone(&t.Points, t.Fields, start, 0) // it sets Points.Alone if the object is nothing but a cachePoint
 	w.sink.Tool(*t)
 	return nil
 }
@@ -70,6 +70,7 @@ func (w *walk) definition(index int) error {
 // toolField reads a member of a tool's definition.
 func (w *walk) toolField(key string) error {
 	t := &w.tool
+	// MarkerOf tells whether the key is that of a cache point, which counts as no field. One of a gateway or of OpenAI can't be placed, and is a field.
 	if form := request.MarkerOf(key); form.CanBePlaced() {
 		return w.marker(&t.Points, form, key)
 	}
@@ -81,11 +82,11 @@ func (w *walk) toolField(key string) error {
 		return err
 	case key == "name" && c == '"':
 		text, err := w.Text()
-		t.Name = text.Raw
+		t.Name = text.Raw // a name is only hashed, so its escapes stay; a type is compared with known ones
 		return err
-	case key == "strict":
+	case key == "strict": // c is the first byte of true
 		t.Strict = t.Strict || c == 't'
-	case key == "format" && c == '{': // a custom tool's is a grammar
+	case key == "format" && c == '{': // a custom tool's is a grammar, which constrains its input as a strict schema does
 		t.Strict = true
 	case key == "defer_loading":
 		t.Deferred = c == 't'
@@ -126,7 +127,7 @@ func (w *walk) systemTool(t *Tool, c byte) (err error) {
 // changes what the cache holds; a meter counts the whole definition anyway.
 func (w *walk) specField(key string) (err error) {
 	s := &w.tool.Spec
-	_, start := w.Member()
+	_, start := w.Member() // the offset of the key
 	if form := request.MarkerOf(key); w.meter == nil && form.CanBePlaced() {
 		return w.marker(&s.Points, form, key)
 	}
