@@ -85,7 +85,7 @@ func mulDiv(a, b, c int64) int64 {
 		return 0
 	}
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
-	if hi >= uint64(c) {
+	if hi >= uint64(c) { // the quotient would not fit, and Div64 would panic
 		return 1<<63 - 1
 	}
 	q, _ := bits.Div64(hi, lo, uint64(c))

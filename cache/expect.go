@@ -77,6 +77,7 @@ func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	switch {
 	case prefix.location != location:
 		return elsewhere
+	// levelOf is the hash of those settings of this request on which the section of the prefix's last block depends.
 	case prefix.settings != levelOf(&t.prompt.Settings, t.prompt.Records()[prefix.block].Section, t.call.Model.Provider):
 		return otherSettings
 	case !t.call.At.Before(prefix.expires):

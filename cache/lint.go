@@ -116,11 +116,11 @@ func turnEnds(p *prompt.Prompt) (newest, before int) {
 			i--
 		}
 	}
-	back(false)
+	back(false) // an assistant's message at the end belongs to no user turn
 	newest = i + 1
 	back(true)
 	if newest == i+1 || i < 0 || p.Records()[i].Section != prompt.Messages {
-		return newest, 0
+		return newest, 0 // there is no user turn, or nothing before it
 	}
 	back(false)
 	if i < 0 || p.Records()[i].Section != prompt.Messages {

@@ -212,7 +212,7 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 	if n == 0 {
 		return nil
 	}
-	best := -1
+	best := -1 // the index of the conversation to which it belongs
 	for i, conv := range s.conversations {
 		shared := commonChain(conv.blocks, p.Records()[:n])
 		oneExtendsTheOther := shared == len(conv.blocks) || shared == n

@@ -188,7 +188,7 @@ func (t *Turn) findLoop() {
 	if len(p.Records()) == 0 {
 		return
 	}
-	same := streak.same
+	same := streak.same // the Chain of the last block is the hash of all blocks
 	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		same++
 	} else {
@@ -342,7 +342,7 @@ func (t *Turn) Fail() []Finding {
 		return nil
 	}
 	answered := t.state == begun
-	t.stopRunning()
+	t.stopRunning() // requests that wait for this one go on
 	t.state, t.prompt = ended, nil
 	if answered {
 		return []Finding{{Rule: ruleUsageMissing, Repeated: 1, Detail: "the response ended without its usage"}}

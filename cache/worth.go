@@ -76,6 +76,7 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == levelOf(&p.Settings, prompt.Messages, c.Model.Provider)
 	for i, life := range ttlClasses {
 		alive := same && gap < life
+		// conv.userEnd is how many blocks the predecessor had up to its newest user turn, and conv.before up to the one before that.
 		met := alive && conv.userEnd <= prev.shared
 		f.habit.tail[i].Add(met)
 		f.met[i] = met
@@ -249,9 +250,9 @@ func (v *verdict) newestPays(class int) bool {
 		return f.habit.tail[class].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
 	case !v.mayTry():
 		return false
-	case hasHistory(v.p):
+	case hasHistory(v.p): // its rank in its conversation is not known, and such requests are counted apart
 		v.trial = !s.rarelyGoesOn(odds.UnknownDepth, at)
-	default:
+	default: // the first turn of a conversation
 		v.trial = s.conversationsGoOn(at)
 	}
 	return v.trial

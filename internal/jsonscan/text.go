@@ -60,7 +60,7 @@ func meaning(c byte) byte {
 		return '\r'
 	case 't':
 		return '\t'
-	default:
+	default: // a quote, a backslash or a slash
 		return c
 	}
 }
@@ -90,7 +90,7 @@ func word(s string) uint64 {
 func plainLen(s string) (n int, high uint64) {
 	rest := s
 	for len(rest) >= 16 {
-		v, w := word(rest), word(rest[8:])
+		v, w := word(rest), word(rest[8:]) // the first byte of the text is the lowest of the number
 		high |= v | w
 		if m := special(v); m != 0 {
 			return len(s) - len(rest) + bits.TrailingZeros64(m)/8, high

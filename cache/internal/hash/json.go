@@ -47,7 +47,7 @@ func (c *canonicalizer) value(depth int) uint64 {
 	if depth > maxNesting {
 		c.bad = true
 	}
-	switch c.peek() {
+	switch c.peek() { // 0, which is no text any more, is left to token
 	case '{':
 		return c.members('}', func() uint64 {
 			key := c.token()
@@ -93,7 +93,7 @@ func (c *canonicalizer) token() uint64 {
 		return 0
 	}
 	start := c.pos
-	if c.s[c.pos] == '"' {
+	if c.s[c.pos] == '"' { // a string: up to the next quote that no backslash precedes
 		for c.pos++; c.pos < len(c.s) && c.s[c.pos] != '"'; c.pos++ {
 			if c.s[c.pos] == '\\' {
 				c.pos++
@@ -106,6 +106,7 @@ func (c *canonicalizer) token() uint64 {
 		c.pos++
 		return String(c.s[start:c.pos])
 	}
+	// A number or a word ends before white space or a sign. It is not checked, since equal texts have equal hashes anyway.
 	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n,:{}[]\"", c.s[c.pos]) < 0 {
 		c.pos++
 	}

@@ -40,6 +40,7 @@ func (w walk) all(r *Request) {
 	for i, b := range r.System {
 		w.system(i, b)
 	}
+	// No Enter is needed here: the sink's Message says that the section is Messages.
 	if w.beyond {
 		w.messagesBeyondText(r.Messages)
 	} else {
@@ -67,7 +68,7 @@ func (w walk) messagesBeyondText(messages []types.Message) {
 		w.sink.Message(m, messages[m].Role == types.ConversationRoleUser)
 		for i, b := range messages[m].Content {
 			switch b := b.(type) {
-			case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse: // texts and JSON alone
+			case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse: // texts and JSON alone, which are left out
 			case *types.ContentBlockMemberToolResult:
 				w.results(b.Value.Content) // which may hold an image
 			default:

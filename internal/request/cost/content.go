@@ -14,7 +14,9 @@ const inlineBytes = 16
 // String counts a string: as media if its key and its form say so, else as text. Short text goes to the bytes outside of blocks.
 func (m *meter) String(key string, t jsonscan.Text) {
 	switch {
+	// addDataURL counts it if it is a data URL or an address, and returns false if it may be text all the same.
 	case isMediaKey(key) && m.addDataURL(key, t):
+	// Under these keys media stand without a media type, as base64 alone.
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		m.addMedia("image", "", t)
 	case key == "file_data" && len(t.Raw) >= inlineBytes && (isBase64(t) || isPDF(t.String())):

@@ -79,10 +79,11 @@ func placesOf(modelID string) []limitPlace {
 		switch {
 		case strings.HasPrefix(name, "nova"):
 			return []limitPlace{{Config: "inferenceConfig", Key: "maxTokens"}, {Config: "inferenceConfig", Key: "max_new_tokens"}}
-		case strings.HasPrefix(name, "titan-t"):
+		case strings.HasPrefix(name, "titan-t"): // the models that write text; the others embed or draw
 			return []limitPlace{{Config: "textGenerationConfig", Key: "maxTokenCount"}}
 		}
 	case "anthropic":
+		// The oldest models also go on with a text, and have another field for the limit then.
 		if strings.HasPrefix(name, "claude-v") || strings.HasPrefix(name, "claude-instant") {
 			return []limitPlace{{Key: "max_tokens", In: chatForm}, {Key: "max_tokens_to_sample", In: promptForm}}
 		}
@@ -94,7 +95,7 @@ func placesOf(modelID string) []limitPlace {
 	case "mistral", "deepseek", "qwen", "google", "minimax", "moonshot", "moonshotai", "nvidia", "xai", "zai":
 		return []limitPlace{{Key: "max_tokens"}, {Key: "max_completion_tokens", In: chatForm}}
 	case "ai21":
-		if strings.HasPrefix(name, "j2") {
+		if strings.HasPrefix(name, "j2") { // Jurassic-2, with a dialect of its own
 			return []limitPlace{{Key: "maxTokens"}}
 		}
 		return []limitPlace{{Key: "max_tokens"}}
@@ -103,7 +104,7 @@ func placesOf(modelID string) []limitPlace {
 	case "twelvelabs":
 		return []limitPlace{{Key: "maxOutputTokens"}}
 	}
-	return nil
+	return nil // no schema is known, so that any field may be the limit
 }
 
 // setsLimit reports whether a limit that a body does not set may be put into it. The makers beside these publish no schema that says that their

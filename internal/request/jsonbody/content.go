@@ -13,7 +13,7 @@ func (w *walk) content(key string) error {
 		start := w.Pos()
 		t, err := w.Text()
 		if err == nil {
-			w.sink.Block(-1)
+			w.sink.Block(-1) // the index of a plain string
 			w.sink.String("content", t)
 			w.sink.End(Object{Key: key, Plain: true, Span: Span{start, w.Pos()}})
 		}
@@ -236,7 +236,7 @@ func (w *walk) value(key string) error {
 	}
 	raw, err := w.Value()
 	if err == nil {
-		w.sink.Literal("", raw)
+		w.sink.Literal("", raw) // an element of a list: memberValue has read the literals that have a key
 	}
 	return err
 }

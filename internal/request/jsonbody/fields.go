@@ -123,7 +123,7 @@ func (w *walk) history(key string) error {
 		return w.beside(key)
 	}
 	return w.Array(func() error {
-		w.sink.Message(0)
+		w.sink.Message(0) // a meter only counts messages, so that their index does not matter
 		return w.value("")
 	})
 }
@@ -174,7 +174,7 @@ func (w *walk) prompts(key string) error {
 // input reads the input of Responses: a text, or a list of items.
 func (w *walk) input(key string) error {
 	if w.Peek() != '[' {
-		w.sink.Message(0)
+		w.sink.Message(0) // one turn; a meter only counts them, so that the index does not matter
 		return w.beside(key)
 	}
 	return w.Array(func() error {

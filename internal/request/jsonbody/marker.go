@@ -57,7 +57,7 @@ func (w *walk) alone(points *Points, fields, start, depth int) {
 		points.Control.Form = request.Misplaced
 	}
 	if depth > 0 {
-		return
+		return // the object is no element of the list, so that only the point in it is cut
 	}
 	if before := strings.TrimRight(w.body[:start], whiteSpace); strings.HasSuffix(before, ",") {
 		p.Cut = Span{len(before) - 1, w.Pos()}

@@ -12,7 +12,7 @@ func (w *walk) toolConfig(key string) error {
 		switch {
 		case k == "tools" && key == "toolConfig":
 			return w.section(request.Tools, k, w.tools)
-		case k == "tools":
+		case k == "tools": // of tool_config
 			return w.tools(k)
 		}
 		return w.fieldOf(key, k, w.beside)
