@@ -10,7 +10,7 @@ import (
 // settle records whether a request reads the newest turn that the request before it wrote, if it wrote one: s.unread counts the writes that were not
 // read. f compares the request with the one before, and conv is the conversation of that one. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
-	if !f.on || conv.habit.wrote == 0 {
+	if !f.on || conv.habit.wrote == 0 { // it wrote none, or that is settled
 		return
 	}
 	if f.met[ttlClass(conv.habit.wrote)] { // the entry still lives, and the request has the same prefix
@@ -32,25 +32,26 @@ func (t *Turn) learn() {
 		return
 	}
 	// f.met says by lifetime whether this request could read the newest turn of the one before; 0 is five minutes.
-	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read
+	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read, for which only five minutes count
 		s.trials--
 		s.trialsWon++
 	}
 	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	step := t.addStep()
-	if f.on { // a branch that follows the same request must not count its trial or its step again
+	if f.on { // a branch that follows the same request must not count its trial or its step again: Follow ignores a step of -1
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
 	conv.habit = f.habit // the habit of the conversation before with this request added, or an empty one for a new conversation
 	conv.habit.turns = max(conv.habit.turns, 1)
 	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, step, 0
-	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd { // it writes its newest user turn
+	// The last of the writes is the longest prefix. If it reaches to the end of the newest user turn, that turn is written.
+	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd {
 		conv.habit.wrote = t.writes[n-1].ttl
 	}
 	if t.trial {
 		s.trials++
 	}
-	if t.wrote.chain != 0 {
+	if t.wrote.chain != 0 { // Fix has placed a point behind a prefix that was seen before
 		s.wrote(t.wrote)
 	}
 }
@@ -88,7 +89,7 @@ func (t *Turn) readable(ttl time.Duration) int64 {
 	if conv == nil || t.gap >= ttl || !t.sameLocation {
 		return 0
 	}
-	best := 0
+	best := 0 // in blocks of the previous request, of which userEnd and before are too
 	for _, end := range [...]int{t.userEnd, t.before, conv.tools + conv.system, conv.tools} {
 		if end <= t.past.shared {
 			best = max(best, end)

@@ -44,8 +44,8 @@ type session struct {
 	unread    int           // how many writes were not read: of prefixes that were seen before, and of newest turns
 	costs     lifetimeCosts // whether points should ask for an hour
 	step      int           // the number of the workflow's last request in Tracker.steps; only its first three have one
-	trials    int           // how many newest turns were written as a trial and not read
-	trialsWon int           // how many were, and read
+	trials    int           // how many newest turns were written as a trial, and not read so far
+	trialsWon int           // how many newest turns were written as a trial and then read
 	losses    int           // how many responses in a row read nothing of what should have been cached
 	pause     int           // for how many requests nothing is written
 	everRead  bool          // a response has read something from the cache

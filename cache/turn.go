@@ -215,7 +215,7 @@ func (t *Turn) Send() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.state != checked || len(t.prompt.Records()) == 0 {
-		return
+		return // an empty prompt leaves the state as it is, so that Begin and End do nothing either
 	}
 	t.state = sent
 	s.calls.add(t.call.At)
@@ -224,6 +224,7 @@ func (t *Turn) Send() {
 	// t.rules are the counts of findings in a row that Check has computed. Blocks beyond maxConversationBlocks are not remembered.
 	s.streak.rules, t.sent = t.rules, min(len(t.prompt.Records()), maxConversationBlocks)
 	p, streak := t.prompt, &s.streak
+	// What findLoop has only looked at is counted now: requests in a row with the same blocks and settings.
 	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		streak.same++
 	} else {

@@ -73,7 +73,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.trip(u)
 	}
 	for i := range t.found {
-		t.found[i].Repeated = max(t.found[i].Repeated, 1)
+		t.found[i].Repeated = max(t.found[i].Repeated, 1) // findings of a response are not counted over calls
 	}
 	s.priceByDay(t.found)
 	return t.found

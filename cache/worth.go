@@ -110,11 +110,12 @@ type verdict struct {
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.counted() // the placer need not guess whether the newest turn pays, and has the last response's token count
+	// place has chosen an hour by the pauses between requests. The sums of what the requests would have cost have to agree.
 	if pl.fresh > prompt.FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.Total())) {
 		pl.fresh = pl.m.nearest(prompt.FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
-		return // writing costs no more than sending, as on Nova, so that points may be anywhere
+		return // writing costs no more than sending, as on Nova, so that points may be anywhere: pl.end stays as it is
 	}
 	all := len(pl.p.Blocks)
 	newest, before := pl.turns() // the last blocks of the newest user turn and of the one before it that points may follow, or -1
@@ -122,7 +123,7 @@ func (v *verdict) decide(pl *placer) {
 	if paused {
 		s.pause--
 	}
-	seen := v.seenBefore(pl) // asked even during a pause, because it records what it sees
+	seen := v.seenBefore(pl) // a block, or -1; asked even during a pause, because it records what it sees
 	// From here on points may only be in the prefix that the cache holds, unless allow extends it.
 	pl.end = v.held(pl)
 	allow := func(block int) { pl.end = max(pl.end, block+1) }
@@ -137,6 +138,7 @@ func (v *verdict) decide(pl *placer) {
 		allow(before)
 	// A beginning that earlier requests had. s.calls.n of them were sent: a second one writes it unless a third one is unlikely, later ones always.
 	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
+		// learn counts the prefix as written once the request is sent, and as unread until another one reads it.
 		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
 		allow(seen)
 	}

@@ -177,8 +177,8 @@ type leaf struct {
 	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
 	n      int            // bytes of the text at that address
 	binary bool           // from a []byte, whose content may change under the same address
-	json   bool           // of JSON, a tool definition also gets a hash without regard to the order of keys
-	fresh  bool           // it was read, and not recognised
+	json   bool           // the text is JSON: in a tool definition it also gets a hash without regard to the order of keys
+	fresh  bool           // it was read when it was hashed, and not recognised by its address
 	sized  bool           // a document whose size is in its block
 	quoted bool           // the inside of a JSON string, its escapes not resolved
 	doc    Marshaler      // content that serialises itself; nil for any other

@@ -68,10 +68,10 @@ type Flag string
 
 // The flags.
 const (
-	Cited   Flag = "citations" // are asked for, of a document or search result in the block
+	Cited   Flag = "citations" // citations are asked for, of a document or search result in the block
 	Strict  Flag = "strict"    // a tool's input has to fit its schema
-	Added   Flag = "added"     // a tool, in the middle of a conversation
-	Removed Flag = "removed"   // the same for a tool that is taken away
+	Added   Flag = "added"     // a tool is added in the middle of a conversation
+	Removed Flag = "removed"   // a tool is taken away in the middle of a conversation
 	Closed  Flag = "closed"    // no cache point may follow the block
 )
 

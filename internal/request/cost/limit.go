@@ -161,6 +161,7 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 		}
 		e.insert(text, place)
 	}
+	// The edits replace ranges of text from front to back. 64 bytes more are enough for the names around a limit that is added.
 	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
 	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
 	at := 0 // up to where text has been copied
@@ -180,18 +181,18 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 // limitEdit finds what has to change in a body so that its output limit is at most n.
 type limitEdit struct {
 	jsonscan.Scanner
-	n       string
+	n       string                                    // the limit that is to be set, in digits
 	places  []limitPlace                              // where a limit can be set if there is none
 	takes   func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
 	config  int                                       // behind the brace of the object in which the dialect has its limit; 0 when there is none
-	empty   bool
-	foundIn [promptForm + 1]bool // there is a limit, by the form of the bodies in which it is one
+	empty   bool                                      // that object has no members
+	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it is one
 	edits   []limitChange
 
 	responses   bool // the body has Responses' "input"
-	messages    bool // or the messages of another dialect
-	prompt      bool // or a text to go on with
-	ofResponses bool // it has the limit of Responses
+	messages    bool // the body has the messages of another dialect
+	prompt      bool // the body has a text to go on with
+	ofResponses bool // the body has the field that is the limit of Responses
 }
 
 // placeFor returns where a limit is set in a body of a form.
@@ -254,7 +255,7 @@ func (e *limitEdit) field(key string) error {
 
 // limit reads an output limit, and notes a change if it is higher than n, in whatever place, or if it is null where the dialect has its limit.
 func (e *limitEdit) limit(inside, key string) error {
-	e.Peek()
+	e.Peek() // skips white space, so that from is where the value begins
 	from := e.Pos()
 	raw, err := e.Verbatim()
 	if err != nil {

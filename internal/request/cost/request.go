@@ -114,13 +114,13 @@ type meter struct {
 	rerank bool    // the model reranks documents
 	err    error   // the first one
 
-	prompts        int64                                     // in a list, each of which is answered for itself
+	prompts        int64                                     // how many a list of prompts has, each of which is answered for itself
 	takesLimit     func(inside, key string) (bodyForm, bool) // whether a field is the output limit of the body's dialect, and in which bodies
 	limitIn        [promptForm + 1]int64                     // the output limit in places that hold for one form of bodies
 	responsesLimit int64                                     // the output limit by its name in Responses, which InvokeModel's body may be in
 	responses      bool                                      // the body has Responses' "input"
-	messages       bool                                      // or the messages of another dialect
-	prompted       bool                                      // or a text to go on with
+	messages       bool                                      // the body has the messages of another dialect
+	prompted       bool                                      // the body has a text to go on with
 }
 
 // These methods of jsonbody.Meter do nothing: where content stands does not matter to the cost.

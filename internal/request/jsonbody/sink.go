@@ -99,7 +99,7 @@ type Points struct {
 
 // Object is an object of content, when it ends: a message or a block, or anything in one.
 type Object struct {
-	Key    string // it stands under, or the list that it is an element of
+	Key    string // the key that it stands under, or that of the list that it is an element of
 	Depth  int    // in how many other objects of the same block it stands
 	Span   Span
 	Raw    string       // as it stands
@@ -113,9 +113,9 @@ type Object struct {
 	Cited  bool         // citations are asked for of what it holds
 	Points Points       // the cache points among its members
 
-	MediaType string // of its own, beside a source
-	HasSource bool
-	Source    Source // of its data
+	MediaType string // of a field beside the source, which has one of its own
+	HasSource bool   // it has an object "source"
+	Source    Source // where its data come from; zero without a source
 }
 
 // Name is the kind of content that an object says it is: its type, else the key that it stands under.
@@ -134,8 +134,8 @@ type Source struct {
 	First     jsonscan.Text // the data under the other of their two names, if it has both: which of them the service reads is not known
 	Told      bool          // it has data, though they may be empty
 	Bedrocks  bool          // the data stand under Bedrock's name for them, "bytes", so that their format is a field of the object around
-	Remote    string        // the field with an address that stands for it; empty for none
-	Stored    bool          // it is in S3
+	Remote    string        // the field with an address at which the service fetches the data; empty for none
+	Stored    bool          // the service fetches the data from S3
 }
 
 // Media returns the kind of content that the source of an object holds, "image", "document", "audio" or "video", and Bedrock's name of its format:
