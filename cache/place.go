@@ -161,7 +161,7 @@ func (pl *placer) thin() {
 		if stay[i] {
 			kept = append(kept, s)
 		} else {
-			pl.strays = append(pl.strays, stray{point: s.point, block: -1})
+			pl.strays = append(pl.strays, stray{point: s.point, block: -1}) // it is removed
 		}
 	}
 	pl.spots = kept
@@ -191,7 +191,7 @@ func (pl *placer) want(block int) {
 	if block < 0 {
 		return
 	}
-	if _, taken := pl.find(block); taken || len(pl.spots) >= pl.room && !pl.yield() {
+	if _, taken := pl.find(block); taken || len(pl.spots) >= pl.room && !pl.yield() { // yield makes room if a point has no effect
 		return
 	}
 	s := spot{block: block, point: -1, open: true} // lifetimes sets the lifetime of an open one

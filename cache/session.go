@@ -164,7 +164,7 @@ func (c *callTimes) perDay() float64 {
 	if span < time.Second {
 		return 0
 	}
-	return float64(k-1) * float64(24*time.Hour) / float64(span)
+	return float64(k-1) * float64(24*time.Hour) / float64(span) // k calls have k-1 pauses between them
 }
 
 // streaks count for how many calls in a row something has happened.

@@ -78,7 +78,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 		t.unproven = placed && len(conv.points) == 0
 		// The count of the response before, also if the request has not all of its blocks; t.past.counted() below is zero then.
 		t.countedBefore = t.past.conversation.counted
-		t.forgets = t.call.Model.forgets(p, t.past.shared)
+		t.forgets = t.call.Model.forgets(p, t.past.shared) // the model drops thinking that both requests have, so that less is read
 	}
 	// With placed, Fix decides how many points there are, so that fewer are no loss.
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {

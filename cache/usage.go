@@ -140,7 +140,7 @@ func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 }
 
 // judgeMiss adds a finding that says why less was read than expected, if that is known. A single miss counts as an eviction, and several in a row as
-// points that do not work; those that dropped thinking explains are not counted.
+// points that do not work. A miss that is explained by dropped thinking is not counted.
 func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
 	streak := &t.session.streak
 	if !missed {
@@ -217,9 +217,9 @@ func (t *Turn) doubled(u Usage) bool {
 	for i := range s.cached {
 		prefix := &s.cached[i]
 		if prefix.chain == e.chain && prefix.location == e.location && prefix.settings == e.settings {
-			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0
+			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0 // what was read is a count to rely on, and nothing of it is doubled any more
 		} else {
-			prefix.exact = false
+			prefix.exact = false // its response may have told too much as well
 		}
 	}
 	t.add(Finding{
@@ -279,6 +279,7 @@ func (t *Turn) trip(u Usage) {
 	if t.unproven && len(t.Findings) == 0 {
 		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one
 	}
+	// t.avoidable is what could be read if nothing had changed: a size, of which mid is the most likely number of tokens and low a lower bound.
 	avoidable := s.scale.mid(t.avoidable)
 	if previous := t.countedBefore; previous.blocks > 0 { // no more can be read than the previous request had
 		avoidable = min(avoidable, previous.tokens)

@@ -76,7 +76,7 @@ func (p *Prompt) Record(known []Memory) {
 			}
 		}
 		upTo = upTo.Plus(b.Size())
-		// The section and the index of the message change the hashes: the same content elsewhere is another prefix.
+		// The same content has another Chain in another section, and another MessagesChain in another message.
 		chain = hash.Mix(chain, r.Hash+uint64(b.Section))
 		if b.Section == Messages {
 			messagesChain = hash.Mix(messagesChain, r.Hash+uint64(b.Message)<<1)
@@ -123,7 +123,7 @@ func (l *leaf) equals(r *leafRecord) bool {
 		return false
 	}
 	if l.doc != nil {
-		return true
+		return true // a document does not change, and its size is not known before it is serialised
 	}
 	return l.n == r.n && (!l.binary || l.sample() == r.sample)
 }

@@ -33,8 +33,8 @@ func Of(data []byte) (width, height int, ok bool) {
 }
 
 // jpegSize goes from segment to segment up to the frame header (ITU T.81, section B.2.2). A segment begins with 0xff and its marker, after which most
-// have their length. A frame header has one of the markers 0xc0 to 0xcf but three, and the height before the width. Like other readers it skips bytes
-// between segments.
+// have their length. A frame header has one of the markers 0xc0 to 0xcf, except for three that begin tables or extensions, and the height before the
+// width. Like other readers it skips bytes between segments.
 func jpegSize(data []byte) (width, height int) {
 	for i := 2; i+9 <= len(data); { // behind the two bytes that a JPEG begins with; nine reach to the end of a frame header's sizes
 		marker := data[i+1]

@@ -62,7 +62,7 @@ func MediaType(mediaType string) (kind, format string) {
 		return "", ""
 	case "application/pdf":
 		return "document", "pdf"
-	case "text/plain", "application/json", "application/xml", "application/yaml":
+	case "text/plain", "application/json", "application/xml", "application/yaml": // texts for which Bedrock has no other name
 		return "document", "txt"
 	case "application/msword":
 		return "document", "doc"

@@ -63,7 +63,7 @@ func (k *Steps) count(workflow uint64, depth int, now time.Time) (met, over, ope
 		case s.depth != depth || workflow != 0 && s.workflow != workflow: // not counted
 		case s.met:
 			met++
-		case s.followed || now.Sub(s.at) > quietGaps*k.gap:
+		case s.followed || now.Sub(s.at) > quietGaps*k.gap: // by one that could not read it, or by none for too long
 			over++
 		default:
 			open++

@@ -108,7 +108,7 @@ func (m *meter) tier(raw string) {
 	switch tier {
 	case "":
 		return
-	case "auto", "standard_only":
+	case "auto", "standard_only": // both count as the usual tier
 		tier = "default"
 	}
 	switch {
@@ -141,9 +141,9 @@ func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 	none := sure && v.Raw == "null"
 	switch {
 	case err == nil: // a count
-	case none:
+	case none: // null stands for no limit
 		n = 0
-	case !sure:
+	case !sure: // it may be content instead
 		n = 0
 		m.Other(len(v.Raw))
 	default:

@@ -107,15 +107,15 @@ func placesOf(modelID string) []limitPlace {
 	return nil // no schema is known, so that any field may be the limit
 }
 
-// setsLimit reports whether a limit that a body does not set may be put into it. The makers beside these publish no schema that says that their
-// models obey one.
+// setsLimit reports whether a limit that a body does not set may be put into it. Makers that are not in its list publish no schema by which their models
+// obey one.
 func (d Dialect) setsLimit(modelID string) bool {
 	if d != OfModel {
 		return true
 	}
 	switch maker, _, _ := strings.Cut(modelID, "."); maker {
 	case "amazon", "meta", "openai", "anthropic", "mistral", "cohere", "ai21", "deepseek", "qwen":
-		return placesOf(modelID) != nil
+		return placesOf(modelID) != nil // nil for a model that writes no text, such as one that embeds
 	default:
 		return false
 	}

@@ -194,7 +194,7 @@ func (w *walk) item() error {
 	err := w.object(&o, func(key string) error {
 		// before is how many blocks the meter has counted: if there are more behind the member, it held content.
 		c, before := w.Peek(), w.meter.Blocks()
-		ofPrompt := key == "id" && o.Name() == "prompt" // member tells of this id itself
+		ofPrompt := key == "id" && o.Name() == "prompt" // of a prompt template: member tells the meter of it
 		err := w.member(&o, key)
 		switch key {
 		case "id":
