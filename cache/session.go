@@ -257,7 +257,7 @@ func (s *session) newConversation() *conversation {
 	}
 	old := s.conversations[len(s.conversations)-1]
 	s.conversations = s.conversations[:len(s.conversations)-1]
-	// Forget returns by how much the memory of texts has grown, which is nothing or a negative number, as grown wants it.
+	// Forget returns by how much the memory of texts grows, which is no positive number. The records of the blocks go away as well.
 	texts, retained := old.texts.Forget()
 	s.tracker.grown(s, texts-len(old.blocks), retained)
 	conv := &conversation{blocks: old.blocks[:0], texts: old.texts, points: old.points[:0]}

@@ -81,7 +81,7 @@ type bodySink struct {
 	p     *Prompt
 	body  string
 	signs signs // what the body has shown of its dialect
-	err   error // of a value that is not of the form that it has in every dialect: the first one
+	err   error // the first error about a value that is not of the form that it has in every dialect
 
 	parts  [4]part // what was read at the top level, in the order of the body: tools (twice at most), system prompt, messages
 	opened int     // how many of them were read to their end
@@ -91,7 +91,7 @@ type bodySink struct {
 	pointBuffer [8]bodyPoint // where the first points are kept without an allocation
 
 	settings  [request.NumSettings]string // by the number of the setting: its values as they stand, one after the other
-	citations bool                        // they are enabled for a document
+	citations bool                        // citations are enabled for a document
 	filled    bool                        // the block being read has text that is not white space
 	closes    bool                        // no cache point may follow the block being read
 }
@@ -121,7 +121,7 @@ func (s *bodySink) Field(object, key, raw string) {
 			s.signs |= topMarker
 		}
 	case "inferenceConfig", "additionalModelRequestFields":
-		if request.IsMarker(key) {
+		if request.IsMarker(key) { // a cache point among settings, where it has no effect
 			s.p.Flaw(WrongDialect, object+"."+key)
 		}
 	}

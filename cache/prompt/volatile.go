@@ -96,6 +96,7 @@ func findVolatile(s string) Volatile {
 			}
 		}
 	}
+	// Working is searched for without its first letter, which may be a capital. None of these has a label.
 	for _, k := range [...]struct {
 		kind volatileKind
 		text string

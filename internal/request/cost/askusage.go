@@ -26,7 +26,7 @@ func AskForUsage(body []byte) ([]byte, bool) {
 			return splice(text, e.options, e.options, asked+","), true
 		}
 		return splice(text, e.options, e.options, asked), true
-	case e.null >= 0 && e.nullEnd > 0:
+	case e.null >= 0 && e.nullEnd > 0: // stream_options is null
 		return splice(text, e.null, e.nullEnd, "{"+asked+"}"), true
 	default:
 		at := strings.IndexByte(text, '{') + 1 // a body that says that it streams is not empty

@@ -15,7 +15,7 @@ const inlineBytes = 16
 func (m *meter) String(key string, t jsonscan.Text) {
 	switch {
 	// addDataURL counts it if it is a data URL or an address, and returns false if it may be text all the same.
-	case isMediaKey(key) && m.addDataURL(key, t):
+	case isMediaKey(key) && m.addDataURL(key, t): // counted already
 	// Under these keys media stand without a media type, as base64 alone.
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		m.addMedia("image", "", t)

@@ -106,7 +106,7 @@ func (m *meter) tier(raw string) {
 	r := &m.req
 	tier := request.Label(request.TierName(raw))
 	switch tier {
-	case "":
+	case "": // null, or a text that can't be the name of a tier
 		return
 	case "auto", "standard_only": // both count as the usual tier
 		tier = "default"

@@ -71,7 +71,8 @@ func (d Dialect) places(modelID string) []limitPlace {
 }
 
 // placesOf returns the places of the dialects in which InvokeModel reads a model's bodies, by the model's id: its maker's own, and those of
-// OpenAI's chat where the model reads that. A service may ignore a limit in any other place.
+// OpenAI's chat where the model reads that. A service may ignore a limit in any other place. A missing limit is set at the first place that the body's
+// form allows.
 func placesOf(modelID string) []limitPlace {
 	maker, name, _ := strings.Cut(modelID, ".")
 	switch maker {

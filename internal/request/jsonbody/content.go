@@ -165,7 +165,7 @@ func (w *walk) whole(key string, c byte) (bool, error) {
 			return true, w.own()
 		}
 	case "video", "audio", "input_audio", "video_url", "audio_url":
-		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") {
+		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") { // an object, or an address; any other string is read as content
 			raw, err := w.Value()
 			w.meter.Lasting(key, raw)
 			return true, err

@@ -37,7 +37,7 @@ func (w *walk) metered(key string) error {
 		if c == '{' {
 			return w.simple()
 		}
-		return w.beside(key)
+		return w.beside(key) // which names no mode, but may be content
 	}
 	return w.setting(key, true)
 }

@@ -183,7 +183,7 @@ type Tool struct {
 	Fields   int  // how many members it has besides cache points
 	Points   Points
 
-	HasSpec bool   // it has Spec
+	HasSpec bool   // Spec is filled in: from a toolSpec, in WalkPrompt from a systemTool as well
 	Spec    Spec   // of a definition in Converse's form, which Nova shares
 	System  string // the value of a systemTool, as it stands
 }
