@@ -27,7 +27,7 @@ type habit struct {
 	turns  int                         // requests, including this one
 	misses int                         // responses in a row that read less than they should have
 	trial  bool                        // its last request wrote its newest turn before anything was known of the conversation
-	step   int                         // the number of its last request in Tracker.steps
+	step   int                         // the number of its last request in Tracker.steps; -1 once another one has followed
 	drops  int                         // requests that had lost tool turns
 	wrote  time.Duration               // the lifetime with which its last request wrote its newest turn; 0 if it did not
 }

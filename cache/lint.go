@@ -225,7 +225,7 @@ func (l *linter) volatileText() {
 	for i := l.known; i < len(l.p.Blocks) && i <= last.Block; i++ {
 		b := &l.p.Blocks[i]
 		if b.Section == prompt.Messages {
-			return
+			return // history is sent again as it was
 		}
 		if l.stood(i) {
 			continue // what an earlier request had too does not change

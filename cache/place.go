@@ -137,6 +137,7 @@ func (pl *placer) sort() {
 				continue
 			}
 		}
+		// moveTarget returns the nearest earlier block after which it may be, or -1.
 		pl.strays = append(pl.strays, stray{point: i, block: pl.moveTarget(pt), ttl: ttl, open: open})
 	}
 }

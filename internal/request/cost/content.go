@@ -105,6 +105,7 @@ func markedUp(block string) (n int64) {
 			return p.Array(func() error { return value(key) })
 		case '"':
 			t, err := p.Text()
+			// Data may be base64 as well, which then makes the bound higher than it need be.
 			if key == "text" || key == "data" || key == "content" {
 				n += tokens.WideText(t.String())
 			}

@@ -217,6 +217,7 @@ func (m *meter) addSource(o *jsonbody.Object) {
 		}
 		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
+	// Bedrocks says that Data stand under Bedrock's name, "bytes". First are the data under the other name, if the source has both.
 	switch {
 	case s.Data.Raw == "": // Told: the field is there, and empty
 		if s.Told && s.Type != "text" {

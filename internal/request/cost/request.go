@@ -28,7 +28,7 @@ type Request struct {
 	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images         int64    // image blocks, for models that bill them apart
 	Videos         int64    // videos, for models that bill them by the second
-	Audios         int64    // the same for sound
+	Audios         int64    // sounds, for models that bill them by the second
 	DocumentImages bool     // images may be read as pages of documents
 	Queries        int64    // search units that a rerank request can be billed; 0 for other models
 	Texts          int64    // texts and other inputs to embed, one by one
@@ -38,7 +38,7 @@ type Request struct {
 	Guardrail      bool     // the body names a guardrail
 	Compacts       bool     // the service may shorten the history in inferences of their own
 	Unpriced       string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
-	AlsoUnpriced   []string // further ones
+	AlsoUnpriced   []string // further features of that kind
 	Unseen         string   // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
 	Model          string   // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
 	Stream         bool     // the body asks for a stream
