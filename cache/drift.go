@@ -45,7 +45,7 @@ func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	}
 	for _, conv := range s.conversations { // the head has changed, so that messages are compared without it
 		common := commonMessages(conv.messages(), p.Records()[tools+system:])
-		moreThanBest := common > best.sharedMessages
+		moreThanBest := common > best.sharedMessages // the nearest one so far also gets its count
 		if moreThanBest || common > 0 && conv == best.conversation {
 			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.Records()), sharedMessages: common}
 		}
@@ -341,8 +341,8 @@ const manyDrops = 2
 // manyForks is how many requests in a row have to change the last message of the one before until they no longer count as branches.
 const manyForks = 3
 
-// reappear reports whether the new history still has what followed the changed block in the old one: most of the long blocks at the same places,
-// or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists begin with the changed block.
+// reappear reports whether the new history still has what followed the changed block in the old one: long blocks at the same places, with at
+// least half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists begin with the changed block.
 func reappear(old, now []prompt.Record) bool {
 	var long, same int64            // bytes of the old history's long blocks, and of those that the new one has at the same place
 	asked, answered := false, false // among these is a question of the user, or an answer

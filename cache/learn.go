@@ -68,7 +68,7 @@ func (t *Turn) addStep() int {
 	tracker := s.tracker
 	tracker.mu.Lock()
 	defer tracker.mu.Unlock()
-	if f.on { // it follows the last request of its conversation
+	if f.on { // it follows the last request of its conversation, and may have read it within either lifetime
 		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
 	}
 	number := tracker.steps.Add(s.number, depth, at)

@@ -69,7 +69,7 @@ func flawDetail(r Rule) string {
 		return "a cache marker is written in the dialect of another API"
 	case ruleDeferred:
 		return "a cache_control stands on a tool with defer_loading"
-	default:
+	default: // no other rule is found while a request is parsed
 		return "the request says so"
 	}
 }

@@ -16,7 +16,7 @@ const WebPHeader = 30
 // is incomplete or has no positive size. It checks less than a decoder does: for a damaged file it may return a size although that does not.
 func Of(data []byte) (width, height int, ok bool) {
 	data = data[:min(len(data), MaxHeader)]
-	switch {
+	switch { // all but a JPEG have their size at a fixed place
 	case bytes.HasPrefix(data, []byte("\x89PNG")) && len(data) >= 24:
 		width, height = int(binary.BigEndian.Uint32(data[16:])), int(binary.BigEndian.Uint32(data[20:]))
 	case IsJPEG(data):

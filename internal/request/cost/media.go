@@ -143,7 +143,7 @@ func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 		m.addTimed(kind)
 	case "application": // a file of a kind that is not known
 		m.addBareFile(data)
-	default:
+	default: // a text, or of a kind that no dialect has
 		m.addText(data)
 	}
 }

@@ -53,7 +53,7 @@ func ParseRequest(modelID string, body []byte) (Request, error) {
 	return ParseRequestIn(OfModel, modelID, body)
 }
 
-// ParseRequestIn is ParseRequest for a body in a dialect that does not depend on its model.
+// ParseRequestIn is ParseRequest for a body in a given dialect, of which OfModel depends on the model.
 func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 	m := meter{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank"), takesLimit: d.limits(modelID)}
 	err := jsonbody.Walk(string(body), &m)
@@ -65,7 +65,7 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 	}
 	m.req.Prompt.OtherBytes = m.other
 	// The rest is only known at the end of the body.
-	if m.prompts > 1 { // each is answered so many times
+	if m.prompts > 1 { // each prompt gets as many answers as the body asks for
 		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
 	}
 	if d == OfModel && m.responses && !m.messages && !m.prompted { // a body of Responses

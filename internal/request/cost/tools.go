@@ -23,7 +23,7 @@ func (m *meter) Tool(t jsonbody.Tool) {
 	case t.HasSpec && (t.Strict || t.Spec.Strict) && t.Spec.Schema != "":
 		m.schema(tokens.WideText(t.Spec.Schema))
 	}
-	if t.System != "" { // a systemTool, which runs at the service
+	if t.System != "" { // a systemTool, which runs at the service; the whole definition, below, counts its value again
 		m.Other(len(t.System))
 		m.unpricedField("system_tool", t.System)
 	}

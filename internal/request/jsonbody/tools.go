@@ -31,7 +31,7 @@ func (w *walk) beside(key string) error {
 // tools reads a list of tool definitions. Anything else in its place, or in the list, is told of as JSON.
 func (w *walk) tools(string) error {
 	switch w.Peek() {
-	case '[':
+	case '[': // read below
 	case 'n': // null, which is no tools
 		_, err := w.Value()
 		return err
