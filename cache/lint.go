@@ -169,14 +169,14 @@ func (l *linter) tail() {
 	}
 	switch {
 	case last.Section == prompt.Messages && final.Message-last.Message < 2:
-		return // only the newest turn
+		return // behind the point is only the newest turn
 	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
 		return // a question to a model without tools: no turn may follow
 	case l.m.MaxTokens > 0 && l.scale.high(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
 		return // the prefix may be near the model's maximum, so that no more can be cached
 	}
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
-		return
+		return // low is only an estimate; certain counts what can't be less
 	}
 	tokens := min(l.scale.mid(behind), l.counted.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
 	l.add(Finding{

@@ -59,18 +59,18 @@ type conversation struct {
 	tools    int           // how many blocks the tools have
 	system   int           // how many blocks the system prompt has
 	location string        // Call.Place of the last request: its region, profile and account
-	model    string        // of the last request, as all that follows
+	model    string        // its ID in the last request, of which settings, lastAt and points are too
 	settings prompt.Settings
 	lastAt   time.Time
 	points   []conversationPoint
 	sent     int           // how many blocks the last request had
-	begun    int           // how many blocks the last request had whose response has begun
+	begun    int           // how many of the blocks were in a request whose response has begun
 	forks    int           // how many requests in a row have replaced its last message
 	counted  countedTokens // the token count of the last response, for its blocks
 	level    uint64        // messagesLevel of the last request
 	levels   sectionLevels // of the last request
 	userEnd  int           // how many blocks the last request had up to the end of its newest user turn
-	before   int           // the same for the user turn before that; 0 if there was none
+	before   int           // how many blocks it had up to the end of the user turn before that; 0 if there was none
 	habit    habit         // whether what its requests write is usually read by the next one
 }
 

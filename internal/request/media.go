@@ -86,7 +86,7 @@ func documentTokens(format string, n int64, pages func() int64) int64 {
 			count = n/bytesPerPage + 1
 		}
 		return count * PageTokens
-	case "doc", "docx", "xls", "xlsx": // compressed, so that their size says little: at most ten pages
+	case "doc", "docx", "xls", "xlsx": // compressed, so that their size says little: a token for each twelve bytes, at most ten pages
 		return min(n/12, 10*PageTokens)
 	default: // text as it stands, of three and a half bytes a token
 		return n * 2 / 7

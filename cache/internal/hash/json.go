@@ -41,8 +41,8 @@ func (c *canonicalizer) peek() byte {
 	return c.s[c.pos]
 }
 
-// value reads a value and returns its hash. The hashes of an object's members are added up, so that their order makes no difference; those of an
-// array's elements are mixed in order.
+// value reads a value and returns its hash. The hashes of an object's members are mixed once more and added up, so that their order makes no
+// difference; those of an array's elements are mixed in order.
 func (c *canonicalizer) value(depth int) uint64 {
 	if depth > maxNesting {
 		c.bad = true

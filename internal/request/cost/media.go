@@ -178,7 +178,7 @@ func (m *meter) addDocument(format string, data jsonscan.Text) {
 	s := data.String()
 	decoded, err := base64.StdEncoding.DecodeString(s)
 	if err == nil {
-		m.req.Embedded += int64(len(data.Raw))
+		m.req.Embedded += int64(len(data.Raw)) // bytes whose length says nothing about tokens, which those of a text do
 		m.add(tokens.DocumentBlock(format, decoded))
 		return
 	}

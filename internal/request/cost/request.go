@@ -110,9 +110,9 @@ const (
 type meter struct {
 	req    Request // what was found so far
 	other  int64   // bytes of text that are in no block, such as keys and short strings
-	chunks int64   // of the documents to rerank
+	chunks int64   // how many chunks the documents to rerank have
 	rerank bool    // the model reranks documents
-	err    error   // the first one
+	err    error   // the first error of the meter's own
 
 	prompts        int64                                     // how many a list of prompts has, each of which is answered for itself
 	takesLimit     func(inside, key string) (bodyForm, bool) // whether a field is the output limit of the body's dialect, and in which bodies
