@@ -27,7 +27,8 @@ func (t *Turn) expect() {
 			wanted, why = *prefix, o
 		}
 	}
-	// A longer prefix that is being written now counts before all of these. beingWritten also sets t.Begun.
+	// A prefix that is being written now counts before these if it is longer than what can be read and at least as long as what can't.
+	// beingWritten also sets t.Begun.
 	if prefix := t.beingWritten(location); prefix != nil && prefix.block >= wanted.block && prefix.block > t.expected.block {
 		wanted, why = *prefix, unready
 	}

@@ -223,7 +223,7 @@ func (pl *placer) yield() bool {
 // enough, or another point in between is.
 func (pl *placer) lag(newest, before int) int {
 	reach := pl.m.lookback()
-	if before < 0 || newest-before < reach {
+	if before < 0 || newest-before < reach { // also if newest is -1, which stands for no point
 		return -1
 	}
 	for _, s := range pl.spots {

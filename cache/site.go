@@ -124,7 +124,7 @@ func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
 
 // lastBefore is like last, but the block also has to come before end.
 func (s *site) lastBefore(from, to, end int) int {
-	for i := min(to, end-1); i >= from && !s.short(i); i-- {
+	for i := min(to, end-1); i >= from && !s.short(i); i-- { // if one prefix is too short, all before it are
 		if s.suits(i) {
 			return i
 		}

@@ -123,7 +123,7 @@ func (l *leaf) equals(r *leafRecord) bool {
 		return false
 	}
 	if l.doc != nil {
-		return true // a document does not change, and its size is not known before it is serialised
+		return true // a document counts as unchanged, and its size is not known before it is serialised
 	}
 	return l.n == r.n && (!l.binary || l.sample() == r.sample)
 }

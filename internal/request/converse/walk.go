@@ -198,6 +198,7 @@ func (w walk) system(i int, b types.SystemContentBlock) {
 		w.textBlock(i, b.Value)
 	case *types.SystemContentBlockMemberCachePoint:
 		w.point(i, b.Value)
+	// Block is called even if texts are left out, because the sink that leaves them out ignores blocks other than tools.
 	case *types.SystemContentBlockMemberGuardContent:
 		w.sink.Block(request.Other, i)
 		w.guarded(b.Value)

@@ -75,7 +75,7 @@ func (m *meter) performance(raw string) {
 	_ = s.Object(func(key string) error { // the walk has checked it, so that this can't fail
 		value, err := s.Value()
 		if key == "latency" && len(value) > 2 && m.req.Latency != "optimized" {
-			m.req.Latency = request.Label(value[1 : len(value)-1])
+			m.req.Latency = request.Label(value[1 : len(value)-1]) // the inside of the string; Label returns nothing for what is no word
 		}
 		return err
 	})

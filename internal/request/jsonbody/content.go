@@ -236,7 +236,7 @@ func (w *walk) value(key string) error {
 	}
 	raw, err := w.Value()
 	if err == nil {
-		w.sink.Literal("", raw) // an element of a list: memberValue has read the literals that have a key
+		w.sink.Literal("", raw) // mostly an element of a list, because memberValue reads the literals that have a key
 	}
 	return err
 }

@@ -110,7 +110,7 @@ func (w *walk) toolField(key string) error {
 }
 
 // systemTool reads a tool that runs at the service. WalkPrompt reads its object as a definition in Converse's form, of which no more than the name is
-// known.
+// known. c is the first byte of the value.
 func (w *walk) systemTool(t *Tool, c byte) (err error) {
 	start := w.Pos()
 	if w.meter == nil && c == '{' {
@@ -155,7 +155,7 @@ func (w *walk) specField(key string) (err error) {
 func (w *walk) schemaField(key string) (err error) {
 	s := &w.tool.Spec
 	w.Peek()
-	spare := w.Spare()
+	spare := w.Spare() // how many bytes of white space and escapes were read so far
 	raw, err := w.passed()
 	switch {
 	case key == "json":
