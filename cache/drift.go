@@ -341,8 +341,9 @@ const manyDrops = 2
 // manyForks is how many requests in a row have to change the last message of the one before until they no longer count as branches.
 const manyForks = 3
 
-// reappear reports whether the new history still has what followed the changed block in the old one: long blocks at the same places, with at
-// least half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists begin with the changed block.
+// reappear reports whether the new history still has what followed the changed block in the old one: long blocks at the same places, with at least
+// half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists
+// begin with the changed block.
 func reappear(old, now []prompt.Record) bool {
 	var long, same int64            // bytes of the old history's long blocks, and of those that the new one has at the same place
 	asked, answered := false, false // among these is a question of the user, or an answer

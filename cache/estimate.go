@@ -34,7 +34,7 @@ func (s scale) low(amount prompt.Size) int64 {
 	return amount.Bytes / 6
 }
 
-// high returns a number of tokens that the actual one is very unlikely to exceed. Media count four times their estimate, which is as rough as low says.
+// high returns a number of tokens that the actual one is very unlikely to exceed. Media count four times their estimate, because it is rough.
 func (s scale) high(amount prompt.Size) int64 {
 	if s.factor > 0 {
 		return s.text(amount)*115/100 + 4*amount.Media

@@ -178,8 +178,8 @@ type streaks struct {
 	rules     map[Rule]int // the request had a finding of this rule
 }
 
-// repeated returns, for each finding's rule, how many calls in a row have had it, including this one, and sets each finding's Repeated to that. A rule
-// that this call has not broken is left out, so that its count begins anew.
+// repeated returns, for each finding's rule, how many calls in a row have had it, including this one, and sets each finding's Repeated to that. A
+// rule that this call has not broken is left out, so that its count begins anew.
 func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	if len(found) == 0 {
 		return nil

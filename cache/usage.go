@@ -130,8 +130,8 @@ func (t *Turn) judge(u Usage) {
 }
 
 // missing returns how many tokens less were read than expected, and whether that is a miss: nothing was read at all, or a fifth and more than 256
-// tokens are missing of a prefix that a response has counted. A prefix that was only estimated may just be shorter. t.expected has no tokens if nothing
-// was expected.
+// tokens are missing of a prefix that a response has counted. A prefix that was only estimated may just be shorter. t.expected has no tokens if
+// nothing was expected.
 func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 	tokens = t.expected.tokens - u.CacheReadTokens
 	tooFew := t.expected.exact && tokens > max(t.expected.tokens/5, 256)

@@ -192,7 +192,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 		}
 		k := knownPrefix{chain: v.p.Records()[block].Chain, place: v.placeOf(block)}
 		v.saw = append(v.saw, k)
-		// sight takes the count for a prefix that is new to it: 0 for the head, and for the common beginning 1 if the previous request had it in time.
+		// sight takes the count for a prefix that is new to it: 0 for the head, and 1 for a beginning that the previous request had in time.
 		if block != common {
 			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(ttlClasses)]int{})[i]
 		} else {

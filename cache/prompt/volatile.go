@@ -48,8 +48,8 @@ func (v Volatile) Suspicious() bool {
 // Alike reports whether both are there, and of the same kind.
 func (v Volatile) Alike(o Volatile) bool { return v.kind != volatileNone && v.kind == o.kind }
 
-// Volatile looks for text in a block that is likely to differ in the next request, and keeps what it has found in the block's record. Record must have
-// run. A leaf is one piece of the block's content; binary ones, such as an image's data, are no text.
+// Volatile looks for text in a block that is likely to differ in the next request, and keeps what it has found in the block's record. Record must
+// have run. A leaf is one piece of the block's content; binary ones, such as an image's data, are no text.
 func (p *Prompt) Volatile(block int) Volatile {
 	leaves := p.leavesOf(block)
 	for i := range leaves {

@@ -70,9 +70,9 @@ func (d Dialect) places(modelID string) []limitPlace {
 	return placesOf(modelID)
 }
 
-// placesOf returns the places of the dialects in which InvokeModel reads a model's bodies, by the model's id: its maker's own, and those of
-// OpenAI's chat where the model reads that. A service may ignore a limit in any other place. A missing limit is set at the first place that the body's
-// form allows.
+// placesOf returns the places of the dialects in which InvokeModel reads a model's bodies, by the model's id: its maker's own, and those of OpenAI's
+// chat where the model reads that. A service may ignore a limit in any other place. A missing limit is set at the first place that the body's form
+// allows.
 func placesOf(modelID string) []limitPlace {
 	maker, name, _ := strings.Cut(modelID, ".")
 	switch maker {
@@ -108,8 +108,8 @@ func placesOf(modelID string) []limitPlace {
 	return nil // no schema is known, so that any field may be the limit
 }
 
-// setsLimit reports whether a limit that a body does not set may be put into it. Makers that are not in its list publish no schema by which their models
-// obey one.
+// setsLimit reports whether a limit that a body does not set may be put into it. Makers that are not in its list publish no schema by which their
+// models obey one.
 func (d Dialect) setsLimit(modelID string) bool {
 	if d != OfModel {
 		return true

@@ -28,8 +28,8 @@ type Sink interface {
 	// Tool tells of a whole definition of a tool, or of an object in its place.
 	Tool(t Tool)
 
-	// String tells of a string under a key, Word of a string that says how something is to be read, such as a format, and Type of the one that says what
-	// a block is. A meter is told of the type of every object in this way.
+	// String tells of a string under a key, Word of a string that says how something is to be read, such as a format, and Type of the one that says
+	// what a block is. A meter is told of the type of every object in this way.
 	String(key string, t jsonscan.Text)
 	Word(t jsonscan.Text)
 	Type(t jsonscan.Text)

@@ -70,7 +70,7 @@ func (w *walk) definition(index int) error {
 // toolField reads a member of a tool's definition.
 func (w *walk) toolField(key string) error {
 	t := &w.tool
-	// MarkerOf tells whether the key is that of a cache point, which counts as no field. One of a gateway or of OpenAI can't be placed, and is a field.
+	// MarkerOf tells whether the key is that of a cache point, which counts as no field. One that can't be placed, a gateway's or OpenAI's, does.
 	if form := request.MarkerOf(key); form.CanBePlaced() {
 		return w.marker(&t.Points, form, key)
 	}
