@@ -185,6 +185,23 @@ func TestTierIsTheDearestOfAllPlaces(t *testing.T) {
 	assert.Greater(t, reserved(invokes(types.ServiceTierTypePriority, `{"max_tokens":100,"service_tier":"flex","messages":[{"role":"user","content":"hello"}]}`)), plain*17/10)
 }
 
+// TestLatencyIsTheDearestOfBothPlaces: the fields that bypass Converse's own don't make its optimised mode cheaper.
+func TestLatencyIsTheDearestOfBothPlaces(t *testing.T) {
+	reserved := func(own types.PerformanceConfigLatency, extra string) int64 {
+		r := newRig(t, settings{config: answers(fmt.Sprintf(converseAnswer, ""))})
+		in := converseInput("hello")
+		in.ModelId = aws.String(novaPro)
+		in.PerformanceConfig = &types.PerformanceConfiguration{Latency: own}
+		in.AdditionalModelRequestFields = document.NewLazyDocument(map[string]any{"performanceConfig": map[string]any{"latency": extra}})
+		_, err := r.client.Converse(context.Background(), in)
+		require.NoError(t, err)
+		return r.events.of(bedrockguard.EventReserved)[0].Worst[budget.UnitUSD]
+	}
+	standard := reserved(types.PerformanceConfigLatencyStandard, "standard")
+	assert.Greater(t, reserved(types.PerformanceConfigLatencyOptimized, "standard"), standard*12/10)
+	assert.Greater(t, reserved(types.PerformanceConfigLatencyStandard, "optimized"), standard*12/10)
+}
+
 // TestRefusalInTheFirstFrameIsFree: the service tells of throttling inside of a stream, too, before it has begun. Once it has, and
 // where something else answers, the stream is charged.
 func TestRefusalInTheFirstFrameIsFree(t *testing.T) {

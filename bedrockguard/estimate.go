@@ -15,8 +15,8 @@ type Estimate struct {
 	// Estimate. All input counts as uncached.
 	Likely budget.Charge
 	// Refusal is the error that the call would get now: a *budget.ExceededError, a *budget.KilledError, or an error of the store. Nil means
-	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. Its
-	// ResetAfter is the end of the whole window.
+	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. The
+	// ResetAfter of an ExceededError is the end of the whole window here.
 	Refusal error
 }
 

@@ -64,6 +64,7 @@ func newCatalog(opts Options) (*catalog.Catalog, error) {
 	if err == nil && len(opts.ModelFor) > 0 {
 		models, err = models.Map(opts.ModelFor)
 	}
+	// The discounts come last, so that they apply to added models, too.
 	if err == nil && len(opts.Discounts) > 0 {
 		models, err = models.Discounted(opts.Discounts)
 	}
@@ -80,6 +81,7 @@ func reachable(policy budget.Policy, models *catalog.Catalog) error {
 		}
 		found := false
 		for m := range models.Models() {
+			// Selects compares the glob with the id of the model alone: the scope has no other value.
 			if (budget.Match{Model: l.Match.Model}).Selects(budget.Scope{Model: m.ID}) {
 				found = true
 				break

@@ -89,8 +89,9 @@ type Model struct {
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero means 1000.
 	GeoPremium int64
-	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the lowest possible one in other partitions
-	// than the commercial one. It applies if RegionOverrides has no entry. Zero means 1200, or GeoPremium if that is more.
+	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, if RegionOverrides has no entry for the region.
+	// In the partitions that are neither commercial nor GovCloud the factor is at least GovFactor. Zero means 1200, or GeoPremium if that is
+	// more.
 	GovFactor int64
 	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of its own, except
 	// us-east-1, us-east-2 and us-west-2. 1000 says that one price applies in every region. More than that replaces prices that are not

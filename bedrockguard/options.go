@@ -65,22 +65,22 @@ type Options struct {
 	// Outcomes overrides rows of the table of what is charged for an attempt without reported usage.
 	Outcomes map[Outcome]Action
 
-	// StrictBound always reserves the byte-length bound. By default, if that bound is refused, a tighter one is tried, which is computed
-	// from the kinds of text in the prompt.
+	// StrictBound always reserves the bound of tokens that follows from the length of the request in bytes. By default, if the budget has no
+	// room for that bound, a tighter one is tried, which is computed from the kinds of text in the prompt.
 	StrictBound bool
 
-	// Shadow refuses nothing for lack of room, rate, a price or a store, and only reports what would have been refused: with EventDenied,
-	// with Event.Shadow set as in all of its events, and in Guard.ShadowReport. A call that is only let through by Shadow counts against no
-	// limit, so that later calls are judged as if it had been refused. A kill is always enforced.
+	// Shadow refuses nothing for lack of room, rate, a price or a store, and only reports what would have been refused: by EventDenied and in
+	// Guard.ShadowReport. All events of such a guard have Event.Shadow set. A call that is only let through by Shadow counts against no limit,
+	// so that later calls are judged as if it had been refused. A kill is always enforced.
 	Shadow bool
 
 	// Output sets the output limit of requests that have none, and lowers it to what the budget has left instead of refusing.
 	Output Output
 
-	// Substitute is asked before each Converse and ConverseStream of the SDK which model should answer it instead, given how full its limits
-	// are, which are read once for this; false keeps the model. The caller's request is not changed. The call is priced and limited as one
-	// of the substitute, which is not used if it can cost more in any class, such as cache reads. EventSubstituted reports both cases. It may be
-	// called concurrently.
+	// Substitute is asked before each Converse and ConverseStream of the SDK which model should answer the call instead; false keeps the
+	// model. It is told how full the call's limits are, which are read once for this. The caller's request is not changed. The call is priced
+	// and limited as one of the substitute. A substitute that can cost more in any class, such as cache reads, is not used. EventSubstituted
+	// reports whether it is used or not. Substitute may be called concurrently.
 	Substitute func(context.Context, Pressure) (modelID string, ok bool)
 
 	// Brakes stop agents that repeat themselves.
@@ -204,9 +204,9 @@ type Output struct {
 	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
 	// the model can write is reserved.
 	Default int32
-	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room. If even Floor does not fit, but
-	// would without cache points, because what is written to the cache costs more than other input, it also leaves those out:
-	// EventPointsRemoved.
+	// Clamp lowers the limit of a request to what the budget has left, if the request would be refused for lack of room. If even Floor does not
+	// fit, Clamp also leaves the cache points out where that makes room: what is written to the cache costs more than other input.
+	// EventPointsRemoved tells of that.
 	Clamp bool
 	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
 	// thinking budget. Zero is 256.
@@ -233,6 +233,7 @@ const (
 
 // fillDefaults replaces zeros with the defaults.
 func (o *Options) fillDefaults() {
+	// ReservationTTL, Output.Floor and Rate.Burst keep their zeros here: budget, chain and ratelimit fill these in.
 	o.StoreTimeout = cmp.Or(o.StoreTimeout, defaultStoreTimeout)
 	o.SettleTimeout = cmp.Or(o.SettleTimeout, defaultSettleTimeout)
 	o.KillPoll = cmp.Or(o.KillPoll, defaultKillPoll)
@@ -272,6 +273,7 @@ func (o Options) validate() error {
 	var errs []error
 	add := func(bad bool, format string, args ...any) { // adds an error if bad
 		if bad {
+			// The %w in front takes the first argument.
 			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...))
 		}
 	}
@@ -283,6 +285,7 @@ func (o Options) validate() error {
 	}
 	o.Output.validate(add)
 	o.Brakes.validate(add)
+	// DrainTimeout is not checked: a negative one says that no answer is read on.
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)
@@ -292,6 +295,7 @@ func (o Options) validate() error {
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
 	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
+	// The limiter takes the burst as an int, which may have 32 bits.
 	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
 	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
 	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")

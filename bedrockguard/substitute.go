@@ -19,6 +19,7 @@ func (p *Pressure) Used() float64 {
 		b := &p.Balances[i]
 		switch {
 		case b.Observe:
+		// A latched account refuses every call, as a full one does.
 		case b.Latched || b.Max.N == 0:
 			fullest = max(fullest, 1)
 		default:

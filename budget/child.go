@@ -64,6 +64,7 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 	if next.limit.Max, err = l.allowance(ctx, s, next, c.Max); err != nil {
 		return nil, nil, err
 	}
+	// The child is counted last, so that no error leaves it counted as open.
 	leave, err := l.children.join(l.rules.Load().policy.Limits, s, next)
 	if err != nil {
 		return nil, nil, err
@@ -101,7 +102,7 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	// The scope in which the child was opened decides its account. Calls of the child may carry more, such as a principal that is filled in
 	// later, and must still count in that account.
 	of := next.limit.split(*s)
-	next.limit.of = &of
+	next.limit.of = &of // from now on split returns these values, whatever the scope of a call is
 	if len(next.limit.Name) > driver.MaxScopeValue {
 		return nil, fmt.Errorf("%w: the path of a child's names has %d bytes, at most %d", ErrInvalidScope, len(next.path), driver.MaxScopeValue-len(childPrefix))
 	}
@@ -138,6 +139,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quanti
 			tightestPerhaps = at
 		}
 	}
+	// A limit that holds for some calls only stands in for a Max that nobody has given. A Max that was asked for is not lowered by it.
 	if tightest == nil && asked.Unit == 0 {
 		tightest = tightestPerhaps
 	}
@@ -145,7 +147,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quanti
 	case tightest == nil && asked.Unit == 0:
 		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, quote.Clip(b.path))
 	case tightest == nil:
-		return asked, nil
+		return asked, nil // no limit of the parent counts in this unit for every call
 	}
 	left := tightest.Left().N
 	if left == 0 {
@@ -154,6 +156,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quanti
 			ResetAfter: tightest.ResetAfter, Latched: tightest.Latched, Reason: "there is nothing left for a child",
 		}
 	}
+	// Limited to MaxInt64, because the sum could overflow.
 	wanted.N = used + min(left, math.MaxInt64-used)
 	if asked.Unit != 0 {
 		wanted.N = min(asked.N, wanted.N)
@@ -207,7 +210,7 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 	defer f.mu.Unlock()
 	lines := b.depth // one for the limit of each child from the root to b
 	for _, l := range policy {
-		if !l.Match.mayApply(s) {
+		if !l.Match.mayApply(s) { // it selects no call of the child, whatever the call leaves open now
 			continue
 		}
 		_, keys := l.accounts(s)
@@ -242,5 +245,5 @@ func (b *branch) key(s Scope) Key {
 		name = b.path
 	}
 	l := Limit{Name: name, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
-	return l.key(l.split(s), "")
+	return l.key(l.split(s), "") // without a window: the key is of no account, only of the map
 }

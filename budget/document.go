@@ -79,15 +79,16 @@ const followEvery = time.Second
 // policy stays. If the store does not answer, it asks again. It runs one goroutine, which ends when it returns.
 func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	told := make(chan struct{}, 1)
+	told := make(chan struct{}, 1) // holds a token if the store has signalled a change
 	var listening sync.WaitGroup
+	// What is deferred runs in reverse order: cancel ends the goroutine, and Wait waits for its end.
 	defer listening.Wait()
 	defer cancel()
 	listening.Go(func() {
 		_ = l.Signal(ctx, func() { // if the store can't signal, asking at intervals is enough
 			select {
 			case told <- struct{}{}:
-			default:
+			default: // a look is due already
 			}
 		})
 	})
@@ -95,6 +96,7 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	defer ticker.Stop()
 	for version := int64(-1); ; { // of the document that was last looked at; -1 for none yet, as versions begin at zero
 		d, err := l.PolicyDocument(ctx)
+		// If the store did not answer, the next look asks again. An empty text is a document that was removed: the policy stays.
 		if err == nil && d.Version != version {
 			if version = d.Version; len(d.Text) > 0 {
 				p, err := ReadPolicy(bytes.NewReader(d.Text))

@@ -35,7 +35,7 @@ type pace struct {
 	sums   [paceBuckets]int64
 }
 
-// note adds what a settlement posted, for accounts that have thresholds: a forecast is only told when a threshold is reached.
+// note adds what a settlement posted, for accounts that have thresholds: a forecast is only reported with a threshold that is reached.
 func (p *paces) note(lines []driver.Line, actual *Charge) {
 	for i := range lines {
 		l := &lines[i]
@@ -91,9 +91,11 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)
+	// span.Since is when the calendar window began, or about one length ago for a rolling one.
 	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window != Lifetime && elapsed >= leastElapsed {
 		perHour = math.Max(perHour, float64(settled)/elapsed.Hours())
 	}
+	// Half of MaxInt64, because float64 rounds MaxInt64 up, beyond the range of int64.
 	f := Forecast{PerHour: Quantity{N: int64(math.Min(perHour, math.MaxInt64/2)), Unit: l.Unit}}
 	if perHour <= 0 || settled >= max {
 		return f

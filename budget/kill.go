@@ -77,6 +77,7 @@ func (k *knownKills) remember(err *KilledError) {
 			live = append(live, known)
 		}
 	}
+	// live has the other flags that are still remembered; an older version of this flag is left out.
 	live = append(live, knownKill{flag: flag, dims: err.Scope.Dims(), err: err, until: now.Add(killMemory)})
 	k.known.Store(&live)
 }

@@ -57,13 +57,13 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
 	}
 	l := &Ledger{Operator: Operator{store}, opened: time.Now(), beside: slices.Clone(o.Beside)}
-	if len(policy.Limits) > 0 { // an empty one is taken from the store
+	if len(policy.Limits) > 0 { // checked before the store is asked; an empty one is taken from the store, and checked by SetPolicy
 		if err := l.with(policy).Validate(); err != nil {
 			return nil, err
 		}
 	}
 	rand.Read(l.owner[:])
-	policy, err := l.agreed(ctx, policy, o.OwnPolicy)
+	policy, err := l.agreed(ctx, policy, o.OwnPolicy) // without the limits of Beside: SetPolicy adds them
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +155,7 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 		Reservation: driver.Reservation{ID: driver.NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL},
 		Scope:       req.Scope, plan: unlimited,
 	}
+	// Without lines only a kill flag can refuse, and refusal turns it into the error. If the store did not answer, ExpiresAt stays zero.
 	if d, err := l.store.Reserve(ctx, r.Reservation); err == nil && !d.Admitted {
 		_, err := l.refusal(unlimited, &r.Reservation, &d)
 		return nil, err
@@ -181,7 +182,9 @@ func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error
 	if err != nil {
 		return nil, Key{}, err
 	}
+	// sweep charges what has expired, if that is due.
 	l.sweep(ctx)
+	// With Tentative or NoLatch the caller may ask again, so that a refusal must close no latch; with Tentative observe-only limits refuse, too.
 	r := &Receipt{
 		Reservation: driver.Reservation{ID: driver.NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL, Tentative: req.Tentative || req.NoLatch, RefuseObserved: req.Tentative},
 		Scope:       req.Scope, plan: p,
@@ -207,7 +210,7 @@ func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error
 //go:noinline
 func (l *Ledger) unanswered(ctx context.Context, req *Request, id ID, err error) error {
 	err = storeError("reserve", err)
-	if errors.Is(err, ErrStore) {
+	if errors.Is(err, ErrStore) { // any other error is an answer, by which nothing was reserved
 		l.abandon(ctx, id, cmp.Or(req.TakeBack, defaultTakeBack))
 	}
 	return err
@@ -231,6 +234,7 @@ func (l *Ledger) refusal(p *plan, r *driver.Reservation, d *driver.Decision) (ac
 		err := d.Killed.Err()
 		l.killed.remember(err)
 		return Key{}, err
+	// A line that the reservation does not have comes from a broken store: then nothing that it says is used.
 	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
 		last, waiting := p.lastToFit(r, d.Denied)
 		err := p.exceeded(r, &d.Denied[last])
@@ -263,7 +267,8 @@ func (p *plan) lastToFit(r *driver.Reservation, denied []driver.Denial) (last in
 	return last, waiting
 }
 
-// waiting reports whether a line without room would have it if no call were pending or, if its limit is paced, will have it after some time.
+// waiting reports whether a line without room would have it if no call were pending or, if its limit is paced, will have it after some time. The line
+// belongs to the limit under[limits[line]] of the plan; a ResetAfter of zero says that time alone never makes room.
 func (p *plan) waiting(r *driver.Reservation, d *driver.Denial) bool {
 	amount := r.Charge[r.Lines[d.Line].Unit]
 	if d.Latched || amount > d.Max {
@@ -309,8 +314,8 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 			return Outcome{}, err
 		}
 	}
-	l.waiting.freed(r.Reservation.Lines)
-	if !posting.Replayed {
+	l.waiting.freed(r.Reservation.Lines) // calls of this ledger that wait for room there ask again
+	if !posting.Replayed {               // a repeat has posted nothing, and must not count twice in the forecasts
 		l.paces.note(r.Reservation.Lines, &actual)
 	}
 	out := Outcome{Replayed: posting.Replayed, From: posting.From}
@@ -337,7 +342,7 @@ func (l *Ledger) Void(ctx context.Context, r *Receipt) error {
 	err := persist(ctx, func() error {
 		return storeError("void", l.store.Void(ctx, r.Reservation.ID, l.owner))
 	})
-	l.waiting.freed(r.Reservation.Lines)
+	l.waiting.freed(r.Reservation.Lines) // after an error, too: the store may have voided it without its answer arriving
 	return err
 }
 
@@ -368,6 +373,7 @@ func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	// What has expired is charged first, so that it shows as settled and not as pending.
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
 	}
@@ -386,6 +392,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 	if err := s.Validate(); err != nil {
 		return 0, err
 	}
+	// limits adds those of the child that the scope belongs to, and of its parents, to those of the policy.
 	for _, lim := range branchOf(&s).limits(l.rules.Load().policy.Limits) {
 		if lim.Name != limit {
 			continue
@@ -393,7 +400,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 		if max.Unit != lim.Max.Unit || max.N < 0 {
 			return 0, fmt.Errorf("%w: limit %q counts %s, the override is %s", ErrInvalidPolicy, limit, lim.Max.Unit, max)
 		}
-		_, keys := lim.accounts(s)
+		_, keys := lim.accounts(s) // two if the zone has another spelling, under which an older version kept the account
 		for _, account := range keys {
 			err := change(ctx, l.store, "override", "", func(c driver.Change) error {
 				return l.store.Override(ctx, account, &Override{Max: max.N, Until: until}, c)
@@ -419,8 +426,9 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	if err := l.Operator.ReviveFlag(ctx, f); err != nil {
 		return err
 	}
+	// Flags that are remembered would refuse calls for up to another second.
 	l.killed.forget()
-	if f.Patterns {
+	if f.Patterns { // which accounts they select is not known here
 		return nil
 	}
 	p := newPlan(l.rules.Load().policy.Limits, f.Scope, Match.mayApply) // its lines are of the accounts with exactly the flag's values
@@ -450,8 +458,9 @@ const sweepBatch = 256
 // sweep charges what has expired if a sweep is due, in one of the goroutines that ask for it. If the store fails or something was charged, the
 // gap is set back to sweepEvery. Errors are ignored: the next sweep tries again.
 func (l *Ledger) sweep(ctx context.Context) {
-	now, last := int64(time.Since(l.opened)), l.sweptAt.Load()
+	now, last := int64(time.Since(l.opened)), l.sweptAt.Load() // both count from opened
 	gap := max(l.sweepGap.Load(), int64(sweepEvery))
+	// Of several goroutines that find a sweep due, the one whose swap succeeds does it.
 	if now-last < gap || !l.sweptAt.CompareAndSwap(last, now) {
 		return
 	}
@@ -463,13 +472,13 @@ func (l *Ledger) sweep(ctx context.Context) {
 
 // expireAll charges every reservation that has expired.
 func (l *Ledger) expireAll(ctx context.Context) error {
-	l.sweptAt.Store(int64(time.Since(l.opened)))
+	l.sweptAt.Store(int64(time.Since(l.opened))) // this does what a sweep does, so that none is due for a while
 	for {
 		n, err := l.store.Expire(ctx, sweepBatch)
 		if err != nil {
 			return storeError("expire", err)
 		}
-		if n < sweepBatch {
+		if n < sweepBatch { // the store charged fewer than it was allowed to, so that none is left
 			return nil
 		}
 	}
@@ -482,6 +491,7 @@ func persist(ctx context.Context, step func() error) error { return again(ctx, s
 // again is persist after a first try that returned err.
 func again(ctx context.Context, err error, step func() error) error {
 	for _, pause := range [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
+		// Only a store that did not answer is asked again. ErrLost, which is an ErrStore too, stays until an operator accepts the loss.
 		if !errors.Is(err, ErrStore) || errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return err
 		}

@@ -76,6 +76,7 @@ func (l *Limit) maxFor(of Scope) int64 {
 // differ in such a dimension, so that a MaxFor with this match would not be clear for the account.
 func (l *Limit) beyond(m Match) string {
 	for i, pattern := range m.fields() {
+		// fields has the patterns in the order of the bits of Per.
 		if pattern != "" && l.Per&(1<<i) == 0 {
 			return perNames[i]
 		}
@@ -141,12 +142,13 @@ func surelyMatches(pattern, value string) bool {
 	return pattern == "" || value != "" && glob.Match(pattern, value)
 }
 
-// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty.
+// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty. A Not
+// that only might select these calls leaves some of them; one that surely selects all of them leaves none.
 func (m Match) mayApply(s Scope) bool {
 	return m.every(&s, mayMatch) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, surelyMatches) })
 }
 
-// surelySelects reports whether Selects would select all of these calls.
+// surelySelects reports whether Selects would select all of these calls. Here a Not counts as soon as it might select one of them.
 func (m Match) surelySelects(s Scope) bool {
 	return m.every(&s, surelyMatches) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, mayMatch) })
 }
@@ -176,6 +178,7 @@ func (m *Match) problems() (problems []string) {
 	for tag, pattern := range m.Tags {
 		patterns["tag "+quote.Clip(tag)] = pattern
 	}
+	// Sorted, because a map has no order. Alternatives says what is wrong with a pattern: nothing for an empty one.
 	for _, where := range slices.Sorted(maps.Keys(patterns)) {
 		if _, err := glob.Alternatives(patterns[where]); err != "" {
 			problems = append(problems, where+": "+err)
@@ -189,7 +192,7 @@ func (m *Match) problems() (problems []string) {
 		where := fmt.Sprintf("Not %d", i)
 		if len(not.Not) > 0 {
 			problems = append(problems, where+" has a Not of its own")
-			continue
+			continue // nothing else in it is looked at
 		}
 		if not.everything() {
 			problems = append(problems, where+" selects everything, so that nothing is left")
@@ -201,12 +204,13 @@ func (m *Match) problems() (problems []string) {
 	return problems
 }
 
-// everything reports whether the match certainly selects every call.
+// everything reports whether the match certainly selects every call, because each of its patterns is empty or only stars. The empty scope has to be
+// there for every, and its values are not looked at. A Not is left out: the match of a Not, for which this is asked, has none.
 func (m *Match) everything() bool {
 	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
 }
 
-// Policy is what Open enforces. A policy without limits is refused, because it would protect nothing.
+// Policy is what Open enforces. A policy without limits protects nothing: Validate refuses it, and for Open it stands for the policy in the store.
 type Policy struct {
 	Limits []Limit
 }
@@ -223,7 +227,7 @@ func (p Policy) Validate() error {
 	names := make(map[string]bool, len(p.Limits))
 	accounts := 0 // in which a call counts that all limits select
 	for i, l := range p.Limits {
-		_, keys := l.accounts(Scope{})
+		_, keys := l.accounts(Scope{}) // their number depends only on the spelling of the time zone
 		accounts += len(keys)
 		if names[l.Name] {
 			errs = append(errs, fmt.Errorf("%w: two limits are named %q", ErrInvalidPolicy, l.Name))
@@ -253,6 +257,7 @@ func (l Limit) problems() (problems []string) {
 	add(l.Paced && l.Window == Lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
 	add(l.Paced && l.Latch, "Paced and Latch contradict each other: one waits for room, and the other stays closed")
 	add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
+	// USD returns a negative amount for what is beyond int64.
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
 	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
 	for _, problem := range l.Match.problems() {
@@ -267,20 +272,21 @@ func (l Limit) problems() (problems []string) {
 		add(beyond != "", "MaxFor %d matches by %s, which the limit is not split by", i, beyond)
 	}
 	if err := l.Window.Validate(); err != nil {
+		// The caller puts ErrInvalidPolicy in front of every problem.
 		problems = append(problems, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
 	}
 	add(l.Per&^perAll != 0, "Per holds unknown bits")
 	add(len(l.PerTags) > driver.MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), driver.MaxScopeTags)
 	add(len(l.Notify) > 62, "%d Notify fractions, at most 62", len(l.Notify))
 	for _, f := range l.Notify {
-		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f)
+		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f) // written so that NaN is refused, too
 	}
 	return problems
 }
 
 // accounts returns the values of a scope that split the limit, as split does, and the keys of the account with these values. Max is not part
 // of a key, so that a limit with a changed Max keeps what was spent. There are two keys if the window's zone has a canonical name that differs
-// from the one as written: an older version used the latter, and what was spent there still counts.
+// from the one as written: an older version used the name as written, and what was spent there still counts.
 func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 	of = l.split(s)
 	canonical, asWritten := l.Window.Spellings()
@@ -327,11 +333,13 @@ func (l Limit) split(s Scope) (of Scope) {
 // key returns the key of the account with these values of a scope, as split returns them, for a window that is written in this way.
 func (l Limit) key(of Scope, window string) Key {
 	var stack [16]string
+	// These three dimensions always have a part, which is empty if the limit is not split by it: split leaves it empty.
 	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)
 	for _, k := range l.PerTags {
 		parts = append(parts, k, of.Tags[k])
 	}
-	// Dimensions that were added later have names that no tag can have, so that the keys of limits without them have not changed.
+	// Dimensions that were added later come behind an empty part, where a tag would have its name: no tag has an empty one, so that no two lists of
+	// parts are the same. The keys of limits without these dimensions have stayed as they were.
 	for _, more := range [...]struct {
 		per         Per
 		name, value string

@@ -25,6 +25,7 @@ func Operate(ctx context.Context, store Store) (*Operator, error) {
 		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
 	}
 	err := persist(ctx, func() error {
+		// Only whether the store answers matters here.
 		_, err := store.Revision(ctx)
 		return storeError("operate", err)
 	})
@@ -120,7 +121,8 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 // AcceptLoss declares what remains of a ledger to be complete: steps that were refused with ErrLost are possible again, in every process.
 // Spend that was lost from the ledger can be spent once more, so check first what is missing. The reason is kept in the audit trail.
 func (o *Operator) AcceptLoss(ctx context.Context, reason string) error {
-	c := driver.Change{ID: driver.NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason} // a ledger that lost a part returns no revision to compare with
+	// A ledger that has lost a part returns no revision to compare with, and a Seen beyond its revision never conflicts.
+	c := driver.Change{ID: driver.NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason}
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -170,7 +172,7 @@ func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error
 					return
 				}
 			}
-			if len(all) == 0 {
+			if len(all) == 0 { // a page that is only short need not be the last one
 				return
 			}
 			last = &all[len(all)-1]
@@ -226,7 +228,7 @@ func (o *Operator) Accounts(ctx context.Context, q AccountQuery) iter.Seq2[Accou
 				yield(a, err)
 				return
 			}
-			own := strings.HasPrefix(a.Limit, key.Own) // the library keeps its own account there, in which no spend is booked
+			own := strings.HasPrefix(a.Limit, key.Own) // the library's own account, whose sums limit nothing
 			if own || q.Limit != "" && a.Limit != q.Limit || !a.Scope.Has(q.Scope) {
 				continue
 			}

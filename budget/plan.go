@@ -126,7 +126,7 @@ func (p *plan) balances(raw []driver.Balance) ([]AccountBalance, error) {
 	all := make([]AccountBalance, 0, len(raw))
 	for i := range p.under {
 		at := p.fullest(i, raw)
-		if at < 0 {
+		if at < 0 { // the limit does not apply to the scope
 			continue
 		}
 		b, unit := raw[at], p.lines[at].Unit
@@ -162,7 +162,7 @@ type rules struct {
 // of returns the plan of a scope, or ErrInvalidScope.
 func (r *rules) of(s *Scope) (*plan, error) { return r.plans.of(r.policy.Limits, s) }
 
-// planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
+// planCache remembers the plans of scopes that have no tags and belong to no child. It is safe for concurrent use; its zero value is empty.
 type planCache struct {
 	last  atomic.Pointer[plan] // the plan that was used last, because the next call mostly needs the same
 	mu    sync.RWMutex
@@ -172,13 +172,14 @@ type planCache struct {
 // of returns the plan of a scope, or ErrInvalidScope.
 func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	p := c.last.Load()
+	// The last plan was made for a scope with the same values, which was validated then.
 	if len(s.Tags) == 0 && driver.BranchOf(s) == nil && p != nil && p.of == fieldsOf(s) {
 		return p, nil
 	}
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if err := branchOf(s).alive(); err != nil {
+	if err := branchOf(s).alive(); err != nil { // the child that the calls belong to, or one of its parents, has ended
 		return nil, err
 	}
 	if len(s.Tags) > 0 || driver.BranchOf(s) != nil { // the key of the map, fieldsOf, would not tell them apart
@@ -201,7 +202,7 @@ func (c *planCache) find(limits []Limit, s Scope) *plan {
 	p = newPlan(limits, s, Match.Selects)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.plans == nil || len(c.plans) >= maxPlans {
+	if c.plans == nil || len(c.plans) >= maxPlans { // the first plan, or too many: begin with an empty map
 		c.plans = make(map[[6]string]*plan)
 	}
 	c.plans[key] = p

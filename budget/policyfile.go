@@ -84,6 +84,7 @@ func ReadPolicy(r io.Reader) (Policy, error) {
 		return Policy{}, err
 	}
 	if err := p.Validate(); err != nil { // problems of the policy as a whole
+		// Validate joins its errors, one a line, and each begins with the text of ErrInvalidPolicy.
 		for _, line := range strings.Split(err.Error(), "\n") {
 			f.add(root, "%s", strings.TrimPrefix(line, ErrInvalidPolicy.Error()+": "))
 		}
@@ -128,6 +129,7 @@ func (f *policyFile) syntax(raw []byte, err error) {
 		e.Problem = "empty: want limits"
 	}
 	if _, rest, found := strings.Cut(err.Error(), "line "); found {
+		// The digits that the text begins with: all but what is left without them. Without any, Line stays 0.
 		digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
 		e.Line, _ = strconv.Atoi(digits)
 		if _, rest, found = strings.Cut(rest, "column "); found {
@@ -169,7 +171,7 @@ func (f *policyFile) mapping(n *yaml.Node, depth int, what string, keys []string
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		at, value := n.Content[i], f.resolve(n.Content[i+1], depth)
 		switch key := at.Value; {
-		case value == nil:
+		case value == nil: // resolve has recorded why
 		case at.Kind != yaml.ScalarNode:
 			f.add(at, "%s has a key that is no text", what)
 		case seen[key]:
@@ -217,6 +219,7 @@ func (f *policyFile) boolean(n *yaml.Node, what string) bool {
 func (f *policyFile) count(n *yaml.Node, what string) int {
 	text, ok := f.text(n, what)
 	number, err := strconv.ParseInt(text, 10, 32)
+	// If it is not ok, text has recorded that already.
 	if ok && (err != nil || number < 1) {
 		f.add(n, "%s: %q is no whole number from 1 on: leave it out to set no bound", what, quote.Clip(text))
 	}
@@ -244,6 +247,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 			f.add(value, "%d limits, want 1 to %d", len(p.Limits), MaxLimits)
 		}
 	})
+	// If something else is wrong, such as a misspelled key, that has been recorded, and says more.
 	if !found && len(f.errs) == 0 {
 		f.add(n, "no limits")
 	}
@@ -253,7 +257,8 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 // limitKeys are the keys of a limit.
 var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "paced", "max_depth", "max_children"}
 
-// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is only told if each of its values could be read.
+// limit reads one limit. What is wrong with the limit as a whole (Limit.problems) is recorded only if nothing was wrong with any of its values. The
+// numbers are depths: of a limit in the file, which is in the list under "limits", and of the values in its own lists.
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
 	f.mapping(n, 2, "a limit", limitKeys, func(key string, _, value *yaml.Node) {
@@ -330,7 +335,8 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 	}
 }
 
-// matchKeys are the keys of a match. The last one is "not", which a match under "not" can't have.
+// matchKeys are the keys of a match. The last one is "not", which a match under "not" can't have. They are a copy: append finds no room behind the
+// array perNames.
 var matchKeys = append(perNames[:], "tags", "not")
 
 // match reads a match, with the keys that are allowed there.
@@ -347,7 +353,7 @@ func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 			return
 		}
 		if key != "tags" {
-			*fields[key] = f.pattern(value, key)
+			*fields[key] = f.pattern(value, key) // mapping passes on the keys that are in keys: all but tags and not are in fields
 			return
 		}
 		f.mapping(value, 4, "tags", nil, func(name string, at, pattern *yaml.Node) {
@@ -388,6 +394,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 		return text
 	}
 	least := math.MaxInt // the length of the shortest value that can match: each * may stand for nothing
+	// Each ? stands for one byte, as a letter does for itself.
 	for _, one := range all {
 		least = min(least, len(strings.ReplaceAll(one, "*", "")))
 	}
@@ -397,7 +404,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	return text
 }
 
-// fraction reads a threshold, as in 0.5 or 50%. If it is wrong, it returns 1, which is valid, so that one mistake is not told twice.
+// fraction reads a threshold, as in 0.5 or 50%. If it is wrong, it returns 1, which is valid, so that one mistake is not recorded twice.
 func (f *policyFile) fraction(n *yaml.Node) float64 {
 	text, _ := f.text(n, "notify")
 	number, percent := strings.CutSuffix(text, "%")

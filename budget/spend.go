@@ -84,7 +84,7 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 			return nil, storeError("usage", err)
 		}
 		for _, row := range page {
-			if !q.Until.IsZero() && !row.Day.Before(q.Until) {
+			if !q.Until.IsZero() && !row.Day.Before(q.Until) { // rows come in the order of their days: none of the rest is wanted
 				return sorted(sums), nil
 			}
 			if err := q.add(sums, row); err != nil {
@@ -113,6 +113,7 @@ func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 			return nil
 		}
 		row.Scope = Limit{Per: q.By, PerTags: q.ByTags}.split(row.Scope) // only the values that the query splits by, as a limit splits
+		// The key of the values that are left, by which rows with the same ones come into one sum.
 		row.Key = (&driver.Call{Scope: row.Scope}).UsageKey()
 	}
 	switch q.Every {
@@ -124,7 +125,7 @@ func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 	at := usageSum{row.Day.Unix(), row.Key}
 	sum := sums[at]
 	if sum == nil {
-		sums[at] = &row
+		sums[at] = &row // row is this call's own copy, so that it can become the sum
 		return nil
 	}
 	var fits bool

@@ -59,7 +59,7 @@ func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.
 	}
 }
 
-// standing returns what a store tells of an account as a Standing.
+// standing returns the Standing of an account, from the balance that the store has returned for it.
 func standing(a Account, line *driver.Line, b *driver.Balance) Standing {
 	in := func(n int64) Quantity { return Quantity{N: n, Unit: line.Unit} }
 	return Standing{a, AccountBalance{

@@ -42,6 +42,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
 		if t != nil && !t.first() { // those before it in the queue ask first
+			// The call is woken when the call before it leaves the queue, and looks again after maxWait in any case.
 			if !t.wait(waiting, maxWait) {
 				return nil, t.refusal(&req)
 			}
@@ -52,8 +53,10 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 		}
 		receipt, account, err := l.reserveStep(ctx, req)
 		var e *ExceededError
+		// Waiting says that waiting may help, because the limits are full of pending calls only, or are rates.
 		if !errors.As(err, &e) || !e.Waiting { // it is admitted, or waiting does not help
-			if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because the context ended
+			// lastRefusal is nil if no call of its queue has been refused yet: then the store's error is returned.
+			if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because ctx ended
 				err = cmp.Or(t.lastRefusal(&req), err)
 			}
 			return receipt, err
@@ -68,6 +71,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 		}
 		ends, bounded := waiting.Deadline()
 		comesTooLate := bounded && e.Paced && next > time.Until(ends)
+		// wait returns false if the time for waiting is over, and true if the call is to ask again.
 		if comesTooLate || !t.wait(waiting, next) {
 			return nil, err
 		}
@@ -165,6 +169,7 @@ func (w *waitingRoom) join(account Key, t *ticket) *ticket {
 	t.account = account
 	queue := w.queues[account]
 	at := len(queue)
+	// The place behind all tickets with smaller numbers.
 	for at > 0 && queue[at-1].number > t.number {
 		at--
 	}

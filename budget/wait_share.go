@@ -28,7 +28,7 @@ const (
 	wishStands  = time.Second            // how long a wish lasts
 	wishTTL     = 400 * time.Millisecond // of the reservation that leaves a wish, and is always refused
 	wishTimeout = 250 * time.Millisecond // for reading wishes, and for leaving one: a slower store is not used for this
-	wishSlots   = 8                      // a process leaves each wish in the next of so many accounts, so that it can tell its own wishes from those of others
+	wishSlots   = 8                      // each wish is left in one of so many accounts, picked at random, by which a process knows its own
 )
 
 // sharing is what a process knows about other processes that wait for the same accounts. Its zero value is ready to use.
@@ -65,6 +65,7 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 		if s.of == nil {
 			s.of = make(map[Key]*shared)
 		}
+		// With now, the first look for this account comes lookEvery later.
 		known = &shared{looked: now}
 		s.of[account] = known
 	}
@@ -102,7 +103,7 @@ func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	}
 	l.sharing.mu.Unlock()
 	if !due {
-		return yields
+		return yields // the answer of the last look
 	}
 	var looks []driver.Line
 	for slot := range wishSlots {
@@ -111,6 +112,7 @@ func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 			looks = append(looks, driver.Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Monthly, Observe: true})
 		}
 	}
+	// In the order of accounts, in which reservations have their lines.
 	slices.SortFunc(looks, func(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
@@ -140,8 +142,8 @@ func (l *Ledger) starve(ctx context.Context, line *driver.Line) {
 	}
 	wish := driver.Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Rolling(wishStands), Latch: true}
 	r := driver.Reservation{ID: driver.NewID(), Owner: l.owner, TTL: wishTTL, Lines: []driver.Line{wish}}
-	r.Charge[wish.Unit] = 1
+	r.Charge[wish.Unit] = 1 // more than the Max of zero
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
-	_, _ = l.store.Reserve(ctx, r)
+	_, _ = l.store.Reserve(ctx, r) // what it leaves is the latch; the refusal itself means nothing
 }

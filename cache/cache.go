@@ -80,6 +80,7 @@ func (p Policy) Validate() error {
 		add(m > Refuse, "unknown mode %d for a workflow", m)
 		add(strings.Contains(strings.TrimSuffix(w, "*"), "*"), "a workflow's pattern may have a * at its end only")
 	}
+	// A negative Floor is allowed: it switches the floor off.
 	add(p.Floor > 1 || math.IsNaN(p.Floor), "Floor %v is more than 1", p.Floor)
 	add(p.MinPoints < 0, "MinPoints %d is negative", p.MinPoints)
 	add(p.HoldFanOut < 0 || p.HoldFanOut > maxHold, "HoldFanOut %s is not in 0 to %s", p.HoldFanOut, maxHold)

@@ -22,7 +22,8 @@ type predecessor struct {
 }
 
 // findPredecessor returns the request with which this one has the longest common beginning. If the tools or the system prompt differ from
-// that one's, it returns the request with which this one has the most messages in common, if there is any.
+// that one's, it returns the request with which this one has the most messages in common, if there is any. Of several with equally much in common it
+// returns the most recently used one, which stands first in s.conversations.
 func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	var best predecessor
 	if len(p.Records()) == 0 {
@@ -33,16 +34,18 @@ func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 			best = predecessor{conversation: conv, shared: shared}
 		}
 	}
+	// Either nothing is known, or one of the two requests is the beginning of the other, so that none can be nearer.
 	if best.conversation == nil || best.shared == len(best.conversation.blocks) || best.shared == len(p.Records()) {
 		return best
 	}
 	tools, system := heads(p)
+	// The two have the same head and differ in their messages only.
 	if best.shared > tools+system {
 		return best
 	}
 	for _, conv := range s.conversations { // the head has changed, so that messages are compared without it
 		common := commonMessages(conv.messages(), p.Records()[tools+system:])
-		moreThanBest := common > best.sharedMessages
+		moreThanBest := common > best.sharedMessages // the nearest one so far also gets its count
 		if moreThanBest || common > 0 && conv == best.conversation {
 			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.Records()), sharedMessages: common}
 		}
@@ -92,8 +95,8 @@ func (prev *predecessor) continues(now []prompt.Record) bool {
 	return keepsAll && len(now) > prev.sharedMessages && !now[prev.sharedMessages].User
 }
 
-// counted returns the token count of the predecessor's response, for the blocks that it counted; zero if the request does not have all of these
-// blocks in common with the predecessor.
+// counted returns the token count of the predecessor's response, for the blocks of the predecessor that were counted; zero if the request does not
+// have all of these blocks in common with the predecessor.
 func (prev *predecessor) counted() countedTokens {
 	if prev.conversation == nil || prev.shared < prev.conversation.counted.blocks {
 		return countedTokens{}
@@ -127,16 +130,19 @@ func (t *Turn) compare() {
 	tools, system := heads(t.prompt)
 	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.Records()) // one is the beginning of the other
 	head := tools + system
+	// The head is the same, with as many blocks as before, and only messages differ.
 	headUnchanged := head == conv.tools+conv.system && t.past.shared >= head
 	if extends || headUnchanged {
+		// conv.begun is how many blocks of the predecessor are in the cache, because their response has begun.
 		t.avoidable = conv.upTo(min(t.past.shared, conv.begun))
 		if !extends {
 			t.messagesChanged()
 		}
 		t.settingsChanged()
 	} else {
-		t.headChanged(tools, system)
+		t.headChanged(tools, system) // which sets t.avoidable if the conversation goes on; else it stays zero
 	}
+	// conv.alive is how many blocks can still be in the cache after the pause since the predecessor.
 	if alive := conv.upTo(conv.alive(t.call.At.Sub(conv.lastAt))); t.avoidable.Bytes > alive.Bytes {
 		t.avoidable = alive
 	}
@@ -144,7 +150,7 @@ func (t *Turn) compare() {
 }
 
 // stake adds to a finding how many tokens have to be sent again because of a change, and what that costs: with cache points they are written again,
-// without they are only not read.
+// without they are only not read. t.points is how many points the request has, and scale.mid the most likely number of tokens.
 func (t *Turn) stake(f Finding, amount prompt.Size) Finding {
 	f.Tokens = t.session.scale.mid(amount)
 	if t.points > 0 {
@@ -162,14 +168,16 @@ func (t *Turn) headChanged(tools, system int) {
 	oldTools, newTools := conv.blocks[:conv.tools], p.Records()[:tools]
 	lost := conv.total().Minus(conv.upTo(t.past.shared)) // it was cached and has to be written again
 	if conv.total() == (prompt.Size{}) {
-		return
+		return // nothing can be lost of a request without text and media
 	}
+	// A list of tools has changed if the common beginning ends inside of the old one or of the new one.
 	if t.past.shared < conv.tools || t.past.shared < tools {
 		t.toolsChanged(oldTools, newTools, lost)
 	}
 	if !t.past.continues(t.prompt.Records()[tools+system:]) {
 		return // another conversation, with another system prompt
 	}
+	// The whole request before could have been read. old and now are the blocks of the two system prompts.
 	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
 	old, now := conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.Records()[tools:tools+system]
 	for k := range min(len(old), len(now)) {
@@ -178,6 +186,7 @@ func (t *Turn) headChanged(tools, system int) {
 		}
 		where := p.Blocks[tools+k].Where.String()
 		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.mid(lost))}
+		// Volatile finds a time, an id and the like in the block's text. Alike says that the old block had one of the same kind.
 		if v := p.Volatile(tools + k); v.Suspicious() || v.Alike(old[k].Volatile) {
 			f.Rule = ruleVolatileText
 			f.Detail = fmt.Sprintf("%s has changed since the request before, and the conversation behind it has not", v)
@@ -193,6 +202,7 @@ func (t *Turn) headChanged(tools, system int) {
 // toolsChanged adds a finding for tools that have changed: their order, the order of their keys, or, within a conversation, the tools themselves.
 // lost is the size of what has to be sent again.
 func (t *Turn) toolsChanged(old, now []prompt.Record, lost prompt.Size) {
+	// The first tool that differs, or the place where it would be if the new list has ended there.
 	where := prompt.Where{Section: prompt.Tools, Index: t.past.shared}.String()
 	if t.past.shared < len(now) {
 		where = t.prompt.Blocks[t.past.shared].Where.String()
@@ -203,6 +213,7 @@ func (t *Turn) toolsChanged(old, now []prompt.Record, lost prompt.Size) {
 		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, lost))
 	case d.sameContent:
 		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, lost))
+	// Other tools outside of a conversation belong to another agent, and are no finding.
 	case t.past.continues(messageRecords(t.prompt)):
 		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, lost))
 	}
@@ -237,13 +248,13 @@ func diffTools(old, now []prompt.Record) toolDiff {
 	d.sameSet = kept == len(old) && kept == len(now)
 	for i := range old {
 		if before[old[i].Hash] <= 0 {
-			continue
+			continue // it was kept
 		}
 		before[old[i].Hash]--
 		if names[old[i].Name] > 0 {
 			names[old[i].Name]--
 			d.changed++
-			d.added--
+			d.added-- // the new one of that name was counted as added above
 		} else {
 			d.removed++
 		}
@@ -263,7 +274,7 @@ func (t *Turn) messagesChanged() {
 	old, now := conv.blocks[at:], p.Records()[at:]
 	if reappear(old, now) {
 		if t.call.Compacted {
-			return
+			return // the caller has announced that it rewrites the history
 		}
 		t.avoidable = conv.upTo(min(conv.sent, conv.begun))
 		t.add(t.stake(Finding{
@@ -273,10 +284,11 @@ func (t *Turn) messagesChanged() {
 		return
 	}
 	if t.dropped(old, now) {
-		return
+		return // dropped has added its finding
 	}
 	// A branch goes back to an earlier message, or asks the last one again. A request that replaces the last message and goes on may be one too, but
-	// not if that happens again and again.
+	// not if that happens again and again. conv.sent differs from the length of conv.blocks if the last request was itself shorter than the
+	// conversation, and so went back.
 	changesLastMessage := old[0].Message == conv.blocks[len(conv.blocks)-1].Message
 	goesFurther := p.Records()[len(p.Records())-1].Message > old[0].Message
 	if !changesLastMessage || !goesFurther || conv.sent != len(conv.blocks) {
@@ -296,7 +308,7 @@ func (t *Turn) messagesChanged() {
 func (t *Turn) dropped(old, now []prompt.Record) bool {
 	s, p := t.session, t.prompt
 	if old[0].User || !now[len(now)-1].User || t.call.Compacted {
-		return false
+		return false // what is gone has to begin with the assistant's turn, and the request to end with the user's
 	}
 	gone := 0
 	for i := range old {
@@ -309,12 +321,13 @@ func (t *Turn) dropped(old, now []prompt.Record) bool {
 	for base >= 0 && p.Records()[base].Section == prompt.Messages && !p.Records()[base].User {
 		base--
 	}
+	// A lost turn of tools is at least two blocks, a use and its result. asked returns 1 if that base was sent as a request once.
 	if gone < 2 || base < 0 || p.Records()[base].Section != prompt.Messages || s.asked(p.Records()[base].Chain) != 1 {
 		return false
 	}
 	conv := t.past.conversation
 	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
-	t.follows.habit.drops++
+	t.follows.habit.drops++ // a copy of the conversation's count, which learn stores when the request is sent
 	t.add(t.stake(Finding{
 		Rule: ruleDropped, Where: p.Blocks[t.past.shared].Where.String(), Suspected: t.follows.habit.drops < manyDrops,
 		Detail: fmt.Sprintf("%d blocks of tool turns that the request before held are gone from the history: what stands behind them has to be written again", gone),
@@ -328,12 +341,14 @@ const manyDrops = 2
 // manyForks is how many requests in a row have to change the last message of the one before until they no longer count as branches.
 const manyForks = 3
 
-// reappear reports whether the new history still has what followed the changed block in the old one: most of the long blocks at the same places,
-// or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists begin with the changed block.
+// reappear reports whether the new history still has what followed the changed block in the old one: long blocks at the same places, with at least
+// half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists
+// begin with the changed block.
 func reappear(old, now []prompt.Record) bool {
 	var long, same int64            // bytes of the old history's long blocks, and of those that the new one has at the same place
 	asked, answered := false, false // among these is a question of the user, or an answer
 	for k := 1; k < len(old); k++ {
+		// UpTo is the size up to and including a block, so the difference is the size of block k.
 		n := old[k].UpTo.Minus(old[k-1].UpTo).Bytes
 		equal := k < len(now) && old[k].Hash == now[k].Hash
 		answered = answered || equal && isAnswer(&old[k], n)
@@ -374,6 +389,7 @@ func isAnswer(r *prompt.Record, bytes int64) bool {
 func (t *Turn) settingsChanged() {
 	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
 	from := -1 // the first block that is lost
+	// start is the index of the section's first block in the request before. levelOf returns the hash for the new request.
 	for s, start := range [...]int{prompt.Tools: 0, prompt.System: conv.tools, prompt.Messages: conv.tools + conv.system} {
 		if s == int(prompt.Messages) && conv.settings.All == p.Settings.All {
 			break // only images can have changed the level, and they are not a setting
@@ -384,9 +400,10 @@ func (t *Turn) settingsChanged() {
 		}
 	}
 	if from < 0 || t.past.shared <= from {
-		return
+		return // no setting has changed, or the requests have nothing in common that it could drop
 	}
 	lost := conv.upTo(t.past.shared).Minus(conv.upTo(from))
+	// A loss that may be shorter than what the model caches is no finding.
 	if t.session.scale.low(lost) >= t.call.Model.MinTokens {
 		t.add(t.stake(t.settingsFinding(Finding{}), lost))
 	}
@@ -400,6 +417,7 @@ func (t *Turn) settingsFinding(f Finding) Finding {
 		level = "the system prompt and the messages"
 	}
 	f.Rule, f.Where = ruleSettings, "messages"
+	// changedSettings names the kinds that differ. It names none if only the order of settings has changed.
 	changed := cmp.Or(strings.Join(changedSettings(&conv.settings, &t.prompt.Settings), " and "), "a setting")
 	f.Detail = changed + " has changed since the request before, which drops what is cached of " + level
 	return f
@@ -413,7 +431,7 @@ func (t *Turn) locationChanged() {
 	}
 	shared := conv.upTo(t.past.shared)
 	if t.session.scale.low(shared) < max(t.call.Model.MinTokens, 1) || t.past.shared <= conv.tools+conv.system {
-		return
+		return // too little is common to have been cached, or only the head is: that is another conversation
 	}
 	what := "its region, profile or account"
 	if conv.model != t.call.Model.ID {

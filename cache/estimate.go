@@ -34,7 +34,7 @@ func (s scale) low(amount prompt.Size) int64 {
 	return amount.Bytes / 6
 }
 
-// high returns a number of tokens that the actual one is very unlikely to exceed.
+// high returns a number of tokens that the actual one is very unlikely to exceed. Media count four times their estimate, because it is rough.
 func (s scale) high(amount prompt.Size) int64 {
 	if s.factor > 0 {
 		return s.text(amount)*115/100 + 4*amount.Media
@@ -46,10 +46,11 @@ func (s scale) high(amount prompt.Size) int64 {
 // tokens, in which the format's own tokens outweigh the text, and those in which media are probably a fifth or more, because they say little about
 // text.
 func (s *scale) learn(amount prompt.Size, actual int64) {
-	n := amount.Bytes * 2 / 7 // tokens of text by the average estimate
+	n := amount.Bytes * 2 / 7 // tokens of text by the average estimate, of three and a half bytes a token
 	if n < 200 || actual <= 0 || amount.Media > n/4 {
 		return
 	}
+	// The count is of text and media together, so it is divided by the estimate of both.
 	factor := min(max(mulDiv(actual, 1000, n+amount.Media), 200), 5000) // a fifth to five times the average estimate
 	if s.factor == 0 {
 		s.factor = factor
@@ -84,7 +85,7 @@ func mulDiv(a, b, c int64) int64 {
 		return 0
 	}
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
-	if hi >= uint64(c) {
+	if hi >= uint64(c) { // the quotient would not fit, and Div64 would panic
 		return 1<<63 - 1
 	}
 	q, _ := bits.Div64(hi, lo, uint64(c))

@@ -20,12 +20,15 @@ func (t *Turn) expect() {
 		}
 		o := t.obstacle(prefix, location)
 		switch {
+		// The longest of each: no tokens means that none was found yet.
 		case o == readable && (t.expected.tokens == 0 || prefix.block > t.expected.block):
 			t.expected = *prefix
 		case o != readable && (wanted.tokens == 0 || prefix.block > wanted.block):
 			wanted, why = *prefix, o
 		}
 	}
+	// A prefix that is being written now counts before these if it is longer than what can be read and at least as long as what can't.
+	// beingWritten also sets t.Begun.
 	if prefix := t.beingWritten(location); prefix != nil && prefix.block >= wanted.block && prefix.block > t.expected.block {
 		wanted, why = *prefix, unready
 	}
@@ -75,6 +78,7 @@ func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	switch {
 	case prefix.location != location:
 		return elsewhere
+	// levelOf is the hash of those settings of this request on which the section of the prefix's last block depends.
 	case prefix.settings != levelOf(&t.prompt.Settings, t.prompt.Records()[prefix.block].Section, t.call.Model.Provider):
 		return otherSettings
 	case !t.call.At.Before(prefix.expires):
@@ -100,14 +104,14 @@ func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 	m := &t.call.Model
 	f := Finding{Tokens: lost, NanoUSD: m.writtenAgain(lost)}
 	switch why {
-	case expired:
+	case expired: // the entry's last use was one lifetime before it expired
 		f.Rule = ruleExpired
 		f.Detail = fmt.Sprintf("%s after the last use, the entry of %s has lapsed: about %d tokens are written again", t.call.At.Sub(prefix.expires.Add(-prefix.ttl)).Round(1e9), ttlName(prefix.ttl), lost)
 	case unready:
 		f.Rule = ruleFanOut
 		f.Detail = fmt.Sprintf("%d requests that run at the same time write the same prefix of about %d tokens", 1+t.writing(prefix), prefix.tokens)
 		if t.session.tracker.policy.HoldFanOut > 0 {
-			return
+			return // the request waits for t.Begun, and can read it then
 		}
 	case tooFar:
 		f.Rule = ruleLookback
@@ -148,17 +152,18 @@ func (t *Turn) writing(prefix cachedPrefix) int {
 func (t *Turn) frozen() {
 	conv, p := t.past.conversation, t.prompt
 	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {
-		return
+		return // one of the two requests has no points, or this one does not continue all of the other
 	}
+	// The linter is only made for its lastPoint. At least two blocks must be new, an answer and what follows it.
 	l := linter{p: p, m: &t.call.Model, scale: t.session.scale}
 	last := l.lastPoint()
 	before := conv.points[len(conv.points)-1].block
 	if last == nil || last.Section != prompt.Messages || last.Block != before || len(p.Records()) < conv.sent+2 {
-		return
+		return // it is not in the messages, or has moved, or the conversation has not grown
 	}
 	behind := t.size.Minus(p.UpTo(last.Block))
 	if t.session.scale.low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {
-		return
+		return // fewer tokens are no finding for the rule uncached-tail either
 	}
 	for i := range t.found {
 		if t.found[i].Rule == ruleTail {

@@ -27,7 +27,7 @@ type habit struct {
 	turns  int                         // requests, including this one
 	misses int                         // responses in a row that read less than they should have
 	trial  bool                        // its last request wrote its newest turn before anything was known of the conversation
-	step   int                         // the number of its last request in Tracker.steps
+	step   int                         // the number of its last request in Tracker.steps; -1 once another one has followed
 	drops  int                         // requests that had lost tool turns
 	wrote  time.Duration               // the lifetime with which its last request wrote its newest turn; 0 if it did not
 }
@@ -61,6 +61,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses
 			continue
 		}
 		gap := at.Sub(k.at)
+		// With HoldFanOut the request waits until one that runs has written.
 		if !k.answered && s.tracker.policy.HoldFanOut <= 0 {
 			return [len(ttlClasses)]int{} // the requests that had it still run, and can't read what this one writes
 		}
@@ -73,7 +74,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses
 		}
 		switch {
 		case k.ttl > 0 && gap >= k.ttl:
-			k.ttl, k.read = 0, false // it has expired
+			k.ttl, k.read = 0, false // it has expired; if nobody has read it, it stays counted in s.unread
 		case k.ttl > 0 && !k.read:
 			k.read = true
 			s.unread = max(s.unread-1, 0)

@@ -10,7 +10,7 @@ import (
 // settle records whether a request reads the newest turn that the request before it wrote, if it wrote one: s.unread counts the writes that were not
 // read. f compares the request with the one before, and conv is the conversation of that one. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
-	if !f.on || conv.habit.wrote == 0 {
+	if !f.on || conv.habit.wrote == 0 { // it wrote none, or that is settled
 		return
 	}
 	if f.met[ttlClass(conv.habit.wrote)] { // the entry still lives, and the request has the same prefix
@@ -31,25 +31,27 @@ func (t *Turn) learn() {
 	if conv == nil {
 		return
 	}
-	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read
+	// f.met says by lifetime whether this request could read the newest turn of the one before; 0 is five minutes.
+	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read, for which only five minutes count
 		s.trials--
 		s.trialsWon++
 	}
 	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	step := t.addStep()
-	if f.on { // a branch that follows the same request must not count its trial or its step again
+	if f.on { // a branch that follows the same request must not count its trial or its step again: Follow ignores a step of -1
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
-	conv.habit = f.habit
+	conv.habit = f.habit // the habit of the conversation before with this request added, or an empty one for a new conversation
 	conv.habit.turns = max(conv.habit.turns, 1)
 	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, step, 0
-	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd { // it writes its newest user turn
+	// The last of the writes is the longest prefix. If it reaches to the end of the newest user turn, that turn is written.
+	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd {
 		conv.habit.wrote = t.writes[n-1].ttl
 	}
 	if t.trial {
 		s.trials++
 	}
-	if t.wrote.chain != 0 {
+	if t.wrote.chain != 0 { // Fix has placed a point behind a prefix that was seen before
 		s.wrote(t.wrote)
 	}
 }
@@ -66,12 +68,12 @@ func (t *Turn) addStep() int {
 	tracker := s.tracker
 	tracker.mu.Lock()
 	defer tracker.mu.Unlock()
-	if f.on {
+	if f.on { // it follows the last request of its conversation, and may have read it within either lifetime
 		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
 	}
 	number := tracker.steps.Add(s.number, depth, at)
 	if s.calls.n <= 3 { // including this one
-		if s.calls.n > 1 {
+		if s.calls.n > 1 { // it follows the last request of its workflow; whether it could read that does not matter
 			tracker.steps.Follow(s.step, at, true)
 		}
 		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
@@ -87,7 +89,7 @@ func (t *Turn) readable(ttl time.Duration) int64 {
 	if conv == nil || t.gap >= ttl || !t.sameLocation {
 		return 0
 	}
-	best := 0
+	best := 0 // in blocks of the previous request, of which userEnd and before are too
 	for _, end := range [...]int{t.userEnd, t.before, conv.tools + conv.system, conv.tools} {
 		if end <= t.past.shared {
 			best = max(best, end)
@@ -122,10 +124,10 @@ func (t *Turn) account(u Usage, missed bool) {
 	switch {
 	case missed && u.CacheReadTokens == 0:
 		s.lost()
-	case t.conversation == nil:
+	case t.conversation == nil: // an empty request, which belongs to none
 	case missed:
 		t.conversation.habit.misses++
-	case t.expected.tokens > 0:
+	case t.expected.tokens > 0: // something was expected, and was read
 		t.conversation.habit.misses = 0
 	}
 }

@@ -33,7 +33,7 @@ func (l *linter) all() {
 	for _, f := range l.p.Flaws {
 		l.add(Finding{Rule: Rule(f.Rule), Where: f.Where, Detail: flawDetail(Rule(f.Rule))})
 	}
-	if len(l.p.Points) > 0 && !l.m.Explicit {
+	if len(l.p.Points) > 0 && !l.m.Explicit { // doubtful: that the model takes none was learned from a single rejection
 		l.add(Finding{
 			Rule: ruleUnsupported, Where: l.p.Points[0].String(),
 			Detail: fmt.Sprintf("%d cache points for a model that takes none", len(l.p.Points)), Suspected: l.m.doubtful,
@@ -69,7 +69,7 @@ func flawDetail(r Rule) string {
 		return "a cache marker is written in the dialect of another API"
 	case ruleDeferred:
 		return "a cache_control stands on a tool with defer_loading"
-	default:
+	default: // no other rule is found while a request is parsed
 		return "the request says so"
 	}
 }
@@ -116,11 +116,11 @@ func turnEnds(p *prompt.Prompt) (newest, before int) {
 			i--
 		}
 	}
-	back(false)
+	back(false) // an assistant's message at the end belongs to no user turn
 	newest = i + 1
 	back(true)
 	if newest == i+1 || i < 0 || p.Records()[i].Section != prompt.Messages {
-		return newest, 0
+		return newest, 0 // there is no user turn, or nothing before it
 	}
 	back(false)
 	if i < 0 || p.Records()[i].Section != prompt.Messages {
@@ -132,9 +132,11 @@ func turnEnds(p *prompt.Prompt) (newest, before int) {
 // noPoint finds a prefix that the next request will have too and that is long enough, but has no cache point: all before the newest user message.
 func (l *linter) noPoint() {
 	first, _ := newest(l.p)
+	// bounded is the estimate, corrected by the token count of a response; low is its lower bound.
 	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
+	// What the finding tells is the lower one of two likely numbers: of the estimate alone, and of the corrected one.
 	tokens := min(l.scale.mid(l.p.UpTo(first-1)), l.counted.bounded(l.p, first-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
@@ -146,6 +148,7 @@ func (l *linter) noPoint() {
 // are certain; for the other blocks, the pieces of their text are counted that no token joins.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
+	// The count is of the first k.blocks blocks, so it is of use only if the range begins with the prompt and has them all.
 	if k := l.counted; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
 		from, enough = k.blocks, enough-k.tokens
 	}
@@ -166,14 +169,14 @@ func (l *linter) tail() {
 	}
 	switch {
 	case last.Section == prompt.Messages && final.Message-last.Message < 2:
-		return // only the newest turn
+		return // behind the point is only the newest turn
 	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
 		return // a question to a model without tools: no turn may follow
 	case l.m.MaxTokens > 0 && l.scale.high(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
-		return // the model does not cache more
+		return // the prefix may be near the model's maximum, so that no more can be cached
 	}
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
-		return
+		return // low is only an estimate; certain counts what can't be less
 	}
 	tokens := min(l.scale.mid(behind), l.counted.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
 	l.add(Finding{
@@ -203,7 +206,7 @@ func (l *linter) longTurn() {
 	}
 	for _, pt := range l.p.Points {
 		if pt.Block >= previous && pt.Block-previous < l.m.lookback() {
-			return
+			return // it is at the end of the previous request, or near enough behind it
 		}
 	}
 	tokens := l.scale.mid(l.p.UpTo(previous))
@@ -222,10 +225,10 @@ func (l *linter) volatileText() {
 	for i := l.known; i < len(l.p.Blocks) && i <= last.Block; i++ {
 		b := &l.p.Blocks[i]
 		if b.Section == prompt.Messages {
-			return
+			return // history is sent again as it was
 		}
 		if l.stood(i) {
-			continue
+			continue // what an earlier request had too does not change
 		}
 		v := l.p.Volatile(i)
 		if !v.Suspicious() {

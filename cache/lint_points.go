@@ -60,12 +60,12 @@ func (l *linter) position(pt *prompt.Point, index int) {
 		illegal("behind a reasoning block")
 	case b.Kind == prompt.Text && b.Bytes == 0 && l.p.Empty(pt.Block):
 		illegal("behind an empty text")
-	case l.p.InClaudeBody() && l.p.Empty(pt.Block):
+	case l.p.InClaudeBody() && l.p.Empty(pt.Block): // Empty: a text of nothing but white space
 		// Converse has been seen to accept white space as text (2026-11). For Claude's own body format users report a rejection.
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Suspected: true, Detail: "a cache point stands behind white space, which the service refuses in some requests"})
 	case l.m.Provider == nova && pt.Section == prompt.Messages && b.Kind != prompt.Text:
 		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
-	case b.Kind == prompt.Document:
+	case b.Kind == prompt.Document: // NoPoint is set for the formats after which a rejection is reported
 		l.add(Finding{
 			Rule: ruleAfterDocument, Where: pt.String(), Suspected: !b.NoPoint,
 			Detail: "a cache point stands directly behind a document, which the service refuses for some formats",
@@ -84,6 +84,7 @@ func (l *linter) sizes() {
 		return
 	}
 	enclosed := l.p.UpTo(last.Block)
+	// high and low are bounds of the estimate, so that only what is surely too short or too long is a finding.
 	if high := l.scale.high(enclosed); last.Section != prompt.Messages && high < l.m.MinTokens {
 		l.add(Finding{
 			Rule: ruleBelowMinimum, Where: last.String(), Tokens: l.scale.mid(enclosed),

@@ -94,7 +94,7 @@ func nanoUSD(tokens, picoPerToken int64) int64 {
 	}
 	hi, lo := bits.Mul64(uint64(tokens), uint64(picoPerToken)) // in pico-USD, of which 1000 are a nano-USD
 	if hi >= 1000 {
-		return math.MaxInt64
+		return math.MaxInt64 // the quotient would not fit, and Div64 would panic
 	}
 	q, rem := bits.Div64(hi, lo, 1000)
 	if rem > 0 {

@@ -61,12 +61,13 @@ func place(p *prompt.Prompt, m *Model, o PlaceOptions, judge func(*placer)) []pr
 	}
 	pl := placer{site: newSite(p, m, o), room: m.MaxPoints, fresh: m.lifetime(o.Gaps), drop: len(p.Blocks)}
 	if judge != nil {
-		judge(&pl)
+		judge(&pl) // it may lower pl.end and pl.drop, and shorten pl.fresh
 	}
 	if pl.room <= 0 {
 		pl.room = usualPoints
 	}
 	pl.sort()
+	// The caller may have sent more points than are accepted. If the maximum is not known, none is taken away here.
 	if m.MaxPoints > 0 && len(pl.spots) > m.MaxPoints {
 		pl.thin()
 	}
@@ -124,18 +125,19 @@ func (pl *placer) find(block int) (int, bool) {
 func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
-		ttl := pl.m.nearest(pt.TTL)
+		ttl := pl.m.nearest(pt.TTL)      // the longest on offer that is not longer, or else the shortest
 		open := pt.Open || ttl != pt.TTL // it named no lifetime, or one that the model does not offer
-		if pt.Block >= pl.drop {
+		if pt.Block >= pl.drop {         // the caller's points from there on have only cost money
 			pl.strays = append(pl.strays, stray{point: i, block: -1})
 			continue
 		}
-		if !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) {
+		if !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) { // it can stay, unless it is the second after its block
 			if at, taken := pl.find(pt.Block); !taken {
 				pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, open: open, dead: pl.futile(pt.Block)})
 				continue
 			}
 		}
+		// moveTarget returns the nearest earlier block after which it may be, or -1.
 		pl.strays = append(pl.strays, stray{point: i, block: pl.moveTarget(pt), ttl: ttl, open: open})
 	}
 }
@@ -160,7 +162,7 @@ func (pl *placer) thin() {
 		if stay[i] {
 			kept = append(kept, s)
 		} else {
-			pl.strays = append(pl.strays, stray{point: s.point, block: -1})
+			pl.strays = append(pl.strays, stray{point: s.point, block: -1}) // it is removed
 		}
 	}
 	pl.spots = kept
@@ -171,7 +173,7 @@ func (pl *placer) thin() {
 func (pl *placer) fill() {
 	newest, before := pl.turns() // the ends of the newest user turn and of the one before it
 	if pl.p.Final || !pl.judged && pl.single() {
-		newest = -1
+		newest = -1 // no request is likely to follow that could read it
 	}
 	pl.want(newest)
 	pl.want(before)
@@ -190,10 +192,10 @@ func (pl *placer) want(block int) {
 	if block < 0 {
 		return
 	}
-	if _, taken := pl.find(block); taken || len(pl.spots) >= pl.room && !pl.yield() {
+	if _, taken := pl.find(block); taken || len(pl.spots) >= pl.room && !pl.yield() { // yield makes room if a point has no effect
 		return
 	}
-	s := spot{block: block, point: -1, open: true}
+	s := spot{block: block, point: -1, open: true} // lifetimes sets the lifetime of an open one
 	for i := range pl.strays {
 		if r := &pl.strays[i]; r.block == block && !r.taken {
 			r.taken = true
@@ -201,7 +203,7 @@ func (pl *placer) want(block int) {
 			break
 		}
 	}
-	at, _ := pl.find(block)
+	at, _ := pl.find(block) // again, because yield may have removed a spot before it
 	pl.spots = slices.Insert(pl.spots, at, s)
 }
 
@@ -221,7 +223,7 @@ func (pl *placer) yield() bool {
 // enough, or another point in between is.
 func (pl *placer) lag(newest, before int) int {
 	reach := pl.m.lookback()
-	if before < 0 || newest-before < reach {
+	if before < 0 || newest-before < reach { // also if newest is -1, which stands for no point
 		return -1
 	}
 	for _, s := range pl.spots {
@@ -265,7 +267,7 @@ func (pl *placer) edits() []prompt.Edit {
 			edits = append(edits, prompt.Edit{Remove: s.point, After: -1})
 		}
 	}
-	for _, s := range pl.spots {
+	for _, s := range pl.spots { // a new point removes none: its index is -1
 		if s.point < 0 || s.moved || s.ttl != pl.p.Points[s.point].TTL {
 			edits = append(edits, prompt.Edit{Remove: s.point, After: s.block, TTL: s.ttl})
 		}

@@ -44,8 +44,8 @@ type session struct {
 	unread    int           // how many writes were not read: of prefixes that were seen before, and of newest turns
 	costs     lifetimeCosts // whether points should ask for an hour
 	step      int           // the number of the workflow's last request in Tracker.steps; only its first three have one
-	trials    int           // how many newest turns were written as a trial and not read
-	trialsWon int           // how many were, and read
+	trials    int           // how many newest turns were written as a trial, and not read so far
+	trialsWon int           // how many newest turns were written as a trial and then read
 	losses    int           // how many responses in a row read nothing of what should have been cached
 	pause     int           // for how many requests nothing is written
 	everRead  bool          // a response has read something from the cache
@@ -59,18 +59,18 @@ type conversation struct {
 	tools    int           // how many blocks the tools have
 	system   int           // how many blocks the system prompt has
 	location string        // Call.Place of the last request: its region, profile and account
-	model    string        // of the last request, as all that follows
+	model    string        // its ID in the last request, of which settings, lastAt and points are too
 	settings prompt.Settings
 	lastAt   time.Time
 	points   []conversationPoint
 	sent     int           // how many blocks the last request had
-	begun    int           // how many blocks the last request had whose response has begun
+	begun    int           // how many of the blocks were in a request whose response has begun
 	forks    int           // how many requests in a row have replaced its last message
 	counted  countedTokens // the token count of the last response, for its blocks
 	level    uint64        // messagesLevel of the last request
 	levels   sectionLevels // of the last request
 	userEnd  int           // how many blocks the last request had up to the end of its newest user turn
-	before   int           // the same for the user turn before that; 0 if there was none
+	before   int           // how many blocks it had up to the end of the user turn before that; 0 if there was none
 	habit    habit         // whether what its requests write is usually read by the next one
 }
 
@@ -152,7 +152,8 @@ func (c *callTimes) add(t time.Time) {
 	c.n++
 }
 
-// perDay returns how many calls a day are made at the present rate, or 0 if that is not known.
+// perDay returns how many calls a day are made at the present rate, or 0 if that is not known: with fewer than three calls, or if the remembered ones
+// came within a second.
 func (c *callTimes) perDay() float64 {
 	k := min(c.n, len(c.at))
 	if k < 3 {
@@ -163,7 +164,7 @@ func (c *callTimes) perDay() float64 {
 	if span < time.Second {
 		return 0
 	}
-	return float64(k-1) * float64(24*time.Hour) / float64(span)
+	return float64(k-1) * float64(24*time.Hour) / float64(span) // k calls have k-1 pauses between them
 }
 
 // streaks count for how many calls in a row something has happened.
@@ -177,7 +178,8 @@ type streaks struct {
 	rules     map[Rule]int // the request had a finding of this rule
 }
 
-// repeated returns, for each finding's rule, how many calls in a row have had it, including this one.
+// repeated returns, for each finding's rule, how many calls in a row have had it, including this one, and sets each finding's Repeated to that. A
+// rule that this call has not broken is left out, so that its count begins anew.
 func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	if len(found) == 0 {
 		return nil
@@ -210,7 +212,7 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 	if n == 0 {
 		return nil
 	}
-	best := -1
+	best := -1 // the index of the conversation to which it belongs
 	for i, conv := range s.conversations {
 		shared := commonChain(conv.blocks, p.Records()[:n])
 		oneExtendsTheOther := shared == len(conv.blocks) || shared == n
@@ -227,17 +229,19 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 		conv = s.newConversation()
 	}
 	s.conversations = slices.Insert(s.conversations, 0, conv)
-	if n > len(conv.blocks) {
+	if n > len(conv.blocks) { // else the request is a part of the conversation, which stays as long as it is
 		s.extend(conv, p, n)
 	}
 	tools, system := heads(p)
 	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n)) // of the first n blocks, which are all that is remembered
 	conv.location, conv.model, conv.settings, conv.lastAt = c.Place, c.Model.ID, p.Settings, c.At
+	// Send sets forks after this, and learn the habit.
 	conv.points, conv.sent, conv.forks = conv.points[:0], n, 0
 	conv.level, conv.levels = messagesLevel(&p.Settings), levelsOf(&p.Settings, c.Model.Provider)
 	conv.userEnd, conv.before = turnEnds(p)
 	for _, pt := range p.Points {
 		if pt.Block >= 0 && !pt.Nested {
+			// A lifetime that is not known is 0, and counts as five minutes.
 			conv.points = append(conv.points, conversationPoint{pt.Block, max(pt.TTL, prompt.FiveMinutes)})
 		}
 	}
@@ -253,6 +257,7 @@ func (s *session) newConversation() *conversation {
 	}
 	old := s.conversations[len(s.conversations)-1]
 	s.conversations = s.conversations[:len(s.conversations)-1]
+	// Forget returns by how much the memory of texts grows, which is no positive number. The records of the blocks go away as well.
 	texts, retained := old.texts.Forget()
 	s.tracker.grown(s, texts-len(old.blocks), retained)
 	conv := &conversation{blocks: old.blocks[:0], texts: old.texts, points: old.points[:0]}
@@ -284,7 +289,8 @@ func commonChain(a, b []prompt.Record) int {
 	return low
 }
 
-// commonMessages returns how many blocks of messages two requests have in common from the first message on.
+// commonMessages returns how many blocks of messages two requests have in common from the first message on. It is a binary search like that of
+// commonChain, by the hash of all message blocks up to a block, without tools and system prompt.
 func commonMessages(a, b []prompt.Record) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {

@@ -85,6 +85,7 @@ func (m *Model) forgets(p *prompt.Prompt, shared int) bool {
 	if !asks {
 		return false
 	}
+	// i is the last block before the newest user turn. Only blocks that the request before had too can have been cached.
 	for i = min(i, shared-1); i >= 0 && p.Blocks[i].Section == prompt.Messages; i-- {
 		if p.Blocks[i].Kind == prompt.Reasoning {
 			return true

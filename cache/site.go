@@ -35,7 +35,7 @@ func newSite(p *prompt.Prompt, m *Model, o PlaceOptions) site {
 	if o.Before > 0 {
 		s.end = min(s.end, o.Before)
 	}
-	s.bound = s.end
+	s.bound = s.end // Tracker.Fix may lower end later, for new points alone
 	s.weigh()
 	return s
 }
@@ -60,6 +60,7 @@ func (s *site) weigh() {
 func (s *site) accepts(block int) bool {
 	b := &s.p.Blocks[block]
 	switch {
+	// TakesPoint says no if the request has no place for a point there or a rejection is known. Empty is a text of white space alone.
 	case !s.m.takes(b.Section), !s.p.TakesPoint(block), b.Kind == prompt.Reasoning, s.p.Empty(block):
 		return false
 	case s.m.Provider == nova: // Amazon's own models: in messages they take points after text only
@@ -123,7 +124,7 @@ func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
 
 // lastBefore is like last, but the block also has to come before end.
 func (s *site) lastBefore(from, to, end int) int {
-	for i := min(to, end-1); i >= from && !s.short(i); i-- {
+	for i := min(to, end-1); i >= from && !s.short(i); i-- { // if one prefix is too short, all before it are
 		if s.suits(i) {
 			return i
 		}
@@ -136,12 +137,12 @@ func (s *site) lastBefore(from, to, end int) int {
 func (s *site) turns() (newest, before int) {
 	newest, before = -1, -1
 	i := len(s.p.Blocks) - 1
-	for i = s.skip(i, false); i >= s.starts[prompt.Messages] && before < 0; {
-		end := i
-		i = s.skip(s.skip(i, true), false)
+	for i = s.skip(i, false); i >= s.starts[prompt.Messages] && before < 0; { // skip passes over an assistant's message at the end
+		end := i                           // the last block of the turn's user messages
+		i = s.skip(s.skip(i, true), false) // past these and the assistant's messages before them
 		at := s.last(i+1, end)
 		switch {
-		case at < 0:
+		case at < 0: // the turn is skipped
 		case newest < 0:
 			newest = at
 		default:
@@ -171,7 +172,7 @@ func (s *site) skip(i int, user bool) int {
 // its Where.
 func (s *site) moveTarget(pt *prompt.Point) int {
 	block := pt.Block
-	if block < 0 {
+	if block < 0 { // the first block that is not before the point has the index next
 		next, _ := slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b prompt.Block, w prompt.Where) int { return b.Where.Compare(w) })
 		block = next - 1
 	}

@@ -97,7 +97,7 @@ func (t *Tracker) session(workflow string) *session {
 	t.begun++
 	s := &session{tracker: t, workflow: workflow, number: t.begun}
 	t.sessions[workflow] = t.order.PushFront(s)
-	t.forget()
+	t.forget() // with this one there may be too many
 	return s
 }
 

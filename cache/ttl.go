@@ -40,7 +40,7 @@ func (m *Model) hourPays(g Gaps) bool {
 		return false
 	}
 	if write1h <= write5m {
-		return medium > 0
+		return medium > 0 // an hour costs no more, and is of use only after a pause of medium length
 	}
 	saved := mulDiv(medium, g.PrefixTokens, 1) // mulDiv multiplies without overflow
 	more := uint64(mulDiv(short+medium+long, g.NewTokens, 1)) + uint64(mulDiv(long, g.PrefixTokens, 1))

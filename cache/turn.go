@@ -76,9 +76,11 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	t.follows = s.follow(&t.call, p, &t.past)
 	if conv := t.past.conversation; conv != nil {
 		t.unproven = placed && len(conv.points) == 0
+		// The count of the response before, also if the request has not all of its blocks; t.past.counted() below is zero then.
 		t.countedBefore = t.past.conversation.counted
-		t.forgets = t.call.Model.forgets(p, t.past.shared)
+		t.forgets = t.call.Model.forgets(p, t.past.shared) // the model drops thinking that both requests have, so that less is read
 	}
+	// With placed, Fix decides how many points there are, so that fewer are no loss.
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
 	}
@@ -98,6 +100,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 		t.add(f)
 	}
 	slices.SortStableFunc(t.found, func(a, b Finding) int { return rank(a) - rank(b) })
+	// repeated also sets each finding's Repeated. Send stores the counts in the streak.
 	t.rules = s.streak.repeated(t.found)
 	s.priceByDay(t.found)
 	t.Findings, t.avoidableTokens = t.found, s.scale.mid(t.avoidable)
@@ -108,9 +111,11 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	return t
 }
 
-// wasWritten reports whether a response has shown that the prefix before one of the request's points is cached.
+// wasWritten reports whether a response has shown that the prefix before one of the request's points is cached. Then the prefix is exact: a response
+// has reported its tokens. Location, settings and expiry do not matter, because the only question is whether the prefix is long enough to be cached.
 func (t *Turn) wasWritten() bool {
 	for _, prefix := range t.session.cached {
+		// It was only estimated, or is no beginning of this request.
 		if !prefix.exact || prefix.block >= len(t.prompt.Records()) || t.prompt.Records()[prefix.block].Chain != prefix.chain {
 			continue
 		}
@@ -162,7 +167,8 @@ func missesPoints(r Rule) bool {
 	}
 }
 
-// priceByDay sets each finding's cost per day, from its cost per call and the workflow's present rate of calls, if both are known.
+// priceByDay sets each finding's cost per day, from its cost per call and the workflow's present rate of calls, if both are known: an unknown one is
+// 0. A cost that is too large for an int64 is left out.
 func (s *session) priceByDay(found []Finding) {
 	rate := s.calls.perDay()
 	for i := range found {
@@ -176,12 +182,13 @@ func (s *session) priceByDay(found []Finding) {
 const manySame = 5
 
 // findLoop adds a finding if the workflow sends the same request, blocks and settings, again and again. It only looks at the streak: Send counts it.
+// Each repetition is priced as if it were all read from the cache, at one pico-USD a token if that price is not known.
 func (t *Turn) findLoop() {
 	p, streak := t.prompt, &t.session.streak
 	if len(p.Records()) == 0 {
 		return
 	}
-	same := streak.same
+	same := streak.same // the Chain of the last block is the hash of all blocks
 	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		same++
 	} else {
@@ -208,14 +215,16 @@ func (t *Turn) Send() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.state != checked || len(t.prompt.Records()) == 0 {
-		return
+		return // an empty prompt leaves the state as it is, so that Begin and End do nothing either
 	}
 	t.state = sent
 	s.calls.add(t.call.At)
-	s.asks[s.asksN%maxAsks] = t.prompt.Records()[len(t.prompt.Records())-1].Chain
+	s.asks[s.asksN%maxAsks] = t.prompt.Records()[len(t.prompt.Records())-1].Chain // asked counts how often it is there
 	s.asksN++
+	// t.rules are the counts of findings in a row that Check has computed. Blocks beyond maxConversationBlocks are not remembered.
 	s.streak.rules, t.sent = t.rules, min(len(t.prompt.Records()), maxConversationBlocks)
 	p, streak := t.prompt, &s.streak
+	// What findLoop has only looked at is counted now: requests in a row with the same blocks and settings.
 	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		streak.same++
 	} else {
@@ -225,6 +234,7 @@ func (t *Turn) Send() {
 		t.gap, t.userEnd, t.before = t.call.At.Sub(conv.lastAt), conv.userEnd, conv.before
 		t.sameLocation, t.sameLevel = conv.location == t.call.Place && conv.model == t.call.Model.ID, conv.level == messagesLevel(&p.Settings)
 	}
+	// The gaps decide which lifetime pays, by the averages of what requests repeat and what they add.
 	if conv := t.past.conversation; conv != nil && t.past.shared > 0 {
 		s.gaps.add(t.call.At.Sub(conv.lastAt))
 		shared := p.UpTo(t.past.shared - 1)
@@ -232,14 +242,14 @@ func (t *Turn) Send() {
 		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.mid(t.size.Minus(shared)))
 	}
 	if t.conversation = s.keep(&t.call, p); t.conversation != nil {
-		t.conversation.forks = t.past.forks
+		t.conversation.forks = t.past.forks // keep has set it to 0
 	}
 	t.learn()
-	t.prompt = nil
+	t.prompt = nil // the caller may reset it now
 }
 
 // planWrites sets t.writes to the prefixes that the request will write: one for each cache point whose prefix the model may cache, as far as the
-// estimate of its size tells. Requires s.mu held.
+// estimate of its size tells: high and low are bounds, and only a prefix that is surely too short or too long is left out. Requires s.mu held.
 func (t *Turn) planWrites() {
 	p, m := t.prompt, &t.call.Model
 	t.all1h = len(p.Points) > 0
@@ -247,7 +257,7 @@ func (t *Turn) planWrites() {
 		pt := &p.Points[i]
 		t.all1h = t.all1h && pt.TTL == prompt.OneHour
 		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.Records()) {
-			continue
+			continue // a point before any block, or inside of one, encloses no prefix
 		}
 		tooShort := m.MinTokens > 0 && t.session.scale.high(p.UpTo(pt.Block)) < m.MinTokens
 		tooLong := m.MaxTokens > 0 && t.session.scale.low(p.UpTo(pt.Block)) > m.MaxTokens
@@ -257,7 +267,7 @@ func (t *Turn) planWrites() {
 		r := &p.Records()[pt.Block]
 		prefix := cachedPrefix{
 			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.UpTo), size: r.UpTo,
-			ttl: max(pt.TTL, prompt.FiveMinutes),
+			ttl: max(pt.TTL, prompt.FiveMinutes), // a lifetime that is not known is 0, and counts as five minutes
 		}
 		prefix.settings, prefix.message = levelOf(&p.Settings, r.Section, m.Provider), r.Section == prompt.Messages
 		prefix.expires = t.call.At.Add(prefix.ttl)
@@ -305,6 +315,7 @@ func (t *Turn) begin() {
 		s.cached = slices.Delete(s.cached, 0, over)
 	}
 	if t.conversation != nil {
+		// The conversation has fewer blocks than were sent if it was forgotten since: then it is empty.
 		t.conversation.begun = max(t.conversation.begun, min(t.sent, len(t.conversation.blocks)))
 	}
 	t.stopRunning()
@@ -332,7 +343,7 @@ func (t *Turn) Fail() []Finding {
 		return nil
 	}
 	answered := t.state == begun
-	t.stopRunning()
+	t.stopRunning() // requests that wait for this one go on
 	t.state, t.prompt = ended, nil
 	if answered {
 		return []Finding{{Rule: ruleUsageMissing, Repeated: 1, Detail: "the response ended without its usage"}}
@@ -354,6 +365,7 @@ func (conv *conversation) alive(pause time.Duration) int {
 	if pause < prompt.FiveMinutes {
 		return len(conv.blocks)
 	}
+	// After that only what is before a point with a longer lifetime is left.
 	blocks := 0
 	for _, pt := range conv.points {
 		if pause < pt.ttl {

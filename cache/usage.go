@@ -14,7 +14,7 @@ type hitRatio struct {
 	n               int      // how many calls there have been
 }
 
-// add records a call.
+// add records a call. It counts no more as read than could have been, so that no call can make up for another.
 func (h *hitRatio) add(read, avoidable int64) {
 	i := h.n % len(h.read)
 	h.read[i], h.avoidable[i] = min(read, avoidable), avoidable
@@ -47,12 +47,12 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 	s := t.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.begin()
+	t.begin() // for a response whose beginning nobody has reported; else it does nothing
 	if t.state != begun {
-		return nil
+		return nil // it was not sent, or has ended
 	}
 	t.state = ended
-	t.found = nil
+	t.found = nil // Findings keeps those of the request
 	if u.Contradicts || u.InputTokens < 0 || u.CacheReadTokens < 0 || u.CacheWrite5mTokens < 0 || u.CacheWrite1hTokens < 0 {
 		t.add(Finding{Rule: ruleContradiction, Repeated: 1, Detail: "the counters of the response contradict each other"})
 		return t.found
@@ -62,6 +62,8 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
 	s.scale.learn(t.size, u.total())
+	// The count is remembered if it is right and belongs to exactly the blocks that the conversation remembers: not if the counters are known to
+	// double, the conversation was forgotten since (then it is empty), or the request had blocks beyond maxConversationBlocks.
 	if !s.doubled && t.conversation != nil && t.sent <= len(t.conversation.blocks) && t.sent < maxConversationBlocks {
 		t.conversation.counted = countedTokens{t.sent, u.total()}
 	}
@@ -71,7 +73,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.trip(u)
 	}
 	for i := range t.found {
-		t.found[i].Repeated = max(t.found[i].Repeated, 1)
+		t.found[i].Repeated = max(t.found[i].Repeated, 1) // findings of a response are not counted over calls
 	}
 	s.priceByDay(t.found)
 	return t.found
@@ -100,7 +102,7 @@ func (t *Turn) confirmCached(u Usage) {
 			switch {
 			case k == len(t.writes)-1: // the longest prefix is all that was read and written
 				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
-			case !prefix.exact:
+			case !prefix.exact: // a shorter prefix is estimated until a response has counted it, and can't have more than the longest
 				prefix.tokens = min(s.scale.mid(own.size), held)
 			}
 		}
@@ -117,10 +119,10 @@ func (t *Turn) confirmCached(u Usage) {
 // judge compares the usage with what was expected.
 func (t *Turn) judge(u Usage) {
 	missing, missed := t.missing(u)
-	if t.doubled(u) {
+	if t.doubled(u) { // it also adds a finding and corrects what was learned
 		missed = false // an earlier response had reported too many tokens, so that too many were expected
 	}
-	t.account(u, missed)
+	t.account(u, missed) // for the decisions where writing pays; the others add findings
 	t.judgeMiss(u, missing, missed)
 	t.idle(u)
 	t.judgeLifetime(u)
@@ -128,7 +130,8 @@ func (t *Turn) judge(u Usage) {
 }
 
 // missing returns how many tokens less were read than expected, and whether that is a miss: nothing was read at all, or a fifth and more than 256
-// tokens are missing of a prefix that a response has counted. A prefix that was only estimated may just be shorter.
+// tokens are missing of a prefix that a response has counted. A prefix that was only estimated may just be shorter. t.expected has no tokens if
+// nothing was expected.
 func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 	tokens = t.expected.tokens - u.CacheReadTokens
 	tooFew := t.expected.exact && tokens > max(t.expected.tokens/5, 256)
@@ -136,7 +139,8 @@ func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 	return tokens, tooFew || nothing
 }
 
-// judgeMiss adds a finding that says why less was read than expected, if that is known.
+// judgeMiss adds a finding that says why less was read than expected, if that is known. A single miss counts as an eviction, and several in a row as
+// points that do not work. A miss that is explained by dropped thinking is not counted.
 func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
 	streak := &t.session.streak
 	if !missed {
@@ -181,7 +185,7 @@ func (t *Turn) judgeLifetime(u Usage) {
 	}
 }
 
-// judgeWrites finds a workflow that writes to the cache again and again and never reads.
+// judgeWrites finds a workflow that writes to the cache again and again and never reads. A call that does neither leaves the count as it is.
 func (t *Turn) judgeWrites(u Usage) {
 	streak, m := &t.session.streak, &t.call.Model
 	switch {
@@ -203,19 +207,19 @@ func (t *Turn) judgeWrites(u Usage) {
 // its tokens begins anew.
 func (t *Turn) doubled(u Usage) bool {
 	s, e := t.session, &t.expected
-	half := e.wrote / 2
+	half := e.wrote / 2                          // e is what was expected to be read, and e.wrote what the response said that it wrote of it
 	off := u.CacheReadTokens - (e.tokens - half) // by how much the read differs from the prefix without the half that was reported twice
 	if !e.exact || half < minDoubled || u.CacheReadTokens <= 0 || max(off, -off) > max(half/50, 16) {
-		return false
+		return false // nothing was counted or read, half is small, or the read is off by more than a fiftieth of half and by more than 16 tokens
 	}
 	s.doubled, s.scale = true, scale{}
 	s.scale.learn(e.size, u.CacheReadTokens)
 	for i := range s.cached {
 		prefix := &s.cached[i]
 		if prefix.chain == e.chain && prefix.location == e.location && prefix.settings == e.settings {
-			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0
+			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0 // what was read is a count to rely on, and nothing of it is doubled any more
 		} else {
-			prefix.exact = false
+			prefix.exact = false // its response may have told too much as well
 		}
 	}
 	t.add(Finding{
@@ -237,11 +241,12 @@ func (t *Turn) idle(u Usage) {
 	switch {
 	case !nothing || u.total() < m.MinTokens:
 		streak.idle, streak.idleTotal = 0, 0
-		if nothing && len(t.writes) > 0 && !t.writes[len(t.writes)-1].message { // a conversation may grow long enough
+		// A last point in the messages is no finding: the conversation may grow long enough.
+		if nothing && len(t.writes) > 0 && !t.writes[len(t.writes)-1].message {
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: u.total(), Detail: fmt.Sprintf("nothing was cached: the whole request has %d tokens, and nothing shorter than %d is cached", u.total(), m.MinTokens)})
 		}
 		return
-	case len(t.writes) > 0 && t.expected.tokens == 0:
+	case len(t.writes) > 0 && t.expected.tokens == 0: // it had points to write at, and nothing was there to be read
 		last := t.session.scale.mid(t.writes[len(t.writes)-1].size)
 		if last < 2*m.MinTokens { // last is an estimate, so the prefix may be too short
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
@@ -252,6 +257,7 @@ func (t *Turn) idle(u Usage) {
 	case t.points > 0:
 		return // another finding says why: a point is misplaced, or what was expected was not read
 	}
+	// An input that is smaller than the one before counts as the first of another conversation.
 	if streak.idle == 0 || u.total() >= streak.idleTotal {
 		streak.idle++
 	} else {
@@ -273,6 +279,7 @@ func (t *Turn) trip(u Usage) {
 	if t.unproven && len(t.Findings) == 0 {
 		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one
 	}
+	// t.avoidable is what could be read if nothing had changed: a size, of which mid is the most likely number of tokens and low a lower bound.
 	avoidable := s.scale.mid(t.avoidable)
 	if previous := t.countedBefore; previous.blocks > 0 { // no more can be read than the previous request had
 		avoidable = min(avoidable, previous.tokens)
@@ -280,7 +287,7 @@ func (t *Turn) trip(u Usage) {
 	s.ratio.add(u.CacheReadTokens, avoidable)
 	floor := s.tracker.policy.floor()
 	share, judged := s.ratio.share()
-	if !judged || floor < 0 || share >= floor {
+	if !judged || floor < 0 || share >= floor { // too few calls for a share, no floor, or a share that is large enough
 		s.tripped = nil
 		return
 	}
@@ -290,6 +297,7 @@ func (t *Turn) trip(u Usage) {
 	}
 	t.add(f)
 	s.tripped = []Finding{f}
+	// The capacity is cut off so that append copies: t.Findings belongs to the caller. The causes are those of the request, then of the response.
 	for _, c := range append(t.Findings[:len(t.Findings):len(t.Findings)], t.found...) {
 		if c.Rule != ruleTripped && len(s.tripped) < maxCauses {
 			s.tripped = append(s.tripped, c)

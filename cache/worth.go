@@ -43,6 +43,7 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 			v.trial, v.wrote = false, knownPrefix{} // the points that decide allowed are not in the request
 		}
 	}
+	// What decide has found is kept in the turn: learn records it once the request is sent, and stopRunning once it is answered.
 	turn := s.checkRecorded(c, p, prev, true)
 	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
 	return turn
@@ -75,6 +76,7 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == levelOf(&p.Settings, prompt.Messages, c.Model.Provider)
 	for i, life := range ttlClasses {
 		alive := same && gap < life
+		// conv.userEnd is how many blocks the predecessor had up to its newest user turn, and conv.before up to the one before that.
 		met := alive && conv.userEnd <= prev.shared
 		f.habit.tail[i].Add(met)
 		f.met[i] = met
@@ -108,11 +110,12 @@ type verdict struct {
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.counted() // the placer need not guess whether the newest turn pays, and has the last response's token count
+	// place has chosen an hour by the pauses between requests. The sums of what the requests would have cost have to agree.
 	if pl.fresh > prompt.FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.Total())) {
 		pl.fresh = pl.m.nearest(prompt.FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
-		return // writing costs no more than sending, as on Nova, so that points may be anywhere
+		return // writing costs no more than sending, as on Nova, so that points may be anywhere: pl.end stays as it is
 	}
 	all := len(pl.p.Blocks)
 	newest, before := pl.turns() // the last blocks of the newest user turn and of the one before it that points may follow, or -1
@@ -120,22 +123,26 @@ func (v *verdict) decide(pl *placer) {
 	if paused {
 		s.pause--
 	}
-	seen := v.seenBefore(pl) // asked even during a pause, because it records what it sees
+	seen := v.seenBefore(pl) // a block, or -1; asked even during a pause, because it records what it sees
+	// From here on points may only be in the prefix that the cache holds, unless allow extends it.
 	pl.end = v.held(pl)
 	allow := func(block int) { pl.end = max(pl.end, block+1) }
 	switch i := ttlClass(pl.fresh); { // i is for the lifetime of the new points: outcomes are counted by lifetime
 	case paused: // the last responses read nothing although they should have
 		pl.end = 0
-	case newest >= 0 && !v.p.Final && v.newestPays(i):
+	case newest >= 0 && !v.p.Final && v.newestPays(i): // no turn follows a Final request
 		allow(newest)
+	// The turn before the newest one: later requests usually still have it, the last responses read what they should, and another one is likely.
 	case before >= 0 && v.follows.on && v.follows.habit.before[i].Likely() && v.follows.habit.misses < fewMisses &&
 		!s.rarelyGoesOn(v.follows.habit.turns, v.call.At):
 		allow(before)
+	// A beginning that earlier requests had. s.calls.n of them were sent: a second one writes it unless a third one is unlikely, later ones always.
 	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
+		// learn counts the prefix as written once the request is sent, and as unread until another one reads it.
 		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
 		allow(seen)
 	}
-	if pl.end < all && v.refuted() {
+	if pl.end < all && v.refuted() { // the caller's own points behind pl.end have only cost money
 		pl.drop = pl.end
 		if !v.follows.lapsed { // what was written less than five minutes ago can still be read, so points in the common blocks stay
 			pl.drop = max(pl.end, v.past.shared)
@@ -149,11 +156,13 @@ func (v *verdict) held(pl *placer) int {
 	longest := -1
 	for i := range v.session.cached {
 		prefix := &v.session.cached[i]
+		// Passed over is one that is no longer than the best so far, is no beginning of this request, belongs to another location or other settings,
+		// or has expired.
 		if prefix.block <= longest || prefix.block >= len(v.p.Records()) || v.p.Records()[prefix.block].Chain != prefix.chain || prefix.location != location ||
 			prefix.settings != levelOf(&v.p.Settings, v.p.Records()[prefix.block].Section, v.call.Model.Provider) || !v.call.At.Before(prefix.expires) {
 			continue
 		}
-		if pl.suits(prefix.block) {
+		if pl.suits(prefix.block) { // a point may follow its last block
 			longest = prefix.block
 		}
 	}
@@ -169,10 +178,11 @@ func (v *verdict) placeOf(block int) uint64 {
 // write of the workflow that was not read yet. It tries the tools, the tools with the system prompt, and what the request has in common with the
 // previous one, and records that the request has them.
 func (v *verdict) seenBefore(pl *placer) int {
+	// pl.last returns the last block of a range after which a point may be, or -1; pl.starts has each section's first block.
 	tools, system := pl.last(0, pl.starts[prompt.System]-1), pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)
 	common, first := v.common(pl)
 	if common == tools || common == system {
-		common = -1
+		common = -1 // it is counted as that one already
 	}
 	var seen [3]int // by index of blocks: how many earlier requests had that prefix, in time for an entry of the new points' lifetime
 	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
@@ -182,6 +192,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 		}
 		k := knownPrefix{chain: v.p.Records()[block].Chain, place: v.placeOf(block)}
 		v.saw = append(v.saw, k)
+		// sight takes the count for a prefix that is new to it: 0 for the head, and 1 for a beginning that the previous request had in time.
 		if block != common {
 			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(ttlClasses)]int{})[i]
 		} else {
@@ -189,7 +200,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 		}
 	}
 	longest, enough := -1, 1+2*v.session.unread
-	for n, block := range blocks {
+	for n, block := range blocks { // the longest that was seen often enough and that no running request is about to write
 		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.Records()[block].Chain) {
 			longest = max(longest, block)
 		}
@@ -241,15 +252,15 @@ func (v *verdict) newestPays(class int) bool {
 		return f.habit.tail[class].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
 	case !v.mayTry():
 		return false
-	case hasHistory(v.p):
+	case hasHistory(v.p): // its rank in its conversation is not known, and such requests are counted apart
 		v.trial = !s.rarelyGoesOn(odds.UnknownDepth, at)
-	default:
+	default: // the first turn of a conversation
 		v.trial = s.conversationsGoOn(at)
 	}
 	return v.trial
 }
 
-// mayTry reports whether another newest turn may be written as a trial: one at a time, and more if most have been read.
+// mayTry reports whether another newest turn may be written as a trial: one at a time, and one more for every four that have been read.
 func (v *verdict) mayTry() bool { return 4*v.session.trials <= v.session.trialsWon }
 
 // hasHistory reports whether there is a message that is not the user's, so that the prompt may continue a conversation that was not seen.
@@ -282,9 +293,11 @@ func (s *session) rarelyGoesOn(depth int, now time.Time) bool {
 // or an id in tools or system prompt had changed.
 func (v *verdict) refuted() bool {
 	h := &v.follows.habit
-	if !v.follows.on {
+	if !v.follows.on { // it continues no conversation, so the workflow's last responses tell
 		return v.session.streak.written >= 2
 	}
+	// The outcomes within five minutes count, the first of the lifetimes: broken says that the last prefix was not met again and the next one is not
+	// likely to be, and again that this has happened before.
 	broken, again := h.tail[0].Broken()
 	return broken && (again || v.volatileHead())
 }

@@ -152,6 +152,7 @@ func (r *recorder) add(e bedrockguard.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls[e.Finding.Rule]++
+	// Later findings of a rule are only counted.
 	if !slices.ContainsFunc(r.found, func(f cache.Finding) bool { return f.Rule == e.Finding.Rule }) {
 		r.found = append(r.found, e.Finding)
 	}

@@ -84,6 +84,7 @@ func (e *Event) text() eventText {
 	if u := e.Usage; u != (price.Usage{}) {
 		t.Usage = &usageText{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 	}
+	// Without a limit the event is none of a threshold. A forecast that is not known is zero.
 	if c := &e.Crossed; c.Limit != "" {
 		t.Crossed = &crossedText{Limit: c.Limit, Account: c.Scope.String(), Fraction: c.Fraction, Settled: c.Settled.String(), Max: c.Max.String()}
 		if c.Forecast.PerHour.N > 0 {
@@ -107,6 +108,7 @@ func dollars(c *budget.Charge) string {
 	if *c == (budget.Charge{}) {
 		return ""
 	}
+	// The unit is in the name of the field.
 	return strings.TrimSuffix(price.Amount(c[budget.UnitUSD]).String(), " USD")
 }
 
@@ -118,6 +120,7 @@ func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.text()) }
 func (e Event) LogValue() slog.Value {
 	t := e.text()
 	var attrs []slog.Attr
+	// Texts that are empty are left out, as MarshalJSON leaves them out.
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -155,7 +158,7 @@ func (e Event) LogValue() slog.Value {
 	add("outcome", string(t.Outcome))
 	add("asked", t.Asked)
 	add("answered", t.Answered)
-	if t.OutputTo > 0 {
+	if t.OutputTo > 0 { // both limits, although the one before is 0 for a request that had none
 		attrs = append(attrs, slog.Int64("output_from", t.OutputFrom), slog.Int64("output_to", t.OutputTo))
 	}
 	if c := t.Crossed; c != nil {

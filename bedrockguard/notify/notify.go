@@ -134,11 +134,13 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	n, key, until := o.about(e)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// Counted in any case, for the next notice.
 	o.missed += e.Dropped
 	if key == "" || e.Time.Before(o.told[key]) {
 		return Notice{}, false
 	}
 	delete(o.told, key) // its time is over, so it takes no room
+	// First those are dropped whose time is over; if that makes no room, nothing is reported.
 	if len(o.told) >= o.opts.MaxRemembered {
 		o.forget(e.Time)
 	}
@@ -171,6 +173,7 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 		c := &e.Crossed
 		n.Limit, n.Scope, n.Fraction, n.Settled, n.Max = c.Limit, c.Scope, c.Fraction, c.Settled, c.Max
 		n.Text = percent(c.Fraction) + " of limit " + strconv.Quote(clip(c.Limit)) + forScope(c.Scope) + " reached: " + c.Settled.String() + " of " + c.Max.String()
+		// FullIn is 0 if the window ends before the limit is reached, or if the pace is not known.
 		if full := c.Forecast.FullIn; full > 0 {
 			n.Text += ", full in " + full.Round(time.Minute).String() + " at this pace"
 		}
@@ -212,8 +215,10 @@ func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (N
 		if exceeded.ResetAfter > 0 { // used if the policy, and so the window, is not known
 			until = e.Time.Add(exceeded.ResetAfter)
 		}
+		// The scope here is that of the account, so that the limit is reported once for all callers of it.
 		return n, keyOf("limit", strconv.FormatBool(n.Shadow), exceeded.Limit, exceeded.Scope.String(), exceeded.Max.String()), o.windowEnd(exceeded.Limit, e.Time, until)
 	case errors.As(e.Err, &killed):
+		// The time of the kill is in the key, so that a later kill of the same scope is reported again.
 		return n, keyOf("kill", killed.Scope.String(), killed.At.String()), until
 	}
 	return n, keyOf("refusal", reasonOf(e.Err), strconv.FormatBool(n.Shadow), callerOf(e)), until

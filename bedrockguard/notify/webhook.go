@@ -207,6 +207,7 @@ func (w *Webhook) work(ctx context.Context) {
 func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 	body, err := w.opts.Format.message(n)
 	pause := firstPause
+	// If the body could not be made there is no attempt. The loop ends by a return or a break, with the error in err.
 	for attempt := 1; err == nil; attempt++ {
 		var again bool
 		var wait time.Duration
@@ -250,7 +251,7 @@ func (w *Webhook) post(ctx context.Context, body []byte) (again bool, wait time.
 	req.Header.Set("User-Agent", "bedrockguard")
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return ctx.Err() == nil, 0, errors.New(failure(err))
+		return ctx.Err() == nil, 0, errors.New(failure(err)) // not again if Close has given up
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, answerBytes)
@@ -277,6 +278,7 @@ func failure(err error) string {
 	case errors.As(err, &name):
 		return "the webhook's host name is not known"
 	case errors.As(err, &op):
+		// Op is one word, such as dial or read.
 		return "the webhook can't be reached: " + op.Op
 	default:
 		return "the webhook can't be reached"

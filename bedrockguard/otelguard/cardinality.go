@@ -74,6 +74,7 @@ func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) att
 	}
 	all := append(make([]attribute.KeyValue, 0, len(fixed)+len(caller)), fixed...)
 	if len(known) >= c.maxSeries {
+		// Not remembered: few sets are left, because only fixed attributes differ in them.
 		for _, a := range caller {
 			all = append(all, attribute.String(string(a.Key), other))
 		}

@@ -111,6 +111,7 @@ func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 		b := &balances[i]
 		byName := named[b.Limit] < t.opts.MaxValues && series < t.opts.MaxSeries
 		attrs := t.account(b, byName)
+		// Equivalent returns a value that is equal for equal sets.
 		s := told[attrs.Equivalent()]
 		if s == nil {
 			s = &standing{attrs: attrs}
@@ -138,6 +139,7 @@ func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set
 	if !byName {
 		return attribute.NewSet(append(attrs, attribute.String(keyAccount, other))...)
 	}
+	// tell bounds how many accounts get here, so cardinality need not bound these values.
 	for key, value := range map[string]string{keyAccount: b.Scope.String(), keyWorkflow: b.Scope.Workflow, keyPrincipal: b.Scope.Principal} {
 		if value != "" {
 			attrs = append(attrs, attribute.String(key, clean(value)))

@@ -24,6 +24,7 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 	case bedrockguard.EventSettled:
 		t.settled(ctx, &e)
 	case bedrockguard.EventVoided:
+		// What was never sent has no duration that would say anything of the service.
 		if e.Outcome != bedrockguard.OutcomeNotSent {
 			t.timed(ctx, &e)
 		}
@@ -70,6 +71,7 @@ func (t *Telemetry) caller(e *bedrockguard.Event) []attribute.KeyValue {
 // money is added: its tokens are an upper bound, and would make the counts of tokens wrong.
 func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 	t.timed(ctx, e)
+	// Callers choose the model as well, so it is among the attributes that may have too many values.
 	caller := append(t.caller(e), t.model(e))
 	for class, nano := range split(e) {
 		if nano != 0 {
@@ -96,6 +98,7 @@ func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 // timed records how long an attempt took.
 func (t *Telemetry) timed(ctx context.Context, e *bedrockguard.Event) {
 	call := t.operation(e)
+	// Any other outcome is a failure, or an answer without usage.
 	if e.Outcome != bedrockguard.OutcomeUsage {
 		call = append(call, t.cardinality.value(keyErrorType, string(e.Outcome)))
 	}

@@ -119,5 +119,6 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	d = describe(metricDuration)
 	i.duration, err = m.Float64Histogram(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text), metric.WithExplicitBucketBoundaries(durationBounds...))
 	note(err)
+	// Join leaves out the errors that are nil.
 	return &i, errors.Join(errs...)
 }

@@ -46,11 +46,12 @@ func split(e *bedrockguard.Event) map[string]int64 {
 			largest = i
 		}
 	}
-	if whole <= 0 {
+	if whole <= 0 { // no tokens, only fees; or all rates are zero
 		return map[string]int64{classOther: money}
 	}
 	parts, left := make(map[string]int64, len(classes)), money
 	for i, class := range classes {
+		// Rounding can make a share larger than what is left.
 		parts[class] = min(int64(float64(money)*(weights[i]/whole)), left)
 		left -= parts[class]
 	}

@@ -96,6 +96,7 @@ func Bearer(r *http.Request) string {
 	if key := r.Header.Get("X-Api-Key"); key != "" {
 		return key
 	}
+	// Without the prefix key is the whole value, which has the form of no key and is refused.
 	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return key
 }

@@ -114,6 +114,7 @@ func New(o Options) (*Handler, error) {
 // ServeHTTP implements http.Handler. Strangers are refused before their bodies are read (Screen). The body is read whole before the caller is
 // authenticated, because its signature covers the body.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// PRI is how HTTP/2 begins, for a server that does not speak it; CONNECT and a path without a slash are for other proxies.
 	if r.Method == "PRI" || r.Method == http.MethodConnect || r.URL.Path == "" || r.URL.Path[0] != '/' {
 		http.Error(w, "bedrockguard: this is a proxy in front of Amazon Bedrock, and takes requests of its API alone", http.StatusBadRequest)
 		return
@@ -154,7 +155,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, &bedrockguard.MalformedError{Field: "body", Reason: "did not arrive whole"}
 	}
-	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetReadDeadline(time.Time{}) // none for what comes next on the connection
 	return body, nil
 }
 
@@ -175,6 +176,7 @@ func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
 	if err := own.Validate(); err != nil {
 		return scope, err
 	}
+	// Under returns an error if scope has another workflow.
 	return own.Under(scope)
 }
 
@@ -187,6 +189,7 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	}
 	r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, to.Host
 	body, _ := r.In.Context().Value(bodyKey{}).([]byte)
+	// The incoming body was read to its end, so the request gets a new one.
 	r.Out.Body, r.Out.ContentLength, r.Out.TransferEncoding = nil, int64(len(body)), nil
 	if len(body) > 0 {
 		r.Out.Body = io.NopCloser(bytes.NewReader(body))
@@ -244,6 +247,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // net/http's way to end a connection without an answer
 	}
+	// The text of err is not passed on, because it may name hosts.
 	refuse(w, r, fmt.Errorf("%w: what the request may have cost is in the ledger", bedrockguard.ErrUnreachable))
 }
 

@@ -166,6 +166,7 @@ func (p *Page) ask(w http.ResponseWriter, r *http.Request, who string, f *form) 
 
 // newForm returns what a form shows of the request alone; its fill adds what the change is about.
 func (p *Page) newForm(r *http.Request, who string, f *form) *formView {
+	// What a POST has sent is shown again if the change fails; in a GET these values are empty.
 	return &formView{
 		frame:  frame{Title: f.title, Who: clip(who, shortText), Writable: true, LoggedIn: true},
 		Action: strings.TrimPrefix(r.URL.Path, "/"), Reason: r.PostFormValue("reason"), Max: r.PostFormValue("max"), Until: spans(r.PostFormValue("until")),
@@ -306,6 +307,7 @@ func (p *Page) fillOverride(ctx context.Context, r *http.Request, v *formView) (
 		}
 		for _, l := range p.ledger.Policy().Limits {
 			named := target{Limit: l.Name}
+			// Tokens, because a limit's name may be no valid text, which a browser would alter.
 			v.Limits = append(v.Limits, choice{named.token(), clip(l.Name, shortText) + ": " + l.Max.String() + " " + l.Window.String(), l.Name == v.target.Limit})
 		}
 		v.target.Scope, v.Fields, err = typedScope(r)
@@ -412,6 +414,7 @@ func spans(chosen string) []choice {
 
 // spanOf parses the chosen duration; zero means no end.
 func spanOf(r *http.Request) (time.Duration, error) {
+	// The choice "until it is taken back" has the empty value.
 	text := cmp.Or(r.PostFormValue("until"), "0s")
 	span, err := time.ParseDuration(text)
 	if err != nil || span < 0 {

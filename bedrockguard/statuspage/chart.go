@@ -98,6 +98,7 @@ func (b *breakdown) column(i int, top int64, name string) chartColumn {
 	height := func(n int64) int { return int(math.Round(chartHeight * float64(n) / float64(top))) }
 	below := int64(0)
 	for j, s := range b.Series {
+		// below is the sum of the series under this one.
 		from := height(below)
 		below = sum(below, s.Values[i])
 		if to := height(below); to > from {

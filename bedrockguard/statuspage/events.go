@@ -78,6 +78,7 @@ func (p *Page) Listen(_ context.Context, e bedrockguard.Event) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.listening = true
+	// Each event tells how many were dropped before it.
 	x.dropped = sum(x.dropped, e.Dropped)
 	switch e.Kind {
 	case bedrockguard.EventSettled:
@@ -97,7 +98,7 @@ func (x *events) settled(e *bedrockguard.Event) {
 	if m.number > number {
 		return // the event is an hour late or more: a later minute is at its place
 	}
-	if m.number < number || m.sums == nil {
+	if m.number < number || m.sums == nil { // the place has a minute of an earlier hour, or none
 		*m = minute{number, make(map[spentKey]*budget.Charge)}
 	}
 	key := spentKey{e.Scope.Workflow, e.Model, e.Region, false}
@@ -155,6 +156,7 @@ func (x *events) notice(e *bedrockguard.Event) {
 		text = e.Err.Error()
 	case e.Crossed.Limit != "":
 		text = e.Crossed.Limit + ": " + e.Crossed.Settled.String() + " of " + e.Crossed.Max.String()
+		// FullIn is 0 if the window ends before the limit is reached, or if the pace is not known.
 		if full := e.Crossed.Forecast.FullIn; full > 0 {
 			text += ", full in " + full.Round(time.Second).String() + " at this pace"
 		}
@@ -180,6 +182,7 @@ func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
 	}
 	for i := range x.minutes {
 		m := &x.minutes[i]
+		// Minutes older than an hour stay until another one needs their place.
 		if m.number < first {
 			continue
 		}

@@ -51,6 +51,7 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	}
 	for i := range daily {
 		s := &daily[i]
+		// The store's clock may be in the next day already.
 		if s.column < 0 || s.column >= len(columns) {
 			continue
 		}
@@ -78,6 +79,7 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 func (h *hits) row() hitRow {
 	share := func(days int) string {
 		read, input := int64(0), int64(0)
+		// The days end with today. percent is empty for a workflow without input on them.
 		for i := len(h.read) - days; i < len(h.read); i++ {
 			read, input = sum(read, h.read[i]), sum(input, h.input[i])
 		}

@@ -57,6 +57,7 @@ func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	measured := pace{over: now.Sub(t.first.at), recent: true}
 	spent := settled - t.first.settled
 	if measured.over < time.Minute { // there is no earlier reading yet
+		// Everything settled in the window was spent since the window began.
 		measured.over, measured.recent, spent = elapsed(window, now), false, settled
 	}
 	if measured.over < time.Minute {

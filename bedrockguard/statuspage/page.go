@@ -107,6 +107,7 @@ func New(o Options) (*Page, error) {
 		p.maxRows = DefaultMaxRows
 	}
 	if p.ledger != nil {
+		// A Ledger has all methods of an Operator, with which the page reads.
 		p.operator = &p.ledger.Operator
 	}
 	p.snapshots.turn = make(chan struct{}, 1)

@@ -56,7 +56,7 @@ func (s *sessions) begin(name string) string {
 	if s.all == nil {
 		s.all = make(map[[sha256.Size]byte]session)
 	}
-	var oldest [sha256.Size]byte
+	var oldest [sha256.Size]byte // no session has this hash until one that remains was seen
 	for hash, login := range s.all {
 		if !now.Before(login.until) {
 			delete(s.all, hash)

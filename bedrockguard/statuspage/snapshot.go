@@ -50,7 +50,7 @@ type account struct {
 	balance  budget.AccountBalance
 	window   string           // the limit's window as text
 	override *budget.Override // the one in force; nil if there is none
-	latched  time.Time        // until when; zero if it is not latched
+	latched  time.Time        // until when a refusal keeps the account closed (a latch); zero if none does
 	since    time.Time        // if there is no policy: the beginning of its newest period
 	known    bool             // the policy has its limit, so its maximum and window are known
 	pace     pace
@@ -174,9 +174,11 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		if err != nil {
 			return err
 		}
+		// Standing leaves out the accounts of limits that the policy does not have, so the limit is always found.
 		limit := s.limits[standing.Account.Limit]
 		booked[limit.Name] = true
 		a := &account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}
+		// The store keeps an override that has ended.
 		if o := standing.Account.Override; o != nil && s.at.Before(o.Until) {
 			a.override = o
 		}
@@ -207,6 +209,7 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 // lookAtUsage reads what was charged on each of the last historyDays.
 func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
 	first := driver.UsageDay(s.at).AddDate(0, 0, 1-historyDays)
+	// The page shows days without charges too, for which the ledger has no rows.
 	for i := range historyDays {
 		s.days = append(s.days, first.AddDate(0, 0, i))
 	}
@@ -215,6 +218,7 @@ func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
 		if err != nil {
 			return err
 		}
+		// The ledger has a row with the key OtherUsage for the calls of a day that found no room for rows of their own.
 		s.daily = append(s.daily, spent{
 			column: int(row.Day.Sub(first) / (24 * time.Hour)), charge: row.Charge, other: row.Key == driver.OtherUsage,
 			workflow: row.Scope.Workflow, model: row.Scope.Model, region: row.Scope.Region,
@@ -239,6 +243,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 			if err != nil {
 				return err
 			}
+			// Forgotten is what calls had settled whose entries the store has deleted.
 			a.since, a.balance.Settled.N, a.balance.Pending.N = period.Start, period.Settled+period.Forgotten, period.Pending
 		}
 		s.accounts = append(s.accounts, a)
@@ -255,6 +260,7 @@ func (p *Page) lookAtTrail(ctx context.Context) ([]driver.Record, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Both fields outlast this reading, so that an error later on loses no change.
 		s.trail, s.seen = append(s.trail, change), change.Revision
 		if len(s.trail) >= 2*maxTrail {
 			s.trail = slices.Clone(s.trail[maxTrail:])

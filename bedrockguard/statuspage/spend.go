@@ -106,7 +106,7 @@ func breakdownOfTokens(columns []time.Time, all []spent) breakdown {
 		}
 	}
 	told := b.build()
-	told.Unit = 0
+	told.Unit = 0 // build has made it one of money
 	return told
 }
 
@@ -165,6 +165,7 @@ func (b *builder) build() breakdown {
 		}
 		rest.Total = sum(rest.Total, s.Total)
 	}
+	// The capacity is cut as well, so that append copies the series instead of writing over one of them.
 	out.Series = append(out.Series[:maxSeries:maxSeries], rest)
 	return out
 }
@@ -208,7 +209,7 @@ func (p *prices) split(s *spent) map[string]int64 {
 			largest = i
 		}
 	}
-	if whole <= 0 {
+	if whole <= 0 { // no tokens, only fees; or all rates are zero
 		return map[string]int64{noClass: money}
 	}
 	parts := make(map[string]int64, len(classes))

@@ -75,7 +75,7 @@ type accountRow struct {
 	Pace, Over, Reaches  string    // see paceTexts
 	Bar                  bar
 	Part                 string    // how full the account is, in percent
-	Latched, OverrideEnd time.Time // until when; zero if it is not latched, or has no override
+	Latched, OverrideEnd time.Time // until when a refusal keeps it closed, or an override holds; zero if none does
 	Observe              bool      // the limit only observes
 }
 
@@ -111,7 +111,7 @@ type killRow struct {
 	Scope, Reason string
 	At, Until     time.Time // since when and until when; a zero Until is no end
 	Effective     time.Time // from when it holds in every process; zero if it already does
-	Patterns      bool
+	Patterns      bool      // the values of Scope are patterns
 }
 
 // trailRow is a row of the audit trail.
@@ -125,9 +125,11 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
 	s, err := p.snapshot(r.Context())
 	v := new(pageView)
 	if s != nil {
+		// A copy, because all viewers share s.view, while the fields below are for this one.
 		*v = *s.view
 	}
 	v.frame = frame{Title: "bedrockguard", Who: clip(who, shortText), Writable: p.writable, LoggedIn: who != "", Script: true}
+	// Only who is logged in has a name: login gives one to those who leave it empty.
 	v.Steer = who != ""
 	v.Overrides = v.Steer && p.ledger != nil
 	v.Done = doneText(r)
@@ -156,6 +158,7 @@ func problemText(err error, operator bool) string {
 // view returns what the page shows of a snapshot and of the guards' events.
 func (p *Page) view(s *snapshot) *pageView {
 	v := &pageView{At: s.at, Policy: s.policy, Unknown: s.unknown}
+	// List prices that were looked up so far, which both breakdowns by class share.
 	var known prices
 	columns, daily := s.days, s.daily
 	byWorkflow := breakdownBy(columns, daily, workflowOf)
@@ -173,6 +176,7 @@ func (p *Page) view(s *snapshot) *pageView {
 			chartOf("hour-class", "By class of token", minuteForm, breakdownByClass(minutes, hourly, &known)),
 		}
 	}
+	// Without a guard that reports here hourly is nil, and the shares of the last hour are empty.
 	v.Hits = hitsOf(columns, daily, hourly, p.maxRows)
 	p.viewAccounts(v, s)
 	p.viewEvents(v)
@@ -183,6 +187,7 @@ func (p *Page) view(s *snapshot) *pageView {
 
 // tiles are the most important figures, at the top of the page.
 func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
+	// The columns end with today.
 	today := byDay.Totals[len(byDay.Totals)-1]
 	all := []tile{{"Spent today", usd(today), "UTC, from midnight"}, {fmt.Sprintf("Spent in %d days", historyDays), usd(byDay.Total), "today included"}}
 	if v.Listening {
@@ -228,7 +233,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 	if a.override != nil {
 		row.OverrideEnd = a.override.Until
 	}
-	if !a.known {
+	if !a.known { // neither the maximum nor the window
 		return row
 	}
 	row.Left, row.Max, row.Bar = figureOf(b.Left()), figureOf(b.Max), barOf(a)
@@ -248,17 +253,18 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 func paceTexts(a *account) (perHour, over, reaches string) {
 	pace := &a.pace
 	switch left := a.balance.Left().N; {
-	case pace.over == 0:
+	case pace.over == 0: // no pace is known
 	case pace.perHour < 1: // less than one nano-USD, token or call
 		perHour = "none"
 	default:
+		// A float above 1e18 may not fit into an int64.
 		perHour = figureOf(budget.Quantity{N: int64(min(pace.perHour, 1e18)), Unit: a.balance.Max.Unit}).Text + " an hour"
 		over = "in this window"
 		if pace.recent {
 			over = "in the last " + lasting(pace.over)
 		}
 		switch {
-		case left <= 0:
+		case left <= 0: // see below
 		case pace.full == 0:
 			reaches = "not in ten years"
 		case pace.resets:
@@ -267,6 +273,7 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 			reaches = "in " + lasting(pace.full)
 		}
 	}
+	// Left is 0 for a latched account too.
 	if a.known && a.balance.Left().N <= 0 {
 		reaches = "reached"
 	}
@@ -278,6 +285,7 @@ func (p *Page) viewEvents(v *pageView) {
 	findings, notices, dropped := p.events.seen()
 	v.Dropped = dropped
 	for _, f := range findings[:min(len(findings), p.maxRows)] {
+		// Empty for a rule that is not known.
 		info, _ := f.last.Rule.Info()
 		v.Findings = append(v.Findings, findingRow{
 			Workflow: named(f.key.workflow), Rule: string(f.last.Rule), Cause: info.Cause, Where: clip(f.last.Where, longText), Detail: clip(f.last.Detail, longText),
@@ -299,6 +307,7 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 		call.Model = "" // it has a column of its own
 		v.Calls = append(v.Calls, callRow{
 			N: i, ID: e.ID.String(), Scope: scopeText(call, "(nobody said)"), Model: named(e.Scope.Model), Operation: named(e.Operation),
+			// lasting returns nothing for a time of zero.
 			Since: cmp.Or(lasting(s.at.Sub(e.ReservedAt)), "0 s"), Worst: usd(e.Reserved[budget.UnitUSD]),
 		})
 	}
@@ -352,6 +361,7 @@ func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 	case driver.ChangeCorrect:
 		row.What = "call " + r.Reservation.String() + ": " + r.From.In(budget.UnitUSD).String() + " to " + r.To.In(budget.UnitUSD).String()
 	case driver.ChangePolicy:
+		// A record without a hash says that the policy was removed.
 		row.What = "none"
 		if r.Policy != [32]byte{} {
 			row.What = "SHA-256 " + hex.EncodeToString(r.Policy[:8]) + "…"
@@ -366,6 +376,7 @@ func doneText(r *http.Request) string {
 	n, err := strconv.Atoi(q.Get("accounts"))
 	text := doneTexts[q.Get("done")]
 	switch {
+	// Some changes have no number of accounts, and then text is all.
 	case text == "" || err != nil || n < 0:
 		return text
 	case n == 0:

@@ -85,7 +85,7 @@ func (r *Record) Object() Key {
 		return EntryObject(r.Reservation)
 	case ChangeAcceptLoss, ChangePolicy:
 		return keyOf("object", r.Kind.String())
-	default:
+	default: // an override or an unlatch, which have separate objects: the kind is a part of the key
 		return keyOf("object", r.Kind.String(), string(r.Account[:]))
 	}
 }

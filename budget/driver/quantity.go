@@ -77,6 +77,7 @@ func (q *Quantity) UnmarshalText(text []byte) error {
 	name = strings.TrimSpace(name)
 	unit := Unit(0)
 	for u := UnitUSD; u.Valid(); u++ {
+		// Each name is in the plural, and read in the singular, too, as in "1 call". USD has no singular.
 		if unitNames[u] == name || u != UnitUSD && unitNames[u] == name+"s" {
 			unit = u
 		}
@@ -108,6 +109,7 @@ func parseDecimal(text string, money bool) (n int64, problem string) {
 	case strings.Trim(whole+fraction, "0123456789") != "" || whole == "":
 		return 0, "not a number from 0 on"
 	}
+	// With nine digits behind the point, of which those that are not written are zeros, an amount of money is a number of billionths.
 	n, err := strconv.ParseInt(whole+fraction+strings.Repeat("0", digits-len(fraction)), 10, 64)
 	if err != nil {
 		return 0, "beyond the largest amount"

@@ -96,7 +96,7 @@ type Decision struct {
 	Replayed  bool      // the same reservation was admitted before, and this call changed nothing
 	ExpiresAt time.Time // by the store's clock, when admitted
 	Killed    *Kill     // the flag that refused it; nil if none did
-	Denied    []Denial  // the lines that refused it, in order: all without room, except those with Observe unless RefuseObserved is set
+	Denied    []Denial  // the lines that refused it, in order: those without room; lines with Observe are among them only if RefuseObserved is set
 	Observed  []Denial  // if it was admitted: the observe-only lines without room, in order; they refuse nothing
 }
 

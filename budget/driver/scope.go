@@ -57,7 +57,7 @@ func (s Scope) String() string {
 	return strings.Join(parts, " ")
 }
 
-// values yields the fields that are set, in a fixed order, tags sorted.
+// values yields the fields that are set, in a fixed order, and then all tags, sorted. A field is set if it is not empty; a tag also if its value is.
 func (s Scope) values() func(func(string, string) bool) {
 	return func(yield func(string, string) bool) {
 		for _, f := range [...][2]string{{"principal", s.Principal}, {"workflow", s.Workflow}, {"model", s.Model}, {"region", s.Region}, {"profile", s.Profile}, {"project", s.Project}} {
@@ -113,9 +113,9 @@ func (s Scope) Dims() []Key {
 // Fill returns s with its empty fields filled from rest.
 func (s Scope) Fill(rest Scope) Scope {
 	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && rest.Region == "" && rest.Profile == "" && rest.Project == "" && len(rest.Tags) == 0 && rest.branch == nil {
-		return s
+		return s // there is nothing to fill in
 	}
-	merged, _ := s.add(rest)
+	merged, _ := s.add(rest) // where both set a field, s keeps its own
 	return merged
 }
 
@@ -137,6 +137,7 @@ func (s Scope) add(inner Scope) (Scope, string) {
 	merge("profile", &s.Profile, inner.Profile)
 	merge("project", &s.Project, inner.Project)
 	if len(inner.Tags) > 0 {
+		// All tags of inner, and then those of s, which replace what inner has of the same name.
 		tags := maps.Clone(inner.Tags)
 		for k, v := range s.Tags {
 			if w, both := inner.Tags[k]; both && w != v && conflict == "" {

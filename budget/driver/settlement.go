@@ -69,7 +69,8 @@ type Share struct {
 // MaxShares is how many shares a settlement may have.
 const MaxShares = 24
 
-// validateShares reports shares that are not sorted by the UsageKey of their calls, have the same key twice, or do not add up to the amount.
+// validateShares reports shares that are too many, that hold nothing, that are not in the order of the UsageKey of their calls, each key once, or
+// that do not add up to the amount. No shares at all are valid.
 func validateShares(actual *Charge, shares []Share) error {
 	if len(shares) == 0 {
 		return nil
@@ -87,6 +88,7 @@ func validateShares(actual *Charge, shares []Share) error {
 			return fmt.Errorf("%w: share %d is of nothing", ErrInvalidCharge, i)
 		}
 		key := shares[i].Call.UsageKey()
+		// before is the key of the share before; the same key twice is not in order either.
 		if i > 0 && bytes.Compare(before[:], key[:]) >= 0 {
 			return fmt.Errorf("%w: share %d is not in the order of usage keys", ErrInvalidCharge, i)
 		}

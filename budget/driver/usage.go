@@ -10,7 +10,7 @@ const UsageRetention = 400 * 24 * time.Hour
 // OtherUsage.
 const DefaultUsageRows = 100_000
 
-// OtherUsage is the key of the row for all usage of a day that found no room for a row of its own.
+// OtherUsage is the key of the row, one for each day, for the usage of calls for which the day had no room for another row.
 var OtherUsage = keyOf("usage", "other")
 
 // UsageRow is the sum of one UTC day over the calls with the same principal, workflow, model, region and tags. Every amount that is settled,

@@ -128,6 +128,7 @@ func (w Window) Spellings() (canonical, asWritten string) {
 func (w Window) At(now time.Time) Span {
 	switch w.kind {
 	case lifetime, noWindow:
+		// One bucket, which begins in 1970 and never ends.
 		return Span{Next: math.MaxInt64, End: math.MaxInt64}
 	case rolling:
 		return w.rollingAt(now.UnixNano())
@@ -163,7 +164,7 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	}
 	y, m, d := t.Date()
 	start, end = w.edges(y, m, d, loc)
-	// If clocks go back over midnight, one hour has the date of a day that has already ended.
+	// If clocks go back over midnight, one hour has the date of a day that has already ended: it counts in the window that follows.
 	for !t.Before(end) {
 		y, m, d = end.Date()
 		start, end = w.edges(y, m, d, loc)
@@ -182,7 +183,7 @@ func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, en
 		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 13 - int(w.first)) % 7
 		return dayStart(y, m, d, loc), dayStart(y, m, d+7, loc)
 	case quarterly:
-		m -= (m - 1) % 3
+		m -= (m - 1) % 3 // back to January, April, July or October
 		return dayStart(y, m, 1, loc), dayStart(y, m+3, 1, loc)
 	case yearly:
 		return dayStart(y, time.January, 1, loc), dayStart(y+1, time.January, 1, loc)
@@ -203,6 +204,7 @@ func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.D
 		steps := (int64(w.length) + step - 1) / step
 		for _, b := range buckets {
 			if excess -= b.Used; excess <= 0 {
+				// b and all buckets before it have left when b stops counting: as many steps after its own as rollingAt says.
 				return time.Duration(b.Start + (steps+1)*step - now.UnixNano())
 			}
 		}
@@ -298,6 +300,7 @@ func (w *Window) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%w: %q: no such time zone: want one as in Europe/Berlin", ErrInvalidPolicy, quote.Clip(string(text)))
 		}
 		read.loc = loc
+	// No name of a window, rolling without a length, or more text than the window takes.
 	case read.kind == noWindow || read.kind == rolling || more:
 		return fmt.Errorf("%w: %q is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without \"in\" a time zone, rolling with a length, or lifetime", ErrInvalidPolicy, quote.Clip(string(text)))
 	}

@@ -112,6 +112,7 @@ UTC: Etc/GMT Etc/GMT+0 Etc/GMT-0 Etc/GMT0 Etc/Greenwich Etc/UCT Etc/UTC Etc/Univ
 var canonicalZones = sync.OnceValue(func() map[string]string {
 	canonical := make(map[string]string)
 	for row := range strings.Lines(strings.TrimSpace(zoneAliases)) {
+		// Each row has a canonical name, a colon and the other spellings.
 		name, aliases, _ := strings.Cut(row, ":")
 		for _, alias := range strings.Fields(aliases) {
 			canonical[alias] = name

@@ -107,6 +107,7 @@ func bucketAttribute(prefix string, start int64) string {
 	if start%int64(time.Second) == 0 {
 		return prefix + strconv.FormatInt(start/int64(time.Second), 36)
 	}
+	// The prefix twice says that the start is in nanoseconds.
 	return prefix + prefix + strconv.FormatInt(start, 36)
 }
 
@@ -148,7 +149,7 @@ func decodeAccount(key driver.Key, shard int, raw item) (*accountItem, error) {
 	if n, found := r.number(attrMax); found {
 		a.override = &driver.Override{Max: n, Until: time.Unix(0, r.required(attrMaxUntil))}
 	}
-	fired := r.blob(attrFired, -1)
+	fired := r.blob(attrFired, -1) // of any length; nil, like version, if it is missing
 	if a.version == nil || len(fired)%8 != 0 || len(fired) > maxFired*8 {
 		r.fail(attrFired)
 		return nil, r.err
@@ -165,7 +166,7 @@ func decodeAccount(key driver.Key, shard int, raw item) (*accountItem, error) {
 	return a, r.err
 }
 
-// buckets reads the sums of an item.
+// buckets reads the sums of an item, ascending by start, as bucketOf puts them.
 func (r *reader) buckets() (all []bucket) {
 	for attribute := range r.item {
 		prefix, start, ok := parseBucket(attribute)
@@ -252,6 +253,7 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 			used.Add(&used, big.NewInt(b.pending))
 		}
 	}
+	// So far used has only what is pending.
 	out[attrUsed], out[attrSettled] = bigNumber(used.Add(&used, &settled)), bigNumber(&settled)
 	if n.hash != nil {
 		out[attrThresholds] = blob(n.hash)
@@ -290,10 +292,11 @@ const forgetMargin = 3 * 24 * time.Hour
 // as long as rows of usage. What has more than two hours is no hourly window.
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
+	// An item without a window has noWindow in all three, which is negative. In a calendar window, the bucket of now is the first that counts.
 	if calendar := a.start == a.since; calendar && a.start >= 0 && a.end >= 0 && a.end-a.start > int64(2*time.Hour) {
 		keep = max(keep, driver.UsageRetention)
 	}
-	if keep > math.MaxInt64-forgetMargin {
+	if keep > math.MaxInt64-forgetMargin { // the sum would not fit
 		return keep
 	}
 	return keep + forgetMargin
@@ -321,7 +324,7 @@ func expiry(at int64, retention time.Duration) (second int64, ends bool) {
 
 // unchanged adds to x the requirement that the item is exactly as it was read, its sums included.
 func (a *accountItem) unchanged(x *expression) {
-	if !a.found {
+	if !a.found { // every item has a partition key, so that this requires that there is none
 		x.requireNone(partitionKey)
 		return
 	}
@@ -336,7 +339,7 @@ func hashThresholds(line *driver.Line, max int64) []byte {
 		raw = appendInt64(raw, line.Threshold(m, max))
 	}
 	sum := sha256.Sum256(raw)
-	return sum[:versionBytes]
+	return sum[:versionBytes] // as many bytes as a version has
 }
 
 // plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.

@@ -47,7 +47,7 @@ type archived struct {
 // rewrite tries again.
 func (s *Store) archive(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
-		if !g.rewritten || g.shards[0].since == noWindow {
+		if !g.rewritten || g.shards[0].since == noWindow { // of an account in which nothing was booked yet
 			continue
 		}
 		if past := g.pastBuckets(s.pastKept); len(past) >= s.archiveBatch {
@@ -60,7 +60,7 @@ func (s *Store) archive(ctx context.Context, groups ...*group) {
 func (g *group) pastBuckets(kept time.Duration) (starts []int64) {
 	before := less(g.shards[0].since, int64(kept))
 	for _, b := range g.buckets {
-		if b.Start < before && b.Start > g.archivedTo && b.Start >= 0 {
+		if b.Start < before && b.Start > g.archivedTo && b.Start >= 0 { // a negative one has no place in the order of the archive's sort keys
 			starts = append(starts, b.Start)
 		}
 	}
@@ -68,8 +68,8 @@ func (g *group) pastBuckets(kept time.Duration) (starts []int64) {
 }
 
 // moveToArchive returns the actions of one transaction that takes the buckets with these starts out of every shard of the account, and adds
-// their totals to an item of the archive. It fails if the epoch, the group's version or a sum of these buckets has changed since the group was
-// read; other buckets may have changed.
+// their totals to an item of the archive. It fails if the ledger's epoch (its random name), the group's version or a sum of these buckets has
+// changed since the group was read; other buckets may have changed.
 func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteItem {
 	version, to := newVersion(), starts[len(starts)-1]
 	sums := &expression{}
@@ -79,7 +79,7 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 		x := &expression{}
 		x.require(attrVersion, "=", blob(g.version))
 		for _, start := range starts {
-			b := *bucketOf(&a.buckets, start)
+			b := *bucketOf(&a.buckets, start) // empty if only other shards have it
 			for _, prefix := range [...]string{settledPrefix, pendingPrefix, forgotPrefix} {
 				attribute, n := bucketAttribute(prefix, start), b.sum(prefix)
 				if n == 0 {
@@ -134,13 +134,13 @@ func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (
 				found.bucket, found.found = b, true
 			}
 		}
-		return false, r.err
+		return false, r.err // one item is enough
 	})
 	return found, err
 }
 
 // applyArchived prepares, in w.archived, the change of a group's bucket that is in the archive. A bucket that is not kept any more, or that does not
-// hold what is to be taken out of it, stays as it is: nobody counts it.
+// hold what is to be taken out of it, stays as it is: no limit counts it.
 func (s *Store) applyArchived(ctx context.Context, w *work) error {
 	first := w.shifts[0]
 	sum := shift{booking: first.booking}
@@ -193,7 +193,7 @@ func (x *expression) shift(sh *shift, shards int) {
 // Periods implements driver.Store. What has passed is read from the archive, page by page: a period that changes during the call is returned as
 // before the change or as after it. A limit out of range becomes the nearest one in it.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) (all []driver.Period, err error) {
-	since := int64(math.MinInt64)
+	since := int64(math.MinInt64) // before all periods
 	if !after.IsZero() {
 		since = account.Nanos(after)
 	}
@@ -203,9 +203,10 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		if err != nil {
 			return err
 		}
-		g := groups[key] // read first: what is moved from now on is behind archivedTo, and counts here
+		// The account is read before its archive. A bucket that moves in between is after this archivedTo, so that it counts once.
+		g := groups[key]
 		to := g.archivedTo
-		if g.version == nil {
+		if g.version == nil { // the account is gone, and all that is left is in the archive
 			to = math.MaxInt64
 		}
 		buckets, err := s.archivedSince(ctx, key, since, to, limit)
@@ -214,7 +215,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		}
 		for _, a := range g.shards {
 			for _, b := range a.buckets {
-				if b.start > since {
+				if b.start > since { // bucketOf keeps the order, in which those of the archive already are
 					sum := bucketOf(&buckets, b.start)
 					sum.settled, sum.pending, sum.forgotten = sum.settled+b.settled, sum.pending+b.pending, sum.forgotten+b.forgotten
 				}
@@ -236,7 +237,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 // archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.
 func (s *Store) archivedSince(ctx context.Context, key driver.Key, since, to int64, limit int) (all []bucket, err error) {
 	from := sortable(0)
-	if since > 0 {
+	if since > 0 { // the item that has or would have since may hold later buckets, too; nil says that all items are later
 		if found, err := s.findArchived(ctx, key, since); err != nil {
 			return nil, err
 		} else if found != nil {

@@ -80,7 +80,7 @@ func (r *reader) clamped(name string) int64 {
 		return 0
 	}
 	n, err := strconv.ParseInt(typed.Value, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, n is the nearer end
 		r.fail(name)
 	}
 	return n
@@ -233,6 +233,7 @@ func decodeCharge(raw []byte) (c driver.Charge, err error) {
 		return c, fmt.Errorf("%w: a charge of %d bytes", errEncoding, len(raw))
 	}
 	if len(raw) > len(c)*8 {
+		// The first amount is that of no unit.
 		return c, fmt.Errorf("%w: it counts %d units, this library knows %d: use a newer one", errEncoding, len(raw)/8-1, len(c)-1)
 	}
 	for i := range len(raw) / 8 {

@@ -15,7 +15,7 @@ import (
 func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.do(ctx, "balances", func(ctx context.Context, _ *step) error {
 		all = make([]driver.Balance, 0, len(lines))
-		for {
+		for { // also for no lines, because balancesOf finds out whether this is still the ledger
 			some := lines[len(all):]
 			some = some[:min(len(some), (maxActions-1)/s.shards)] // readGroups reads one more item
 			page, err := s.balancesOf(ctx, some)
@@ -50,8 +50,9 @@ func (s *Store) balancesOf(ctx context.Context, lines []driver.Line) ([]driver.B
 	for i := range lines {
 		line, g := &lines[i], groups[lines[i].Account]
 		now, span := g.moment(line.Window, at, s.keepPast)
-		b, _ := g.balance(line, span, now, 0)
+		b, _ := g.balance(line, span, now, 0) // sums that don't fit into an int64 are cut
 		used, _ := plus(b.Settled, b.Pending)
+		// How long it takes until all of it has left the window.
 		b.ResetAfter = g.wait(line.Window, span, now, used)
 		all[i] = b
 	}
@@ -107,12 +108,13 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 		if a.override != nil {
 			o = *a.override
 		}
-		x.set(attrThresholds, blob(make([]byte, versionBytes))) // a hash of none: they are fractions of another Max now, so the next settlement looks
+		// Thresholds are fractions of the Max in force, which may be another now. Zeros are the hash of no line: the next settlement reads all shards.
+		x.set(attrThresholds, blob(make([]byte, versionBytes)))
 		x.set(attrMax, number(o.Max))
 		x.set(attrMaxUntil, number(o.Until.UnixNano()))
 		if a.end != math.MaxInt64 { // a lifetime window has no time to live
 			ttl, ends := a.ttl(s.opts.Retention)
-			if !ends {
+			if !ends { // the latest second, in the place of an earlier one that the item may have
 				ttl = math.MaxInt64 / int64(time.Second)
 			}
 			x.set(ttlAttribute, number(ttl))

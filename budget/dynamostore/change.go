@@ -73,11 +73,11 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		}
 	} else if c.revision, err = s.lastRevision(ctx); err != nil {
 		return nil, err
-	} else if c.revision > 0 && records[0].Kind != driver.ChangeAcceptLoss {
+	} else if c.revision > 0 && records[0].Kind != driver.ChangeAcceptLoss { // the head is lost, and only accepting that makes another
 		return nil, s.headless(ctx)
 	}
 	for i := range records {
-		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] {
+		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] { // nothing has ever changed the object
 			continue
 		}
 		c.known[i] = true
@@ -87,13 +87,13 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		case r.err != nil:
 			return nil, r.err
 		case id == [16]byte(records[i].ID): // it was made before
-		case revision > records[i].Seen:
+		case revision > records[i].Seen: // Seen is the ledger's revision when the caller looked
 			c.refused[i] = driver.ErrSuperseded
 		default:
 			c.fresh[i] = true
 		}
 	}
-	done, err := s.carriedOut(ctx, t, records[0].ID)
+	done, err := s.carriedOut(ctx, t, records[0].ID) // all records of one step have the id of its change
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +102,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 			c.fresh[i], c.known[i], c.refused[i] = false, true, nil
 		}
 	}
+	// This attempt would give its first record this revision, and a later one looks there.
 	if !slices.Contains(t.revisions, c.revision+1) {
 		t.revisions = append(t.revisions, c.revision+1)
 	}
@@ -134,7 +135,7 @@ func (s *Store) carriedOut(ctx context.Context, t *step, id driver.ID) (done boo
 			done = done || r.Change.ID == id
 		}
 	}
-	t.revisions = open
+	t.revisions = open // a row that is there never changes, so that no attempt has to read it again
 	return done, nil
 }
 
@@ -162,7 +163,7 @@ func (s *Store) lastRevision(ctx context.Context) (revision int64, err error) {
 	err = s.query(ctx, in, func(raw item) (bool, error) {
 		r := reader{item: raw}
 		revision = r.required(attrRevision)
-		return false, r.err
+		return false, r.err // one row is enough
 	})
 	return revision, err
 }
@@ -185,7 +186,7 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 			return nil, err
 		}
 		revision++
-		ttl, _ := expiry(now.UnixNano(), changeTrail)
+		ttl, _ := expiry(now.UnixNano(), changeTrail) // it always ends: expiry says otherwise only near the end of int64
 		row := item{
 			attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrRecord: blob(raw), ttlAttribute: number(ttl),
 		}
@@ -194,6 +195,7 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 		}
 		none := &expression{}
 		none.requireNone(partitionKey)
+		// The object's item is written without a condition: that the head is as it was read, which is required below, stands for it.
 		actions = append(actions, s.put(changeKey(revision).with(row), none),
 			s.put(objectKey(r.Object()).with(item{attrRevision: number(revision), attrChange: blob(r.ID[:]), ttlAttribute: number(ttl)}), &expression{}))
 	}
@@ -217,7 +219,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	// A nil override removes one.
+	// A nil override removes one. The function below reports whether there is something to write.
 	r := driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}
 	return s.reshape(ctx, "override", []driver.Record{r}, func(g *group) bool {
 		if o == nil {
@@ -252,12 +254,12 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 			return had
 		})
 		if errors.Is(err, driver.ErrSuperseded) {
-			superseded = err // the others are opened
+			superseded = err // all but the accounts that others have changed are opened
 		} else if err != nil {
 			return err
 		}
 	}
-	if superseded == nil {
+	if superseded == nil { // also if there was no account, and so no step that would have found a lost table
 		_, err := s.checkTable(ctx, "unlatch")
 		return err
 	}
@@ -291,15 +293,17 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 			return err
 		}
 		noted, err := s.recordChange(c, now)
-		if err != nil || len(noted) == 0 {
+		if err != nil || len(noted) == 0 { // no record is fresh: each was made before, or is superseded
 			return errors.Join(err, c.superseded())
 		}
+		// checkEpoch requires that the table still holds the ledger that was opened.
 		actions := append([]types.TransactWriteItem{s.checkEpoch(driver.ID{})}, noted...)
 		for i, key := range accounts {
 			g := groups[key]
 			switch {
-			case !c.fresh[i] || !change(g):
+			case !c.fresh[i] || !change(g): // nothing of this account is written
 			case g.version == nil: // the account does not exist yet: it gets an item without sums
+				// First it gets an item in the list of accounts: without its name, which only a line tells, and this step has none.
 				if err := s.list(ctx, g, nil, now); err != nil {
 					return err
 				}
@@ -311,7 +315,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 		if err := s.write(ctx, actions); err != nil {
 			return err
 		}
-		for _, key := range accounts {
+		for _, key := range accounts { // it does nothing for an account that rewriteAsIs has not just created
 			s.recordCreated(ctx, groups[key])
 		}
 		return c.superseded()
@@ -326,7 +330,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	}
 	actual := c.Actual
 	q := &resolving{id: c.ID, record: &driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: actual}}
-	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) {
+	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) { // q.change, the audit trail, has been read before it is called
 		switch {
 		case e == nil || e.state == driver.Pending || e.tombstone:
 			return outcome{}, driver.Posting{}, driver.ErrNotFound
@@ -334,7 +338,8 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 			return outcome{}, driver.Posting{}, driver.ErrSuperseded
 		case !q.change.fresh[0]:
 			return outcome{}, driver.Posting{Replayed: true, From: e.state}, nil
-		case e.actual == actual && !e.estimated && e.divided(&c): // it is a change all the same: it is newer than those that come late
+		case e.actual == actual && !e.estimated && e.divided(&c):
+			// No sum changes, but the audit trail gets a record, so that an older correction that arrives after this one is superseded.
 			return outcome{state: e.state, actual: actual, unchanged: true}, driver.Posting{Replayed: true, From: e.state}, nil
 		}
 		return outcome{state: driver.Settled, actual: actual, shares: c.Shares, correction: true}, driver.Posting{From: e.state}, nil
@@ -350,7 +355,7 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 		if err != nil {
 			return err
 		}
-		if _, err := s.gate(items[0]); err != nil {
+		if _, err := s.gate(items[0]); err != nil { // the table does not hold the ledger that was opened
 			return err
 		}
 		if len(items[1]) > 0 {
@@ -394,7 +399,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []driv
 // decodeChange decodes a row of the audit trail.
 func decodeChange(raw item) (driver.Record, error) {
 	r := reader{item: raw}
-	revision, at, before := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrBefore, -1)
+	revision, at, before := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrBefore, -1) // before is nil unless it is a correction
 	if r.err != nil {
 		return driver.Record{}, r.err
 	}

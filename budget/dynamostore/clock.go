@@ -16,8 +16,8 @@ import (
 // response. Each response narrows what is known, and only the host's monotonic clock carries it on, so that a host whose
 // wall clock is wrong or is set books in the same windows as all others. It never runs back.
 //
-// A Date that contradicts what is known by more than clocks drift is not believed by itself: several answers must agree on it, and for
-// a while if both clocks of the host agree with what is known. One answer that is wrong, or a server that is for a moment, opens no window.
+// A Date that contradicts what is known by more than clocks drift is not believed by itself: several answers must agree on it, and they must do so
+// for a while if the host's wall clock agrees with what is known. One wrong answer, or a server that is wrong for a moment, opens no window.
 type serverClock struct {
 	fake func() time.Time // of tests; nil for the service's
 
@@ -29,8 +29,8 @@ type serverClock struct {
 
 	agreed  int           // how many responses agree on the offset
 	doubted time.Duration // another offset, which the last responses tell
-	doubts  int           // how many responses in a row tell that one
-	since   time.Time     // when the first of these came
+	doubts  int           // how many responses in a row tell the offset doubted
+	since   time.Time     // when the first of these responses came
 }
 
 // resolution is that of a Date, the header of a response, which has whole seconds.
@@ -78,13 +78,15 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 	defer c.mu.Unlock()
 	if c.base.IsZero() {
 		c.base = ended
-		c.offset = date.Sub(ended.Round(0))
+		c.offset = date.Sub(ended.Round(0)) // Round(0) takes the monotonic reading off, so that wall clocks are compared
+		// It is believed at once if the host's wall clock agrees with it.
 		c.known = near(date, ended, agreement)
 		c.agreed = 1
 		return
 	}
 	told := c.at(ended)                                             // what is known
 	earliest, latest := date, date.Add(resolution+ended.Sub(began)) // what the Date allows for the moment at which the response came
+	// Within these bounds, what is known is not contradicted, and the offset stays as it is.
 	offset := c.offset
 	switch {
 	case told.Before(earliest):
@@ -107,7 +109,7 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 // insists reports whether an offset that contradicts what is known was told often enough: by witnesses responses in a row, and, while the host's wall
 // clock agrees with what is known (told) and not with the response (date), for as long as insistence. Requires mu held.
 func (c *serverClock) insists(offset time.Duration, date, told, ended time.Time) bool {
-	if c.doubts == 0 || (offset-c.doubted).Abs() > drift {
+	if c.doubts == 0 || (offset-c.doubted).Abs() > drift { // the count begins anew: no other response has told this offset just before
 		c.doubted, c.doubts, c.since = offset, 0, ended
 	}
 	c.doubts++
@@ -122,6 +124,7 @@ func near(at, host time.Time, by time.Duration) bool { return at.Sub(host.Round(
 
 // at is the service's time at a moment of this host. Requires mu held.
 func (c *serverClock) at(moment time.Time) time.Time {
+	// The wall clock is read off base alone. From there on the monotonic readings count, by which moment.Sub goes.
 	return c.base.Round(0).Add(moment.Sub(c.base) + c.offset)
 }
 

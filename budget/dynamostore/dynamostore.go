@@ -88,7 +88,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 		s.pastKept = pastKeptWithClock
 	}
 	s.identity.every = verifyEvery
-	s.identity.confirmed()
+	s.identity.confirmed() // so that the step below does not look for the table's id before it knows one
 	err := s.do(ctx, "open", func(ctx context.Context, _ *step) error {
 		described, err := s.describe(ctx)
 		if err == nil {
@@ -100,7 +100,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 		if err := s.adopt(ctx, *described.TableId); err != nil {
 			return err
 		}
-		s.identity.confirmed()
+		s.identity.confirmed() // the id was looked up just now
 		return s.learnTime(ctx)
 	})
 	if err != nil {

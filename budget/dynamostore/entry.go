@@ -18,10 +18,10 @@ const (
 	attrState      = "st"
 	attrEstimated  = "es"
 	attrOrphan     = "or"
-	attrTombstone  = "tb"
-	attrReserved   = "rc"
-	attrActual     = "ac"
-	attrBookings   = "bk"
+	attrTombstone  = "tb" // 1 or 0, as attrEstimated and attrOrphan are
+	attrReserved   = "rc" // the worst case, an amount in each unit
+	attrActual     = "ac" // what is posted, likewise
+	attrBookings   = "bk" // as encodeBookings encodes them
 	attrReservedAt = "ra"
 	attrResolvedAt = "za"
 	attrExpiresAt  = "xa"
@@ -35,10 +35,10 @@ type entry struct {
 	id         driver.ID
 	owner      driver.Key
 	state      driver.State
-	estimated  bool // settled with its worst case, because nobody knows what it cost
-	orphan     bool // posted although there was no pending reservation: it was never made, or had been voided
-	tombstone  bool // voided before it was made, so that nobody knows where it would have been booked
-	reserved   driver.Charge
+	estimated  bool          // settled with its worst case, because nobody knows what it cost
+	orphan     bool          // posted although there was no pending reservation: it was never made, or had been voided
+	tombstone  bool          // voided before it was made, so that nobody knows where it would have been booked
+	reserved   driver.Charge // the worst case that was set aside
 	actual     driver.Charge // what is posted
 	bookings   []booking     // where it is booked
 	reservedAt int64
@@ -113,7 +113,8 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 		id: id, owner: r.bytes16(attrOwner), estimated: r.flag(attrEstimated), orphan: r.flag(attrOrphan),
 		tombstone: r.flag(attrTombstone), reservedAt: r.required(attrReservedAt), expiresAt: r.required(attrExpiresAt),
 	}
-	e.resolvedAt, _ = r.number(attrResolvedAt)
+	e.resolvedAt, _ = r.number(attrResolvedAt) // missing while it is pending
+	// With -1, blob takes any length; it returns nil for an attribute that is missing, which decodeUses takes for no uses.
 	e.call, e.reference = r.blob(attrCall, -1), r.blob(attrReference, -1)
 	uses, err := decodeUses(r.blob(attrUses, -1), r.blob(attrUsesOther, -1))
 	if err != nil {
@@ -131,6 +132,7 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 	}
 	e.bookings, ok = decodeBookings(r.blob(attrBookings, -1))
 	mark := r.blob(attrMark, markBytes) // each entry has one
+	// All of these count as a state that does not fit. blob returns nil, too, for a mark of another length.
 	if mark == nil || !ok || state < int64(driver.Pending) || state > int64(driver.Expired) {
 		r.fail(attrState)
 		return nil, r.err
@@ -202,7 +204,7 @@ func (e *entry) conflict(r driver.Reservation) error {
 	if e.owner != r.Owner || e.reserved != r.Charge {
 		return driver.ErrIDConflict
 	}
-	// A line may be booked in several shards; the order is that of the lines.
+	// Bookings are in the order of the lines. A line may have several, one for each shard that it is booked in.
 	places := slices.CompactFunc(slices.Clone(e.bookings), func(a, b booking) bool { return a.account == b.account && a.unit == b.unit })
 	same := func(b booking, l driver.Line) bool { return b.account == l.Account && b.unit == l.Unit }
 	if !slices.EqualFunc(places, r.Lines, same) {

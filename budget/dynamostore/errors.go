@@ -50,7 +50,7 @@ var transientReasons = map[string]bool{
 	conflictReason: true, "ProvisionedThroughputExceeded": true, "ThrottlingError": true, "RequestLimitExceeded": true, "InternalServerError": true,
 }
 
-// The error codes of the same kind, beside those that the SDK would retry by itself.
+// The codes of errors after which a request may go through later, beside those that the SDK would retry by itself.
 var transientCodes = map[string]bool{
 	"TransactionConflictException": true, "TransactionInProgressException": true, "ProvisionedThroughputExceededException": true,
 	"ThrottlingException": true, "RequestLimitExceeded": true, "InternalServerError": true, "ServiceUnavailable": true,
@@ -81,6 +81,7 @@ func classify(ctx context.Context, err error, actions int) error {
 	var unsent *smithyhttp.RequestSendError
 	var unread *smithy.DeserializationError
 	var network net.Error
+	// api is nil if the service has not answered.
 	if api == nil && (errors.As(err, &unsent) || errors.As(err, &unread) || errors.As(err, &network)) {
 		return &transientError{err} // a connection that broke, a reply that was cut: the request may have been carried out
 	}
@@ -90,7 +91,7 @@ func classify(ctx context.Context, err error, actions int) error {
 // cancellation converts the reasons for which a transaction of so many actions was cancelled, one for each action. It returns a movedError if
 // only conditions failed, a transientError if there is any reason that passes with time, and another error for anything else.
 func cancellation(cancelled *types.TransactionCanceledException, actions int) error {
-	if len(cancelled.CancellationReasons) != actions {
+	if len(cancelled.CancellationReasons) != actions { // they can't be assigned to the actions
 		return &transientError{fmt.Errorf("%d reasons for %d actions: %w", len(cancelled.CancellationReasons), actions, cancelled)}
 	}
 	moved := &movedError{old: make(map[int]item)}

@@ -87,7 +87,7 @@ func (f *forgetting) stop() {
 	}
 }
 
-// forgetBefore returns the day before which what was resolved is past the retention, 0 if the retention is longer than that.
+// forgetBefore returns the day before which what was resolved is past the retention, 0 if the retention reaches back to 1970.
 func (s *Store) forgetBefore(now time.Time) int64 {
 	at := now.Add(-s.opts.Retention)
 	if at.After(now) || at.Unix() < 0 {
@@ -111,7 +111,7 @@ func (s *Store) forget(ctx context.Context) error {
 	var w, read *walk // what is to be done next, and what the table says
 	var today int64   // what was resolved before this day is past the retention
 	err := s.do(ctx, "forget", func(ctx context.Context, _ *step) (err error) {
-		if _, err = s.readGate(ctx); err != nil {
+		if _, err = s.readGate(ctx); err != nil { // the table does not hold the ledger that was opened
 			return err
 		}
 		now, err := s.clock.now()
@@ -125,7 +125,7 @@ func (s *Store) forget(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case read == nil: // nothing was ever forgotten
+	case read == nil: // nothing was ever forgotten: one walk does for all days up to today's
 		w = &walk{day: today}
 	case read.done() && read.day >= today: // there is nothing to do until tomorrow
 		s.forgetting.done.Store(read.day)
@@ -145,7 +145,7 @@ func (s *Store) forget(ctx context.Context) error {
 		}
 		read, w = next, next
 	}
-	if w.day >= today {
+	if w.day >= today { // else the next Expire begins the day after
 		s.forgetting.done.Store(w.day)
 	}
 	return nil
@@ -201,7 +201,8 @@ func (s *Store) forgetPage(ctx context.Context, w walk) (next *walk, err error) 
 
 // readPage reads the reservations that are looked through next, and returns what comes after them.
 func (s *Store) readPage(ctx context.Context, w walk) (page []*entry, next *walk, err error) {
-	next = &walk{day: w.day, partition: w.partition + 1}
+	next = &walk{day: w.day, partition: w.partition + 1} // unless the page is full, so that there may be more in this partition
+	// The service accepts no empty value for a key, which w.from is at the beginning; no id lies between w.from and w.from + "\x00".
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = :p AND sk > :from"), Limit: aws.Int32(forgetPage),
 		ExpressionAttributeValues: item{":p": text(entryPartition(w.partition)), ":from": text(w.from + "\x00")},
@@ -231,7 +232,7 @@ func (s *Store) removeTTL(ctx context.Context, entries []*entry) error {
 		actions := []types.TransactWriteItem{s.checkEpoch(some[0].id)}
 		for _, e := range some {
 			x := &expression{}
-			x.require(attrMark, "=", blob(e.mark[:]))
+			x.require(attrMark, "=", blob(e.mark[:])) // no other step has written it since it was read
 			x.remove(ttlAttribute)
 			actions = append(actions, s.update(entryKey(e.id), x))
 		}
@@ -271,7 +272,7 @@ func (s *Store) forgetAll(ctx context.Context, entries []*entry) error {
 			for at := range entries[n].posted() {
 				places[at] = true
 			}
-			if n > 0 && n+1+len(places) > forgetActions {
+			if n > 0 && n+1+len(places) > forgetActions { // n+1 entries with this one; a single one goes alone, however many places it has
 				break
 			}
 		}
@@ -284,13 +285,13 @@ func (s *Store) forgetAll(ctx context.Context, entries []*entry) error {
 }
 
 // forgetSome deletes entries in one transaction, which adds what they had posted to the forgotten sums of their buckets. It fails if another
-// step has written an entry since it was read, which the entry's mark shows, or if the table has another epoch, which is checked once for all.
+// step has written an entry since it was read, which the entry's mark shows, or if the table holds another ledger, which checkEpoch finds out.
 func (s *Store) forgetSome(ctx context.Context, entries []*entry) error {
 	sums := make(map[sumPlace]int64)
 	actions := []types.TransactWriteItem{s.checkEpoch(entries[0].id)}
 	for _, e := range entries {
 		for at, n := range e.posted() {
-			sums[at], _ = plus(sums[at], n)
+			sums[at], _ = plus(sums[at], n) // at most math.MaxInt64
 		}
 		x := &expression{}
 		x.require(attrMark, "=", blob(e.mark[:]))
@@ -324,12 +325,12 @@ func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map
 	for at, n := range sums {
 		g := groups[at.account]
 		if g.version == nil || at.start <= g.archivedTo { // the account is gone, or the bucket was moved
-			at.shard = 0
+			at.shard = 0 // so that the parts of all shards come together
 			old[at], _ = plus(old[at], n)
 			continue
 		}
 		a := g.shards[at.shard]
-		if !a.holds(at.start) {
+		if !a.holds(at.start) { // the sum is not kept any more
 			continue
 		}
 		x, added := change(accountKey(at.account, at.shard))
@@ -344,12 +345,12 @@ func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map
 		if err != nil {
 			return nil, err
 		}
-		if found == nil || !found.found {
+		if found == nil || !found.found { // nor is it in the archive
 			continue
 		}
 		x, added := change(found.key)
 		if added {
-			x.requireSome(partitionKey)
+			x.requireSome(partitionKey) // else an item that was deleted since would be made again
 		}
 		x.add(bucketAttribute(forgotPrefix, at.start), n)
 	}
@@ -370,7 +371,7 @@ func (s *Store) groupsAt(ctx context.Context, sums map[sumPlace]int64) (map[driv
 			all[at.account], keys = nil, append(keys, at.account)
 		}
 	}
-	for some := range slices.Chunk(keys, (maxActions-1)/s.shards) {
+	for some := range slices.Chunk(keys, (maxActions-1)/s.shards) { // readGroups also reads a gate
 		groups, err := s.readGroups(ctx, some)
 		if err != nil {
 			return nil, err

@@ -17,10 +17,10 @@ const (
 	attrEpoch  = "ep"
 	attrToken  = "kt"
 	attrSalt   = "ks"
-	attrDrain  = "dr"
+	attrDrain  = "dr" // until when reservations wait; 0 if they need not
 	attrTable  = "ti" // the id of the table that the epoch was made for
 	attrShards = "sh" // how many items each account is spread over
-	attrSchema = "sv"
+	attrSchema = "sv" // see schemaVersion
 	attrAccept = "ac" // the id of the change by which an operator accepted the last loss; missing if there was none
 )
 
@@ -74,6 +74,7 @@ func decodeGate(raw item) (gate, error) {
 		return gate{}, fmt.Errorf("dynamostore: the table has schema version %d, this library knows %d", version, schemaVersion)
 	}
 	g := gate{epoch: r.bytes16(attrEpoch), token: r.bytes16(attrToken), salt: r.bytes16(attrSalt), table: r.text(attrTable)}
+	// With -1, blob takes any length, and nil stands for an attribute that is missing.
 	g.shards, g.drain, g.accept = int(r.required(attrShards)), r.required(attrDrain), r.blob(attrAccept, -1)
 	if g.shards < 1 || g.shards > MaxShards {
 		r.fail(attrShards)

@@ -36,7 +36,7 @@ func newGroup(shards []*accountItem) *group {
 			g.archivedTo = min(g.archivedTo, a.archivedTo)
 		}
 		for _, b := range a.buckets {
-			g.settled[b.start], _ = plus(g.settled[b.start], b.settled)
+			g.settled[b.start], _ = plus(g.settled[b.start], b.settled) // at most math.MaxInt64, like the others
 			used[b.start], _ = plus(used[b.start], b.settled)
 			used[b.start], _ = plus(used[b.start], b.pending)
 		}
@@ -104,19 +104,19 @@ func (g *group) balance(line *driver.Line, span driver.Span, now time.Time, amou
 func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
-		from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since })
+		from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since }) // -1 if none counts
 		var live []driver.Bucket
 		if from >= 0 {
 			live = g.buckets[from:]
 		}
-		if d = w.ResetAfter(now, live, excess); d == 0 {
+		if d = w.ResetAfter(now, live, excess); d == 0 { // time alone never frees so much
 			return 0
 		}
 	}
 	switch {
-	case g.latchedUntil <= now.UnixNano():
+	case g.latchedUntil <= now.UnixNano(): // it is open
 		return d
-	case g.latchedUntil == math.MaxInt64:
+	case g.latchedUntil == math.MaxInt64: // it was closed in a window without an end
 		return 0
 	}
 	return max(d, time.Duration(g.latchedUntil-now.UnixNano()))
@@ -124,8 +124,10 @@ func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess in
 
 // due returns the notification thresholds that settled spend has reached and that were not reported in this window yet. at is the line's index.
 func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) (all []driver.Crossing) {
-	b, _ := g.balance(line, span, now, 0)
+	b, _ := g.balance(line, span, now, 0) // sums that don't fit into an int64 are cut
+	// g.fired has only the thresholds up to the last one that was ever reported.
 	for m := range line.Notify {
+		// It is not reached, or it was reported, and may not be reported again yet.
 		if b.Settled < line.Threshold(m, b.Max) || m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			continue
 		}
@@ -161,19 +163,19 @@ func (g *group) notice(line *driver.Line, span driver.Span, now time.Time) notic
 			n.gap = threshold - b.Settled
 		}
 	}
-	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 {
-		n.gap = 1 + (n.gap-1)/shards // rounded up
+	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 { // with a gap of 0 or less the next settlement reads all shards in any case
+		n.gap = 1 + (n.gap-1)/shards // rounded up, because what is settled in a shard has to stay below its part
 	}
 	return n
 }
 
 // share returns how much of a limit one shard may hold. The shares of all shards add up to the limit.
 func share(limit int64, shard, shards int) int64 {
-	if limit < 0 {
+	if limit < 0 { // then no shard has room
 		return limit
 	}
 	n := limit / int64(shards)
-	if int64(shard) < limit%int64(shards) {
+	if int64(shard) < limit%int64(shards) { // the first shards share what is left over
 		n++
 	}
 	return n

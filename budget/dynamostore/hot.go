@@ -73,7 +73,7 @@ func (h *hotItems) queue(ctx context.Context, keys []itemKey, weight int64) (lea
 		return func() {}, nil
 	}
 	for i, one := range taken {
-		if err = one.sem.Acquire(ctx, weight); err != nil {
+		if err = one.sem.Acquire(ctx, weight); err != nil { // the context has ended: those before this one were acquired
 			h.leave(taken, i, weight)
 			return nil, err
 		}
@@ -106,7 +106,7 @@ func (h *hotItems) hot(keys []itemKey) (taken []*hotItem) {
 	return taken
 }
 
-// leave gives back the items that a step waited for: of those taken, the first were acquired, and all are not used by it any more.
+// leave gives back the items that a step waited for. The first of taken, as many as acquired says, are released; all of taken have one user less.
 func (h *hotItems) leave(taken []*hotItem, acquired int, weight int64) {
 	for _, one := range taken[:acquired] {
 		one.sem.Release(weight)

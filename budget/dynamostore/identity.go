@@ -85,7 +85,7 @@ func (s *Store) verify(ctx context.Context) error {
 	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.of():
 		s.identity.doubt()
 		return errors.Join(errReplaced, err)
-	case err != nil && (must || ctx.Err() != nil):
+	case err != nil && (must || ctx.Err() != nil): // must: there is doubt, or no look-up has succeeded for too long
 		return err
 	case err != nil:
 		return nil // the data path goes on; somebody looks again soon
@@ -100,11 +100,11 @@ func (s *Store) verify(ctx context.Context) error {
 
 // describe asks the service what the table is.
 func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
-	began := s.clock.began()
+	began := s.clock.began() // by which saw and sawError learn the service's time from the response
 	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})
 	if err != nil {
 		s.clock.sawError(err, began)
-		return nil, classify(ctx, err, 1)
+		return nil, classify(ctx, err, 1) // says whether it may pass; the number matters for a transaction alone
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	if out.Table == nil {
@@ -156,7 +156,7 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 		return err
 	case s.opts.Shards != 0 && s.opts.Shards != g.shards:
 		return fmt.Errorf("dynamostore: the ledger was made with %d shards, not %d: they can't be changed", g.shards, s.opts.Shards)
-	case g.table == tableID:
+	case g.table == tableID: // the ledger was made in this table
 	case !s.opts.Adopt:
 		return errRestored
 	default:
@@ -196,7 +196,7 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 
 // empty reports whether the table holds nothing.
 func (s *Store) empty(ctx context.Context) (bool, error) {
-	began := s.clock.began()
+	began := s.clock.began() // sawError learns the service's time from the response
 	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
 	if err != nil {
 		s.clock.sawError(err, began)
@@ -223,7 +223,7 @@ var errForeign = errors.New("dynamostore: the table holds items and no ledger: i
 // giveNewEpoch gives a restored ledger a new epoch, its random name, which shuts out all stores that were open on the one before.
 func (s *Store) giveNewEpoch(ctx context.Context, g gate, tableID string) (gate, error) {
 	next := newGate(tableID, g.shards)
-	next.token, next.salt, next.accept = g.token, g.salt, g.accept
+	next.token, next.salt, next.accept = g.token, g.salt, g.accept // the kill flags are those of the backup
 	actions := make([]types.TransactWriteItem, gateCount)
 	for n := range actions {
 		x := &expression{}

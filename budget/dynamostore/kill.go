@@ -30,10 +30,11 @@ const (
 	attrMade     = "km" // the revision that set it; none if that was before there were any
 )
 
-// token stands for a set of kill flags. All gates, the items of which each Reserve checks one, hold the token of the flags in force, and the Reserve
-// requires the one whose flags it knows, so that it needs not read them. A token is the exclusive or of a salt, which is beside it in the gate,
-// and of the nonces of all flags, so that whoever reads the flags can tell whether these are all. Each change has a new random token, and none
-// ever comes back: a change that arrives a second time, long after, finds another one.
+// token stands for a set of kill flags. A gate is an item that holds the ledger's epoch, its random name, and the token of the flags in force. Each
+// Reserve checks one of the gates, which are all alike, and requires the token whose flags it knows, so that it needs not read the flags. A token is
+// the exclusive or of a salt, which is beside it in the gate, and of the nonces of all flags, so that whoever reads the flags can tell whether these
+// are all. Each change of the flags makes a new random token, and none ever comes back: a change that arrives a second time, long after, finds
+// another token than it requires.
 type token [16]byte
 
 // toggled returns the exclusive or of t and a nonce: it puts the nonce in, or takes it out.
@@ -57,10 +58,10 @@ func (k *kill) holds(r *driver.Reservation, now time.Time) bool {
 	if !now.IsZero() && k.ended(now) {
 		return false
 	}
-	if k.Patterns {
+	if k.Patterns { // its values are compared with the call's own, as patterns
 		return r.Call != nil && k.Holds(r.Call.Scope)
 	}
-	dims := r.Dims
+	dims := r.Dims // all dimensions of the flag have to be among these
 	return !slices.ContainsFunc(k.dims, func(d driver.Key) bool { return !slices.Contains(dims, d) })
 }
 
@@ -144,7 +145,7 @@ func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 		k, err := decodeKill(raw)
 		found.all = append(found.all, k)
 		found.token = found.token.toggled(k.nonce)
-		return true, err
+		return true, err // on to the next item
 	})
 	return found, err
 }
@@ -155,12 +156,12 @@ func decodeKill(raw item) (kill, error) {
 	k := kill{nonce: r.bytes16(attrNonce), Kill: driver.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
 	var ok bool
 	var err error
-	k.dims, ok = decodeKeys(r.blob(attrDims, -1))
-	scope := r.blob(attrScope, -1)
+	k.dims, ok = decodeKeys(r.blob(attrDims, -1)) // -1: of any length
+	scope := r.blob(attrScope, -1)                // nil if there is no such attribute
 	k.made, _ = r.number(attrMade)
 	if scope == nil {
 		scope = r.blob(attrNewScope, -1)
-		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil))
+		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil)) // the zero time if the flag never ends
 	}
 	if k.Scope, err = account.DecodeScope(scope); !ok || err != nil {
 		r.fail(attrScope)
@@ -183,6 +184,7 @@ func (k *kill) encode() (item, error) {
 		out[attrScope] = blob(scope)
 		return out, nil
 	}
+	// account.End returns 0 for a flag that never ends.
 	out[attrNewScope], out[attrPatterns], out[attrUntil] = blob(scope), number(0), number(account.End(k.Until))
 	if k.Patterns {
 		out[attrPatterns] = number(1)
@@ -210,7 +212,8 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 // with every reservation that is under way, as each of them checks a gate.
 const drainAfter = 2
 
-// changeFlags sets a flag, in the place of the one with the same scope if there is one, or removes that one if flag is nil. r is the change's record.
+// changeFlags sets a flag, in the place of the one with the same scope if there is one. If flag is nil, it removes the one with the scope of r, which
+// is the change's record.
 // The same transaction gives all gates another token: a reservation that does not know the flag yet fails from then on, and reads the flags.
 func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, flag *kill) error {
 	if err := r.Change.Validate(); err != nil {
@@ -228,7 +231,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 			return err
 		}
 		if !c.fresh[0] { // an earlier attempt did it, or somebody has decided otherwise since
-			_, err := s.readGate(ctx)
+			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
 			return errors.Join(err, c.superseded())
 		}
 		of := driver.Flag{Scope: r.Scope, Patterns: r.Patterns}
@@ -251,6 +254,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 		if flag == nil && len(items[1]) == 0 { // there is no flag to remove: only the audit trail is written
 			x := &expression{}
 			x.requireNone(partitionKey)
+			// checkEpoch requires the ledger's name in a gate, which switchGates requires otherwise.
 			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(of), x)))
 		}
 		replaced, nonces, err := s.replaceFlag(c, g, items[1], of, flag, now)
@@ -265,6 +269,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 			actions = append(actions, dropped...)
 		}
 		actions = append(append(actions, s.switchGates(g, nonces)...), replaced)
+		// Attempts that met reservations have failed: after some of these, reservations have to wait until the flag is set.
 		if attempts++; attempts <= drainAfter {
 			return s.write(ctx, actions)
 		}
@@ -290,9 +295,9 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 	for i := range known.all {
 		k := &known.all[i]
 		switch {
-		case k.Flag().Object() == flag.Flag().Object():
+		case k.Flag().Object() == flag.Flag().Object(): // flag takes its place: see replaceFlag
 			continue
-		case k.ended(now.Add(-driver.FlagRetention)):
+		case k.ended(now.Add(-driver.FlagRetention)): // it ended longer ago than ended flags are kept
 			old = append(old, k)
 			continue
 		case k.Patterns && k.ended(now):
@@ -306,7 +311,7 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 		if len(ended) == 0 {
 			return nil, driver.ErrTooManyFlags
 		}
-		old = append(ended, old...)
+		old = append(ended, old...) // first, because at least one with patterns has to go
 	}
 	for _, k := range old[:min(len(old), maxDropped)] {
 		x := &expression{}
@@ -332,7 +337,9 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, fla
 			return action, nonces, errMoved // it was set since the changes were read
 		}
 		if before.made > 0 && !c.known[0] && len(s.acceptance()) == 0 {
-			return action, nonces, errHead // else a change that arrives late could not be told from a new one
+			// A change has set the flag, and the item that says which one is lost. Without it, a repetition of that change that arrives late would
+			// look like a new change. Only once an operator has accepted a loss does the step go on.
+			return action, nonces, errHead
 		}
 		nonces = nonces.toggled(before.nonce)
 		x.require(attrNonce, "=", blob(before.nonce[:]))
@@ -346,10 +353,12 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, fla
 }
 
 // insist sends a transaction again and again while it fails for a reason that passes, such as a conflict with another one, until the context ends.
+// Its pauses stay below 17 ms, because reservations may be waiting for it.
 func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) error {
 	for tries := 1; ; tries++ {
 		err := s.write(ctx, actions)
 		var transient *transientError
+		// The bound of a pause doubles with the number of the try, here at most three times.
 		if !errors.As(err, &transient) || !pause(ctx, movedPause, min(tries, 4)) {
 			return err
 		}

@@ -31,7 +31,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 			accounts = append(accounts, b.account)
 		}
 	}
-	if len(accounts) > 0 {
+	if len(accounts) > 0 { // one lock is enough, as nothing rests on it
 		unlock, err := s.locks.lock(ctx, accounts[0])
 		if err != nil {
 			return driver.Posting{}, err
@@ -53,7 +53,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	shifts := from.shifts(next.actual)
 	for i := range shifts {
 		if v.groups[shifts[i].account] == nil {
-			return driver.Posting{}, errMoved // the record was booked anew since
+			return driver.Posting{}, errMoved // the reservation now has bookings that e did not have, in accounts that were not read
 		}
 	}
 	works, err := s.works(ctx, q, v, from, shifts)
@@ -64,7 +64,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	for _, w := range works {
 		shifts = append(shifts, w.shifts...)
 	}
-	p.Crossed = nil
+	p.Crossed = nil // the thresholds that are reached are found below
 	var actions []types.TransactWriteItem
 	for i := range q.lines { // in the order of the lines
 		if w := works.of(q.lines[i].Account); len(w.line.Notify) > 0 {
@@ -74,9 +74,10 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	for _, w := range works {
 		actions = append(actions, s.carryOut(w)...)
 	}
+	// The last argument has the sums of usage read first.
 	p, err = s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
 	if err == nil {
-		for _, w := range works {
+		for _, w := range works { // a new account is noted in the list; of a rewritten one, old sums may move to the archive. Neither returns an error.
 			s.recordCreated(ctx, w.group)
 			s.archive(ctx, w.group)
 		}
@@ -123,7 +124,7 @@ func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 type work struct {
 	group  *group
 	shifts []shift      // of this account, as they are booked in the end
-	sums   []shift      // those of them that change a sum, which an increment can do
+	sums   []shift      // those of the shifts that change a sum: carryOut makes increments of them, unless whole is set
 	line   *driver.Line // the step's line of this account; nil if it has none. now and span are only set with it
 	now    time.Time    // at which the line is judged
 	span   driver.Span  // the line's window then
@@ -178,7 +179,8 @@ func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, s
 // group are in one bucket.
 func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	start, g := w.shifts[0].start, w.group
-	if from.bookings != nil && !from.isSubstitute() && g.version == nil { // the account was there when it was reserved, and is gone
+	// The account was there when the reservation was made, and is gone.
+	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
 		w.dropWithdrawals()
 	} else if start <= g.archivedTo {
 		return s.applyArchived(ctx, w)
@@ -192,18 +194,18 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 			return driver.ErrOverflow
 		}
 	}
-	if w.shifts[0].extra > 0 && s.shards > 1 {
+	if w.shifts[0].extra > 0 && s.shards > 1 { // more is posted than was reserved, and all of that is in the first shift
 		s.spread(w)
 	}
 	for i := range w.shifts {
 		sh := w.shifts[i]
 		a := g.shards[sh.shard]
 		b := a.bucket(start)
-		if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 {
+		if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 { // less is there than was booked: a part of the ledger is lost
 			return errAccount
 		}
 		b.pending, b.settled = b.pending+sh.pending, b.settled+sh.settled
-		// An increment needs an item in the present window, and must not reach a threshold.
+		// An increment needs an item. In the present window it must not use up the gap to the next threshold; in one that has passed none counts.
 		w.whole = w.whole || !a.found || start >= a.since && sh.settled > 0 && a.gap <= sh.settled
 		if sh.pending != 0 || sh.settled != 0 {
 			w.sums = append(w.sums, sh)
@@ -223,6 +225,7 @@ func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 		}
 		gone[b.account] = g
 		const lifetime = 0 // such a window begins in 1970, and never ends
+		// However long this store's retention is, no account is deleted within the default one: see keeps.
 		ttl, ends := expiry(b.start, min(s.opts.Retention, DefaultRetention))
 		if recent := !ends || v.now.Unix() < ttl; len(s.acceptance()) == 0 && (recent || b.start == lifetime) {
 			return errAccount
@@ -248,7 +251,7 @@ func (e *entry) isSubstitute() bool { return e.state == driver.Voided && e.resol
 func (s *Store) spread(w *work) {
 	first := &w.shifts[0]
 	rest := first.extra
-	first.extra, first.settled, first.amount = 0, first.settled-rest, first.amount-rest
+	first.extra, first.settled, first.amount = 0, first.settled-rest, first.amount-rest // grow puts the parts of rest where they belong
 	g, home := w.group, first.shard
 	limit, sharesKept := g.shards[home].sharesOf, g.shards[home].hasSharesOf // without a line, the limit whose shares were kept last
 	if w.line != nil {
@@ -264,12 +267,12 @@ func (s *Store) spread(w *work) {
 		i := (home + n) % len(g.shards)
 		a := g.shards[i]
 		room := share(limit, i, len(g.shards)) - a.used(since(a))
-		for _, sh := range w.shifts {
+		for _, sh := range w.shifts { // apply adds them to the shard only after this
 			if sh.shard == i {
 				room -= sh.pending + sh.settled
 			}
 		}
-		sharesKept = sharesKept && room >= 0
+		sharesKept = sharesKept && room >= 0 // once a shard is beyond its share, all that is left goes to the home shard
 		if take := min(rest, room); take > 0 && sharesKept {
 			w.grow(i, take)
 			rest -= take
@@ -339,9 +342,9 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 // rewriteAsIs returns the actions that write all shards of a group completely, in the window in which they are, for a step that does not know the
 // account's line. How far the next threshold is cannot be computed then, so that the next settlement reads all shards.
 func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
-	span := driver.Span{Since: noWindow, Start: noWindow, End: noWindow}
+	span := driver.Span{Since: noWindow, Start: noWindow, End: noWindow} // of an account that is new
 	for _, a := range g.shards {
-		if a.found {
+		if a.found { // all shards are in one window
 			span = driver.Span{Since: a.since, Start: a.start, End: a.end}
 		}
 	}

@@ -48,7 +48,7 @@ const lookEvery = 100 * time.Millisecond
 // accepted reports whether an operator, through any process, has accepted the loss that a step met. Then this process takes the ledger as it is. It
 // asks the service at most once in lookEvery, and reports false in between.
 func (s *Store) accepted(ctx context.Context) bool {
-	k := s.ledger.Load()
+	k := s.ledger.Load() // nil until Open has found the ledger
 	s.identity.mu.Lock()
 	due := k != nil && time.Since(s.identity.lookedAt) >= lookEvery
 	if due {
@@ -67,6 +67,7 @@ func (s *Store) accepted(ctx context.Context) bool {
 		return false
 	}
 	g, err := decodeGate(raw)
+	// The gate has to be of this table, and of a loss that was accepted since this process took the ledger as it knows it.
 	if err != nil || g.table != aws.ToString(table.TableId) || len(g.accept) == 0 || bytes.Equal(g.accept, k.accept) {
 		return false
 	}
@@ -88,7 +89,7 @@ const (
 // gone, or errMoved if they were being changed.
 func (s *Store) flagsGone(ctx context.Context, g gate, found flags) error {
 	for range flagLooks {
-		if !pause(ctx, flagPause, 1) {
+		if !pause(ctx, flagPause, 1) { // the context has ended before it is certain
 			return errMoved
 		}
 		raw, err := s.get(ctx, gateKey(0))
@@ -103,7 +104,7 @@ func (s *Store) flagsGone(ctx context.Context, g gate, found flags) error {
 		if err != nil {
 			return err
 		}
-		if now.token != g.token || again.token.toggled(g.salt) != found.token {
+		if now.token != g.token || again.token.toggled(g.salt) != found.token { // flagsOf has put the salt into found's token
 			return errMoved
 		}
 	}
@@ -119,6 +120,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.closed.Load() {
 		return errClosed
 	}
+	// do would first look whether the table is the one that was opened, and fail because it is not.
 	return s.anyway(ctx, "accept loss", func(ctx context.Context, t *step) error {
 		table, err := s.describe(ctx)
 		if err == nil {
@@ -131,7 +133,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		if err != nil {
 			return err
 		}
-		if !change.fresh[0] {
+		if !change.fresh[0] { // it is superseded, or an earlier attempt made it: then the next step finds the new gates (see accepted)
 			return change.superseded()
 		}
 		g, actions, err := s.newGates(ctx, *table.TableId, c.ID)
@@ -149,6 +151,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		if err := s.write(ctx, append(record, actions...)); err != nil {
 			return err
 		}
+		// From here on the table, with these gates, is the ledger for this process.
 		s.identity.confirmed()
 		return s.know(ctx, g)
 	})
@@ -164,7 +167,7 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 			return g, nil, err
 		}
 	}
-	there := -1 // a gate that is there
+	there := -1 // the number of a gate that is there; -1 if all are gone
 	for n := range raws {
 		if len(raws[n]) > 0 {
 			there = n
@@ -175,22 +178,23 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		if g, err = decodeGate(raws[there]); err != nil {
 			return g, nil, err
 		}
-		if next.shards = g.shards; g.table == table {
+		if next.shards = g.shards; g.table == table { // it is the same table, and its ledger keeps its name
 			next.epoch = g.epoch
 		}
-	} else if empty, err := s.empty(ctx); err != nil || empty {
+	} else if empty, err := s.empty(ctx); err != nil || empty { // an empty table is no ledger of which a part was lost
 		return g, nil, errors.Join(errNone, err)
 	}
 	found, err := s.readFlags(ctx)
 	if err != nil {
 		return g, nil, err
 	}
+	// found's token is the exclusive or of the flags' nonces, still without a salt.
 	next.salt, next.accept = next.token.toggled(found.token), accepted[:]
 	for n := range raws {
 		x := &expression{}
 		if len(raws[n]) == 0 {
 			x.requireNone(partitionKey)
-		} else {
+		} else { // nobody has written the gate since it was read
 			x.require(attrEpoch, "=", raws[n][attrEpoch])
 			x.require(attrToken, "=", raws[n][attrToken])
 		}

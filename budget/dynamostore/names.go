@@ -62,7 +62,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	s.recordPresence(x, g)
 	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
 	update := aws.ToString(x.update())
-	if line != nil {
+	if line != nil { // so far update is a SET clause alone, which this continues
 		update += ", nm = if_not_exists(nm, :name)"
 		if x.values == nil {
 			x.values = item{}
@@ -70,15 +70,15 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 		x.values[":name"] = blob(account.EncodeName(line))
 	}
 	in.UpdateExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues = &update, x.names, x.values
-	began := s.clock.began()
+	began := s.clock.began() // by which saw and sawError learn the service's time from the response
 	out, err := s.client.UpdateItem(ctx, in)
 	if err != nil {
 		s.clock.sawError(err, began)
-		return classify(ctx, err, 1)
+		return classify(ctx, err, 1) // says whether it may pass; the number matters for a transaction alone
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	if g.version == nil {
-		g.listed = out.Attributes
+		g.listed = out.Attributes // the item before this update: see recordCreated
 		return s.checkLost(ctx, accountKey(key, 0), out.Attributes, now)
 	}
 	return nil
@@ -107,10 +107,10 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 	r := reader{item: listed}
 	until, vouched := r.number(attrMatters)
 	since := r.blob(attrAccepted, -1)
-	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) { // the list says nothing, or a loss was accepted since
+	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) { // r.err is nil if the list says nothing, or a loss was accepted since
 		return r.err
 	}
-	if second, ends := expiry(until, DefaultRetention); ends && now.Unix() >= second {
+	if second, ends := expiry(until, DefaultRetention); ends && now.Unix() >= second { // the table's time to live may have deleted it
 		return nil
 	}
 	if found, err := s.get(ctx, account); err != nil {
@@ -196,7 +196,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 			if err != nil || len(key) != len(driver.Key{}) {
 				return false, errEncoding
 			}
-			a := driver.Account{Key: driver.Key(key)}
+			a := driver.Account{Key: driver.Key(key)} // without a name until a line has been seen
 			if a.Limit, a.Scope, err = account.DecodeName(r.blob(attrName, -1)); err != nil {
 				return false, err
 			}

@@ -18,6 +18,7 @@ import (
 func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []booking) {
 	parts, sharesKept := ruled.parts(home)
 	if !ruled.canIncrement(sharesKept) {
+		// With one shard there are no shares to record. The amounts are added here, and rewrite writes the shards as they are then.
 		for i, a := range ruled.group.shards {
 			a.hasSharesOf, a.sharesOf = sharesKept && s.shards > 1, ruled.max
 			if parts[i] > 0 {
@@ -31,14 +32,17 @@ func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []boo
 	for _, b := range bookings {
 		x := &expression{}
 		room := less(share(ruled.max, b.shard, s.shards), b.amount)
-		if ruled.full { // an observe-only line: the decision reports it as full, so require that it still is
+		// A line that is full and still takes the amount is observe-only, and has one shard (see parts). The decision reports it as full, so it has to
+		// be full still.
+		if ruled.full {
 			x.require(attrUsed, ">", number(room))
-			room = math.MaxInt64 - b.amount
+			room = math.MaxInt64 - b.amount // it takes what fits into an int64
 		}
 		x.require(attrUsed, "<=", number(room))
 		if s.shards > 1 { // the shards keep their shares of this limit
 			x.require(attrSharesOf, "=", number(ruled.max))
 		}
+		// The limit in force is the one that was read: by the same override, or by none.
 		if o := ruled.group.override; o != nil && ruled.now.Before(o.Until) {
 			x.require(attrMax, "=", number(o.Max))
 			x.require(attrMaxUntil, "=", number(o.Until.UnixNano()))
@@ -90,7 +94,7 @@ func (ruled *ruling) parts(home int) (parts []int64, sharesKept bool) {
 	rest := ruled.amount
 	for n := range shards {
 		i := (home + n) % shards
-		room := share(ruled.max, i, shards) - ruled.group.shards[i].used(ruled.span.Since)
+		room := share(ruled.max, i, shards) - ruled.group.shards[i].used(ruled.span.Since) // at least 0, as keepsShares has found
 		parts[i] = min(rest, room)
 		rest -= parts[i]
 	}
@@ -113,6 +117,7 @@ func (ruled *ruling) bookings(parts []int64, home int) (all []booking) {
 func (s *Store) rewrite(g *group, line *driver.Line, span driver.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
 	g.created, g.rewritten = g.version == nil, true
+	// keepPast says that the clock may be set back, so that older buckets may still come.
 	if first := g.shards[0]; !s.keepPast && (g.created || first.since == noWindow) {
 		g.archivedTo = math.MaxInt64
 		for _, a := range g.shards {

@@ -19,7 +19,7 @@ const (
 func policyKey() itemKey { return itemKey{"policy", "policy"} }
 
 // SetPolicy implements driver.Store. The policy's version is the revision of the change. One transaction writes the document and the audit trail; it
-// requires the revision that was read, and the table's epoch.
+// requires the revision that was read, and the table's epoch, the random name of the ledger.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
 	if err := cmp.Or(driver.ValidateDocument(document), c.Validate()); err != nil {
 		return err
@@ -47,6 +47,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		if err != nil {
 			return err
 		}
+		// The one record of this change gets the revision after the one that was read. The copy of the document is not nil, even if that is empty.
 		whole := policyKey().with(item{
 			attrRevision: number(change.revision + 1), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
 			attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),
@@ -63,7 +64,7 @@ func (s *Store) Policy(ctx context.Context) (d driver.PolicyDocument, err error)
 		if err != nil {
 			return err
 		}
-		if _, err := s.gate(items[0]); err != nil || len(items[1]) == 0 {
+		if _, err := s.gate(items[0]); err != nil || len(items[1]) == 0 { // the gate is of another ledger, or there is no policy
 			return err
 		}
 		r := reader{item: items[1]}

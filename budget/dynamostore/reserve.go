@@ -45,7 +45,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
-	if err := s.fits(len(r.Lines), 0); err != nil {
+	if err := s.fits(len(r.Lines), 0); err != nil { // more accounts than one transaction holds; a reservation has no shares
 		return d, err
 	}
 	q := &reserving{r: r, tries: make(map[uint32]attempted)}
@@ -73,10 +73,11 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 			return d, err
 		}
 		var moved *movedError
-		errors.As(err, &moved)
+		errors.As(err, &moved) // this always finds one: only a transaction whose conditions failed gives errMoved here
+		// The transaction returns the reservation that it found under the id. If there is none, it failed in another item, and e is nil.
 		if e, err := decodeEntry(q.r.ID, moved.old[entryAction]); err != nil {
 			return driver.Decision{}, err
-		} else if e != nil { // there is a reservation with this id
+		} else if e != nil {
 			if d, answered, err := s.answerKnown(q, e); answered {
 				return d, err
 			}
@@ -98,12 +99,13 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 // mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first: as far as this process knows, no flag refuses
 // it, and its accounts have let the last one pass. A wrong guess costs a round trip.
 func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
+	// For the zero time, killed does not ask whether a flag has ended.
 	if s.blindFailures.any(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
 	}
 	home := pick(r.ID, s.shards)
 	for i := range r.Lines {
-		if r.Charge[r.Lines[i].Unit] > share(r.Lines[i].Max, home, s.shards) {
+		if r.Charge[r.Lines[i].Unit] > share(r.Lines[i].Max, home, s.shards) { // too much for the home shard, even if it is empty
 			return false
 		}
 	}
@@ -115,23 +117,24 @@ func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
 func (s *Store) answerKnown(q *reserving, e *entry) (d driver.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == driver.Pending {
 		won := q.tries[attemptOf(e.mark)]
-		if won.entry != nil {
+		if won.entry != nil { // remembered, its settlement needs no read
 			s.entries.put(won.entry)
 		}
 		return won.decision, true, nil
 	}
-	err = e.conflict(q.r)
+	err = e.conflict(q.r) // nil if the entry is the same reservation
 	return driver.Decision{}, err != nil, err
 }
 
 // newEntry returns the reservation as the next attempt will store it, without bookings.
 func (q *reserving) newEntry(now time.Time) *entry {
 	at := now.UnixNano()
+	// A negative TTL counts as 0, so that it is due at once. mark begins the attempt.
 	e := &entry{id: q.r.ID, owner: q.r.Owner, state: driver.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
 	if e.expiresAt < at { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
 	}
-	if q.r.Call != nil {
+	if q.r.Call != nil { // the last argument is the provider's id of the request, for which an entry has an attribute of its own
 		e.call = account.EncodeCall(q.r.Call, "")
 	}
 	return e
@@ -142,6 +145,7 @@ func (q *reserving) newEntry(now time.Time) *entry {
 func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWriteItem {
 	x := &expression{}
 	x.requireNone(partitionKey)
+	// The due date is an item with nothing but its key, and is written without a condition.
 	return []types.TransactWriteItem{
 		s.put(e.encode(), x),
 		s.put(dueKey(e.id, e.expiresAt).with(item{}), &expression{}),
@@ -170,9 +174,10 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 		line := &q.r.Lines[i]
 		amount, span := q.r.Charge[line.Unit], line.Window.At(now)
 		x := &expression{}
+		// The home shard has room in its share of the limit, and no override is in force: there is none, or it has ended.
 		x.require(attrUsed, "<=", number(less(share(line.Max, home, s.shards), amount)))
 		x.requireUnless(attrMaxUntil, "<=", number(now.UnixNano()))
-		if s.shards > 1 {
+		if s.shards > 1 { // the other shards are within their shares of this limit, too
 			x.require(attrSharesOf, "=", number(line.Max))
 		}
 		b := booking{account: line.Account, shard: home, unit: line.Unit, start: span.Start, amount: amount}
@@ -206,14 +211,14 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 			return d, nil, err
 		}
 	}
-	flags, err := s.flagsOf(ctx, v.gate)
+	flags, err := s.flagsOf(ctx, v.gate) // those in force, which the gate's token stands for
 	if err != nil {
 		return d, nil, err
 	}
 	if k := flags.killed(&q.r, v.now); k != nil {
 		return driver.Decision{Killed: k}, nil, nil
 	}
-	if v.entry != nil {
+	if v.entry != nil { // an earlier step has made the same reservation
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
 	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
@@ -223,14 +228,14 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	if err != nil {
 		return driver.Decision{}, nil, err
 	}
-	for i := range rulings {
+	for i := range rulings { // decides whether the next reservation tries without a read
 		s.blindFailures.set(q.r.Lines[i].Account, rulings[i].failsBlind())
 	}
 	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of driver.Denial) bool { return rulings[of.Line].latches })
 	if len(d.Denied) > 0 && !latches { // a refusal that closes no latch writes nothing
 		return d, nil, nil
 	}
-	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
+	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits { // a kill flag is being set: with errDrained, do tries again after a pause
 		return driver.Decision{}, nil, errDrained
 	}
 	for i := range rulings { // before an account is written, it is put into the list of accounts
@@ -242,13 +247,15 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	}
 	if latches {
 		q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
-		if err = s.latch(ctx, q, v, rulings); err == nil {
+		if err = s.latch(ctx, q, v, rulings); err == nil { // the list gets a note of the accounts that this has created
 			s.recordCreated(ctx, groupsOf(rulings)...)
 		}
 		return d, nil, err
 	}
 	home := pick(q.r.ID, s.shards)
-	for i := range rulings { // what is not one increment of the home shard requires the account to be as it was read
+	// What is not one increment of the home shard requires the account to be as it was read. Here the reservation is admitted, so that a line that
+	// latches is observe-only.
+	for i := range rulings {
 		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
 			return d, &q.r.Lines[i].Account, nil
 		}
@@ -272,7 +279,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)
 	}
 	d, err := s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
-	if err == nil {
+	if err == nil { // new accounts are noted in the list; of rewritten ones, old sums may move to the archive. Neither returns an error.
 		s.recordCreated(ctx, groupsOf(rulings)...)
 		s.archive(ctx, groupsOf(rulings)...)
 	}
@@ -322,7 +329,7 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 			return nil, driver.Decision{}, driver.ErrOverflow
 		}
 		ruled.max = b.Max
-		need := b.Settled + b.Pending + ruled.amount
+		need := b.Settled + b.Pending + ruled.amount // it fits into an int64, or balance had said otherwise
 		if ruled.full = need > b.Max || b.Latched; !ruled.full {
 			rulings = append(rulings, ruled)
 			continue
@@ -330,6 +337,7 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 		if ruled.amount <= b.Max { // so Max is not negative, and the difference does not wrap
 			b.ResetAfter = ruled.group.wait(line.Window, ruled.span, ruled.now, need-b.Max)
 		}
+		// A tentative caller asks again with a smaller amount. A latch that is closed already is not written again.
 		ruled.latches, ruled.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
 		rulings = append(rulings, ruled)
 		if ruled.refuses {
@@ -358,7 +366,7 @@ func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruli
 			actions = append(actions, s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, q.name[:versionBytes])...)
 			continue
 		}
-		for _, a := range ruled.group.shards {
+		for _, a := range ruled.group.shards { // an account that stays as it is
 			x := &expression{}
 			a.unchanged(x)
 			actions = append(actions, s.check(accountKey(a.key, a.shard), x))

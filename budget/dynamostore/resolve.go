@@ -20,7 +20,7 @@ type outcome struct {
 	state     driver.State  // the new one; 0 for no change
 	actual    driver.Charge // what is posted after that
 	estimated bool          // actual is the worst case, because the actual cost is not known
-	orphan    bool          // there is no reservation: it is booked in the present windows of its lines
+	orphan    bool          // there is no reservation, or it was voided: the amount is booked in the present windows of the step's lines
 	tombstone bool          // there is no reservation: the voided one is written, so that a late Reserve of it fails
 	// How the amount is divided over calls, if it is not one call's alone, and whether this is a correction, which divides it by another rule.
 	shares     []driver.Share
@@ -34,7 +34,8 @@ type resolving struct {
 	id    driver.ID
 	owner driver.Key
 	lines []driver.Line // of a settlement: those whose thresholds are checked
-	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
+	// decide says what becomes of a reservation, which may be nil, and what the step answers. That follows from its arguments and from what the step
+	// was asked for; in a correction also from change.
 	decide          func(e *entry, now time.Time) (outcome, driver.Posting, error)
 	call, reference []byte                    // the encoded call and the provider's id of the request, if a settlement says them
 	tries           map[uint32]driver.Posting // by attempt: the answer to give if its transaction turns out to have been written
@@ -111,6 +112,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver
 	if !ok {
 		return s.resolveAfterReading(ctx, q, e)
 	}
+	// The last argument says that the sums of usage are not read.
 	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions, next, false)
 	var moved *movedError
 	if !errors.As(err, &moved) {
@@ -138,9 +140,9 @@ const entryAction = 0
 
 // finish sends the transaction that resolves a reservation. It writes the reservation, provided that it is still as it was before, removes its
 // due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
-// looking says to read the sums of usage first, because an attempt that did not has failed.
+// looking says to read the sums of usage first: an attempt without that has failed.
 func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p driver.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (driver.Posting, error) {
-	after.mark = q.mark()
+	after.mark = q.mark() // which also numbers this attempt
 	if len(q.call) > 0 {
 		after.call = q.call
 	}
@@ -148,7 +150,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 		after.reference = q.reference
 	}
 	q.tries[q.attempt] = p
-	if !next.unchanged {
+	if !next.unchanged { // after gets the uses that it now has
 		charged, err := s.chargeUsage(ctx, after, next, looking)
 		if err != nil {
 			return driver.Posting{}, err
@@ -163,11 +165,11 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	}
 	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
-		actions = append(actions, s.checkEpoch(q.id)) // a reservation that must be missing does not show that this is the ledger
-	} else if before.state == driver.Pending {
+		actions = append(actions, s.checkEpoch(q.id)) // in any other table the reservation would be missing, too
+	} else if before.state == driver.Pending { // the empty expression requires nothing
 		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
 	}
-	if q.change != nil {
+	if q.change != nil { // a correction, for which there always is a reservation: its record says what it replaces
 		q.change.records[0].From = before.actual
 		noted, err := s.recordChange(q.change, time.Unix(0, after.resolvedAt))
 		if err != nil {
@@ -215,12 +217,12 @@ func (e *entry) shifts(actual driver.Charge) []shift {
 			take := min(left, b.amount)
 			left -= take
 			all[i] = shift{booking: b, settled: take - b.amount}
-			if e.state == driver.Pending {
+			if e.state == driver.Pending { // the whole amount was pending, and nothing of it settled
 				all[i].pending, all[i].settled = -b.amount, take
 			}
 			all[i].amount = take
 		}
-		all[from].extra = left
+		all[from].extra = left // what was posted beyond all that was booked; as a rule 0
 		all[from].settled += left
 		all[from].amount += left
 		from = to
@@ -247,14 +249,14 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 		}
 		if watched { // the gap to the next threshold is the one for these thresholds in this window, and none may be reported again
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
-			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max)))
+			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max))) // under an override they are others, and this fails
 			x.require(attrQuiet, ">", number(now.UnixNano()))
 			if sh.settled <= 0 {
 				x.require(attrGap, ">", number(sh.settled)) // else a threshold is due that was reached without a settlement
 			}
 		}
 		if sh.extra > 0 && s.shards > 1 { // the shard must stay within its share
-			if line == nil {
+			if line == nil { // without a line the limit is not known
 				return nil, false
 			}
 			x.require(attrSharesOf, "=", number(line.Max))
@@ -269,7 +271,7 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
 	x.require(attrSince, "<=", number(sh.start))
-	if sh.pending < 0 {
+	if sh.pending < 0 { // no resolution adds to it
 		x.require(pending, ">=", number(-sh.pending))
 		x.add(pending, sh.pending)
 	}

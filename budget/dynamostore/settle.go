@@ -17,7 +17,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		return driver.Posting{}, err
 	}
 	q := &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, reference: []byte(st.Reference)}
-	if st.Call != nil {
+	if st.Call != nil { // the last argument is the provider's id of the request, for which an entry has an attribute of its own
 		q.call = account.EncodeCall(st.Call, "")
 	}
 	// A zero outcome changes nothing: the step only answers.
@@ -36,6 +36,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		case e.state == driver.Voided:
 			next.orphan = true
 		}
+		// It is pending or voided; or expired, where the actual cost takes the place of the worst case that was charged.
 		return next, driver.Posting{From: e.state}, nil
 	}
 	return s.resolve(ctx, "settle", q)

@@ -83,6 +83,7 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		if !again && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
+		// If the time is up, the error also says what the service answered last.
 		if ctx.Err() != nil || !pause(ctx, bound, tries) {
 			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w", op, tries, errors.Join(ctx.Err(), cmp.Or(last, err)))
 		}
@@ -110,7 +111,7 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout/attemptShare)
 	defer cancel()
-	err := s.verify(ctx)
+	err := s.verify(ctx) // looks up the table's id, when it is time
 	if err == nil {
 		err = run(ctx, t)
 	}
@@ -120,11 +121,11 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 	if missing(err) && s.identity.of() == "" { // no ledger was opened yet
 		return fmt.Errorf("dynamostore: there is no such table: CreateTable makes one: %w", err)
 	}
-	if missing(err) {
+	if missing(err) { // with doubt, no step goes on before it has looked what table is there
 		s.identity.doubt()
 		err = errors.Join(errReplaced, err)
 	}
-	if errors.Is(err, errReplaced) && s.accepted(outer) {
+	if errors.Is(err, errReplaced) && s.accepted(outer) { // outer: this asks the service, and little may be left of the attempt's part
 		return errMoved // the step is decided anew, on what is there
 	}
 	return err
@@ -134,7 +135,7 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 // and saw learn the service's time from the response.
 func (s *Store) write(ctx context.Context, actions []types.TransactWriteItem) error {
 	keys := keysOf(actions)
-	leave, err := s.hot.queue(ctx, keys, hotReaders)
+	leave, err := s.hot.queue(ctx, keys, hotReaders) // as much as all reads that an item has room for
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (s *Store) snapshot(ctx context.Context, keys []itemKey) ([]item, error) {
 	for i, k := range keys {
 		gets[i].Get = &types.Get{TableName: &s.table, Key: k.attributes()}
 	}
-	leave, err := s.hot.queue(ctx, keys, 1)
+	leave, err := s.hot.queue(ctx, keys, 1) // beside other reads
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +187,7 @@ func (s *Store) get(ctx context.Context, k itemKey) (item, error) {
 	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.table, Key: k.attributes(), ConsistentRead: aws.Bool(true)})
 	if err != nil {
 		s.clock.sawError(err, began)
-		return nil, classify(ctx, err, 1)
+		return nil, classify(ctx, err, 1) // the number matters for a transaction alone
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	return out.Item, nil

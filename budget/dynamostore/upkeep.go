@@ -46,20 +46,21 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 			return charged, err
 		}
 		n, err := s.charge(ctx, found)
-		if charged += n; err != nil || len(found) < page {
+		if charged += n; err != nil || len(found) < page { // nothing comes after a page that is not full
 			return charged, err
 		}
 		for _, d := range found {
 			after[pick(d.id, dueShards)] = dueKey(d.id, d.at).sort
 		}
 	}
-	if limit <= 0 {
+	if limit <= 0 { // no page was read, which begins with this check
 		_, err = s.checkTable(ctx, "expire")
 	}
 	return charged, err
 }
 
-// checkTable makes sure that the table is still the one that was opened, by the epoch in a gate, and returns the time by the service's clock.
+// checkTable makes sure that the table still holds the ledger that was opened, and returns the time by the service's clock. readGate reads an item
+// with the ledger's epoch, its random name, and fails if it is another one.
 func (s *Store) checkTable(ctx context.Context, op string) (now time.Time, err error) {
 	err = s.do(ctx, op, func(ctx context.Context, _ *step) error {
 		if _, err := s.readGate(ctx); err != nil {
@@ -82,7 +83,7 @@ func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, 
 	var all []due
 	var errs []error
 	var workers sync.WaitGroup
-	for n := range dueShards {
+	for n := range dueShards { // each is asked for all of limit, because the earliest may all be in one
 		workers.Go(func() {
 			some, err := s.overdueIn(ctx, n, after[n], now, limit)
 			mu.Lock()
@@ -137,7 +138,7 @@ func (s *Store) charge(ctx context.Context, found []due) (charged int, err error
 				mu.Lock()
 				i := next
 				next++
-				failed := err != nil
+				failed := err != nil // of any worker: then none begins another
 				mu.Unlock()
 				if failed || i >= len(found) {
 					return
@@ -166,7 +167,7 @@ func (s *Store) expire(ctx context.Context, id driver.ID) (int, error) {
 	switch {
 	case errors.Is(err, driver.ErrOverflow):
 		return 0, nil
-	case err != nil || p.From == 0:
+	case err != nil || p.From == 0: // From is 0 if somebody else has resolved it, or it is not due
 		return 0, err
 	}
 	return 1, nil
@@ -177,7 +178,7 @@ func (s *Store) expire(ctx context.Context, id driver.ID) (int, error) {
 func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry, err error) {
 	limit := max(1, min(q.Max, maxEntries))
 	all = make([]driver.Entry, 0, min(limit, 1000))
-	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8)
+	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8) // an entry's partition is the first hexadecimal digit of its id
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +189,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 		}
 		all = append(all, some...)
 	}
-	if _, err := s.checkTable(ctx, "entries"); err != nil {
+	if _, err := s.checkTable(ctx, "entries"); err != nil { // the pages above may have come from another table
 		return nil, err
 	}
 	return all, nil
@@ -208,7 +209,7 @@ func (s *Store) entriesIn(ctx context.Context, partition int, q driver.Query, li
 			if err != nil {
 				return false, err
 			}
-			out, err := e.public()
+			out, err := e.public() // by which Selects checks what the service has not filtered
 			if err == nil && q.Selects(&out) {
 				all = append(all, out)
 			}
@@ -236,7 +237,7 @@ func selecting(partition int, q driver.Query, limit int) dynamodb.QueryInput {
 		KeyConditionExpression: aws.String("pk = " + x.value(text(entryPartition(partition))) + " AND sk > " + x.value(text(q.After.String()))),
 		FilterExpression:       filter, ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
 	}
-	if filter == nil && q.Plain() {
+	if filter == nil && q.Plain() { // Plain: nothing is left for the caller to check, either
 		in.Limit = aws.Int32(int32(limit))
 	}
 	return in

@@ -32,7 +32,7 @@ const (
 	attrUsageRows = "uc" // of a day: how many rows it has
 	attrUses      = "us" // of an entry: what it has added to which rows
 	attrUsesOther = "uo" // of an entry: which of these were added to the row of others, a byte each
-	unitPrefix    = "n"
+	unitPrefix    = "n"  // of the sums: see unitAttribute
 )
 
 // daysPartition has an item for each day that has rows of usage, sorted by the day.
@@ -41,7 +41,7 @@ const daysPartition = "usage"
 // dayKey holds how many rows a day has.
 func dayKey(day int64) itemKey { return itemKey{daysPartition, sortable(day)} }
 
-// usagePartition holds the rows of a day whose keys, as hexadecimal digits, begin with this one.
+// usagePartition holds the rows of a day whose keys, in hexadecimal digits, begin with the given digit.
 func usagePartition(day int64, digit int) string {
 	return "usage#" + strconv.FormatInt(day, 10) + "#" + strconv.FormatInt(int64(digit), 16)
 }
@@ -108,7 +108,7 @@ func (u *use) row() driver.Key {
 // rowMemory remembers of which rows it is known that they are there, or that they never will be. Its zero value is empty.
 type rowMemory struct {
 	mu    sync.Mutex
-	known map[usagePlace]bool // whether it is in the row of others
+	known map[usagePlace]bool // whether what is added to the row goes to the row of others
 }
 
 // usagePlace names a row, whether or not it is there.
@@ -151,11 +151,11 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 		if err != nil {
 			return false, err
 		}
-		if _, err := s.gate(items[3]); err != nil {
+		if _, err := s.gate(items[3]); err != nil { // the table does not hold the ledger that was opened
 			return false, err
 		}
 		r := reader{item: items[1]}
-		rows, began := r.number(attrUsageRows)
+		rows, began := r.number(attrUsageRows) // began is false on a day that has no row yet
 		if r.err != nil {
 			return false, r.err
 		}
@@ -163,8 +163,9 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 			s.knownRows.set(at, false)
 			return false, nil
 		}
-		full := len(items[2]) > 0                     // the day has the row of others already
-		if !full && rows >= int64(s.opts.UsageRows) { // for good, whatever processes with another bound find
+		full := len(items[2]) > 0 // the day has the row of others already
+		if !full && rows >= int64(s.opts.UsageRows) {
+			// The row to be made is that of others, which has no scope. Once it is there, no process makes any other row, even with a higher bound.
 			key, value, full = driver.OtherUsage, []byte{}, true
 		} else if full {
 			s.knownRows.set(at, true)
@@ -176,6 +177,7 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 		} else if !errors.Is(err, errMoved) {
 			return false, err
 		}
+		// errMoved: another process has changed these items since they were read, so they are read again.
 		if !pause(ctx, movedPause, 1) {
 			return false, ctx.Err()
 		}
@@ -195,7 +197,7 @@ func (s *Store) addRow(ctx context.Context, day int64, key driver.Key, value []b
 	return s.write(ctx, []types.TransactWriteItem{
 		s.put(usageRowKey(day, key).with(item{attrUsageOf: blob(value), ttlAttribute: ttl}), fresh),
 		s.put(dayKey(day).with(item{attrUsageRows: number(rows + 1), ttlAttribute: ttl}), counted),
-		s.checkEpoch(driver.ID(key)),
+		s.checkEpoch(driver.ID(key)), // requires, in the gate that the key picks, that this is the ledger that was opened
 	})
 }
 
@@ -215,9 +217,10 @@ func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err e
 		return nil, nil, err
 	}
 	if next.correction && len(next.shares) == 0 && len(e.uses) > 0 {
+		// That row was made when the use was added, so that the scope beside it is as a rule not written again.
 		return []account.Use{{Key: e.uses[0].Key, Amount: next.actual}}, [][]byte{account.UsageValue(&call)}, nil
 	}
-	uses = account.Uses(&call, next.actual, next.shares)
+	uses = account.Uses(&call, next.actual, next.shares) // one for each share, in their order; or, without shares, one for the call
 	for i := range uses {
 		of := &call
 		if len(next.shares) > 0 {
@@ -228,7 +231,8 @@ func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err e
 	return uses, values, nil
 }
 
-// divided reports whether an entry's amount divides as a correction wants it already. A correction without shares leaves the division as it is.
+// divided reports whether an entry's amount divides as a correction wants it already. A correction without shares leaves the division as it is. With
+// shares, account.Uses needs no call.
 func (e *entry) divided(c *driver.Correction) bool {
 	return len(c.Shares) == 0 || slices.EqualFunc(e.uses, account.Uses(nil, c.Actual, c.Shares), func(a use, b account.Use) bool { return a.Use == b })
 }
@@ -253,7 +257,7 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 			changes[key][unit] += sign * n
 		}
 	}
-	for i := range e.uses {
+	for i := range e.uses { // what the entry had added is taken out; below, what it adds now is put in
 		add(&e.uses[i], -1)
 	}
 	e.uses = make([]use, len(uses))
@@ -267,7 +271,7 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 	}
 	slices.SortFunc(order, func(a, b driver.Key) int { return bytes.Compare(a[:], b[:]) })
 	for _, key := range order {
-		if *changes[key] == (driver.Charge{}) {
+		if *changes[key] == (driver.Charge{}) { // as much was put into the row as was taken out of it
 			continue
 		}
 		if looking {
@@ -285,7 +289,7 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 func (s *Store) addUsage(k itemKey, change *driver.Charge, ttl int64, looked bool) types.TransactWriteItem {
 	x := &expression{}
 	x.set(ttlAttribute, number(ttl))
-	most := ceiling(s.shards)
+	most := ceiling(s.shards) // math.MaxInt64 divided by the number of shards
 	if looked {
 		most = math.MaxInt64
 	}
@@ -293,7 +297,7 @@ func (s *Store) addUsage(k itemKey, change *driver.Charge, ttl int64, looked boo
 		if n == 0 {
 			continue
 		}
-		if n > 0 {
+		if n > 0 { // only what is added can go beyond the bound; the sum need not be there yet
 			x.requireUnless(unitAttribute(unit), "<=", number(less(most, n)))
 		}
 		x.add(unitAttribute(unit), n)
@@ -318,7 +322,7 @@ func (s *Store) hasRoom(ctx context.Context, day int64, key driver.Key, change *
 		}
 	}
 	for unit, n := range change {
-		if n > 0 && sum[unit] > math.MaxInt64-n {
+		if n > 0 && sum[unit] > math.MaxInt64-n { // what is taken out needs no room
 			return driver.ErrOverflow
 		}
 	}
@@ -337,7 +341,7 @@ func addSums(sum *driver.Charge, raw item) error {
 		if unit < 1 || unit >= len(sum) {
 			return fmt.Errorf("%w: it counts unit %d, this library knows %d: use a newer one", errEncoding, unit, len(sum)-1)
 		}
-		sum[unit], _ = plus(sum[unit], max(0, r.required(name)))
+		sum[unit], _ = plus(sum[unit], max(0, r.required(name))) // plus takes no negative numbers
 	}
 	return r.err
 }
@@ -351,17 +355,18 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (al
 		return nil, err
 	}
 	first := account.UsageDay(from.Day)
-	oldest := account.UsageDay(now.Add(-driver.UsageRetention))
+	oldest := account.UsageDay(now.Add(-driver.UsageRetention)) // the table may be late in deleting older rows
 	days, err := s.usageDays(ctx, max(first, oldest))
 	if err != nil {
 		return nil, err
 	}
 	all = []driver.UsageRow{}
 	for _, day := range days {
-		after := driver.Key{}
+		after := driver.Key{} // of all days but the first, every row is read
 		if day == first {
 			after = from.After
 		}
+		// The rows of a day are in 16 partitions, by the first hexadecimal digit of their keys.
 		for digit := int(after[0] >> 4); digit < 16; digit++ {
 			some, err := s.usageIn(ctx, day, digit, after, limit-len(all))
 			if err != nil {
@@ -385,12 +390,12 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 		}
 		return s.query(ctx, in, func(raw item) (bool, error) {
 			r := reader{item: raw}
-			day, err := strconv.ParseInt(r.text(sortKey), 16, 64)
+			day, err := strconv.ParseInt(r.text(sortKey), 16, 64) // as sortable prints it
 			if err != nil {
 				return false, errEncoding
 			}
 			days = append(days, day)
-			return true, nil
+			return true, nil // on to the next item
 		})
 	})
 	return days, err
@@ -404,7 +409,8 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 		begin = hex.EncodeToString(after[:]) + "$" // comes after the "#" with which the sort keys of the row's sums go on
 	}
 	err = s.do(ctx, "usage", func(ctx context.Context, _ *step) error {
-		all = nil
+		all = nil // what an earlier attempt has read
+		// The service accepts no empty value for a key: with begin empty, "\x00" stands before all keys.
 		in := dynamodb.QueryInput{
 			KeyConditionExpression:    aws.String("pk = :p AND sk > :after"),
 			ExpressionAttributeValues: item{":p": text(usagePartition(day, digit)), ":after": text(begin + "\x00")},
@@ -422,7 +428,7 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 			}
 			if key != row.Key {
 				if put(); len(all) >= limit {
-					row = driver.UsageRow{}
+					row = driver.UsageRow{} // else the put after the query would add it once more
 					return false, nil
 				}
 				row = driver.UsageRow{Day: account.DayStart(day), Key: key}

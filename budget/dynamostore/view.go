@@ -25,7 +25,7 @@ type view struct {
 func (s *Store) look(ctx context.Context, id driver.ID, accounts []driver.Key) (*view, error) {
 	keys := []itemKey{entryKey(id), gateKey(pick(id, gateCount))}
 	known := make(map[driver.Key]bool, len(accounts))
-	unique := accounts[:0:0]
+	unique := accounts[:0:0] // an empty slice of its own: append does not write into the caller's
 	for _, account := range accounts {
 		if !known[account] {
 			known[account] = true

@@ -124,11 +124,11 @@ func newGroup(lines []driver.Line, length time.Duration) *group {
 	g := &group{leasable: true, drawMu: newContextMutex(), grantSize: grantSize{wantedCalls: firstShare}, lines: slices.Clone(lines), reportedUntil: make([][]time.Time, len(lines))}
 	for i := range g.lines {
 		l := &g.lines[i]
-		l.Notify = slices.Clone(l.Notify)
+		l.Notify = slices.Clone(l.Notify) // the lines are kept, and their caller may change its own
 		g.reportedUntil[i] = make([]time.Time, len(l.Notify))
 		// Calls on a latching line are not leased, because a denial that comes too early would close the latch. A lease admits calls only in the
 		// bucket of time in which it was drawn: a calendar window, or a sixtieth of a rolling one. Where that is shorter than half the length of a
-		// lease, leases would not be worth their drawing.
+		// lease, leases would not be worth their drawing. How long a bucket is can be seen at any moment: here it is the one at 1970.
 		span := l.Window.At(time.Unix(0, 0))
 		if l.Latch || span.Next-span.Start < int64(length/2) {
 			g.leasable = false
@@ -156,7 +156,7 @@ func sameRule(a, b *driver.Line) bool {
 // groupOf returns the group of a call's lines and makes it if there is none. If the rules of the lines have changed, a new group replaces
 // the old one, whose leases admit no more calls. Requires mu held.
 func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
-	var stack [8 * len(driver.Key{})]byte
+	var stack [8 * len(driver.Key{})]byte // enough for most calls, so that nothing is allocated
 	key := stack[:0]
 	for i := range lines {
 		key = append(key, lines[i].Account[:]...)
@@ -171,7 +171,7 @@ func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
 			g.lastUsed = now
 			return g
 		}
-		for _, l := range slices.Clone(g.open) {
+		for _, l := range slices.Clone(g.open) { // a copy, because closeLease takes the lease out of g.open
 			s.closeLease(l, now)
 		}
 	}
@@ -188,7 +188,9 @@ func (s *Store) closeLease(l *lease, now time.Time) {
 	}
 	l.closed, l.closedAt = true, now
 	l.group.open = slices.DeleteFunc(l.group.open, func(o *lease) bool { return o == l })
-	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() { // it ended by itself, and was too large
+	// A lease whose time is over ended by itself; others are closed early, for example by a wish. As long as l.at is zero, no grant of the lease was
+	// answered. The size stays at 2 calls or more, because a grant for one call would save no step.
+	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() { // it was too large
 		l.group.wantedCalls = max(l.group.wantedCalls/2, 2)
 	}
 }
@@ -236,11 +238,12 @@ func (l *lease) needed() driver.Charge {
 func (l *lease) targets(total driver.Charge) []driver.Charge {
 	all := make([]driver.Charge, len(l.grants))
 	for i, g := range l.grants {
-		all[i] = total
+		all[i] = total // what the last grant takes
 		for u := range total {
 			if i < len(l.grants)-1 {
 				all[i][u] = min(total[u], g.amount[u])
 			}
+			// What is left of the total is for the grants behind this one.
 			total[u] -= all[i][u]
 		}
 	}
@@ -259,24 +262,28 @@ func (l *lease) cover() (sum driver.Charge) {
 			part = smaller(part, g.correctingTo)
 		}
 		for u := range sum {
+			// addUp leaves the sum as it is if it would overflow, which also counts the smaller amount.
 			sum[u] = addUp(sum[u], part[u])
 		}
 	}
 	return sum
 }
 
-// uncovered reports whether the lease needs more than its cover.
+// uncovered reports whether the lease needs more than its cover. As long as the lease is open, its cover is all that it was granted: a grant that is
+// settled before the lease is closed, because its calls have used it up (usedUp), is settled in full.
 func (l *lease) uncovered() bool {
-	if !l.closed { // an open lease needs at least its grants, and those settled early were settled in full
+	if !l.closed {
 		return !l.group.within(l.needed(), l.granted)
 	}
 	return !l.group.within(l.needed(), l.cover())
 }
 
-// allSettled reports whether every grant has been settled in the store inside.
+// allSettled reports whether every grant has been settled in the store inside. They are settled in their order, so that it is enough to look at the
+// last one.
 func (l *lease) allSettled() bool { return len(l.grants) > 0 && l.grants[len(l.grants)-1].posted }
 
-// idle reports whether the lease's cover may be more than it needs.
+// idle reports whether the lease's cover may be more than it needs. That may be so as long as the answer to a grant or to a settlement is missing,
+// because nobody knows what the store inside then has reserved.
 func (l *lease) idle() bool {
 	if len(l.unanswered) > 0 || slices.ContainsFunc(l.grants, func(g *grant) bool { return g.tried != nil }) {
 		return true
@@ -293,7 +300,7 @@ func (l *lease) exact() bool {
 	targets := l.targets(l.needed())
 	shares := l.shares(targets)
 	for i, g := range l.grants {
-		needlesslyEstimated := g.estimated && l.estimates == 0
+		needlesslyEstimated := g.estimated && l.estimates == 0 // marked as an estimate, although by now the cost of every call is known
 		if !g.posted || needlesslyEstimated || !g.isSettledAs(targets[i], shares[i]) {
 			return false
 		}

@@ -50,11 +50,12 @@ func (s *Store) catchUp() {
 	stale := s.flags.stale
 	s.mu.Unlock()
 	if stale {
-		_, _ = s.Kills(ctx)
+		_, _ = s.Kills(ctx) // for its side effect: Kills remembers the flags that it reads
 	}
 	_ = s.giveBackEnded(ctx, now, math.MaxInt)
 	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.unanswered) > 0 }) {
 		if l.storeMu.tryLock() { // if it is locked, a grant is being drawn for it
+			// It first voids the grants that got no answer, which is what these leases need.
 			_ = s.settleSpentGrants(ctx, l)
 			l.storeMu.unlock()
 		}

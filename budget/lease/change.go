@@ -55,6 +55,7 @@ func (s *Store) judge(c *call, change driver.Change) (isNew bool, err error) {
 	switch ids := c.changes.ids; {
 	case ids[len(ids)-1] == change.ID:
 		return false, nil
+	// The upper bits of Seen are how many corrections this process had made when the caller looked. An id that is not the last one is a late repeat.
 	case change.Seen>>innerBits < c.changes.last || slices.Contains(ids, change.ID):
 		return false, driver.ErrSuperseded
 	}

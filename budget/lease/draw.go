@@ -8,8 +8,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of
-// them count in the same accounts, the lease's group, and in the same buckets of time.
+// To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of them
+// count in the same accounts, the lease's group, and in the same buckets of time. The route that these functions return says what becomes of the
+// call: answered, by the decision or the error beside it; askStore, the store inside is asked for this call alone; denied, the store inside has no
+// room for it; drawLease, it starts again.
 
 // lifetimes limits how old a lease may become: once this many lengths (Options.Length) have passed since its first grant, a new lease is drawn.
 const lifetimes = 4
@@ -19,6 +21,7 @@ const lifetimes = 4
 // error, instead of one after the other asking a store that does not answer.
 func (s *Store) draw(ctx context.Context, g *group, r *driver.Reservation) (driver.Decision, route, error) {
 	s.mu.Lock()
+	// The number of draws before and after the wait shows whether another one was tried meanwhile.
 	draws := g.draws
 	s.mu.Unlock()
 	if err := g.drawMu.lock(ctx); err != nil {
@@ -94,7 +97,7 @@ func (s *Store) voidUnanswered(ctx context.Context, g *group) error {
 		return err
 	}
 	defer l.storeMu.unlock()
-	if err := s.settleSpentGrants(ctx, l); err != nil {
+	if err := s.settleSpentGrants(ctx, l); err != nil { // it voids the grants that got no answer first
 		return err
 	}
 	s.mu.Lock()
@@ -121,7 +124,9 @@ func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 		g.wantedCalls = min(2*g.wantedCalls, largestShare) // the last grant did not last for half a length
 	}
 	if n := len(g.open); n > 0 {
-		l := g.open[n-1]
+		l := g.open[n-1] // the newest
+		// The lease must be young enough, still admit calls, not lapse before the call can expire, and be able to keep the amounts of this call's
+		// scope apart (carries).
 		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) && l.carries(r.Call) {
 			return l
 		}
@@ -136,9 +141,11 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
 	}
+	// Usually the first grant is taken from the quota as it is known, the second after the room was read again (see tighten), and the third is only
+	// as large as the call.
 	for range 3 {
 		amount, balances, way, err := s.grantAmount(ctx, l.group, r)
-		if err != nil || way != drawLease {
+		if err != nil || way != drawLease { // the draw goes on only with the route drawLease
 			return l, d, way, err
 		}
 		of, d, err = s.reserveGrant(ctx, l, r, amount, balances)
@@ -146,11 +153,11 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 		case refused(err): // for a reason other than room, such as an overflow, which the call alone may not have
 			return l, driver.Decision{}, askStore, nil
 		case err != nil || len(d.Denied) == 0:
-			if d.Killed != nil { // no lease may serve what the flag covers, from now on
+			if d.Killed != nil { // learn remembers the flag: from now on no lease serves the calls that it covers
 				s.learn(l.group, r, &d, nil)
 			}
 			return of, d, answered, err
-		case amount == l.group.counted(r.Charge):
+		case amount == l.group.counted(r.Charge): // the grant was no larger than the call, in the units that count
 			return l, d, denied, nil
 		}
 		s.tighten(l.group, balances != nil)
@@ -168,7 +175,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		return l, d, errLeaseClosed
 	}
 	ttl := (lifetimes+2)*s.length + max(l.group.ttl, r.TTL)
-	if ttl < 0 {
+	if ttl < 0 { // the sum has wrapped
 		s.mu.Unlock()
 		return l, d, driver.ErrOverflow
 	}
@@ -186,6 +193,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil && !refused(err) {
+			// A new lease is put aside until this grant is voided. One with other grants goes on, and voids it before its next draw.
 			if len(l.grants) == 0 {
 				s.closeLease(l, sent)
 				l.group.unansweredLease = l
@@ -193,16 +201,16 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 			s.wakeBackground() // to have it voided
 			return
 		}
-		l.unanswered = l.unanswered[:len(l.unanswered)-1]
-		told := l.group.takeWishes(g, &d, sent)
+		l.unanswered = l.unanswered[:len(l.unanswered)-1] // g is the last one: storeMu keeps other draws of this lease away
+		told := l.group.takeWishes(g, &d, sent)           // the wishes of other processes that the answer shows
 		if err == nil && d.Admitted {
 			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl)
 			of.dims = dims
-			of.observe(balances)
+			of.observe(balances) // what others have settled, for thresholds
 			s.yieldToWishes(told, sent)
 			return
 		}
-		delete(s.leases, g.id)
+		delete(s.leases, g.id) // the grant was refused, and has no entry in the store inside
 		if len(l.grants)+len(l.unanswered) == 0 {
 			delete(s.live, l)
 		}
@@ -224,9 +232,11 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 	g.at = at
 	l.grants = append(l.grants, g)
 	l.granted, _ = l.granted.Plus(g.amount) // can't overflow: the store inside has added it up before
+	// usable is how long the grant may admit calls: one length, or less if a bucket of time ends before.
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
 	s.offset, s.timed = at.Sub(sent), true
 	l.group.lastDrawn = sent
+	// observePending counts what is pending with the new grant, which is in l.grants by now.
 	s.observePending(l.group)
 	return l
 }

@@ -31,7 +31,7 @@ func (f *knownFlags) holding(r *driver.Reservation, now time.Time) *driver.Kill 
 	for i := range f.all {
 		k := &f.all[i]
 		if !k.Until.IsZero() && !now.Before(k.Until) {
-			continue
+			continue // it has ended
 		}
 		holds := false
 		if k.Patterns {
@@ -69,12 +69,12 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	if err := cmp.Or(c.Validate(), k.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
-	k.EffectiveBy = time.Time{}
+	k.EffectiveBy = time.Time{} // the caller can't choose it: Kills works it out
 	if err := s.inner.Kill(ctx, k, innerChange(c)); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	k.At = s.now().Add(s.offset)
+	k.At = s.now().Add(s.offset) // an estimate, until Kills has read the store's own time below
 	s.flags.add(k)
 	s.mu.Unlock()
 	_, _ = s.Kills(ctx) // reads the store's own EffectiveBy; the flag is set even if this fails
@@ -104,7 +104,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 		s.flags.stale = true
 		s.wakeBackground()
 	}
-	s.roomMade++
+	s.roomMade++ // no remembered denial is repeated any more
 	return nil
 }
 
@@ -138,7 +138,7 @@ func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 		s.flags.stale = true
 		s.wakeBackground()
 	case !asked.Before(s.flags.asOf): // else another Kills, which asked later, has brought newer flags
-		f := knownFlags{asOf: asked, changes: changes, stale: s.flags.stale}
+		f := knownFlags{asOf: asked, changes: changes, stale: s.flags.stale} // stale is set again if a signal came since the question
 		for _, k := range all {
 			k.Scope.Tags = maps.Clone(k.Scope.Tags)
 			f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
@@ -183,6 +183,7 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Close cancels s.ctx, which ends the signal, too. What is deferred is the function that AfterFunc returns, which takes this link away again.
 	defer context.AfterFunc(s.ctx, cancel)()
 	return signaler.Signal(ctx, changed)
 }

@@ -108,6 +108,7 @@ func newStore(store driver.Store, o Options, now func() time.Time) (*Store, erro
 	}
 	s := &Store{
 		inner: store, length: o.Length, retention: o.Retention, maxRemembered: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
+		// roomMade begins at 1, because a lastDenial that holds nothing has 0: it must never look valid.
 		groups: make(map[string]*group), calls: make(map[driver.ID]*call), leases: make(map[driver.ID]*lease), live: make(map[*lease]struct{}),
 		denying: make(map[driver.Key]int), wishedUntil: make(map[driver.Key]time.Time), roomMade: 1,
 	}
@@ -115,6 +116,7 @@ func newStore(store driver.Store, o Options, now func() time.Time) (*Store, erro
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.work.Go(s.background)
 	if signaler, ok := store.(driver.Signaler); ok {
+		// If the store can't signal after all, flags of other processes are seen with the next draw, or when those that are known are too old.
 		s.work.Go(func() { _ = signaler.Signal(s.ctx, s.flagsMayHaveChanged) })
 	}
 	return s, nil

@@ -58,6 +58,7 @@ func later(at, ttl time.Duration) time.Duration {
 // pack encodes two charges, neither of which may be negative. Each is written as a mask, in which the bit 1<<u says that unit u is not zero,
 // followed by the amounts of these units, all of them as varints.
 func pack(reserved, actual driver.Charge) string {
+	// Enough for two masks, and for two amounts of each unit.
 	var stack [2*binary.MaxVarintLen64 + 2*driver.NumUnits*binary.MaxVarintLen64]byte
 	buf := stack[:0]
 	for _, c := range [...]*driver.Charge{&reserved, &actual} {
@@ -77,7 +78,8 @@ func pack(reserved, actual driver.Charge) string {
 	return string(buf)
 }
 
-// unpack decodes what pack has encoded. rest is what was appended to it.
+// unpack decodes what pack has encoded. rest is what was appended to it. It reads the varints itself, because binary.Uvarint would need a copy of
+// the text as bytes.
 func unpack(packed string) (reserved, actual driver.Charge, rest string) {
 	next := func() (n uint64) { // reads a varint off the front of packed
 		for shift := 0; len(packed) > 0; shift += 7 {
@@ -123,7 +125,7 @@ func (s *Store) forgetDirectCall(now time.Time) {
 	s.directCalls = s.directCalls[1:]
 	switch c := s.calls[n.id]; {
 	case c == nil || c.lease != nil:
-	case c.users > 0:
+	case c.users > 0: // some goroutine is asking the store inside about it now
 		s.directCalls = append(s.directCalls, directCall{n.id, now})
 	default:
 		delete(s.calls, n.id)
@@ -198,7 +200,8 @@ func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, d
 	}
 }
 
-// forgetGroups drops groups (sets of accounts) in which no call has counted for so long that nothing they remember is valid. Requires mu held.
+// forgetGroups drops groups (sets of accounts) in which no call has counted for so long that nothing they remember is valid: a quota is valid for
+// quotaLives lengths. Requires mu held.
 func (s *Store) forgetGroups(now time.Time) {
 	for key, g := range s.groups {
 		if len(g.open) == 0 && !g.drawMu.locked() && now.Sub(g.lastUsed) >= max(s.retention, quotaLives*s.length) {
@@ -210,7 +213,7 @@ func (s *Store) forgetGroups(now time.Time) {
 // forgetLease drops the calls of a lease, and the ids of its entries in the store inside. Requires mu held.
 func (s *Store) forgetLease(l *lease) {
 	for _, c := range l.calls {
-		if s.calls[c.id] == c {
+		if s.calls[c.id] == c { // else the id has been taken over since by a call that was sent to the store inside
 			delete(s.calls, c.id)
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Store) Periods(ctx context.Context, account driver.Key, after time.Time
 // correctPeriod finds the period of an account (a bucket of time) in which a lease is booked, among all. There it replaces what the store inside
 // holds for the lease by what the lease's calls have spent and reserved. line is the lease's line for this account. Requires mu held.
 func (l *lease) correctPeriod(all []driver.Period, line *driver.Line) {
-	start := time.Unix(0, line.Window.At(l.at).Start)
+	start := time.Unix(0, line.Window.At(l.at).Start) // all grants of a lease are booked in the bucket of the first one
 	for i := range all {
 		p := &all[i]
 		if !p.Start.Equal(start) {
@@ -59,6 +59,7 @@ func (l *lease) correctPeriod(all []driver.Period, line *driver.Line) {
 
 // entry returns a call inside a lease as Entries shows it. Requires mu held.
 func (c *call) entry() driver.Entry {
+	// A call's times are counted from its lease's first draw; storeTime turns them into moments of the store's clock.
 	e := driver.Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at)}
 	e.Reserved, e.Actual, e.Reference = unpack(c.packed)
 	if c.whose != nil {
@@ -70,6 +71,7 @@ func (c *call) entry() driver.Entry {
 	} else {
 		e.ResolvedAt = c.lease.storeTime(c.moment)
 	}
+	// The call counts where its lease is booked, each line in the bucket of the first grant.
 	for i := range c.lease.lines {
 		l := &c.lease.lines[i]
 		start := time.Unix(0, l.Window.At(c.lease.at).Start)

@@ -46,6 +46,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		d, g, way, err = s.answerLocally(ctx, &r)
 		if way == readFlags {
 			if _, err = s.Kills(ctx); err == nil {
+				// A repeat of a call in a lease is answered by the flags that were just read. Any other call starts again, at the default below.
 				if d, known, err := s.replay(&r); known {
 					return d, err
 				}
@@ -68,7 +69,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 			return d, err
 		}
 	}
-	return s.direct(ctx, g, r, nil)
+	return s.direct(ctx, g, r, nil) // after maxRoutes tries
 }
 
 // answerLocally answers from what this process knows, or says who can answer. It does no I/O. It also returns the group of the call's lines; nil
@@ -92,6 +93,7 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 	}
 	g := s.groupOf(r.Lines, now)
 	g.ttl = max(g.ttl, r.TTL)
+	// Calls of a group are not leasable if a line has a latch, or buckets that are too short. offset turns this process's time into the store's.
 	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
 		return driver.Decision{}, g, askStore, nil
 	}
@@ -128,6 +130,7 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	switch {
 	case c.state != driver.Pending:
 		return driver.Decision{}, driver.ErrResolved
+	// A call in a lease counts in the lease's lines.
 	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
 		return driver.Decision{}, driver.ErrIDConflict
 	}
@@ -137,22 +140,25 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. When a lease was drawn, the store checked the
-// kill flags for the lease's Dims only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease
-// now, but that one would do if the flags were read again. Requires mu held.
+// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. A lease admits calls from l.drawn to l.until, if
+// they expire before l.lapses, when the store inside may charge it. When a lease was drawn, the store checked the kill flags for the lease's Dims
+// only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease now, but that one would do if
+// the flags were read again. Requires mu held.
 func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
 		switch {
 		case now.Before(l.drawn) || !now.Before(l.until):
-			over = append(over, l)
-		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call): // nothing to do, or it can't serve the call
+			over = append(over, l) // its time is over, or this process's clock was set back
+		// Nothing to do if a lease was found before, or if this one can't serve the call. carries is false if it has calls of too many scopes.
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
 		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
 			stale = true
 		default:
 			roomy = l
 		}
 	}
+	// They are closed only now, because closeLease takes them out of g.open.
 	for _, l := range over {
 		s.closeLease(l, now)
 	}
@@ -163,8 +169,8 @@ func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy 
 func (s *Store) admit(l *lease, r *driver.Reservation, now time.Time) driver.Decision {
 	at := now.Sub(l.sent)
 	c := &call{id: r.ID, owner: r.Owner, lease: l, state: driver.Pending, packed: pack(r.Charge, driver.Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
-	l.pending, _ = l.pending.Plus(r.Charge)
-	u := l.useOf(r.Call)
+	l.pending, _ = l.pending.Plus(r.Charge) // can't overflow: fits has checked it
+	u := l.useOf(r.Call)                    // the part of the lease that belongs to the call's scope, for the rows of usage
 	u.pending, _ = u.pending.Plus(r.Charge)
 	l.inFlight++
 	l.group.observeCall(r.Charge)
@@ -191,8 +197,8 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 	}
 	end := s.beginDirect(r.ID)
 	s.mu.Unlock()
-	defer end(&d)
-	s.observeCall(g, r.Charge)
+	defer end(&d)              // by then d is the decision that is returned
+	s.observeCall(g, r.Charge) // later grants are sized by the usual call
 	var latched []driver.Denial
 	for round := 0; ; round++ {
 		asked := s.now()
@@ -212,6 +218,7 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 		idle := s.idleOn(r.Lines, d.Denied)
 		if len(idle) == 0 || round == maxReturns {
 			s.rememberDenial(g, r, d.Denied, asked)
+			// wish lets other processes know that a call waits for room, so that they give back what they do not need.
 			s.wish(ctx, g, &r, d.Denied)
 			return d, nil
 		}
@@ -298,7 +305,8 @@ func (s *Store) withoutOwnIdle(r *driver.Reservation, observed []driver.Denial) 
 			continue
 		}
 		line := &r.Lines[d.Line]
-		s.adjust(&d.Balance, line)
+		s.adjust(&d.Balance, line) // from here on only what this process's calls need counts, not its whole leases
+		// A Max below zero has no room even for an amount of zero, and a latch none for any.
 		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.Left() {
 			all = append(all, d)
 		}
@@ -334,19 +342,19 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 		s.adjust(&d.Balance, line)
 		latches = latches || line.Latch || d.Latched || line.Observe
 		if d.ResetAfter > 0 {
-			memory = min(memory, d.ResetAfter)
+			memory = min(memory, d.ResetAfter) // then time has made room
 		}
 	}
 	if g == nil {
 		return
 	}
-	g.looksToSkip = skipLooks
+	g.looksToSkip = skipLooks // there is hardly any room: the next grants need not read the room again
 	if !latches {
 		g.lastDenial = lastDenial{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
 	}
 }
 
-// repeatDenial returns the last denial of a group, with what is left of its ResetAfter, for a call that would certainly get the same one: it needs
+// repeatDenial returns the last denial of a group, with what is left of its ResetAfter, for a call that would certainly get the same denial: it needs
 // at least as much on the lines that denied, and no more on the others. For any other call it returns nil. Requires mu held.
 func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []driver.Denial {
 	f := &g.lastDenial
@@ -366,7 +374,8 @@ func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []d
 		d := f.denied[next]
 		next++
 		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
-			return nil // it might fit, or have to wait longer, or never fit, which is another denial
+			// A smaller call might fit. A larger one has to wait longer in a rolling window (the only kind with a Length), or never fits.
+			return nil
 		}
 		if d.ResetAfter > 0 {
 			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)

@@ -12,9 +12,9 @@ import (
 // Calls in a lease (a share of limits that this process has drawn from the store inside) are resolved in memory. The lease's grants, which are its
 // reservations in the store inside, are settled there when the lease is given back. Any other call is resolved in the store inside.
 
-// Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is
-// given back. If the cost exceeds what the store inside has reserved for the lease, the store inside is told at once, and if that fails, so
-// does the settlement.
+// Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is given back.
+// If the cost exceeds what the store inside has reserved for the lease, it is posted there at once, and the settlement returns the error if that
+// fails.
 func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
@@ -70,6 +70,7 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 	case c.state == driver.Settled:
 		return driver.Posting{}, driver.ErrResolved
 	}
+	// The call is pending, or it has expired: then its worst case is posted, and book replaces it.
 	p := driver.Posting{From: c.state}
 	err := s.book(c, driver.Settled, st.Actual, st.Estimated, now)
 	if err == nil && st.Reference != "" { // a call is settled once, so that there is no reference yet
@@ -82,7 +83,7 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 // part of the lease with the call's scope (its leaseUse), and adds the actual amount. Requires mu held.
 func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimated bool, now time.Time) error {
 	l := c.lease
-	reserved, before, reference := unpack(c.packed)
+	reserved, before, reference := unpack(c.packed) // before is what is posted so far: zero for a pending call
 	settled, pending := minus(l.settled, before), l.pending
 	if c.state == driver.Pending {
 		pending = minus(pending, reserved)
@@ -106,10 +107,10 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
-	u.settled, _ = settledOfUse.Plus(actual)
+	u.settled, _ = settledOfUse.Plus(actual) // can't overflow: it is a part of the lease's sum
 	u.pending = pendingOfUse
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
-	s.roomMade++
+	s.roomMade++ // there may be room again, so that no remembered denial is repeated: see freed
 	return nil
 }
 
@@ -177,6 +178,7 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.roomMade++
+	// beginDirect has remembered the id. What was reserved is zero for a call that this process did not reserve.
 	reserved := s.calls[st.ID].reserved()
 	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // more than was reserved, or an orphan, for which nothing was
 		s.closeLeasesOn(st.Lines)
@@ -188,6 +190,7 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 // may be beyond its Max, and then not even a leased amount may be spent. Without lines it closes all leases. Requires mu held.
 func (s *Store) closeLeasesOn(lines []driver.Line) {
 	for l := range s.live {
+		// A lease without a time is still being drawn.
 		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
 			s.closeLease(l, s.now())
 		}
@@ -209,6 +212,7 @@ func (s *Store) settleVoided(ctx context.Context, c *call, st driver.Settlement)
 		s.directCalls = append(s.directCalls, directCall{c.id, s.now()})
 	}
 	if !p.Replayed {
+		// The void was never sent to the store inside, which takes the id for unknown and leaves From zero.
 		p.From = driver.Voided
 	}
 	return p, nil
@@ -244,7 +248,7 @@ func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error 
 		err = s.book(c, driver.Voided, driver.Charge{}, false, now)
 	case c.state != driver.Voided:
 		err = driver.ErrResolved
-	}
+	} // a call that is voided already stays so, without an error
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -278,7 +282,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	alreadySo := c.actual() == actual && !c.estimated
 	switch {
 	case c.state == driver.Pending:
-		p, err, isNew = driver.Posting{}, driver.ErrNotFound, false
+		p, err, isNew = driver.Posting{}, driver.ErrNotFound, false // nothing is posted yet that could be replaced
 	case superseded != nil:
 		p, err = driver.Posting{}, superseded
 	case !isNew || alreadySo:
@@ -286,6 +290,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	default:
 		err = s.book(c, driver.Settled, actual, false, now)
 	}
+	// A change that left the amount as it was is remembered, too, so that its own repeat is recognised.
 	if isNew && err == nil {
 		s.noteChange(c, change)
 	}
@@ -295,7 +300,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	}
 	storeMustKnow := l.allSettled() || l.uncovered() // else it learns the amount when the lease is given back
 	if storeMustKnow {
-		s.live[l] = struct{}{}
+		s.live[l] = struct{}{} // again, if it was given back before
 	}
 	s.mu.Unlock()
 	if err != nil || !storeMustKnow {
@@ -337,7 +342,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 		return charged, failed
 	}
 	n, err := s.inner.Expire(ctx, limit-charged)
-	if n > 0 {
+	if n > 0 { // what was pending is settled now, and the numbers of a remembered denial are no longer true
 		s.freed()
 	}
 	return charged + n, errors.Join(failed, err)
@@ -350,6 +355,8 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
+			// book charges the worst case, marked as an estimate. If the sum would overflow, the call stays pending, which counts for the same
+			// amount.
 			if charged < limit && c.state == driver.Pending && now.Sub(l.sent) >= c.moment && s.book(c, driver.Expired, c.reserved(), true, now) == nil {
 				charged++
 			}
@@ -360,10 +367,11 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 
 // giveBackEnded gives back up to limit leases that have ended: those without calls in flight at once, the others when they are overdue.
 func (s *Store) giveBackEnded(ctx context.Context, now time.Time, limit int) error {
-	over := s.liveLeases(func(l *lease) bool {
+	over := s.liveLeases(func(l *lease) bool { // selects leases, and closes those whose time is over
 		if !l.at.IsZero() && !now.Before(l.until) { // a lease without a time is still being drawn
 			s.closeLease(l, now)
 		}
+		// overdue: calls are still in flight, but the lease ended half a length ago, or another process waits for its unused amounts.
 		return l.closed && (l.inFlight == 0 || s.overdue(l, now))
 	})
 	if len(over) > limit {

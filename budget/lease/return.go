@@ -86,6 +86,7 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
+		// The amount or its shares have changed since, or the mark as an estimate has to go, which a correction clears.
 		case !g.isSettledAs(targets[i], shares[i]) || g.estimated && !estimated:
 			return func() error { return s.correctGrant(ctx, g, targets[i], shares[i]) }
 		}
@@ -130,7 +131,7 @@ func (s *Store) usedUp(l *lease) *grant {
 	}
 	settled := l.targets(l.settled)
 	for i, g := range l.grants[:len(l.grants)-1] {
-		if g.posted || settled[i] != g.amount {
+		if g.posted || settled[i] != g.amount { // it is settled already, or part of it is unspent or held by calls in flight
 			continue
 		}
 		if g.tried == nil {
@@ -181,12 +182,13 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 		}
 		return err
 	}
+	// After ErrResolved it is recorded as if this amount were posted, so that no step corrects the operator's amount.
 	g.tried, g.posted, g.settledAs, g.shares, g.estimated = nil, true, st.Actual, st.Shares, st.Estimated
-	if err != nil {
+	if err != nil { // ErrResolved: the operator's correction has cleared the mark
 		g.estimated = false
 		return nil
 	}
-	if *crossed = append(*crossed, p.Crossed...); !p.Replayed {
+	if *crossed = append(*crossed, p.Crossed...); !p.Replayed { // a replay reports no thresholds, so that it shows nothing about them
 		s.noteReported(l, st, p.Crossed, s.now())
 	}
 	return nil
@@ -202,7 +204,7 @@ func (s *Store) correctGrant(ctx context.Context, g *grant, target driver.Charge
 		return err
 	}
 	s.mu.Lock()
-	before := g.correcting
+	before := g.correcting // an earlier correction got no answer: either of its amounts may be posted
 	if before {
 		g.settledAs = smaller(g.settledAs, g.correctingTo)
 	}

@@ -35,7 +35,9 @@ func (g *group) counted(c driver.Charge) (of driver.Charge) {
 func (g *group) wantedGrant(r *driver.Reservation) (ask driver.Charge, oversized bool) {
 	for _, u := range g.units {
 		need := r.Charge[u]
-		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (driver.Charge{}) { // the first call: its size is the usual one
+		// So many calls of the usual size. An average of sizes is never negative; max only says so to times. Before the first call there is no
+		// usual size, and the body replaces the amount: the size of this call is the usual one.
+		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (driver.Charge{}) {
 			ask[u] = times(need, g.wantedCalls)
 		}
 		oversized = oversized || need > ask[u]
@@ -43,18 +45,20 @@ func (g *group) wantedGrant(r *driver.Reservation) (ask driver.Charge, oversized
 	return ask, oversized
 }
 
-// grantAmount works out how much to draw for a call that finds no room in the leases. It returns the route drawLease for that, or askStore to send
-// the call to the store inside alone, and the balances if it read them. It draws the wanted amount as long as that is within the group's quota,
-// and else what is left of the quota. If that is less than the call needs, the grant is as large as the call, and what the call leaves of it
-// serves the next ones. Two kinds of calls are sent to the store inside alone, because too much of a grant for them would lie unused: one that is
-// larger than a wanted grant, and one of more than twice the usual size that needs more than the quota.
+// grantAmount works out how much to draw for a call that finds no room in the leases, and returns the route drawLease for that. The route askStore
+// sends the call to the store inside alone, and answered goes with an error. It also returns the balances if it read them. It draws the wanted amount
+// as long as that is within the group's quota, and else what is left of the quota. If that is less than the call needs, the grant is as large as the
+// call, and what the call leaves of it serves the next ones. Two kinds of calls are sent to the store inside alone, because too much of a grant for
+// them would lie unused: one that is larger than a wanted grant, and one of more than twice the usual size that needs more than the quota.
 func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation) (amount driver.Charge, balances []driver.Balance, way route, err error) {
 	s.mu.Lock()
 	now := s.now()
 	amount, oversized := g.wantedGrant(r)
-	look := g.grantLines == nil // always: else the answer to the grant shows the wishes of other processes
+	look := g.grantLines == nil // then the room is read in any case, because the answers to this group's grants show no wishes of other processes
 	way = drawLease
 	switch {
+	// No grant is drawn for a call that is larger than a wanted grant, on an account on which a call is about to be denied or another process waits,
+	// or for a window that ends soon.
 	case oversized || s.beingDenied(g.lines) || s.wishOn(g.lines, now) || s.nearEdge(g, now):
 		way = askStore
 	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length): // there is no limit, or the quota has enough
@@ -71,7 +75,7 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 		s.mu.Lock()
 		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wishOn(g.lines, now) {
 			way = askStore
-			break
+			break // out of the switch
 		}
 		balances = balances[:len(g.lines)] // the others showed wishes
 		s.divide(g, amount, balances, now)
@@ -147,7 +151,7 @@ var errAnswers = errors.New("budget: the store inside did not answer for each li
 func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, now time.Time) {
 	g.quotaAt = now
 	for _, u := range g.units {
-		g.quota[u] = math.MaxInt64
+		g.quota[u] = math.MaxInt64 // no bound, until the lines set one
 	}
 	for i, b := range balances {
 		unit := g.lines[i].Unit
@@ -156,7 +160,7 @@ func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, n
 			typical = max(ask[unit], 1)
 		}
 		holders := 1 + max(b.Pending-s.ownPending(g, unit), 0)/typical
-		g.quota[unit] = min(g.quota[unit], b.Left()/(holders+1))
+		g.quota[unit] = min(g.quota[unit], b.Left()/(holders+1)) // of several lines in one unit, the one with the least decides
 	}
 }
 
@@ -165,7 +169,7 @@ func (s *Store) observePending(g *group) {
 	for _, u := range g.units {
 		own := s.ownPending(g, u)
 		if g.usualPending[u] == 0 {
-			g.usualPending[u] = own
+			g.usualPending[u] = own // the first grant: the average begins with it, and the next line adds nothing
 		}
 		g.usualPending[u] += (own - g.usualPending[u]) / 2
 	}
@@ -228,6 +232,7 @@ const clockGrain = time.Millisecond
 func (s *Store) usable(lines []driver.Line, at time.Time) time.Duration {
 	usable := s.length
 	for i := range lines {
+		// A grain earlier, because the store may have rounded the moment up into the next bucket.
 		if end := lines[i].Window.At(at.Add(-clockGrain)).Next; end-at.UnixNano() < int64(usable) {
 			usable = time.Duration(end - at.UnixNano())
 		}

@@ -13,7 +13,7 @@ import (
 // which process sends that settlement. A lease is settled long after its calls have ended. So a process estimates when a threshold is reached, to
 // give the lease back at once: from what others had settled when the lease was drawn (lease.base), and what its own calls have cost since.
 
-// withoutThresholds returns a copy of the lines without their thresholds, so that a settlement with it reports none.
+// withoutThresholds returns a copy of the lines without their thresholds, so that a settlement with these lines reports no thresholds.
 func withoutThresholds(lines []driver.Line) []driver.Line {
 	own := slices.Clone(lines)
 	for i := range own {
@@ -23,7 +23,7 @@ func withoutThresholds(lines []driver.Line) []driver.Line {
 }
 
 // observe records what others had settled when a grant was drawn for the lease: all that is settled, less what this lease's own grants were settled
-// with. Requires mu held.
+// with. If the group has thresholds there are balances, because the room is then read before each grant (grantLines is nil). Requires mu held.
 func (l *lease) observe(balances []driver.Balance) {
 	if !l.group.hasThresholds() {
 		return
@@ -45,6 +45,7 @@ func (l *lease) thresholdDue(now time.Time) bool {
 	for i := range l.base {
 		total := addUp(l.base[i], l.settled[l.lines[i].Unit])
 		for m := range l.lines[i].Notify {
+			// Threshold returns the amount at which this fraction of the Max is reached.
 			if total >= l.lines[i].Threshold(m, l.maxes[i]) && !now.Before(l.group.reportedUntil[i][m]) {
 				return true
 			}
@@ -73,7 +74,7 @@ func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]driver.C
 }
 
 // noteReported records that no report is expected for a while of the thresholds that a settlement has reported. Others that are reached but were not
-// reported now have been reported before. Requires mu held.
+// reported now have been reported before. A settlement whose lines have no thresholds (withoutThresholds) records nothing. Requires mu held.
 func (s *Store) noteReported(l *lease, st driver.Settlement, crossed []driver.Crossing, now time.Time) {
 	for i := range l.base {
 		line := &st.Lines[i]

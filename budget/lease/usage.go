@@ -51,7 +51,7 @@ func (l *lease) useOf(c *driver.Call) *leaseUse {
 // shares returns, for each grant's target, how it divides among the lease's calls, worst cases in flight included.
 func (l *lease) shares(targets []driver.Charge) [][]driver.Share {
 	return l.divide(targets, func(u *leaseUse) driver.Charge {
-		sum, _ := u.settled.Plus(u.pending)
+		sum, _ := u.settled.Plus(u.pending) // can't overflow: it is a part of the lease's sum
 		return sum
 	})
 }
@@ -70,7 +70,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 	reset()
 	kept := make([]bool, len(targets)) // by grant: it keeps its shares
 	for i, g := range l.grants {
-		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i]
+		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i] // correcting: a correction got no answer, and the amount is not certain
 		for _, share := range g.shares {
 			if kept[i] {
 				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
@@ -78,7 +78,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 			}
 		}
 	}
-	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) { // less than nothing is left
+	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) { // negative: less than nothing is left
 		clear(kept)
 		reset()
 	}
@@ -88,7 +88,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 			all[i] = l.grants[i].shares
 			continue
 		}
-		all[i] = l.fill(targets[i], rest)
+		all[i] = l.fill(targets[i], rest) // takes the amounts out of rest
 	}
 	return all
 }
@@ -96,6 +96,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 // fill takes a target out of what is left of the uses, one after the other, and returns how much each of them gave. The shares are sorted by usage
 // key, as a settlement requires.
 func (l *lease) fill(target driver.Charge, rest []driver.Charge) (shares []driver.Share) {
+	// rest has the amounts of the uses, in the same order.
 	for k, u := range l.uses {
 		part := smaller(target, rest[k])
 		if part == (driver.Charge{}) {
@@ -134,6 +135,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (pa
 	for full := true; full && len(page) < limit; { // one page may become shorter, when rows of it are corrected to zero
 		var part []driver.UsageRow
 		next := from
+		// undisturbed asks again if a lease was changed during the question, and then runs the returned function with mu held.
 		err := s.undisturbed(ctx, func() (func(), error) {
 			all, err := s.inner.Usage(ctx, from, limit)
 			if part, full = all, len(all) == limit; full {
@@ -169,7 +171,7 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 		if len(l.grants) == 0 {
 			continue
 		}
-		for _, u := range l.uses { // all of it on the day of the last grant
+		for _, u := range l.uses { // all of it on the day of the last grant, which mostly is that of all grants
 			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
 		}
 		for _, g := range l.grants {
@@ -186,6 +188,10 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRow) []driver.UsageRow {
 	own := s.unpostedUsage()
 	full := len(page) == limit
+	var last driver.UsageRow // of the page as the store inside has it
+	if full {
+		last = page[limit-1]
+	}
 	for i := range page {
 		at := ownSum{page[i].Day.Unix(), page[i].Key}
 		if row := own[at]; row != nil {
@@ -197,7 +203,8 @@ func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRo
 	}
 	for _, row := range own {
 		begin := driver.UsageRow{Day: from.Day, Key: from.After}
-		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &page[len(page)-1]) > 0
+		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &last) > 0
+		// A row that the store inside does not have, and that would be below zero (Validate), is left out: there is nothing to subtract from.
 		if outside || row.Charge == (driver.Charge{}) || row.Charge.Validate() != nil {
 			continue
 		}

@@ -112,3 +112,35 @@ func TestUsageInALeaseIsToldAtOnce(t *testing.T) {
 		require.Equal(t, map[string]int64{"w": 15, "x": 10}, usageOf(t.Context(), t, p.leased))
 	})
 }
+
+// Pages of any size hold the same rows, those of this process's leases among them.
+func TestUsageInALeaseIsInSmallPagesToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		direct := open(t, store, lifetime(1e9))
+		p := begin(t, store, lifetime(1e9))
+		for n := range 12 {
+			r, err := reserve(direct, driver.Scope{Workflow: fmt.Sprintf("direct %d", n)}, 10)
+			require.NoError(t, err)
+			_, err = direct.Settle(t.Context(), r, usd(3), false)
+			require.NoError(t, err)
+			p.call(driver.Scope{Workflow: fmt.Sprintf("leased %d", n)}, 10, 2)
+		}
+		whole, err := p.leased.Usage(t.Context(), driver.UsageMark{}, 1000)
+		require.NoError(t, err)
+		require.Len(t, whole, 24)
+		for limit := 1; limit <= 25; limit++ {
+			var all []driver.UsageRow
+			for from := (driver.UsageMark{}); ; {
+				page, err := p.leased.Usage(t.Context(), from, limit)
+				require.NoError(t, err)
+				all = append(all, page...)
+				if len(page) < limit {
+					break
+				}
+				from = driver.UsageMark{Day: page[limit-1].Day, After: page[limit-1].Key}
+			}
+			require.Equal(t, whole, all, "pages of %d", limit)
+		}
+	})
+}

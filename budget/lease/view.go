@@ -31,12 +31,14 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 // returned, with mu held, to put this process's leases into the answer. If leases change all the time, it gives up and leaves the answer as the
 // store inside gave it: its numbers are true, but count the process's own unused shares as pending.
 func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
+	// Six tries, with pauses of 1, 2, 4, 8 and 16 ms in between, wait for 31 ms together.
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
 		if err := s.checkOpen(ctx); err != nil {
 			return err
 		}
 		s.mu.Lock()
+		// changingLeases counts the steps that change leases in the store inside: those that run now, and those that have ended.
 		ended, still := s.stepsEnded, s.stepsUnderWay == 0
 		s.mu.Unlock()
 		adjust, err := ask()
@@ -73,7 +75,7 @@ func rest(ctx context.Context, d time.Duration) error {
 // adjust replaces what the store inside holds for this process's leases in a balance by what their calls have spent and reserved. Only leases whose
 // bucket of time counts now are in the balance. Requires mu held.
 func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
-	since := line.Window.At(s.now().Add(s.offset)).Since
+	since := line.Window.At(s.now().Add(s.offset)).Since // buckets that begin at since or later count now, by the store's clock
 	settled, pending := b.Settled, b.Pending
 	for l := range s.live {
 		counts := slices.ContainsFunc(l.lines, func(own driver.Line) bool { return own.Account == line.Account })
@@ -93,6 +95,7 @@ func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 	// negative.
 	b.Settled, b.Pending = max(settled, 0), max(pending, 0)
 	if b.Settled == 0 && b.Pending == 0 && !b.Latched {
+		// Nothing is used, so that there is nothing to wait for.
 		b.ResetAfter = 0
 	}
 }
@@ -121,7 +124,7 @@ func (s *Store) Override(ctx context.Context, account driver.Key, o *driver.Over
 func (s *Store) giveBackOn(ctx context.Context, account driver.Key) error {
 	on := []driver.Line{{Account: account}}
 	now := s.now()
-	leases := s.liveLeases(func(l *lease) bool {
+	leases := s.liveLeases(func(l *lease) bool { // selects leases, and closes them; the background work gives back those that were closed before
 		if l.closed || !l.touches(on) {
 			return false
 		}

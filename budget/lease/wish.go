@@ -48,10 +48,12 @@ const rollingBuckets = 60
 // shortestWish is the shortest life of a wish, for which a limit may have a rolling window. A call whose window ends sooner leaves none.
 const shortestWish = time.Second
 
-// wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one
-// has room of its own. It is a whole number of a rolling window's buckets, so that it is not rounded up beyond that.
+// wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one has
+// room of its own. The result is a multiple of 60 ns, one nanosecond for each bucket of the wish's own rolling window, because the store rounds that
+// window up to such a multiple.
 func wishLifeOn(l *driver.Line, denied driver.Denial, length time.Duration) time.Duration {
 	life := wishLife(length)
+	// Only a rolling window has a Length, and only a lifetime has no end, which is MaxInt64: all others are calendar windows.
 	if l.Window.Length() == 0 && l.Window.At(time.Unix(0, 0)).End != math.MaxInt64 && denied.ResetAfter < life {
 		life = denied.ResetAfter
 	}
@@ -107,6 +109,7 @@ func byAccount(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Acco
 func (g *group) wishesIn(balances []driver.Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
+			// The latch opens after ResetAfter at the latest; yieldToWishes bounds it to the life of a wish.
 			all = append(all, wish{g.lines[g.wishOf[i]].Account, now.Add(b.ResetAfter)})
 		}
 	}
@@ -119,11 +122,12 @@ func (g *group) takeWishes(of *grant, d *driver.Decision, now time.Time) (all []
 	if len(of.lines) == len(g.lines) { // the grant did not ask for wishes
 		return nil
 	}
+	// grantLineOf has, for each line of the grant, the group's line that it is, or that its wishes are for. A line of wishes has another account.
 	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.grantLineOf[line]].Account }
 	var observed []driver.Denial
 	for _, o := range d.Observed {
 		switch {
-		case o.Line < 0 || o.Line >= len(of.lines):
+		case o.Line < 0 || o.Line >= len(of.lines): // no such line: only a broken store names it
 		case !isWish(o.Line):
 			o.Line = g.grantLineOf[o.Line]
 			observed = append(observed, o)
@@ -132,6 +136,7 @@ func (g *group) takeWishes(of *grant, d *driver.Decision, now time.Time) (all []
 		}
 	}
 	d.Observed = observed
+	// Only lines of the group deny: those of wishes are observe-only.
 	for i, r := range d.Denied {
 		if r.Line >= 0 && r.Line < len(of.lines) {
 			d.Denied[i].Line = g.grantLineOf[r.Line]
@@ -149,7 +154,7 @@ func (s *Store) wishOn(lines []driver.Line, now time.Time) bool {
 // Requires mu held.
 func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
 	for _, w := range wishes {
-		// No wish lasts longer than that. A clock that was set back must not make it seem so.
+		// No wish lasts longer than wishLife, even if a clock that was set back makes it seem so.
 		if until := now.Add(wishLife(s.length)); w.until.After(until) {
 			w.until = until
 		}
@@ -190,7 +195,7 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	if len(lines) == 0 {
 		return
 	}
-	// One reservation with a line for each wish. It is always refused, and what remains are the latches.
+	// One reservation with a line for each wish. It is always refused, so that its TTL means nothing, and what remains are the latches.
 	w := driver.Reservation{ID: driver.NewID(), Owner: s.owner, TTL: s.length}
 	of := make(map[driver.Key]wish, len(lines)) // by the wish's account
 	for i := range lines {
@@ -235,12 +240,13 @@ func (s *Store) linesToWishFor(g *group, r *driver.Reservation, denied []driver.
 		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent { // leases are not why it is denied
 			return nil, nil
 		}
+		// More than twice the usual size of a call, or at least a 64th of what is not spent.
 		big = big || need/2 > g.callSize[line.Unit] || need >= unspent/bigCallShare
 		if life := wishLifeOn(line, d, s.length); life >= shortestWish && !now.Before(s.wishedUntil[line.Account]) {
 			lines, lives = append(lines, *line), append(lives, life)
 		}
 	}
-	if g.deniedSince.IsZero() || now.Before(g.deniedSince) {
+	if g.deniedSince.IsZero() || now.Before(g.deniedSince) { // the first denial after an admitted call, or the clock was set back
 		g.deniedSince = now
 	}
 	if !big && now.Sub(g.deniedSince) < s.length/2 {

@@ -76,8 +76,9 @@ func (s *Store) find(key *driver.Key) *account {
 	return n.account
 }
 
-// at returns the span of a moment in a window. The last result is kept, because an account mostly has one window, and many calls fall into
-// the same bucket: the edges of a calendar window take longer to compute than the rest of a step.
+// at returns the span of a moment in a window. The last result is kept, because an account mostly has one window, and many calls fall into the same
+// bucket: the edges of a calendar window take longer to compute than the rest of a step. It is computed anew for another window or bucket; at first
+// the account has the zero window.
 func (a *account) at(w driver.Window, now int64) driver.Span {
 	if a == nil {
 		return w.At(time.Unix(0, now))
@@ -135,7 +136,7 @@ func (b *booking) find() *bucket {
 }
 
 // balance returns the sums of an account in the window of a line, without ResetAfter. overflow reports whether a sum would leave the range of int64
-// if amount were added. The account is nil if nothing was ever booked there.
+// if amount were added; the sums that are returned stop at the largest int64. The account is nil if nothing was ever booked there.
 func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int64) (b driver.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {
@@ -167,14 +168,14 @@ func (a *account) wait(w driver.Window, span *driver.Span, now, excess int64) ti
 				sums = append(sums, driver.Bucket{Start: k.start, Used: used})
 			}
 		}
-		if d = w.ResetAfter(time.Unix(0, now), sums, excess); d == 0 {
+		if d = w.ResetAfter(time.Unix(0, now), sums, excess); d == 0 { // it never leaves, as in a lifetime
 			return 0
 		}
 	}
 	if a == nil || a.latchedUntil <= now {
 		return d
 	}
-	if a.latchedUntil == math.MaxInt64 {
+	if a.latchedUntil == math.MaxInt64 { // the latch of a lifetime, which does not open by itself
 		return 0
 	}
 	return max(d, time.Duration(a.latchedUntil-now))
@@ -190,6 +191,7 @@ func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Cros
 			continue
 		}
 		if m >= len(a.quietUntil) {
+			// The first report, or the limit has more thresholds now: one for each of them.
 			a.quietUntil = append(a.quietUntil, make([]int64, len(line.Notify)-len(a.quietUntil))...)
 		}
 		a.quietUntil[m] = windowPassed(span, now)
@@ -218,7 +220,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 		a, span := s.find(&line.Account), line.Window.At(time.Unix(0, now))
 		b, _ := a.balance(line, &span, now, 0)
 		used, _ := plus(b.Settled, b.Pending)
-		b.ResetAfter = a.wait(line.Window, &span, now, used)
+		b.ResetAfter = a.wait(line.Window, &span, now, used) // until all that is used has left
 		all[i] = b
 	}
 	return all, nil
@@ -237,6 +239,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 		return err
 	}
 	defer s.mu.Unlock()
+	// make puts a new change into the audit trail. One that is not new is a repeat, with a nil err, or superseded.
 	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, now); !isNew {
 		return err
 	}
@@ -265,7 +268,7 @@ func (s *Store) Unlatch(ctx context.Context, keys []driver.Key, c driver.Change)
 	for _, k := range keys {
 		isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: k}, now)
 		if !isNew {
-			superseded = cmp.Or(superseded, err)
+			superseded = cmp.Or(superseded, err) // err is nil for a repeat; the other latches are opened all the same
 			continue
 		}
 		if a := s.accounts[k]; a != nil {

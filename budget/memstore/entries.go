@@ -122,6 +122,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 		found.add(out)
 	}
 	all := append([]driver.Account{}, found.sorted()...)
+	// Callers must not get the tags that the store keeps. Only those of the page are copied.
 	for i := range all {
 		all[i].Scope.Tags = maps.Clone(all[i].Scope.Tags)
 	}

@@ -50,6 +50,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	var stuck []*entry // those that could not be charged
 	for charged < limit && s.expiries.due(now) {
 		e := s.expiries.pop()
+		// post takes a pending entry out of expiries. This one is out already, and so nothing happens there.
 		if s.post(e, &e.reserved, nil, driver.Expired, now) != nil {
 			stuck = append(stuck, e)
 			continue
@@ -68,7 +69,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 // forget drops up to limit entries that are older than the retention.
 func (s *Store) forget(now int64, limit int) {
 	old := s.forgetBefore(now)
-	if s.resolved.since > old { // checked first, because reading the oldest entry is slow: it is not in the processor's cache
+	if s.resolved.since > old { // when the oldest was resolved: reading that from the entry itself is slow, because it is not in the processor's cache
 		return
 	}
 	for e := s.resolved.oldest; e != nil && e.resolvedAt <= old && limit > 0; limit-- {
@@ -107,6 +108,6 @@ func (s *Store) sweep(now int64) {
 	if forgotten {
 		s.sumsKeptFrom = max(s.sumsKeptFrom, old)
 	}
-	s.usage.forget(s.forgetClock)
-	clear(s.recent[:]) // it must not return accounts that were deleted
+	s.usage.forget(s.forgetClock) // not by now, which may be of a clock that has jumped ahead
+	clear(s.recent[:])            // it must not return accounts that were deleted
 }

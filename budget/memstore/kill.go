@@ -42,6 +42,7 @@ func (f *flags) add(k *kill) {
 		f.patterns = append(f.patterns, k)
 		return
 	}
+	// Without values it is filed under the zero key: it refuses everything.
 	var under driver.Key
 	for i, d := range k.dims {
 		if i == 0 || len(f.filed[d]) < len(f.filed[under]) {
@@ -139,7 +140,7 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	}
 	defer s.mu.Unlock()
 	record := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
-	isNew, err := s.changes.judge(&record)
+	isNew, err := s.changes.judge(&record) // err is ErrSuperseded, or nil for a new change and for a repeat
 	if err != nil || !isNew {
 		return err
 	}
@@ -190,6 +191,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 		return err
 	}
 	defer s.mu.Unlock()
+	// make puts a new change into the audit trail. One that is not new is a repeat, with a nil err, or superseded.
 	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !isNew {
 		return err
 	}

@@ -23,7 +23,7 @@ func (h *deadlines) pop() *entry {
 // remove removes an entry, if it is in the heap.
 func (h *deadlines) remove(e *entry) {
 	q, i, last := *h, e.heapIndex, len(*h)-1
-	if i > last || q[i] != e {
+	if i > last || q[i] != e { // another entry has this index, or none: e is not in the heap
 		return
 	}
 	moved := q[last] // fills the gap
@@ -31,6 +31,7 @@ func (h *deadlines) remove(e *entry) {
 	*h = q[:last]
 	if moved != e {
 		q[i] = moved
+		// The entry that fills the gap may expire later than those below or earlier than the one above: one of the two calls moves it.
 		h.down(i)
 		h.up(moved.heapIndex)
 	}
@@ -94,7 +95,7 @@ func (l *history) append(e *entry) {
 
 // remove removes an entry, if it is in the list.
 func (l *history) remove(e *entry) {
-	if e.older == nil && l.oldest != e {
+	if e.older == nil && l.oldest != e { // the first entry of a list is its oldest: this one is in none
 		return
 	}
 	if e.older == nil {

@@ -19,9 +19,11 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		return err
 	}
 	defer s.mu.Unlock()
+	// make puts a new change into the audit trail. One that is not new is a repeat, with a nil err, or superseded.
 	if isNew, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}, now); !isNew {
 		return err
 	}
+	// The version is the revision that the change has made, which is the number of records with it.
 	s.policy = driver.PolicyDocument{
 		Text: bytes.Clone(document), Version: int64(len(s.changes.records)), At: time.Unix(0, now), Operator: c.Operator, Reason: c.Reason,
 	}

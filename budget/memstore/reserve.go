@@ -67,7 +67,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 	if d.Killed = s.kills.killed(&r, now); d.Killed != nil {
 		return d, nil
 	}
-	if e != nil {
+	if e != nil { // a repeat of a reservation that is pending
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
 	var memory [4]accountSpan // enough for most calls, so that nothing is allocated
@@ -97,9 +97,10 @@ func (s *Store) check(d *driver.Decision, r *driver.Reservation, spans []account
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
 		spans = append(spans, s.spanOf(line, now))
 		a, span := spans[i].account, &spans[i].span
+		// An account of nil, in which nothing was booked yet, has an empty balance.
 		b, overflow := a.balance(line, span, now, amount)
 		if overflow {
-			d.Observed = nil
+			d.Observed = nil // they are only reported for an admitted call
 			return nil, driver.ErrOverflow
 		}
 		if b.Settled+b.Pending+amount > b.Max || b.Latched {
@@ -115,6 +116,7 @@ func (s *Store) check(d *driver.Decision, r *driver.Reservation, spans []account
 // addFull adds the line i of a reservation, which has no room, to d.Denied or d.Observed. b is the balance of its account.
 func (s *Store) addFull(d *driver.Decision, r *driver.Reservation, i int, b driver.Balance, span *driver.Span, now int64) {
 	line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
+	// An amount beyond the Max never has room: then ResetAfter stays zero.
 	if amount <= b.Max { // then Max is not negative, and the difference can't overflow
 		b.ResetAfter = s.find(&line.Account).wait(line.Window, span, now, b.Settled+b.Pending+amount-b.Max)
 	}
@@ -145,7 +147,7 @@ func (s *Store) latch(d *driver.Decision, r *driver.Reservation, spans []account
 func (s *Store) admit(r *driver.Reservation, spans []accountSpan, now int64) time.Time {
 	e := s.entry()
 	e.id, e.owner, e.state, e.reserved, e.reservedAt, e.call = r.ID, r.Owner, driver.Pending, r.Charge, now, r.Call
-	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
+	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now { // the sum has wrapped
 		e.expiresAt = math.MaxInt64
 	}
 	s.book(e, r.Lines, spans)
@@ -162,7 +164,7 @@ func (s *Store) book(e *entry, lines []driver.Line, spans []accountSpan) {
 		if a == nil {
 			a = s.open(lines[i].Account)
 		}
-		if a.limit == "" {
+		if a.limit == "" { // the first line with a name gives the account its name
 			a.limit, a.scope = lines[i].Limit, lines[i].Scope
 		}
 		a.bucket(&spans[i].span, s.retention).pending += e.reserved[unit]

@@ -31,7 +31,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	}
 	from := e.state
 	call, reference := e.call, e.reference // put back if the amount can't be posted
-	e.refer(&st)
+	e.refer(&st)                           // before post, which adds the amount to the row of usage of the call
 	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
 		e.call, e.reference = call, reference
 		return driver.Posting{}, err
@@ -44,6 +44,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 // new one replaces: Voided, or zero if there is none.
 func (s *Store) postOrphan(st driver.Settlement, from driver.State, now int64) (driver.Posting, error) {
 	e := s.entry()
+	// Voided, because such an entry has nothing pending and nothing posted; post makes it Settled.
 	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, driver.Voided, now
 	e.estimated, e.orphan = st.Estimated, true
 	e.refer(&st)
@@ -51,14 +52,14 @@ func (s *Store) postOrphan(st driver.Settlement, from driver.State, now int64) (
 	for i := range st.Lines {
 		spans[i] = s.spanOf(&st.Lines[i], now)
 	}
-	s.book(e, st.Lines, spans)
+	s.book(e, st.Lines, spans) // it reserves nothing, because e.reserved is zero
 	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
 		return driver.Posting{}, err
 	}
 	if voided := s.entries.find(&st.ID); voided != nil {
 		s.resolved.remove(voided)
 	}
-	s.entries.put(e)
+	s.entries.put(e) // in the place of the voided one
 	return driver.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
@@ -88,6 +89,7 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		if buckets = append(buckets, k); k == nil {
 			continue
 		}
+		// What the bucket would have, without what the entry has posted there so far.
 		if _, overflow := plus(k.settled-e.actual[unit], actual[unit]); overflow {
 			return driver.ErrOverflow
 		}
@@ -103,7 +105,7 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		}
 	}
 	e.actual = *actual
-	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // they come from these shares, or from the first of earlier ones
+	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // shared if the uses come from these shares, or from the first of earlier ones
 	s.resolve(e, state, now)
 	return nil
 }
@@ -114,7 +116,7 @@ func (s *Store) resolve(e *entry, state driver.State, now int64) {
 	if e.state == driver.Pending {
 		s.expiries.remove(e)
 	} else {
-		s.resolved.remove(e)
+		s.resolved.remove(e) // without an effect for an orphan or a tombstone, which are in no list yet
 	}
 	e.state, e.resolvedAt = state, now
 	s.resolved.append(e)
@@ -140,7 +142,7 @@ func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error 
 	defer s.mu.Unlock()
 	e := s.entries.find(&id)
 	switch {
-	case e == nil:
+	case e == nil: // a tombstone: post makes it Voided, so that a Reserve that arrives later is refused
 		e = s.entry()
 		e.id, e.owner, e.tombstone, e.reservedAt = id, owner, true, now
 		s.entries.put(e)
@@ -173,6 +175,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err != nil {
 		return driver.Posting{}, err
 	}
+	// uses returns the rows of usage to which the new amounts would be added, and sameShares whether the entry has them already.
 	same := e.actual == c.Actual && !e.estimated && e.sameShares(s.uses(e, &c.Actual, c.Shares, nil), len(c.Shares) > 0)
 	p := driver.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {

@@ -60,6 +60,7 @@ func (u *usage) row(day int64, c *driver.Call) *driver.UsageRow {
 			row = rows[key]
 		}
 		if row == nil {
+			// clone copies the tags, so that the row shares no memory with the caller.
 			row = &driver.UsageRow{Day: time.Unix(0, day*dayLength).UTC(), Key: key, Scope: clone(driver.Record{Scope: scope}).Scope}
 			rows[key] = row
 		}
@@ -107,7 +108,7 @@ func (e *entry) charge(next []use, shared bool) {
 			next[i].row.Charge[unit] += n
 		}
 	}
-	e.uses = append(e.oneUse[:0], next...)
+	e.uses = append(e.oneUse[:0], next...) // a single use needs no other memory
 	e.shared = shared
 }
 
@@ -159,6 +160,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 	}}
 	for _, rows := range s.usage.days {
 		for _, row := range rows {
+			// The page keeps the first rows in its order; excludes reports that as many rows before this one are in it already.
 			order := cmp.Or(row.Day.Compare(from.Day), bytes.Compare(row.Key[:], from.After[:]))
 			if order > 0 && row.Charge != (driver.Charge{}) && !found.excludes(row) {
 				found.add(row)

@@ -32,7 +32,7 @@ func (a *accountSlots) acquire(accounts []pgtype.UUID) (release func()) {
 		firstBytes = append(firstBytes, account.Bytes[0])
 	}
 	slices.Sort(firstBytes)
-	firstBytes = slices.Compact(firstBytes)
+	firstBytes = slices.Compact(firstBytes) // accounts with the same first byte need one slot between them
 	for _, b := range firstBytes {
 		a[b] <- struct{}{}
 	}

@@ -43,22 +43,26 @@ const (
 )
 
 // do repeats a step until it has an answer, is refused for good, or runs out of time. A step is first sent as if all its accounts existed, for
-// a guess of the server's time, and possibly in one transaction with others; what turns out to be wrong is changed for the next try.
+// a guess of the server's time, and possibly in one transaction with others; what turns out to be wrong is changed for the next try, which follows
+// at once. After other errors there is a pause.
 func (s *Store) do(ctx context.Context, c call) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, failed(c.function, err)
 	}
+	// The store is closed, or has lost something and nobody has accepted that yet.
 	if err := s.usable(ctx); err != nil {
 		return answer{}, failed(c.function, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
+	// skew is by how much the server's clock was ahead in the last answer; losses counts tries in a row that found the connection broken.
 	how, losses := manner{now: time.Now().Add(time.Duration(s.skew.Load())).UnixNano()}, 0
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		known := s.recalled()
 		a, alone, err := s.try(ctx, &c, known, how)
 		switch {
 		case err == nil && a.status == "stale": // a flag with patterns was set or revived meanwhile
+			// The answer has the new list, for which the next try matches the call again.
 			if err := s.learnPatterns(&a); err != nil {
 				return answer{}, failed(c.function, err)
 			}
@@ -70,8 +74,9 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 			how.makes = true
 		case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
 			how.alone = true
-		default:
+		default: // also an account that is missing again, although the step was to make it
 			kind := retry(err)
+			// If the error says that the ledger has lost something, later steps are refused.
 			s.suspect(known, err)
 			if losses++; kind == whileTimeLasts { // the server has answered
 				losses = 0
@@ -106,7 +111,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // try calls the function once. The first tries of Reserve and Settle, those that make no accounts, share a transaction with other steps on the
-// same accounts. alone in the result says that such a transaction failed, and that the step should be tried in its own.
+// same accounts. alone in the result says that such a transaction failed, and that the step should be tried in its own. A step
+// without accounts has nobody to share with.
 func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a answer, alone bool, err error) {
 	var at placement
 	st, err := s.statement(c, known, how, &at)
@@ -124,7 +130,8 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 }
 
 // remember takes from an answer the server's clock, and the step number and transaction id, which later steps send so that the server can tell
-// whether it was set back. These count only if the step has written: a step that only reads may see those of another one that is not durable yet.
+// whether it was set back. The two numbers count only if the step has written: a step that only reads may see those of another step that is
+// not durable yet.
 func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())
@@ -137,10 +144,10 @@ func (s *Store) remember(a answer) {
 	s.memory.step, s.memory.xid = max(s.memory.step, a.step), max(s.memory.xid, a.xid)
 }
 
-// statement returns the SQL text of a call, and fills in at, which says where the call's lines are booked. known is what this process knows of
-// the ledger.
+// statement returns the SQL text of a call, and fills in at, which says where the call's lines are booked: for a call without lines it stays empty.
+// known is what this process knows of the ledger.
 func (s *Store) statement(c *call, known memory, how manner, at *placement) (statement, error) {
-	var moment any
+	var moment any // nil becomes a null, with which the function reads the server's clock
 	if s.opts.Clock != nil {
 		how.now = nanos(s.opts.Clock())
 		moment = how.now
@@ -168,7 +175,8 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 // milliseconds formats a timeout for the server, where 0 would be none.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// sql is the call of a function, up to its closing bracket: transaction may have to add an argument. The columns are those that decodeAnswer reads.
+// sql is the SQL text of a call of a function, without its closing bracket: transaction may add another argument before that. The
+// columns are those that decodeAnswer reads.
 func (s *Store) sql(function string, args []any) (string, error) {
 	b := make([]byte, 0, 1024)
 	b = append(append(append(b, "SELECT o_status, o_step, o_xid, o_clock, o_value, o_detail FROM "...), s.opts.quoted()...), '.')

@@ -10,8 +10,8 @@ import (
 )
 
 // change calls a function that makes a change, r, which is what an operator does: to set a kill flag, for example. The function's arguments are
-// its own first; then the change's object, id and Seen, by which the function finds repeats and conflicts, and the row of the audit trail; then
-// those in behind, which the function did not have at first, so that earlier libraries leave them out.
+// first those in own; then the change's object, id and Seen (the revision that the caller knew), by which the function finds repeats and conflicts,
+// and the row of the audit trail; then those in behind, which the function did not have at first, so that earlier libraries leave them out.
 func (s *Store) change(ctx context.Context, function string, r driver.Record, behind []any, own ...any) (answer, error) {
 	if err := r.Change.Validate(); err != nil {
 		return answer{}, err
@@ -73,6 +73,7 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 		until = account.End(k.Until)
 	}
 	r := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	// MaxPatterns bounds the flags with patterns; FlagRetention is how long ended flags are kept.
 	behind := []any{until, k.Patterns, int64(driver.MaxPatterns), int64(driver.FlagRetention)}
 	if _, err := s.change(ctx, "set_flag", r, behind, uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel); err != nil {
 		return err
@@ -93,16 +94,18 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err := c.Validate(); err != nil {
 		return driver.Posting{}, err
 	}
+	// From, the amounts before, stays zero here: only the function knows them, and keeps them beside the row.
 	r := driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: c.Actual}
 	behind := []any{encodeShares(c.Shares), int64(s.opts.UsageRows)}
 	a, err := s.change(ctx, "correct", r, behind, [16]byte(c.ID), c.Actual[:])
 	if err != nil {
 		return driver.Posting{}, overflowOr(err)
 	}
+	// The value is the state of the reservation before.
 	return driver.Posting{Replayed: a.status == "replayed", From: driver.State(a.value)}, nil
 }
 
-// Revision implements driver.Store. The function changes returns the revision as the value of its answer, here without any rows.
+// Revision implements driver.Store. The function changes returns the revision as the value of its answer; here it is asked for 0 rows.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any { return []any{int64(0), int64(0)} }})
 	return a.value, err
@@ -125,6 +128,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.R
 		if all[i], err = account.DecodeRecord(c.Record, c.Revision, c.At); err != nil {
 			return nil, failed("changes", err)
 		}
+		// It is no correction.
 		if c.Before == nil {
 			continue
 		}

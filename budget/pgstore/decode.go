@@ -85,6 +85,7 @@ func decodeAnswer(row [][]byte) (a answer, err error) {
 			}
 		}
 	}
+	// Most answers have no detail.
 	if row[5] == nil {
 		return a, nil
 	}
@@ -105,7 +106,8 @@ func (s *standing) balance(lines []driver.Line, now, excess int64) (driver.Balan
 	return b, nil
 }
 
-// wait returns how long it takes from now until excess has left the window and the latch is open, or 0 if waiting never helps.
+// wait returns how long it takes from now until excess has left the window and the latch is open, or 0 if waiting never helps. excess is by how much
+// the account is too full, and not positive if only the latch is in the way.
 func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -113,6 +115,7 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 		for i, b := range s.Buckets {
 			buckets[i] = driver.Bucket{Start: b[0], Used: b[1]}
 		}
+		// ResetAfter returns 0 if time alone never frees as much.
 		if d = w.ResetAfter(time.Unix(0, now), buckets, excess); d == 0 {
 			return 0
 		}
@@ -127,7 +130,7 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	}
 }
 
-// denial returns the refusal of a line. An amount larger than the whole limit never fits.
+// denial returns the refusal of a line. An amount larger than the whole limit never fits, however long one waits, which a ResetAfter of 0 says.
 func (s *standing) denial(lines []driver.Line, now int64) (driver.Denial, error) {
 	excess := int64(0)
 	if s.Amount <= s.Max { // then Max is not negative, and the difference can't overflow

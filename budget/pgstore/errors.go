@@ -48,20 +48,20 @@ const (
 // SQLSTATEs of the schema's functions to which the store reacts.
 const (
 	codeReplaced = "BG001" // the ledger is another one, or older, than the caller knows
-	codeMissing  = "BG004" // accounts have to be made, or more of them locked
+	codeMissing  = "BG004" // accounts have to be made, or more of them locked, or the step needs a transaction of its own
 )
 
 // ownCodes are the errors for SQLSTATEs that the schema's functions raise, and for 25006, with which a read-only server refuses to write. BG006,
 // which they raise if a newer library has written to the ledger, is not among them: its message says what to do.
 var ownCodes = map[string]error{codeReplaced: errReplaced, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
 
-// stepError is a failed step. Its text has no connection parameters, which the driver's errors do.
+// stepError is a failed step. Its text has no connection parameters, unlike the texts of the driver's errors.
 type stepError struct {
 	step  string
 	cause error
 }
 
-// failed wraps the error of a step, once.
+// failed wraps the error of a step. A nil stays nil.
 func failed(step string, err error) error {
 	if err == nil {
 		return nil
@@ -81,7 +81,7 @@ func (e *stepError) Unwrap() []error {
 	return []error{e.cause}
 }
 
-// plain returns an error's text without hosts, users and databases.
+// plain returns an error's text without hosts, users and databases: the text of errors that have none, and a text of its own for all others.
 func plain(err error) string {
 	var own problem
 	var refused *pgconn.PgError
@@ -101,6 +101,7 @@ func plain(err error) string {
 		if own, known := ownCodes[refused.Code]; known {
 			return own.Error()
 		}
+		// advice is empty for most codes.
 		return fmt.Sprintf("the server refused: %s (SQLSTATE %s)%s", refused.Message, refused.Code, advice[refused.Code])
 	}
 	switch {
@@ -146,7 +147,8 @@ const (
 	aFewTimes                 // the connection broke or could not be made
 )
 
-// retry says how often to try again after an error. Repeating is always safe, because steps are idempotent, but only useful for some errors.
+// retry says how often to try again after an error. Repeating is always safe, because steps are idempotent, but only useful for some errors. An
+// error that is neither the server's refusal nor one of this package or of the context is one of the connection.
 func retry(err error) repetition {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {

@@ -11,14 +11,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channelOf returns the name of the channel for a ledger's changes: a hash, so that no text of the schema's name is in it.
+// channelOf returns the name of the channel for a ledger's changes of kill flags and, in spite of the name, the policy. It has a hash, so that no
+// text of the schema's name is in it.
 func channelOf(schema string) string {
 	sum := sha256.Sum256([]byte(schema))
 	return "bedrockguard_kill_" + hex.EncodeToString(sum[:8])
 }
 
 const (
-	// connectTimeout bounds each try to connect, and listenPause the time between tries.
+	// connectTimeout bounds each try to connect, and listenPause the pause between tries, which is random, from half of that on.
 	connectTimeout = 10 * time.Second
 	listenPause    = time.Second
 	// askAfter is how long a connection may be silent before it is checked.
@@ -37,8 +38,10 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	defer stop()
 	for ctx.Err() == nil {
 		_ = s.listen(ctx, changed) // whatever ended the connection, the next one reports what was missed
+		// If ctx ends the pause, the loop sees it.
 		sleep(ctx, listenPause/2+rand.N(listenPause/2))
 	}
+	// The caller's reason, or that the store was closed.
 	return context.Cause(ctx)
 }
 
@@ -83,6 +86,7 @@ func heard(ctx context.Context, conn *pgx.Conn) error {
 		wait, cancel := context.WithTimeout(ctx, askAfter)
 		_, err := conn.WaitForNotification(wait)
 		cancel()
+		// If only wait has run out, the connection is still usable, and is pinged below.
 		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}

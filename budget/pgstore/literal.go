@@ -12,7 +12,8 @@ import (
 type nullUUID struct{}
 
 // appendLiteral writes an argument as SQL, with its type. Text and bytes are written as hexadecimal digits, so that nothing in them can end
-// a literal, whatever the session's settings are. A nil is a null bigint.
+// a literal, whatever the session's settings are. A nil is a null bigint, and a nil slice a null array, except that nil bytes
+// are empty bytes.
 //
 // Arguments are in the statement and not sent separately, because only then is a whole step one message of the protocol: if a host is cut
 // off while it sends, the server has begun nothing and holds no lock.
@@ -88,7 +89,8 @@ func appendArray[T any](b []byte, all []T, kind string, one func([]byte, T) []by
 	return append(append(b, "}'::"...), kind+"[]"...)
 }
 
-// appendCalls writes an array whose elements, written by one, are expressions, such as the calls that text and bytes need. A nil array is null.
+// appendCalls writes an array whose elements, written by one, are expressions: text and bytes need calls of convert_from and decode, which a quoted
+// literal can't contain. A nil array is null.
 func appendCalls[T any](b []byte, all []T, kind string, one func([]byte, T) []byte) []byte {
 	if all == nil {
 		return append(append(b, "NULL::"...), kind+"[]"...)

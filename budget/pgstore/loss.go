@@ -22,7 +22,7 @@ func (s *Store) recalled() memory {
 }
 
 // suspect records a loss if a step's error says that the ledger is another one, or older, than the one that the step knew. If the process has
-// opened another one meanwhile, because an operator has accepted a loss, the error says nothing about that.
+// learned another ledger since, because an operator has accepted a loss, the error says nothing about that ledger.
 func (s *Store) suspect(known memory, err error) {
 	if !isCode(err, codeReplaced) {
 		return
@@ -53,6 +53,7 @@ func (s *Store) usable(ctx context.Context) error {
 		}
 		return nil
 	}
+	// Set before the server is asked, so that other steps do not ask meanwhile.
 	s.memory.lookedAt = now
 	s.mu.Unlock()
 	found, err := s.find(ctx)
@@ -90,8 +91,9 @@ func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-// ask reads the state of the ledger from the server, on a connection: its epoch, the number of the table that holds it, the last step and
-// transaction, and whether rows are gone. Without Options.Clock it also measures how far the server's clock is ahead of this process's.
+// ask reads the state of the ledger from the server, on a connection: its epoch, the number of the table that holds it, the last step, and whether
+// rows are gone. The transaction id is 0: this process has none that was acknowledged yet. Without Options.Clock, ask also measures how far the
+// server's clock is ahead of this process's.
 func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	// If the only row of the table meta is missing, the query returns no row: the ledger is lost.
 	rows, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf("SELECT epoch, oid, step, xid, clock, lost, accepted FROM %[1]s.about(), %[1]s.losses() WHERE epoch IS NOT NULL", s.opts.quoted())).ReadAll()
@@ -121,7 +123,7 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	return memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2], lost: string(row[5]) == "t", accepted: string(row[6])}, nil
 }
 
-// AcceptLoss implements driver.Store. It does not run as other steps do, because those are refused until the loss is accepted.
+// AcceptLoss implements driver.Store. It does not run as other steps do, through do, because those are refused until the loss is accepted.
 func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -131,6 +133,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
+	// failed leaves nil as it is.
 	return failed("accept loss", s.acceptLoss(ctx, driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}))
 }
 
@@ -148,10 +151,12 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 	if err := s.suits(ctx, conn); err != nil {
 		return err
 	}
+	// nil becomes a null, with which the function reads the server's clock.
 	var now any
 	if s.opts.Clock != nil {
 		now = nanos(s.opts.Clock())
 	}
+	// The version is for the row of meta, which may have to be made again.
 	args := []any{int32(len(migrations)), now, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw}
 	sql := []byte("SELECT " + s.opts.quoted() + ".accept(")
 	for i, arg := range args {
@@ -168,6 +173,7 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 		return err
 	case len(row) != 1:
 		return errAnswer
+	// Somebody else has accepted a loss since the caller looked.
 	case row[0] == "superseded":
 		return driver.ErrSuperseded
 	}

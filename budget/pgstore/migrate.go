@@ -54,6 +54,7 @@ var shared = []string{
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
 	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
 	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
+	// The zero uuid, which is the id of an empty list of kill flags with patterns.
 	"{zero}", driver.ID{}.String(),
 	// The keys of two rows of usage: of calls without a scope, and of what found no room for a row of its own. Then how long rows are kept, in
 	// nanoseconds, and how many there are for a day by default.
@@ -105,6 +106,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// A newer library has migrated the schema.
 	if version > len(migrations) {
 		return problem(fmt.Sprintf("the schema has version %d, this library knows %d: use a newer library", version, len(migrations)))
 	}
@@ -118,6 +120,7 @@ func (s *Store) suits(ctx context.Context, conn *pgxpool.Conn) error {
 	if err != nil {
 		return err
 	}
+	// The first column is the major version, the others are t or f.
 	if version, err := strconv.Atoi(row[0]); err != nil || version < oldestServer {
 		return problem(fmt.Sprintf("the server is PostgreSQL %s, want %d or newer", row[0], oldestServer))
 	}
@@ -161,8 +164,10 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 			_ = tx.Rollback(undo) // if even the rollback fails, the pool closes the connection
 		}
 	}()
+	// The lock's number is the beginning of a hash, so that ledgers in different schemas do not wait for each other.
 	lock := sha256.Sum256([]byte("bedrockguard pgstore " + s.opts.Schema))
-	run := func(sql string) { // statements without arguments use the simple protocol, which allows several in one message
+	// run executes a script, unless one before has failed. Statements without arguments use the simple protocol, which allows several in one message.
+	run := func(sql string) {
 		if err == nil {
 			_, err = tx.Exec(ctx, sql)
 		}
@@ -171,6 +176,7 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	if err != nil {
 		return 0, err
 	}
+	// Asked again, because another process may have migrated the schema while this one waited. Then the commit only releases the lock.
 	if version, err = s.standing(ctx, conn); err != nil || version >= len(migrations) {
 		return version, errors.Join(err, tx.Commit(ctx))
 	}
@@ -185,6 +191,7 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	if s.opts.Clock != nil {
 		now = strconv.FormatInt(nanos(s.opts.Clock()), 10)
 	}
+	// judged is the time by which it is decided what is old enough to be forgotten. A ledger that has it keeps it.
 	run(fmt.Sprintf("UPDATE %s.meta SET version = %d, judged = coalesce(judged, %s)", s.opts.quoted(), len(migrations), now))
 	if err != nil {
 		return 0, err

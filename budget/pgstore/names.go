@@ -36,6 +36,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 			if err != nil {
 				return nil, failed("entries", err)
 			}
+			// The next page begins after the last entry, whether it is selected or not.
 			if after = e.ID; q.Selects(&e) && len(all) < limit {
 				all = append(all, e)
 			}
@@ -47,8 +48,8 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 	return all, nil
 }
 
-// charge converts stored amounts, one for each unit. If there are more units than this library knows, a newer library has written them; units
-// that an older one did not know stay zero.
+// charge converts stored amounts, one for each unit, after one at index 0, which is unused. If there are more units than this library knows, a newer
+// library has written them; units that an older one did not know stay zero.
 func charge(raw []int64) (c driver.Charge, err error) {
 	if len(raw) > len(c) {
 		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer library", len(raw)-1, len(c)-1))
@@ -83,7 +84,7 @@ func (e *entry) public() (out driver.Entry, err error) {
 	} else {
 		out.ResolvedAt = time.Unix(0, e.ResolvedAt)
 	}
-	c, _, err := account.DecodeCall(e.Whose)
+	c, _, err := account.DecodeCall(e.Whose) // the reference in it is empty: it has a column of its own
 	if err != nil {
 		return driver.Entry{}, problem(err.Error())
 	}
@@ -126,7 +127,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 	if err != nil {
 		return nil, err
 	}
-	now := a.clock
+	now := a.clock // the server's clock, unless Options.Clock replaces it
 	if s.opts.Clock != nil {
 		now = nanos(s.opts.Clock())
 	}
@@ -143,6 +144,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 		if raw.OverrideMax != nil && raw.OverrideUntil != nil {
 			all[i].Override = &driver.Override{Max: *raw.OverrideMax, Until: time.Unix(0, *raw.OverrideUntil)}
 		}
+		// Otherwise no latch was closed, or it has opened again.
 		if raw.LatchedUntil > now {
 			all[i].Latched = time.Unix(0, raw.LatchedUntil)
 		}
@@ -152,7 +154,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 
 // Periods implements driver.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
-	since := int64(math.MinInt64)
+	since := int64(math.MinInt64) // before all periods
 	if !after.IsZero() {
 		since = nanos(after)
 	}

@@ -93,7 +93,7 @@ type Options struct {
 	UsageRows int
 	// Timeout bounds a step with all its repetitions, unless its context ends first. Zero or less is DefaultTimeout.
 	Timeout time.Duration
-	// LockTimeout bounds how long one try waits for another transaction; then it is repeated. Zero or less is
+	// LockTimeout bounds how long one try of a step waits for another transaction; then the step is tried again. Zero or less is
 	// DefaultLockTimeout.
 	LockTimeout time.Duration
 	// AllowVolatile accepts a server that may lose acknowledged writes, because fsync or synchronous_commit is off. After a crash, calls can
@@ -134,7 +134,7 @@ var (
 // schemaName matches names that can be put between quotes without escaping anything.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,47}$`)
 
-// complete checks the options, and puts the defaults in the place of zeros.
+// complete checks the options, and puts the defaults in the place of zeros. Listen is copied, so that the caller may change the original.
 func (o *Options) complete() error {
 	if o.Schema == "" {
 		o.Schema = DefaultSchema

@@ -22,7 +22,7 @@ type placement struct {
 	accounts       []pgtype.UUID
 	units          []int32
 	starts         []int64 // when the bucket begins in which the line is booked
-	widths         []int64 // for how long before that earlier buckets count: 0 except in rolling windows
+	widths         []int64 // for how long before its bucket's start earlier buckets count: 0 except in rolling windows
 	ends           []int64 // when the bucket stops counting
 	steps          []int64 // of rolling windows, their bucket's width; 0 for others
 	extra          []int64 // for how much longer than until its end a bucket is kept
@@ -56,9 +56,10 @@ func (p *placement) place(lines []driver.Line, now int64, retention time.Duratio
 		span := line.Window.At(time.Unix(0, now))
 		p.units[i], p.maxes[i], p.observe[i], p.latch[i] = int32(line.Unit), line.Max, line.Observe, line.Latch
 		p.starts[i], p.widths[i], p.ends[i] = span.Start, span.Start-span.Since, span.End
+		// KeptEnd is the end, or later for calendar windows of a day or longer, whose sums are kept as long as usage.
 		p.extra[i] = account.KeptEnd(span, retention) - span.End
 		switch {
-		case p.widths[i] > 0: // a rolling window
+		case p.widths[i] > 0: // a rolling window: End is a width after the bucket's own end, which is a step after its start
 			p.steps[i] = span.End - span.Start - p.widths[i]
 		case span.End < math.MaxInt64: // a calendar window; the other case is a lifetime, which is valid at any time
 			from, until := holds(line.Window, now, span)
@@ -75,14 +76,18 @@ func (p *placement) place(lines []driver.Line, now int64, retention time.Duratio
 const longestFold = 3 * time.Hour
 
 // holds returns the range of time around now, or a part of it, in which a calendar window's span stays the same. That is the span itself,
-// except where a time zone skips or repeats an hour: there both ends are searched for in a somewhat longer range, to the nanosecond.
+// except where a time zone skips or repeats an hour: there both ends are searched for in a somewhat longer range, to the nanosecond. until is the
+// first moment that is not in the range.
 func holds(w driver.Window, now int64, span driver.Span) (from, until int64) {
+	// At returns the span in which a moment lies.
 	same := func(at int64) bool { return w.At(time.Unix(0, at)) == span }
 	from, until = span.Start, span.End
+	// The usual case: the span holds now, and is the same at both of its ends.
 	if from <= now && now < until && same(from) && same(until-1) {
 		return from, until
 	}
 	from, until = min(from, now)-int64(longestFold), max(until, now)+int64(longestFold)
+	// The first moment up to now from which on the span is the same, and then the first one after now at which it is another.
 	from += int64(sort.Search(int(now-from), func(i int) bool { return same(from + int64(i)) }))
 	until = now + 1 + int64(sort.Search(int(until-now-1), func(i int) bool { return !same(now + 1 + int64(i)) }))
 	return from, until

@@ -23,7 +23,7 @@ const (
 
 // queue lets steps of this process that wait for the same accounts share a transaction, which saves round trips, locks and commits. Each
 // step is still a call of its own that decides by itself. If the transaction fails, each step is tried again in its own transaction. Steps
-// on other accounts never wait for it. Its zero value is ready to use.
+// on other accounts never wait for it. A queue's zero value is ready to use.
 type queue struct {
 	mu     sync.Mutex
 	closed bool
@@ -107,8 +107,8 @@ func (s *Store) run(key string, l *list, accounts []pgtype.UUID) {
 	}
 }
 
-// take returns the waiters of the next transaction. If there are none, it notes that the runner that asks ends: in the same critical section, so
-// that enqueue starts another one for a waiter that comes after that.
+// take returns the waiters of the next transaction. If there are none, it notes that the runner that asks will end. It does so in the same critical
+// section, so that enqueue starts another runner for a waiter that comes later.
 func (q *queue) take(key string, l *list) (together []*waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -137,6 +137,7 @@ func (s *Store) runTogether(together []*waiter) {
 			latest = at
 		}
 	}
+	// Each waiter has a deadline, which do has set.
 	ctx, cancel := context.WithDeadline(context.Background(), latest)
 	defer cancel()
 	var stillWaiting atomic.Int64
@@ -151,7 +152,7 @@ func (s *Store) runTogether(together []*waiter) {
 	}
 	answers, err := s.transaction(ctx, statements)
 	for i, w := range together {
-		if err != nil {
+		if err != nil { // perhaps for another step; one without company need not be tried alone
 			w.err, w.alone = err, len(together) > 1
 		} else {
 			w.answer = answers[i]
@@ -189,6 +190,7 @@ const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', '%s', true)
 // transaction runs statements in one message, which the server runs as one transaction: first the isolation and the timeouts, then the
 // statements, then flush_usage if any of them asks for it. Answers are read to the end, because only that shows that the transaction was committed.
 func (s *Store) transaction(ctx context.Context, statements []statement) ([]answer, error) {
+	// There is a deadline: do has set it.
 	deadline, _ := ctx.Deadline()
 	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's timeout comes first, and the connection stays usable
 	var message strings.Builder
@@ -217,12 +219,13 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 		return nil, err
 	}
 	defer conn.Release()
+	// If the network is cut, the connection breaks soon, and the step is repeated on another.
 	boundSilence(conn.Conn().PgConn())
 	results, err := conn.Conn().PgConn().Exec(ctx, message.String()).ReadAll()
 	if err != nil {
 		return nil, err
 	}
-	results = results[min(2, len(results)):] // without those of the isolation and the timeouts
+	results = results[min(2, len(results)):] // without those of the isolation and the timeouts; that of flush_usage is behind the answers
 	if len(results) < len(statements) {
 		return nil, errAnswer
 	}
@@ -234,6 +237,7 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 		if answers[i], err = decodeAnswer(r.Rows[0]); err != nil {
 			return nil, err
 		}
+		// Later steps send what this one has learned of the server's clock and of its own writing.
 		s.remember(answers[i])
 	}
 	return answers, nil

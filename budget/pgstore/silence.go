@@ -16,8 +16,8 @@ const maxSilence = 2 * time.Second
 // silenceSet is the key by which a connection remembers that the socket option is set.
 const silenceSet = "bedrockguard pgstore silence"
 
-// boundSilence sets the socket option of a connection, once. A connection without a TCP socket, such as one over a Unix socket, only has the
-// timeout of each step.
+// boundSilence sets the socket option of a connection, by setSilence, once. A connection without a TCP socket, such as one over a Unix socket, and
+// one for which that fails only have the timeout of each step.
 func boundSilence(conn *pgconn.PgConn) {
 	data := conn.CustomData()
 	if data[silenceSet] != nil {

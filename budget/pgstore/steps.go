@@ -8,7 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// outcome returns the error of driver's contract that an answer's status stands for, nil for a status that its step handles.
+// outcome returns the error of driver's contract that an answer's status stands for, nil for a status that its step handles. Two others, stale and
+// moved, never come here: for them do tries again.
 func (a *answer) outcome(step string) error {
 	switch a.status {
 	case "resolved":
@@ -49,7 +50,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		return driver.Decision{}, err
 	}
 	d, err := a.decision(r.Lines)
-	return d, failed("reserve", err)
+	return d, failed("reserve", err) // nil stays nil
 }
 
 // reserveCall returns the call of the function reserve. Its arguments are made anew for each try, because they depend on the present windows and on
@@ -57,7 +58,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 func (s *Store) reserveCall(r driver.Reservation) call {
 	encodedCall, usage := encodeCall(r.Call), r.Call.UsageKey() // usage is the key of the row of usage to which Settle will add
 	return call{function: "reserve", moments: true, lines: notNil(r.Lines), makes: true, args: func(at *placement) []any {
-		known := s.flags.Load() // nil is the empty list of patterns
+		known := s.flags.Load() // the flags with patterns; nil if this process knows none, and then the id is zero
 		return []any{
 			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, r.RefuseObserved, uuids(r.Dims),
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch, encodedCall, at.names,
@@ -74,7 +75,8 @@ func encodeCall(c *driver.Call) []byte {
 	return account.EncodeCall(c, "")
 }
 
-// decision decodes the answer to a Reserve. If it can't be decoded nothing is admitted.
+// decision decodes the answer to a Reserve. If it can't be decoded nothing is admitted. The value of an answer that admits is when the reservation
+// expires.
 func (a *answer) decision(lines []driver.Line) (d driver.Decision, err error) {
 	switch a.status {
 	case "killed":
@@ -148,7 +150,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	return p, nil
 }
 
-// overflowOr returns driver.ErrOverflow for the server's error that a sum does not fit in a bigint, and other errors as they are.
+// overflowOr returns driver.ErrOverflow for the server's error that a sum does not fit in a bigint (SQLSTATE 22003), and other errors as they are.
 func overflowOr(err error) error {
 	if isCode(err, "22003") {
 		return driver.ErrOverflow

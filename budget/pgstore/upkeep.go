@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxEntries is the size of the largest page of Entries, and of the largest Expire.
+	// maxEntries is the size of the largest page of Entries, Accounts, Periods and Usage, and of the largest Expire.
 	maxEntries = 10_000
 	// pruneEvery is how often Expire also deletes old entries.
 	pruneEvery = time.Minute
@@ -33,13 +33,15 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	return int(a.value), nil
 }
 
-// forget starts a goroutine that deletes what is past the retention, unless that was done less than pruneEvery ago. It runs in the background so
-// that no caller of Expire waits for it; Close ends it.
+// forget starts a goroutine that deletes what is past the retention, unless that was done less than pruneEvery ago. The goroutine runs in the
+// background, so that no caller of Expire waits for it; Close ends it.
 func (s *Store) forget() {
 	begin, due := time.Now(), s.pruneAt.Load()
+	// It is not time yet, or another Expire has just set the next time, and so does the deletion.
 	if begin.UnixNano() < due || !s.pruneAt.CompareAndSwap(due, begin.Add(pruneEvery).UnixNano()) {
 		return
 	}
+	// Close ends life under this lock before it waits for pruning, so that no deletion starts after that.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.life.Err() != nil { // the store is closed
@@ -71,6 +73,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 	all := make([]driver.Balance, len(lines))
 	for i := range all {
 		b := &a.detail.Balances[i]
+		// The function returns one balance for each line, in order.
 		if b.Line != i {
 			return nil, failed("balances", errAnswer)
 		}
@@ -78,6 +81,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 		if used < 0 { // the sum is larger than an int64
 			used = math.MaxInt64
 		}
+		// With all that is used as the excess, ResetAfter is when all of it has left.
 		if all[i], err = b.balance(lines, a.clock, used); err != nil {
 			return nil, failed("balances", err)
 		}

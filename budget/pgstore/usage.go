@@ -141,9 +141,9 @@ func (p *patterns) id() [16]byte {
 	return p.list
 }
 
-// matches returns the names of the flags that cover a call. The server decides whether they have ended.
+// matches returns the names of the flags that cover a call, without regard to their ends: the server decides whether they have ended.
 func (p *patterns) matches(c *driver.Call) []pgtype.UUID {
-	found := []pgtype.UUID{}
+	found := []pgtype.UUID{} // not nil, which would become a null
 	if p == nil || c == nil {
 		return found
 	}

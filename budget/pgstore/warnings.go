@@ -22,7 +22,7 @@ var defaultThresholds = thresholds{snapshot: 10 * time.Minute, log: 1 << 30, dea
 // $1, as in "$1::text IS NOT NULL", because all get the same two arguments.
 var warningQueries = []struct {
 	text      string
-	threshold func(*thresholds) int64
+	threshold func(*thresholds) int64 // $2
 }{
 	{`SELECT format('a transaction of %s (process %s) has held a snapshot for %s: dead rows of the ledger pile up until it ends', coalesce(nullif(application_name, ''), 'an unnamed program'), pid, date_trunc('second', now() - xact_start))
 		FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND xact_start < now() - $2::bigint * interval '1 second' AND $1::text IS NOT NULL ORDER BY xact_start LIMIT 10`, func(t *thresholds) int64 { return int64(t.snapshot / time.Second) }},

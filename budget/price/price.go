@@ -14,7 +14,7 @@ import (
 // per token. The cheapest list price known, 0.00875 USD per million, is 8,750: an integer, where nano-USD is not.
 type PicoUSD int64
 
-// picoPerNano is how many pico-USD are one nano-USD: prices are in the former, and amounts in the latter.
+// picoPerNano is how many pico-USD are one nano-USD: prices are in pico-USD, and amounts in nano-USD.
 const picoPerNano = 1000
 
 // Rates are the prices of one token in each class that is billed separately. A zero rate is free, so set every class that the model can be
@@ -119,6 +119,7 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 		tier = TierStandard
 	}
 	perKilo, ok := checked.Mul(int64(rate), int64(tier)) // pico-USD per 1000 tokens, as a tier is a factor in thousandths
+	// No tokens cost nothing at any rate; but a rate that overflows is an error even then.
 	if ok && tokens == 0 {
 		return
 	}

@@ -55,6 +55,7 @@ func (s *Store) change(ctx context.Context, action byte, until, limit int64, r d
 	var changes []byte
 	var rows []any
 	for _, key := range accounts {
+		// r is this function's own copy.
 		r.Account = key
 		change, row, err := encodeChange(&r)
 		if err != nil {
@@ -62,6 +63,7 @@ func (s *Store) change(ctx context.Context, action byte, until, limit int64, r d
 		}
 		changes, rows = append(changes, change...), append(rows, row)
 	}
+	// ask calls this function for each try, because the clock may be another one; nil means that the script uses none of the hashes of entries.
 	return changeError(s.ask(ctx, scriptAccount, nil, func(_, clock int64) ([]any, error) {
 		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action).numbers(until, limit)
 		return append([]any{[]byte(h), appendKeys(nil, accounts), changes}, rows...), nil
@@ -126,6 +128,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err != nil {
 		return driver.Posting{}, err
 	}
+	// The script gets the key of the hash that has the reservation's entry, too.
 	answer, err := s.ask(ctx, scriptCorrect, s.shard(c.ID), func(_, clock int64) ([]any, error) {
 		h := newHead(s.epoch(), c.ID[:]).numbers(s.seen.Load(), clock, s.retention, int64(s.opts.UsageRows)).charge(&c.Actual)
 		return []any{[]byte(h), change, row, []byte(encodeShares(c.Shares))}, nil
@@ -133,6 +136,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err != nil {
 		return driver.Posting{}, err
 	}
+	// For letters that stand for an error ask has returned that. before reads the state that the reservation had.
 	p := driver.Posting{Replayed: answer.code == codeReplayed}
 	if p.From, err = answer.rest.before(); err != nil || answer.code != codeDone && !p.Replayed {
 		return driver.Posting{}, errReply
@@ -155,12 +159,15 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.R
 	return all, err
 }
 
-// changes reads the revision, and up to limit rows of the audit trail with revisions after a given one.
+// changes reads the revision, and up to limit rows of the audit trail with revisions after a given one. It does not use ask, as the other steps
+// here do: the request depends on no time, and the answer is a list, of the reply and the rows.
 func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []driver.Record, error) {
+	// k is what is known of the ledger, or err says that it is lost, and that nobody has accepted the loss.
 	k, err := s.sound(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
+	// The clock is 0, for the server's own, unless a test replaces it.
 	_, clock := s.guess()
 	value, err := s.run(ctx, scriptChanges, nil, []byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, after, int64(limit))))
 	if err != nil {
@@ -177,6 +184,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []d
 	if err != nil {
 		return 0, nil, err
 	}
+	// So that a ledger that has a lower sequence later is found to be set back.
 	s.notice(answer.sequence)
 	revision := answer.rest.count()
 	if !answer.rest.done() {
@@ -184,6 +192,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []d
 	}
 	all := make([]driver.Record, 0, len(parts)-1)
 	for _, part := range parts[1:] {
+		// What is no text becomes an empty one, which parseRecord refuses.
 		text, _ := part.(string)
 		r, err := parseRecord(text, after+int64(len(all))+1) // revisions count up by one
 		if err != nil {
@@ -201,6 +210,7 @@ func parseRecord(text string, revision int64) (driver.Record, error) {
 	at := in.count()
 	before := reader{text: in.bytes(int(in.number(1)))}
 	n := int64(len(before.text) / 8)
+	// knows refuses more units than this library has: a newer one has written them.
 	if err := knows(n); err != nil {
 		return driver.Record{}, err
 	}

@@ -51,10 +51,12 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 		units = in.number(1)
 		in.bytes(16) // its row of usage
 	}
+	// An error if a newer library has written more units than this one has.
 	if err := knows(units); err != nil {
 		return driver.Entry{}, err
 	}
 	e = driver.Entry{State: state, Estimated: flags&flagEstimated != 0, Orphan: flags&flagOrphan != 0, Reserved: in.charge(units), Actual: in.charge(units)}
+	// Higher flags are a newer library's. A time above never would be out of the range of fromMicro.
 	if in.failed || e.State == 0 || flags > allFlags || len(id) != len(e.ID) || reserved > never || resolved > never {
 		return driver.Entry{}, errReply
 	}
@@ -77,10 +79,11 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 		}
 	}
 	for !in.failed && in.text != "" {
+		// If fewer than 16 bytes are left, in.bytes returns none. The zeros make up the length of a key then, and in.failed is looked at below.
 		b := driver.Booking{Account: driver.Key([]byte(in.bytes(16) + strings.Repeat("\x00", 16))[:16])}
-		// kind is r for a rolling window, c for a calendar one. Behind it is the reserved amount, but amounts has what counts now.
+		// kind is r for a rolling window, c for a calendar one. The amount behind it is skipped: what counts now is in amounts.
 		start, unit, kind := in.count(), driver.Unit(in.number(1)), in.number(1)
-		in.count()
+		in.count() // the amount that was reserved
 		if in.failed || !unit.Valid() {
 			return driver.Entry{}, errReply
 		}
@@ -105,6 +108,7 @@ func (in *reader) names(e *driver.Entry) error {
 	if whose+reference > ends {
 		return errReply
 	}
+	// The second value, the provider's id, is empty in an encoded call. In an entry it stands behind the call.
 	c, _, err := account.DecodeCall([]byte(in.text[ends-whose-reference : ends-reference]))
 	if err != nil {
 		return err

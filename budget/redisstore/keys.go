@@ -31,6 +31,7 @@ func newKeySpace(name string) *keySpace {
 	k := &keySpace{ledger: tag + "ledger", due: tag + "due", buckets: tag + "buckets", kills: tag + "kills", changes: tag + "changes", channel: tag + "killed"}
 	for i := range k.entries {
 		k.entries[i] = fmt.Sprintf("%se%02x", tag, i)
+		// Once here, because each conversion of a text to any costs an allocation.
 		k.shard[i] = k.entries[i]
 	}
 	k.head = [5]any{k.ledger, k.due, k.buckets, k.kills, k.changes}

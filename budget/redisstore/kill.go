@@ -73,6 +73,7 @@ func parseFlags(in reader, now int64) (all []driver.Kill, err error) {
 		if err != nil {
 			return nil, err
 		}
+		// until is 0 for a flag without an end.
 		if until == 0 || now < until {
 			all = append(all, k)
 		}

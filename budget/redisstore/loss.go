@@ -51,6 +51,7 @@ func (s *Store) sound(ctx context.Context) (*known, error) {
 func (s *Store) outcome(k *known, r *reply) error {
 	err := r.outcome()
 	if errors.Is(err, errReplaced) {
+		// It does nothing if s.known is not k any more.
 		s.known.CompareAndSwap(k, &known{epoch: k.epoch, accepted: k.accepted, lost: true})
 	}
 	return err
@@ -89,14 +90,17 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	}
 	epoch := driver.NewID() // for the case that the ledger's own epoch is gone
 	_, clock := s.guess()
+	// Not by ask, which fails while the ledger is lost. The script counts what is there as if that were all that ever was.
 	value, err := s.run(ctx, scriptAccept, s.keys.shard[:], []byte(newHead(epoch[:]).numbers(clock)), layout, s.opts.Ledger, change, row)
 	if err != nil {
 		return err
 	}
 	answer, err := parseReply(value)
+	// orOutcome uses reply.outcome. Store.outcome would also remember a loss, and this step is there to accept one.
 	if err = changeError(answer, orOutcome(&answer, err)); err != nil {
 		return err
 	}
+	// What to know of the ledger from now on: its epoch, which may be the old one or the new one, and its sequence.
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {
 		return err

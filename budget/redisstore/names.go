@@ -25,6 +25,7 @@ func encodeNames(lines []driver.Line) []byte {
 		name := account.EncodeName(&lines[i])
 		out = binary.BigEndian.AppendUint16(out, uint16(8+len(name)))
 		// A rolling window, which alone counts buckets before the one of now, has the same width at any time.
+		// Since is where the first bucket that counts at a moment begins, and Start where that of the moment itself does.
 		span, step := lines[i].Window.At(time.Unix(0, 0)), int64(0)
 		if span.Start != span.Since {
 			step = rollingStep(span)
@@ -37,10 +38,12 @@ func encodeNames(lines []driver.Line) []byte {
 // list runs a script that returns a list of texts after a head, and returns the server's time, in microseconds, and the texts. first and
 // numbers are what the script wants to know besides what all get: the ledger's epoch, the highest sequence seen, and the clock.
 func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...int64) (now int64, all []string, err error) {
+	// k is what is known of the ledger. sound fails if a loss was found that nobody has accepted yet.
 	k, err := s.sound(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
+	// The clock is 0, for the server's own, unless a test replaces it.
 	_, clock := s.guess()
 	h := newHead(s.epoch(), first).numbers(s.seen.Load(), clock).numbers(numbers...)
 	value, err := s.run(ctx, sc, nil, []byte(h))
@@ -53,6 +56,7 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	}
 	answer, err := parseReply(parts[0])
 	if err == nil {
+		// The error that the answer's letter stands for, if any; a loss is remembered.
 		err = s.outcome(k, &answer)
 	}
 	if err != nil {
@@ -81,6 +85,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 	for i, text := range found {
 		in := reader{text: text}
 		key := in.bytes(16)
+		// An account without an override has 0 for its end, and one that was never latched has 0, too.
 		latched, until, most := in.count(), in.count(), in.number(8)
 		if in.failed || latched > never || until > never {
 			return nil, errReply
@@ -105,10 +110,12 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 
 // Periods implements driver.Store. A limit out of range is replaced with the nearest valid one. The script lists buckets from a number on, a
 // page at a time: a bucket's number is its start in microseconds or, for a rolling window, its start divided by the buckets' width. That
-// width is stored with the account's name; until a library that stores names has booked something there, periods begin at the zero time.
+// width is stored with the account's name. Until a library that stores names has booked something there, it is not known: then each number is
+// taken for a start in microseconds, so that periods of a rolling window begin in or near 1970.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.Period{}
+	// From the first bucket on, not from after: which number after has is known only with the width, which the first answer brings.
 	for from := int64(0); len(all) < limit; {
 		_, found, err := s.list(ctx, scriptPeriods, key[:], from, maxEntries)
 		if err != nil {
@@ -130,10 +137,12 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 				return nil, errReply
 			}
 			from = start + 1 // where the next page begins
+			// step is 0 for a calendar window, too; startOf takes start for microseconds then.
 			if p.Start = startOf(start, step > 0, step); after.IsZero() || p.Start.After(after) {
 				all = append(all, p)
 			}
 		}
+		// The page was not full: it is the last one.
 		if len(found)-1 < maxEntries {
 			break
 		}

@@ -38,6 +38,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := f.serverProblems(&s.opts); err != nil {
 		return err
 	}
+	// If another process has made one meanwhile, the script leaves that as it is and returns it.
 	if !f.remains && s.opts.Create {
 		if f, err = s.look(ctx, scriptCreate, "c"); err != nil {
 			return err
@@ -59,6 +60,7 @@ func (s *Store) open(ctx context.Context) error {
 	case f.layout != layout:
 		return fmt.Errorf("the ledger has layout %q, this library knows %s: use a newer library", f.layout, layout)
 	}
+	// From here on it is the ledger that this process knows: another one in its place is a loss.
 	s.adopt(f)
 	return nil
 }
@@ -72,6 +74,7 @@ func (s *Store) look(ctx context.Context, sc *script, action string) (*found, er
 	if s.opts.Clock != nil {
 		clock = max(moment(s.opts.Clock()), 1)
 	}
+	// The script gets all keys of the ledger, because any of them may be what remains of it.
 	value, err := s.run(ctx, sc, s.keys.shard[:], action, epoch[:], layout, s.opts.Ledger, []byte(newHead().numbers(clock)))
 	if err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func parseFound(value any) (*found, error) {
 	if texts[0] != "" {
 		in := reader{text: texts[0]}
 		f.epoch, f.sequence = in.bytes(16), in.count()
-		if in.text == "" || in.failed {
+		if in.text == "" || in.failed { // the head goes on with numbers that only scripts use
 			return nil, errReply
 		}
 	}
@@ -116,6 +119,7 @@ func parseFound(value any) (*found, error) {
 // forbid.
 func (f *found) serverProblems(o *Options) error {
 	var problems []error
+	// A role that is not told is no problem: a replica refuses writes by itself, unless it is configured not to.
 	role, told := f.info["role"]
 	if told && role != "master" {
 		problems = append(problems, fmt.Errorf("the server is a %s: a ledger needs the primary, which takes writes", role))

@@ -80,6 +80,7 @@ func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, pun
 	readTimeout := time.Duration(1) // another type of client doesn't tell: it is taken to have one
 	switch c := rdb.(type) {
 	case *redis.Client:
+		// WithTimeout copies the client, with this timeout for reads and writes.
 		own := c.WithTimeout(o.Timeout)
 		own.Options().ContextTimeoutEnabled = true // only the copy has these options
 		return own, true, nil
@@ -91,6 +92,8 @@ func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, pun
 	if !punctual && readTimeout <= 0 {
 		return nil, false, errors.New("redisstore: the client waits for replies without end: set its ContextTimeoutEnabled, or a ReadTimeout")
 	}
+	// A *redis.Client was returned above. WAIT has to go to the server that has the ledger, and of the other clients only a cluster's is asked for
+	// that server.
 	if _, isCluster := rdb.(*redis.ClusterClient); o.MinReplicas > 0 && !isCluster {
 		return nil, false, errReplicaClient
 	}

@@ -102,6 +102,7 @@ func (s *Store) enter() error {
 	if s.closed {
 		return errClosed
 	}
+	// Under the lock, so that no step is added once Close waits.
 	s.steps.Add(1)
 	return nil
 }

@@ -32,7 +32,7 @@ const (
 
 // parseReply decodes the part that all answers have in common, and leaves the rest in reply.rest.
 func parseReply(value any) (reply, error) {
-	text, _ := value.(string)
+	text, _ := value.(string) // empty if it is none, so that what follows fails
 	in := reader{text: text}
 	r := reply{code: byte(in.number(1)), sequence: in.count(), now: in.count()}
 	if in.failed || r.now > never {
@@ -42,7 +42,8 @@ func parseReply(value any) (reply, error) {
 	return r, nil
 }
 
-// outcome returns the error that a letter stands for, or nil for the letters above, each of which its step handles.
+// outcome returns the error that a letter stands for, or nil for the letters above, each of which its step handles. Store.outcome, which calls it,
+// also remembers a loss.
 func (r *reply) outcome() error {
 	switch r.code {
 	case codeDone, codeReplayed, codeDenied, codeKilled, codeUnknown, codeTime, codePatterns:
@@ -85,7 +86,7 @@ func (r *reader) bytes(n int) string {
 	return out
 }
 
-// number reads a big-endian integer of width bytes.
+// number reads a big-endian integer of width bytes, 8 at most. With 8 it may be negative.
 func (r *reader) number(width int) int64 {
 	if width > len(r.text) {
 		r.failed, r.text = true, ""
@@ -110,6 +111,7 @@ func (r *reader) count() int64 {
 // charge reads a charge with n units, which may be fewer than this library knows.
 func (r *reader) charge(n int64) (c driver.Charge) {
 	for u := range n {
+		// Units count from 1.
 		c[u+1] = r.count()
 	}
 	return c

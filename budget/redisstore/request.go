@@ -37,6 +37,7 @@ type head []byte
 
 // newHead joins parts with fixed widths.
 func newHead(parts ...[]byte) head {
+	// Room for the head of a Settle, the longest after that of a Reserve.
 	h := make(head, 0, 176)
 	for _, p := range parts {
 		h = append(h, p...)
@@ -99,8 +100,9 @@ const (
 	termsWidth  = 33
 )
 
-// place computes where lines are booked at the time now, in microseconds. marks says whether to encode the thresholds, too. booked and terms
-// share one array, which has room for both, so that they cost one allocation.
+// place computes where lines are booked at the time now, in microseconds. marks says whether to encode the thresholds (Line.Notify), too. booked
+// and terms share one array, which has room for both, so that they cost one allocation: each is a slice of it that has no
+// length yet, and the capacity of booked ends where terms begins.
 func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, marks bool) (*placed, error) {
 	width := (bookedWidth + termsWidth) * len(lines)
 	buf := make(head, width)
@@ -113,6 +115,7 @@ func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, mar
 		if marks {
 			p.marks = binary.BigEndian.AppendUint16(p.marks, uint16(len(lines[i].Notify)))
 			for _, f := range lines[i].Notify {
+				// A fraction of Max, as Lua's struct.unpack reads a double.
 				p.marks = p.marks.numbers(int64(math.Float64bits(f)))
 			}
 		}
@@ -125,6 +128,7 @@ func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, mar
 // divided by the width. The terms of such a window are how far now is into the bucket and the width, in nanoseconds, and how many earlier
 // buckets count. From these the script computes the bucket of its own time.
 func (p *placed) add(l *driver.Line, amount int64, now time.Time) error {
+	// At returns the bucket of now, which begins at Start and counts until End, and the first one that counts now, which begins at Since.
 	span := l.Window.At(now)
 	if span.Start < 0 {
 		return errBefore1970
@@ -132,10 +136,12 @@ func (p *placed) add(l *driver.Line, amount int64, now time.Time) error {
 	flags := bit(l.Latch) | bit(l.Observe)<<1
 	p.booked = append(p.booked, l.Account[:]...)
 	p.terms = append(p.terms, flags).numbers(l.Max)
+	// A calendar window counts no bucket but that of now. A lifetime is treated as one that begins at 0 and never ends.
 	isCalendar := span.Start == span.Since
 	if isCalendar {
 		p.hold.narrow(span.Start, span.End)
 		p.booked = append(p.booked.numbers(span.Start/1000), byte(l.Unit), 'c').numbers(amount)
+		// KeptEnd is when the retention of the bucket's sums begins: at its end, or later for days and longer windows if the retention is short.
 		p.terms = p.terms.numbers(min(ceilMicro(span.End), never), micros(time.Duration(account.KeptEnd(span, p.retention)-span.End)), 0)
 		return nil
 	}

@@ -19,6 +19,7 @@ var errGuesses = errors.New("redisstore: the server can't be followed: its clock
 // it returns both the answer and the error: the step was done, but too few replicas have received it.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
 	for range maxGuesses {
+		// k is what this process knows of the ledger. sound fails if a loss was found that nobody has accepted yet.
 		k, err := s.sound(ctx)
 		if err != nil {
 			return reply{}, err
@@ -48,6 +49,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 				return reply{}, err
 			}
 		default:
+			// err is nil or errReplicas: the step was done.
 			return r, err
 		}
 	}
@@ -79,10 +81,13 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount.
 	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
+		// p.hold is the range of time in which all lines are booked as they were placed for now; at other
+		// times the script places them anew, or answers codeTime.
 		p, err := s.place(r.Lines, &r.Charge, now, false)
 		if err != nil {
 			return nil, err
 		}
+		// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss. It refuses another number of units.
 		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
 			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).byte(units)
 		h = append(h, usage[:]...).charge(&r.Charge)
@@ -104,6 +109,7 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 	in := answer.rest
 	switch answer.code {
 	case codeKilled:
+		// When the flag was set, and behind that its payload.
 		k, err := parseFlag(in.count(), in.text)
 		if err != nil || in.failed {
 			return d, errReply
@@ -120,6 +126,7 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 			d.Observed = append(d.Observed, in.denial(r, answer.now))
 		}
 	}
+	// Something was left over, or the letter is none of the four, or nothing was denied after codeDenied.
 	if !in.done() || len(d.Denied) == 0 && !d.Admitted {
 		return driver.Decision{}, errReply
 	}
@@ -134,6 +141,8 @@ func (in *reader) denial(r *driver.Reservation, now int64) driver.Denial {
 	}
 	line := &r.Lines[s.line]
 	d, amount := driver.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
+	// wait gets by how much the account would exceed Max with the amount. If that is not positive, only the latch refused, and wait returns how
+	// long it stays closed.
 	if amount <= d.Max { // otherwise it never fits
 		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
 	}

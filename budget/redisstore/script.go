@@ -42,16 +42,20 @@ func newScript(file, flags string) *script {
 }
 
 // constants replaces the names of constants in the scripts: see common.lua and entry.lua in lua. Those that repeat something for each unit
-// stand for a list of Lua variables or conditions, such as "a1, a2, ..." for @A@.
+// stand for a list of Lua variables or conditions, such as "a1, a2, ..." for @A@. units is how many units a charge has: USD, calls, and the
+// kinds of tokens.
 var constants = strings.NewReplacer(
+	// The number of units, once as a number, and below, as @UNIT@, as a byte in a Lua string. @SUMS@ is the format of as many 8-byte integers.
 	"@UNITS@", strconv.Itoa(units),
 	"@SUMS@", strings.Repeat("I8", units),
 	"@UNIT@", fmt.Sprintf(`\%03d`, units),
 	"@A@", each("a%[1]d", ", "), "@B@", each("b%[1]d", ", "), "@A+B@", each("a%[1]d + b%[1]d", ", "),
 	"@A+B>MAX@", each("a%[1]d + b%[1]d > MAX", " or "), "@B>MAX@", each("b%[1]d > MAX", " or "),
+	// A charge of zeros, and the keys of two rows of usage: for calls of which nobody said whose they are, and for those without a row of their own.
 	"@NOTHING@", strings.Repeat(`\0`, 8*units),
 	"@NOBODY@", luaBytes((*driver.Call)(nil).UsageKey()),
 	"@OTHER@", luaBytes(driver.OtherUsage),
+	// How long kill flags that have ended are kept, in microseconds.
 	"@FLAGS@", strconv.FormatInt(micros(driver.FlagRetention), 10),
 )
 
@@ -85,6 +89,7 @@ func expand(file string) string {
 		}
 		out.WriteString(line)
 	}
+	// A text that was included has its constants replaced already, and is not changed by this.
 	return constants.Replace(out.String())
 }
 
@@ -92,7 +97,8 @@ func expand(file string) string {
 // possible then, while reserving and writing tombstones would use up more memory.
 const whenFull = "allow-oom"
 
-// The scripts. Inspect and create, and void and forestal, are the same files with other rights: see their uses.
+// The scripts. Inspect and create, and void and forestal, are the same files with other rights. Inspect can't write. Create, reserve and
+// forestal, which writes a tombstone for an unknown id, add to what is stored, and are refused if the memory is full.
 var (
 	scriptInspect  = newScript("open", "no-writes")
 	scriptCreate   = newScript("open", "")
@@ -132,11 +138,12 @@ func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	// enter fails once the store is closed. Otherwise it counts a step for which Close waits, until steps.Done below or in detach.
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-	if !s.punctual {
+	if !s.punctual { // the client does not obey ctx
 		return s.detach(ctx, cancel, sc, shard, args)
 	}
 	defer s.steps.Done()
@@ -154,6 +161,7 @@ type result struct {
 // detach runs a script in a goroutine of its own, for a client that does not obey contexts. If nobody waits for it any more, it ends with
 // the client's own timeouts, and Close waits for it.
 func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, args []any) (any, error) {
+	// With room for one result, so that the goroutine ends even if nobody receives it any more.
 	done := make(chan result, 1)
 	go func() {
 		defer s.steps.Done()
@@ -194,6 +202,7 @@ func (s *Store) send(ctx context.Context, sc *script, shard, args []any) (any, e
 // call sends one command, EVALSHA or EVAL, with the keys of the ledger and of the shard, and the script's arguments. A Reserve and a Kill wait for
 // replicas, if Options.MinReplicas asks for that.
 func (s *Store) call(ctx context.Context, sc *script, name, script string, shard, args []any) (any, error) {
+	// The order that Redis wants: the command, the hash or the text, the number of keys, the keys, and the other arguments.
 	all := make([]any, 0, 3+len(s.keys.head)+len(shard)+len(args))
 	all = append(all, name, script, len(s.keys.head)+len(shard))
 	all = append(all, s.keys.head[:]...)
@@ -219,14 +228,17 @@ func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// At least 1 ms: for WAIT, 0 would be without end.
 	wait := once{redis.NewCmd(ctx, "wait", s.opts.MinReplicas, max(s.opts.Timeout/2/time.Millisecond, 1))}
 	pipe := node.Pipeline()
+	// A pipeline's Process only queues a command; Exec sends both.
 	_ = pipe.Process(ctx, cmd)
 	_ = pipe.Process(ctx, wait)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	if err := cmd.Err(); err != nil {
 		return nil, err
 	}
+	// The reply to WAIT is how many replicas have received it.
 	if n, err := wait.Int(); err != nil || n < s.opts.MinReplicas {
 		return cmd.Val(), errors.Join(errReplicas, err)
 	}

@@ -20,6 +20,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	// post an amount that was never reserved in the present windows. Without any lines there is nothing to leave out.
 	withLines := len(st.Lines) == 0
 	for i := range st.Lines {
+		// The line has thresholds, and the script needs it to report those that are reached.
 		withLines = withLines || len(st.Lines[i].Notify) > 0
 	}
 	answer, err := s.settle(ctx, &st, withLines)
@@ -33,18 +34,21 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 }
 
 // settle sends a settlement. withLines says whether to send the lines, with their windows, thresholds and names, too. usage is the key of the
-// row of usage to which the amount is added.
+// row of usage, a day's sum over calls of one scope, to which the amount is added; shares say how it divides among several rows.
 func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines bool) (reply, error) {
 	usage, shares := driver.Key{}, []byte(encodeShares(st.Shares))
 	if st.Call != nil { // otherwise the script uses the reservation's row
 		usage = st.Call.UsageKey()
 	}
+	// The script gets the key of the hash with the reservation's entry. By the epoch, the ledger's random name, and the highest sequence seen it
+	// notices a loss; the clock is 0 for the server's own.
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
 		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention, int64(s.opts.UsageRows))
 		h = append(h, usage[:]...).flags(st.Estimated, withLines).charge(&st.Actual)
 		if !withLines { // the texts below that come from lines are empty
 			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, "", shares}, nil
 		}
+		// With true the thresholds are encoded, too, in p.marks.
 		p, err := s.place(st.Lines, &st.Actual, now, true)
 		if err != nil {
 			return nil, err
@@ -56,10 +60,12 @@ func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines boo
 // posting decodes the answer to a Settle: the state of the reservation before, and each threshold that was reached first by this amount:
 // <line 2 bytes><threshold 2><settled 8><1 if an override is in force 1><override 8>.
 func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
+	// The same amount was settled before; the script then tells no state.
 	if answer.code == codeReplayed {
 		return driver.Posting{Replayed: true, From: driver.Settled}, nil
 	}
 	in := answer.rest
+	// Letters that stand for an error don't get here: ask returns that.
 	if p.From, err = in.before(); err != nil || answer.code != codeDone {
 		return driver.Posting{}, errReply
 	}
@@ -68,6 +74,7 @@ func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
 		if c.Line >= len(lines) || c.Mark >= len(lines[c.Line].Notify) {
 			return driver.Posting{}, errReply
 		}
+		// The Max in force: the override's if there is one, else the line's.
 		overridden, override := in.number(1) == 1, in.number(8)
 		if c.Max = lines[c.Line].Max; overridden {
 			c.Max = override

@@ -20,12 +20,14 @@ const (
 // own. A connection that is dead is detected within 4 seconds and replaced. If the server's user may not subscribe, changed is never called,
 // and flags have to be polled.
 func (s *Store) Signal(ctx context.Context, changed func()) error {
+	// enter fails once the store is closed. Otherwise Close waits until steps.Done.
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.steps.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// AfterFunc returns a function that undoes what it has arranged: this one is deferred.
 	defer context.AfterFunc(s.ctx, cancel)() // Close ends it, too
 	for pause := maxPause / 64; ctx.Err() == nil; pause = min(pause*2, maxPause) {
 		if s.listen(ctx, changed) { // there was a subscription: begin with short pauses again
@@ -39,6 +41,7 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 		timer.Stop()
 	}
 	if s.ctx.Err() != nil {
+		// Close has ended s.ctx.
 		return errClosed
 	}
 	return ctx.Err()
@@ -55,6 +58,7 @@ func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 	}
 	for asked := false; ; {
 		message, err := sub.ReceiveTimeout(ctx, quietTime)
+		// A read that found nothing in quietTime is an error whose Timeout is true. Any other error, or a second silence, ends the subscription.
 		var silence net.Error
 		switch {
 		case err == nil: // a message, or the answer to the PING

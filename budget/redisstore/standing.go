@@ -53,14 +53,17 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
 		at := fromMicro(now)
+		// The width of a rolling window's buckets. A calendar window lists none, so that its step is not used.
 		step := rollingStep(w.At(at))
 		sums := make([]driver.Bucket, len(s.buckets))
 		for i, b := range s.buckets {
+			// A number that no script stores: the product below would overflow.
 			if step <= 0 || b.start > math.MaxInt64/step {
 				return 0
 			}
 			sums[i] = driver.Bucket{Start: b.start * step, Used: b.used}
 		}
+		// 0 if time alone never frees that much, as in a lifetime.
 		if d = w.ResetAfter(at, sums, excess); d == 0 {
 			return 0
 		}

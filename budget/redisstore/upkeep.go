@@ -24,10 +24,12 @@ const (
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	charged := 0
 	for steps := 1; ; steps++ {
+		// 0 if the limit is used up: the script then only forgets.
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
 		// The time by which the script forgets follows the clock by at most an eighth of the retention a step, or an hour if that is more: a
 		// clock that jumps ahead and back must not make it forget what still counts.
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
+			// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss; the clock is 0 for the server's own.
 			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
 				int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
 		})
@@ -35,12 +37,16 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 			return charged, err
 		}
 		in := answer.rest
+		// How many reservations it has charged, how many it has left for later, and how many entries, buckets, flags and rows of usage it has looked
+		// at to forget them.
 		n, postponed, dropped := in.number(4), in.number(4), in.number(4)
 		if !in.done() || n+postponed > batch || answer.code != codeDone {
 			return charged, errReply
 		}
 		charged += int(n)
+		// A batch that was not full was the last one. Those that were postponed don't come up again for a minute.
 		more := n+postponed == batch && charged < limit
+		// A batch to forget that was not full was the last one, too. forgetSteps bounds only steps for that, not those that still charge.
 		if !more && (dropped < forgetBatch || steps >= forgetSteps) {
 			return charged, nil
 		}
@@ -51,6 +57,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
 	all := []driver.Entry{}
+	// from is a shard: ids are divided among them by their first byte, so that shards before that of After have no larger ids.
 	for from := int(q.After[0]); from < shards && len(all) < limit; {
 		wanted := limit - len(all)
 		if !q.Plain() {
@@ -61,11 +68,12 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 			return nil, err
 		}
 		for i := range page {
+			// Whole shards were read, so that all may become longer than limit. It is cut at the end.
 			if q.Selects(&page[i]) {
 				all = append(all, page[i])
 			}
 		}
-		from += looked
+		from += looked // the number of shards that were read
 	}
 	return all[:min(len(all), limit)], nil
 }
@@ -73,12 +81,16 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 // page reads entries of whole shards, from a given one on, in the order of their ids, and returns how many shards it has read: the script stops
 // at the end of one when it has found limit entries or has looked at lookBatch.
 func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]driver.Entry, int, error) {
+	// k is what is known of the ledger. sound fails if a loss was found that nobody has accepted yet.
 	k, err := s.sound(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
+	// The clock is 0, for the server's own, unless a test replaces it.
 	_, clock := s.guess()
 	h := newHead(s.epoch(), q.After[:]).numbers(s.seen.Load(), clock, int64(limit), lookBatch)
+	// stateLetter is - for a query of every state. The script needs the number of the first shard to tell whether the ledger says that it has
+	// entries.
 	h = append(h, stateLetter(q.State)).flags(q.Estimated).byte(byte(from))
 	value, err := s.run(ctx, scriptEntries, s.keys.shard[from:], []byte(h))
 	if err != nil {
@@ -86,6 +98,7 @@ func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]dr
 	}
 	answer, entries, err := parsePage(value)
 	if err == nil {
+		// The error that the answer's letter stands for, if any; a loss is remembered.
 		err = s.outcome(k, &answer)
 	}
 	if err != nil {
@@ -108,7 +121,7 @@ func parsePage(value any) (reply, []driver.Entry, error) {
 		r, err := parseReply(value)
 		return r, nil, err
 	}
-	if len(parts)%2 != 1 {
+	if len(parts)%2 != 1 { // one head, and pairs
 		return reply{}, nil, errReply
 	}
 	r, err := parseReply(parts[0])
@@ -123,6 +136,7 @@ func parsePage(value any) (reply, []driver.Entry, error) {
 		if !isText || !isTextToo {
 			return r, nil, errReply
 		}
+		// A text is empty for an account without a name, whose width is not known.
 		if len(id) == len(driver.Key{})+1 {
 			in := reader{text: text}
 			if text != "" {

@@ -10,7 +10,8 @@ import (
 )
 
 // encodeShares encodes how an amount divides among calls, for each: <row of usage 16 bytes><amounts 8 each><length 2><the encoded call>. A row
-// of usage is the sum of a day's amounts over calls with the same scope; its key within the day is made of that scope.
+// of usage is the sum of a day's amounts over calls with the same scope; its key within the day is made of that scope. A head is bytes to which
+// its methods append numbers, charge one number for each unit.
 func encodeShares(shares []driver.Share) head {
 	h := head{}
 	for i := range shares {
@@ -28,6 +29,8 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...) // a row's day and key
 	// Rows whose amounts have become zero are left out, so that one page of the script may be too few.
 	for len(all) < limit {
+		// The script returns rows behind mark, each as a text that begins with the row's own day and key: the next page begins behind the last one.
+		// list also returns the server's time, which a row does not need.
 		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
 		if err != nil {
 			return nil, err
@@ -41,10 +44,12 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 			if err != nil {
 				return nil, err
 			}
+			// A second page may have more rows than are still missing.
 			if row.Charge != (driver.Charge{}) && len(all) < limit {
 				all = append(all, row)
 			}
 		}
+		// A page that is not full is the last one.
 		if len(found) < limit {
 			break
 		}
@@ -65,6 +70,7 @@ func parseUsage(text string) (row driver.UsageRow, err error) {
 	if in.failed {
 		return row, errReply
 	}
+	// The second value would be the provider's id of a request: encodeCall leaves it empty.
 	c, _, err := account.DecodeCall([]byte(in.text))
 	row.Scope = c.UsageScope()
 	return row, err
@@ -78,6 +84,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	// change is what the script finds repeats and conflicts by, and row the change's row of the audit trail. The latter has a hash of the document.
 	change, row, err := encodeChange(&driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)})
 	if err != nil {
 		return err
@@ -87,6 +94,8 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		sent = append(binary.BigEndian.AppendUint16(sent, uint16(len(text))), text...)
 	}
 	sent = append(sent, document...)
+	// ask calls this function for each try. The script compares the epoch, the ledger's random name, and the highest sequence seen with its own, to
+	// notice a loss.
 	return changeError(s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock)), s.keys.channel, sent, change, row}, nil
 	}))
@@ -95,6 +104,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 // Policy implements driver.Store. The script of SetPolicy, sent without a document, reads the stored one: <version 8 bytes><set at 8><length
 // 2><operator><length 2><reason><document>. The answer is empty if none was ever set.
 func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
+	// The one argument has what every request begins with: the epoch, the highest sequence seen and the clock. See SetPolicy.
 	answer, err := s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil
 	})
@@ -102,6 +112,7 @@ func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	if err != nil || in.text == "" {
 		return driver.PolicyDocument{}, err
 	}
+	// A time beyond never, which no script stores, is cut to it, so that it can be converted.
 	d := driver.PolicyDocument{Version: in.count(), At: fromMicro(min(in.count(), never))}
 	d.Operator = in.bytes(int(in.number(2)))
 	d.Reason = in.bytes(int(in.number(2)))
@@ -135,6 +146,7 @@ func (p *patterns) matches(c *driver.Call) []byte {
 		return none
 	}
 	found := bytes.Clone(p.list[:])
+	// Nobody said whose call it is, and no pattern matches what is not known.
 	if c == nil {
 		return found
 	}
@@ -155,6 +167,7 @@ func (s *Store) learnPatterns(r *reply) error {
 	}
 	p := &patterns{list: driver.Key([]byte(list))}
 	for !in.failed && in.text != "" {
+		// The number of keys by which a flag is found: for one with patterns there is one, the flag's name.
 		in.number(1)
 		object := in.bytes(16)
 		in.bytes(16) // its times are not needed

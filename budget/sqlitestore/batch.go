@@ -55,6 +55,7 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 	s.queue.mu.Unlock()
 	select {
 	case s.queue.runner <- struct{}{}:
+		// The oldest steps are run first, so that st may come in a later batch; or the runner before this one has done it already.
 		for !st.finished() {
 			s.runBatch(s.queue.take())
 		}
@@ -89,8 +90,8 @@ func (q *queue) take() []*step {
 	return batch
 }
 
-// putBack puts steps that could not run, because another process locked the file, back at the head of the queue. If the queue was closed
-// meanwhile, they end with errClosed.
+// putBack puts steps that could not run, because another process locked the file, back at the head of the queue, since they are the oldest. If
+// the queue was closed meanwhile, nobody would run them, and they end with errClosed.
 func (q *queue) putBack(steps []*step) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -155,12 +156,14 @@ func (s *Store) runBatch(batch []*step) {
 	var busy *busyError
 	switch {
 	case errors.As(err, &busy):
+		// The transaction did not begin: stillWaiting ends the steps whose time is over.
 		s.queue.putBack(stillWaiting(batch, err))
 	case err != nil && len(batch) > 1:
 		for _, st := range batch {
+			// A single step that fails once more ends with its error, in the default case.
 			s.runBatch([]*step{st})
 		}
-	default:
+	default: // the transaction was committed, and the steps have their results; or it failed with its only step
 		for _, st := range batch {
 			if err != nil {
 				st.err = err
@@ -207,6 +210,7 @@ func (st *step) whyStop() error {
 func (s *Store) runTogether(batch []*step) error {
 	begin, write := "BEGIN", false
 	for _, st := range batch {
+		// Each try begins without a result. One step that may write is enough to lock out other writers.
 		if st.err = nil; st.write {
 			begin, write = "BEGIN IMMEDIATE", true
 		}
@@ -219,24 +223,28 @@ func (s *Store) runTogether(batch []*step) error {
 		}
 		return nil
 	}
+	// After a loss this is an error until an operator has accepted the loss.
 	if err := s.recover(); err != nil {
 		return err
 	}
-	sequence := s.sequence // checkLedger counts it up, which is undone if the transaction is
+	sequence := s.sequence // checkLedger replaces it with the file's count; after a rollback it is put back, as that count is
 	err := transaction(s.conn, giveUp, begin, func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
 		if err := t.checkLedger(write); err != nil {
 			return err
 		}
 		for _, st := range batch {
+			// An error that is no answer to the step makes the whole transaction roll back.
 			if st.err = st.run(t); st.err != nil && !contractual(st.err) {
 				return st.err
 			}
 		}
+		// What the steps have added to rows of usage was only in memory until now.
 		return t.writeUsage()
 	})
 	if err != nil {
 		s.sequence = sequence
+		// From now on recover refuses steps. The other loss, errPart, needs no note: it is recorded in the file, and each transaction finds it there.
 		if errors.Is(err, errReplaced) {
 			s.lost, s.lookedAt = true, time.Now()
 		}
@@ -273,12 +281,14 @@ func transaction(conn *sql.Conn, giveUp func() error, begin string, fn func() er
 		_, err = conn.ExecContext(background, "COMMIT")
 	}
 	if err != nil {
+		// This fails if SQLite has rolled back by itself, which leaves nothing to be done.
 		_, _ = conn.ExecContext(background, "ROLLBACK")
 	}
 	return err
 }
 
-// whileBusy repeats fn while another process locks the file, with short pauses, until giveUp returns an error.
+// whileBusy repeats fn while another process locks the file, with short random pauses that grow to 3 ms. It goes on while giveUp returns nil; an
+// error of giveUp becomes a busyError.
 func whileBusy(giveUp, fn func() error) error {
 	pause := 100 * time.Microsecond
 	for {
@@ -287,6 +297,7 @@ func whileBusy(giveUp, fn func() error) error {
 		if err == nil || !errors.As(err, &failed) {
 			return err
 		}
+		// The low byte of an extended error code is the general code.
 		if code := failed.Code() & 0xff; code != sqlite3.SQLITE_BUSY && code != sqlite3.SQLITE_LOCKED {
 			return err
 		}
@@ -304,7 +315,7 @@ type tx struct {
 	now             time.Time
 	judged, reached int64                    // the time by which old rows are forgotten, and the one up to which they may be gone: see meta
 	usage           map[usagePlace]*usageRow // rows of usage, the sums of a day, that were read; those that changed are written at the end
-	rows            map[int64]int            // by day: how many rows of usage there are, if that was needed
+	rows            map[int64]int            // by day: how many rows of usage there are with those that are not written yet, if that was needed
 }
 
 // stmt returns a prepared statement by its text.

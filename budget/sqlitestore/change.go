@@ -12,7 +12,8 @@ import (
 )
 
 // judge reports whether a change is new, so that it has to be made: it is not if the last change of its object, such as a flag or an account's
-// override, has the same id. ErrSuperseded says that somebody has changed the object since the caller looked.
+// override, has the same id. ErrSuperseded says that somebody has changed the object since the caller looked; r.Seen is the number of the last change
+// that the caller knew.
 func (t *tx) judge(r *driver.Record) (isNew bool, err error) {
 	object := r.Object()
 	var revision int64
@@ -67,7 +68,7 @@ func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// maxRecords is the size of the largest page of Changes.
+// maxRecords is the size of the largest page of Changes, and of Usage.
 const maxRecords = 10_000
 
 // Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
@@ -117,13 +118,14 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 	}
 	var superseded error
 	err := s.do(ctx, true, func(t *tx) error {
-		superseded = nil
+		superseded = nil // a step whose transaction failed runs once more
 		for _, key := range accounts {
 			err := t.change(&driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: key}, func(t *tx) error {
+				// 0 is the time until which the latch is closed: it is open.
 				return t.exec(sqlLatch, key[:], 0)
 			})
 			if errors.Is(err, driver.ErrSuperseded) {
-				superseded = err // the other latches are opened
+				superseded = err // t.change has written nothing for this account; the other latches are opened
 			} else if err != nil {
 				return err
 			}
@@ -131,6 +133,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 		return nil
 	})
 	if err == nil {
+		// Not returned by the step, because one that returns it must have written nothing.
 		err = superseded
 	}
 	return err
@@ -158,6 +161,7 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 		if k.Patterns {
 			err = t.makeRoom(key)
 		} else {
+			// rarest returns the dimension with the fewest flags; nothing, for a flag that covers every call, if there are no dimensions.
 			file, err = t.rarest(k.Scope.Dims())
 		}
 		if err != nil {
@@ -170,7 +174,8 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	})
 }
 
-// Revive implements driver.Store. A trigger takes rows that something else deletes for a loss; removing says that this one is deleted by the store.
+// Revive implements driver.Store. If a row is deleted, a trigger notes a loss unless the store says that it deletes the row itself, which removing
+// does. Its 0 means that no sums are gone.
 func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	key := flagKey(f)
 	return s.change(ctx, driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, func(t *tx) error {
@@ -206,14 +211,18 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	if err != nil {
 		return p, err
 	}
-	// uses is how the posted amount divides among rows of usage, the sums of a day; with shares that is by the shares' calls.
+	// e.uses is how the posted amount divides among rows of usage, the sums of a day. With shares that depends on them alone, so that Uses needs no
+	// call; without shares only the amount is compared.
 	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
 	same := e.actual == c.Actual && !e.estimated && sameShares
+	// An estimated amount is not the same: a correction to the same number confirms it, and is made.
 	p = driver.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {
+		// The new amount in the place of e.actual; a resolved reservation has nothing pending.
 		if err := t.post(e, c.Actual, e.actual, driver.Charge{}, c.Shares, true); err != nil {
 			return driver.Posting{}, err
 		}
+		// A corrected amount is not an estimate any more.
 		if err := t.resolve(e, driver.Settled, c.Actual, false); err != nil {
 			return driver.Posting{}, err
 		}

@@ -66,6 +66,7 @@ func decodeCharge(raw []byte) (c driver.Charge, err error) {
 		return c, errEncoding
 	}
 	if len(raw) > len(c)*8 {
+		// Index 0 stands for no unit, so that there is one unit less than amounts.
 		return c, fmt.Errorf("%w: it counts %d units, this library knows %d: use a newer one", errEncoding, len(raw)/8-1, len(c)-1)
 	}
 	for i := range len(raw) / 8 {

@@ -14,12 +14,12 @@ import (
 // in one Expire: if the clock jumps ahead and back, nothing is forgotten that still counts. Another time in the file, reached, is the
 // highest judged at which anything was forgotten: if the clock is wrong for long, it shows up to when sums may be missing.
 const (
-	forgetAlong = 2   // rows of each kind that a step forgets besides its own work
-	forgetBatch = 200 // rows of each kind that an Expire forgets
-	judgeEvery  = time.Minute
+	forgetAlong = 2           // rows of each kind that a step forgets besides its own work
+	forgetBatch = 200         // rows of each kind that an Expire forgets
+	judgeEvery  = time.Minute // how often judged advances at most
 )
 
-// maxAdvance is by how much one Expire advances judged.
+// maxAdvance is by how much one Expire advances judged at most: an eighth of the retention, but at least an hour.
 func (o *Options) maxAdvance() int64 { return max(int64(o.Retention)/8, int64(time.Hour)) }
 
 // advance lets judged follow the clock, at most once in judgeEvery. If the clock was set back by more than that, pruneAt, the time of the next
@@ -38,9 +38,10 @@ func (t *tx) advance() error {
 	return t.exec(sqlJudged, next)
 }
 
-// forget drops up to limit old reservations and as many old sums. What a reservation had posted is still told by its buckets, in the column
-// forgotten. If there is nothing to drop it writes nothing.
+// forget drops up to limit old reservations and as many old sums. The column forgotten of a bucket sums up what dropped reservations had posted
+// there. If there is nothing to drop, forget writes nothing.
 func (t *tx) forget(limit int) error {
+	// If the clock was set back, what is old is decided by the clock: what would count again must not be dropped.
 	by := min(t.judged, t.now.UnixNano())
 	old := by - int64(t.store.opts.Retention)
 	if err := t.forgetUsage(by, limit); err != nil {
@@ -74,11 +75,12 @@ func (t *tx) forget(limit int) error {
 }
 
 // forgetUsage drops up to limit rows of usage, the sums of a day, of old days, and kill flags that ended long ago. by is the time that counts as
-// now. Only Expire, with its larger limit, does that.
+// now. Only Expire, with its larger limit, does that; other steps return at once.
 func (t *tx) forgetUsage(by int64, limit int) error {
 	if limit < forgetBatch {
 		return nil
 	}
+	// Flags are kept for a while after their end, because a clock that goes back may put them in force again.
 	if err := t.dropEnded(by-int64(driver.FlagRetention), false); err != nil {
 		return err
 	}
@@ -87,6 +89,7 @@ func (t *tx) forgetUsage(by int64, limit int) error {
 	if err := t.stmt(sqlOldUsage).QueryRow(day).Scan(&old); err != nil || !old {
 		return err
 	}
+	// The 0 says that no sums of windows are gone.
 	return t.removing(0, func() error {
 		if err := t.exec(sqlForgetUsage, day, limit); err != nil {
 			return err
@@ -110,6 +113,7 @@ func (t *tx) removing(reached int64, remove func() error) error {
 // refuseForgotten returns driver.ErrLost if a line's window may lack sums, because the clock is behind reached, the time up to which rows were
 // forgotten, by more than the retention. Lifetime windows, which never end, are never forgotten.
 func (t *tx) refuseForgotten(lines []driver.Line) error {
+	// Sums of windows that ended before this may be gone.
 	reached := t.reached - int64(t.store.opts.Retention)
 	if t.now.UnixNano() >= reached {
 		return nil

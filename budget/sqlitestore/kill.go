@@ -25,13 +25,13 @@ var underPatterns = []byte("*")
 func flagKey(f driver.Flag) []byte {
 	dims := encodeKeys(f.Scope.Dims())
 	if f.Patterns {
-		return append(underPatterns[:1:1], dims...)
+		return append(underPatterns[:1:1], dims...) // a copy: underPatterns has no room for more
 	}
 	return dims
 }
 
 // makeRoom returns driver.ErrTooManyFlags if there is no room for a flag with patterns, not even after flags that have ended are dropped. The flag
-// with this key does not count, because it would be replaced.
+// with this key does not count, because it would be replaced. A refusal leaves the flags dropped: they had ended in any case.
 func (t *tx) makeRoom(key []byte) error {
 	var n int
 	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < driver.MaxPatterns {
@@ -52,13 +52,13 @@ func (t *tx) dropEnded(by int64, patterns bool) error {
 	if err := t.stmt(sqlEnded).QueryRow(by, patterns).Scan(&ended); err != nil || !ended {
 		return err
 	}
-	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patterns) })
+	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patterns) }) // no sums are gone, which 0 says
 }
 
 // rarest returns the dimension under which the fewest flags are stored, and nothing if there are no dimensions.
 func (t *tx) rarest(dims []driver.Key) (file []byte, err error) {
 	file = []byte{}
-	least := -1
+	least := -1 // no dimension was counted yet
 	for i := range dims {
 		var n int
 		if err := t.stmt(sqlFiled).QueryRow(dims[i][:]).Scan(&n); err != nil {
@@ -71,8 +71,8 @@ func (t *tx) rarest(dims []driver.Key) (file []byte, err error) {
 	return file, nil
 }
 
-// killed returns the first flag that covers a reservation and has not ended; nil if there is none. It reads all that are stored where the call's
-// flags can be.
+// killed returns the first flag that covers a reservation and has not ended; nil if there is none. It reads all flags that are stored under the
+// reservation's dimensions, under none, or as patterns, because one that covers it can only be there.
 func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 	look := r.Dims
 	holds := func(k *driver.Kill, of []driver.Key) bool { // of has the flag's dimensions, all of which the call must have
@@ -80,15 +80,16 @@ func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 			return false
 		}
 		if k.Patterns {
+			// Patterns are matched with the values of the call, which is nil if they are not known.
 			return r.Call != nil && k.Holds(r.Call.Scope)
 		}
 		return !slices.ContainsFunc(of, func(d driver.Key) bool { return !slices.Contains(r.Dims, d) })
 	}
 	if len(look) == 0 {
-		look = []driver.Key{{}} // no flag is stored there
+		look = []driver.Key{{}} // no flag is stored there, but the statement also reads those under none and with patterns
 	}
 	err = together(look, func(_ int, part []driver.Key) error {
-		if found != nil {
+		if found != nil { // an earlier part of the dimensions had a flag that covers the call
 			return nil
 		}
 		stmt, err := t.joined(&joinKilled, len(part))

@@ -30,7 +30,8 @@ type joined struct {
 }
 
 var (
-	// joinStates reads, for (key, since), the row of an account and then its buckets that begin at since or later. scanStates has its columns.
+	// joinStates reads, for (key, since), the row of an account and then its buckets that begin at since or later. scanStates says what its
+	// columns are. An override_max of -1 stands for no override.
 	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
 		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
 	// joinLook is joinStates with another parameter, an id. It also returns whether there is a reservation with it, and whether there is any
@@ -119,12 +120,14 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 	var seen sight
 	err := together(lines, func(first int, part []driver.Line) error {
 		statement := &joinStates
+		// Two parameters for each line, and the id.
 		args := make([]any, 0, 2*maxTogether+1)
 		for i := range part {
+			// The line's own Max holds unless scanStates finds an override.
 			all[first+i].Max = part[i].Max
 			args = append(args, part[i].Account[:], part[i].Window.At(t.now).Since)
 		}
-		if id != nil && first == 0 { // the first statement asks for all of them
+		if id != nil && first == 0 { // if the lines take several statements, only the first one asks for the id
 			statement = &joinLook
 			args = append(args, id[:])
 		}
@@ -139,13 +142,15 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 		return t.scanStates(rows, all[first:], &seen)
 	})
 	for i := range all {
+		// The statement promises no order, and ResetAfter needs the oldest first.
 		slices.SortFunc(all[i].buckets, func(a, b driver.Bucket) int { return cmp.Compare(a.Start, b.Start) })
 	}
 	return all, seen, err
 }
 
 // scanStates reads the rows of joinStates or joinLook into all, and closes them. A row is about the line of its first column: about the account if
-// the second column is 0, about one of its buckets if that is 1. The line -1 stands for the row of joinLook with what there is besides.
+// the second column is 0, about one of its buckets if that is 1. The line -1 stands for the last row of joinLook: its second column
+// says whether the reservation exists, and its third whether there is any kill flag.
 func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 	defer rows.Close()
 	for rows.Next() {
@@ -170,6 +175,7 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 		}
 		s.named = named
 		now := t.now.UnixNano() // columns: an override's Max and its end, and the latch
+		// There is an override, and it has not ended.
 		if a >= 0 && now < b {
 			s.Max = a
 		}
@@ -181,10 +187,12 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 	return rows.Err()
 }
 
-// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
+// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps. excess is by how much the account
+// is too full, and not positive if only the latch is in the way.
 func (s *state) wait(w driver.Window, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
+		// ResetAfter returns 0 if time alone never frees as much.
 		if d = w.ResetAfter(now, s.buckets, excess); d == 0 {
 			return 0
 		}
@@ -199,7 +207,8 @@ func (s *state) wait(w driver.Window, now time.Time, excess int64) time.Duration
 	}
 }
 
-// bookings returns where lines are booked at the present moment.
+// bookings returns where lines are booked at the present moment. account.KeptEnd is the end of the bucket, or a later time for windows whose
+// sums are kept for longer than the retention.
 func (t *tx) bookings(lines []driver.Line) []booking {
 	bookings := make([]booking, len(lines))
 	for i := range lines {
@@ -232,7 +241,8 @@ func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (
 	return written, err
 }
 
-// book adds to the sums of buckets, and makes missing ones. settled and pending are amounts by unit: each booking takes that of its own.
+// book adds to the sums of buckets, and makes missing ones. settled and pending are amounts by unit: each booking takes those in the unit in
+// which its account counts.
 func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 	_, err := t.write(&joinBook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, b.end, settled[b.unit], pending[b.unit]}
@@ -248,6 +258,7 @@ func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driv
 	for u := range more {
 		more[u] = actual[u] - before[u]
 	}
+	// This finds out whether a bucket would overflow, and charge, below, whether a row of usage would: before anything is written.
 	there, err := t.existing(bookings, &more)
 	if err != nil {
 		return err
@@ -263,13 +274,14 @@ func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driv
 		case there[i]:
 			known = append(known, b)
 		case more[b.unit] > 0:
-			unknown = append(unknown, b) // an orphan needs a new bucket
-		default: // the bucket of a refund is gone: it was older than the retention and counts no more
+			unknown = append(unknown, b) // a new bucket for an orphan, or once more one that was forgotten meanwhile
+		default: // nothing is added, or the bucket of a refund is gone: it was older than the retention and counts no more
 		}
 	}
 	if err := t.unbook(known, &more, &pending); err != nil {
 		return err
 	}
+	// Nothing is pending where there was no bucket: one with something pending is never forgotten.
 	return t.book(unknown, &more, new(driver.Charge))
 }
 
@@ -299,6 +311,7 @@ func (t *tx) existing(bookings []booking, more *driver.Charge) ([]bool, error) {
 			if _, overflow := add(settled, more[part[line].unit], false); overflow {
 				return driver.ErrOverflow
 			}
+			// A bucket that does not exist has no row in the answer.
 			there[first+line] = true
 		}
 		return rows.Err()

@@ -28,14 +28,16 @@ func (m *meta) scan(stmt *sql.Stmt) error {
 	return stmt.QueryRow().Scan(&m.epoch, &m.sequence, &m.accepted, &m.lost, &m.judged, &m.reached)
 }
 
-// adopt makes what is in the file the ledger that this process knows.
+// adopt makes what is in the file the ledger that this process knows. It clears lost, which recover sets again if nobody has
+// accepted the loss.
 func (s *Store) adopt(file os.FileInfo, m *meta) {
 	s.file, s.epoch, s.sequence, s.accepted, s.lost = file, m.epoch, m.sequence, m.accepted, false
 }
 
 // checkLedger compares the file with what this process knows of it: it must be the same file with the same epoch, and its sequence must not
-// have gone back. Otherwise the ledger has lost data. If the transaction may write, checkLedger counts the sequence up, which has to be above
-// the one that is known. Then it takes over what the file says.
+// have gone back. Otherwise the ledger has lost data: errReplaced stands for what this process finds by comparing, and errPart for rows that are
+// gone by the file's own record. If the transaction may write, checkLedger counts the sequence up, so that it has to be above the known one. Then it
+// takes over what the file says.
 func (t *tx) checkLedger(write bool) error {
 	s := t.store
 	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
@@ -48,6 +50,7 @@ func (t *tx) checkLedger(write bool) error {
 	var m meta
 	err := m.scan(t.stmt(q))
 	switch {
+	// The row of meta, or all tables, were removed.
 	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
 		return errReplaced
 	case err != nil:
@@ -75,10 +78,11 @@ func (s *Store) recover() error {
 	}
 	s.lookedAt = time.Now()
 	epoch, accepted := s.epoch, s.accepted
+	// The id of the accepted loss is another one than before: an operator has accepted this loss.
 	if s.reopen() == nil && !bytes.Equal(s.accepted, accepted) {
 		return nil
 	}
-	s.epoch, s.accepted, s.lost = epoch, accepted, true // what reopen has replaced: nobody has accepted the loss
+	s.epoch, s.accepted, s.lost = epoch, accepted, true // nobody has accepted the loss, but reopen may have replaced these
 	return errReplaced
 }
 
@@ -107,21 +111,25 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.queue.isClosed() {
 		return errClosed
 	}
-	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: meta is empty, and is filled in below
+	// Without a row in meta, which is part of the loss, open has kept the connection, and sqlAccept makes the row.
+	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
 	defer cancel()
 	err := transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
+		// Without checkLedger, which would refuse.
 		return t.change(&driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}, func(t *tx) error {
 			var epoch [16]byte
 			rand.Read(epoch[:])
+			// The new epoch is for a row that has to be made; one that is there keeps its own.
 			return t.exec(sqlAccept, epoch[:], c.ID[:], t.now.UnixNano())
 		})
 	})
 	if err != nil {
 		return err
 	}
+	// Once more, to adopt the ledger as sqlAccept has left it.
 	return s.reopen()
 }

@@ -12,7 +12,8 @@ import (
 // maxPage is the size of the largest page of entries, accounts or periods.
 const maxPage = 10_000
 
-// name stores the names of the lines' accounts if they have none. states are those of the lines, or nil if they were not read.
+// name stores the names of the lines' accounts if they have none. states are those of the lines, or nil if they were not read. The statement keeps a
+// name that is there.
 func (t *tx) name(lines []driver.Line, states []state) error {
 	for i := range lines {
 		if states != nil && states[i].named {
@@ -41,11 +42,12 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 				if err != nil {
 					return err
 				}
+				// The next page begins after the last candidate, whether it is selected or not.
 				if after = e.id; q.Selects(&out) && len(all) < limit {
 					all = append(all, out)
 				}
 			}
-			if len(found) < limit {
+			if len(found) < limit { // it was the last page
 				return nil
 			}
 		}
@@ -54,12 +56,13 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 	return all, err
 }
 
-// candidates reads up to limit entries after an id. All that a query selects are among the candidates.
+// candidates reads up to limit entries after an id. All that a query selects are among the candidates: its reference, or without
+// one its state and times, are compared here, and everything by Query.Selects.
 func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, error) {
 	if q.Reference != "" {
 		return t.entries(sqlReferred, []byte(q.Reference), after[:], limit)
 	}
-	since, until := int64(math.MinInt64), int64(math.MaxInt64)
+	since, until := int64(math.MinInt64), int64(math.MaxInt64) // these are no bounds
 	if !q.Since.IsZero() {
 		since = account.Nanos(q.Since)
 	}
@@ -71,7 +74,7 @@ func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, 
 
 // public returns the entry for callers of Entries.
 func (e *entry) public() (driver.Entry, error) {
-	c, _, err := account.DecodeCall(e.call)
+	c, _, err := account.DecodeCall(e.call) // the reference in it is empty: it has a column of its own
 	if err != nil {
 		return driver.Entry{}, err
 	}
@@ -103,7 +106,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 		defer rows.Close()
 		for rows.Next() {
 			var key, name []byte
-			var most, until *int64
+			var most, until *int64 // nil without an override
 			var latched int64
 			if err := rows.Scan(&key, &name, &most, &until, &latched); err != nil {
 				return err
@@ -118,6 +121,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 			if most != nil && until != nil {
 				a.Override = &driver.Override{Max: *most, Until: time.Unix(0, *until)}
 			}
+			// Otherwise no latch was closed, or it has opened again.
 			if latched > t.now.UnixNano() {
 				a.Latched = time.Unix(0, latched)
 			}
@@ -130,7 +134,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 
 // Periods implements driver.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) (all []driver.Period, err error) {
-	since := int64(math.MinInt64)
+	since := int64(math.MinInt64) // before all periods
 	if !after.IsZero() {
 		since = account.Nanos(after)
 	}

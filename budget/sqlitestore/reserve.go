@@ -51,8 +51,10 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 		}
 	}
 	if e != nil {
+		// It is pending, and by conflict the same: admitted again, unless a kill flag has been set since.
 		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
+	// A refusal leaves d with the lines without room, and writes nothing but latches.
 	d, err := t.check(r, states)
 	if err != nil || len(d.Denied) > 0 {
 		return d, err
@@ -63,6 +65,7 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 		e.expiresAt = math.MaxInt64
 	}
 	e.bookings = t.bookings(r.Lines)
+	// Nothing is settled yet; all of it is pending.
 	if err := t.book(e.bookings, new(driver.Charge), &r.Charge); err != nil {
 		return driver.Decision{}, err
 	}
@@ -92,11 +95,13 @@ func (e *entry) conflict(r driver.Reservation) error {
 	return nil
 }
 
-// check finds the lines without room: those that refuse, and separately the observe-only ones. It writes nothing but latches.
+// check finds the lines without room: those that refuse, and separately the observe-only ones, which refuse only with RefuseObserved. It writes
+// nothing but latches.
 func (t *tx) check(r driver.Reservation, states []state) (d driver.Decision, err error) {
 	for i := range r.Lines {
 		line, state := &r.Lines[i], &states[i]
 		amount, b := r.Charge[line.Unit], state.Balance
+		// state.overflow says that Settled or Pending, which are sums of buckets, have overflowed.
 		need, overflow := add(b.Settled, b.Pending, state.overflow)
 		if need, overflow = add(need, amount, overflow); overflow {
 			return driver.Decision{}, driver.ErrOverflow
@@ -127,6 +132,7 @@ func (t *tx) latch(d *driver.Decision, r *driver.Reservation) error {
 	}
 	for _, of := range full {
 		line := &r.Lines[of.Line]
+		// A Tentative caller asks again for less after a refusal. With of.Latched the latch is closed already, and stays so for as long as before.
 		if !line.Latch || r.Tentative || of.Latched {
 			continue
 		}
@@ -138,7 +144,7 @@ func (t *tx) latch(d *driver.Decision, r *driver.Reservation) error {
 }
 
 // windowEnd returns until when a latch stays closed, or a threshold is not reported again, that was closed or reported now: the end of a calendar
-// window, one length later for a rolling one.
+// window, one length later for a rolling one. Only a rolling window counts buckets before the one that begins at Start: from Since on.
 func windowEnd(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End

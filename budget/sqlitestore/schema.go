@@ -21,6 +21,9 @@ const schemaVersion = 4
 // All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
 // is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
 // to rows of usage. Of kill and flag, file says under which key calls find the flag: see kill.go.
+//
+// Version 3 makes rows of account for all buckets, because accounts are listed by these rows, and files each flag under the first key in dims, the
+// keys of the values that its scope sets, which are 16 bytes each.
 var schemas = [schemaVersion]string{`
 CREATE TABLE meta (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -132,7 +135,8 @@ func guarded(tables ...string) (sql string) {
 }
 
 // migrate makes the tables, if create allows that, or migrates them, unless another process has done so. A file without a version must be empty. now,
-// in nanoseconds since 1970, is where judged begins: the time by which it is decided what is old enough to be forgotten.
+// in nanoseconds since 1970, is where judged begins: the time by which it is decided what is old enough to be forgotten. The caller has begun a
+// transaction, so that an error leaves nothing behind.
 func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error {
 	var version int
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
@@ -159,11 +163,13 @@ func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error 
 	}
 	if version == 0 {
 		var epoch [16]byte
+		// Read never fails.
 		rand.Read(epoch[:])
 		if _, err := conn.ExecContext(ctx, "INSERT INTO meta (one, epoch, sequence) VALUES (1, ?, 0)", epoch[:]); err != nil {
 			return err
 		}
 	}
+	// It is 0 in a new file, and in one whose earlier version had no such column.
 	if _, err := conn.ExecContext(ctx, "UPDATE meta SET judged = ? WHERE judged = 0", now); err != nil {
 		return err
 	}
@@ -186,7 +192,8 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 // The statements of the steps, each prepared once. All times are in nanoseconds since 1970 UTC, and days are counted from there. For the tables
 // and their columns see schemas.
 const (
-	// The one row of meta: see guarded for its columns.
+	// The one row of meta: see guarded for its columns. Transactions that may write begin with sqlSequence, which counts them, others with
+	// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch.
 
 	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
 	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`
@@ -196,7 +203,8 @@ const (
 	sqlForgot     = `UPDATE meta SET forgetting = 0, reached = max(reached, ?)`
 	sqlJudged     = `UPDATE meta SET judged = ?`
 
-	// Reservations. State 1 is pending, all others are resolved.
+	// Reservations. State 1 is pending, all others are resolved. sqlInsert replaces a voided reservation with an orphan, which is spend that was
+	// posted without a pending reservation; the owner is then the same. sqlUpdate resolves a reservation, or corrects a resolved one.
 
 	sqlEntry  = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE id = ?`
 	sqlInsert = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses)
@@ -206,14 +214,15 @@ const (
 	sqlExpired = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
 	sqlDue     = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
 
-	// Lists of reservations, in pages: a filter that is 0 selects all of them.
+	// Lists of reservations, in pages: a filter that is 0 selects all of them. The reference is compared with x'' because without that SQLite would
+	// not use the index, which only has the rows with a reference.
 
 	sqlEntries = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
 		WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) AND reserved_at >= ?5 AND reserved_at < ?6 ORDER BY id LIMIT ?4`
 	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
 		WHERE reference = ?1 AND reference <> x'' AND id > ?2 ORDER BY id LIMIT ?3`
 
-	// Accounts, and the sums of their windows.
+	// Accounts, and the sums of their windows. Null in both columns of an override means that there is none. A name, once stored, stays.
 
 	sqlLatch    = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
 	sqlMark     = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
@@ -224,6 +233,8 @@ const (
 
 	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every
 	// call has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
+	// sqlPatterns counts the flags with patterns besides the one that is to be set, because their number is bounded; sqlFiled counts the flags
+	// under a dimension, because a new flag is filed under the dimension that has the fewest.
 
 	sqlKills = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
 	sqlKill  = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -234,14 +245,14 @@ const (
 	sqlFiled     = `SELECT count(*) FROM flag WHERE file = ?`
 	sqlRevive    = `DELETE FROM flag WHERE key = ?`
 
-	// The audit trail.
+	// The audit trail. SQLite numbers its rows: a new one gets the highest revision plus one.
 
 	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
 	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`
 	sqlChanges    = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
 
-	// Rows of usage, and how many of them a day has.
+	// Rows of usage, and how many of them a day has. The scope of a row is only written when the row is made.
 
 	sqlUsageRow     = `SELECT amounts FROM usage WHERE day = ? AND key = ?`
 	sqlUsageRows    = `SELECT rows FROM usage_day WHERE day = ?`
@@ -255,7 +266,8 @@ const (
 		ON CONFLICT DO UPDATE SET document = ?1, version = ?2, at = ?3, operator = ?4, reason = ?5`
 	sqlPolicy = `SELECT document, version, at, operator, reason FROM policy`
 
-	// What is older than its retention, and how it is forgotten.
+	// What is older than its retention, and how it is forgotten. sqlForgetSum notes in a bucket what a reservation has posted there that is about to
+	// be forgotten. sqlForgetDays keeps the number of rows of a day until all these rows are gone.
 
 	sqlOld         = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
 	sqlOldSums     = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`

@@ -39,6 +39,7 @@ func (t *tx) entry(id driver.ID) (*entry, error) {
 		return nil, nil
 	}
 	if e != nil {
+		// The statement selects by the id, and does not return it.
 		e.id = id
 	}
 	return e, err
@@ -88,7 +89,8 @@ func (t *tx) insert(e *entry) error {
 		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.call), blob(e.reference), account.EncodeUses(e.uses))
 }
 
-// resolve writes an entry's new state and posted amount, and drops a few old rows besides, so that a busy file does not grow.
+// resolve writes an entry's new state and posted amount, and what the caller has changed in its other fields. It drops a few old rows besides (at
+// most forgetAlong of each kind), so that a busy file does not grow.
 func (t *tx) resolve(e *entry, state driver.State, actual driver.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
 	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.call), blob(e.reference), account.EncodeUses(e.uses), e.id[:]); err != nil {
@@ -124,8 +126,8 @@ func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 	case e.state == driver.Settled:
 		return driver.Posting{}, driver.ErrResolved
 	}
-	p := driver.Posting{From: e.state}
-	var before, pending driver.Charge // what it has posted until now, and what it holds as pending
+	p := driver.Posting{From: e.state} // pending or expired
+	var before, pending driver.Charge  // what it has posted until now, and what it holds as pending
 	if e.state == driver.Pending {
 		pending = e.reserved
 	} else {
@@ -142,7 +144,8 @@ func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 	return p, err
 }
 
-// postOrphan posts spend that was never reserved, or whose reservation, e, was voided, in the present windows. e is nil if there is none.
+// postOrphan posts spend that was never reserved, or whose reservation, e, was voided, in the present windows. e is nil if there is none; a voided
+// one, which has posted nothing, is replaced.
 func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err error) {
 	bookings := t.bookings(st.Lines)
 	if e != nil {
@@ -160,6 +163,7 @@ func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err e
 	if err := t.insert(orphan); err != nil {
 		return driver.Posting{}, err
 	}
+	// The accounts may be new. Their states were not read, so that a name is sent for each; one that is stored already stays.
 	if err := t.name(st.Lines, nil); err != nil {
 		return driver.Posting{}, err
 	}
@@ -168,7 +172,7 @@ func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err e
 }
 
 // crossed reports the thresholds that settled spend has reached for the first time in their window, and notes until when they are not reported
-// again: fired has these times, by the threshold's number in the line.
+// again: fired has these times, by the threshold's number in the line. Threshold returns the settled amount that a threshold stands for.
 func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
 	if !slices.ContainsFunc(lines, func(l driver.Line) bool { return len(l.Notify) > 0 }) {
 		return nil, nil
@@ -182,15 +186,17 @@ func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
 		line, state := &lines[i], &states[i]
 		fired, before := state.fired, len(all)
 		for m := range line.Notify {
+			// It is not reached, or was reported in this window.
 			if state.Settled < line.Threshold(m, state.Max) || m < len(fired) && now < fired[m] {
 				continue
 			}
 			if m >= len(fired) {
-				fired = append(fired, make([]int64, len(line.Notify)-len(fired))...)
+				fired = append(fired, make([]int64, len(line.Notify)-len(fired))...) // 0 for thresholds that were never reached
 			}
 			fired[m] = windowEnd(line.Window.At(t.now), now)
 			all = append(all, driver.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
 		}
+		// Nothing was added for this line.
 		if len(all) == before {
 			continue
 		}
@@ -210,6 +216,7 @@ func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error 
 			return err
 		case e == nil:
 			now := t.now.UnixNano()
+			// Without expiresAt, which makes it a tombstone.
 			return t.insert(&entry{id: id, owner: owner, state: driver.Voided, reservedAt: now, resolvedAt: now})
 		case e.owner != owner:
 			return driver.ErrIDConflict
@@ -218,6 +225,7 @@ func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error 
 		case e.state != driver.Pending:
 			return driver.ErrResolved
 		}
+		// It posts nothing, and takes the worst case out of pending.
 		if err := t.post(e, driver.Charge{}, driver.Charge{}, e.reserved, nil, false); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ type Options struct {
 	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to driver.OtherUsage. Zero or less is
 	// driver.DefaultUsageRows.
 	UsageRows int
-	// BusyTimeout bounds the wait for other processes. Zero is DefaultBusyTimeout.
+	// BusyTimeout bounds the wait for other processes. Zero or less is DefaultBusyTimeout.
 	BusyTimeout time.Duration
 }
 
@@ -70,8 +70,8 @@ type Store struct {
 	epoch    []byte                  // the ledger's random name
 	sequence int64                   // the ledger's count of writing transactions when this process last looked: a lower one proves a loss
 	accepted []byte                  // the id of the change by which an operator accepted the last loss
-	lost     bool                    // a loss was found: it stays set until an operator accepts it, because the numbers grow again
-	lookedAt time.Time               // when it was last found out
+	lost     bool                    // the file was replaced or set back; set until that is accepted, because sequence grows again and would hide it
+	lookedAt time.Time               // when this process last found the loss, or looked whether it was accepted
 	pruneAt  time.Time               // when Expire next has something to do even if no reservation has expired
 	joined   map[joinedKey]*sql.Stmt // statements for several lines at once, prepared on first use
 }
@@ -148,7 +148,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// begin waits for other processes: SQLite's own busy handler sleeps up to 100 ms at a time, and favours those who have waited least.
+	// busy_timeout is 0 because whileBusy waits for other processes, with short pauses: SQLite's own busy handler sleeps up to 100 ms at a time,
+	// and favours those who have waited least.
 	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
 		err := whileBusy(ctx.Err, func() error {
 			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma)
@@ -158,10 +159,12 @@ func (s *Store) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	// BEGIN IMMEDIATE locks out other writers, so that only one process makes or migrates the tables; migrate does nothing if they are up to date.
 	err = transaction(conn, ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, conn, s.opts.Create, s.opts.Clock().UnixNano()) })
 	if err != nil {
 		return err
 	}
+	// checkLedger compares this with what is at the path later.
 	file, err := os.Stat(s.path)
 	if err != nil {
 		return err
@@ -173,14 +176,17 @@ func (s *Store) open(ctx context.Context) (err error) {
 		}
 	}
 	var m meta
+	// scan fails with sql.ErrNoRows if the only row of meta is missing, which is a loss.
 	if err := m.scan(stmts[sqlSequenceNow]); err != nil {
 		return err
 	}
+	// Errors of closing the connection before say nothing about the new one.
 	if s.db != nil {
 		s.conn.Close()
 		s.db.Close()
 	}
 	s.db, s.conn, s.stmts, s.joined = db, conn, stmts, make(map[joinedKey]*sql.Stmt)
+	// adopt keeps what identifies the ledger, and clears s.lost.
 	s.adopt(file, &m)
 	return nil
 }
@@ -193,7 +199,7 @@ var statements = []string{
 	sqlPutUsageRows, sqlUsage, sqlOldUsage, sqlForgetUsage, sqlForgetDays, sqlSetPolicy, sqlPolicy,
 }
 
-// Close closes the connection. Running steps finish first.
+// Close closes the connection. Running steps finish first: queue.close waits for them, and returns false if the store was closed before.
 func (s *Store) Close() error {
 	if !s.queue.close() {
 		return nil

@@ -8,7 +8,8 @@ import (
 )
 
 // Expire implements driver.Store. It charges up to limit reservations whose time is up, with their worst case, and forgets what is older than the
-// retention. It looks first whether there is anything to do, so that an idle ledger is not written to; more says that there was last time.
+// retention. It looks first whether there is anything to do, so that an idle ledger is not written to. It need not look if the last Expire charged as
+// many as it was allowed, which s.more says.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
 	if !s.more.Load() {
@@ -17,13 +18,14 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 		}
 	}
 	err = s.do(ctx, true, func(t *tx) error {
+		// A step whose transaction failed runs once more, and then has counted nothing.
 		n = 0
 		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit) // those that expired first come first
 		if err != nil {
 			return err
 		}
 		for _, e := range due {
-			err := t.post(e, e.reserved, driver.Charge{}, e.reserved, nil, false)
+			err := t.post(e, e.reserved, driver.Charge{}, e.reserved, nil, false) // out of pending, into settled; it had posted nothing before
 			if errors.Is(err, driver.ErrOverflow) {
 				continue // it stays pending, where it counts for the same amount, and does not block others
 			}
@@ -35,6 +37,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			}
 			n++
 		}
+		// The time by which old rows are forgotten follows the clock.
 		if err := t.advance(); err != nil {
 			return err
 		}
@@ -44,7 +47,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	return n, err
 }
 
-// idle reports whether nothing has expired and it is not yet time to forget old rows. It only reads, so that it costs no commit.
+// idle reports whether nothing has expired and it is not yet time to forget old rows, which is at pruneAt. It only reads, so that it costs no commit.
 func (s *Store) idle(ctx context.Context) (idle bool, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		var due bool
@@ -91,8 +94,10 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver
 		}
 		for i := range states {
 			state := &states[i]
+			// Reserve refuses what would make this sum overflow.
 			used, _ := add(state.Settled, state.Pending, false)
 			all[i] = state.Balance
+			// With all that is used as the excess, the wait ends when all of it has left.
 			all[i].ResetAfter = state.wait(lines[i].Window, t.now, used)
 		}
 		return nil

@@ -35,8 +35,10 @@ func (e *entry) divide(actual driver.Charge, shares []driver.Share, correction b
 		return nil, nil, err
 	}
 	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (driver.Charge{}) {
-		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // the row exists already
+		// The entry was added to this row before, so that no scope is needed to make it.
+		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil
 	}
+	// Uses returns one element for each share, or one for the call; none if the amount is zero.
 	next = account.Uses(&call, actual, shares)
 	values = make(map[driver.Key][]byte, len(next))
 	for i := range next {
@@ -54,7 +56,7 @@ func (e *entry) divide(actual driver.Charge, shares []driver.Share, correction b
 func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) error {
 	day := account.UsageDay(e.reservedTime())
 	sums := make(map[usagePlace]driver.Charge, 2) // what rows will have
-	scopes := make(map[usagePlace][]byte, 1)      // of rows that will be made
+	scopes := make(map[usagePlace][]byte, 1)      // of rows that will be made, without OtherUsage, which has none
 	add := func(u account.Use, sign int64) error {
 		at, err := t.usagePlace(day, u.Key, len(scopes))
 		if err != nil {
@@ -64,9 +66,11 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 		if err != nil {
 			return err
 		}
+		// Neither the file nor another step of this transaction has the row.
 		if !row.there && !row.changed && at.key != driver.OtherUsage {
 			scopes[at] = values[u.Key]
 		}
+		// An earlier use may belong to the same row: OtherUsage, or the one that the entry was added to before.
 		sum, known := sums[at]
 		if !known {
 			sum = row.amounts
@@ -74,7 +78,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 		for unit, n := range u.Amount {
 			switch {
 			case sign < 0:
-				sum[unit] = max(0, sum[unit]-n) // it may have been posted by a process with an older library, which counts no usage
+				sum[unit] = max(0, sum[unit]-n) // n may have been posted by a process with an older library, which counts no usage
 			case sum[unit] > math.MaxInt64-n:
 				return driver.ErrOverflow
 			default:
@@ -84,6 +88,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 		sums[at] = sum
 		return nil
 	}
+	// First what the entry has added until now is subtracted: nothing, if it is pending or new.
 	for _, u := range e.uses {
 		if err := add(u, -1); err != nil {
 			return err
@@ -97,6 +102,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 	for at, sum := range sums {
 		row := t.usage[at]
 		if !row.there && !row.changed {
+			// usagePlace has read the number of the day's rows when it found that this row is missing.
 			t.rows[at.day]++
 			row.scope = scopes[at]
 		}
@@ -107,8 +113,8 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 }
 
 // usagePlace returns the row to which a key's amounts of a day are added: its own if there is one, or if there is room for one; else OtherUsage. Once
-// a day has that row, no further ones are made, so that what a key has added is always found again. more is how many rows the caller will
-// make besides.
+// a day has a row OtherUsage, no further rows are made for it: a key that was added to OtherUsage must not get a row of its own later, or what it has
+// added would not be found to be subtracted. more is how many rows the caller will make besides.
 func (t *tx) usagePlace(day int64, key driver.Key, more int) (usagePlace, error) {
 	own := usagePlace{day, key}
 	row, err := t.usageRow(own)
@@ -131,6 +137,7 @@ func (t *tx) usagePlace(day int64, key driver.Key, more int) (usagePlace, error)
 		}
 		t.rows[day] = rows
 	}
+	// A row that is changed and not there is one that this transaction makes.
 	if full.there || full.changed || rows+more >= t.store.opts.UsageRows {
 		return other, nil
 	}
@@ -146,7 +153,7 @@ func (t *tx) usageRow(at usagePlace) (*usageRow, error) {
 	var raw []byte
 	err := t.stmt(sqlUsageRow).QueryRow(at.day, at.key[:]).Scan(&raw)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows): // the row stays empty
 	case err != nil:
 		return nil, err
 	default:
@@ -164,7 +171,7 @@ func (t *tx) usageRow(at usagePlace) (*usageRow, error) {
 
 // writeUsage writes the rows of usage that the steps of this transaction have changed, and the new number of rows of each day that has got more.
 func (t *tx) writeUsage() error {
-	days := make(map[int64]bool) // whether a day has got more rows
+	days := make(map[int64]bool) // the days with changed rows, and whether a day has got more rows
 	for at, row := range t.usage {
 		if !row.changed {
 			continue
@@ -173,6 +180,7 @@ func (t *tx) writeUsage() error {
 		if err := t.exec(sqlPutUsage, at.day, at.key[:], blob(row.scope), encodeCharge(row.amounts)); err != nil {
 			return err
 		}
+		// Usage writes the rows while the transaction goes on; later steps may change them again.
 		row.changed, row.there = false, true
 	}
 	for day, more := range days {
@@ -186,7 +194,7 @@ func (t *tx) writeUsage() error {
 }
 
 // Usage implements driver.Store. A limit out of range is replaced with the nearest valid one. It reads page by page, because rows that have become
-// empty are left out. What other steps of the same transaction have added is written first.
+// empty are left out. What other steps of the same transaction have added is written first: nothing, if all of them only read, as Usage does.
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (all []driver.UsageRow, err error) {
 	limit = max(1, min(limit, maxRecords))
 	err = s.do(ctx, false, func(t *tx) error {
@@ -197,6 +205,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (al
 		day, after := account.UsageDay(from.Day), from.After
 		for {
 			n, last, err := t.usagePage(day, after, limit-len(all), &all)
+			// A page may have had fewer rows to return than were asked for; only one that has read none is the end.
 			if err != nil || n == 0 || len(all) >= limit {
 				return err
 			}

@@ -10,7 +10,7 @@ import (
 // The values from which Warnings reports something.
 const (
 	largeLog     = 64 << 20 // in bytes; SQLite writes the log back at 4 MiB, unless a reader holds a snapshot
-	mostlyFree   = 2        // more than this part of the file is free pages: a half
+	mostlyFree   = 2        // more than one page in this many is free: more than a half
 	largeFile    = 256 << 20
 	manyEntries  = 1_000_000
 	bytesInAMega = 1 << 20
@@ -19,10 +19,11 @@ const (
 // Warnings reports what makes the ledger slow or large before it causes failures: a write-ahead log that grows because a reader holds a
 // snapshot, a file that is mostly free, and very many remembered reservations. Limits hold in any case.
 func (s *Store) Warnings(ctx context.Context) ([]string, error) {
-	var u upkeep
+	var u upkeep // log stays 0 if there is no write-ahead log
 	if log, err := os.Stat(s.path + "-wal"); err == nil {
 		u.log = log.Size()
 	}
+	// In a step, because only those may use the connection.
 	err := s.do(ctx, false, func(*tx) error {
 		for query, into := range map[string]*int64{
 			"PRAGMA page_size": &u.page, "PRAGMA page_count": &u.pages, "PRAGMA freelist_count": &u.free, "SELECT count(*) FROM reservation": &u.entries,

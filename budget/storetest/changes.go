@@ -18,7 +18,8 @@ import (
 // kindOfChange is one kind of change, tried on one object. The rules that hold for all kinds are run with each.
 type kindOfChange struct {
 	name string
-	// begin makes the object and returns two changes of it, which leave it in different states, and a function that returns its state.
+	// begin makes the object and returns two changes of it, which leave it in different states, and a function that returns its state. All three
+	// are called on s.store.
 	begin func(s *subject) (first, second func(driver.Change) error, state func() any)
 }
 
@@ -38,6 +39,7 @@ var kindsOfChange = []kindOfChange{
 		kill := func(c driver.Change) error {
 			return s.store.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "second"}, c)
 		}
+		// At the beginning there is no flag, so that a first Revive removes none.
 		return revive, kill, s.flagOf
 	}},
 	{"Kill", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
@@ -63,6 +65,7 @@ var kindsOfChange = []kindOfChange{
 				return err
 			}
 		}
+		// The second change is to what was settled: it only changes something after the first.
 		return correct(10), correct(90), func() any { return s.balance(l).Settled }
 	}},
 	{"Policy", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
@@ -113,7 +116,8 @@ func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []ru
 
 // The rules of changes. s.newChange returns a change whose caller has seen all changes so far. If another change of the same object is made before it
 // is handed to the store, it is late. s.records returns the audit trail, s.revision its length, and s.makeChange makes the change that a row of it
-// describes. s.latchedLine returns a line whose latch a refusal has closed.
+// describes. s.latchedLine returns a line whose latch a refusal has closed, and of whose 10 nano-USD 5 are left; s.refuse makes a
+// reservation that must be refused. s.kill, s.override and s.correct make changes that must succeed.
 var changeRules = slices.Concat(
 	forEachKind("ALateChangeIsTold", "a change that arrives after a newer one was acknowledged is ErrSuperseded, and the newer one stands", func(s *subject, k kindOfChange) {
 		first, second, state := k.begin(s)
@@ -137,6 +141,7 @@ var changeRules = slices.Concat(
 		first, second, state := k.begin(s)
 		require.NoError(s.t, second(s.newChange()))
 		late := s.newChange()
+		// The object is in this state already: the change makes no difference, but it is newer than late.
 		require.NoError(s.t, second(s.newChange()))
 		stands := state()
 		require.ErrorIs(s.t, first(late), driver.ErrSuperseded)
@@ -161,6 +166,7 @@ var changeRules = slices.Concat(
 		require.NoError(s.t, first(c))
 		// Behind leases (Harness.Merged), only the handle that made a call knows it, and its corrections.
 		if seesIt := k.name != "Correct" || s.h.Merged == ""; s.h.Reopen != nil && seesIt {
+			// The functions of k work on s.store, which is another handle until author is put back.
 			author := s.store
 			s.store = s.reopen()
 			require.NoError(s.t, first(c), "another handle")
@@ -173,6 +179,7 @@ var changeRules = slices.Concat(
 		{"ARepeatIsToldAsMadeUnlatch", "an Unlatch that its author repeats is told as made, and opens nothing that was latched since", func(s *subject) {
 			l, c := s.latchedLine("a", driver.Lifetime), s.newChange()
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, c))
+			// latchedLine has 5 of 10 left. The refusal of 6 closes the latch again.
 			s.refuse(6, l)
 			s.changeOthers()
 			revision := s.revision()
@@ -192,6 +199,7 @@ var changeRules = slices.Concat(
 			l, late := s.latchedLine("a", driver.Lifetime), s.newChange()
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, s.newChange()))
 			s.refuse(11, l) // closes the latch again
+			// 1 of 5 left is refused by the latch.
 			s.refuse(1, l)
 			err := s.store.Unlatch(s.ctx, []driver.Key{l.Account}, late)
 			require.ErrorIs(s.t, err, driver.ErrSuperseded)
@@ -199,11 +207,13 @@ var changeRules = slices.Concat(
 		}},
 		{"AnUnlatchOpensWhatItStillMay", "of several accounts those that nobody has changed since are opened", func(s *subject) {
 			a, b, c := s.latchedLine("a", driver.Lifetime), s.latchedLine("b", driver.Lifetime), s.newChange()
+			// Of a this one is newer than c, which it makes late; nobody changes b.
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account}, s.newChange()))
 			err := s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
 			require.ErrorIs(s.t, err, driver.ErrSuperseded)
 			require.False(s.t, s.balance(b).Latched)
 			before := s.revision()
+			// The error is not looked at, because of a this change is late again. Only the number of rows counts.
 			_ = s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
 			require.Equal(s.t, before, s.revision(), "a repeat is no row")
 		}},
@@ -214,6 +224,7 @@ var changeRules = slices.Concat(
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, NewChange()))
 			require.NoError(s.t, s.store.Override(s.ctx, l.Account, &driver.Override{Max: 30, Until: s.clock.Now().Add(time.Hour)}, c))
 			require.Equal(s.t, int64(30), s.balance(l).Max)
+			// With the old Seen, from before all changes, for an object that nobody has changed: the flag of callScope.
 			c.ID = driver.NewID()
 			require.NoError(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "stop"}, c))
 			require.NotNil(s.t, s.flagRefusing(callScope, l))
@@ -227,11 +238,13 @@ var changeRules = slices.Concat(
 				{Kind: driver.ChangeRevive, Scope: callScope},
 				{Kind: driver.ChangeOverride, Account: l.Account, Override: &driver.Override{Max: 5, Until: until}},
 				{Kind: driver.ChangeOverride, Account: l.Account},
+				// Nothing was latched, and it is a change all the same.
 				{Kind: driver.ChangeUnlatch, Account: l.Account},
 				{Kind: driver.ChangeAcceptLoss},
 			}
 			for i := range made {
 				made[i].Change = s.newChange()
+				// None for the first change, and for the others one that is no valid text.
 				made[i].Reason = strings.Repeat("why\xff", i)
 				require.NoError(s.t, s.makeChange(made[i]))
 			}
@@ -291,6 +304,7 @@ var changeRules = slices.Concat(
 		{"AChangeNeedsAnID", "a change without an id, or with words that are too long, is ErrInvalidChange", func(s *subject) {
 			l := line("a", driver.Lifetime, 10)
 			r := s.reserve(1, l)
+			// So that only what is wrong with the change can be the reason why a Correct fails.
 			s.settle(r, 1)
 			for _, c := range []driver.Change{
 				{},
@@ -321,6 +335,7 @@ var changeRules = slices.Concat(
 			for w := range workers {
 				all.Go(func() {
 					for n := range each {
+						// Only three accounts, so that workers change the same one.
 						l := line(string(rune('a'+w%3)), driver.Lifetime, 10)
 						errs[w] = errors.Join(errs[w], s.store.Override(s.ctx, l.Account, &driver.Override{Max: int64(n), Until: start.Add(time.Hour)}, NewChange()))
 					}
@@ -330,6 +345,7 @@ var changeRules = slices.Concat(
 			require.NoError(s.t, errors.Join(errs...))
 			var want, got []int64
 			for _, r := range s.records(0, 10_000) {
+				// The revisions have to be 1, 2, 3 and so on.
 				want, got = append(want, int64(len(got)+1)), append(got, r.Revision)
 			}
 			require.Len(s.t, got, each*workers)
@@ -337,6 +353,7 @@ var changeRules = slices.Concat(
 		}},
 		{"ChangesAreSharedByAllHandles", "what one process has changed is newer than what another one saw before", func(s *subject) {
 			other := s.reopen()
+			// Its Seen is from before the Kill that the other handle makes.
 			late := s.newChange()
 			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: callScope, Reason: "stop"}, NewChange()))
 			require.ErrorIs(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: callScope}, late), driver.ErrSuperseded)

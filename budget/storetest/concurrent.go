@@ -23,6 +23,7 @@ var concurrentRules = []rule{
 		lines := sorted(line("a", driver.Daily, 20), line("b", driver.Rolling(time.Hour), 25), line("c", driver.Lifetime, 1<<40))
 		var workers, watcher sync.WaitGroup
 		var admitted, done atomic.Int64
+		// watch looks at the balances again and again, until done is 1, while the workers compete.
 		watcher.Go(func() { s.watch(lines, &done) })
 		for w := range s.h.Workers {
 			workers.Go(func() {
@@ -38,6 +39,7 @@ var concurrentRules = []rule{
 		l := line("a", driver.Daily, 100)
 		for range 20 {
 			r := s.newReservation(3, l)
+			// Noted before the workers send the reservation, because any of them may be the one that is admitted.
 			s.remember(r.ID, r.Lines)
 			var fresh atomic.Int64
 			var workers sync.WaitGroup
@@ -63,6 +65,7 @@ var concurrentRules = []rule{
 			var workers sync.WaitGroup
 			for w := range s.h.Workers {
 				workers.Go(func() {
+					// Results are dropped: any order is right. After the rule the accounts are added up from the entries (verifySums).
 					switch w % 3 {
 					case 0:
 						_, _ = s.store.Settle(s.ctx, s.settlement(r, 2))
@@ -89,6 +92,7 @@ var concurrentRules = []rule{
 		for w := range s.h.Workers {
 			workers.Go(func() {
 				for n := 0; n < 20; { // 20 calls that begin after the Kill
+					// killed is read before the call begins: a call that overlaps the Kill may be admitted or refused.
 					after := killed.Load() == 1
 					r := s.newReservation(1, line("a", driver.Lifetime, 1<<40))
 					r.Dims = callScope.Dims()
@@ -114,6 +118,7 @@ var concurrentRules = []rule{
 			if err := s.store.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: callScope.Workflow}, Reason: "stop"}, NewChange()); err != nil {
 				s.t.Error(err)
 			}
+			// killed is set even if the Kill has failed, because the workers end only after that.
 			killed.Store(1)
 		})
 		workers.Wait()
@@ -164,6 +169,7 @@ func (s *subject) watch(lines []driver.Line, done *atomic.Int64) {
 				s.t.Errorf("line %d: %d settled and %d pending exceed %d", i, b.Settled, b.Pending, b.Max)
 				return
 			}
+			// All reservations are in all lines, and no window ends meanwhile.
 			if b.Settled != all[0].Settled || b.Pending != all[0].Pending {
 				s.t.Errorf("lines that are booked together stand at %+v and %+v: a step is visible in part", all[0], b)
 				return

@@ -68,6 +68,7 @@ var entryRules = []rule{
 		st.Estimated = true
 		s.settleWith(st)
 		s.void(voided)
+		// expiredReservation moves the clock by an hour and charges exactly one, so that the pending one is made after it.
 		expired := s.expiredReservation(1, l)
 		pending := s.reserve(1, l)
 		for _, tc := range []struct {
@@ -97,6 +98,7 @@ var entryRules = []rule{
 		all, err := s.store.Balances(s.ctx, []driver.Line{b, a})
 		require.NoError(s.t, err)
 		require.Len(s.t, all, 2)
+		// The lines were asked for as b, a: the first answer is that of b.
 		require.Equal(s.t, [2]int64{20, 3}, [2]int64{all[0].Max, all[0].Pending})
 		require.Equal(s.t, driver.Balance{Max: 10}, all[1])
 		none, err := s.store.Balances(s.ctx, nil)
@@ -105,7 +107,8 @@ var entryRules = []rule{
 	}},
 }
 
-// steps returns calls of the store's methods, by name. r is a reservation that exists; "Orphan" is a Settle of an unknown id.
+// steps returns calls of the store's methods, by name. r is a reservation that exists; "Orphan" is a Settle of an unknown id. NewChange returns a
+// change that is made whatever was changed before, so that none of these calls fails for being late.
 func (s *subject) steps(store driver.Store, r driver.Reservation) map[string]func(context.Context) error {
 	fresh := s.newReservation(1, r.Lines...)
 	return map[string]func(context.Context) error{
@@ -164,6 +167,7 @@ var lifecycleRules = []rule{
 	{"ACancelledContextChangesNothing", "a step under a context that has ended fails and does nothing", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		r := s.reserve(2, l)
+		// So that there is something to charge, too, for an Expire that does not stop.
 		s.clock.Advance(r.TTL)
 		ctx, cancel := context.WithCancel(s.ctx)
 		cancel()
@@ -178,6 +182,7 @@ var lifecycleRules = []rule{
 		require.NoError(s.t, s.store.Close())
 		s.requireNoAnswers(s.ctx, s.store, r)
 		require.NotPanics(s.t, func() { _ = s.store.Close() })
+		// verifySums, which follows each rule, would ask the closed store.
 		s.unverified = true
 	}},
 	{"HandlesShareOneLedger", "what one process reserves another one counts, settles in its name, and finds after a restart", func(s *subject) {
@@ -187,6 +192,7 @@ var lifecycleRules = []rule{
 		d, err := other.Reserve(s.ctx, s.newReservation(5, l))
 		require.NoError(s.t, err)
 		require.Len(s.t, d.Denied, 1)
+		// 6 of 10 are pending: 5 more don't fit, which the other handle only knows from the ledger.
 		require.Equal(s.t, int64(6), d.Denied[0].Pending)
 		_, err = other.Settle(s.ctx, s.settlement(r, 4))
 		require.NoError(s.t, err)

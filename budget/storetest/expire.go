@@ -10,7 +10,8 @@ import (
 
 // The rules of Expire. s.reserve makes a reservation, which must be admitted and has a TTL of one hour; s.expire(n) requires that n reservations are
 // charged; s.expiredReservation does both. s.requireBalance checks what an account has settled and pending in its present window. A hold is what a
-// pending reservation has set aside.
+// pending reservation has set aside. line(name, window, max) is a limit in nano-USD, sorted puts limits into the order of a reservation, and usd(n)
+// is a charge of n nano-USD. s.entry returns what the store remembers of a reservation, and whether it does.
 var expireRules = []rule{
 	{"ExpireCharges", "a reservation that nobody settled is charged at its worst case, never released: the provider bills whether the caller lives or not", func(s *subject) {
 		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)
@@ -29,6 +30,7 @@ var expireRules = []rule{
 		s.clock.Advance(time.Hour - time.Millisecond)
 		s.expire(0)
 		s.requireBalance(l, 0, 10)
+		// From one millisecond before the end of the TTL to one after it. No Expire has been made since.
 		s.clock.Advance(2 * time.Millisecond)
 		s.refuse(1, l)
 		s.requireBalance(l, 0, 10)
@@ -41,6 +43,7 @@ var expireRules = []rule{
 			s.reserve(1, l)
 		}
 		s.clock.Advance(time.Hour)
+		// Seven have expired, and each Expire may charge three.
 		for _, want := range []int{3, 3, 1, 0} {
 			n, err := s.store.Expire(s.ctx, 3)
 			require.NoError(s.t, err)

@@ -15,6 +15,7 @@ func (s *subject) flagRefusingCall(scope driver.Scope, l driver.Line) *driver.Ki
 	s.t.Helper()
 	d, err := s.ask(s.newCallReservation(1, scope, l))
 	require.NoError(s.t, err)
+	// It is not refused for lack of room, but for a flag, or not at all.
 	require.Equal(s.t, d.Killed == nil, d.Admitted)
 	return d.Killed
 }
@@ -28,7 +29,7 @@ func (s *subject) killAll(flags ...driver.Kill) {
 }
 
 // The rules of kill flags with patterns or with an end. callScope has the principal ci, the workflow nightly, a model and the tag team=core. s.kills
-// returns the flags in force, s.records the audit trail, and s.revision its length.
+// returns the flags in force, s.records the audit trail, and s.revision its length. s.killAll sets flags, and s.revive removes one without patterns.
 var flagRules = []rule{
 	{"PatternsRefuseWhatTheyMatch", "a flag with patterns refuses each call that has all of its values, whatever they stand for, and spares all others", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -46,11 +47,13 @@ var flagRules = []rule{
 		} {
 			require.Nil(s.t, s.flagRefusingCall(spared, l), "%s", spared)
 		}
+		// flagRefusing sends the keys of the scope's values (Dims), but no Call, which patterns are matched with.
 		require.Nil(s.t, s.flagRefusing(callScope, l), "nobody said whose it is")
 		s.requireBalance(l, 0, 7) // the six that were spared, and that one
 	}},
 	{"PatternsAreNoValues", "a flag without patterns holds for the very text of its values, and a flag of the same text with patterns is another one", func(s *subject) {
 		l := line("a", driver.Daily, 100)
+		// callScope has the workflow nightly, which n* matches as a pattern only.
 		star := driver.Scope{Workflow: "n*"}
 		s.killAll(driver.Kill{Scope: star, Reason: "plain"})
 		require.Nil(s.t, s.flagRefusingCall(callScope, l))
@@ -74,7 +77,9 @@ var flagRules = []rule{
 		require.Nil(s.t, s.flagRefusingCall(callScope, l))
 		other := s.reopen()
 		if s.h.Merged != "" {
-			return // when it holds in leases is told by EffectiveBy
+			// A store of leases draws parts of the limits in advance (Harness.Merged). It may still admit calls from these until Kill.EffectiveBy,
+			// which this rule does not wait for.
+			return
 		}
 		for range 3 {
 			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
@@ -93,12 +98,15 @@ var flagRules = []rule{
 		revision := s.revision()
 		require.ErrorIs(s.t, s.store.Kill(s.ctx, of(driver.MaxPatterns), NewChange()), driver.ErrTooManyFlags)
 		require.Equal(s.t, revision, s.revision())
+		// A flag that is set again needs no other place, and one without patterns does not count among MaxPatterns.
 		s.killAll(of(3), driver.Kill{Scope: callScope})
 		require.NoError(s.t, s.store.Revive(s.ctx, of(5).Flag(), NewChange()))
 		s.killAll(of(driver.MaxPatterns))
+		// MaxPatterns is 64: the last flag of the loop above is 63*, and still holds.
 		require.NotNil(s.t, s.flagRefusingCall(driver.Scope{Workflow: "63 and more"}, line("a", driver.Daily, 10)))
 	}},
 	{"PatternsOfNothingAreRefused", "patterns that hold for every call by holding for nothing are ErrInvalidScope, and so is a scope that is too large", func(s *subject) {
+		// A flag with patterns but without any value would cover every call, because no value of a call would have to match.
 		require.ErrorIs(s.t, s.store.Kill(s.ctx, driver.Kill{Patterns: true}, NewChange()), driver.ErrInvalidScope)
 		large := driver.Scope{Workflow: string(make([]byte, driver.MaxScopeValue+1))}
 		require.ErrorIs(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: large}, NewChange()), driver.ErrInvalidScope)
@@ -123,6 +131,7 @@ var flagRules = []rule{
 		require.Nil(s.t, s.flagRefusingCall(callScope, l))
 		require.Nil(s.t, s.flagRefusingCall(dev, l))
 		require.Empty(s.t, s.kills())
+		// A flag that is set again without an end holds for good.
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}})
 		s.clock.Advance(1000 * time.Hour)
 		require.NotNil(s.t, s.flagRefusingCall(callScope, l))
@@ -136,6 +145,7 @@ var flagRules = []rule{
 			s.killAll(driver.Kill{Scope: driver.Scope{Workflow: fmt.Sprintf("%d*", n)}, Patterns: true, Until: s.clock.Now().Add(time.Minute)})
 		}
 		s.clock.Advance(time.Minute)
+		// MaxPatterns flags are stored, but none of them is in force.
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "x*"}, Patterns: true})
 		require.Len(s.t, s.kills(), 1)
 	}},

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// call is the scope of the calls that kill flags are tried on.
+// callScope is the scope of the calls that kill flags are tried on.
 var callScope = driver.Scope{Principal: "ci", Workflow: "nightly", Model: "m", Tags: map[string]string{"team": "core"}}
 
 // flagRefusing makes a reservation of 1 with the Dims of a scope (a key for each of its values), and returns the kill flag that refused it; nil if
@@ -21,6 +21,7 @@ func (s *subject) flagRefusing(scope driver.Scope, l driver.Line) *driver.Kill {
 	r.Dims = scope.Dims()
 	d, err := s.ask(r)
 	require.NoError(s.t, err)
+	// It is not refused for lack of room, but for a flag, or not at all.
 	require.Equal(s.t, d.Killed == nil, d.Admitted)
 	return d.Killed
 }
@@ -38,7 +39,9 @@ func (s *subject) revive(scope driver.Scope) {
 }
 
 // The rules of kill flags. s.flagRefusing makes a reservation in a scope and returns the flag that refused it, nil if it was admitted; callScope is
-// the scope that most flags are tried on. s.kills returns the flags in force.
+// the scope that most flags are tried on. s.kills returns the flags in force. s.reserve makes a reservation, which must be
+// admitted; s.newReservation returns one that s.admit sends. line(name, window, max) is a limit in nano-USD. s.requireBalance checks what an account
+// has settled and pending.
 var killRules = []rule{
 	{"KillRefusesItsScope", "a flag refuses every call that has all of its values, with its reason and the store's time, and sets nothing aside", func(s *subject) {
 		l := line("a", driver.Daily, 10)
@@ -49,6 +52,7 @@ var killRules = []rule{
 		require.Equal(s.t, driver.Scope{Workflow: "nightly"}, k.Scope)
 		require.Equal(s.t, "runaway loop", k.Reason)
 		require.WithinDuration(s.t, s.clock.Now(), k.At, time.Microsecond)
+		// Only the reservation from before the flag is there: the refused one has set nothing aside and left no entry.
 		s.requireBalance(l, 0, 1)
 		require.Len(s.t, s.allEntries(), 1)
 	}},
@@ -56,6 +60,7 @@ var killRules = []rule{
 		l := line("a", driver.Daily, 100)
 		s.kill(driver.Scope{Principal: "ci", Tags: map[string]string{"team": "core"}}, "stop")
 		require.NotNil(s.t, s.flagRefusing(callScope, l))
+		// Each of these lacks the principal, the tag or both, or has another value there. The last one has ci as its workflow.
 		for _, spared := range []driver.Scope{
 			{}, {Principal: "ci"}, {Principal: "dev", Tags: callScope.Tags}, {Principal: "ci", Tags: map[string]string{"team": "web"}}, {Workflow: "ci", Tags: callScope.Tags},
 		} {
@@ -70,6 +75,7 @@ var killRules = []rule{
 	}},
 	{"KillComesBeforeLimits", "a killed call that does not fit either is told that it was killed, and latches nothing", func(s *subject) {
 		l := line("a", driver.Daily, 0)
+		// A refusal for lack of room would close the latch.
 		l.Latch = true
 		s.kill(callScope, "stop")
 		require.NotNil(s.t, s.flagRefusing(callScope, l))
@@ -110,6 +116,7 @@ var killRules = []rule{
 		narrow, wide := callScope, driver.Scope{Principal: "ci"}
 		s.kill(narrow, "narrow")
 		s.kill(wide, "wide")
+		// Neither of these two was ever set.
 		s.revive(driver.Scope{Workflow: "nightly"})
 		s.revive(driver.Scope{})
 		require.Len(s.t, s.kills(), 2)
@@ -123,6 +130,7 @@ var killRules = []rule{
 		tags := map[string]string{"team": "core"}
 		s.kill(driver.Scope{Tags: tags}, "stop")
 		tags["team"] = "web"
+		// The second time shows whether the change below has reached the store's own copy.
 		for range 2 {
 			kills := s.kills()
 			require.Equal(s.t, map[string]string{"team": "core"}, kills[0].Scope.Tags)
@@ -177,6 +185,7 @@ var hostileRules = []rule{
 	{"HostileNamesDoNotMeet", "two names that look alike to an encoding are two scopes", func(s *subject) {
 		for i, name := range hostile {
 			s.kill(driver.Scope{Principal: name}, "stop")
+			// Only calls with this very name are refused. "", a, b and ab are what an encoding may make of some of the names.
 			for j, other := range slices.Concat(hostile, []string{"", "a", "b", "ab"}) {
 				require.Equal(s.t, i == j, s.flagRefusing(driver.Scope{Principal: other}, line("a", driver.Lifetime, 10_000)) != nil, "%q and %q", name, other)
 			}

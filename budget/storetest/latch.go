@@ -19,7 +19,9 @@ func (s *subject) latchedLine(name string, w driver.Window) driver.Line {
 }
 
 // The rules of latches. s.refuse makes a reservation that must be refused and returns the denial, whose Latched says that the latch refused it.
-// s.latchedLine returns a line whose latch is closed and that has 5 left. s.reserve makes a reservation, which must be admitted.
+// s.latchedLine returns a line whose latch is closed and that has 5 left. s.reserve makes a reservation, which must be admitted. s.newReservation
+// returns one that is not sent to the store; s.admit sends it and requires that it is admitted, s.refused the opposite. s.balance returns where an
+// account stands, and whether its latch is closed. s.moment parses a time.
 var latchRules = []rule{
 	{"LatchRefusesWhatWouldFit", "after its first refusal a latching line refuses everything: a framework that swallows errors must not go on in smaller steps", func(s *subject) {
 		l := s.latchedLine("a", driver.Daily)
@@ -45,6 +47,7 @@ var latchRules = []rule{
 		for i := range lines {
 			lines[i].Latch = lines[i].Max == 100
 		}
+		// The line with a Max of 10 refuses and has no latch; that with 100 has one, and room.
 		s.refuse(11, lines...)
 		for _, l := range lines {
 			require.False(s.t, s.balance(l).Latched)
@@ -68,13 +71,16 @@ var latchRules = []rule{
 		require.Len(s.t, s.admit(r).Observed, 1)
 		require.False(s.t, s.balance(l).Latched, "a tentative one latches nothing")
 		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
+		// This reservation is not tentative, and closes the latch. Its own denial tells that the latch was open before.
 		r = s.newReservation(11, l)
 		require.False(s.t, s.admit(r).Observed[0].Latched)
 		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
+		// Nothing is used, so that 1 would fit: the line is reported only because its latch is closed.
 		r = s.newReservation(1, l)
 		d := s.admit(r)
 		require.Len(s.t, d.Observed, 1)
 		require.True(s.t, d.Observed[0].Latched)
+		// The end of the day, with which the latch opens.
 		s.clock.Set(s.moment("2026-03-11T00:00:00Z"))
 		require.Empty(s.t, s.admit(s.newReservation(1, l)).Observed)
 	}},
@@ -143,6 +149,7 @@ var overrideRules = []rule{
 		s.override(l, 20, time.Hour)
 		s.override(l, 12, 2*time.Hour)
 		require.Equal(s.t, int64(12), s.balance(l).Max)
+		// The second time there is no override left to take back.
 		for range 2 {
 			require.NoError(s.t, s.store.Override(s.ctx, l.Account, nil, NewChange()))
 			require.Equal(s.t, int64(10), s.balance(l).Max)
@@ -151,6 +158,7 @@ var overrideRules = []rule{
 	{"OverrideThatHasPassedIsNone", "an override until a moment in the past takes the last one back", func(s *subject) {
 		l := line("a", driver.Lifetime, 10)
 		s.override(l, 20, time.Hour)
+		// This override ended a second ago.
 		s.override(l, 30, -time.Second)
 		require.Equal(s.t, int64(10), s.balance(l).Max)
 	}},

@@ -39,6 +39,7 @@ var lossRules = []rule{
 		l := line("a", driver.Daily, 1000)
 		r := s.reserve(2, l)
 		s.wipe()
+		// Opened after the loss: to this handle what stands there now is a ledger like any other.
 		other := s.reopen()
 		for range 20 {
 			d, err := other.Reserve(s.ctx, s.newReservation(1, l))
@@ -51,9 +52,11 @@ var lossRules = []rule{
 		l := line("a", driver.Daily, 10)
 		knew := s.reopen()
 		r := s.reserve(2, l)
+		// This handle was opened before the loss, and has seen the reservation of the other one.
 		_, err := knew.Balances(s.ctx, []driver.Line{l})
 		require.NoError(s.t, err)
 		s.wipe()
+		// Opened after the loss: to this handle what stands there now is a ledger like any other.
 		other := s.reopen()
 		d, err := other.Reserve(s.ctx, s.newReservation(3, l))
 		require.NoError(s.t, err)
@@ -63,6 +66,7 @@ var lossRules = []rule{
 		c := driver.Change{ID: driver.NewID(), Seen: math.MaxInt64, Operator: "anna", Reason: "restored"}
 		require.NoError(s.t, s.store.AcceptLoss(s.ctx, c))
 		s.requireBalance(l, 0, 3)
+		// A process that has found a loss may look only now and then whether it was accepted.
 		require.Eventually(s.t, func() bool {
 			b, err := knew.Balances(s.ctx, []driver.Line{l})
 			return err == nil && b[0].Pending == 3
@@ -88,6 +92,7 @@ var lossRules = []rule{
 			s.t.Skip("parts of this store can't get lost")
 		}
 		for n := 0; ; n++ {
+			// Each part is lost in a ledger of its own, so that only one is gone at a time.
 			part := newSubject(s.t, s.h)
 			rich := part.fillLedger()
 			lost := s.h.Lose(s.t, part.store, n)
@@ -97,6 +102,7 @@ var lossRules = []rule{
 			}
 			rich.stillRefuses(lost)
 			require.NoError(s.t, part.store.AcceptLoss(s.ctx, NewChange()), "after the loss of %s", lost)
+			// steps returns calls of the store's methods. Only ErrLost would be wrong here: other errors may be due to what is gone.
 			for name, step := range part.steps(part.store, part.newReservation(1, line("fresh", driver.Daily, 10))) {
 				require.NotErrorIs(s.t, step(s.ctx), driver.ErrLost, "%s after the loss of %s was accepted", name, lost)
 			}
@@ -125,15 +131,19 @@ func (s *subject) fillLedger() *rich {
 	for _, l := range r.lines {
 		s.settle(s.reserve(6, l), 6)
 	}
+	// 6 are settled of 100. With 8 in the place of 100, 5 more do not fit.
 	s.override(r.lines["an override"], 8, 24*time.Hour)
 	latched := s.latchedLine("latch", driver.Lifetime)
+	// So that only the latch refuses, and not the Max of 10.
 	latched.Max = 1000
 	r.lines["a latch"] = latched
 	pending := line("pending", driver.Daily, 10)
 	r.lines["a pending reservation"] = pending
 	r.pending = s.reserve(6, pending)
+	// An entry that is neither settled nor pending, as one more part that can get lost.
 	s.void(s.reserve(1, pending))
 	s.kill(callScope, "stop")
+	// The revival is made before the flag is set again, so that its repeat in stillRefuses is late, and must not remove the flag.
 	r.revival = s.newChange()
 	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: callScope}, r.revival))
 	s.kill(callScope, "stop again")

@@ -9,10 +9,13 @@ import (
 )
 
 // The rules of marks. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles an amount and
-// returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted.
+// returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted. s.settle settles it with an
+// amount, s.correct replaces that, and s.override(l, n, d) replaces the Max of an account with n for d. line(name, window, max) is a limit in
+// nano-USD.
 var markRules = []rule{
 	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
 		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Lifetime, 100))
+		// Only the second line has marks, so that Crossing.Line is 1.
 		lines[1].Notify = []float64{0.5, 0.8}
 		r := s.reserve(80, lines...)
 		require.Equal(s.t, []driver.Crossing{{Line: 1, Mark: 0, Settled: 50, Max: 100}}, s.settle(r, 50).Crossed)
@@ -38,6 +41,7 @@ var markRules = []rule{
 		r := s.reserve(60, l)
 		s.settle(r, 60)
 		s.correct(r, 10)
+		// 10 + 45 is above the mark again.
 		require.Empty(s.t, s.spendAndGetMarks(45, l))
 	}},
 	{"MarksAreReportedAgainInTheNextWindow", "each window has its own report", func(s *subject) {
@@ -45,6 +49,7 @@ var markRules = []rule{
 		l.Notify = []float64{0.05}
 		require.Equal(s.t, []int{0}, s.spendAndGetMarks(60, l))
 		s.clock.Advance(24 * time.Hour)
+		// The mark is at 50. On this day 40 are settled, and then 80.
 		require.Empty(s.t, s.spendAndGetMarks(40, l))
 		require.Equal(s.t, []int{0}, s.spendAndGetMarks(40, l))
 		s.clock.Advance(-24 * time.Hour)
@@ -56,6 +61,7 @@ var markRules = []rule{
 		require.Equal(s.t, []int{0}, s.spendAndGetMarks(30, l))
 		s.clock.Advance(50 * time.Minute)
 		require.Equal(s.t, []int{1}, s.spendAndGetMarks(60, l))
+		// To one hour after the first report, and ten minutes after the second.
 		s.clock.Advance(10 * time.Minute)
 		require.Equal(s.t, []int{0}, s.spendAndGetMarks(1, l), "the first mark is armed again, the second is not")
 		s.clock.Advance(49 * time.Minute)
@@ -84,7 +90,9 @@ var markRules = []rule{
 	{"MarksAreReportedByOrphansAndLateSettlements", "spend is spend, whichever way it is posted", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5, 0.7}
+		// A settlement of a reservation that was never sent: an orphan.
 		require.Len(s.t, s.settle(s.newReservation(0, l), 50).Crossed, 1)
+		// Charged with 1, and then settled with 20: 70 in all.
 		r := s.expiredReservation(1, l)
 		require.Len(s.t, s.settle(r, 20).Crossed, 1)
 	}},
@@ -125,6 +133,7 @@ func (s *subject) settleAndGetMarks(r driver.Reservation, n int64, l driver.Line
 	s.t.Helper()
 	for _, c := range s.settle(r, n).Crossed {
 		require.Zero(s.t, c.Line)
+		// Threshold is the sum at which that fraction of the Max in force is reached.
 		require.GreaterOrEqual(s.t, c.Settled, l.Threshold(c.Mark, c.Max))
 		marks = append(marks, c.Mark)
 	}

@@ -45,7 +45,8 @@ func sameTimes(all []driver.Booking) []driver.Booking {
 
 // The rules of what a store tells of entries, accounts and periods: whose they are, and what is in them. callScope and fullScope are the scopes of
 // calls, the latter with a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, s.settleWith makes
-// a settlement, and s.latchedLine returns a line whose latch a refusal has closed.
+// a settlement that s.settlement returned, and s.latchedLine returns a line whose latch a refusal has closed. s.entry returns what the store
+// remembers of a reservation, and whether it does. s.expire(n) requires that n reservations are charged.
 var nameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -70,6 +71,7 @@ var nameRules = []rule{
 		require.Equal(s.t, [3]any{driver.Scope{}, "", ""}, [3]any{nobody.Scope, nobody.Operation, nobody.Reference})
 	}},
 	{"EntriesOfOrphansSayWhoseTheyAre", "spend that was never set aside is told with whose it is, too", func(s *subject) {
+		// r is not sent to the store, so that its settlement is an orphan: spend that was never set aside.
 		r := s.newReservation(3, line("a", driver.Daily, 100))
 		st := s.settlement(r, 2)
 		st.Call, st.Reference = &driver.Call{Scope: callScope, Operation: "InvokeModel"}, "ref"
@@ -77,6 +79,7 @@ var nameRules = []rule{
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, callScope, e.Scope)
 		require.Equal(s.t, [2]string{"InvokeModel", "ref"}, [2]string{e.Operation, e.Reference})
+		// An entry that was charged because nobody settled it is no orphan, but also has no settlement to tell whose it is: its reservation does.
 		expired := s.newReservation(3, line("a", driver.Daily, 100))
 		expired.Call = &driver.Call{Scope: callScope, Operation: "Converse"}
 		s.admit(expired)
@@ -114,6 +117,8 @@ var nameRules = []rule{
 		l := line("a", driver.Daily, 1000)
 		var mine []driver.ID
 		middle := time.Time{}
+		// Twelve reservations, a minute apart. Four of them, those with an i of 0, 3, 6 and 9, have callScope. That of 6 is made at middle, and that of
+		// 7 has a reference.
 		for i := range 12 {
 			r := s.newReservation(1, l)
 			r.Call = &driver.Call{Scope: driver.Scope{Principal: "other", Tags: callScope.Tags}}
@@ -147,6 +152,7 @@ var nameRules = []rule{
 		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: callScope}))
 		require.Len(s.t, pages(driver.Query{Scope: driver.Scope{Tags: callScope.Tags}}), 12)
 		require.Empty(s.t, pages(driver.Query{Scope: driver.Scope{Workflow: "ci"}}))
+		// A reservation at middle is selected by Since and not by Until.
 		require.Len(s.t, pages(driver.Query{Since: middle}), 6)
 		require.Len(s.t, pages(driver.Query{Until: middle}), 6)
 		require.Len(s.t, pages(driver.Query{Reference: "the seventh"}), 1)
@@ -156,12 +162,14 @@ var nameRules = []rule{
 		l := line("a", driver.Daily, 100)
 		l.Limit, l.Scope = "team-day\xff", fullScope
 		s.reserve(1, l)
+		// A second line with another name on the same account: the first name stays.
 		again := l
 		again.Limit = "another"
 		s.reserve(1, again)
 		orphan := line("b", driver.Rolling(time.Hour), 100)
 		orphan.Limit = "orphans"
 		s.settleWith(s.settlement(s.newReservation(1, orphan), 1))
+		// A line without a name.
 		nobody := line("c", driver.Lifetime, 100)
 		s.reserve(1, nobody)
 		all := s.accounts(driver.Key{}, 100)
@@ -192,6 +200,7 @@ var nameRules = []rule{
 		require.NotNil(s.t, override)
 		require.Equal(s.t, int64(5), override.Max)
 		require.True(s.t, until.Equal(override.Until))
+		// A latch is closed until the end of the day that refused.
 		require.True(s.t, at.Equal(time.Unix(0, driver.Daily.At(start).End)), "%s", at)
 		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, nil, NewChange()))
 		require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{latched.Account}, NewChange()))
@@ -206,6 +215,7 @@ var nameRules = []rule{
 			w := []driver.Window{driver.Daily, driver.Rolling(time.Hour), driver.Lifetime}[i%3]
 			l := line(string(rune('a'+i)), w, 100)
 			s.reserve(1, l)
+			// To another bucket of a daily or rolling account, which has to be told once all the same.
 			s.clock.Advance(25 * time.Hour)
 			s.reserve(1, l)
 			want = append(want, l.Account)
@@ -250,6 +260,7 @@ var nameRules = []rule{
 		lines := sorted(line("a", driver.Daily, 1000), line("b", driver.Rolling(time.Hour), 1000), line("c", driver.Lifetime, 1000))
 		for n := range int64(20) {
 			r := s.reserve(n+1, lines...)
+			// The fourth of each four stays pending.
 			switch n % 4 {
 			case 0:
 				s.settle(r, n)
@@ -262,6 +273,8 @@ var nameRules = []rule{
 			s.clock.Advance(7 * time.Minute)
 		}
 		s.clock.Advance(2 * time.Hour)
+		// Expire charges the reservations that are still pending. It forgets no entry, because the stores of the suite have a Retention of 50 years.
+		// What forgotten entries had posted, in other tests that use AddUp, is told by Period.Forgotten.
 		_, err := s.store.Expire(s.ctx, 1000)
 		require.NoError(s.t, err)
 		AddUp(s.ctx, s.t, s.store)
@@ -298,6 +311,7 @@ func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 		for _, a := range accounts {
 			after = a.Key
 			if strings.HasPrefix(a.Limit, "\x00") {
+				// What entries have in such an account was added up above, and is not compared.
 				maps.DeleteFunc(sums, func(at place, _ [2]int64) bool { return at.account == a.Key })
 				continue
 			}
@@ -307,11 +321,13 @@ func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 			for _, p := range periods {
 				at := place{a.Key, p.Start.UnixNano()}
 				require.Equal(t, [2]int64{p.Settled, p.Pending}, [2]int64{sums[at][0] + p.Forgotten, sums[at][1]}, "account %s %x, settled and pending from %s on", a.Limit, a.Key, p.Start.UTC())
+				// What is left in sums at the end has no period.
 				delete(sums, at)
 			}
 		}
 	}
 	for at, sum := range sums {
+		// Entries of nothing, such as voided ones, need no period.
 		require.Equal(t, [2]int64{}, sum, "account %x has no period at %s", at.account, time.Unix(0, at.start).UTC())
 	}
 }

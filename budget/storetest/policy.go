@@ -29,6 +29,7 @@ var policyRules = []rule{
 		d, err := other.Policy(s.ctx)
 		require.NoError(s.t, err)
 		require.WithinDuration(s.t, s.clock.Now(), d.At, time.Microsecond)
+		// The kill was revision 1. anna and because are the operator and the reason of newChange.
 		require.Equal(s.t, driver.PolicyDocument{Text: text, Version: 2, At: d.At, Operator: "anna", Reason: "because"}, d)
 		records := s.records(1, 10)
 		require.Len(s.t, records, 1)
@@ -38,6 +39,7 @@ var policyRules = []rule{
 		from := func(version int64) driver.Change { return driver.Change{ID: driver.NewID(), Seen: version} }
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("first"), from(0)))
 		s.kill(callScope, "what else changes does not count")
+		// The flag has raised the revision of the ledger, but not the version of the document.
 		version := s.policy().Version
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("second"), from(version)))
 		require.ErrorIs(s.t, s.store.SetPolicy(s.ctx, []byte("third"), from(version)), driver.ErrSuperseded)
@@ -49,6 +51,7 @@ var policyRules = []rule{
 		d := s.policy()
 		require.Empty(s.t, d.Text)
 		require.Equal(s.t, int64(2), d.Version)
+		// The hash in the audit trail is zero for a document that was removed.
 		require.Equal(s.t, [32]byte{}, s.records(1, 1)[0].Policy)
 	}},
 	{"APolicyHasALength", "a document that is too long is ErrInvalidPolicy, and no change", func(s *subject) {

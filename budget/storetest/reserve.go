@@ -14,7 +14,7 @@ import (
 // reservation, which must be admitted, and s.refuse one that must be refused for lack of room. s.newReservation returns one that is not sent to the
 // store. It is sent by s.admit, which requires that it is admitted, or by s.refused and s.denied, which require the opposite and return the first
 // line without room, or all of them. s.requireBalance checks what an account has settled and pending. A hold is what a pending reservation has set
-// aside.
+// aside. usd(n) is a charge of n nano-USD, and s.entry returns what the store remembers of a reservation, and whether it does.
 var reserveRules = []rule{
 	{"ReserveAddsToPendingInEveryLine", "an admitted amount is set aside in every line, observe-only ones too, in the line's own unit", func(s *subject) {
 		a, b, c := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100), line("c", driver.Rolling(time.Hour), 100)
@@ -74,6 +74,7 @@ var reserveRules = []rule{
 	}},
 	{"ReserveNegativeMaxDenies", "a Max below zero denies too, the lowest of all included: the room that is left must not wrap", func(s *subject) {
 		for _, lowest := range []int64{-1, math.MinInt64} {
+			// Even nothing does not fit, because 0 is more than a Max below zero.
 			s.refuse(0, line("a", driver.Monthly, lowest))
 			s.refuse(5, line("a", driver.Monthly, lowest))
 		}
@@ -118,6 +119,7 @@ var reserveRules = []rule{
 			_, err := s.store.Reserve(s.ctx, r)
 			require.ErrorIs(s.t, err, driver.ErrResolved)
 		}
+		// 1 was settled, and 1 was charged when it expired.
 		s.requireBalance(l, 2, 0)
 	}},
 	{"ReserveMayBeRepeatedAfterARefusal", "a refused id is unknown: it is admitted once there is room", func(s *subject) {
@@ -152,6 +154,7 @@ var reserveRules = []rule{
 			_, err := s.store.Reserve(s.ctx, s.newReservation(1, bad))
 			require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 		}
+		// Index 0 of a Charge stands for no unit.
 		unused := s.newReservation(1, l)
 		unused.Charge[0] = 1
 		_, err = s.store.Reserve(s.ctx, unused)
@@ -165,11 +168,13 @@ var reserveRules = []rule{
 		require.Empty(s.t, s.admit(s.newReservation(8, l)).Observed)
 		d := s.admit(s.newReservation(8, l))
 		require.Len(s.t, d.Observed, 1)
+		// The second one is admitted beyond the Max of 10, of which the first one had 8.
 		require.Equal(s.t, [4]int64{0, 10, 0, 8}, [4]int64{int64(d.Observed[0].Line), d.Observed[0].Max, d.Observed[0].Settled, d.Observed[0].Pending})
 		s.requireBalance(l, 0, 16)
 	}},
 	{"ObserveLinesRefuseIfAsked", "a caller that has a tighter bound is refused by observed lines, too, so that it asks with that one", func(s *subject) {
 		lines := sorted(line("a", driver.Daily, 10), line("b", driver.Daily, 100))
+		// sorted orders lines by account, so that the one with Max 10 has to be looked for.
 		at := slices.IndexFunc(lines, func(l driver.Line) bool { return l.Max == 10 })
 		lines[at].Observe = true
 		r := s.newReservation(8, lines...)
@@ -202,5 +207,6 @@ func (s *subject) requireConflict(change func(*driver.Reservation)) {
 	require.ErrorIs(s.t, err, driver.ErrIDConflict)
 	require.False(s.t, d.Admitted)
 	s.requireBalance(l, 0, 3)
+	// So that the next conflict of the same rule finds the account empty.
 	s.void(r)
 }

@@ -9,8 +9,10 @@ import (
 )
 
 // The rules of Settle. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.newReservation returns one that is not
-// sent to the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD. s.requireBalance checks what an account has
-// settled and pending in its present window.
+// sent to the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD: usd(n) is a charge of n, and
+// line(name, window, max) a limit on an account. sorted puts limits into the order of a reservation. s.settle settles a reservation with an amount;
+// s.settlement returns such a settlement, and s.settleWith sends it. s.requireBalance checks what an account has settled and pending in its
+// present window. s.entry returns what the store remembers of a reservation, and whether it does. s.expire(n) requires that n are charged.
 //
 // An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve. A hold is
 // what a pending reservation has set aside.
@@ -32,6 +34,7 @@ var settleRules = []rule{
 		s.settle(s.reserve(9, l), 9)
 		s.settle(s.reserve(1, l), 3)
 		s.requireBalance(l, 12, 0)
+		// 12 of 10 are used.
 		s.refuse(1, l)
 	}},
 	{"SettleReplayChangesNothing", "the same settlement again is Replayed: spend is not counted twice", func(s *subject) {
@@ -61,6 +64,7 @@ var settleRules = []rule{
 		s.clock.Advance(time.Hour)
 		s.expire(1)
 		s.requireSettleConflict(expired)
+		// 1 of the settled one and 1 of the one that expired: as if nobody else had tried.
 		s.requireBalance(l, 2, 0)
 	}},
 	{"SettleOfAnUnknownIDIsPostedAsOrphan", "spend is never dropped: without a reservation it is booked in the windows of now", func(s *subject) {
@@ -78,6 +82,7 @@ var settleRules = []rule{
 		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.void(r)
+		// So that it is posted on the day after the reservation.
 		s.clock.Advance(24 * time.Hour)
 		require.Equal(s.t, driver.Voided, s.settle(r, 4).From)
 		s.requireBalance(l, 4, 0)
@@ -120,6 +125,7 @@ var settleRules = []rule{
 		s.clock.Advance(-24 * time.Hour) // to look at the window of the reservation
 		require.Equal(s.t, int64(60), s.balance(l).Settled)
 		s.clock.Advance(24 * time.Hour)
+		// 1 is pending on this day, so that 99 fit. With the 60 they would not.
 		s.reserve(99, l)
 	}},
 	{"SettleOfAnExpiredIDBooksWhereItWasReserved", "so does the correction of an expiry", func(s *subject) {
@@ -144,6 +150,7 @@ var settleRules = []rule{
 		for _, held := range []driver.Reservation{r, s.newReservation(10, l)} {
 			_, err := s.store.Settle(s.ctx, s.settlement(held, -1))
 			require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
+			// unitless returns copies of the line that have no valid unit.
 			for _, bad := range unitless(l) {
 				st := s.settlement(held, 1)
 				st.Lines = []driver.Line{bad}

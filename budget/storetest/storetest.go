@@ -131,6 +131,7 @@ func Run(t *testing.T, h Harness) {
 			if why := h.Exceptions[r.name]; why != "" {
 				t.Skipf("this store is excepted from the rule that %s: %s", r.why, why)
 			}
+			// Printed at the end of a subtest that failed: what it was about.
 			t.Cleanup(func() {
 				if t.Failed() {
 					t.Logf("the rule: %s", r.why)
@@ -138,6 +139,7 @@ func Run(t *testing.T, h Harness) {
 			})
 			s := newSubject(t, h)
 			r.run(s)
+			// This adds every account up from the entries, unless the rule has set s.unverified.
 			s.verifySums()
 		})
 	}

@@ -93,6 +93,7 @@ func (s *subject) ask(r driver.Reservation) (driver.Decision, error) {
 	balances, err := s.store.Balances(s.ctx, r.Lines)
 	require.NoError(s.t, err)
 	for i, b := range balances {
+		// A replay is admitted without a look at the limits, which may have been lowered since.
 		if !r.Lines[i].Observe && !d.Replayed {
 			require.LessOrEqual(s.t, b.Settled+b.Pending, b.Max, "admitted beyond the limit of line %d", i)
 		}
@@ -245,16 +246,19 @@ func (s *subject) verifySums() {
 	times := map[int64]bool{s.clock.Now().UnixNano(): true}
 	for _, booked := range s.booked {
 		for _, l := range booked {
+			// Any line of the account will do: only its window and its unit are used.
 			lines[l.Account] = l
 		}
 	}
 	for _, e := range entries {
 		require.False(s.t, (e.State == driver.Pending || e.State == driver.Voided) && e.Actual != driver.Charge{}, "%s %s has posted", e.State, e.ID)
 		require.Equal(s.t, e.State == driver.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
+		// Each moment costs a balance of each account.
 		if len(times) < maxMoments {
 			times[e.ReservedAt.UnixNano()] = true
 		}
 	}
+	// The argument is evaluated here, so that this puts the present time back.
 	defer s.clock.Set(s.clock.Now())
 	for _, at := range slices.Sorted(maps.Keys(times)) {
 		s.clock.Set(time.Unix(0, at))
@@ -268,12 +272,14 @@ func (s *subject) verifySums() {
 
 // sumOfEntries adds up what entries have settled and pending in an account, in the window that counts at a moment.
 func (s *subject) sumOfEntries(entries []driver.Entry, l driver.Line, at time.Time) (settled, pending int64) {
+	// Where the first bucket begins that counts at that moment. At also gives the bucket of a moment itself, as Start.
 	since := l.Window.At(at).Since
 	for _, e := range entries {
 		isHere := func(b driver.Line) bool { return b.Account == l.Account }
 		if l.Window.At(e.ReservedAt).Start < since || !slices.ContainsFunc(s.booked[e.ID], isHere) {
 			continue
 		}
+		// So that the sum below does not overflow.
 		require.LessOrEqual(s.t, e.Actual[l.Unit], math.MaxInt64-settled)
 		settled += e.Actual[l.Unit]
 		if e.State == driver.Pending {

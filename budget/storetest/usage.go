@@ -91,7 +91,9 @@ const today = "2026-03-10 "
 // The rules of Usage: the sums of what was spent, by UTC day and by the scope of the call. s.settledCall reserves and settles a call of a scope.
 // s.newCallReservation returns a reservation for one that is not sent to the store, and s.callSettlement a settlement of it; s.admit and
 // s.settleWith send these. walk.Shares returns shares in nano-USD by workflow, in the order that a settlement needs. fullScope is a scope with a
-// value for everything, callScope one with a few, and start the moment at which the clock begins.
+// value for everything, callScope one with a few, and start the moment at which the clock begins. s.reserve makes a reservation without a Call,
+// s.settle settles one, s.correct replaces what was posted, and s.expire(n) requires that n reservations are charged. usd(n) is a charge of n
+// nano-USD.
 var usageRules = []rule{
 	{"UsageIsAddedUpByDayAndScope", "what is settled is added to the row of its UTC day and its call's principal, workflow, model, region and tags, in every unit, whatever the limits are", func(s *subject) {
 		l := line("a", driver.Lifetime, 1000)
@@ -108,6 +110,7 @@ var usageRules = []rule{
 		s.settledCall(30, other, l)
 		s.clock.Advance(24 * time.Hour)
 		s.settledCall(4, fullScope, l)
+		// A row has the values of its calls without Profile and Project.
 		kept := fullScope
 		kept.Profile, kept.Project = "", ""
 		other.Profile, other.Project = "", ""
@@ -117,6 +120,7 @@ var usageRules = []rule{
 		for _, row := range s.usage(100) {
 			if row.Charge[driver.UnitUSD] == 21 {
 				require.Equal(s.t, kept, row.Scope)
+				// Only USD has more than the first settlement gave it, because settledCall settles nothing else.
 				require.Equal(s.t, driver.Charge{0, 21, 2, 3, 4, 5, 6, 7}, row.Charge)
 			}
 		}
@@ -141,6 +145,7 @@ var usageRules = []rule{
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 3}, s.usageByDayAndScope())
 	}},
 	{"UsageOfNobodyIsTold", "what nobody said whose it is has a row, too", func(s *subject) {
+		// The first of these has no Call, and the second one a Call without any value. Both are in the row of the empty scope: 4 + 1.
 		s.settle(s.reserve(5, line("a", driver.Daily, 100)), 4)
 		s.settledCall(1, driver.Scope{}, line("a", driver.Daily, 100))
 		require.Equal(s.t, map[string]int64{today: 5}, s.usageByDayAndScope())
@@ -154,6 +159,7 @@ var usageRules = []rule{
 		require.Empty(s.t, s.usageByDayAndScope())
 		s.void(voided)
 		require.Empty(s.t, s.usageByDayAndScope())
+		// To the next day, after the TTL of one hour. What expires is usage of the day before, on which it was reserved.
 		s.clock.Advance(25 * time.Hour)
 		s.expire(1)
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 20}, s.usageByDayAndScope())
@@ -166,6 +172,7 @@ var usageRules = []rule{
 		s.correct(expired, 8)
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 8}, s.usageByDayAndScope())
 		s.correct(expired, 0)
+		// A row that has become zero is not told.
 		require.Empty(s.t, s.usageByDayAndScope())
 	}},
 	{"UsageOfOrphansIsTold", "spend that was never set aside, or was voided, is usage of the day on which it is posted", func(s *subject) {
@@ -193,6 +200,7 @@ var usageRules = []rule{
 		}
 		page, err := s.store.Usage(s.ctx, driver.UsageMark{Day: driver.UsageDay(start.AddDate(0, 0, 2))}, 100)
 		require.NoError(s.t, err)
+		// Each day has 5 rows: the third one begins behind 10.
 		require.Equal(s.t, all[10:], page)
 	}},
 	{"ADayHasSoManyRows", "what would be one row too many is added to the row of other, and is taken out of it when it is corrected; the next day has rows again", func(s *subject) {
@@ -202,6 +210,7 @@ var usageRules = []rule{
 		}
 		late := s.settledCall(5, driver.Scope{Workflow: "late"}, l)
 		later := s.settledCall(7, driver.Scope{Workflow: "later"}, l)
+		// The scope with this workflow has had a row since the loop above, and needs no more room.
 		s.settledCall(2, driver.Scope{Workflow: "0"}, l)
 		spent := s.usageByDayAndScope()
 		require.Len(s.t, spent, UsageRows+1)
@@ -209,9 +218,11 @@ var usageRules = []rule{
 		s.correct(late, 1)
 		require.Equal(s.t, int64(8), s.usageByDayAndScope()[today+"other"]) // 1 + 7
 		st := s.callSettlement(s.newCallReservation(6, driver.Scope{Workflow: "late"}, l), 6)
+		// Neither of the two has a row of its own, so that 4 + 2 are added to that of other.
 		st.Shares = walk.Shares(map[string]int64{"late": 4, "later": 2})
 		s.settleWith(st)
 		require.Equal(s.t, int64(14), s.usageByDayAndScope()[today+"other"]) // 1 + 7, and both shares
+		// The 7 of this call are taken out of the row of other.
 		s.correct(later, 0)
 		require.Equal(s.t, int64(7), s.usageByDayAndScope()[today+"other"])
 		s.clock.Advance(24 * time.Hour)
@@ -237,6 +248,7 @@ var usageRules = []rule{
 		require.False(s.t, moved.Replayed)
 		require.Equal(s.t, map[string]int64{today + "workflow=x": 20, today + "workflow=y": 15, today + "workflow=z": 25}, s.usageByDayAndScope())
 		require.True(s.t, correct(60, walk.Shares(map[string]int64{"x": 20, "y": 15, "z": 25})).Replayed)
+		// The amount is the posted one, and without shares nothing is said about how it divides.
 		require.True(s.t, correct(60, nil).Replayed)
 		s.requireBalance(l, 60, 0)
 		first := walk.Shares(map[string]int64{"x": 1, "y": 1, "z": 1})[0].Call.Scope // the first in the order of usage keys
@@ -269,6 +281,7 @@ var usageRules = []rule{
 			"less": good[:1], "more": append(slices.Clone(good), good[1]), "in another order": {good[1], good[0]}, "too many": walk.Shares(many),
 			"negative": {{Call: good[0].Call, Amount: usd(-1)}, {Call: good[1].Call, Amount: usd(31)}},
 		} {
+			// What good adds up to. MaxShares + 1 shares of 1 add up to their number, so that only that is wrong with them.
 			n := int64(30)
 			if name == "too many" {
 				n = driver.MaxShares + 1
@@ -296,9 +309,11 @@ var usageRules = []rule{
 				continue
 			}
 			require.ErrorIs(s.t, err, driver.ErrOverflow)
+			// The first settlement found an empty row, in which it had to fit.
 			require.Positive(s.t, n)
 			require.Equal(s.t, before, s.usage(100))
 			s.requireBalance(l, 0, s.h.MaxSum-1)
+			// The hold is still there, and less than what was refused can be settled.
 			s.settleWith(s.callSettlement(r, 1))
 			s.requireBalance(l, 1, 0)
 			return
@@ -307,10 +322,12 @@ var usageRules = []rule{
 	}},
 	{"UsageIsKeptForItsRetention", "rows of usage are told for as long as they are kept, and then forgotten", func(s *subject) {
 		s.settledCall(5, driver.Scope{Workflow: "w"}, line("a", driver.Daily, 100))
+		// One day less than rows are kept: this Expire must not forget the first row.
 		s.clock.Advance(driver.UsageRetention - 24*time.Hour)
 		s.expire(0)
 		s.settledCall(6, driver.Scope{Workflow: "w"}, line("a", driver.Daily, 100))
 		require.Len(s.t, s.usageByDayAndScope(), 2)
+		// The first row is one day older than rows are kept now, and the second one two days old.
 		s.clock.Advance(48 * time.Hour)
 		for range 20 { // a store may forget in several steps, which are a minute or more apart
 			s.clock.Advance(2 * time.Minute)

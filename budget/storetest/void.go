@@ -10,7 +10,8 @@ import (
 
 // The rules of Void. s.reserve makes a reservation, which must be admitted; s.newReservation returns one that is not sent to the store, so that a
 // Void of it is one of an unknown id, and leaves a tombstone. A hold is what a pending reservation has set aside. s.requireBalance checks what an
-// account has settled and pending.
+// account has settled and pending, and s.entry returns what the store remembers of a reservation, and whether it does. line(name, window, max) is a
+// limit in nano-USD, and sorted puts limits into the order of a reservation.
 var voidRules = []rule{
 	{"VoidGivesTheWholeReservationBack", "what certainly cost nothing leaves no trace in the account", func(s *subject) {
 		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)
@@ -34,6 +35,7 @@ var voidRules = []rule{
 		l := line("a", driver.Daily, 10)
 		r := s.newReservation(5, l)
 		s.void(r)
+		// The second one finds the tombstone of the first, and succeeds as well.
 		s.void(r)
 		_, err := s.store.Reserve(s.ctx, r)
 		require.ErrorIs(s.t, err, driver.ErrResolved)
@@ -62,8 +64,9 @@ var voidRules = []rule{
 	}},
 }
 
-// The rules of Correct. s.reserve, s.newReservation and s.requireBalance are as above; s.correct replaces what a reservation has posted, and
-// s.expiredReservation returns one that was charged with its worst case because nobody settled it in time.
+// The rules of Correct. s.reserve, s.newReservation and s.requireBalance are as above, and so is a tombstone; s.correct replaces what a reservation
+// has posted, and s.expiredReservation returns one that was charged with its worst case because nobody settled it in time. An orphan is an entry
+// whose spend was posted without a pending reservation.
 var correctRules = []rule{
 	{"CorrectReplacesASettlement", "an invoice has the last word, downwards and upwards, in every line", func(s *subject) {
 		a, b := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100)
@@ -83,6 +86,7 @@ var correctRules = []rule{
 	{"CorrectConfirmsAnEstimate", "a correction to the same amount still clears Estimated", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		r := s.expiredReservation(10, l)
+		// Not Replayed, although 10 are posted already: that was an estimate until now.
 		require.Equal(s.t, driver.Posting{From: driver.Expired}, s.correct(r, 10))
 		s.requireBalance(l, 10, 0)
 		e, _ := s.entry(r.ID)
@@ -100,6 +104,7 @@ var correctRules = []rule{
 		l := line("a", driver.Daily, 100)
 		r := s.expiredReservation(10, l)
 		s.correct(r, 4)
+		// correct makes a new change each time: what is the same is the amount.
 		require.True(s.t, s.correct(r, 4).Replayed)
 		s.requireBalance(l, 4, 0)
 	}},

@@ -10,7 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// edges are, for several windows, the last moment of one window and the first moment of the next one, worked out by hand.
+// edges are, for several windows, the last moment of one window and the first moment of the next one, worked out by hand. Kolkata is five and a
+// half hours ahead of UTC, Berlin one, and two in summer.
 var edges = []struct {
 	name   string
 	window func(*subject) driver.Window
@@ -82,6 +83,7 @@ var windowRules = []rule{
 			l := line(w.String(), w, 10)
 			s.settle(s.reserve(6, l), 6)
 			s.reserve(4, l)
+			// An earlier window is full, too: a limit counts all that was booked in the window of now or later.
 			for _, jump := range []time.Duration{-time.Minute, -time.Hour, -25 * time.Hour, -40 * 24 * time.Hour} {
 				s.clock.Set(start.Add(jump))
 				s.refuse(1, l)
@@ -96,6 +98,7 @@ var windowRules = []rule{
 		s.clock.Advance(48 * time.Hour)
 		s.reserve(10, l)
 		s.clock.Set(start)
+		// 4 are left of the first day, and the 10 of the later day count, too.
 		s.refuse(5, l)
 		s.clock.Advance(48 * time.Hour)
 		s.refuse(1, l) // 10 are pending in this day
@@ -116,6 +119,7 @@ var windowRules = []rule{
 var rollingRules = []rule{
 	{"RollingCountsBackFromNow", "spend leaves a rolling window one length after its Reserve, a sixtieth late at most", func(s *subject) {
 		l := line("a", driver.Rolling(time.Hour), 10)
+		// To the beginning of a bucket, so that the times below are whole minutes.
 		s.clock.Set(start.Truncate(time.Hour))
 		s.settle(s.reserve(6, l), 6)
 		s.clock.Advance(30 * time.Minute)
@@ -169,11 +173,13 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 		d, err := s.ask(r)
 		require.NoError(s.t, err)
 		if !d.Admitted {
+			// length/30 are two sixtieths.
 			require.Greater(s.t, n+sum(now.Add(-length-length/30)), l.Max, "refused though there was room")
 			continue
 		}
 		log = append(log, spend{now, n})
 		require.LessOrEqual(s.t, sum(now.Add(-length)), l.Max, "an interval of %s holds too much", length)
+		// Settled or pending, it counts for the same amount.
 		if random.IntN(2) == 0 {
 			s.settle(r, n)
 		}
@@ -182,7 +188,8 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 }
 
 // The rules of overflow. MaxSum is the largest sum that the store can keep: most rules fill an account up to 10 below it. s.newReservation returns a
-// reservation that is not sent to the store; a settlement of one is an orphan.
+// reservation that is not sent to the store; a settlement of one is an orphan. s.settlement returns a settlement, and s.entry what the store
+// remembers of a reservation, and whether it does.
 var overflowRules = []rule{
 	{"OverflowIsAnError", "an amount that would take a sum out of the store's range is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
 		l := line("a", driver.Daily, math.MaxInt64)
@@ -196,6 +203,7 @@ var overflowRules = []rule{
 	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line and in no field of the entry, and the hold stays", func(s *subject) {
 		a, b := line("a", driver.Daily, math.MaxInt64), line("b", driver.Daily, math.MaxInt64)
 		lines := sorted(a, b)
+		// Only the second line is nearly full: a store that posts one line after the other has posted the first one when it finds out.
 		s.settle(s.reserve(s.h.MaxSum-10, lines[1]), s.h.MaxSum-10)
 		r := s.reserve(5, lines...)
 		before, _ := s.entry(r.ID)
@@ -207,6 +215,7 @@ var overflowRules = []rule{
 		require.Equal(s.t, before, after)
 		s.requireBalance(lines[0], 0, 5)
 		s.requireBalance(lines[1], s.h.MaxSum-10, 5)
+		// The same for an amount that was never reserved.
 		_, err = s.store.Settle(s.ctx, s.settlement(s.newReservation(0, lines...), 11))
 		require.ErrorIs(s.t, err, driver.ErrOverflow, "an orphan")
 		require.Len(s.t, s.allEntries(), 2)
@@ -217,6 +226,7 @@ var overflowRules = []rule{
 		s.settle(s.reserve(s.h.MaxSum-10, l), s.h.MaxSum-10)
 		r := s.reserve(5, l)
 		s.settle(r, 5)
+		// (MaxSum - 10) + 11 is one more than MaxSum.
 		_, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(11), Change: NewChange()})
 		require.ErrorIs(s.t, err, driver.ErrOverflow)
 		s.requireBalance(l, s.h.MaxSum-5, 0)

@@ -53,6 +53,7 @@ func (d *Difference) String() string {
 		at = append(at, "entry "+d.Entry.String())
 	}
 	text := string(d.Kind) + ": " + strings.Join(at, ", ")
+	// The words say all, and the figures may be zero.
 	if d.Detail != "" {
 		return text + ": " + d.Detail
 	}

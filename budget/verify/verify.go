@@ -154,6 +154,7 @@ func (l *ledger) read(ctx context.Context) (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
+		// add checks the entry and counts it in s.entries.
 		if s.add(&e); l.opts.Progress != nil && s.entries%progressEvery == 0 {
 			l.opts.Progress(s.entries)
 		}
@@ -162,6 +163,7 @@ func (l *ledger) read(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	told := &Report{Entries: s.entries, Differences: slices.Clone(s.bad)}
+	// Usage is compared last, because only the accounts show whether the store has forgotten entries.
 	usage, err := l.readUsage(ctx, told)
 	if err != nil {
 		return nil, err
@@ -211,6 +213,7 @@ func (s *sums) add(e *driver.Entry) {
 	switch {
 	case e.State < driver.Pending || e.State > driver.Expired:
 		wrong("its state is none of those that there are")
+	// A pending entry has no time at which it was resolved, and all others have one.
 	case (e.State == driver.Pending) != e.ResolvedAt.IsZero():
 		wrong(fmt.Sprintf("it is %s, and was resolved at %s", e.State, e.ResolvedAt.UTC().Format(time.RFC3339)))
 	case e.State == driver.Voided && e.Actual != (driver.Charge{}) && !e.Orphan:
@@ -224,7 +227,7 @@ func (s *sums) add(e *driver.Entry) {
 	for _, line := range e.Lines {
 		s.of(line.Account, e).add(e, line)
 	}
-	if e.State == driver.Pending {
+	if e.State == driver.Pending { // it is not resolved, and has posted no usage
 		return
 	}
 	if s.first.IsZero() || e.ResolvedAt.Before(s.first) {
@@ -244,7 +247,8 @@ func (s *sums) add(e *driver.Entry) {
 func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[driver.Key]bool, forgotten bool, err error) {
 	known = make(map[driver.Key]bool)
 	for after, more := (driver.Key{}), true; more; {
-		page, err := l.store.Accounts(ctx, after, accountPage) // including accounts that leases use for themselves
+		// The store is asked itself, because the Operator leaves out the accounts that leases use for themselves, in which entries are booked, too.
+		page, err := l.store.Accounts(ctx, after, accountPage)
 		if err != nil {
 			return nil, false, err
 		}
@@ -252,7 +256,7 @@ func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (kn
 		for i := range page {
 			a := &page[i]
 			after, known[a.Key] = a.Key, true
-			if strings.HasPrefix(a.Limit, "\x00") { // the library's own, in which no spend is booked
+			if strings.HasPrefix(a.Limit, "\x00") { // the library's own, whose sums limit nothing
 				continue
 			}
 			lost, err := l.compareAccount(ctx, s, told, a)
@@ -277,6 +281,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 	}
 	b := s.accounts[a.Key]
 	if b == nil {
+		// The store has an account of which there are no entries: all sums of these maps, which are nil, are zero.
 		b = &bookings{}
 	} else if !carries(b.example.Scope, a.Scope) {
 		differs(Account, time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
@@ -290,7 +295,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 		told.Periods++
 		start := p.Start.UnixNano()
 		seen[start] = true
-		if oldest.IsZero() {
+		if oldest.IsZero() { // the first one: periods come oldest first
 			oldest = p.Start
 		}
 		forgotten = forgotten || p.Forgotten != 0
@@ -351,6 +356,7 @@ func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]dri
 		} else if err != nil {
 			return nil, err
 		}
+		// A day may have two rows: one in which all scopes are added up, and one for OtherUsage.
 		day, sum := row.Day.UTC(), usage[row.Day.UTC()]
 		for unit := range row.Charge {
 			sum[unit] += row.Charge[unit]
@@ -384,6 +390,7 @@ func (s *sums) compareUsage(usage map[time.Time]driver.Charge, told *Report, for
 		}
 		exact := !forgotten || !s.mayLack(day)
 		for unit := range is {
+			// Forgotten entries leave their usage behind: there may be more of it, but never less.
 			if is[unit] < sum[unit] || exact && is[unit] != sum[unit] {
 				told.Differences = append(told.Differences, Difference{
 					Kind: Usage, Period: day, Told: is[unit], Sum: sum[unit],

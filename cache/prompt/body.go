@@ -52,7 +52,7 @@ func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 	p.Reset()
 	s := bodySink{p: p, body: unsafe.String(unsafe.SliceData(body), len(body))}
 	s.points = s.pointBuffer[:0]
-	err := jsonbody.WalkPrompt(s.body, &s)
+	err := jsonbody.WalkPrompt(s.body, &s) // it calls the methods of s, which set s.err for a value of the wrong form
 	if s.err != nil {
 		err = s.err // it came first
 	}
@@ -69,6 +69,7 @@ func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 		return err
 	}
 	p.bodyLen = len(body)
+	// arrange comes first: it sets where each part begins, from which finish computes the blocks of the points.
 	s.arrange()
 	s.finish()
 	return nil
@@ -80,7 +81,7 @@ type bodySink struct {
 	p     *Prompt
 	body  string
 	signs signs // what the body has shown of its dialect
-	err   error // of a value that is not of the form that it has in every dialect: the first one
+	err   error // the first error about a value that is not of the form that it has in every dialect
 
 	parts  [4]part // what was read at the top level, in the order of the body: tools (twice at most), system prompt, messages
 	opened int     // how many of them were read to their end
@@ -90,7 +91,7 @@ type bodySink struct {
 	pointBuffer [8]bodyPoint // where the first points are kept without an allocation
 
 	settings  [request.NumSettings]string // by the number of the setting: its values as they stand, one after the other
-	citations bool                        // they are enabled for a document
+	citations bool                        // citations are enabled for a document
 	filled    bool                        // the block being read has text that is not white space
 	closes    bool                        // no cache point may follow the block being read
 }
@@ -120,11 +121,11 @@ func (s *bodySink) Field(object, key, raw string) {
 			s.signs |= topMarker
 		}
 	case "inferenceConfig", "additionalModelRequestFields":
-		if request.IsMarker(key) {
+		if request.IsMarker(key) { // a cache point among settings, where it has no effect
 			s.p.Flaw(WrongDialect, object+"."+key)
 		}
 	}
-	if i := request.SettingOf(key); i >= 0 && raw != "null" {
+	if i := request.SettingOf(key); i >= 0 && raw != "null" { // it is -1 for a field that is no setting
 		s.settings[i] += raw // a body may have it in several places
 	}
 }
@@ -139,6 +140,7 @@ func (s *bodySink) Misshapen(offset int, reason string) {
 // Enter begins a member of the body that holds a section, or a piece of one.
 func (s *bodySink) Enter(section request.Section) {
 	s.p.Enter(Section(section))
+	// Until Leave, leaves is how many there were before the part, and not how many it has.
 	s.parts[s.opened] = part{section: Section(section), start: len(s.p.Blocks), leaves: len(s.p.leaves)}
 }
 
@@ -161,7 +163,7 @@ func (s *bodySink) MessageField(key string) { s.signs |= signOfMessageField(key)
 // EndMessage ends a message.
 func (s *bodySink) EndMessage(role string) {
 	s.signs |= signOfRole(role)
-	if role == "user" {
+	if role == "user" { // the blocks since Message were begun as those of another role
 		for i := s.first; i < len(s.p.Blocks); i++ {
 			s.p.Blocks[i].User = true
 		}
@@ -175,12 +177,12 @@ func (s *bodySink) finish() {
 		if value == "" {
 			continue
 		}
-		p.Setting(request.SettingName(i), value)
+		p.Setting(request.SettingName(i), value) // in the order of package request, so that the order in the body makes no difference
 	}
 	if s.citations {
 		p.Cited()
 	}
-	if s.signs&topMarker != 0 {
+	if s.signs&topMarker != 0 { // in Claude's bodies the marker stands in the wrong place, in others it is of another dialect
 		rule := TopLevelMarker
 		if p.dialect != anthropicBody {
 			rule = WrongDialect
@@ -204,5 +206,6 @@ func (s *bodySink) finish() {
 		}
 		p.Points = append(p.Points, point.Point)
 	}
+	// The sections come in the order of the cache; within one, points stay in the order of the body.
 	slices.SortStableFunc(p.Points, func(a, b Point) int { return int(a.Section) - int(b.Section) })
 }

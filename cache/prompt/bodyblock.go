@@ -36,6 +36,7 @@ func (s *bodySink) End(o jsonbody.Object) {
 		s.keep(&o.Points, s.last().Index, bodyPoint{Point: Point{Nested: true}})
 	case o.Points.Alone: // no block at all
 		index := s.last().Index
+		// Block had begun one, which is taken back.
 		s.p.Blocks, s.p.open = s.p.Blocks[:len(s.p.Blocks)-1], false
 		s.keep(&o.Points, index, bodyPoint{})
 	default:
@@ -48,9 +49,10 @@ func (s *bodySink) End(o jsonbody.Object) {
 // Converse.
 func (s *bodySink) endBlock(o *jsonbody.Object) {
 	b := s.last()
+	// A point can be added if the block has a member besides its points, and no key of a point with a value like null: no key may come twice.
 	b.Span, b.room = Span(o.Span), o.Fields > 0 && !o.Points.Null
 	b.NoPoint = !b.room || s.closes
-	kind := o.Kind
+	kind := o.Kind // by a key, if there is one; a type counts before it
 	switch {
 	case o.Typed:
 		s.signs |= signOfType(o.Type)
@@ -64,7 +66,7 @@ func (s *bodySink) endBlock(o *jsonbody.Object) {
 		kind = request.Other
 	}
 	b = s.last()
-	if b.Kind = kinds[kind]; b.Kind == Other {
+	if b.Kind = kinds[kind]; b.Kind == Other { // kinds has this package's kind for one of package request
 		s.p.Unknown++
 	}
 	b.blank = b.Kind == Text && !s.filled
@@ -76,17 +78,19 @@ func (s *bodySink) endBlock(o *jsonbody.Object) {
 func (s *bodySink) keep(points *jsonbody.Points, index int, like bodyPoint) {
 	for _, found := range [...]jsonbody.Point{points.Control, points.Property} {
 		switch found.Form {
-		case request.NoMarker:
+		case request.NoMarker: // the object has no point with this key
 			continue
 		case request.Property:
 			s.signs |= propertyMarker
 		case request.Element:
 			s.signs |= elementMarker
 		}
-		p := like
+		p := like // with what the body tells of this one
 		p.form, p.part = found.Form, s.opened
 		p.Where, p.TTL, p.Open, p.Span = Where{s.p.section, s.p.message, index}, found.TTL, found.Open, Span(found.Cut)
-		if p.Block = s.p.closed(); p.Block >= 0 { // counted from the first block of the part, since the part may move
+		// closed returns the index of the block before the point, or -1 if its section or message has none. It is counted from the first block of
+		// the part, since the part may move.
+		if p.Block = s.p.closed(); p.Block >= 0 {
 			p.Block -= s.parts[s.opened].start
 		}
 		s.points = append(s.points, p)
@@ -100,7 +104,7 @@ func (s *bodySink) String(key string, t jsonscan.Text) {
 		s.text(t)
 	case "redactedContent": // encrypted reasoning, which counts no text; Anthropic's bodies name the same by a type
 		s.leaf(t.Raw, leaf{binary: true})
-		s.last().Bytes -= len(t.Raw)
+		s.last().Bytes -= len(t.Raw) // leaf has added it
 		s.p.Media(Reasoning, request.RedactedTokens(request.Base64{Text: t}.Bytes()))
 	default:
 		s.string(t)
@@ -116,7 +120,7 @@ func (s *bodySink) text(t jsonscan.Text) {
 // string adds the inside of a string to the block. It counts with its escapes resolved.
 func (s *bodySink) string(t jsonscan.Text) {
 	s.leaf(t.Raw, leaf{quoted: t.Escaped()})
-	s.last().Bytes -= len(t.Raw) - t.Len
+	s.last().Bytes -= len(t.Raw) - t.Len // leaf has added the length with escapes
 }
 
 // Word adds a word of the dialect's own, such as the name of a format.

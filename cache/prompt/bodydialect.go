@@ -57,8 +57,9 @@ func (s signs) dialect(provider string) dialect {
 		return noDialect
 	case has(converseField):
 		return converseBody
-	case has(bedrockShape), has(keyedBlock|elementMarker) && !has(typedBlock):
+	case has(bedrockShape), has(keyedBlock|elementMarker) && !has(typedBlock): // has(a|b) asks for one of the two
 		return s.bedrockDialect(provider)
+	// Without a provider, blocks with a type are Claude's, but not beside a message of the system, which is usual in OpenAI's shape.
 	case provider == "anthropic", provider == "" && has(typedBlock) && !has(systemMessage):
 		return anthropicBody
 	case provider == "amazon" && !has(typedBlock):

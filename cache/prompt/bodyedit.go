@@ -44,6 +44,7 @@ func editBody(body []byte, p *Prompt, edits []Edit, wrap bool) (edited []byte, s
 		if edit.Remove >= len(p.Points) || edit.After >= len(p.Blocks) {
 			return nil, nil, fmt.Errorf("cache: edit out of range: point %d, block %d, of %d and %d", edit.Remove, edit.After, len(p.Points), len(p.Blocks))
 		}
+		// Two edits may remove the same point. A point without a Span is nested in a Converse request, and stays.
 		if edit.Remove >= 0 && !e.removed[edit.Remove] && p.Points[edit.Remove].Span != (Span{}) {
 			e.removed[edit.Remove] = true
 			e.splices = append(e.splices, splice{Span: p.Points[edit.Remove].Span})
@@ -74,18 +75,19 @@ type splice struct {
 // add notes the addition of a point, and reports false if it can't be made: see EditBody's skipped.
 func (e *bodyEdit) add(edit Edit) bool {
 	b := &e.p.Blocks[edit.After]
+	// spelt says that the caller has written the same lifetime out. The text is empty for a lifetime that the dialect can't express.
 	text := e.p.dialect.pointText(edit.TTL, e.p.spelt(edit))
 	switch {
 	case text == "":
 		return false
 	case e.wraps && e.p.wraps(edit.After):
 		return e.wrap(b.plain, text)
-	case !b.room:
+	case !b.room: // a plain string, or a block that holds nothing besides cache points
 		return false
 	}
 	for i := range e.p.Points {
 		if pt := &e.p.Points[i]; pt.Block == edit.After && !pt.Nested && !e.removed[i] {
-			return false
+			return false // a point stands there, and stays
 		}
 	}
 	at := Span{b.Span.End - 1, b.Span.End - 1} // before the closing brace, as a property of the block
@@ -102,7 +104,7 @@ func (e *bodyEdit) add(edit Edit) bool {
 // wraps reports whether a block is a plain string in the place of which Claude's bodies allow a list of blocks.
 func (p *Prompt) wraps(block int) bool {
 	b := &p.Blocks[block]
-	return p.dialect == anthropicBody && b.plain != Span{} && !b.blank
+	return p.dialect == anthropicBody && b.plain != Span{} && !b.blank // blank: it is only white space
 }
 
 // wrap turns a plain string, whose range is at, into a list of one text block with a point. It reports false if another edit has done that.
@@ -122,9 +124,10 @@ func (e *bodyEdit) apply(body []byte) []byte {
 	for _, s := range e.splices {
 		size += len(s.text)
 	}
-	out, from := make([]byte, 0, size), 0
+	out, from := make([]byte, 0, size), 0 // from is up to where body has been copied or cut
 	for _, s := range e.splices {
 		if s.Start < from { // the removal before it has cut the comma that this one begins with, so it cuts the comma behind it instead
+			// PastComma returns the offset behind that comma, or the same one if none follows.
 			s.Start, s.End = from, jsonbody.PastComma(body, s.End)
 		}
 		out = append(append(out, body[from:s.Start]...), s.text...)

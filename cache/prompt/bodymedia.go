@@ -9,7 +9,7 @@ import (
 // count.
 func (s *bodySink) media(o *jsonbody.Object) {
 	from := &o.Source
-	if !o.HasSource {
+	if !o.HasSource { // it has no object "source"
 		return
 	}
 	if from.First.Raw != "" { // it has data under two names
@@ -19,13 +19,15 @@ func (s *bodySink) media(o *jsonbody.Object) {
 		s.text(from.Data)
 		return
 	}
+	// The data are in the body, or the service fetches them: from an address, of which Remote is the field, or from S3.
 	inline, remote := from.Data.Raw != "", from.Remote != "" || from.Stored
 	if inline {
-		s.leaf(from.Data.Raw, leaf{binary: true})
+		s.leaf(from.Data.Raw, leaf{binary: true}) // for the hash: media count tokens and no text
 		s.last().Bytes -= len(from.Data.Raw)
 	}
 	kind, _ := o.Media() // "image", "document" and so on; of a media type that is not known, what stands before its slash
 	data := request.Base64{Text: from.Data}
+	// Video, sound and kinds that are not known count nothing. A remote image counts as a large one, and a remote document as one page.
 	switch isFile := kind == "document" || from.MediaType != "" && (kind == "application" || kind == "text"); {
 	case kind == "image" && inline:
 		s.p.Media(Image, data.ImageTokens())

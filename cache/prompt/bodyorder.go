@@ -15,7 +15,7 @@ func (s *bodySink) arrange() {
 	}
 	// The parts themselves stay where they are, because cache points hold indexes of them: order is sorted in their stead.
 	order := [len(s.parts)]int{0, 1, 2, 3}
-	for i := 1; i < len(parts); i++ {
+	for i := 1; i < len(parts); i++ { // an insertion sort, in which equal sections keep their order
 		for j := i; j > 0 && parts[order[j-1]].section > parts[order[j]].section; j-- {
 			s.swap(order[:], j)
 		}
@@ -25,7 +25,7 @@ func (s *bodySink) arrange() {
 		parts[i].start = start
 		start += parts[i].blocks
 	}
-	for i := range blocks {
+	for i := range blocks { // sums them up, so that leafEnd is an end again
 		leafEnd += blocks[i].leafEnd
 		blocks[i].leafEnd = leafEnd
 	}

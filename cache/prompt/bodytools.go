@@ -21,6 +21,7 @@ func (s *bodySink) Tool(t jsonbody.Tool) {
 	if !t.Points.Alone {
 		s.endTool(&t)
 	}
+	// Points inside of a toolSpec are nested, where the service accepts none; those beside it stand on the tool.
 	s.keep(&t.Spec.Points, t.Index, bodyPoint{Point: Point{Nested: true}})
 	s.keep(&t.Points, t.Index, bodyPoint{deferred: t.Deferred})
 }
@@ -37,13 +38,14 @@ func (s *bodySink) endTool(t *jsonbody.Tool) {
 		b.Kind = Other
 		s.p.Unknown++
 	}
-	if t.HasSpec && t.Fields == 1 {
+	if t.HasSpec && t.Fields == 1 { // in Converse's form, with nothing beside the definition
 		s.endSpec(&t.Spec)
 		return
 	}
 	name := cmp.Or(t.Name, t.Spec.Name.Raw)
 	s.leaf(name, leaf{})
 	s.last().Bytes -= len(name) // the whole definition, which has the name too, counts
+	// Len is without white space and escapes, but it counts the points.
 	whole, length := s.withoutPoints(t), t.Len
 	if len(whole) != len(t.Raw) {
 		length = jsonscan.Len(whole)

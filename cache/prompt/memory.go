@@ -29,6 +29,7 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	if len(leaves) > maxRemembered || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.hasIdentity() }) {
 		leaves = nil // too many to remember, or none of them could be recognised
 	}
+	// Both results begin with what goes away, and what is kept is added. An old record behind the new ones is dropped.
 	texts = -len(m.leaves)
 	stay := min(len(leaves), len(m.leaves))
 	bytes = -retainedBy(m.leaves[stay:])
@@ -36,7 +37,7 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	m.leaves = m.leaves[:stay]
 	for i := range leaves {
 		r := leafRecord{leafHash: p.leafHashes[i]}
-		if leaves[i].hasIdentity() {
+		if leaves[i].hasIdentity() { // it can be recognised by its address; else at stays nil
 			r.at = leaves[i].id
 		}
 		switch {
@@ -45,7 +46,7 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 		case m.leaves[i] != r:
 			bytes -= m.leaves[i].retains()
 			m.leaves[i] = r
-		default:
+		default: // it is the same as before, and its bytes are counted already
 			continue
 		}
 		bytes += r.retains()

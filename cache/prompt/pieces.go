@@ -14,13 +14,13 @@ func (p *Prompt) CountsAtLeast(first, last int, tokens int64) bool {
 		for _, l := range p.leavesOf(i) {
 			switch {
 			case l.binary: // the model does not read it as text
-			case l.json:
+			case l.json: // resolved leaves out white space and decodes escapes
 				tokens -= piecesIn(l.resolved(), false, tokens)
 			default:
 				tokens -= piecesIn(l.text(), l.quoted, tokens)
 			}
 			if tokens <= 0 {
-				break
+				break // which also ends the outer loop
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func piecesIn(s string, quoted bool, enough int64) int64 {
 		case other:
 			longest = 24
 		}
-		for range times {
+		for range times { // more than once for an escape that stands for several bytes
 			if kind != space && run%longest == 0 {
 				pieces++
 			}

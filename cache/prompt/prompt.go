@@ -177,8 +177,8 @@ type leaf struct {
 	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
 	n      int            // bytes of the text at that address
 	binary bool           // from a []byte, whose content may change under the same address
-	json   bool           // of JSON, a tool definition also gets a hash without regard to the order of keys
-	fresh  bool           // it was read, and not recognised
+	json   bool           // the text is JSON: in a tool definition it also gets a hash without regard to the order of keys
+	fresh  bool           // it was read when it was hashed, and not recognised by its address
 	sized  bool           // a document whose size is in its block
 	quoted bool           // the inside of a JSON string, its escapes not resolved
 	doc    Marshaler      // content that serialises itself; nil for any other
@@ -239,7 +239,7 @@ func (p *Prompt) Text(s string) {
 // text adds text to the last block. It fills its leaf in place: those behind the last one are empty, which saves a third of the time.
 func (p *Prompt) text(b *Block, s string) {
 	n := len(p.leaves)
-	if n < cap(p.leaves) {
+	if n < cap(p.leaves) { // Reset has cleared what is behind
 		p.leaves = p.leaves[:n+1]
 	} else {
 		p.leaves = append(p.leaves, leaf{})
@@ -291,7 +291,8 @@ func (p *Prompt) Binary(b []byte) {
 	p.last().Bytes -= len(b)
 }
 
-// Document adds content that serialises itself. It is serialised when it is first seen, and recognised by its address later.
+// Document adds content that serialises itself. It is serialised when it is first seen, and recognised by its address later. Until Record or Measure
+// has run, its size is not in the block's.
 func (p *Prompt) Document(d Marshaler) {
 	if d != nil {
 		p.add(leaf{id: dataOf(d), doc: d, json: true})
@@ -346,8 +347,9 @@ func (p *Prompt) Flaw(rule, where string) { p.Flaws = append(p.Flaws, Flaw{rule,
 func (p *Prompt) Empty(block int) bool {
 	b := &p.Blocks[block]
 	if b.Kind != Text || b.blank {
-		return b.blank
+		return b.blank // which is set for text alone
 	}
+	// Of a body, blank has told already; quoted leaves come from a body only.
 	for _, l := range p.leavesOf(block) {
 		if l.doc != nil || l.quoted || strings.TrimSpace(l.text()) != "" {
 			return false

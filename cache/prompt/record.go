@@ -62,6 +62,7 @@ func (p *Prompt) Record(known []Memory) {
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
 		r := &p.records[i]
+		// The hashes begin with the kind, so that blocks of two kinds with the same content differ.
 		*r = Record{Hash: uint64(b.Kind) + 1, Canonical: uint64(b.Kind) + 1, Message: int32(b.Message), Section: b.Section, Kind: b.Kind, User: b.User}
 		for first := next; next < b.leafEnd; next++ {
 			l := p.recognise(next, b.Kind == ToolDefinition, known)
@@ -69,12 +70,13 @@ func (p *Prompt) Record(known []Memory) {
 			if next == first {
 				r.Name = l.plain
 			}
-			if doc := &p.leaves[next]; doc.doc != nil && !doc.sized {
+			if doc := &p.leaves[next]; doc.doc != nil && !doc.sized { // its size is added to the block's once
 				b.Bytes += l.n
 				doc.sized = true
 			}
 		}
 		upTo = upTo.Plus(b.Size())
+		// The same content has another Chain in another section, and another MessagesChain in another message.
 		chain = hash.Mix(chain, r.Hash+uint64(b.Section))
 		if b.Section == Messages {
 			messagesChain = hash.Mix(messagesChain, r.Hash+uint64(b.Message)<<1)
@@ -95,7 +97,7 @@ func (p *Prompt) recognise(i int, canonical bool, known []Memory) *leafHash {
 			}
 		}
 	}
-	*h = leafHash{}
+	*h = leafHash{} // it may be that of an earlier request
 	h.plain, h.canon = l.hash(canonical)
 	h.n = l.n
 	if l.doc != nil {
@@ -121,7 +123,7 @@ func (l *leaf) equals(r *leafRecord) bool {
 		return false
 	}
 	if l.doc != nil {
-		return true
+		return true // a document counts as unchanged, and its size is not known before it is serialised
 	}
 	return l.n == r.n && (!l.binary || l.sample() == r.sample)
 }
@@ -136,7 +138,7 @@ func (p *Prompt) Adopt(old *Prompt, known []Memory) {
 	p.records = append(p.records[:0], old.records...)
 	p.leafHashes = append(p.leafHashes[:0], old.leafHashes...)
 	for i := range p.Blocks {
-		p.Blocks[i].Bytes = old.Blocks[i].Bytes
+		p.Blocks[i].Bytes = old.Blocks[i].Bytes // with the sizes of documents, which Record has added there
 	}
 	for i := range p.leaves {
 		l, o := &p.leaves[i], &old.leaves[i]

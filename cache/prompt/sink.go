@@ -47,7 +47,7 @@ func (s promptSink) Media(m request.Media) {
 		s.p.Binary(m.Data)
 	}
 	switch tokens := m.Tokens(); {
-	case tokens == 0:
+	case tokens == 0: // video, sound, content of which nothing is known, and media that are missing
 	case m.Kind == request.Picture:
 		s.p.Media(Image, tokens)
 	case m.Kind == request.Sealed:

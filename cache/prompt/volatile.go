@@ -48,7 +48,8 @@ func (v Volatile) Suspicious() bool {
 // Alike reports whether both are there, and of the same kind.
 func (v Volatile) Alike(o Volatile) bool { return v.kind != volatileNone && v.kind == o.kind }
 
-// Volatile looks for such text in a block, and keeps what it has found in the block's record. Record must have run.
+// Volatile looks for text in a block that is likely to differ in the next request, and keeps what it has found in the block's record. Record must
+// have run. A leaf is one piece of the block's content; binary ones, such as an image's data, are no text.
 func (p *Prompt) Volatile(block int) Volatile {
 	leaves := p.leavesOf(block)
 	for i := range leaves {
@@ -95,6 +96,7 @@ func findVolatile(s string) Volatile {
 			}
 		}
 	}
+	// Working is searched for without its first letter, which may be a capital. None of these has a label.
 	for _, k := range [...]struct {
 		kind volatileKind
 		text string
@@ -140,7 +142,7 @@ func labelledBy(s string, at int, words []string) bool {
 func uuidAround(s string, i int) int {
 	start := i - 8
 	if start < 0 || start+36 > len(s) || start > 0 && isHex(s[start-1]) {
-		return 0
+		return 0 // there is no room for one, or its first group has more than eight digits
 	}
 	for k := range 36 {
 		c := s[start+k]
@@ -161,7 +163,7 @@ func timeAround(s string, i int) (start, end int) {
 		return 0, 0
 	}
 	if i > 2 && isDigit(s[i-3]) || s[i-2] > '2' || s[i+1] > '5' {
-		return 0, 0
+		return 0, 0 // too many digits, or no hour, or no minute
 	}
 	start, end = i-2, i+3
 	seconds := end+3 <= len(s) && s[end] == ':' && isDigit(s[end+1]) && isDigit(s[end+2])
@@ -170,7 +172,7 @@ func timeAround(s string, i int) (start, end int) {
 	}
 	dated := start >= 11 && (s[start-1] == 'T' || s[start-1] == ' ') && s[start-4] == '-' && s[start-7] == '-'
 	if dated {
-		start -= 11
+		start -= 11 // a date of ten characters, and the T or space behind it
 	}
 	if !dated && !seconds {
 		return 0, 0

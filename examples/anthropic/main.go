@@ -55,11 +55,13 @@ func ask(ctx context.Context, base string, limit budget.Quantity) error {
 		option.WithBaseURL(base+"/anthropic"), option.WithAPIKey("a Bedrock API key"),
 		option.WithHTTPClient(&http.Client{Transport: transport}),
 	)
+	// More calls than the limit has money for.
 	for range 1000 {
 		_, err := client.Messages.New(ctx, anthropic.MessageNewParams{
 			Model: "us.anthropic.claude-haiku-4-5-20251001-v1:0", MaxTokens: 512,
 			Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock("What is a budget for?"))},
 		})
+		// Refusal returns the guard's error if a response is a refusal, and nil for the service's own.
 		var refused *anthropic.Error
 		if errors.As(err, &refused) && bedrockguard.Refusal(refused.Response) != nil {
 			return bedrockguard.Refusal(refused.Response)

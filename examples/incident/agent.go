@@ -67,6 +67,7 @@ func (a *agent) session(ctx context.Context, system []types.SystemContentBlock, 
 			ModelId: aws.String(modelID), System: system, Messages: conversation, ToolConfig: tools(),
 			InferenceConfig: &types.InferenceConfiguration{MaxTokens: aws.Int32(4096)},
 		})
+		// The time passes after onTurn, which notes when the call was made.
 		a.onTurn(err)
 		a.clock.Advance(thinkTime)
 		if err != nil {

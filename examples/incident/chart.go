@@ -89,8 +89,10 @@ func dayTicks() (ticks []plot.Tick) {
 
 // draw adds a run to a chart, with its label at a height in dollars.
 func (r *run) draw(p *plot.Plot, c color.Color, label float64) error {
+	// The line begins at day 0 with nothing billed.
 	bill := plotter.XYs{{}}
 	for _, s := range r.spend {
+		// Points at which the bill has not grown, of refused calls, are left out: so the line ends with the last call that was billed.
 		if s.usd > bill[len(bill)-1].Y {
 			bill = append(bill, plotter.XY{X: s.at.Hours() / 24, Y: s.usd})
 		}
@@ -130,6 +132,7 @@ func apart(heights []float64, gap float64) []float64 {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(heights[a], heights[b]) })
 	moved := slices.Clone(heights)
 	for i := 1; i < len(order); i++ {
+		// From the lowest up, each is moved up if it is too close to the one below.
 		moved[order[i]] = max(moved[order[i]], moved[order[i-1]]+gap)
 	}
 	return moved

@@ -67,6 +67,7 @@ func (c *corpus) next(n int) string {
 	for b.Len() < n {
 		rest := c.text[c.at:]
 		take := min(n-b.Len(), len(rest))
+		// Goes on to the end of the line, or of the corpus if that comes first.
 		if end := strings.IndexByte(rest[take:], '\n'); end >= 0 {
 			take += end + 1
 		} else {

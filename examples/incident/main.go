@@ -60,6 +60,7 @@ func replay(ctx context.Context, svg string) error {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
+	// Its error is returned at the end, so that the other runs are printed in any case.
 	mixErr := printMix(os.Stdout, runs[0].bill)
 	printRuns(os.Stdout, runs)
 	fmt.Println(terminalChart(runs))
@@ -79,6 +80,7 @@ func judge(runs []*run) error {
 	if capped.bill.NanoUSD > budget.USD(200).N {
 		return fmt.Errorf("the capped run was billed %s", price.Amount(capped.bill.NanoUSD))
 	}
+	// The run with cache.Fix has made as many calls as the first.
 	if share := float64(fixed.bill.NanoUSD) / float64(unguarded.bill.NanoUSD); share > 0.20 {
 		return fmt.Errorf("with its cache points placed, the same work cost %.1f %% of the unguarded bill", 100*share)
 	}

@@ -38,6 +38,7 @@ func printMix(w io.Writer, bill bedrocktest.Bill) error {
 		usd := float64(l.replay.NanoUSD) / 1e9 * scale
 		off := usd/l.invoice - 1
 		fmt.Fprintf(t, "%s\t$%.0f\t$%.0f\t%+.1f %%\t%d\t\n", l.name, l.invoice, usd, 100*off, l.replay.Tokens)
+		// The first line that is off is reported.
 		if math.Abs(off) > tolerance && err == nil {
 			err = fmt.Errorf("the replay misses the invoice's %s by %.1f %%", l.name, 100*off)
 		}
@@ -72,6 +73,7 @@ func printCause(w io.Writer, r *run) error {
 	for _, f := range r.cause.Findings {
 		fmt.Fprintln(w, f.Render(100))
 	}
+	// With cache.Refuse all calls have the same fault, so none of them may be billed.
 	if r.bill.Inferences > 0 || r.cause.Findings[0].Rule != "uncached-tail" {
 		return fmt.Errorf("%s: %d calls were billed, and the cause named is %s", r.name, r.bill.Inferences, r.cause.Findings[0].Rule)
 	}

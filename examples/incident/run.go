@@ -73,11 +73,13 @@ func (r *run) do(ctx context.Context) error {
 	}
 	a := &agent{client: client, files: files, clock: clock, onTurn: func(err error) {
 		bill := server.Bill()
+		// A refused call adds a point too, with the same bill.
 		r.spend = append(r.spend, point{clock.Now().Sub(start), bill.USD()})
 		_ = bar.Set64(bill.Input.Tokens)
 		if err != nil {
 			r.refused++
 		}
+		// errors.As leaves r.cause nil until the cache check has refused a call.
 		if r.cause == nil {
 			errors.As(err, &r.cause)
 		}
@@ -123,6 +125,7 @@ func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clo
 		opts := bedrockguard.Options{Cache: cache.Policy{Mode: r.cache}, Clock: clock.Now}
 		if guard, err = bedrockguard.New(ledger, opts); err == nil {
 			return guard.NewFromConfig(server.Config()), func(ctx context.Context) (budget.Quantity, error) {
+				// The agent's principal. Any scope would do, because "spent", the first limit, is not split.
 				balances, err := ledger.Balances(ctx, budget.Scope{Principal: "ci"})
 				if err != nil {
 					return budget.Quantity{}, err

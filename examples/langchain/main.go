@@ -47,6 +47,7 @@ func chat(ctx context.Context, server *bedrocktest.Server, limit budget.Quantity
 	if err != nil {
 		return err
 	}
+	// More calls than the limit has money for.
 	for range 1000 {
 		if _, err := llms.GenerateFromSinglePrompt(ctx, llm, "What is a budget for?", llms.WithMaxTokens(512)); err != nil {
 			return err

@@ -79,6 +79,7 @@ func spend(ctx context.Context, ledger *budget.Ledger, client *bedrockruntime.Cl
 		if err != nil {
 			return err
 		}
+		// balances has one line for each limit, and there is one limit.
 		fmt.Printf("spent %s of %s, by all runs on this file\n", balances[0].Settled, balances[0].Max)
 	}
 	return nil

@@ -55,11 +55,13 @@ func ask(ctx context.Context, base string, limit budget.Quantity) error {
 		option.WithBaseURL(base+"/openai/v1"), option.WithAPIKey("a Bedrock API key"),
 		option.WithHTTPClient(&http.Client{Transport: transport}),
 	)
+	// More calls than the limit has money for.
 	for range 1000 {
 		_, err := client.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
 			Model: "openai.gpt-oss-120b-1:0", MaxCompletionTokens: openai.Int(512),
 			Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("What is a budget for?")},
 		})
+		// Refusal returns the guard's error if a response is a refusal, and nil for the service's own.
 		var refused *openai.Error // its text is the status alone: what the guard says is in Message, and in Refusal
 		if errors.As(err, &refused) && bedrockguard.Refusal(refused.Response) != nil {
 			return bedrockguard.Refusal(refused.Response)

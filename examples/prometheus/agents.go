@@ -68,6 +68,7 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 	refused := 0
 	for turn := 0; ctx.Err() == nil; turn++ {
 		for i := range agents {
+			// A refusal is counted; an error because the context has ended is no failure; a throttled call is repeated by the client.
 			err := ask(budget.WithScope(ctx, agents[i].scope), client, i)
 			if errors.Is(err, bedrockguard.ErrBudgetExceeded) || errors.Is(err, budget.ErrKilled) {
 				refused++
@@ -85,6 +86,7 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 		case <-ctx.Done():
 		}
 	}
+	// The guard still reads answers whose callers have left, so it gets time although ctx has ended.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	err = guard.Close(closing)
@@ -114,6 +116,7 @@ func ask(ctx context.Context, client *bedrockruntime.Client, agent int) error {
 	}
 	stream := out.GetStream()
 	if !a.leaves {
+		// Reads to the end. An agent that leaves goes on to Close, and the guard reads the rest for the usage.
 		for range stream.Events() {
 		}
 	}

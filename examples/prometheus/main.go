@@ -72,6 +72,7 @@ func run(ctx context.Context, listen string, out io.Writer) error {
 	fmt.Fprintf(out, "metrics are at http://%s/metrics\n", listener.Addr())
 
 	err = spend(ctx, ledger, telemetry, out)
+	// Serve returns ErrServerClosed after Close, and anything else is a failure.
 	err = errors.Join(err, server.Close())
 	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
 		err = errors.Join(err, end)

@@ -88,6 +88,7 @@ func ask(server *httptest.Server, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// The header names the limit that has refused the request; an answer has none.
 	fmt.Fprintln(out, resp.Status, resp.Header.Get("X-Bedrockguard-Limit"))
 	return resp.Body.Close()
 }

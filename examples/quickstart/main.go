@@ -72,6 +72,7 @@ func run(ctx context.Context, live bool, model string) error {
 		if err != nil {
 			return err
 		}
+		// balances has one line for each limit, and there is one limit.
 		fmt.Printf("call %d used %d output tokens; spent %s of %s\n", n, aws.ToInt32(out.Usage.OutputTokens), balances[0].Settled, balances[0].Max)
 	}
 }

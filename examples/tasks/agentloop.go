@@ -41,7 +41,7 @@ func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers in
 			out, err = client.Converse(ctx, in)
 		}
 		var full *budget.ExceededError
-		if errors.As(err, &full) {
+		if errors.As(err, &full) { // even the last question alone no longer fits
 			return answers, fmt.Sprintf("I have used %s of %s and stop here.", full.Settled, full.Max), guard.Close(ctx)
 		}
 		if err != nil {

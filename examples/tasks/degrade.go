@@ -22,6 +22,7 @@ func degrade(ctx context.Context, cfg aws.Config, ledger *budget.Ledger, request
 	client := guard.NewFromConfig(cfg)
 	for _, in := range requests {
 		estimate, err := guard.Estimate(ctx, in, func(o *bedrockguard.EstimateOptions) { o.Region = cfg.Region })
+		// Refusal is the error with which the call would be refused now; nil if it fits.
 		if err != nil || estimate.Refusal != nil {
 			return answered, errors.Join(err, estimate.Refusal)
 		}

@@ -59,11 +59,13 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// 60 calls cost more than 30 cents, so at least one is in refused.
 	fmt.Fprintf(out, "11 a rehearsal of 60 calls with 30 cents: enforcing refuses %d of them, from number %d on\n", len(refused), refused[0])
 
 	if ledger, err = limited(ctx, 0.30); err != nil {
 		return err
 	}
+	// Its calls go on until the money is spent: err is the refusal, and is printed.
 	answered, err := degrade(ctx, cfg, ledger, questions(1000))
 	fmt.Fprintf(out, "12 cheaper when money gets short: %d answers, then: %v\n", answered, err)
 

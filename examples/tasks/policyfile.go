@@ -22,6 +22,7 @@ func publish(ctx context.Context, store budget.Store, file, reason string) error
 	if err != nil {
 		return err
 	}
+	// The version that is replaced: if somebody has set another one meanwhile, SetPolicyDocument fails.
 	before, err := operator.PolicyDocument(ctx)
 	if err != nil {
 		return err
@@ -32,6 +33,7 @@ func publish(ctx context.Context, store budget.Store, file, reason string) error
 // follow opens a ledger that enforces the policy in the store, and each new version of it, until ctx ends. Then the channel
 // gets nil. If a version can't be enforced, it gets the error, and the version before stays in force.
 func follow(ctx context.Context, store budget.Store) (*budget.Ledger, <-chan error, error) {
+	// The ledger begins without limits; FollowPolicy brings those of the store.
 	ledger, err := budget.Open(ctx, store, budget.Policy{})
 	if err != nil {
 		return nil, nil, err

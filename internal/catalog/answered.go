@@ -18,6 +18,7 @@ func (c *Catalog) Answered(name, region string) (*Resolved, bool) {
 		if f.model.Unpriced || !f.model.metered() {
 			continue
 		}
+		// Models that were found by their spelling get the geography that the name began with.
 		if f.profile == "" {
 			f.profile = profile
 		}
@@ -75,6 +76,7 @@ func (c *Catalog) FoundationID(modelID string) string {
 		id = a.resource
 	}
 	prefix, rest, known := cutGeography(id)
+	// This also finds a known model under a geography that is not known.
 	if m, ok := c.byID[rest]; ok && prefix != "" {
 		return m.ID
 	}

@@ -174,6 +174,7 @@ func (c *Catalog) index(m *Model) (problems []error) {
 // price.
 func (c *Catalog) checkMapped() (problems []error) {
 	for _, id := range slices.Sorted(maps.Keys(c.mapped)) {
+		// find without the mappings: an id that it finds names its model itself.
 		if _, reason := c.find(id, false); reason == "" {
 			problems = append(problems, modelProblem(id, "cannot be mapped: it names its model; override the model to change its price"))
 		}

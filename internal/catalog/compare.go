@@ -27,6 +27,7 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 		}
 	}
 	if mine.latency != nil && theirs.latency != nil {
+		// Rates at optimized latency are compared at the standard tier alone.
 		standard := int64(price.TierStandard)
 		if class := higherClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
 			return class + " at optimized latency"
@@ -90,6 +91,7 @@ func higherExtra(r, other *Resolved) string {
 	media := func(m MediaRates, text price.Rates) [4]price.PicoUSD {
 		all := [4]price.PicoUSD{m.ImageInput, m.AudioInput, m.ImageOutput, m.AudioOutput}
 		for i := range all {
+			// The first two are for input.
 			if all[i] == 0 && i < 2 {
 				all[i] = text.Input
 			} else if all[i] == 0 {

@@ -31,6 +31,7 @@ func parseDecimal(s string, scale int) (int64, error) {
 			n += int64(frac[i] - '0')
 		}
 	}
+	// Any digit behind the scale rounds up.
 	if len(frac) > scale && strings.Trim(frac[scale:], "0") != "" {
 		n++
 	}

@@ -51,6 +51,7 @@ func parseARN(s string) (arn, bool) {
 		return arn{}, false
 	}
 	if parts[2] == "sagemaker" {
+		// So it differs from all kinds of Bedrock's own ARNs, which may say what model they run.
 		kind = "sagemaker " + kind
 	}
 	return arn{region: parts[3], kind: kind, resource: resource}, true

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"math"
 	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -32,6 +33,7 @@ func (m *Model) quoteAt(profile, region string) quote {
 		price: price.Price{Rates: at.rates.rates()}, fees: m.feesAt(region, at.factor), media: m.Media.by(at.factor),
 		tiers: m.tiersAt(region, at.assumed), assumed: at.assumed,
 	}
+	// The rates for long contexts and low latency change as much as the base rates do in this place.
 	if long := m.Price.LongContext; long.Threshold > 0 {
 		rates := classesOf(long.Rates).completeLike(base).inProportion(at.rates, base).rates()
 		q.price.LongContext = price.LongContext{Threshold: long.Threshold, Rates: rates}
@@ -76,6 +78,7 @@ func (m *Model) globalAt(base classes, region string) regional {
 	}
 	at := regional{rates: base, factor: 1000}
 	if rates, ok := m.GeoOverrides[profileGlobal]; ok {
+		// An entry for the profile itself replaces the base, and one for the region replaces both.
 		at = listed(classesOf(rates).completeLike(base), base)
 	}
 	if len(m.GlobalOverrides) == 0 || homeRegion(region) {
@@ -112,6 +115,7 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 	switch partitionOf(region) {
 	case partitionGov:
 		return by(base, m.govFactor(), true)
+	// No price is known there: the highest factor that any rule has is used.
 	case partitionOther:
 		factor := max(m.govFactor(), combined(premium, max(m.unlistedFactor(), unlistedFactor)))
 		return by(base, factor, true).higher(m.highestEntry(base))
@@ -120,7 +124,7 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 		return by(base, premium, false)
 	}
 	unlisted := m.unlistedFactor()
-	if unlisted == 1000 {
+	if unlisted == 1000 { // one price applies everywhere
 		return by(base, premium, false)
 	}
 	return by(base, combined(premium, unlisted), true).higher(m.highestEntry(base))
@@ -129,14 +133,17 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 // anywhere returns the highest rates that a call from an unknown region can have: of all regions in the profile's geography, and without a
 // profile of all regions in the commercial partition and in GovCloud.
 func (m *Model) anywhere(base classes, profile string) regional {
+	// Of what the rules for single regions give, the highest counts.
 	gov := by(base, m.govFactor(), true)
 	at := gov
 	if profile != profileGov {
+		// The price of the home regions in the US, or that of a region which no table lists.
 		at = by(base, max(m.GeoPremium, 1000), false).higher(m.unlistedAt(base, unlistedRegion))
 		if profile == "" {
 			at = at.higher(gov)
 		}
 	}
+	// Without a profile, and for an unknown one, g contains no region.
 	g, _ := knownGeography(profile)
 	for region, rates := range m.RegionOverrides {
 		if profile == "" || g.contains(region) {
@@ -175,7 +182,8 @@ func (m *Model) govFactor() int64 {
 	return m.GovFactor
 }
 
-// unlistedFactor returns UnlistedRegion, with the default for zero.
+// unlistedFactor returns UnlistedRegion, with the default for zero: a model with commercial entries costs more in some places, so it may in
+// others.
 func (m *Model) unlistedFactor() int64 {
 	if m.UnlistedRegion != 0 {
 		return m.UnlistedRegion
@@ -213,10 +221,10 @@ func by(base classes, factor int64, assumed bool) regional {
 // combined multiplies two factors in thousandths, rounding up.
 func combined(a, b int64) int64 { return int64(scale(price.PicoUSD(a), b, 1000)) }
 
-// higher returns the higher of each value of two quotes for the same model.
+// higher returns the higher of each value of two quotes. Its latency-optimized rates are q's unless both have some.
 func (q quote) higher(p quote) quote {
+	q.price.LongContext = higherLongContext(&q.price, &p.price) // before the usual rates, which it reads, are changed
 	q.price.Rates = classesOf(q.price.Rates).higher(classesOf(p.price.Rates)).rates()
-	q.price.LongContext.Rates = classesOf(q.price.LongContext.Rates).higher(classesOf(p.price.LongContext.Rates)).rates()
 	if q.latency != nil && p.latency != nil {
 		rates := classesOf(*q.latency).higher(classesOf(*p.latency)).rates()
 		q.latency = &rates
@@ -226,6 +234,24 @@ func (q quote) higher(p quote) quote {
 	q.tiers = tierTable{max(q.tiers.flex, p.tiers.flex), max(q.tiers.priority, p.tiers.priority), max(q.tiers.ultrafast, p.tiers.ultrafast)}
 	q.assumed = q.assumed || p.assumed
 	return q
+}
+
+// higherLongContext returns the long-context prices of two prices, of which either may have none: from the lower threshold on, the higher of what
+// each charges for a long context, which is its usual rate if it has no other.
+func higherLongContext(a, b *price.Price) price.LongContext {
+	if a.LongContext.Threshold == 0 && b.LongContext.Threshold == 0 {
+		return price.LongContext{}
+	}
+	var highest classes
+	threshold := int64(math.MaxInt64)
+	for _, p := range [...]*price.Price{a, b} {
+		highest = highest.higher(classesOf(p.Rates))
+		if p.LongContext.Threshold > 0 {
+			highest = highest.higher(classesOf(p.LongContext.Rates))
+			threshold = min(threshold, p.LongContext.Threshold)
+		}
+	}
+	return price.LongContext{Threshold: threshold, Rates: highest.rates()}
 }
 
 // by multiplies every rate and fee by a factor in thousandths, rounding up.

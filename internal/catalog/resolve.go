@@ -104,6 +104,7 @@ func (c *Catalog) priced(f found, region string) *Resolved {
 		}
 	}
 	if off := c.discountOf(f.model.ID); off > 0 {
+		// by multiplies by what the discount leaves, in thousandths.
 		q = q.by(1000 - off)
 	}
 	return &Resolved{
@@ -150,6 +151,7 @@ func (c *Catalog) find(id string, follow bool) (found, string) {
 // findMapped returns what the target of a mapped id says. The region of an ARN is kept, unless the target has one. A prompt that is not mapped with
 // its version may be mapped without it.
 func (c *Catalog) findMapped(id string) (found, bool) {
+	// Empty for an id that is no ARN.
 	a, _ := parseARN(id)
 	target, ok := c.mapped[id]
 	if !ok {

@@ -52,6 +52,7 @@ func (s *spellings) find(name string) []*Model {
 	var buffer [128]byte
 	cuts := levelsOf(name)
 	for level := range s {
+		// s[level] has the models' names with as much left out as the level says; the given name may have had less to leave out.
 		for _, cut := range cuts[:level+1] {
 			for _, spelled := range [...]string{cut, withoutProvider(cut)} {
 				key := fold(buffer[:0], spelled)
@@ -71,6 +72,7 @@ func levelsOf(name string) [spellingLevels]string {
 	unversioned := bare
 	if at := strings.LastIndexByte(bare, '-'); at > 0 {
 		last := bare[at+1:]
+		// Without the colon a number at the end may be a part of the model's name.
 		numbered := colon && len(last) <= 2 && digits(last)
 		if numbered || len(last) > 1 && (last[0] == 'v' || last[0] == 'V') && digits(last[1:]) {
 			unversioned = bare[:at]
@@ -85,6 +87,7 @@ func withoutProvider(name string) string {
 		return name[at+1:]
 	}
 	provider, rest, found := strings.Cut(name, ".")
+	// A dot behind a hyphen belongs to a number, as in "Llama-3.1-8B", and not to a provider.
 	if !found || rest == "" || strings.ContainsAny(provider, "-_") {
 		return name
 	}

@@ -70,7 +70,7 @@ func (c *checker) prices() {
 	c.factors()
 	priceless := m.Price == (price.Price{}) && m.Fees == (Fees{}) && m.Media == (MediaRates{}) && m.LatencyOptimized == nil &&
 		len(m.GeoOverrides)+len(m.RegionOverrides)+len(m.GlobalOverrides)+len(m.FeeOverrides) == 0
-	if m.Unpriced || m.Free {
+	if m.Unpriced || m.Free { // it is only checked that there is no price
 		c.require(priceless || !m.Unpriced, "is marked unpriced and has a price: drop one of them")
 		c.require(priceless || !m.Free, "is marked free and has a price or a fee: drop one of them")
 		c.require(!m.Unpriced || !m.Free, "is marked unpriced and free: drop one of them")

@@ -18,6 +18,7 @@ func FormatModels(w io.Writer, r io.Reader) error {
 	if err != nil {
 		return &FileError{Problem: "cannot be read", Err: err}
 	}
+	// One byte more than allowed was read, so that ReadModels refuses a file that is too long.
 	if _, err := ReadModels(bytes.NewReader(data)); err != nil {
 		return err
 	}

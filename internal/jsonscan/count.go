@@ -48,7 +48,7 @@ func decimalCount(s string) (int64, error) {
 		if strings.Trim(all[cut:], "0") != "" {
 			return 0, errNoCount
 		}
-		all = "0" + all[:cut]
+		all = "0" + all[:cut] // a digit is left even if all are cut off
 	}
 	return Digits(all)
 }

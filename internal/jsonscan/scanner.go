@@ -49,7 +49,7 @@ func (p *Scanner) Document(text string, field func(key string) error) error {
 	if err := p.Object(field); err != nil {
 		return err
 	}
-	if p.Peek(); p.pos != len(p.s) {
+	if p.Peek(); p.pos != len(p.s) { // Peek skips white space at the end
 		return p.Fail("data after the JSON object")
 	}
 	return nil
@@ -96,7 +96,7 @@ func Plain(text string) string {
 			rest = rest[1:]
 		case '"':
 			p := New(rest)
-			t, _ := p.Text() // Len has read it
+			t, _ := p.Text() // Len has read it, so this can't fail
 			b.WriteString(`"` + t.String() + `"`)
 			rest = rest[p.pos:]
 		default:
@@ -224,7 +224,7 @@ func (p *Scanner) key() (string, error) {
 func (p *Scanner) unique(base int, key string, set map[string]struct{}) (map[string]struct{}, error) {
 	open := p.keys[base:]
 	p.keys = append(p.keys, key)
-	if set == nil && len(open) < linearKeys {
+	if set == nil && len(open) < linearKeys { // a nil set is returned as long as there are few
 		for _, k := range open {
 			if k == key {
 				return nil, p.Fail("duplicate key")
@@ -303,7 +303,7 @@ func numberLen(s string) int {
 	}
 	whole := digits(s[i:])
 	if whole == 0 || whole > 1 && s[i] == '0' {
-		return 0
+		return 0 // no digit, or a leading zero
 	}
 	i += whole
 	if i < len(s) && s[i] == '.' {

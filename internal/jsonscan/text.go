@@ -43,7 +43,7 @@ func Unescape(raw string) string {
 		}
 		r, n := unicodeEscape(raw)
 		b.WriteRune(r)
-		raw = raw[max(n, 2):]
+		raw = raw[max(n, 2):] // n is 0 for a text that no scanner has read, in which a \u may have no digits
 	}
 }
 
@@ -60,7 +60,7 @@ func meaning(c byte) byte {
 		return '\r'
 	case 't':
 		return '\t'
-	default:
+	default: // a quote, a backslash or a slash
 		return c
 	}
 }
@@ -90,7 +90,7 @@ func word(s string) uint64 {
 func plainLen(s string) (n int, high uint64) {
 	rest := s
 	for len(rest) >= 16 {
-		v, w := word(rest), word(rest[8:])
+		v, w := word(rest), word(rest[8:]) // the first byte of the text is the lowest of the number
 		high |= v | w
 		if m := special(v); m != 0 {
 			return len(s) - len(rest) + bits.TrailingZeros64(m)/8, high
@@ -128,7 +128,7 @@ func (p *Scanner) Text() (Text, error) {
 			p.pos = i
 			return Text{}, p.Fail("control character in a string")
 		}
-		for i+1 < len(p.s) && p.s[i] == '\\' {
+		for i+1 < len(p.s) && p.s[i] == '\\' { // escapes in a row
 			if simple[p.s[i+1]] {
 				i += 2
 				saved++
@@ -136,7 +136,7 @@ func (p *Scanner) Text() (Text, error) {
 			}
 			r, n := unicodeEscape(p.s[i:])
 			if n == 0 {
-				break
+				break // no escape at all: the backslash is still there, and fails below
 			}
 			i += n
 			saved += n - utf8.RuneLen(r)
@@ -186,6 +186,7 @@ func hex4(s string) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
 	}
+	// digit has values plus one, and zero for what is no digit: then the number is meaningless, and the second result false.
 	a, b, c, d := digit[s[2]], digit[s[3]], digit[s[4]], digit[s[5]]
 	return rune(a-1)<<12 | rune(b-1)<<8 | rune(c-1)<<4 | rune(d-1), a != 0 && b != 0 && c != 0 && d != 0
 }

@@ -16,7 +16,7 @@ const WebPHeader = 30
 // is incomplete or has no positive size. It checks less than a decoder does: for a damaged file it may return a size although that does not.
 func Of(data []byte) (width, height int, ok bool) {
 	data = data[:min(len(data), MaxHeader)]
-	switch {
+	switch { // all but a JPEG have their size at a fixed place
 	case bytes.HasPrefix(data, []byte("\x89PNG")) && len(data) >= 24:
 		width, height = int(binary.BigEndian.Uint32(data[16:])), int(binary.BigEndian.Uint32(data[20:]))
 	case IsJPEG(data):
@@ -33,13 +33,13 @@ func Of(data []byte) (width, height int, ok bool) {
 }
 
 // jpegSize goes from segment to segment up to the frame header (ITU T.81, section B.2.2). A segment begins with 0xff and its marker, after which most
-// have their length. A frame header has one of the markers 0xc0 to 0xcf but three, and the height before the width. Like other readers it skips bytes
-// between segments.
+// have their length. A frame header has one of the markers 0xc0 to 0xcf, except for three that begin tables or extensions, and the height before the
+// width. Like other readers it skips bytes between segments.
 func jpegSize(data []byte) (width, height int) {
-	for i := 2; i+9 <= len(data); {
+	for i := 2; i+9 <= len(data); { // behind the two bytes that a JPEG begins with; nine reach to the end of a frame header's sizes
 		marker := data[i+1]
 		switch {
-		case data[i] != 0xff || marker == 0xff:
+		case data[i] != 0xff || marker == 0xff: // no segment begins here, or a filling byte comes first
 			i++
 		case marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
 			return int(binary.BigEndian.Uint16(data[i+7:])), int(binary.BigEndian.Uint16(data[i+5:]))
@@ -58,9 +58,9 @@ func IsJPEG(data []byte) bool { return bytes.HasPrefix(data, []byte("\xff\xd8"))
 // webPSize reads the first chunk of a WebP file: VP8X has the canvas size (RFC 9649, section 2.7), VP8L a packed size after its signature
 // byte (section 3.4), VP8 the size after the start code of a key frame (RFC 6386, section 9.1).
 func webPSize(h []byte) (width, height int) {
-	body := h[20:]
+	body := h[20:] // behind the names of file and chunk and their lengths; it has at least ten bytes, because Of asks for thirty
 	switch string(h[12:16]) {
-	case "VP8X":
+	case "VP8X": // like VP8L, whose sizes have 14 bits each, it stores them less one
 		return 1 + uint24(body[4:]), 1 + uint24(body[7:])
 	case "VP8L":
 		if body[0] == 0x2f {
@@ -69,6 +69,7 @@ func webPSize(h []byte) (width, height int) {
 		}
 	case "VP8 ":
 		if bytes.Equal(body[3:6], []byte{0x9d, 0x01, 0x2a}) {
+			// The two highest bits of each are a scale, which does not change the size of the coded image.
 			w, h := binary.LittleEndian.Uint16(body[6:]), binary.LittleEndian.Uint16(body[8:])
 			return int(w & 0x3fff), int(h & 0x3fff)
 		}

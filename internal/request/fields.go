@@ -38,6 +38,7 @@ func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 		return
 	}
 	fields := jsonscan.New(string(raw))
+	// SettingOf returns -1 for a field that is no setting. An error can only end the reading early.
 	_ = fields.Object(func(key string) error {
 		value, err := fields.Value()
 		if err == nil && IsMarker(key) {
@@ -61,7 +62,7 @@ func MediaType(mediaType string) (kind, format string) {
 		return "", ""
 	case "application/pdf":
 		return "document", "pdf"
-	case "text/plain", "application/json", "application/xml", "application/yaml":
+	case "text/plain", "application/json", "application/xml", "application/yaml": // texts for which Bedrock has no other name
 		return "document", "txt"
 	case "application/msword":
 		return "document", "doc"

@@ -49,7 +49,7 @@ func (b Base64) ImageTokens() int64 {
 	var head [4 << 10]byte
 	n, err := io.ReadFull(b.decoder(), head[:])
 	w, h, ok := pixels.Of(head[:n])
-	if !ok && err == nil && pixels.IsJPEG(head[:n]) {
+	if !ok && err == nil && pixels.IsJPEG(head[:n]) { // no error means that head is full, so that there is more
 		all, _ := io.ReadAll(io.LimitReader(b.decoder(), pixels.MaxHeader))
 		w, h, ok = pixels.Of(all)
 	}
@@ -61,7 +61,8 @@ func (b Base64) DocumentTokens(format string) int64 {
 	return documentTokens(format, b.Bytes(), func() int64 { return pdfPages(b.decoder()) })
 }
 
-// Bytes returns how many bytes the text stands for, without decoding it.
+// Bytes returns how many bytes the text stands for, without decoding it. Len is its length with the escapes of the JSON string decoded. Padding is
+// looked for in Raw, where an escape would hide it; then the result is two too large at most.
 func (b Base64) Bytes() int64 {
 	padding := len(b.Raw) - len(strings.TrimRight(b.Raw, "="))
 	return max(int64(b.Len)/4*3-int64(padding), 0)
@@ -81,11 +82,11 @@ func documentTokens(format string, n int64, pages func() int64) int64 {
 	switch format {
 	case "pdf":
 		count := pages()
-		if count <= 0 {
+		if count <= 0 { // no page is visible: at least one, and one more for each bytesPerPage
 			count = n/bytesPerPage + 1
 		}
 		return count * PageTokens
-	case "doc", "docx", "xls", "xlsx": // compressed, so that their size says little: at most ten pages
+	case "doc", "docx", "xls", "xlsx": // compressed, so that their size says little: a token for each twelve bytes, at most ten pages
 		return min(n/12, 10*PageTokens)
 	default: // text as it stands, of three and a half bytes a token
 		return n * 2 / 7
@@ -103,7 +104,7 @@ func pixelTokens(width, height int, ok bool) int64 {
 // Tokens returns how many tokens media are likely to count: 0 for videos, sound and content of which nothing is known, and for media that are
 // nowhere.
 func (m *Media) Tokens() int64 {
-	inline := m.From == Inline && len(m.Data) > 0
+	inline := m.From == Inline && len(m.Data) > 0 // the request carries them; Stored media are fetched by the service, so their size is not known
 	switch {
 	case m.Kind == Picture && inline:
 		return ImageTokens(m.Data)

@@ -20,7 +20,7 @@ func pdfPages(r io.Reader) int64 {
 	for pages < maxPages {
 		n, err := io.ReadFull(r, buf[kept:])
 		part := buf[:kept+n]
-		last := err != nil
+		last := err != nil // ReadFull has not filled the buffer
 		end := len(part)
 		if !last {
 			end -= overlap // what begins after that is counted in the next part
@@ -39,7 +39,7 @@ func pagesIn(part []byte, end int) int64 {
 	pages, at := int64(0), 0
 	for {
 		i := bytes.Index(part[at:], []byte("/Type"))
-		if i < 0 || at+i >= end {
+		if i < 0 || at+i >= end { // there is none, or the next part begins with it
 			return pages
 		}
 		at += i + len("/Type")

@@ -11,8 +11,8 @@ type Sink interface {
 	Message(index int, user bool)
 	// Block begins a block at an index of its section's or message's list. What follows belongs to it, up to the next one.
 	Block(k Kind, index int)
-	// Point tells of a cache point in the place of a block. open says that it names no lifetime; a ttl of zero is a lifetime that this module does not
-	// know.
+	// Point tells of a cache point in the place of a block. open says that it names no lifetime; a ttl of zero is a lifetime that this module does
+	// not know.
 	Point(index int, ttl time.Duration, open bool)
 
 	// TextBlock stands for a call of Block with the kind Text and one of Text, in one call, because a long conversation has thousands of such blocks.
@@ -68,10 +68,10 @@ type Flag string
 
 // The flags.
 const (
-	Cited   Flag = "citations" // are asked for, of a document or search result in the block
+	Cited   Flag = "citations" // citations are asked for, of a document or search result in the block
 	Strict  Flag = "strict"    // a tool's input has to fit its schema
-	Added   Flag = "added"     // a tool, in the middle of a conversation
-	Removed Flag = "removed"   // the same for a tool that is taken away
+	Added   Flag = "added"     // a tool is added in the middle of a conversation
+	Removed Flag = "removed"   // a tool is taken away in the middle of a conversation
 	Closed  Flag = "closed"    // no cache point may follow the block
 )
 

@@ -83,7 +83,7 @@ func (d *DynamoDB) run(dir string) error {
 	d.mu.Lock()
 	d.Process = p
 	d.mu.Unlock()
-	if err := p.await(d.answers); err != nil {
+	if err := p.await(d.answers); err != nil { // perhaps another program has the port
 		return errors.Join(err, p.Kill())
 	}
 	return nil

@@ -23,7 +23,7 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	if err != nil {
 		return nil, err
 	}
-	owner, err := unprivileged()
+	owner, err := unprivileged() // nil unless this process is root, as which PgBouncer refuses to run
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 		"[pgbouncer]",
 		"listen_addr=127.0.0.1", fmt.Sprintf("listen_port=%d", b.port), "unix_socket_dir=",
 		"auth_type=any", "pool_mode=transaction", "max_client_conn=1000",
-	}, settings...)
+	}, settings...) // of two lines for one setting, the later one holds
 	config := filepath.Join(home, "pgbouncer.ini")
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return nil, fmt.Errorf("servers: %w", err)

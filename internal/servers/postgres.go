@@ -86,7 +86,7 @@ func (p *Postgres) Restart() error {
 		args = append(args, "-c", s)
 	}
 	var err error
-	for range restartTries {
+	for range restartTries { // a program that ended before it answered is started again
 		cmd := exec.Command(p.bin, args...)
 		cmd.Dir = p.home
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
@@ -105,14 +105,14 @@ func (p *Postgres) Restart() error {
 func (p *Postgres) Stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.process.end(syscall.SIGINT)
+	return p.process.end(syscall.SIGINT) // SIGTERM, which Process.Stop sends, would wait until the clients have ended their sessions
 }
 
 // Kill ends the server with SIGKILL, its sessions included, as a crash would.
 func (p *Postgres) Kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	sessions, err := p.children()
+	sessions, err := p.children() // first: without their parent they could not be found
 	return errors.Join(err, p.process.Kill(), signalAll(sessions, syscall.SIGKILL))
 }
 
@@ -120,7 +120,7 @@ func (p *Postgres) Kill() error {
 func (p *Postgres) Pause() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.process.Pause(); err != nil {
+	if err := p.process.Pause(); err != nil { // first, so that it starts no more sessions
 		return err
 	}
 	sessions, err := p.children()
@@ -131,13 +131,14 @@ func (p *Postgres) Pause() error {
 func (p *Postgres) Resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	sessions, err := p.children()
+	sessions, err := p.children() // in the opposite order to Pause
 	return errors.Join(err, signalAll(sessions, syscall.SIGCONT), p.process.Resume())
 }
 
 // children returns the ids of the processes that the server has started, one for each session. They are found by their parent, because each is in a
 // process group of its own.
 func (p *Postgres) children() (pids []int, err error) {
+	// Each line has the id of a process and that of its parent, without a heading.
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
 		return nil, fmt.Errorf("servers: ps: %w", err)
@@ -236,6 +237,7 @@ func answersPostgres(ctx context.Context, addr string) error {
 		conn.SetDeadline(deadline) //nolint:errcheck // without it the read fails later
 	}
 	// The protocol: a session begins with its length, version 3.0 and its parameters. "R" asks for authentication; "X" ends the session.
+	// The length counts its own 4 bytes.
 	body := []byte("\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00")
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)); err != nil {
 		return err

@@ -49,7 +49,7 @@ func startRedis(path, dir string, options []string) (*Redis, error) {
 	r := &Redis{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), path: path, dir: dir}
 	r.args = []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, "--daemonize", "no", "--save", ""}
 	for _, line := range options {
-		name, value, _ := strings.Cut(line, " ")
+		name, value, _ := strings.Cut(line, " ") // on the command line an option is --name, and then its values
 		r.args = append(append(r.args, "--"+name), redisArguments(value)...)
 	}
 	return r, r.Restart()
@@ -68,7 +68,7 @@ func redisArguments(values string) []string {
 
 // ReplicaOf returns the option that makes a server a replica of another one.
 func ReplicaOf(primary *Redis) string {
-	host, port, _ := net.SplitHostPort(primary.Addr)
+	host, port, _ := net.SplitHostPort(primary.Addr) // it is one that StartRedis has made
 	return "replicaof " + host + " " + port
 }
 

@@ -66,6 +66,7 @@ func start(dir string, cmd *exec.Cmd) (*Process, error) {
 		defer close(p.ended)
 		cmd.Wait() //nolint:errcheck // a server that was killed ends with an error
 	}()
+	// read returns when a line or the end of the pipe comes; nobody writes a line.
 	p.watchdog = exec.Command("sh", "-c", `read -r _; kill -9 "$1" 2>/dev/null`, "sh", strconv.Itoa(cmd.Process.Pid))
 	if p.lifeline, err = p.watchdog.StdinPipe(); err == nil {
 		err = p.watchdog.Start()
@@ -87,13 +88,13 @@ func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
 func (p *Process) end(how syscall.Signal) error {
 	err := p.signal(how)
 	select {
-	case <-p.ended:
+	case <-p.ended: // at once if it had ended before
 	case <-time.After(stopTimeout):
 		err = errors.Join(err, p.signal(syscall.SIGKILL))
 		<-p.ended
 	}
 	p.once.Do(func() {
-		if p.watchdog != nil && p.watchdog.Process != nil {
+		if p.watchdog != nil && p.watchdog.Process != nil { // it has no Process if start could not run it
 			p.watchdog.Process.Kill() //nolint:errcheck // it may have ended
 			p.watchdog.Wait()         //nolint:errcheck // killed
 			p.lifeline.Close()
@@ -131,7 +132,7 @@ func (p *Process) await(answers func(context.Context) error) error {
 			return nil
 		}
 		select {
-		case <-p.ended:
+		case <-p.ended: // the program has ended by itself, as when another one has its port
 			return fmt.Errorf("servers: %s ended at once: %w\n%s", p.cmd.Path, err, p.tail())
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("servers: %s does not answer: %w\n%s", p.cmd.Path, err, p.tail()), p.Kill())

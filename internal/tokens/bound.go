@@ -23,7 +23,7 @@ func Lengthening(body []byte) int64 { return textcost.Lengthening(body) }
 // page.
 func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
-	if p.Hidden.Unknown {
+	if p.Hidden.Unknown { // the service adds text of unknown length
 		return 0, false
 	}
 	for i := range p.Blocks {
@@ -40,8 +40,9 @@ func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 // body.
 func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
+	// framing has added OtherBytes, which are in the request body.
 	n -= min(n, max(p.OtherBytes, 0))
-	if p.Hidden.Unknown {
+	if p.Hidden.Unknown { // the service adds text of unknown length
 		return 0, false
 	}
 	for i := range p.Blocks {

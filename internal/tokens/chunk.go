@@ -28,8 +28,8 @@ func nextChunk(s string, escaped bool) int {
 	return runeStart(s, chunkBytes)
 }
 
-// lastEscape returns the offset of the last escape \uXXXX in s whose backslash is not escaped itself, or -1. It is for texts without spaces that
-// consist of escapes, such as Chinese.
+// lastEscape returns the offset of the last escape \uXXXX in s whose backslash is not escaped itself, or -1. One at the very beginning is not
+// returned, because the byte before it is not known. It is for texts without spaces that consist of escapes, such as Chinese.
 func lastEscape(s string) int {
 	for i := strings.LastIndex(s, `\u`); i > 0; i = strings.LastIndex(s[:i], `\u`) {
 		if s[i-1] != '\\' {

@@ -93,6 +93,7 @@ func (c *Counter) Count(ctx context.Context, p *Prompt, l *Limits) (int64, bool,
 			if err != nil {
 				return 0, false, err
 			}
+			// t is WideText, as in UpperBound, which the result must not exceed.
 			t = min(t, counted)
 		}
 		n = addSat(n, t)

@@ -9,13 +9,14 @@ import (
 // formatPDF is Bedrock's name of the format.
 const formatPDF = "pdf"
 
-// DocumentBlock returns a block for a document, measured as far as its format allows: pages and text of a PDF; the unpacked text and the
-// images of an office file; for others the bytes, plus what normalisation can add. format is the lower-case name that Bedrock uses: "pdf",
-// "docx", "txt".
+// DocumentBlock returns a block for a document, measured as far as its format allows: pages and text of a PDF; the unpacked text and the images
+// of an office file; for others the bytes, plus what normalisation can add. format is the lower-case name that Bedrock uses: "pdf", "docx",
+// "txt". A size of zero, in Bytes or for a PDF in Pages, is unknown: the document then has no bound.
 func DocumentBlock(format string, data []byte) Block {
 	b := Block{Kind: Document, Format: format, Bytes: int64(len(data))}
 	switch format {
 	case formatPDF:
+		// If the file can't be measured, its size is zero, and so unknown.
 		size, _ := measurePDF(data)
 		b.Pages, b.Bytes = size.pages, size.text
 	case "docx", "xlsx":
@@ -24,6 +25,7 @@ func DocumentBlock(format string, data []byte) Block {
 	case "txt", "md", "csv", "html":
 		switch {
 		case isPacked(data) || bytes.HasPrefix(data, []byte(compoundFile)):
+			// The file is of another kind than its format says, and its text may be longer than the file.
 			b.Bytes = 0
 		case plainUTF8(data):
 			b.Bytes += Lengthening(data)
@@ -39,6 +41,7 @@ func DocumentBlock(format string, data []byte) Block {
 			switch {
 			case ok && found:
 				b.Bytes = text
+			// A doc without a workbook is not packed, so that three times its bytes bound its text.
 			case found || format == "xls":
 				b.Bytes = 0
 			}

@@ -31,6 +31,7 @@ func ImageSize(data []byte) (width, height int, ok bool) {
 func readImageSize(r io.Reader) (width, height int, ok bool) {
 	var magic [12]byte
 	r = io.LimitReader(r, pixels.MaxHeader)
+	// Less than 12 bytes are no error here: decoderFor knows no image that begins so, or decode fails.
 	n, _ := io.ReadFull(r, magic[:])
 	whole := io.MultiReader(bytes.NewReader(magic[:n]), r) // from the beginning again
 	decode := decoderFor(magic[:n])

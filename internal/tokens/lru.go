@@ -44,6 +44,7 @@ func (l *lru) put(k chunkKey, count int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e, ok := l.entries[k]; ok {
+		// The count of a chunk never changes, so that the one here is the same.
 		l.order.MoveToFront(e)
 		return
 	}

@@ -34,6 +34,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 			size.pictures++
 		}
 		part, ok := unpackText(f, left)
+		// workbook.bin is the binary form of a workbook, whose text is not found by tags.
 		if !ok || strings.HasSuffix(f.Name, "workbook.bin") {
 			return officeSize{}, false
 		}
@@ -42,6 +43,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 			return officeSize{}, false
 		}
 		size.text = addSat(size.text, int64(len(part))+Lengthening(part))
+		// The attributes and the element by which a document shows an image.
 		for _, use := range [...]string{"embed=", "embed =", ":imagedata "} {
 			uses += bytes.Count(part, []byte(use))
 		}
@@ -52,6 +54,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 	}
 	size.pictures = max(size.pictures, uses)
 	if len(shared.lengths) > 0 {
+		// Any part may be a sheet, because names are free.
 		for _, part := range parts {
 			size.text = addSat(size.text, shared.shown(part))
 		}
@@ -71,6 +74,7 @@ func unpackText(f *zip.File, left int64) ([]byte, bool) {
 	defer r.Close()
 	head := make([]byte, headBytes)
 	n, err := io.ReadFull(r, head)
+	// A part shorter than headBytes ends with one of the two errors of an early end, which are fine.
 	if head = head[:n]; !isText(head) {
 		return nil, err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
@@ -81,6 +85,7 @@ func unpackText(f *zip.File, left int64) ([]byte, bool) {
 
 // isText reports whether a part begins as text does: in two bytes for a character or more, or without control characters.
 func isText(head []byte) bool {
+	// Two zeros in front of the first tag are four bytes for a character: text that readable refuses.
 	if wide(head) != nil || bytes.HasPrefix(head, []byte("\x00\x00")) && bytes.IndexByte(head[:min(len(head), 4)], '<') > 0 {
 		return true
 	}
@@ -120,10 +125,13 @@ func readable(part []byte) ([]byte, bool) {
 			if c < utf8.RuneSelf {
 				part = append(part, c)
 			} else {
+				// U+FFFD has three bytes, as many as any character of an old code page becomes.
 				part = utf8.AppendRune(part, utf8.RuneError)
 			}
 		}
 	}
+	// A document type and its entities can make a text longer. A text that begins with a zero byte has four bytes for a character, and one that
+	// begins with "Lo" is EBCDIC, in which these are the bytes of "<?".
 	return part, !bytes.Contains(part, []byte("<!DOCTYPE")) && !bytes.Contains(part, []byte("<!ENTITY")) &&
 		!bytes.HasPrefix(part, []byte("\x00")) && !bytes.HasPrefix(part, []byte("Lo")) && usualEncoding(part) && namesAreShort(part)
 }
@@ -139,6 +147,7 @@ func usualEncoding(part []byte) bool {
 		return true
 	}
 	name = bytes.TrimLeft(name, "= \t\r\n\"'")
+	// UTF-16 is harmless: readable has decoded it, so that the tags are ASCII.
 	for _, usual := range [...]string{"utf-8", "utf-16", "us-ascii", "iso-8859-", "windows-"} {
 		if bytes.HasPrefix(name, []byte(usual)) {
 			return true
@@ -154,6 +163,7 @@ func namesAreShort(part []byte) bool {
 		if i < 0 {
 			return true
 		}
+		// A name that does not end within so many bytes would be overlooked.
 		if part = part[i+1:]; len(part) >= maxTagName && !bytes.ContainsAny(part[:maxTagName], " />\t\r\n<") {
 			return false
 		}
@@ -174,6 +184,7 @@ func (s *sharedStrings) add(part []byte) {
 			return
 		}
 		part = part[begin:]
+		// The next string begins n+1 bytes later.
 		n := tagOf(part[1:], "si")
 		if n < 0 {
 			n = len(part) - 1
@@ -247,6 +258,8 @@ func mayShowShared(tag []byte) bool {
 			return true
 		}
 		of := len(name) - 1
+		// name has all that stands before "=", so the attribute is t if white space comes before that letter. A prefix, as in x:t, is another
+		// attribute.
 		own := of > 0 && name[of] == 't' && strings.IndexByte(" \t\r\n", name[of-1]) >= 0
 		if text := value[1 : 1+end]; own && (string(text) == "s" || bytes.IndexByte(text, '&') >= 0) {
 			return true
@@ -257,6 +270,7 @@ func mayShowShared(tag []byte) bool {
 
 // length returns the length of a cell's string. rest is what follows the cell's opening tag.
 func (s *sharedStrings) length(rest []byte) int64 {
+	// The value follows the tag of its cell closely. If it does not, the cell counts as the longest string.
 	rest = rest[:min(len(rest), 256)]
 	v := tagOf(rest, "v")
 	if v < 0 {

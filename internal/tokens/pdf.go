@@ -32,6 +32,7 @@ func measurePDF(data []byte) (pdfSize, bool) {
 		return pdfSize{}, false
 	}
 	m := pdfMeter{left: maxUnpackedBytes, contents: map[int]int{}}
+	// First the parts that are not packed; what object streams hold is searched when stream unpacks them.
 	m.structure(data)
 	for at := 0; ; {
 		i := bytes.Index(data[at:], []byte("stream"))
@@ -137,6 +138,7 @@ const maxPDFPages = 100_000
 func (m *pdfMeter) shows(value []byte) {
 	if len(value) > 0 && value[0] == '[' {
 		m.listed = max(m.listed, mostRepeated(value))
+		// One page counts once for each object, however often its array has it: listed is for that.
 		for n := range references(value) {
 			m.contents[n]++
 		}
@@ -179,6 +181,7 @@ func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
 	if !bytes.HasSuffix(before, []byte(">>")) {
 		return nil, nil, false
 	}
+	// The dictionary is what stands between the object's beginning, "7 0 obj", and the keyword.
 	if i := bytes.LastIndex(before, []byte("obj")); i >= 0 {
 		dict = before[i:]
 	} else {
@@ -226,6 +229,7 @@ func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 		return body, m.left >= 0
 	}
 	// One "Decode" is the filter's own, and each /DecodeParms holds one: more means a second filter.
+	// /Fl is the short form of the filter's name.
 	if !bytes.Contains(dict, []byte("/FlateDecode")) && !bytes.Contains(dict, []byte("/Fl ")) || bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms")) {
 		return nil, false
 	}
@@ -274,6 +278,7 @@ func contentText(s []byte) (text, draws int64) {
 			if end < 0 {
 				end = len(s) - i
 			}
+			// Two digits are a byte. The "<<" of a dictionary counts as a string too, which only raises the bound.
 			inside, strings = inside+int64(end+1)/2, strings+1
 			i += max(end, 1)
 		default:

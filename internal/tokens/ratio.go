@@ -87,6 +87,7 @@ func (r *Ratio) Learn(model string, o Observation) Violation {
 		violated = TightViolated
 	}
 	if o.WideBound > 0 {
+		// A guess is never more than the bound, whatever one response shows.
 		ratio := min(scale(o.Actual, 1_000_000, o.WideBound), 1_000_000)
 		m.guess += (ratio - m.guess) / guessWeight
 		if o.Actual > o.WideBound {

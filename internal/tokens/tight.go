@@ -19,8 +19,8 @@ func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped)
 // its WideText, the bound by the number of bytes. ok is false if there is no bound: see UpperBound. It checks ctx at least every 256 KB of text, and
 // returns its error.
 func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
-	n = framing(p, l) // all that is in no block
-	if p.Hidden.Unknown {
+	n = framing(p, l)     // all that is in no block
+	if p.Hidden.Unknown { // the service adds text of unknown length
 		return 0, false, nil
 	}
 	for i := range p.Blocks {
@@ -64,6 +64,7 @@ func textBound(ctx context.Context, s string, escaped bool, thousandths int64) (
 	if err != nil {
 		return 0, err
 	}
+	// The bytes bound both the text's own cost and its product with the factor.
 	bound := scanner.AtMostBytes(scanner.Tokens(s, len(s)), s)
 	return scanner.AtMostBytes(scale(bound, thousandths, 1000), s), nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,11 +73,11 @@ func TestTightBound_SaturatesInsteadOfWrapping(t *testing.T) {
 // countdown is a context that is cancelled after a number of looks at it.
 type countdown struct {
 	context.Context
-	looks int
+	looks atomic.Int64 // the goroutines that scan parts of a text look at it together
 }
 
 func (c *countdown) Err() error {
-	if c.looks--; c.looks < 0 {
+	if c.looks.Add(-1) < 0 {
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -89,12 +90,13 @@ func TestTightBound_LooksAtTheContextEvery256KB(t *testing.T) {
 		"beyond":  {Text: strings.Repeat("\u4e2d", 1_500_000)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx := &countdown{Context: t.Context(), looks: math.MaxInt32}
+			ctx := &countdown{Context: t.Context()}
+			ctx.looks.Store(math.MaxInt32)
 			_, _, err := TightBound(ctx, &Prompt{Blocks: []Block{b}}, LimitsFor(""))
 			require.NoError(t, err)
-			looks := math.MaxInt32 - ctx.looks
-			assert.GreaterOrEqual(t, looks, len(b.Text)/(256<<10))
-			ctx.looks = looks - 1
+			looks := math.MaxInt32 - ctx.looks.Load()
+			assert.GreaterOrEqual(t, looks, int64(len(b.Text)/(256<<10)))
+			ctx.looks.Store(looks - 1)
 			_, ok, err := TightBound(ctx, &Prompt{Blocks: []Block{b}}, LimitsFor(""))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.False(t, ok)

@@ -6,13 +6,14 @@ import (
 	"unicode/utf16"
 )
 
-// measureWorkbook bounds the text of an xls file: its bytes, and the shared strings once more for each cell that shows them ([MS-XLS], of
-// Excel 97 to 2003). It returns false if the file is damaged or encrypted, and found says whether it holds a workbook at all.
+// measureWorkbook bounds the text of an xls file: its bytes, and the shared strings once more for each cell that shows them ([MS-XLS], of Excel
+// 97 to 2003). ok is false if the file is damaged or encrypted; found says whether it holds a workbook at all.
 func measureWorkbook(data []byte) (text int64, found, ok bool) {
 	streams, ok := workbookStreams(data)
 	if !ok {
 		return 0, false, false
 	}
+	// A byte of the file may be a character of an old code page, which becomes up to bytesOfOne bytes.
 	text = mulSat(int64(len(data)), bytesOfOne)
 	for _, stream := range streams {
 		shown, ok := shownInWorkbook(stream)
@@ -37,6 +38,7 @@ func shownInWorkbook(stream []byte) (shown int64, ok bool) {
 	var table sharedTexts
 	var uses []uint32
 	for before := uint16(0); len(stream) >= 4; {
+		// A record begins with its kind and its length, in two bytes each.
 		kind, n := binary.LittleEndian.Uint16(stream), int(binary.LittleEndian.Uint16(stream[2:]))
 		if n > len(stream)-4 {
 			return 0, false
@@ -47,10 +49,12 @@ func shownInWorkbook(stream []byte) (shown int64, ok bool) {
 		case kind == recordFilePass:
 			return 0, false
 		case kind == recordShared, kind == recordContinue && before == recordShared:
+			// A table that is too long for one record goes on in the records directly after it.
 			table.records = append(table.records, body)
 			before = recordShared
 			continue
 		case kind == recordSharedUse && n >= 10:
+			// The record begins with row, column and format, in two bytes each.
 			uses = append(uses, binary.LittleEndian.Uint32(body[6:]))
 		}
 		before = kind
@@ -62,6 +66,7 @@ func shownInWorkbook(stream []byte) (shown int64, ok bool) {
 		return 0, false
 	}
 	for _, number := range uses {
+		// A number that the table does not have counts as its longest string.
 		length := table.longest
 		if int64(number) < int64(len(table.lengths)) {
 			length = table.lengths[number]
@@ -96,6 +101,7 @@ func (s *sharedTexts) take(n int) (b []byte, ok bool) {
 
 // read reads the lengths of all strings.
 func (s *sharedTexts) read() bool {
+	// The table begins with two numbers: how often cells show its strings, and how many strings it has.
 	counts, ok := s.take(8)
 	if !ok {
 		return false
@@ -111,13 +117,14 @@ func (s *sharedTexts) read() bool {
 	return len(s.lengths) > 0
 }
 
-// text reads one string, and returns its length.
+// text reads one string, and returns its length as UTF-8 (WideText).
 func (s *sharedTexts) text() (length int64, ok bool) {
 	const wideFlag, phoneticFlag, formattedFlag = 1, 4, 8
 	head, ok := s.take(3)
 	if !ok {
 		return 0, false
 	}
+	// behind adds up the bytes that follow the characters: four for each run of a format, and those on pronunciation.
 	left, flags, behind := int(binary.LittleEndian.Uint16(head)), head[2], 0
 	if flags&formattedFlag != 0 {
 		runs, ok := s.take(2)
@@ -171,6 +178,9 @@ const maxWorkbooks = 4
 
 // workbookStreams returns the streams of a compound file ([MS-CFB]) that hold a workbook.
 func workbookStreams(data []byte) (streams [][]byte, ok bool) {
+	// The header has the first sector of the directory at 48, the size of the smallest stream with sectors of its own at 56, and the first
+	// sector of the table for the others at 60. An entry of the directory has 128 bytes: the name first, the kind at 66 (5 is the root, 2 a
+	// stream), the first sector at 116 and the size at 120.
 	f, ok := openCompound(data)
 	const smallest = 4096 // shorter streams stand together in one
 	if !ok || binary.LittleEndian.Uint32(data[56:]) != smallest {
@@ -185,6 +195,8 @@ func workbookStreams(data []byte) (streams [][]byte, ok bool) {
 	for ; len(directory) >= 128; directory = directory[128:] {
 		start, size := binary.LittleEndian.Uint32(directory[116:]), int(binary.LittleEndian.Uint32(directory[120:]))
 		if directory[66] == 5 && size > 0 { // the root
+			// The root is the first entry. Its stream holds all short streams, in small sectors, and the table says which of these follow one
+			// another.
 			table, tableOK := f.chain(f.fat, binary.LittleEndian.Uint32(data[60:]), f.sector)
 			if small, ok = f.chain(f.fat, start, f.sector); !ok || !tableOK {
 				return nil, false
@@ -231,6 +243,8 @@ func openCompound(data []byte) (f compound, ok bool) {
 	if len(data) < header || !bytes.HasPrefix(data, []byte(compoundFile)) {
 		return f, false
 	}
+	// The header tells the size of a sector, 512 or 4096 bytes, as a power of two. The first of the tables are listed in it from 76 on; 68 leads
+	// to the list of the others.
 	if shift := le.Uint16(data[30:]); shift == 9 || shift == 12 {
 		f.sector = 1 << shift
 	} else {
@@ -251,6 +265,7 @@ func openCompound(data []byte) (f compound, ok bool) {
 		tables, next = append(tables, list[:len(list)-1]...), list[len(list)-1]
 	}
 	for _, number := range tables {
+		// A damaged list could name one table again and again: beyond the size of the file nothing is added.
 		if part, ok := f.at(number, f.sector); ok && len(f.fat) < len(data) {
 			f.fat = append(f.fat, numbers(part)...)
 		}
@@ -258,7 +273,7 @@ func openCompound(data []byte) (f compound, ok bool) {
 	return f, len(f.fat) > 0
 }
 
-// at returns a sector, of which the last one may be cut.
+// at returns a sector, of which the last one may be cut. It returns false behind the end of the file, and for a rest too short for one number.
 func (f *compound) at(number uint32, size int) ([]byte, bool) {
 	from := int64(number) * int64(size)
 	if from >= int64(len(f.sectors)) {

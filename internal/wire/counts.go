@@ -111,6 +111,7 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	case cachedInside:
 		u.InputTokens, inTotal = n[countInput], n[countInput]
 	case cachedTwice:
+		// inTotal stays as it is, because the total has the cached tokens once more.
 		u.InputTokens, r.twice, r.disagrees = n[countInput], cached, true
 	case cachedNowhere:
 		u.InputTokens, r.disagrees = n[countInput]+cached, true
@@ -129,9 +130,11 @@ func (c *counts) readOutput(r reading, input int64) reading {
 	if reasoning > output {
 		whole = output + reasoning
 	}
+	// told is the output by the total, which has input and output; without a total there is nothing to compare it with.
 	told, fits := whole, whole == output
 	if c.has[countTotal] {
 		told = c.n[countTotal] - input
+		// Reasoning may be a part of the output or come on top: both totals are as they should be.
 		fits = told == whole || told == output+reasoning
 	}
 	r.usage.OutputTokens = max(whole, told)
@@ -157,7 +160,7 @@ func countsCachedInside(family string) bool { return family == "openai" }
 // placeOf decides whether the input counter includes the cached tokens. In OpenAI's own dialect the field names say that it does. Anthropic and
 // Amazon document that it does not. For other families it does if the total is the sum of input and output, or the family is known for it.
 func (c *counts) placeOf(family string, cached int64) cachedPlace {
-	if cached == 0 {
+	if cached == 0 { // then either answer gives the same usage
 		return cachedInside
 	}
 	fits := c.n[countInput] >= cached // the input may include them
@@ -259,6 +262,7 @@ func FromConverse(provider string, writes price.CacheWrites, in *ConverseUsage) 
 		if uint64(n) > maxCount { // negative ones, too
 			return r, &request.MalformedError{Field: "usage", Reason: "token count out of range"}
 		}
+		// Counters that the answer lacks are zero here.
 		c.has[f] = n > 0
 	}
 	r.read(c.usage(provider, writes))

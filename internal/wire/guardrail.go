@@ -2,6 +2,9 @@ package wire
 
 import "github.com/bedrockguard/bedrockguard-go/internal/request"
 
+// The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
+// Object and Array call a function for each member or element, which has to read it.
+
 // maxGuardrails bounds how many guardrails of one answer are told apart. A request has one, and the account and the organisation
 // can enforce some; what is beyond counts as the last one's.
 const maxGuardrails = 8
@@ -111,7 +114,8 @@ func (r *usageReader) guardrailUnits(id string) error {
 	return nil
 }
 
-// AddGuardrail takes in one assessment of a guardrail: its units add up over input and output.
+// AddGuardrail takes in one assessment of a guardrail: its units add up over input and output. An id that can't be printed safely counts as
+// none. Units are cut to the range from 0 to maxCount.
 func (r *Reported) AddGuardrail(id string, units [NumGuardrailUnits]int64) {
 	u := r.guardrail(request.Printable(id))
 	for i, n := range units {

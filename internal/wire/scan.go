@@ -8,7 +8,8 @@ import (
 // text is the inside of a string literal.
 type text = jsonscan.Text
 
-// scanner reads JSON, and the counts in it.
+// scanner reads JSON, and the counts in it. Peek returns the first byte of the next value; Skip, Value, Text, Object and Array read that value,
+// and the last two call a function for each member or element, which has to read it.
 type scanner struct{ jsonscan.Scanner }
 
 // scanObject scans a body that has to be one JSON object, and calls field for each of its members when the member's value comes next: field has to
@@ -19,6 +20,7 @@ func (p *scanner) scanObject(body []byte, field func(key string) error) error {
 
 // count reads a value that has to be a non-negative integer or null. It reports false for null.
 func (p *scanner) count(field string) (int64, bool, error) {
+	// Peek skips white space, so that Pos is where the value begins.
 	p.Peek()
 	at := p.Pos()
 	raw, err := p.Value()

@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
+// The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
+// Object and Array call a function for each member or element, which has to read it.
+
 const (
 	maxEventBytes  = 16 << 20 // of one event; the last one of a Responses stream holds the whole answer and the instructions
 	keepEventBytes = 64 << 10 // of a buffer that is kept for the next event
@@ -60,6 +63,7 @@ func (m *SSEMeter) Write(p []byte) (int, error) {
 		}
 		m.afterCR = rest[end] == '\r'
 		rest = rest[end+1:]
+		// hold has stopped the meter if the line became too long.
 		if !m.sum.damaged {
 			m.takeLine(line)
 		}
@@ -123,6 +127,7 @@ func (m *SSEMeter) endEvent() {
 		m.failed(m.data)
 	case string(bytes.TrimSpace(m.data)) == "[DONE]":
 		m.done()
+	// mayTell covers usage and ends; "rror" an error with any first letter.
 	case mayTell(m.data) || bytes.Contains(m.data, []byte("rror")):
 		m.event(m.data)
 	}
@@ -144,6 +149,7 @@ func (m *SSEMeter) event(data []byte) {
 		return
 	}
 	m.raise(e.failure())
+	// An event with metadata closes its stream: its counters are those of the whole answer.
 	m.sum.learn(&e.usageReader, e.metadata)
 }
 
@@ -193,7 +199,7 @@ type sseEvent struct {
 	reason  string // the code or the type of that
 }
 
-// field reads a field of an event: what is an error or a choice itself, anything else as usageReader does.
+// field reads a field of an event: the type of the event and what tells an error itself, anything else as usageReader does.
 func (e *sseEvent) field(key string) error {
 	switch c := e.Peek(); {
 	case key == "error":
@@ -221,7 +227,7 @@ func (e *sseEvent) field(key string) error {
 // errorField reads an error's code, or its type where it has none.
 func (e *sseEvent) errorField() error {
 	switch e.Peek() {
-	case '{':
+	case '{': // read below
 	case 'n', 'f':
 		return e.Skip() // null or false: there is none
 	default:

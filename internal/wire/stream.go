@@ -83,6 +83,7 @@ func (m *StreamMeter) fill(p []byte) []byte {
 			return nil
 		}
 	}
+	// From frameOverhead on, n is the length of a frame, and not that of its prelude.
 	if len(m.buf) == n && n >= frameOverhead {
 		m.frame(m.buf)
 		m.buf = m.buf[:0]
@@ -124,6 +125,7 @@ func (m *StreamMeter) frame(b []byte) {
 			m.refused = m.exception
 		}
 	case "error":
+		// An error is none of the service's own exceptions, so it is no refusal even as the first frame.
 		m.exception = exceptionName(headerText(msg, ":error-code"))
 	case "event":
 		m.event(headerText(msg, ":event-type"), msg.Payload)

@@ -45,6 +45,7 @@ func mayTell(event []byte) bool {
 func (s *streamSum) learn(r *usageReader, closing bool) {
 	s.note(r)
 	switch {
+	// Bedrock adds its counters to the last event; other counters may be running sums until the end is known.
 	case r.bedrock.has[countOutput],
 		closing && r.body.has[countOutput],
 		s.finished && r.body.has[countOutput] && !r.choosing:

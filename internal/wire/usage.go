@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
+// The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
+// Object and Array call a function for each member or element, which has to read it.
+
 // ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the maker's
 // name in the model id, such as "anthropic": it decides whether an input count includes cached tokens. writes is the longest lifetime for which the
 // request may write to the prompt cache: writes count for it where the answer does not say for how long they are. It reports false when the response
@@ -24,6 +27,7 @@ func ParseUsage(provider string, writes price.CacheWrites, header http.Header, b
 	if err := r.scanObject(body, r.field); err != nil {
 		return Reported{}, false, err
 	}
+	// Bedrock's own counters are in the header, or in the body under amazon-bedrock-invocationMetrics.
 	bedrock.raise(&r.bedrock)
 	if !bedrock.has[countInput] && !r.body.has[countInput] ||
 		!bedrock.has[countOutput] && !r.body.has[countOutput] && !r.embedding {
@@ -127,11 +131,13 @@ func (r *usageReader) plainField(key string) error {
 	case "inputTextTokenCount", "prompt_token_count", "generation_token_count", "totalOutputTextTokenCount":
 		return r.counter(&r.body, key)
 	case "embedding", "embeddings", "embeddingsByType":
+		// The value itself is skipped at the end.
 		r.embedding = true
 	case "type":
 		return r.eventType()
 	case "stop_reason", "stopReason", "completionReason", "finish_reason":
 		raw, err := r.Value()
+		// Events before the end have the field with null.
 		r.finished = r.finished || err == nil && raw != "null"
 		return err
 	case "delta":
@@ -207,7 +213,7 @@ func (r *usageReader) titanResults() error {
 	return err
 }
 
-// tier reads the service tier that served the request, in either of its forms.
+// tier reads the service tier that served the request, as a string or as an object with a type; empty if it is no plain name.
 func (r *usageReader) tier() error {
 	raw, err := r.Value()
 	if err == nil {
@@ -330,6 +336,7 @@ func (r *usageReader) cacheDetails(c *counts) error {
 		sum[field] = min(sum[field]+n, maxCount)
 		return err
 	})
+	// A list without tokens says nothing, so that these counters may still come from elsewhere.
 	for _, f := range [...]countField{countWrite5m, countWrite1h} {
 		if sum[f] > 0 {
 			c.set(f, sum[f])

@@ -69,6 +69,7 @@ func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// The request is counted even if a brake then refuses the call.
 	at := l.find(&counted)
 	at.note(request, t)
 	for _, b := range []struct {
@@ -112,9 +113,11 @@ func (l *Loops) find(s *budget.Scope) *loop {
 // note counts a request and its turn: each count goes up with a repeat, and begins anew with anything else. A turn of which nothing can be compared
 // repeats nothing.
 func (at *loop) note(request uint64, t turn) {
+	// The count goes up first. A request that is no repeat sets it to one, for itself.
 	if at.identical++; request != at.request {
 		at.request, at.identical = request, 1
 	}
+	// The same for the errors of tools, except that a turn without any sets the count to zero.
 	if at.failed++; t.failure != at.failure || t.failure == 0 {
 		at.failure, at.failed = t.failure, 0
 		if t.failure != 0 {
@@ -130,6 +133,7 @@ func (at *loop) note(request uint64, t turn) {
 	default:
 		at.stalled = 0
 	}
+	// The turn is remembered even if it was a repeat, in the place of the oldest.
 	if len(at.turns) == maxTurns {
 		at.turns = append(at.turns[:0], at.turns[1:]...)
 	}
@@ -152,6 +156,7 @@ func (l *Loops) turnOf(body []byte) (t turn) {
 		return turn{}
 	}
 	messages := list.Messages
+	// Without messages the list may be in input. If that holds a text, there is nothing to compare.
 	if messages == nil && json.Unmarshal(list.Input, &messages) != nil {
 		return turn{}
 	}
@@ -163,6 +168,7 @@ func (l *Loops) turnOf(body []byte) (t turn) {
 		return turn{}
 	}
 	t.said = l.hash(essence(before), essence(last))
+	// Only the newest message has the results of tools that are new.
 	if errs := toolErrors(decoded(last)); len(errs) > 0 {
 		t.failure = l.hash(errs)
 	}
@@ -211,6 +217,7 @@ func stripped(v any) any {
 		if slices.ContainsFunc(usesTool, func(key string) bool { return v[key] != nil }) {
 			delete(v, "content") // in OpenAI's messages the text is beside the calls
 		}
+		// The keys that are left may hold what has to be stripped, too.
 		for key := range v {
 			v[key] = stripped(v[key])
 		}
@@ -240,6 +247,7 @@ func toolErrors(message any) (errs []any) {
 	m, _ := message.(map[string]any)
 	blocks, _ := m["content"].([]any)
 	for _, content := range blocks {
+		// Of content that is no object this is nil, which has no keys.
 		block, _ := content.(map[string]any)
 		if result, ok := block["toolResult"].(map[string]any); ok && result["status"] == "error" {
 			errs = append(errs, stripped(result))

@@ -40,6 +40,7 @@ func WithPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 		out.Body = bodyWithPoints(in.Body, p, edits)
 		return &out
 	}
+	// What is left are inputs of Converse, whose lists have one element for each block or point.
 	changes := changesOf(p, edits)
 	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:
@@ -66,12 +67,14 @@ func WithoutPoints(provider string, input any) (any, bool) {
 	for i := range edits {
 		edits[i] = prompt.Edit{Remove: i, After: -1}
 	}
+	// A point that can't be removed is still found when the result is read again.
 	edited := WithPoints(input, &before, edits)
 	return edited, ReadPrompt(&after, provider, edited) && len(after.Points) == 0
 }
 
 // bodyWithPoints returns a body with its cache points edited, or the body as it was if that is not possible.
 func bodyWithPoints(body []byte, p *prompt.Prompt, edits []prompt.Edit) []byte {
+	// The points that the body can't hold are left out, and returned as skipped.
 	edited, _, err := prompt.FixBody(body, p, edits)
 	if err != nil {
 		return body
@@ -132,6 +135,7 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 	for len(c) > 0 {
 		var ofList pointChanges
 		ofList, c = c.next()
+		// A change to something that the request does not have is dropped.
 		switch at := ofList[0]; at.Section {
 		case prompt.Tools:
 			if tools != nil {
@@ -165,6 +169,7 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 	out := make([]T, 0, len(list)+len(changes))
 	for i, element := range list {
 		out = append(out, element)
+		// All changes at this element are made; those at earlier ones are done.
 		for ; len(changes) > 0 && changes[0].Index <= i; changes = changes[1:] {
 			if changes[0].add {
 				out = append(out, point(changes[0].point))
@@ -181,7 +186,7 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 func pointBlock(ttl time.Duration, writtenOut bool) types.CachePointBlock {
 	b := types.CachePointBlock{Type: types.CachePointTypeDefault}
 	switch {
-	case ttl <= prompt.FiveMinutes && !writtenOut:
+	case ttl <= prompt.FiveMinutes && !writtenOut: // the field stays empty
 	case ttl%time.Hour == 0:
 		b.Ttl = types.CacheTTL(fmt.Sprintf("%dh", ttl/time.Hour))
 	default:

@@ -23,7 +23,7 @@ import (
 
 // answers remembers, by model id and region, how answers differed from what was asked for. It is safe for concurrent use.
 type answers struct {
-	known atomic.Bool // whether there is anything to remember
+	known atomic.Bool // something is remembered in byID
 	mu    sync.RWMutex
 	byID  map[askedKey]*difference
 }
@@ -64,6 +64,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	if a.byID == nil {
 		a.byID = make(map[askedKey]*difference)
 	}
+	// This copy is edited, because others read the stored one without the lock.
 	next := difference{}
 	if old := a.byID[key]; old != nil {
 		next = *old
@@ -90,11 +91,14 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
+	// A model with a flat price alone (FlatModel) has no token price to compare.
 	if r.Model != "" && !c.FlatModel && g.isOther(q.Resolved, r, c.Region) {
 		if other, ok := g.catalog.Answered(r.Model, c.Region); ok {
+			// false: whether the answer came in the latency-optimised mode is looked at below.
 			q = c.Demand.AnyQuote(other, false)
 			tell("model", profiled(c.Quote.Resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
+			// A name that the catalog does not know: of these only the last one is remembered.
 			name := r.Model
 			tell("model", q.Resolved.ModelID, name, func(d *difference) bool {
 				news := d.unknown != name
@@ -103,6 +107,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			})
 		}
 	}
+	// ServedTier is the factor of the tier that the answer names, and q.Tier the highest that the request could be served at.
 	if r.ServiceTier != "" && q.Resolved.ServedTier(r.ServiceTier) > q.Tier {
 		factor := q.Resolved.ServedTier(r.ServiceTier)
 		tell("service tier", tierName(c.Demand.Tiers), r.ServiceTier, func(d *difference) bool {
@@ -113,6 +118,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 			return news
 		})
 	}
+	// A quote without Latency was made for the standard mode. If LatencyOptimized is nil, the other mode has no price of its own.
 	if r.Latency == pricing.LatencyOptimized && q.Latency == nil && q.Resolved.LatencyOptimized != nil {
 		q.Latency = q.Resolved.LatencyOptimized
 		tell("latency", "standard", pricing.LatencyOptimized, func(d *difference) bool {
@@ -139,10 +145,13 @@ func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string
 		return false
 	}
 	named, ok := g.catalog.Answered(name, region)
+	if !ok { // the name fits no model with a price
+		return false
+	}
 	// A geography in front of the name tells the profile. A name without one tells something only if a prompt router chose the model: the router
 	// used no profile then, which costs more than the global profile, the only one without the geo premium.
 	tellsProfile := named.Profile != "" || r.Routed && asked.Profile == globalProfile
-	return ok && tellsProfile && named.Profile != asked.Profile
+	return tellsProfile && named.Profile != asked.Profile
 }
 
 // profiled returns a model's id with the prefix of its geography.
@@ -160,6 +169,7 @@ func tierName(asked [3]string) string {
 			return name
 		}
 	}
+	// This is the service's own name for the tier of requests that ask for none.
 	return "default"
 }
 
@@ -173,6 +183,7 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 	if len(d.models) >= maxAnswering {
 		return true
 	}
+	// A copy of d shares the old array, so that the model goes into a new one.
 	d.models = append(d.models[:len(d.models):len(d.models)], r)
 	return true
 }
@@ -189,8 +200,8 @@ func (g *Guard) others(c *Call) {
 	}
 }
 
-// actual prices what a response reports: its usage by the quote of the model that answered, its guardrails, and the call's flat prices: those of
-// features without a token price, such as web search, which are due whatever the call consumed.
+// actual prices what a response reports: its usage by the quote of the model that answered, and its guardrails. It adds the call's flat prices, which
+// are due whatever the call consumed: they are for features without a token price, such as web search.
 func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budget.Charge, error) {
 	c := a.call
 	q := g.served(ctx, a, r)

@@ -32,7 +32,7 @@ type attempt struct {
 	bound   int64 // input tokens that the reservation covers at most
 	tight   bool  // that bound is the tight one
 	receipt *budget.Receipt
-	debit   *ratelimit.Debit // tokens taken from the rate limit; nil, on which its methods do nothing, without one
+	debit   *ratelimit.Debit // tokens taken from the rate limit; nil if none were taken: then its methods do nothing
 	began   time.Time        // when the attempt was made; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
@@ -50,6 +50,7 @@ type attempt struct {
 
 // detached returns a context that does not end when the caller cancels, but when a settlement has taken too long. Requires a.resolving held.
 func (a *attempt) detached(ctx context.Context, timeout time.Duration) *stepctx.Detached {
+	// The steps before have taken time, too: remaining takes off what the call has lost to a store that did not answer.
 	a.store.Parent, a.store.Timeout = ctx, a.call.remaining(timeout)
 	return &a.store
 }
@@ -101,13 +102,14 @@ func (s *Sending) Covers(u *url.URL) bool {
 		return false
 	}
 	seen := &a.call.seen
+	// The path of an unmetered call may never have been noted. An empty path would be the end of every address.
 	return a.call.Unmetered || seen.path != "" && strings.HasSuffix(u.Path, seen.path)
 }
 
 // Streamed returns the answer if it is a stream, whose reader resolves the reservation.
 func (s *Sending) Streamed() (io.ReadCloser, bool) {
 	m := s.stream.Load()
-	return m, m != nil
+	return m, m != nil // without a stream the first value is of no use: an interface that holds a nil pointer
 }
 
 type sendingKey struct{}
@@ -126,6 +128,7 @@ func SendingFrom(ctx context.Context) *Sending {
 // Begin reads the request that is about to be signed, and reserves what it can cost. It returns the request that is to be sent. If it has set
 // c.Unmetered, in shadow mode, nothing was reserved and there is no attempt.
 func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
+	// Whether the request has changed does not matter here: nothing is reserved for it yet.
 	req, _, err := g.lookAgain(ctx, c, req)
 	if err != nil {
 		if g.Shadows(err) {
@@ -138,8 +141,9 @@ func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.
 	}
 	a, err := g.admit(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, err // admit has emitted the event
 	}
+	// No lock is needed: nobody else has the sending yet.
 	s.attempt = a
 	if g.opts.ReservationHeader != "" && req != nil {
 		g.nameReservation(req, a)
@@ -165,6 +169,7 @@ func (g *Guard) Conclude(ctx context.Context, s *Sending, got Result) {
 		m.giveUp(got.Err)
 	default:
 		a := s.current()
+		// Decodable says that the SDK's types hold all that the answer can tell of its cost. If not, or without an output, its bytes decide.
 		if got.Converse != nil && got.Err == nil && a.call.Demand.Decodable {
 			g.settleConverse(ctx, a, got.Converse)
 			return
@@ -185,6 +190,7 @@ func (g *Guard) Abandon(ctx context.Context, s *Sending) {
 	case s.handedOff.Load():
 		// A goroutine of detach.go resolves it.
 	case m != nil:
+		// A Read that waits for the stream returns this error.
 		m.giveUp(io.ErrClosedPipe)
 	case a.body != nil:
 		g.settleBody(ctx, a, a.body)
@@ -215,11 +221,13 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	if g.listened() {
 		a.began = time.Now()
 	}
+	// From here each step runs only if the ones before it refused nothing.
 	wide, err := g.wide(c)
 	if err == nil {
 		err = g.brake(ctx, c)
 	}
 	if err == nil && g.rate.On() {
+		// The rate limit takes the tokens that prompts with such a bound are usually billed for, at most the bound.
 		a.debit, err = g.rate.Wait(ctx, &c.Scope, g.ratios.Guess(c.Scope.Model, wide))
 	}
 	if err == nil {
@@ -228,11 +236,12 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	if err != nil {
 		a.debit.GiveBack()
 		c.explain(a, err)
-		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // err may be pass's by then
+		// asksAgain is called twice: in shadow mode err is that of pass by the second time, such as a kill, after which nothing is asked again.
+		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) }
 		if !asksAgain() && g.Shadows(err) {
 			a.debit = nil // it was given back
 			if err = g.pass(ctx, a, err); err == nil {
-				return a, nil
+				return a, nil // pass has emitted the refusal, in the place of event.Reserved
 			}
 		}
 		if !asksAgain() {
@@ -273,18 +282,22 @@ func (g *Guard) replace(ctx context.Context, s *Sending) error {
 	wide, err := g.wide(c)
 	var worst budget.Charge
 	if err == nil {
+		// Worst fills in the charge that the changed request needs.
 		err = c.Worst(&worst, wide)
 	}
 	if err == nil {
+		// The old reservation covers the request if no unit needs more, in the accounts of the same model.
 		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.Scope.Model == old.receipt.Scope.Model {
 			return nil // the reservation covers the changed request
 		}
 	}
-	if old.claim() { // nothing of it was sent
+	// claim returns false if another goroutine has resolved the old reservation. Nothing of its request was sent.
+	if old.claim() {
 		old.debit.GiveBack()
 		g.voidClaimed(ctx, old, event.OutcomeNotSent)
 	}
 	if err != nil {
+		// The cost of the changed request could not be worked out. That is never a kill, which only admit meets.
 		g.emitKind(ctx, c, old, event.Denied, err)
 		return err
 	}
@@ -304,6 +317,7 @@ func (g *Guard) replace(ctx context.Context, s *Sending) error {
 func (g *Guard) again(ctx context.Context, s *Sending) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// An earlier repetition was refused: so is every later one.
 	if s.refused != nil {
 		return s.refused
 	}
@@ -315,7 +329,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 	err := g.reserveAs(ctx, a, old)
 	if err != nil {
 		old.call.explain(a, err)
-		passed = g.Shadows(err) // in shadow mode; pass has told of it then
+		passed = g.Shadows(err) // pass then emits the refusal, so that event.Reserved is left out below
 		if passed {
 			err = g.pass(ctx, a, err)
 		}
@@ -325,6 +339,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 			return err
 		}
 	}
+	// The transport has this sending already, and what is known of the transport from the attempt before is still true.
 	a.handedOver.Store(true)
 	a.watched.Store(old.watched.Load())
 	a.dialing.Store(old.dialing.Load())
@@ -339,7 +354,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 // is used if StrictBound is set, or if the service adds text that the request does not hold (Hidden), which a count of the text would miss.
 func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	c := a.call
-	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
+	if c.tight > 0 && c.tight < wide { // an earlier attempt needed the tight bound; 0 says that it was not computed, or that there is none
 		a.tight = true
 		return g.reserveInput(ctx, a, c.tight, final)
 	}
@@ -353,8 +368,9 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	return err
 }
 
-// reserveTight is for a call whose wide bound was refused tentatively. It reserves the tight bound. If there is none it asks for the wide
-// bound once more, as a final request: only that latches the limit that refuses, and only then do observe-only limits refuse nothing.
+// reserveTight is for a call whose wide bound was refused tentatively. It reserves the tight bound. If there is none it asks for the wide bound
+// once more, as a final request, because the two kinds of request differ. A tentative one is also refused by limits that only observe, and closes
+// no latch (Limit.Latch: a limit that has refused once stays closed). A final one may close latches, and limits that only observe let it pass.
 func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error {
 	tight, err := g.tightInput(ctx, a.call)
 	if err != nil {
@@ -384,14 +400,16 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 	if err != nil {
 		return err
 	}
+	// These can be more than inputTokens: Worst multiplies them for several completions and for compactions of the history.
 	a.bound = req.Worst[budget.UnitInputTokens]
 	return g.askLedger(ctx, a, req)
 }
 
 // askLedger reserves in the ledger, within what is left of StoreTimeout. A part of that, TakeBack, is kept for giving back a reservation whose
-// answer does not arrive. With MaxWait a call waits for room, but not if a tighter bound may need no waiting (Tentative).
+// answer does not arrive. With MaxWait a call waits for room. A tentative request does not, because the tighter bound that follows may fit at once.
 func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
+	// A quarter of the time is kept, and no more than the half second that the ledger takes for it by default.
 	req.TakeBack = min(timeout/4, 500*time.Millisecond)
 	if patience := g.opts.MaxWait - a.call.waited; patience > 0 && !req.Tentative {
 		return g.wait(ctx, a, req, timeout-req.TakeBack, patience)
@@ -399,6 +417,7 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 	asking := &stepctx.Bounded{Context: ctx, Timeout: timeout - req.TakeBack}
 	defer asking.Release()
 	a.receipt, err = g.ledger.Reserve(asking, req)
+	// Only the time of a step that the store did not answer is taken off what the call may still wait.
 	if errors.Is(err, budget.ErrStore) {
 		a.call.storeLost += asking.Lasted()
 	}
@@ -406,7 +425,7 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 }
 
 // wait reserves as askLedger does, again and again, until there is room or the call has waited for patience. step bounds each question to the
-// store, so that of the time before an error of the store no more than step was lost to it.
+// store. If the store fails, only the last question was not answered, so that storeLost grows by step at most: the rest was a wait for room.
 func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, patience time.Duration) (err error) {
 	began := time.Now()
 	req.StepTimeout, req.MaxWait = step, patience
@@ -427,6 +446,7 @@ func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 
 // brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
 func (g *Guard) brake(ctx context.Context, c *Call) error {
+	// silent: the call is only estimated. braked: an earlier attempt was counted.
 	if g.loops == nil || c.silent || c.braked || c.Demand.Raw == nil { // Raw is the body
 		return nil
 	}

@@ -66,6 +66,7 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 	if g.cache == nil {
 		return 0
 	}
+	// The keys are those of cacheKey. Revive forgets the workflows for which the function returns true.
 	return g.cache.tracker.Revive(func(key string) bool {
 		principal, workflow, _ := strings.Cut(key, "\x00")
 		return (s.Principal == "" || s.Principal == principal) && (s.Workflow == "" || s.Workflow == workflow)
@@ -78,9 +79,11 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	l := g.cache
 	mode := l.policy.ModeOf(c.Scope.Workflow)
 	signed := inputs.IsSigned(input) // so that it must not be changed
+	// A signed request can't be fixed: what would be fixed is only reported. The mode Refuse stays as it is.
 	if mode == cache.Fix && signed {
 		mode = cache.Report
 	}
+	// Rules can give single findings a mode of their own, although all others are off.
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
@@ -96,13 +99,13 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	c.cache = cacheCall{place: &place, prompt: p}
 	if mode == cache.Fix {
 		input = l.fix(input, c)
-	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) {
+	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) { // checked first: the findings decide
 		c.cache.turn.Fail() // forgets this turn: the changed request has its own
 		input = l.fix(input, c)
 	}
 	c.cache.points = len(c.cache.prompt.Points) > 0
 	if err := g.actOn(ctx, c, c.cache.turn.Findings); err != nil {
-		return nil, err
+		return nil, err // cacheLost ends the turn and releases the prompt
 	}
 	return input, l.hold(ctx, c.cache.turn)
 }
@@ -112,6 +115,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 func (l *cacheLink) fix(input any, c *Call) any {
 	before := c.cache.prompt
 	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
+		// Fix calls this with the edits that pay, if there are any. It needs the changed request as a prompt; nil drops the edits.
 		fixed, p := cachepoints.WithPoints(input, before, edits), l.prompt()
 		if !cachepoints.ReadPrompt(p, c.cache.place.Model.Provider, fixed) {
 			l.release(p)
@@ -136,10 +140,12 @@ func (l *cacheLink) wantsFix(found []cache.Finding) bool {
 	return false
 }
 
-// actOn reports findings, and returns a *cache.RefusedError if the policy refuses because of any of them. The error begins with those.
+// actOn reports findings, and returns a *cache.RefusedError if the policy refuses because of any of them. The error begins with the findings that
+// are refused.
 func (g *Guard) actOn(ctx context.Context, c *Call, found []cache.Finding) error {
 	var refused, others []cache.Finding
 	for _, f := range found {
+		// Action is Refuse, Report or Off.
 		switch g.cache.policy.Action(f, c.Scope.Workflow) {
 		case cache.Refuse:
 			refused = append(refused, f)
@@ -206,6 +212,7 @@ func (g *Guard) ChecksCache() bool { return g.cache != nil }
 
 // CacheSent tells the tracker that an attempt is sent, if it is the first one of a call that is checked. The prompt is not needed after that.
 func (g *Guard) CacheSent(c *Call) {
+	// It is nil for a call that is not checked, and after the first attempt.
 	if c.cache.prompt == nil {
 		return
 	}
@@ -236,6 +243,7 @@ func (c *Call) cacheBegun() {
 // cacheEnded hands the usage of a call that is checked to the tracker, and reports what it finds. contradicts says that the answer has reported
 // two different counts.
 func (g *Guard) cacheEnded(ctx context.Context, c *Call, u price.Usage, contradicts bool) {
+	// Billed has earlier attempts of the call, which were charged although no answer came.
 	found := c.cache.turn.End(cache.Usage{
 		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
 		CacheWrite5mTokens: u.CacheWrite5mInputTokens, CacheWrite1hTokens: u.CacheWrite1hInputTokens,
@@ -258,6 +266,7 @@ func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	if c.cache.turn == nil {
 		return
 	}
+	// Fail finds that the usage is missing if the response had begun, and else nothing.
 	found := c.cache.turn.Fail()
 	if c.cache.prompt != nil { // never sent
 		g.cache.release(c.cache.prompt)
@@ -278,6 +287,7 @@ func rejectsPoints(message string) bool {
 // report emits findings of a response. None of them refuses anything: the money is spent.
 func (g *Guard) report(ctx context.Context, c *Call, found []cache.Finding) {
 	for _, f := range found {
+		// Where the policy refuses, a finding of a response can only be reported.
 		if g.cache.policy.Action(f, c.Scope.Workflow) != cache.Off {
 			g.emit(ctx, c, nil, event.Event{Kind: event.CacheFinding, Finding: f})
 		}

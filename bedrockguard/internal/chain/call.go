@@ -29,7 +29,7 @@ type Call struct {
 	Form        inputs.Form  // the JSON dialect of a request over HTTP; zero for a call of the SDK
 	ModelInBody string       // the model of a request whose path names none; empty for all others
 	attempts    atomic.Int32 // made so far; the SDK makes them one after the other
-	charged     int          // of those, how many were charged though they brought no answer
+	charged     int          // how many of the attempts were charged though they brought no answer
 	cache       cacheCall
 	streaming   atomic.Bool   // a stream, or the goroutine that reads an answer on, tells the cache check of the call's end, not the door
 	storeLost   time.Duration // how long the call has waited for a store that did not answer
@@ -49,6 +49,7 @@ const minStoreWait = 20 * time.Millisecond
 
 // remaining returns how long the call may still wait for the store: the timeout less what it has waited for answers that did not come.
 func (c *Call) remaining(timeout time.Duration) time.Duration {
+	// What is left is at least minStoreWait, so that a single lost answer does not refuse the call at once, or the timeout if that is shorter.
 	return max(timeout-c.storeLost, min(timeout, minStoreWait))
 }
 

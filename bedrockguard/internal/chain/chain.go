@@ -40,14 +40,14 @@ type Guard struct {
 	loops     *brakes.Loops  // agents that repeat themselves; nil without Brakes
 	watch     *watch.Streams // ends running streams whose scope is killed
 	identity  identity.Identity
-	cache     *cacheLink    // nil if the policy switches the cache check off
-	drains    *drain.Drains // answers of callers who have left, which are read on
-	answers   answers       // how answers have differed from what was asked for
-	enforced  *pricing.Enforced
-	flat      pricing.FlatPrices
-	assumed   sync.Map    // keys are askedKey: models and regions for which event.PriceAssumed was emitted
-	outputs   outputs     // how long answers were, for Estimate
-	foretold  atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
+	cache     *cacheLink         // nil if the policy switches the cache check off
+	drains    *drain.Drains      // answers of callers who have left, which are read on
+	answers   answers            // how answers have differed from what was asked for
+	enforced  *pricing.Enforced  // guardrails that evaluate calls without being named in them
+	flat      pricing.FlatPrices // Options.FlatPrices: the most that one call costs with what has no price by tokens
+	assumed   sync.Map           // keys are askedKey: models and regions for which event.PriceAssumed was emitted
+	outputs   outputs            // how long answers were, for Estimate
+	foretold  atomic.Bool        // Estimate was called, so that the real token counts of prompts are worth learning
 	listeners listeners.All
 
 	defaultScope bool // opts.Scope has any value besides its Model
@@ -141,6 +141,7 @@ func (g *Guard) emitOldCatalog() {
 	if g.opts.Clock != nil {
 		now = g.opts.Clock
 	}
+	// Without a date that can be read the age is not known, and nothing is emitted.
 	date, err := time.Parse(time.DateOnly, g.catalog.Date())
 	if err == nil && now().Sub(date) > catalogAge {
 		g.emit(context.Background(), new(Call), nil, event.Event{Kind: event.CatalogOld, Asked: g.catalog.Date()})

@@ -41,6 +41,7 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
 		}
 	}
+	// The error is that of counts that are negative or too high to be true.
 	reported, err := wire.FromConverse(c.Provider, c.Demand.Writes, &counts)
 	if err != nil {
 		return wire.Reported{}, false

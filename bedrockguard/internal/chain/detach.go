@@ -56,6 +56,7 @@ func (b *gate) callOff() bool {
 func (b *gate) answered() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// From now on callOff comes too late, even if the body was never read.
 	b.begun = !b.closed
 	return b.begun
 }
@@ -130,6 +131,7 @@ func (d *dispatch) arrived(a *answered) answered {
 		d.cancel()
 		panic(a.panicked)
 	}
+	// Without a panic, only runtime.Goexit ends a goroutine before it returns.
 	if !a.returned {
 		a.err = errors.New("bedrockguard: the HTTP client ended its goroutine")
 	}
@@ -143,10 +145,12 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 	drains := d.guard.drains               // makes Guard.Close wait for the goroutine
 	if d.gate != nil && d.gate.callOff() { // nothing of the body was read: the caller's goroutine resolves the attempt
 		d.cancel()
+		// Close of the guard waits for this goroutine, too, which counts against no limit.
 		waiting := drains.Own(d.cancel)
 		go func() {
 			defer drains.End(waiting)
 			<-done
+			// The transport may have got an answer all the same, without reading the body.
 			discard(a)
 		}()
 		return gone
@@ -158,6 +162,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 	}
 	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
+	// After that time the answer is cut, by the end of the transport's context.
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
 		defer drains.End(reading)
@@ -173,13 +178,14 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 // answer by what has arrived of it.
 func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g, s := d.guard, d.sending
+	// This tells the cache check nothing if the usage comes below.
 	defer g.cacheLost(ctx, s.current().call, nil)
 	if m := s.stream.Load(); m != nil {
 		m.finish(context.Cause(ctx))
 		return
 	}
 	at := s.current()
-	if !a.returned {
+	if !a.returned { // the transport has panicked or ended its goroutine: nothing proves that the request was not sent
 		g.finish(ctx, at, event.OutcomeBroken)
 		return
 	}
@@ -199,7 +205,7 @@ func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, 
 	unread := 0
 	tellsByLength := d.body != nil && d.gate == nil
 	if tellsByLength {
-		unread = d.body.Len()
+		unread = d.body.Len() // of a bytes.Reader: what is left to read
 	}
 	out, md, err := d.next.HandleDeserialize(own, d.in)
 	// The SDK has closed the request's body by now, so that nothing reads from it any more.
@@ -224,6 +230,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	if d.gate != nil && !d.gate.answered() {
 		return // the caller has canceled before it was sent, and the call is resolved already
 	}
+	// If the client has sent the request again, the answer is that of the newest attempt.
 	at := d.sending.current()
 	at.header = resp.Header
 	at.status.Store(int32(resp.StatusCode))
@@ -232,7 +239,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.cacheBegun()
 	}
 	if succeeded && at.call.OverHTTP {
-		at.call.Streams = StreamsAs(resp.Header) != 0 // what was asked for need not be what came
+		at.call.Streams = StreamsAs(resp.Header) != 0 // 0 is no stream; what was asked for need not be what came
 	}
 	if succeeded && at.call.Streams {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
@@ -241,6 +248,8 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
+	// Decodable says that the SDK's types hold all that the answer can tell of its cost. The other two conditions say that the transport runs under
+	// the caller's own context: Transmit ends any other when this returns, and the SDK could read no more.
 	if succeeded && at.call.Demand.Decodable && d.direct && !d.guard.detaches(ctx) {
 		return // the caller waits until the SDK has decoded the answer, and the usage is taken from that
 	}

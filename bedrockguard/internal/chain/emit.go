@@ -31,8 +31,10 @@ func (g *Guard) emit(ctx context.Context, c *Call, a *attempt, e event.Event) {
 	}
 	e.Time, e.Shadow = time.Now(), g.opts.Shadow
 	e.Operation, e.Model, e.Scope, e.Region = c.Operation, c.Scope.Model, c.Scope, c.Region
+	// The answer's header is nil until an answer came, and Get of a nil header is empty.
 	if a != nil {
 		e.Attempt, e.RequestID = a.number, a.header.Get(requestIDHeader)
+		// Without a receipt nothing was reserved, so that there is no time since the reservation either.
 		if a.receipt != nil {
 			e.Reservation, e.Worst = a.receipt.Reservation.ID, a.receipt.Reservation.Charge
 			e.Duration = e.Time.Sub(a.began)

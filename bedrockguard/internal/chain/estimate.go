@@ -10,6 +10,7 @@ import (
 // has billed more than the bound before.
 func (g *Guard) wide(c *Call) (int64, error) {
 	n, err := c.WideInput()
+	// Violations counts how often the service has billed more than each of the two bounds.
 	if err != nil || g.ratios.Violations(c.Scope.Model).Wide == 0 {
 		return n, err
 	}
@@ -30,6 +31,7 @@ func (g *Guard) tightInput(ctx context.Context, c *Call) (int64, error) {
 		return 0, ended
 	}
 	c.tightDone, c.tight = true, 0
+	// There is a tight bound if the body could be read (err), and if it has only content that can be counted (bounded).
 	if err == nil && bounded {
 		c.tight = n
 	}

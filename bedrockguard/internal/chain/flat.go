@@ -60,6 +60,7 @@ func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	if !a.claim() {
 		return
 	}
+	// The answer counts in text units, so that there are no tokens in the charge.
 	charge := driver.ChargeOf(price.Usage{}, cost)
 	g.postClaimed(ctx, a, &charge, new(price.Usage), event.OutcomeUsage)
 }

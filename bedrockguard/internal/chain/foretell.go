@@ -39,6 +39,7 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 	if g.Substitutes(input) {
 		input, modelID = g.Substitute(ctx, c, input, modelID)
 	}
+	// This replaces the scope that Substitute may have left in c.
 	if err := g.Scope(ctx, &c.Scope); err != nil {
 		return Estimate{}, err
 	}
@@ -46,8 +47,10 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 		input, _ = g.defaultOutput(c, input)
 	}
 	for lowered := 0; ; lowered++ {
+		// Each round has a call of its own, because foretell fills it in from the input.
 		asked := &Call{Region: c.Region, silent: true, Operation: c.Operation, Streams: c.Streams, Scope: c.Scope}
 		e, err := g.foretell(ctx, asked, input)
+		// If foretell fails, the refusal is nil and nothing is lowered.
 		limited, clamped := g.clampForetold(asked, input, e.Refusal)
 		if err != nil || !clamped || lowered == maxClamps {
 			return e, err
@@ -79,6 +82,7 @@ func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, err
 	if err := g.Describe(ctx, c, input, req); err != nil {
 		return Estimate{}, err
 	}
+	// Describe has read the demand, and has put the model into the scope.
 	e := Estimate{Model: c.Scope.Model, Scope: c.Scope}
 	wide, err := g.wide(c)
 	if err != nil {
@@ -97,6 +101,7 @@ func (g *Guard) foretell(ctx context.Context, c *Call, input any) (Estimate, err
 // likely returns the expected cost of a call: with the input tokens that its model is usually billed for such a bound, with the mean output of its
 // workflow, and without what is read from or written to the cache. The call's demand is changed for that, and put back.
 func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
+	// Guess is at least one token, even for a bound of zero.
 	input := min(g.ratios.Guess(c.Scope.Model, wide), wide)
 	output := c.Demand.MaxOutput
 	if n, known := g.outputs.of(&c.Scope); known {
@@ -112,7 +117,7 @@ func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
 }
 
 // refusal returns the error with which a call would be refused. Like a call, it tries the tight bound, which is computed from the text, if the wide
-// one does not fit, and lowers e.Worst to it. Where only the wide one counts (StrictBound, or text that the service adds) it does not.
+// one does not fit, and lowers e.Worst to it. With StrictBound, and for text that the service adds, it stays with the wide bound.
 func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) error {
 	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
 	defer cancel()
@@ -129,6 +134,7 @@ func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) e
 	if err != nil {
 		return err
 	}
+	// This attempt is only for explain, which names the bound: it is never made.
 	a := &attempt{call: c, bound: wide}
 	refused := exceeded(balances, &e.Worst)
 	if refused != nil && !g.opts.StrictBound && !c.Demand.Hidden {
@@ -161,6 +167,7 @@ func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.Ex
 		b := &balances[i]
 		need := worst[b.Max.Unit]
 		left := b.Left()
+		// Left is zero for a latched account, which also refuses a call that needs nothing of its unit.
 		if b.Observe || need <= left.N && !b.Latched {
 			continue
 		}
@@ -204,6 +211,7 @@ func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		_, err = client.InvokeModelWithResponseStream(ctx, in)
 	}
+	// The operation always ends with an error, errCaught at best, so that only the caught request shows whether it was serialised.
 	if caught == nil {
 		return nil, errors.Join(request.MalformedField("input", "can't be serialised"), err)
 	}
@@ -244,6 +252,7 @@ func (o *outputs) learn(s *budget.Scope, tokens int64) {
 		}
 	}
 	if !known {
+		// The first answer is the mean: the step below changes nothing then.
 		mean = float64(tokens)
 	}
 	o.means[key] = mean + outputWeight*(float64(tokens)-mean)

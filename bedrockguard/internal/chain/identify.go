@@ -47,6 +47,7 @@ func (g *Guard) resolve(ctx context.Context, c *Call, modelID *string) (*catalog
 	c.Flat, c.FlatGuardrail, c.FlatModel = 0, 0, false
 	resolved, err := g.catalog.Resolve(*modelID, c.Region)
 	if err != nil {
+		// The error may be that the model has no price by tokens; a flat price is as good.
 		if resolved = g.flatModel(c, *modelID); resolved == nil {
 			return nil, err
 		}
@@ -61,6 +62,7 @@ func (g *Guard) resolve(ctx context.Context, c *Call, modelID *string) (*catalog
 // profile returns the inference profile that a model id names, as the caller wrote it; empty for the id of a model. If it is too long for a
 // scope its beginning is cut off, because profiles differ at the end.
 func profile(modelID string) string {
+	// IsProfile is true for an id with the prefix of a geography, and for the ARN of a profile.
 	if !catalog.IsProfile(modelID) {
 		return ""
 	}
@@ -73,13 +75,14 @@ func (g *Guard) emitAssumed(ctx context.Context, c *Call) {
 	if _, told := g.assumed.Load(key); told {
 		return
 	}
+	// Of several calls at the same time only one stores the key, and emits.
 	if _, told := g.assumed.LoadOrStore(key, true); !told {
 		g.emit(ctx, c, nil, event.Event{Kind: event.PriceAssumed, Asked: c.Scope.Model + " in " + cmp.Or(c.Region, "an unknown region")})
 	}
 }
 
-// flatModel returns a stand-in for a model that the catalog has no price for, but Options.FlatPrices: the most that one call can cost. It returns nil
-// if that has none either. The provider is the part of a model's id before the first dot.
+// flatModel returns a stand-in for a model that has no price in the catalog, but one in Options.FlatPrices: the most that one call can cost. It
+// returns nil if there is no flat price either. The provider is the part of a model's id before the first dot.
 func (g *Guard) flatModel(c *Call, modelID string) *catalog.Resolved {
 	id := g.catalog.FoundationID(modelID)
 	flat, ok := g.flat.Model(id)
@@ -121,6 +124,7 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 		if err != nil {
 			return err
 		}
+		// Under puts the principal into the scope, or returns an error if the context names another one.
 		if *scope, err = scope.Under(budget.Scope{Principal: principal}); err != nil {
 			return err
 		}

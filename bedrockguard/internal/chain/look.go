@@ -30,10 +30,12 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 		if req == nil {
 			return request.MalformedField("body", "is not there to be bounded")
 		}
+		// A body that is not in memory is nil here. lookAgain reads it before anything is reserved.
 		body, _ := c.bodyOf(req)
 		return c.describeFlat(req, body)
 	}
 	operation, modelID, _ := inputs.OperationOf(input)
+	// A middleware of the caller can have put another input in the place of the one that was identified.
 	if operation != c.Operation {
 		return request.MalformedField("input", "is of another type than the operation's")
 	}
@@ -41,6 +43,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	if err != nil {
 		return err
 	}
+	// HidesText is true for a managed prompt, whose text the service adds.
 	c.Demand = pricing.Demand{ModelID: *modelID, Hidden: resolved.HidesText}
 	if err = c.Demand.Read(input, resolved.ModelID); err != nil {
 		return err
@@ -48,6 +51,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	if req == nil {
 		c.Demand.Body = pricing.UnknownLength
 	} else {
+		// A body that is not in memory is nil here. lookAgain sees then that it differs from what was noted, and reads the request again.
 		body, _ := c.bodyOf(req)
 		c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)
@@ -114,11 +118,13 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 		return req, false, nil
 	}
 	if c.FlatOperation {
+		// The flat price is that of one operation, which the path names.
 		if !strings.HasSuffix(req.URL.Path, c.seen.path) {
 			return req, true, request.MalformedField("path", "is no longer that of the operation")
 		}
 		return req, true, c.describeFlat(req, body)
 	}
+	// Unlike DescribeBody this does without AsConverse: the bounds are at least as high, and a request is seldom changed.
 	if err := g.describeHTTP(ctx, c, req, body); err != nil {
 		return req, true, err
 	}
@@ -129,6 +135,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request)
 // DescribeBody reads a request that came over HTTP, and works out what it can cost. A body of Converse is then bounded by the rules that Describe
 // has for Converse's typed input.
 func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Request, body []byte) error {
+	// The price of such an operation is flat, so that its body need not be understood.
 	if c.FlatOperation {
 		return c.describeFlat(req, body)
 	}
@@ -136,6 +143,7 @@ func (g *Guard) DescribeBody(ctx context.Context, c *Call, req *smithyhttp.Reque
 		return err
 	}
 	if c.Form == inputs.FormConverse {
+		// AsConverse lowers the bounds of what has a known meaning in Converse, such as pictures in S3.
 		c.Demand.AsConverse()
 	}
 	c.seen.note(req, body)
@@ -161,6 +169,7 @@ func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Reque
 	if err != nil {
 		return err
 	}
+	// 0 says that there is no tight bound yet.
 	c.tightDone, c.tight = false, 0
 	return g.complete(c, resolved)
 }
@@ -212,6 +221,7 @@ var errBodyTooLarge = errors.New("bedrockguard: request body too large")
 
 // intoMemory replaces a body that is not in memory by a copy that is.
 func intoMemory(req *smithyhttp.Request) (*smithyhttp.Request, []byte, error) {
+	// One byte more than is allowed shows that the body is too large.
 	body, err := io.ReadAll(io.LimitReader(req.GetStream(), MaxBodyBytes+1))
 	if err == nil && len(body) > MaxBodyBytes {
 		err = errBodyTooLarge

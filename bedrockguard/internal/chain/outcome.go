@@ -55,6 +55,8 @@ func (a *attempt) certainlyUnsent(err error) bool {
 	if a.mayHaveSent.Load() {
 		return false
 	}
+	// No byte was sent as far as is known. That proves something only if a byte would have been noticed: by the body (watched), or by the trace of
+	// a transport that reports how it gets connections (dialing).
 	var op *net.OpError
 	return a.watched.Load() || a.dialing.Load() || errors.As(err, &op) && op.Op == "dial"
 }

@@ -54,6 +54,7 @@ func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input 
 		if !c.limiting.may {
 			break
 		}
+		// A run makes several attempts if the SDK retries.
 		attempts := c.attempts.Load()
 		err := run(input)
 		if !errors.Is(err, budget.ErrExceeded) {
@@ -101,6 +102,7 @@ func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 		return input, 0 // it is refused when it is read
 	}
 	n := int64(g.opts.Output.Default)
+	// Zero says that the catalog does not know the most that the model can write.
 	if most := resolved.Model.MaxOutputTokens; most > 0 {
 		n = min(n, most)
 	}
@@ -118,6 +120,7 @@ func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 // If that can't be found out, it reports true, so that nothing is changed.
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converse.Request
+	// Of returns true for a Converse input of the SDK. All other inputs have a body. AddFields reads the additional fields; ExtraOutput is their limit.
 	if parts.Of(input) {
 		var additional pricing.Demand
 		return parts.Inference != nil && parts.Inference.MaxTokens != nil ||
@@ -149,13 +152,14 @@ func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found
 	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
 		return clamped{}, false
 	}
+	// The limit has to become lower than the one that was refused.
 	if to, ok := c.fitting(e, g.floor(c), c.Demand.MaxOutput-1); ok {
 		return c.lowered(input, to)
 	}
 	return g.withoutWrites(c, input, e)
 }
 
-// lowered returns a request with a lower output limit.
+// lowered returns a request with a lower output limit, and false if the request can't have one, as with Nova 2's thinking at high effort.
 func (c *Call) lowered(input any, to int64) (smaller clamped, ok bool) {
 	smaller = clamped{from: c.Demand.MaxOutput, to: to}
 	smaller.input, ok = inputs.WithOutputLimit(c.Scope.Model, input, to)
@@ -172,13 +176,16 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	}
 	c.Demand.Writes = price.NoCacheWrites
 	defer func() { c.Demand.Writes = asked }()
+	// Here the limit may stay as it is, and may be below the floor if the request itself asks for less.
 	to, ok := c.fitting(e, min(g.floor(c), c.Demand.MaxOutput), c.Demand.MaxOutput)
 	if !ok {
 		return clamped{}, false
 	}
+	// This fails if a point can't be removed, or if there is none, because the model caches by itself.
 	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
 		return clamped{}, false
 	}
+	// If the limit stays, this request without points is the result. Otherwise lowered makes the result from it.
 	if smaller.input = input; to < c.Demand.MaxOutput {
 		smaller, ok = c.lowered(input, to)
 	}
@@ -214,6 +221,7 @@ func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok 
 		return c.Worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
 	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
+	// The search begins with a limit that has to fit, low, and with one beyond all that may be tried, high.
 	if low >= high || !fits(low) {
 		return 0, false
 	}

@@ -22,6 +22,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 		return
 	}
 	reported, ok, err := wire.ParseUsage(a.call.Provider, a.call.Demand.Writes, a.header, body)
+	// ok is false if the answer reports no counts, and the error is that of counts that can't be true.
 	switch {
 	case ok && err == nil:
 		g.settleUsage(ctx, a, &reported)
@@ -36,6 +37,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	charge, err := g.actual(ctx, a, r)
 	if err != nil {
+		// Usage that can't be priced counts as none.
 		g.finish(ctx, a, event.OutcomeNoUsage)
 		return
 	}
@@ -45,13 +47,16 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if a.debit != nil { // the rate limit had only guessed the tokens
 		a.debit.Settle(r.Usage)
 	}
+	// foretold: Estimate is in use, which expects answers of the usual length.
 	if g.foretold.Load() {
 		g.outputs.learn(&a.call.Scope, r.Usage.OutputTokens)
 	}
+	// In these cases somebody needs what learn records; in all others its lock is saved.
 	if a.tight || g.rate.On() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}
 	g.postClaimed(ctx, a, &charge, &r.Usage, event.OutcomeUsage)
+	// A call has a turn if the cache check has looked at it.
 	if a.call.cache.turn != nil {
 		g.cacheEnded(ctx, a.call, r.Usage, r.Disagrees)
 	}
@@ -79,8 +84,10 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome event.Outcome) {
 		g.voidClaimed(ctx, a, outcome)
 		return
 	}
+	// The cache check learns of attempts that were charged without an answer (Billed).
 	a.call.charged++
 	worst := &a.receipt.Reservation.Charge
+	// Without counts of the cache all of the input is uncached.
 	usage := price.Usage{InputTokens: worst[budget.UnitInputTokens], OutputTokens: worst[budget.UnitOutputTokens]}
 	g.postClaimed(ctx, a, worst, &usage, outcome)
 }
@@ -126,6 +133,7 @@ func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charg
 	for _, crossed := range result.Crossed {
 		g.emit(ctx, a.call, a, event.Event{Kind: event.ThresholdCrossed, Actual: *charge, Usage: *usage, Estimated: e.Estimated, Crossed: crossed, Outcome: outcome})
 	}
+	// Violated is the first unit of which more was posted than reserved; zero for none. An estimated amount is the reserved one.
 	if result.Violated != 0 {
 		g.emit(ctx, a.call, a, event.Event{Kind: event.EstimateViolated, Actual: *charge, Usage: *usage, Outcome: outcome})
 	}

@@ -41,6 +41,7 @@ func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
 	if err == nil {
 		err = c.Worst(&req.Worst, wide)
 	}
+	// The cost is not known, which may be what was refused: nothing is reserved.
 	if err != nil {
 		req.Worst = budget.Charge{}
 	}
@@ -69,6 +70,7 @@ func (g *Guard) PassUnmetered(ctx context.Context, c *Call, refused error) error
 
 // unlimited makes a reservation that no limit refuses, within a bounded time. It returns an error if the call's scope was killed.
 func (g *Guard) unlimited(ctx context.Context, c *Call, req budget.Request) (*budget.Receipt, error) {
+	// remaining is what the call may still wait for the store.
 	asking, cancel := context.WithTimeout(ctx, c.remaining(g.opts.StoreTimeout))
 	defer cancel()
 	return g.ledger.Unlimited(asking, req)
@@ -117,6 +119,7 @@ func (b *shadowBook) note(refused error) {
 		b.lines = make(map[shadowKey]*ShadowLine)
 	}
 	key := shadowKey{line.Cause, line.Limit, line.Scope.String()}
+	// A full report gets no new account: the call counts in the line without one, which may be new itself.
 	if b.lines[key] == nil && len(b.lines) >= maxShadowLines {
 		line.Scope, key.scope = budget.Scope{}, ""
 	}

@@ -38,7 +38,7 @@ type meteredBody struct {
 // streamMeter reads usage from a stream while it passes.
 type streamMeter interface {
 	io.Writer
-	Usage() (wire.Reported, bool) // false until the stream has reported it
+	Usage() (wire.Reported, bool) // false until the stream has reported its usage
 	Refused() int                 // the HTTP status of a refusal before any inference, which the service sent as the first event; 0 for none
 }
 
@@ -99,6 +99,7 @@ func (m *meteredBody) pump() {
 		}
 		if err != nil {
 			m.body.Close()
+			// The outcome counts only if the stream has reported no usage.
 			m.end(m.outcomeOf(err))
 			m.to.CloseWithError(err)
 			m.cancel()
@@ -111,6 +112,7 @@ func (m *meteredBody) pump() {
 func (m *meteredBody) outcomeOf(err error) event.Outcome {
 	switch {
 	case m.killed.Load() != nil:
+		// A kill decides even if the reader has left, too.
 		return event.OutcomeKilled
 	case m.readerGone.Load():
 		return event.OutcomeAbandoned
@@ -125,6 +127,7 @@ func (m *meteredBody) outcomeOf(err error) event.Outcome {
 func (m *meteredBody) Read(p []byte) (int, error) {
 	n, err := m.from.Read(p)
 	if killed := m.killed.Load(); killed != nil && err != nil {
+		// The goroutine may still wait for the network. Whoever comes first resolves the reservation, so that it is resolved once Read returns.
 		m.end(event.OutcomeKilled)
 		return n, killed
 	}
@@ -146,9 +149,11 @@ func (m *meteredBody) giveUp(cause error) {
 		m.to.CloseWithError(cause)
 		select {
 		case <-m.done:
+			// The goroutine has come to the end, and resolved the reservation.
 			return
 		default:
 		}
+		// readOn is asked last, because it takes one of the places for answers that are read on (Options.MaxDrains).
 		if m.killed.Load() == nil && !m.sawUsage() && m.readOn() {
 			return
 		}
@@ -168,6 +173,7 @@ func (m *meteredBody) readOn() bool {
 	if drain == nil {
 		return false
 	}
+	// After the timeout the cut makes the goroutine end, which closes done.
 	timer := time.AfterFunc(g.opts.DrainTimeout, m.cut)
 	go func() {
 		defer g.drains.End(drain)
@@ -180,6 +186,7 @@ func (m *meteredBody) readOn() bool {
 // finish waits until the answer has been read to its end, without the caller, who has canceled. Whoever calls finish has registered itself with
 // Guard.drains.
 func (m *meteredBody) finish(cause error) {
+	// After this a Close of the stream does nothing: it would cut the answer.
 	m.givingUp.Do(func() {
 		m.readerGone.Store(true)
 		m.to.CloseWithError(cause)
@@ -221,9 +228,11 @@ func (m *meteredBody) end(without event.Outcome) {
 	m.emitKilled()
 	reported, ok := m.meter.Usage()
 	if ok {
+		// settleUsage also hands the usage to the cache check. Below, cacheLost tells the check that there is none.
 		m.guard.settleUsage(m.ctx, m.attempt, &reported)
 		return
 	}
+	// Refused is the status of the error with which the stream began, else zero. Only an answer with a request id is Bedrock's own.
 	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
 		without = event.OutcomeStatus(status)
 	}

@@ -44,11 +44,13 @@ func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *str
 	told := event.Event{Kind: event.Substituted, Asked: *modelID, Answered: name}
 	instead, err := g.catalog.Resolve(name, c.Region)
 	if err == nil {
+		// DearerIn names the first class of tokens that is dearer, and is empty if there is none.
 		if class := instead.DearerIn(asked); class != "" {
 			err = &catalog.UnpricedError{ModelID: name, Reason: "it is no substitute, because it is dearer in " + class + ": the call stays with " + *modelID}
 		}
 	}
 	if told.Err = err; err != nil {
+		// Nothing was replaced, so that the event names the same model twice.
 		told.Answered = *modelID
 		g.emit(ctx, c, nil, told)
 		return input, modelID
@@ -64,7 +66,7 @@ func (g *Guard) Substitute(ctx context.Context, c *Call, input any, modelID *str
 		own.ModelId = aws.String(name)
 		return &own, own.ModelId
 	}
-	return input, modelID
+	return input, modelID // not reached as long as the caller has asked Substitutes
 }
 
 // Substitutes reports whether another model may answer this operation: only Converse has the same format for all models.

@@ -28,6 +28,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	d := &dispatch{guard: g, sending: s, direct: direct, next: next, in: in, cancel: func() {}}
 	own := ctx
 	if !direct || g.detaches(ctx) {
+		// A client that may send again has to be stopped by cancel if a later sending is refused, even while the caller stays.
 		own, d.cancel = context.WithCancel(ownContext(ctx, g.detaches(ctx)))
 	}
 	if req != nil {
@@ -37,6 +38,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	if d.body != nil && d.body.Len() == 0 { // the transport does not read from it, so that this would prove nothing
 		d.body = nil
 	}
+	// Only a body in memory can be withdrawn: the gate stands in front of it.
 	if d.body != nil && g.detaches(ctx) {
 		if d.in.Request, d.gate, err = gated(req, d.body); err != nil {
 			return middleware.DeserializeOutput{}, middleware.Metadata{}, err
@@ -57,6 +59,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	case g.detaches(ctx): // the stream goes on under the transport's own context, so that the caller's has to be watched
 		m.follow(ctx)
 	}
+	// The trace has refused a repeated sending, whose answer, if there is one, goes to nobody.
 	if refused := s.refusal(); refused != nil {
 		discard(&answer)
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, Refused{Err: refused}
@@ -82,6 +85,7 @@ func (g *Guard) lastLook(ctx context.Context, s *Sending, req *smithyhttp.Reques
 		}
 	}
 	c := s.current().call
+	// A repeated sending may have changed the request, too.
 	req, changed, err := g.lookAgain(ctx, c, req)
 	if err == nil && changed {
 		return req, g.replace(ctx, s)
@@ -91,6 +95,7 @@ func (g *Guard) lastLook(ctx context.Context, s *Sending, req *smithyhttp.Reques
 		return req, nil
 	}
 	if err != nil {
+		// It can't be a kill: reading the request does not ask the ledger.
 		g.emitKind(ctx, c, s.current(), event.Denied, err)
 	}
 	return req, err
@@ -100,6 +105,7 @@ func (g *Guard) lastLook(ctx context.Context, s *Sending, req *smithyhttp.Reques
 // with the request: SetStream would copy that, which takes a tenth of the time of a guarded call.
 func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *gate, error) {
 	b := &gate{body: body}
+	// SetStream copies the request that it belongs to. This one is empty, and gives its place to the real one below.
 	empty := smithyhttp.Request{Request: new(http.Request)}
 	behind, err := empty.SetStream(b)
 	if err != nil {
@@ -137,6 +143,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { w.sending.current().dialing.Store(true) },
 		GotConn: func(info httptrace.GotConnInfo) {
+			// From here on bytes may be written to the connection.
 			w.sending.current().mayHaveSent.Store(true)
 			w.conn.Store(&info.Conn)
 			if w.id == "" { // each connection counts as a sending
@@ -158,9 +165,11 @@ func (w *wireTrace) written() {
 		return
 	}
 	if w.guard.again(w.ctx, w.sending) == nil {
+		// again has made a new attempt for this sending.
 		w.sending.current().mayHaveSent.Store(true)
 		return
 	}
+	// The request is on its way already, so that it has to be cut off.
 	w.cancel()
 	if conn := w.conn.Load(); conn != nil && !speaksHTTP2(*conn) {
 		(*conn).Close()

@@ -71,6 +71,7 @@ func (d *Drains) End(one *Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.running, one)
+	// Of a goroutine from Own this is false: it took no place.
 	if one.reading {
 		d.reading--
 	}
@@ -117,11 +118,12 @@ func (d *Drains) countRunning() int {
 	return len(d.running)
 }
 
-// shut prevents new drains. It returns a channel that is closed once none runs any more, and those that run now.
+// shut prevents new drains. It returns a channel that is closed once no drain runs any more, and the drains that run now.
 func (d *Drains) shut() (idle chan struct{}, all []*Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
+	// An earlier Close may be waiting on its channel.
 	if d.idle == nil {
 		d.idle = make(chan struct{})
 	}

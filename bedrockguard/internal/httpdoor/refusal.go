@@ -93,10 +93,11 @@ func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 // refusalKey is the key of the refusing error in the context of a refusal's request, where Refusal finds it.
 type refusalKey struct{}
 
-// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers. It has
-// the request id under AWS's name and under Anthropic's, and X-Should-Retry, by which clients of OpenAI and Anthropic decide.
+// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers. Its
+// request id is new, because nothing was sent, and stands under AWS's name and Anthropic's. Clients of OpenAI and Anthropic go by X-Should-Retry.
 func Refuse(req *http.Request, err error) *http.Response {
 	f := routeOf(req.Method, req.URL).form
+	// The class is changed below where the same error can mean two things: that waiting helps, or that it does not.
 	c := classOf(err)
 	if rate, ok := errors.AsType[*refusal.RateLimitedError](err); ok && rate.RetryAfter == 0 {
 		c.status = http.StatusPaymentRequired // the call can never fit
@@ -147,6 +148,7 @@ func withFewerDecimals(message string) string {
 		groups := figure.FindStringSubmatch(amount)
 		need, whole, decimals := groups[1], groups[2], []byte(groups[3])
 		for looksLikeStatus.Match(decimals) {
+			// FindIndex returns where the status begins and ends: its last digit and all behind it go.
 			decimals = decimals[:looksLikeStatus.FindIndex(decimals)[1]-1]
 			if need != "" {
 				decimals[len(decimals)-1]++ // no carry: this is the second digit of the status, 0 or 2
@@ -166,6 +168,7 @@ func spelledOut(message string) string {
 	from := 0 // where the part begins that is not copied to out yet
 	for _, at := range number.FindAllStringIndex(message, -1) {
 		start, end := at[0], at[1]
+		// strings.IndexByte is -1 for a character that is not in the list.
 		alone := (start == 0 || strings.IndexByte(" (", message[start-1]) >= 0) && (end == len(message) || strings.IndexByte(" ),;:", message[end]) >= 0)
 		if !alone || !looksLikeStatus.MatchString(message[start:end]) {
 			continue
@@ -186,6 +189,7 @@ func inLargerUnits(decimal string) string {
 		zeros int // how many places the point moves to the left
 		name  string
 	}{{2, "hundred"}, {3, "thousand"}, {6, "million"}, {4, "times 10,000"}} {
+		// Zeros in front make sure that a digit is left before the point.
 		digits := strings.Repeat("0", max(0, unit.zeros+1-len(whole))) + whole
 		point := len(digits) - unit.zeros
 		told := strings.TrimRight(digits[:point]+"."+digits[point:]+fraction, "0")
@@ -252,9 +256,11 @@ func killedEvent(f inputs.Form, framing chain.Framing, err *budget.KilledError) 
 	if framing == chain.EventStream {
 		return exceptionFrame("validationException", err.Error())
 	}
+	// In server-sent events the error is a refusal's body, except that of responses, which has a type as all events of its streams.
 	body := refusalBody(f, c, err.Error())
 	switch f {
 	case inputs.FormChat:
+		// Events of chat completions have no names, and [DONE] ends each of their streams.
 		return fmt.Appendf(nil, "data: %s\n\ndata: [DONE]\n\n", body)
 	case inputs.FormResponses:
 		body, _ = json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "code": c.code, "message": err.Error(), "param": nil}})

@@ -38,6 +38,7 @@ func endpointOf(host string) (endpoint, string) {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	for i, label := range labels {
 		kind, known := endpointLabels[label]
+		// Behind the label there have to be a region and a domain.
 		if !known || i+2 >= len(labels) {
 			continue
 		}
@@ -52,7 +53,7 @@ func endpointOf(host string) (endpoint, string) {
 
 // route is what a request asks of Bedrock, as far as its method and path show it. The zero treatment is inputs.Refused.
 type route struct {
-	treatment inputs.Treatment // whether it passes (Free), is metered (Guarded) or is refused
+	treatment inputs.Treatment // whether it passes (Free), is metered (Guarded), or is refused unless it has a flat price (Refused)
 	operation string           // AWS's name where there is one, else a name of this package; "unknown" for a path that is none of Bedrock's
 	form      inputs.Form      // the dialect in which the client sends, and understands a refusal
 	model     string           // from the path; empty if it is in the body
@@ -68,6 +69,7 @@ func looksLikeBedrock(u *url.URL) bool {
 		}
 		return looksLikeBedrock(&sent)
 	}
+	// A path that names a model, as /model/{id}/converse does.
 	if _, ok := inputs.ModelInPath(u); ok {
 		return true
 	}
@@ -98,7 +100,7 @@ func routeOf(method string, u *url.URL) route {
 		return route{inputs.Refused, "ApplyGuardrail", inputs.FormNative, ""}
 	case parts[0] == "guardrail-checks":
 		return route{inputs.Refused, "InvokeGuardrailChecks", inputs.FormNative, ""}
-	case parts[0] == "async-invoke":
+	case parts[0] == "async-invoke": // a GET only asks how far a job is
 		return route{freeIf(method == http.MethodGet), "StartAsyncInvoke", inputs.FormNative, ""}
 	case parts[0] == "inference-profiles", parts[0] == "foundation-models": // some clients ask for these on the same base URL
 		return route{freeIf(method == http.MethodGet), "ControlPlane", inputs.FormNative, ""}
@@ -135,6 +137,7 @@ func modelRoute(method, escapedID, verb string) route {
 		return route{inputs.Refused, "unknown", inputs.FormNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
+	// Refused: another method, or an id that is not written as Bedrock writes it. The refusal is in the dialect of the verb.
 	if err != nil || !plainID(escapedID) || method != http.MethodPost {
 		return route{inputs.Refused, "unknown", f, ""}
 	}

@@ -40,7 +40,7 @@ type wholeEvents struct {
 	dropsUsage bool // the usage event is left out, because the client did not ask for it
 
 	held  bytes.Buffer // what was read and not passed on yet
-	ready int          // how many of its first bytes may be passed on: complete events
+	ready int          // how many of the first bytes of held may be passed on: complete events
 	torn  bool         // an event was passed on in part, so that no event can be put behind it
 	ended error        // the error or io.EOF with which the body ended; nil until then
 	buf   []byte       // for one read of body
@@ -54,6 +54,7 @@ func (w *wholeEvents) Read(p []byte) (int, error) {
 		}
 		w.fill()
 	}
+	// This can't fail: at least ready bytes are held.
 	n, _ := w.held.Read(p[:min(len(p), w.ready)])
 	w.ready -= n
 	return n, nil
@@ -68,6 +69,7 @@ func (w *wholeEvents) fill() {
 	n, err := w.body.Read(w.buf)
 	w.held.Write(w.buf[:n])
 	if err == nil {
+		// The complete events are counted first; leaving the usage out makes them fewer.
 		if w.ready = w.whole(); w.dropsUsage && w.ready > 0 {
 			w.leaveOutUsage()
 		}
@@ -78,6 +80,7 @@ func (w *wholeEvents) fill() {
 	}
 	w.ended = err
 	killed, ok := errors.AsType[*budget.KilledError](err)
+	// The client gets what was held, and then the error: if it is no kill, if an event was passed on in part, or if kills are errors for this client.
 	if !ok || w.torn || w.errors {
 		w.ready = w.held.Len()
 		return
@@ -102,7 +105,7 @@ func (w *wholeEvents) whole() int {
 				w.torn = true
 				return len(b)
 			}
-			break
+			break // the last frame has not arrived in full
 		}
 		n += size
 	}
@@ -116,6 +119,7 @@ func (w *wholeEvents) leaveOutUsage() {
 	if !bytes.Contains(ready, []byte(`"usage"`)) {
 		return
 	}
+	// The rest is an event that is not complete yet. It is copied, because what is kept is written over it below.
 	rest := bytes.Clone(w.held.Bytes()[w.ready:])
 	var kept []byte
 	for len(ready) > 0 {

@@ -3,8 +3,8 @@
 //
 // A route is what a method and a path ask for; its form is the JSON dialect of its requests and answers. A chain.Call is what the chain knows of a
 // request, a chain.Sending holds the attempt to send it that is under way; both are found in the request's context. A chain.Refused is an error
-// by which the guard refuses. In shadow mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows tells of which
-// this is true. If such a refusal leaves the cost unknown, Guard.PassUnmetered sets Call.Unmetered, and nothing is reserved for the request.
+// by which the guard refuses. In shadow mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows says whether one is only
+// reported. If such a refusal leaves the cost unknown, Guard.PassUnmetered sets Call.Unmetered, and nothing is reserved for the request.
 package httpdoor
 
 import (
@@ -114,6 +114,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
 			return region, bedrocks
 		}
+		// Such a path is OpenAI's or Anthropic's own, which looksLikeBedrock below leaves out, and a host like this may be AWS's all the same.
 		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
 			return "", nobodySays // net/http maps some letters outside of ASCII to those of AWS's names
 		}
@@ -128,6 +129,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 // another port has one spelling.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
+	// The port is empty for another scheme, of which no default port is known.
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
 	name, hadPort := strings.CutSuffix(host, port)
 	name = strings.TrimSuffix(name, ".")
@@ -157,7 +159,7 @@ type httpCall struct {
 	route     route          // what its method and path ask for
 	call      *chain.Call    // what the chain knows of it
 	response  *http.Response // the answer, for the client; nil until there is one
-	asksUsage bool           // the request was made to ask for usage in the stream although its client did not
+	asksUsage bool           // the guard has added to the body that the stream is to tell its usage, for which the client has not asked
 
 	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
 }
@@ -167,6 +169,7 @@ type httpCall struct {
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
 	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade") // an upgraded connection could carry anything
+	// Nothing needs the body, which is handed on unread.
 	if passes && d.transport.sign == nil {
 		return d.transport.hand(d.asked)
 	}
@@ -214,6 +217,7 @@ func (d *httpCall) body() ([]byte, error) {
 		return nil, nil
 	}
 	defer d.asked.Body.Close()
+	// One byte more than is allowed shows that the body is too large.
 	body, err := io.ReadAll(io.LimitReader(d.asked.Body, chain.MaxBodyBytes+1))
 	if err == nil && len(body) > chain.MaxBodyBytes {
 		err = chain.Refused{Err: request.MalformedField("body", "is larger than 128 MiB")}
@@ -238,10 +242,12 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	case d.unknownHost:
 		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
 	case d.route.treatment == inputs.Refused:
+		// Refused is any route whose cost can't be metered. A few of these have an entry in Options.FlatPrices, and go on at that price.
 		flat, ok := g.FlatPrice(d.route.operation)
 		if !ok {
 			return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
 		}
+		// Without a model in the input neither cache points nor the output limit are changed.
 		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
 	case hasHeader(d.asked.Header, "Content-Encoding"):
 		return nil, request.MalformedField("content-encoding", "is not understood: the body can't be read")
@@ -295,6 +301,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	if err != nil {
 		return err
 	}
+	// PassUnmetered may have been called before, by run.
 	if !c.Unmetered {
 		if err := g.DescribeBody(ctx, c, req, in.Body); err != nil {
 			if !g.Shadows(err) {
@@ -306,6 +313,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 		}
 	}
 	ctx = chain.WithCall(ctx, c)
+	// Begin puts the first attempt into it.
 	s := new(chain.Sending)
 	if !c.Unmetered {
 		if req, err = g.Begin(ctx, c, s, req); err != nil {
@@ -331,6 +339,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	}
 	resp, err := d.transport.hand(req.Build(ctx))
 	if err == nil {
+		// As in run: the request that was built would pass unmetered if somebody sent it again.
 		resp.Request = d.asked
 	}
 	return resp, err
@@ -382,6 +391,7 @@ func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyht
 		g.NotSent(ctx, s)
 		return err
 	}
+	// roundTrip stands where the SDK has its own transport.
 	out, _, err := g.Transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
 	returned = true
 	resp, _ := out.RawResponse.(*smithyhttp.Response)
@@ -390,6 +400,7 @@ func (d *httpCall) transmit(ctx context.Context, s *chain.Sending, req *smithyht
 		return err
 	}
 	d.response = resp.Response
+	// The body of an answer that is no stream was read by Transmit, and is in memory.
 	if body, ok := s.Streamed(); ok {
 		d.response.Body = d.streamed(body)
 	}
@@ -412,7 +423,9 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 // outgoing returns the request with a body in memory. It has no GetBody, because net/http would send such a request again without the guard
 // noticing.
 func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
+	// The context does not matter: the request gets that of its sending when it is built (Build).
 	clone := d.asked.Clone(context.Background())
+	// SetStream below puts the body in. Its length is known, so that no transfer encoding is needed.
 	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
 	for name, values := range d.asked.Header { // with canonical names, so that everything that is sent was checked
 		if canonical := http.CanonicalHeaderKey(name); canonical != name {

@@ -50,6 +50,7 @@ func (i *Identity) Principal(ctx context.Context) (string, error) {
 	}
 	var name string
 	var err error
+	// Nobody asks now, and all places are taken by questions that were given up and have not returned.
 	if q := i.asking; q == nil && i.running >= maxQuestions {
 		i.mu.Unlock()
 		err = errStuck
@@ -76,6 +77,7 @@ func (i *Identity) begin(ctx context.Context) *question {
 	i.asking = q
 	i.running++
 	go func() {
+		// The last of these runs first: it turns a panic into the error with which end answers the question.
 		defer cancel()
 		defer i.end(q)
 		defer func() {
@@ -90,7 +92,7 @@ func (i *Identity) begin(ctx context.Context) *question {
 	return q
 }
 
-// end remembers the answer to a question, and wakes those who wait for it. If it is an error, the next caller asks again.
+// end remembers the answer to a question, and wakes those who wait for it. If the answer is an error, the next caller asks again.
 func (i *Identity) end(q *question) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -98,6 +100,7 @@ func (i *Identity) end(q *question) {
 	if q.err == nil {
 		i.name = q.name
 	}
+	// Another question may have taken its place, if this one was given up before.
 	if i.asking == q {
 		i.asking = nil
 	}

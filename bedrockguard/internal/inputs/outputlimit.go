@@ -19,6 +19,7 @@ func WithOutputLimit(modelID string, input any, n int64) (any, bool) {
 	if parts.Of(input) && mustNotLimit(parts.Additional) { // a Converse input of the SDK
 		return input, false
 	}
+	// The caller's own configuration is not changed. n fits: who asks for a limit keeps it within an int32.
 	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {
 		var own types.InferenceConfiguration
 		if c != nil {
@@ -90,6 +91,7 @@ func effortForbids(raw []byte) bool {
 	if json.Unmarshal(raw, &fields) != nil {
 		return false // invalid JSON is refused when it is read
 	}
+	// The body is one of Converse, whose additional fields have the same form.
 	if len(fields.Additional) > 0 && effortForbids(fields.Additional) {
 		return true
 	}

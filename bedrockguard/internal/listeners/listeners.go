@@ -33,7 +33,7 @@ type listener struct {
 	mu      sync.Mutex
 	queue   []queued      // oldest first; empty for OnEvent
 	running int           // how many goroutines run; at most one for a listener with a queue
-	dropped int64         // events dropped since the last one that was accepted, whose Dropped tells of those before it
+	dropped int64         // events dropped since the last one that was accepted; the next one to be accepted tells how many (Event.Dropped)
 	ended   chan struct{} // closed when the next event has been delivered; nil if nobody waits for that
 }
 
@@ -156,6 +156,7 @@ func (l *listener) enqueue(ctx context.Context, all *All, e event.Event) {
 		return
 	}
 	e.Dropped, l.dropped = l.dropped, 0
+	// e is a copy for this listener alone, because the number of drops differs between listeners.
 	l.queue = append(l.queue, queued{ctx, &e})
 	if l.running == 0 {
 		l.running = 1
@@ -174,6 +175,7 @@ func (l *listener) work(all *All) {
 	}()
 	for {
 		l.mu.Lock()
+		// This wakes those who wait, because the event before was delivered. In the first round it does no harm.
 		l.progressed()
 		if len(l.queue) == 0 {
 			l.queue, l.running, idle = nil, 0, true
@@ -193,6 +195,7 @@ func (l *listener) work(all *All) {
 func (l *listener) fenced(ctx context.Context, all *All, e *event.Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
+			// The report has the fields of the event, except Dropped: each listener has a count of its own, which start or enqueue fills in.
 			failure := *e
 			failure.Kind, failure.Dropped = event.ListenerFailed, 0
 			failure.Err = fmt.Errorf("bedrockguard: a listener panicked with a %T while it was told of %q", panicked, e.Kind)
@@ -218,6 +221,7 @@ func (l *listener) wait(ctx context.Context) bool {
 			l.mu.Unlock()
 			return true
 		}
+		// All who wait share one channel, which closes with the next event that was delivered.
 		if l.ended == nil {
 			l.ended = make(chan struct{})
 		}

@@ -15,10 +15,13 @@ import (
 // before inference, so the window is a bound too, and the only one for media of unknown size or a body of unknown length.
 func (c *Call) WideInput() (int64, error) {
 	if c.FlatOperation {
-		return 0, nil
+		return 0, nil // it is not billed by tokens
 	}
+	// LimitsFor tells how many tokens the media can count at most. bounded is false if the prompt holds content of unknown size.
 	n, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
+	// embedded are the bytes of the media, which are not text. A body of unknown length, -1, has no text here.
 	text := addSat(max(c.Demand.Body-c.Demand.embedded, 0), c.Demand.Lengthening)
+	// The sum is at most math.MaxInt64.
 	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.Demand.Body != UnknownLength
 	switch {
 	case !bounded && c.FlatModel:
@@ -46,6 +49,7 @@ const widening = 3
 
 // Widened raises a wide bound of a model for which it was too low before, but not above the context window.
 func (c *Call) Widened(n int64) int64 {
+	// A product that does not fit is math.MaxInt64.
 	n, _ = mul(n, widening)
 	if c.window > 0 {
 		n = min(n, c.window)
@@ -57,7 +61,7 @@ func (c *Call) Widened(n int64) int64 {
 // the prompt has content that can't be counted. A body without media is scanned as a whole; from others the media have to be separated first,
 // and what the service adds to the text, which the body does not tell, is taken over from the demand.
 func (a *Demand) Tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
-	if a.embedded == 0 {
+	if a.embedded == 0 { // the body has no media of a measured size
 		return tokens.BodyBound(ctx, a.Raw, &a.prompt, l)
 	}
 	r, err := cost.ParseRequest(modelID, a.Raw)

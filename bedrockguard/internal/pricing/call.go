@@ -24,8 +24,8 @@ type Call struct {
 }
 
 // Complete adds to what a request asks for what it does not show: guardrails that are enforced, features that have a flat price, text that the
-// service adds, and what a model caches by itself (Implicit). strict refuses a request because of which the service reads more than it holds. A
-// guardrail that the request names is a feature without a token price, unless it is an enforced one, which is counted already.
+// service adds, and what a model caches by itself (Implicit). strict refuses a request that makes the service read what the request does not hold,
+// such as a file in S3. A guardrail that the request names is a feature without a token price, unless it is enforced: then it is counted already.
 func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catalog.Resolved) error {
 	c.guardrails = e.all()
 	if named := c.Demand.Guardrail; named != "" && !e.knows(named) {
@@ -39,9 +39,11 @@ func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catal
 	if strict && c.Demand.unseen != "" {
 		return &catalog.UnpricedError{ModelID: c.Demand.ModelID, Reason: "the service reads more than the request holds because of " + c.Demand.unseen + ", which Options.StrictBound does not allow: send the text itself"}
 	}
+	// An opaque block has no bound of its own, so that the context window has to bound the prompt.
 	if c.Demand.Hidden {
 		c.Demand.prompt.Blocks = append(c.Demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})
 	}
+	// What a model caches by itself is billed at the rate of five-minute writes.
 	if resolved.Model.Cache.Implicit {
 		c.Demand.Writes = max(c.Demand.Writes, price.CacheWrites5m)
 	}
@@ -70,6 +72,7 @@ func (c *Call) AlsoBy(r *catalog.Resolved, optimized bool, factor price.Tier) {
 // LimitBy takes in how much the model that is asked for can read and write: its context window, and the output limit of a request that sets none.
 func (c *Call) LimitBy(r *catalog.Resolved) {
 	c.window = r.Model.MaxInputTokens
+	// Only models with a price for long contexts have a threshold.
 	if r.Price.LongContext.Threshold > 0 {
 		// The catalog's window can be the one without the long-context beta.
 		c.window = max(c.window, longContextWindow)
@@ -78,6 +81,7 @@ func (c *Call) LimitBy(r *catalog.Resolved) {
 	if r.Model.Mode == catalog.ModeEmbedding {
 		c.perText, c.window = c.window, 0 // each text has a window of its own
 	}
+	// Zero says that the request sets no limit. That has to be noted before the limit is filled in.
 	if c.outputUnset = c.Demand.MaxOutput == 0; c.Demand.MaxOutput == 0 {
 		c.Demand.MaxOutput = r.Model.MaxOutputTokens
 	}

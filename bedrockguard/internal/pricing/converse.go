@@ -16,6 +16,7 @@ import (
 func (a *Demand) readConverse(r *converse.Request) error {
 	a.choices, a.converse, a.prompt.Messages = 1, true, len(r.Messages)
 	a.Decodable = true // until the meter finds what the SDK's types can't tell
+	// Guarded says that the request names a guardrail, Guardrail is its id, which may be missing.
 	if r.Guarded {
 		a.Guardrail = cmp.Or(r.Guardrail, unnamedGuardrail)
 	}
@@ -25,12 +26,14 @@ func (a *Demand) readConverse(r *converse.Request) error {
 	if r.Performance != nil {
 		a.latency = string(r.Performance.Latency)
 	}
+	// The maximum of zero, with which the demand begins, says that the request sets none.
 	if r.Inference != nil && r.Inference.MaxTokens != nil {
 		if *r.Inference.MaxTokens <= 0 {
 			return request.MalformedField("inferenceConfig.maxTokens", fmt.Sprintf("%d tokens, want at least 1", *r.Inference.MaxTokens))
 		}
 		a.MaxOutput = int64(*r.Inference.MaxTokens)
 	}
+	// WalkBeyondText leaves the texts out, and tells the meter of everything else in the request.
 	m := meter{Demand: a}
 	converse.WalkBeyondText(r, &m)
 	return m.err
@@ -54,9 +57,12 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	a.choices = max(a.choices, extra.Choices)
 	a.Writes = max(a.Writes, extra.CacheWrites)
 	a.Tiers[1] = extra.ServiceTier
-	a.latency = cmp.Or(extra.Latency, a.latency)
+	if a.latency != LatencyOptimized { // the dearer one
+		a.latency = cmp.Or(extra.Latency, a.latency)
+	}
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
+	// From these counts follows how much text the service adds; the text of the fields themselves is in the length of the body.
 	a.prompt.Messages += extra.Prompt.Messages
 	a.prompt.Tools += extra.Prompt.Tools
 	a.prompt.BuiltinTools += extra.Prompt.BuiltinTools
@@ -83,6 +89,7 @@ func (a *Demand) AsConverse() {
 		a.prompt.Blocks[i].Kind = tokens.Image
 		a.images++
 	}
+	// Content in S3 is bounded now, as a picture or by the window. Any other field stays unseen.
 	if a.unseen == cost.StoredElsewhere {
 		a.unseen = ""
 	}

@@ -67,6 +67,7 @@ func NewFlatPrices(prices map[string]price.Amount) (f FlatPrices, err error) {
 	var problems []error
 	f.Operations, f.features = map[string]price.Amount{}, map[string]price.Amount{}
 	for key, amount := range prices {
+		// Without a colon the name is empty, and the key fits none of the cases.
 		kind, name, _ := strings.Cut(key, ":")
 		switch {
 		case amount <= 0:
@@ -88,6 +89,7 @@ func NewFlatPrices(prices map[string]price.Amount) (f FlatPrices, err error) {
 // Model returns the highest price of the globs that match a foundation-model id.
 func (f *FlatPrices) Model(id string) (amount price.Amount, ok bool) {
 	for _, m := range f.models {
+		// Selects compares the glob with the model, the only value that the scope has.
 		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
 			amount, ok = max(amount, m.price), true
 		}
@@ -104,10 +106,12 @@ func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
 		if !ok {
 			return name, nil
 		}
+		// It is counted apart, by GuardrailsWorst: if the answer reports the units of the guardrail, these count instead.
 		if key == featureGuardrail {
 			c.FlatGuardrail = amount
 			continue
 		}
+		// This is the text that the feature adds, such as search results.
 		c.Demand.prompt.Hidden.Unknown = true
 		if c.Flat, err = c.Flat.Add(amount); err != nil {
 			return "", err
@@ -127,13 +131,16 @@ func (c *Call) FlatBy(amount price.Amount) {
 // TextUnitCharacters characters of one text, and a body has at most as many characters as bytes. The division rounds down: one unit for each
 // text, and one more, make up for that.
 func (c *Call) FlatWorst(operation string, body []byte) error {
+	// It stays zero for StartAsyncInvoke, which is not billed by text units: then the flat price alone counts.
 	var unit price.Amount
+	// Each is the price of a unit that every policy or check evaluates.
 	switch operation {
 	case "ApplyGuardrail":
 		unit = catalog.DearestGuardrailUnit()
 	case "InvokeGuardrailChecks":
 		unit = catalog.DearestCheckUnit()
 	}
+	// Each text stands under this key. The word may also be a value, such as that of a type, which only makes the bound higher.
 	texts := int64(bytes.Count(body, []byte(`"text"`)))
 	cost, ok := mul(int64(len(body))/catalog.TextUnitCharacters+texts+1, int64(unit))
 	if !ok {

@@ -24,7 +24,7 @@ type Guardrail struct {
 // charactersPerToken bounds how many characters a model writes with one token, on the average of an answer. English has about four.
 const charactersPerToken = 16
 
-// textUnit and image return the guardrail's prices, with the list price for zero.
+// textUnit and image return the guardrail's prices, with the list price for zero. That of a text unit is what all text policies cost together.
 func (g *Guardrail) textUnit() price.Amount {
 	if g.TextUnit > 0 {
 		return g.TextUnit
@@ -43,6 +43,7 @@ func (g *Guardrail) image() price.Amount {
 // new unit. The divisions by the size of a unit round down: a unit for each text, and two more, make up for that and for the answer, which begins
 // a unit of its own.
 func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
+	// The product is at most math.MaxInt64, and bodyBytes is -1 for a body of unknown length.
 	characters, _ := mul(outputTokens, charactersPerToken)
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
 	text, ok := mul(units, int64(g.textUnit()))
@@ -110,7 +111,7 @@ type Enforced struct {
 	mu  sync.Mutex                  // held while now is replaced
 }
 
-// maxEnforced bounds how many are known before none is learned any more: no account enforces more.
+// maxEnforced is how many guardrails are remembered at most: no account enforces more.
 const maxEnforced = 32
 
 // NewEnforced returns the guardrails that were declared.
@@ -143,9 +144,11 @@ func (e *Enforced) add(id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.all()
+	// Another goroutine may have added the id before the lock was held.
 	if e.knows(id) || len(old) >= maxEnforced {
 		return false
 	}
+	// append makes a new array here, because others read the old one without the lock.
 	all := append(old[:len(old):len(old)], Guardrail{ID: id})
 	e.now.Store(&all)
 	return true

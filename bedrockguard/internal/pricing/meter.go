@@ -67,9 +67,10 @@ func (m *meter) Media(b request.Media) {
 	case b.Kind == request.File && inline:
 		m.embed(len(b.Data))
 		block := tokens.DocumentBlock(b.Format, b.Data)
+		// A file that is to be cited counts twice, because the service divides its text by marks.
 		block.Cited = b.Cited
 		m.add(block)
-	case b.Kind == request.Audio:
+	case b.Kind == request.Audio: // an opaque block is bounded by the window, so that its bytes in the body need not be taken off
 		m.audios++
 		m.opaque()
 	case b.Kind == request.Video:
@@ -98,12 +99,14 @@ func (m *meter) Grammar(schema request.Marshaler) {
 	if err != nil {
 		m.opaque() // the serializer will refuse it
 	}
+	// WideText is the wide bound of a text: its bytes, and those that normalisation can add.
 	m.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: tokens.WideText(string(raw))})
 }
 
 // Fields reads the fields that bypass Converse's own: they can raise the output and the price of a request, make the service add text to it and
 // make its answer of several inferences, never the opposite. Their own text is in the length of the body.
 func (m *meter) Fields(fields request.Marshaler) {
+	// The answer may then tell of costs that the SDK's types do not hold.
 	m.Decodable = false
 	m.err = m.AddFields(fields)
 }

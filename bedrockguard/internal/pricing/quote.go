@@ -31,6 +31,7 @@ const longContextWindow = 1_000_000
 // model may answer in its latency-optimised mode unasked. An unknown tier, and a mode that is asked for without having a price, are errors.
 func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (Quote, error) {
 	q := Quote{Resolved: a.withMedia(r), Tier: price.TierStandard}
+	// Up to three places of a request can name a tier. WorstTier is never below the standard one, which an empty name stands for.
 	for _, name := range [...]string{a.Tiers[0], a.Tiers[1], a.Tiers[2], extraTier} {
 		factor, err := r.WorstTier(name)
 		if err != nil {
@@ -52,6 +53,7 @@ func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 // AnyQuote prices a model that has answered although another one was asked for. If it has no price for the mode that was asked for, it was not
 // served in that, so the mode is left out. If that is not enough, it has the highest factor of any tier in the catalog.
 func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
+	// The error is that of a mode, tier or fee without a price; each step below gives up more of what was asked for.
 	q, err := a.quoteFor(r, "", optimized)
 	if err == nil {
 		return q
@@ -62,6 +64,7 @@ func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
 		return q
 	}
 	q = Quote{Resolved: a.withMedia(r), Tier: r.ServedTier("unknown")} // a name of no tier gets the highest factor
+	// A fee that can't be worked out is left out.
 	q.fees, _ = a.fees(r)
 	return q
 }
@@ -76,6 +79,7 @@ func (a *Demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 	if a.audios > 0 {
 		rate = max(rate, r.Media.AudioInput)
 	}
+	// A rate of zero says that such tokens are billed like text.
 	if rate <= r.Price.Rates.Input {
 		return r
 	}
@@ -87,6 +91,7 @@ func (a *Demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 // worst prices the most that an attempt can consume: these tokens at the highest rates that its cache writes, tier and latency mode allow, and the
 // fees.
 func (q *Quote) worst(inputTokens, outputTokens int64, writes price.CacheWrites) (price.Amount, error) {
+	// A token that is billed twice counts as two.
 	if q.countsTwice() {
 		inputTokens = addSat(inputTokens, inputTokens)
 	}
@@ -123,11 +128,13 @@ func (q *Quote) optimized() *price.Price {
 func (q *Quote) Cost(r *wire.Reported) (price.Amount, error) {
 	list, factor := &q.Resolved.Price, q.Tier
 	if r.ServiceTier != "" {
+		// This can be less than what was reserved for, such as for a request that was served as flex.
 		factor = q.Resolved.ServedTier(r.ServiceTier)
 	}
 	if q.Latency != nil && (r.Latency == "" || r.Latency == LatencyOptimized) {
 		list = q.optimized()
 	}
+	// CountedTwice has the cached tokens that are billed once more as uncached input; it is zero for most models.
 	billed := r.Usage
 	billed.InputTokens = addSat(billed.InputTokens, r.CountedTwice)
 	cost, err := list.Cost(billed, factor)
@@ -145,6 +152,7 @@ func (c *Call) passes(inputTokens, outputTokens int64) int64 {
 	if !c.Demand.compacts {
 		return 0
 	}
+	// At least one is reserved for, although a history below the trigger should need none.
 	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
 }
 
@@ -152,6 +160,7 @@ func (c *Call) passes(inputTokens, outputTokens int64) int64 {
 // models that may answer. The tokens are multiplied first, for several completions (choices) and for compactions of the history.
 func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 	output, ok := mul(c.Demand.MaxOutput, max(c.Demand.choices, 1))
+	// For most models only the output multiplies.
 	if c.Demand.choices > 1 && c.Quote.promptsPerChoice() {
 		repeated, fits := mul(inputTokens, c.Demand.choices)
 		inputTokens, ok = repeated, ok && fits
@@ -161,6 +170,7 @@ func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 		// only bounded by the model's output limit.
 		var summaries, read int64
 		summaries, ok = mul(passes, c.modelOutput)
+		// A product that does not fit is math.MaxInt64.
 		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
 		inputTokens, output = read, addSat(output, summaries)
 	}
@@ -185,6 +195,7 @@ func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
 		return err
 	}
 	w[budget.UnitUSD] = int64(cost)
+	// The units are bounds of their own: the same token counts in several of them.
 	w[budget.UnitUncachedInputTokens] = inputTokens
 	w[budget.UnitInputTokens] = inputTokens
 	w[budget.UnitOutputTokens] = output
@@ -211,10 +222,11 @@ func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsag
 	if c.FlatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
 	}
+	// Each text begins a new unit.
 	texts := c.Demand.textCount()
 	var total price.Amount
 	if c.FlatGuardrail > 0 && !c.namedIn(reported) {
-		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0) // at list prices
+		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0) // at list prices, and without the answer, which the flat price is for
 		if err != nil {
 			return 0, err
 		}
@@ -272,20 +284,22 @@ func stringValues(raw []byte) (n int64) {
 		}
 		end := stringEnd(rest)
 		raw = rest[end:]
+		// A string that a colon follows is a key.
 		if after := bytes.TrimLeft(raw, " \t\r\n"); len(after) == 0 || after[0] != ':' {
 			n++
 		}
 	}
 }
 
-// stringEnd returns where a JSON string ends, behind its closing quotation mark; its opening one is not part of text. A string without an end ends with
-// the text.
+// stringEnd returns where a JSON string ends, behind its closing quotation mark; text begins behind the opening one. A string without an end ends
+// with the text.
 func stringEnd(text []byte) int {
 	for at := 0; ; {
 		next := bytes.IndexByte(text[at:], '"')
 		if next < 0 {
 			return len(text)
 		}
+		// An odd number of backslashes in front of the quotation mark makes it a part of the string.
 		inside := text[:at+next]
 		at += next + 1
 		if backslashes := len(inside) - len(bytes.TrimRight(inside, `\`)); backslashes%2 == 0 {
@@ -302,6 +316,7 @@ func (a *Demand) fees(r *catalog.Resolved) (price.Amount, error) {
 		image = max(image, r.Fees.DocumentImage)
 	}
 	limits := &r.Model.Embedding
+	// Zero seconds say that the longest video or sound of the model is not known.
 	unboundedVideo := r.Fees.VideoSecond > 0 && a.videos > 0 && limits.VideoSeconds == 0
 	unboundedAudio := r.Fees.AudioSecond > 0 && a.audios > 0 && limits.AudioSeconds == 0
 	if unboundedVideo || unboundedAudio {

@@ -29,9 +29,11 @@ func (c *Call) costReason(bound int64, tight bool) string {
 	if err != nil {
 		return ""
 	}
+	// Such an operation has no tokens that the amounts below could be compared for.
 	if c.FlatOperation {
 		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.Flat)
 	}
+	// The worst case of the input without any output, and then of the output without input, show which is the larger part.
 	inputCost, err := c.Quote.worst(bound, 0, c.Demand.Writes)
 	if err != nil {
 		return ""

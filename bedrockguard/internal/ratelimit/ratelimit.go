@@ -84,6 +84,7 @@ func (r *Limits) Wait(ctx context.Context, s *budget.Scope, likelyInput int64) (
 		limited.RetryAfter = delay
 		return nil, limited
 	}
+	// CancelAt above undoes the taking at its own time. Here time has passed since, and Cancel undoes it at the present time.
 	if err := sleep(ctx, delay); err != nil {
 		taken.Cancel()
 		return nil, err
@@ -130,6 +131,7 @@ func (r *Limits) bucket(key [3]string) *bucket {
 		if len(r.buckets) >= maxBuckets {
 			r.dropOldest()
 		}
+		// The limiter begins with a full bucket, and refills it at a rate per second.
 		perSecond := rate.Limit(float64(r.rule.UncachedInputTokensPerMinute) / 60)
 		b = &bucket{limiter: rate.NewLimiter(perSecond, int(r.rule.Burst))}
 		r.buckets[key] = b
@@ -160,6 +162,7 @@ func (d *Debit) Settle(u price.Usage) {
 	}
 	uncached := u.UncachedInputTokens()
 	d.bucket.mu.Lock()
+	// All that is not uncached was read from the cache or written to it.
 	d.bucket.cached = u.InputTokens - uncached
 	d.bucket.mu.Unlock()
 	d.adjust(uncached - d.tokens)
@@ -179,5 +182,6 @@ func (d *Debit) adjust(n int64) {
 	for ; n > burst; n -= burst {
 		d.bucket.limiter.ReserveN(now, int(burst))
 	}
+	// A limiter takes a negative number as tokens to put back; more than its burst would not fit into the bucket.
 	d.bucket.limiter.ReserveN(now, int(max(n, -burst)))
 }

@@ -4,8 +4,8 @@
 // A stack is what the SDK builds for each call: its middlewares, in the steps Initialize, Serialize, Finalize and Deserialize. Finalize holds the
 // SDK's retry loop, so that what stands inside of the loop runs once for each attempt. A chain.Call, kept in the context, is what the middlewares
 // know of a call; a context without one belongs to a call that is not guarded. A chain.Sending holds the current attempt of a call. In shadow
-// mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows tells of which this is true. If such a refusal leaves
-// the cost of the call unknown, Guard.PassUnmetered sets Call.Unmetered, and the call is sent without any reservation.
+// mode (bedrockguard.Options.Shadow) most refusals are only reported: Guard.Shadows says whether one is only reported. If such a refusal
+// leaves the cost of the call unknown, Guard.PassUnmetered sets Call.Unmetered, and the call is sent without any reservation.
 package sdkdoor
 
 import (
@@ -79,6 +79,7 @@ func (d *Door) refuseUnanswered(operation string) error {
 	ctx, c := context.Background(), &chain.Call{Operation: operation, Scope: g.OwnScope()}
 	var err error = &refusal.UnsupportedOperationError{Operation: operation}
 	if g.Shadows(err) { // judged for the guard's own scope, because there is no caller's context here
+		// Nothing is reserved for the call. An error says that the scope was killed.
 		if err = g.PassUnmetered(ctx, c, err); err == nil {
 			return nil
 		}

@@ -38,6 +38,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	if c.Operation, modelID, c.Streams = inputs.OperationOf(in.Parameters); c.Operation == "" {
 		return m.otherOperation(ctx, in, next)
 	}
+	// Substitutes is true if Options.Substitute is set and the operation is one of Converse's.
 	if m.door.guard.Substitutes(in.Parameters) {
 		in.Parameters, modelID = m.door.guard.Substitute(ctx, c, in.Parameters, modelID)
 	}
@@ -80,6 +81,7 @@ func (m *identifyMiddleware) otherOperation(ctx context.Context, in middleware.I
 		return next.HandleInitialize(ctx, in)
 	}
 	c := &chain.Call{Operation: operation, Region: region(ctx)}
+	// ok is false for an operation without an entry in Options.FlatPrices.
 	flat, ok := m.door.guard.FlatPrice(operation)
 	if !ok {
 		return m.unsupported(ctx, c, in, next)
@@ -124,6 +126,7 @@ func (m *identifyMiddleware) runLimited(ctx context.Context, c *chain.Call, in m
 		return next.HandleInitialize(chain.WithCall(ctx, c), in)
 	}
 	err = m.door.guard.Limited(ctx, c, in.Parameters, func(input any) error {
+		// The last run decides what is returned.
 		in.Parameters = input
 		out, md, err = next.HandleInitialize(chain.WithCall(ctx, c), in)
 		return err

@@ -79,6 +79,7 @@ func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 	if !handler.IsValid() || handler.Type() != reflect.TypeFor[smithyhttp.ClientHandler]() {
 		return false
 	}
+	// The field holds an interface, whose Elem is the client; the zero Value if it is nil.
 	client := handler.FieldByIndex(clientField).Elem()
 	if !client.IsValid() || client.Kind() != reflect.Pointer || client.IsNil() {
 		return false
@@ -91,6 +92,7 @@ func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 		if transport.IsNil() { // the client uses http.DefaultTransport, which a program can replace
 			transport = reflect.ValueOf(&http.DefaultTransport).Elem()
 		}
+		// Only this very type counts: any other may wrap one, and send twice.
 		return transport.Elem().IsValid() && transport.Elem().Type() == reflect.TypeFor[*http.Transport]()
 	default:
 		return false

@@ -38,7 +38,8 @@ func (d *Detached) begin() bool {
 	return true
 }
 
-// Value implements context.Context. By WithoutCancel it hides what package context would find in Parent to end its children with it.
+// Value implements context.Context. Package context asks a parent by a key of its own how children can be canceled together with it.
+// WithoutCancel does not answer for Parent, so that the end of Parent does not end contexts that are made from this one.
 func (d *Detached) Value(key any) any { return context.WithoutCancel(d.Parent).Value(key) }
 
 // Done implements context.Context.
@@ -47,6 +48,7 @@ func (d *Detached) Done() <-chan struct{} {
 	defer d.mu.Unlock()
 	if d.done == nil {
 		d.done = make(chan struct{})
+		// Cancel was called before anybody waited: it had no channel to close.
 		if d.ended {
 			close(d.done)
 		} else {
@@ -61,6 +63,7 @@ func (d *Detached) Done() <-chan struct{} {
 func (d *Detached) Err() error {
 	d.mu.Lock()
 	var err error
+	// If this is the first use the time begins now, and can't be over.
 	if !d.begin() && time.Since(d.began) >= d.Timeout {
 		err = context.DeadlineExceeded
 	} else if d.ended {
@@ -73,6 +76,7 @@ func (d *Detached) Err() error {
 // Cancel ends the context.
 func (d *Detached) Cancel() {
 	d.mu.Lock()
+	// The timer is nil as long as done is.
 	if !d.ended && d.done != nil {
 		d.timer.Stop()
 		close(d.done)
@@ -116,6 +120,7 @@ func (b *Bounded) Deadline() (time.Time, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	end := b.end()
+	// A caller's own deadline counts if it is earlier.
 	if parent, ok := b.Context.Deadline(); ok && parent.Before(end) {
 		return parent, true
 	}
@@ -136,6 +141,7 @@ func (b *Bounded) Done() <-chan struct{} {
 func (b *Bounded) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// This context has the caller's end and the deadline. Without it both are looked at here, because no timer runs.
 	if b.timed != nil {
 		return b.timed.Err()
 	}

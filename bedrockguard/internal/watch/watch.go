@@ -62,6 +62,7 @@ func (w *Streams) run(ctx context.Context) {
 	told := make(chan struct{}, 1)
 	var listening sync.WaitGroup
 	defer listening.Wait()
+	// Signal calls the function soon after a kill flag was set or removed, until ctx ends. It returns at once if the store has no signals.
 	listening.Go(func() {
 		_ = w.ledger.Signal(ctx, func() { // without signals, polling remains
 			select {

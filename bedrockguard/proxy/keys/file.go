@@ -84,6 +84,7 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 func (f *File) create() error {
 	return f.locked(func() error {
 		if _, err := os.Stat(f.path); !errors.Is(err, fs.ErrNotExist) {
+			// err is nil if there is a file.
 			return err
 		}
 		return f.write(document{Version: fileVersion, Keys: []Key{}})
@@ -195,6 +196,7 @@ func (f *File) change(edit func([]Key) ([]Key, error)) error {
 		if err := f.write(document{Version: fileVersion, Keys: all}); err != nil {
 			return err
 		}
+		// This process sees its own change at once, and not only when it looks at the file again.
 		return f.read()
 	})
 }
@@ -252,6 +254,7 @@ func load(path string) (byID map[string]Key, byBearer map[Hash]string, state fs.
 	byID, byBearer = make(map[string]Key, len(doc.Keys)), make(map[Hash]string, len(doc.Keys))
 	for _, key := range doc.Keys {
 		_, there := byID[key.ID]
+		// Keys without a bearer key have the zero hash, which is not put into byBearer.
 		if _, same := byBearer[key.Bearer]; there || same {
 			return nil, nil, nil, fmt.Errorf("keys: %s: %w", path, ErrExists)
 		}
@@ -270,6 +273,7 @@ func decode(text []byte) (doc document, err error) {
 	if err := d.Decode(&doc); err != nil {
 		return doc, err
 	}
+	// After one document the file has to end.
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return doc, errors.New("data after its end")
 	}

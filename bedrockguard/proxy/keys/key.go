@@ -133,6 +133,7 @@ func HashBearer(bearer string) (Hash, bool) {
 	if !ok || len(rest) != base64.RawURLEncoding.EncodedLen(bearerRandom) {
 		return Hash{}, false
 	}
+	// The decoder skips line breaks, so they are refused apart.
 	if _, err := base64.RawURLEncoding.Strict().DecodeString(rest); err != nil || strings.ContainsAny(rest, "\r\n") {
 		return Hash{}, false
 	}

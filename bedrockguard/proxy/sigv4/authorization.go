@@ -74,6 +74,7 @@ func parseAuthorization(text string) (a authorization, err error) {
 		case "Signature":
 			field, ok = 2, a.setSignature(value)
 		}
+		// For any other key ok is false.
 		if !ok || seen[field] {
 			return authorization{}, malformed("an Authorization header other than Credential=…, SignedHeaders=…, Signature=…")
 		}
@@ -153,10 +154,11 @@ func (a *authorization) signedAt(h http.Header) (time.Time, error) {
 		return time.Time{}, malformed("not one X-Amz-Date header")
 	}
 	at, err := time.Parse(amzTime, values[0])
+	// time.Parse also accepts a fraction of a second, which is longer.
 	if err != nil || len(values[0]) != len(amzTime) {
 		return time.Time{}, malformed("an X-Amz-Date other than " + amzTime)
 	}
-	if a.day != values[0][:len(a.day)] {
+	if day := at.Format("20060102"); a.day != day {
 		return time.Time{}, malformed("a credential of another day than X-Amz-Date")
 	}
 	return at, nil

@@ -22,6 +22,7 @@ func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (st
 	b.Grow(1024)
 	b.WriteString(r.Method)
 	b.WriteByte('\n')
+	// The path is encoded once more than it was sent, as AWS prescribes for all services but S3.
 	writeEncoded(&b, path, true)
 	b.WriteByte('\n')
 	b.WriteString(canonicalQuery)

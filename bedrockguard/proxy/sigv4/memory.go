@@ -54,6 +54,7 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 			m.forgetOldest()
 		}
 	}
+	// Making room may have forgotten the second of this request itself.
 	if second <= m.floor {
 		return &Error{Err: ErrReplayed, Detail: "or what was served at its date is not known any more: sign it anew"}
 	}
@@ -77,6 +78,7 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 
 // again records a signature that was served before and is served again, or returns ErrReplayed. Requires mu held.
 func (m *memory) again(s *served, now time.Time, attempt uint64) error {
+	// A repeat makes no room for itself: if the memory is full, it is refused.
 	soon := now.Sub(s.first).Abs() <= repeatWindow && m.n < m.opts.MaxSeen
 	// If the first request had no attempt number, a number proves nothing: whoever replays that request could have added it.
 	another := attempt != 0 && len(s.attempts) > 0 && !slices.Contains(s.attempts, attempt)

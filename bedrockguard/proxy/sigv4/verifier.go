@@ -86,7 +86,7 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKeyID string, err
 }
 
 // Screen checks what needs no body: that a request is signed, with a known key, for this service and at this time. It does not verify the
-// signature; it only saves a server from reading the bodies of strangers.
+// signature; it only saves a server from reading the bodies of strangers. Its errors name the access key id of the request, too.
 func (v *Verifier) Screen(r *http.Request) error {
 	a, err := readAuthorization(r.Header)
 	if err != nil {
@@ -195,6 +195,7 @@ func (v *Verifier) compare(ctx context.Context, a *authorization, toSign string)
 		for _, step := range [...]string{a.region, a.service, ending} {
 			key = mac(key, step)
 		}
+		// All secrets are tried, so that the time does not tell which one matches.
 		match = hmac.Equal(mac(key, toSign), a.signature[:]) || match
 	}
 	if !match {
@@ -217,5 +218,6 @@ func (v *Verifier) attempt(h http.Header) uint64 {
 	if id == "" {
 		return 0
 	}
+	// 0 stands for no attempt number, so a hash is at least 1.
 	return max(maphash.String(v.seed, id+"\n"+request), 1)
 }

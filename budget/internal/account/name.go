@@ -73,6 +73,7 @@ func decode(raw []byte, first int) (texts []string, s driver.Scope, err error) {
 	}
 	for raw = raw[1:]; len(raw) > 0; {
 		n, width := binary.Uvarint(raw)
+		// A width of zero or less is no varint; and the text must be there in full.
 		if width <= 0 || n > uint64(len(raw)-width) {
 			return nil, s, ErrEncoding
 		}

@@ -110,6 +110,7 @@ func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 		to   []byte
 		from []byte
 	}{{r.ID[:], in.ID}, {r.Account[:], in.Account}, {r.Reservation[:], in.Reservation}, {r.Policy[:], in.Policy}} {
+		// copy stops at the shorter of the two: all of from must fit, and it must fill to, or be empty.
 		if n := copy(name.to, name.from); n != len(name.from) || n != 0 && n != len(name.to) {
 			return driver.Record{}, ErrEncoding
 		}
@@ -149,6 +150,7 @@ func Ended(end int64) time.Time {
 func Nanos(t time.Time) int64 {
 	const most = int64(1<<63-1) / int64(time.Second)
 	switch s := t.Unix(); {
+	// Seconds whose nanoseconds might not fit.
 	case s >= most:
 		return 1<<63 - 1
 	case s <= -most:

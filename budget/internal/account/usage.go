@@ -105,6 +105,7 @@ func KeptEnd(s driver.Span, retention time.Duration) int64 {
 	const nearlyADay = int64(22 * time.Hour) // a day may be shorter than 24 hours if clocks go forward
 	longer := int64(driver.UsageRetention) - int64(retention)
 	rolling := s.Since != s.Start
+	// The last condition also holds for a lifetime, whose End is the largest int64.
 	if rolling || s.End-s.Start < nearlyADay || longer <= 0 || s.End > 1<<63-1-longer {
 		return s.End
 	}

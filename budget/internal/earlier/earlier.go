@@ -24,7 +24,7 @@ type account struct {
 	max              int64 // the Max in force
 	settled, pending int64
 	latched          bool
-	tooMuch          int64 // the smallest amount that it refuses
+	tooMuch          int64 // the smallest amount that it refuses: 0 if it is latched, because a latch refuses any
 }
 
 // accounts returns the accounts of these ledgers. The account number n has the key {n}, and the reservation number n the id {n}; the reservations 1,
@@ -60,7 +60,7 @@ func Check(t *testing.T, clock *storetest.Clock, open func() driver.Store) {
 		require.NoError(t, s.Close())
 	}
 	s := open()
-	goesOn(t, s, clock)
+	goesOn(t, s, clock) // it advances the clock of the store
 	require.NoError(t, s.Close())
 }
 
@@ -71,6 +71,7 @@ func hasBalances(t *testing.T, s driver.Store) {
 		all, err := s.Balances(t.Context(), []driver.Line{a.line})
 		require.NoError(t, err)
 		b := all[0]
+		// What the store tells, put into an account, must be the whole account: the line and tooMuch are not asked for.
 		require.Equal(t, account{a.line, b.Max, b.Settled, b.Pending, b.Latched, a.tooMuch}, a)
 	}
 	kills, err := s.Kills(t.Context())
@@ -149,7 +150,7 @@ func remembers(t *testing.T, s driver.Store) {
 // what is killed revived, and an override ends in its time.
 func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	t.Helper()
-	all, ctx := accounts(), t.Context()
+	all, ctx := accounts(), t.Context() // all[n] is the account number n+1
 	balance := func(n int, settled, pending int64) {
 		t.Helper()
 		b, err := s.Balances(ctx, []driver.Line{all[n].line})
@@ -179,7 +180,7 @@ func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	revived.Dims = driver.Scope{Workflow: "stopped"}.Dims()
 	admit(revived)
 	clock.Advance(49 * time.Hour)
-	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended
+	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended, and 85 of the limit's own 100 are left
 	_, err = s.Expire(ctx, 10)
 	require.NoError(t, err)
 }

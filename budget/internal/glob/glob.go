@@ -15,6 +15,7 @@ const maxAlternatives = 256
 func Alternatives(pattern string) (all []string, problem string) {
 	all = []string{""}
 	for {
+		// Without another brace, before is all that is left of the pattern, and inside is empty.
 		before, rest, opens := strings.Cut(pattern, "{")
 		inside, after, closes := strings.Cut(rest, "}")
 		switch {
@@ -62,8 +63,8 @@ func Wildcard(pattern, s string) bool {
 		return true
 	}
 	p, i := 0, 0 // what is compared next, in the pattern and in s
-	// The last * that was met, and from where in s the rest of the pattern was tried last. If that fails, it is tried one byte further on: the *
-	// then stands for one byte more.
+	// The last * that was met, -1 for none, and from where in s the rest of the pattern was tried last. If that fails, it is tried one byte further
+	// on: the * then stands for one byte more.
 	star, from := -1, 0
 	for i < len(s) {
 		switch {

@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 )
 
-// Own is the prefix of the names of accounts that this library uses itself. No limit of a policy may have such a name, and an operator is not
-// shown these accounts, because no spend is booked there.
+// Own is the prefix of the names of accounts that this library uses itself. No limit of a policy may have such a name, and an operator is not shown
+// these accounts, because their sums limit nothing.
 const Own = "\x00"
 
 // Of returns the first half of a SHA-256 over the parts, each after its length, so that different lists of parts have different keys.

@@ -35,19 +35,19 @@ func (c *canonicalizer) space() {
 func (c *canonicalizer) peek() byte {
 	c.space()
 	if c.pos == len(c.s) || c.bad {
-		c.bad = true
+		c.bad = true // callers only peek where something has to follow
 		return 0
 	}
 	return c.s[c.pos]
 }
 
-// value reads a value and returns its hash. The hashes of an object's members are added up, so that their order makes no difference; those of an
-// array's elements are mixed in order.
+// value reads a value and returns its hash. The hashes of an object's members are mixed once more and added up, so that their order makes no
+// difference; those of an array's elements are mixed in order.
 func (c *canonicalizer) value(depth int) uint64 {
 	if depth > maxNesting {
 		c.bad = true
 	}
-	switch c.peek() {
+	switch c.peek() { // 0, which is no text any more, is left to token
 	case '{':
 		return c.members('}', func() uint64 {
 			key := c.token()
@@ -68,7 +68,7 @@ func (c *canonicalizer) value(depth int) uint64 {
 // members reads an object or array from its opening bracket to the closing one. member reads one member or element and returns its hash, and fold
 // adds that to the hash of those before it.
 func (c *canonicalizer) members(closing byte, member func() uint64, fold func(sum, member uint64) uint64) uint64 {
-	h := uint64(closing)
+	h := uint64(closing) // so that {} and [] have different hashes
 	c.pos++
 	for first := true; ; first = false {
 		switch b := c.peek(); {
@@ -93,7 +93,7 @@ func (c *canonicalizer) token() uint64 {
 		return 0
 	}
 	start := c.pos
-	if c.s[c.pos] == '"' {
+	if c.s[c.pos] == '"' { // a string: up to the next quote that no backslash precedes
 		for c.pos++; c.pos < len(c.s) && c.s[c.pos] != '"'; c.pos++ {
 			if c.s[c.pos] == '\\' {
 				c.pos++
@@ -106,6 +106,7 @@ func (c *canonicalizer) token() uint64 {
 		c.pos++
 		return String(c.s[start:c.pos])
 	}
+	// A number or a word ends before white space or a sign. It is not checked, since equal texts have equal hashes anyway.
 	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n,:{}[]\"", c.s[c.pos]) < 0 {
 		c.pos++
 	}

@@ -44,11 +44,11 @@ func (k *Steps) Follow(number int, at time.Time, met bool) {
 	s := &k.last[number%maxSteps]
 	if gap := at.Sub(s.at); gap > 0 {
 		if k.gap == 0 {
-			k.gap = gap
+			k.gap = gap // the first pause
 		}
 		k.gap += (gap - k.gap) / 8
 	}
-	s.followed, s.met = true, s.met || met
+	s.followed, s.met = true, s.met || met // several branches can follow one request
 }
 
 // quietGaps is after how many average pauses a silent conversation counts as over.
@@ -60,10 +60,10 @@ func (k *Steps) count(workflow uint64, depth int, now time.Time) (met, over, ope
 	for i := range min(k.n, maxSteps) {
 		s := &k.last[i]
 		switch {
-		case s.depth != depth || workflow != 0 && s.workflow != workflow:
+		case s.depth != depth || workflow != 0 && s.workflow != workflow: // not counted
 		case s.met:
 			met++
-		case s.followed || now.Sub(s.at) > quietGaps*k.gap:
+		case s.followed || now.Sub(s.at) > quietGaps*k.gap: // by one that could not read it, or by none for too long
 			over++
 		default:
 			open++
@@ -89,7 +89,7 @@ func (k *Steps) RarelyGoOn(workflow uint64, depth int, now time.Time) bool {
 	if isSecond && met == 0 && over+open >= fewOpen {
 		return true
 	}
-	return met+over >= fewSteps && 2*met < over
+	return met+over >= fewSteps && 2*met < over // met is less than a third of both together
 }
 
 // MostlyGoOn reports whether more than half of the conversations that a workflow began had a second request that could read the first.

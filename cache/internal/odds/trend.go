@@ -21,7 +21,7 @@ func (t *Trend) Add(met bool) {
 		now = 2
 	}
 	if t.last > 0 {
-		row := &t.counts[t.last-1]
+		row := &t.counts[t.last-1] // of what has followed outcomes like the last one
 		row[now-1]++
 		if row[0]+row[1] > maxOutcomes {
 			row[0], row[1] = row[0]/2, row[1]/2

@@ -121,7 +121,7 @@ func (w walk) guarded(b types.GuardrailConverseContentBlock) {
 	case *types.GuardrailConverseContentBlockMemberImage:
 		w.nonEmptyText(string(b.Value.Format))
 		data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes)
-		if !ok {
+		if !ok { // a source is missing or not known: there is no other kind
 			w.opaque()
 			return
 		}
@@ -201,7 +201,7 @@ func (w walk) document(d *types.DocumentBlock) {
 			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {
 				w.citable(m.Cited, t.Value)
 			} else {
-				w.opaque()
+				w.opaque() // a part of a kind that is not known
 			}
 		}
 		return

@@ -35,7 +35,7 @@ func (r *Request) Of(input any) bool {
 		if g := in.GuardrailConfig; g != nil {
 			r.Guarded, r.Guardrail = true, aws.ToString(g.GuardrailIdentifier)
 		}
-	case *bedrockruntime.ConverseStreamInput:
+	case *bedrockruntime.ConverseStreamInput: // the same fields in another type
 		*r = Request{
 			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
 			Additional: in.AdditionalModelRequestFields, Tier: in.ServiceTier,

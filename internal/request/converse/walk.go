@@ -40,6 +40,7 @@ func (w walk) all(r *Request) {
 	for i, b := range r.System {
 		w.system(i, b)
 	}
+	// No Enter is needed here: the sink's Message says that the section is Messages.
 	if w.beyond {
 		w.messagesBeyondText(r.Messages)
 	} else {
@@ -67,7 +68,7 @@ func (w walk) messagesBeyondText(messages []types.Message) {
 		w.sink.Message(m, messages[m].Role == types.ConversationRoleUser)
 		for i, b := range messages[m].Content {
 			switch b := b.(type) {
-			case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse: // texts and JSON alone
+			case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse: // texts and JSON alone, which are left out
 			case *types.ContentBlockMemberToolResult:
 				w.results(b.Value.Content) // which may hold an image
 			default:
@@ -91,7 +92,7 @@ func firstBeyondText(messages []types.Message, from int) int {
 
 // settings tells of the fields outside of tools, system prompt and messages that change what the model reads or what is cached.
 func (w walk) settings(r *Request) {
-	if r.Tools != nil {
+	if r.Tools != nil { // the tool choice stands with the tools, and is a setting
 		w.toolChoice(r.Tools.ToolChoice)
 	}
 	w.output(r.Output)
@@ -102,7 +103,8 @@ func (w walk) settings(r *Request) {
 	}
 }
 
-// toolChoice tells of the tool choice as one or two settings: which form it has, and the name if it demands one tool.
+// toolChoice tells of the tool choice as one or two settings: which form it has, spelt as in JSON so that the sink can tell whether it demands one
+// tool, and then the name of that tool.
 func (w walk) toolChoice(choice types.ToolChoice) {
 	switch choice := choice.(type) {
 	case nil:
@@ -123,7 +125,7 @@ func (w walk) output(o *types.OutputConfig) {
 	if o == nil {
 		return
 	}
-	w.sink.Setting("outputConfig", "")
+	w.sink.Setting("outputConfig", "") // that there is one; its parts follow as settings of their own
 	if o.TextFormat == nil {
 		return
 	}
@@ -155,6 +157,7 @@ func (w walk) setting(name string, value *string) {
 // tool tells of an element of the list of tools: a definition, a cache point, or a tool that runs at the service and is not billed by tokens.
 func (w walk) tool(i int, t types.Tool) {
 	switch t := t.(type) {
+	// Unlike blocks of messages, tools are told of even if texts are left out: a meter counts them.
 	case *types.ToolMemberToolSpec:
 		w.sink.Block(request.ToolDefinition, i)
 		w.optionalTexts(t.Value.Name, t.Value.Description)
@@ -195,6 +198,7 @@ func (w walk) system(i int, b types.SystemContentBlock) {
 		w.textBlock(i, b.Value)
 	case *types.SystemContentBlockMemberCachePoint:
 		w.point(i, b.Value)
+	// Block is called even if texts are left out, because the sink that leaves them out ignores blocks other than tools.
 	case *types.SystemContentBlockMemberGuardContent:
 		w.sink.Block(request.Other, i)
 		w.guarded(b.Value)

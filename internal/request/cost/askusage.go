@@ -19,14 +19,14 @@ func AskForUsage(body []byte) ([]byte, bool) {
 	switch {
 	case e.told >= 0 && text[e.told:e.end] == "true":
 		return body, false
-	case e.told >= 0:
+	case e.told >= 0: // false, null or the like
 		return splice(text, e.told, e.end, "true"), true
 	case e.options >= 0:
-		if !e.empty {
+		if !e.empty { // a comma has to precede the members that follow
 			return splice(text, e.options, e.options, asked+","), true
 		}
 		return splice(text, e.options, e.options, asked), true
-	case e.null >= 0 && e.nullEnd > 0:
+	case e.null >= 0 && e.nullEnd > 0: // stream_options is null
 		return splice(text, e.null, e.nullEnd, "{"+asked+"}"), true
 	default:
 		at := strings.IndexByte(text, '{') + 1 // a body that says that it streams is not empty
@@ -63,7 +63,7 @@ func (e *usageEdit) field(key string) error {
 	case key == "stream_options":
 		e.null = e.Pos()
 		raw, err := e.Verbatim()
-		if e.nullEnd = e.Pos(); err == nil && raw != "null" {
+		if e.nullEnd = e.Pos(); err == nil && raw != "null" { // AskForUsage then leaves the body as it is
 			return e.Fail("stream_options is no object")
 		}
 		return err

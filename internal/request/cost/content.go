@@ -14,7 +14,9 @@ const inlineBytes = 16
 // String counts a string: as media if its key and its form say so, else as text. Short text goes to the bytes outside of blocks.
 func (m *meter) String(key string, t jsonscan.Text) {
 	switch {
-	case isMediaKey(key) && m.addDataURL(key, t):
+	// addDataURL counts it if it is a data URL or an address, and returns false if it may be text all the same.
+	case isMediaKey(key) && m.addDataURL(key, t): // counted already
+	// Under these keys media stand without a media type, as base64 alone.
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		m.addMedia("image", "", t)
 	case key == "file_data" && len(t.Raw) >= inlineBytes && (isBase64(t) || isPDF(t.String())):
@@ -58,6 +60,7 @@ func (m *meter) addText(t jsonscan.Text) {
 func (m *meter) Lasting(key, raw string) {
 	m.addTimed(key)
 	m.Other(len(raw))
+	// It is fetched if it has an id, or if a field for an address holds no data URL.
 	if strings.Contains(raw, `"id"`) || strings.HasSuffix(key, "_url") && !strings.Contains(raw, `"data:`) {
 		m.unseen(key)
 	}
@@ -79,7 +82,7 @@ func (m *meter) End(o jsonbody.Object) {
 	if o.Cited {
 		m.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(o.Raw)})
 	}
-	m.addAddress(&o)
+	m.addAddress(&o) // of an object without a source
 	if o.HasSource {
 		before := len(m.req.Prompt.Blocks)
 		m.addSource(&o)
@@ -102,6 +105,7 @@ func markedUp(block string) (n int64) {
 			return p.Array(func() error { return value(key) })
 		case '"':
 			t, err := p.Text()
+			// Data may be base64 as well, which then makes the bound higher than it need be.
 			if key == "text" || key == "data" || key == "content" {
 				n += tokens.WideText(t.String())
 			}
@@ -110,7 +114,7 @@ func markedUp(block string) (n int64) {
 		return p.Skip()
 	}
 	if value("") != nil {
-		return int64(len(block)) // it was read before, so that this can't be
+		return int64(len(block)) // it was read before, so this can't happen; the whole block would be the safe number
 	}
 	return n
 }

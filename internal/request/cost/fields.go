@@ -17,7 +17,7 @@ func (m *meter) Field(object, key, raw string) {
 		return
 	}
 	r := &m.req
-	if object == "" {
+	if object == "" { // these tell the form of the body, which decides where its output limit is
 		m.responses = m.responses || key == "input"
 		m.messages = m.messages || key == "messages"
 		m.prompted = m.prompted || isPrompt(key, raw[0])
@@ -40,7 +40,7 @@ func (m *meter) Field(object, key, raw string) {
 	case "prompt_cache_retention", "prompt_cache_options":
 		m.retention(raw)
 	case "background":
-		if raw[0] != 'f' && raw[0] != 'n' {
+		if raw[0] != 'f' && raw[0] != 'n' { // neither false nor null
 			m.unseen(key) // the answer is kept, and does not come with its usage
 		}
 	case "model", "stream":
@@ -75,7 +75,7 @@ func (m *meter) performance(raw string) {
 	_ = s.Object(func(key string) error { // the walk has checked it, so that this can't fail
 		value, err := s.Value()
 		if key == "latency" && len(value) > 2 && m.req.Latency != "optimized" {
-			m.req.Latency = request.Label(value[1 : len(value)-1])
+			m.req.Latency = request.Label(value[1 : len(value)-1]) // the inside of the string; Label returns nothing for what is no word
 		}
 		return err
 	})
@@ -106,9 +106,9 @@ func (m *meter) tier(raw string) {
 	r := &m.req
 	tier := request.Label(request.TierName(raw))
 	switch tier {
-	case "":
+	case "": // null, or a text that can't be the name of a tier
 		return
-	case "auto", "standard_only":
+	case "auto", "standard_only": // both count as the usual tier
 		tier = "default"
 	}
 	switch {
@@ -116,7 +116,7 @@ func (m *meter) tier(raw string) {
 		r.ServiceTier = tier
 	case r.OtherTier == "" || r.OtherTier == tier:
 		r.OtherTier = tier
-	default:
+	default: // a third one
 		r.ServiceTier = "unknown"
 	}
 }
@@ -137,13 +137,13 @@ func (m *meter) retention(raw string) {
 // else; if it is not, a value that is no plain count is taken for a part of the prompt. within says that the field stands in Converse's
 // additionalModelRequestFields.
 func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
-	n, err := jsonscan.Count(v.Raw)
+	n, err := jsonscan.Count(v.Raw) // it accepts 4096.0 as well as 4096
 	none := sure && v.Raw == "null"
 	switch {
-	case err == nil:
-	case none:
+	case err == nil: // a count
+	case none: // null stands for no limit
 		n = 0
-	case !sure:
+	case !sure: // it may be content instead
 		n = 0
 		m.Other(len(v.Raw))
 	default:
@@ -151,20 +151,22 @@ func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
 		return
 	}
 	r := &m.req
+	// InvokeModel's body may be in Responses, which is only known at its end: ParseRequestIn uses this then.
 	if l == request.Output && v.Inside == "" && v.Key == "max_output_tokens" {
 		m.responsesLimit = max(m.responsesLimit, n)
 	}
-	in, bounds := m.takesLimit(v.Inside, v.Key)
+	in, bounds := m.takesLimit(v.Inside, v.Key) // whether the dialect has its limit there, and in bodies of which form
 	bounds = bounds && l == request.Output && !within
 	if bounds && in != anyForm {
 		m.limitIn[in] = max(m.limitIn[in], n)
-		bounds = false // the form of the body is only known at its end
+		bounds = false // the form of the body is only known at its end, so for now it is an ExtraTokens
 	}
 	switch {
 	case l == request.Choices:
 		r.Choices = max(r.Choices, n)
 	case bounds:
 		r.MaxTokens = max(r.MaxTokens, n)
+		// A max_tokens of 0 asks for no answer; one that is null or no count is 0 here as well, and asks for nothing.
 		r.NoOutput = r.NoOutput || sure && !none && n == 0 && v.Key == "max_tokens"
 	case l == request.Thinking:
 		r.Thinking = max(r.Thinking, n)
@@ -205,7 +207,7 @@ func converseSchema(config string) (schema string, ok bool) {
 	inside = func(depth int) func(string) error {
 		return func(key string) error {
 			switch c := p.Peek(); {
-			case key != path[depth]:
+			case key != path[depth]: // passed over
 			case depth == len(path)-1 && c == '"':
 				t, err := p.Text()
 				schema, ok = t.String(), err == nil

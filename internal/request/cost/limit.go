@@ -44,7 +44,7 @@ const (
 // formOf returns the form of a body by the fields that it has. One that has both, so that nobody knows which of them is read, has none.
 func formOf(messages, prompt bool) bodyForm {
 	switch {
-	case !prompt:
+	case !prompt: // also without messages
 		return chatForm
 	case !messages:
 		return promptForm
@@ -70,8 +70,9 @@ func (d Dialect) places(modelID string) []limitPlace {
 	return placesOf(modelID)
 }
 
-// placesOf returns the places of the dialects in which InvokeModel reads a model's bodies, by the model's id: its maker's own, and those of
-// OpenAI's chat where the model reads that. A service may ignore a limit in any other place.
+// placesOf returns the places of the dialects in which InvokeModel reads a model's bodies, by the model's id: its maker's own, and those of OpenAI's
+// chat where the model reads that. A service may ignore a limit in any other place. A missing limit is set at the first place that the body's form
+// allows.
 func placesOf(modelID string) []limitPlace {
 	maker, name, _ := strings.Cut(modelID, ".")
 	switch maker {
@@ -79,10 +80,11 @@ func placesOf(modelID string) []limitPlace {
 		switch {
 		case strings.HasPrefix(name, "nova"):
 			return []limitPlace{{Config: "inferenceConfig", Key: "maxTokens"}, {Config: "inferenceConfig", Key: "max_new_tokens"}}
-		case strings.HasPrefix(name, "titan-t"):
+		case strings.HasPrefix(name, "titan-t"): // the models that write text; the others embed or draw
 			return []limitPlace{{Config: "textGenerationConfig", Key: "maxTokenCount"}}
 		}
 	case "anthropic":
+		// The oldest models also go on with a text, and have another field for the limit then.
 		if strings.HasPrefix(name, "claude-v") || strings.HasPrefix(name, "claude-instant") {
 			return []limitPlace{{Key: "max_tokens", In: chatForm}, {Key: "max_tokens_to_sample", In: promptForm}}
 		}
@@ -94,7 +96,7 @@ func placesOf(modelID string) []limitPlace {
 	case "mistral", "deepseek", "qwen", "google", "minimax", "moonshot", "moonshotai", "nvidia", "xai", "zai":
 		return []limitPlace{{Key: "max_tokens"}, {Key: "max_completion_tokens", In: chatForm}}
 	case "ai21":
-		if strings.HasPrefix(name, "j2") {
+		if strings.HasPrefix(name, "j2") { // Jurassic-2, with a dialect of its own
 			return []limitPlace{{Key: "maxTokens"}}
 		}
 		return []limitPlace{{Key: "max_tokens"}}
@@ -103,10 +105,10 @@ func placesOf(modelID string) []limitPlace {
 	case "twelvelabs":
 		return []limitPlace{{Key: "maxOutputTokens"}}
 	}
-	return nil
+	return nil // no schema is known, so that any field may be the limit
 }
 
-// setsLimit reports whether a limit that a body does not set may be put into it. The makers beside these publish no schema that says that their
+// setsLimit reports whether a limit that a body does not set may be put into it. Makers that are not in its list publish no schema by which their
 // models obey one.
 func (d Dialect) setsLimit(modelID string) bool {
 	if d != OfModel {
@@ -114,13 +116,14 @@ func (d Dialect) setsLimit(modelID string) bool {
 	}
 	switch maker, _, _ := strings.Cut(modelID, "."); maker {
 	case "amazon", "meta", "openai", "anthropic", "mistral", "cohere", "ai21", "deepseek", "qwen":
-		return placesOf(modelID) != nil
+		return placesOf(modelID) != nil // nil for a model that writes no text, such as one that embeds
 	default:
 		return false
 	}
 }
 
-// limits returns in bodies of which form a field is an output limit of this dialect.
+// limits returns a function that reports whether a field is an output limit of this dialect, and in bodies of which form. If the dialect's places are
+// not known, every field may be one.
 func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool) {
 	places := d.places(modelID)
 	return func(inside, key string) (bodyForm, bool) {
@@ -139,14 +142,17 @@ func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool
 func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bool) {
 	e := limitEdit{n: strconv.FormatInt(n, 10), takes: d.limits(modelID), places: d.places(modelID)}
 	text := string(body)
-	if e.Document(text, e.field) != nil {
+	if e.Document(text, e.field) != nil { // field collects the limits that are too high, and what tells the body's form
 		return body, false
 	}
 	form := formOf(e.messages, e.prompt)
+	// Only now is the form known: limits that are null where another form has its limit are left alone.
 	e.edits = slices.DeleteFunc(e.edits, func(c limitChange) bool { return !c.in.includes(form) })
+	// A limit for any form, for the body's own form, or under the name that Responses has for it in a body of Responses.
 	found := e.foundIn[anyForm] || form != anyForm && e.foundIn[form] || e.ofResponses && e.readsResponses(d)
 	if !found {
 		place, known := e.placeFor(form)
+		// setsLimit: the maker says that the model obeys a limit that is set for it.
 		known = known && d.setsLimit(modelID)
 		if e.readsResponses(d) && takesResponses(modelID) {
 			place, known = limitPlace{Key: "max_output_tokens"}, true
@@ -156,6 +162,7 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 		}
 		e.insert(text, place)
 	}
+	// The edits replace ranges of text from front to back. 64 bytes more are enough for the names around a limit that is added.
 	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
 	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
 	at := 0 // up to where text has been copied
@@ -165,6 +172,7 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	}
 	out = append(out, text[at:]...)
 	r, err := ParseRequestIn(d, modelID, out) // what the service would read has to have the limit
+	// A MaxTokens of 0 means that no field counts as the limit. A thinking budget has to be smaller than the limit.
 	if err != nil || r.MaxTokens == 0 || r.MaxTokens > n || r.Thinking >= n {
 		return body, false
 	}
@@ -174,18 +182,18 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 // limitEdit finds what has to change in a body so that its output limit is at most n.
 type limitEdit struct {
 	jsonscan.Scanner
-	n       string
+	n       string                                    // the limit that is to be set, in digits
 	places  []limitPlace                              // where a limit can be set if there is none
 	takes   func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
 	config  int                                       // behind the brace of the object in which the dialect has its limit; 0 when there is none
-	empty   bool
-	foundIn [promptForm + 1]bool // there is a limit, by the form of the bodies in which it is one
+	empty   bool                                      // that object has no members
+	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it is one
 	edits   []limitChange
 
 	responses   bool // the body has Responses' "input"
-	messages    bool // or the messages of another dialect
-	prompt      bool // or a text to go on with
-	ofResponses bool // it has the limit of Responses
+	messages    bool // the body has the messages of another dialect
+	prompt      bool // the body has a text to go on with
+	ofResponses bool // the body has the field that is the limit of Responses
 }
 
 // placeFor returns where a limit is set in a body of a form.
@@ -230,11 +238,12 @@ func (e *limitEdit) field(key string) error {
 		e.ofResponses = e.ofResponses || key == "max_output_tokens"
 		return e.limit("", key)
 	case outputConfigs[key] && e.Peek() == '{':
-		own := len(e.places) > 0 && key == e.places[0].Config
+		own := len(e.places) > 0 && key == e.places[0].Config // all places of a dialect with a Config have the same
 		if own {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
+			// In the dialect's own object a member shows that it is not empty. A member of another object leaves that as it is.
 			if e.empty = e.empty && !own; request.LimitOf(inner) == request.Output {
 				return e.limit(key, inner)
 			}
@@ -247,16 +256,16 @@ func (e *limitEdit) field(key string) error {
 
 // limit reads an output limit, and notes a change if it is higher than n, in whatever place, or if it is null where the dialect has its limit.
 func (e *limitEdit) limit(inside, key string) error {
-	e.Peek()
+	e.Peek() // skips white space, so that from is where the value begins
 	from := e.Pos()
 	raw, err := e.Verbatim()
 	if err != nil {
 		return err
 	}
-	in, takes := e.takes(inside, key)
+	in, takes := e.takes(inside, key) // whether the dialect has its limit here, and in bodies of which form
 	e.foundIn[in] = e.foundIn[in] || takes
 	if raw == "null" {
-		if takes {
+		if takes { // anywhere else null limits nothing, and is ignored
 			e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, in})
 		}
 		return nil
@@ -265,7 +274,7 @@ func (e *limitEdit) limit(inside, key string) error {
 	if err != nil {
 		return err
 	}
-	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit {
+	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit { // whatever the form of the body, since the service may read it all the same
 		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, anyForm})
 	}
 	return nil
@@ -274,11 +283,11 @@ func (e *limitEdit) limit(inside, key string) error {
 // insert sets a limit where none is: as the first member of its object.
 func (e *limitEdit) insert(text string, place limitPlace) {
 	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(place.Key)+":"+e.n
-	empty := strings.TrimSpace(text[at:]) == "}"
+	empty := strings.TrimSpace(text[at:]) == "}" // then no comma may follow the member
 	switch {
-	case place.Config != "" && e.config > 0:
+	case place.Config != "" && e.config > 0: // the object is there
 		at, empty = e.config, e.empty
-	case place.Config != "":
+	case place.Config != "": // it is not, so it is added with the member in it
 		member = strconv.Quote(place.Config) + ":{" + member + "}"
 	}
 	if !empty {

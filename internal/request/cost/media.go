@@ -44,12 +44,13 @@ func isAddress(s string) bool {
 
 // addAddress counts what a service fetches for an object of media that has no more than its address.
 func (m *meter) addAddress(o *jsonbody.Object) {
+	// addSource counts the addresses of a source. Name is the object's type or, without one, its key.
 	if o.HasSource || !isMedium(o.Name()) && !isMedium(o.Key) || !strings.Contains(o.Raw, ":") {
 		return
 	}
 	p := jsonscan.New(o.Raw)
 	_ = p.Object(func(key string) error { // it was read before
-		told := o.Key == "image_url" && key == "url" // as the text of an image_url
+		told := o.Key == "image_url" && key == "url" // String was given this one, and has counted it
 		if told || key != "url" && key != "uri" || p.Peek() != '"' {
 			return p.Skip()
 		}
@@ -61,7 +62,8 @@ func (m *meter) addAddress(o *jsonbody.Object) {
 	})
 }
 
-// addDataURL counts a string that is a data URL, or an address that the provider would fetch, and reports whether it was.
+// addDataURL counts a string that is a data URL, or an address that the provider would fetch, and reports whether that is all that it can be. If it
+// returns false, String counts the string as text or in another form, in addition to what addDataURL has counted.
 func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	s := strings.TrimSpace(t.String())
 	if s == "" {
@@ -72,20 +74,21 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 		kind, format := request.MediaType(mediaType)
 		packed := jsonscan.Text{Raw: data, Len: len(data)}
 		switch {
-		case !ok:
+		case !ok: // not base64, or no data URL after all
 		case key == "file_data" && kind == "":
 			m.addBareFile(packed)
 			return true
+		// Under other keys than image_url, data that are no base64 may be text, which addMedia counts too.
 		case kind != "" && (isBase64(packed) || key != "image_url"):
 			m.addMedia(kind, format, packed)
 			return true
 		}
-		if key == "image_url" { // an image that is packed in an unknown way
+		if key == "image_url" { // certainly an image, but packed in an unknown way, so that its size is not known
 			m.add(tokens.Block{Kind: tokens.Opaque})
 		}
 		return false
 	}
-	if isAddress(s) || key == "image_url" {
+	if isAddress(s) || key == "image_url" { // what is no data URL under image_url has to be some kind of address
 		m.Unseen(key)
 		return true
 	}
@@ -122,12 +125,13 @@ func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 		if !isBase64(data) {
 			m.addText(data)
 			raw := tolerant(s)
+			// Width is 0 if no header of an image is found.
 			if b := tokens.ImageBlock(format, bytes.NewReader(raw), int64(len(raw))); b.Width > 0 {
 				m.add(b)
 			}
 			return
 		}
-		m.req.Embedded += int64(len(data.Raw))
+		m.req.Embedded += int64(len(data.Raw)) // Embedded are the bytes whose length says nothing about tokens
 		size := int64(base64.StdEncoding.DecodedLen(len(s)))
 		m.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
 	case "document":
@@ -135,11 +139,11 @@ func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 			format = "pdf"
 		}
 		m.addDocument(format, data)
-	case "video", "audio":
+	case "video", "audio": // whatever the format and the data
 		m.addTimed(kind)
 	case "application": // a file of a kind that is not known
 		m.addBareFile(data)
-	default:
+	default: // a text, or of a kind that no dialect has
 		m.addText(data)
 	}
 }
@@ -174,7 +178,7 @@ func (m *meter) addDocument(format string, data jsonscan.Text) {
 	s := data.String()
 	decoded, err := base64.StdEncoding.DecodeString(s)
 	if err == nil {
-		m.req.Embedded += int64(len(data.Raw))
+		m.req.Embedded += int64(len(data.Raw)) // bytes whose length says nothing about tokens, which those of a text do
 		m.add(tokens.DocumentBlock(format, decoded))
 		return
 	}
@@ -188,7 +192,7 @@ func isBase64(t jsonscan.Text) bool {
 	if t.Escaped() {
 		s = t.String()
 	}
-	s = s[:min(len(s), 64)&^3]
+	s = s[:min(len(s), 64)&^3] // whole groups of four letters, each of which stands for three bytes
 	if s == "" {
 		return false
 	}
@@ -200,7 +204,7 @@ func isBase64(t jsonscan.Text) bool {
 // addSource counts the source of an object: its data, as each kind of content that they may be, and what the service fetches for it.
 func (m *meter) addSource(o *jsonbody.Object) {
 	s := &o.Source
-	kinds := o.Kinds()
+	kinds := o.Kinds() // pairs of a kind and a format: the first is the likely one, the others are possible
 	kind, format := kinds[0][0], kinds[0][1]
 	if s.Remote != "" { // the service fetches it from an address
 		m.unseen(s.Remote)
@@ -208,13 +212,14 @@ func (m *meter) addSource(o *jsonbody.Object) {
 	}
 	if s.Stored {
 		m.unseen(StoredElsewhere)
-		if kind == "image" {
+		if kind == "image" { // the index is that of the Opaque block that is added next
 			m.req.StoredPictures = append(m.req.StoredPictures, len(m.req.Prompt.Blocks))
 		}
 		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
+	// Bedrocks says that Data stand under Bedrock's name, "bytes". First are the data under the other name, if the source has both.
 	switch {
-	case s.Data.Raw == "":
+	case s.Data.Raw == "": // Told: the field is there, and empty
 		if s.Told && s.Type != "text" {
 			m.addEmpty(kind, format)
 		}
@@ -234,7 +239,7 @@ func (m *meter) addData(kinds [][2]string, data jsonscan.Text, bedrocks bool) {
 	before := m.req.Embedded
 	embedded := int64(math.MaxInt64) // the bytes count once, and only if they are media for all kinds
 	for _, kind := range kinds {
-		m.req.Embedded = before
+		m.req.Embedded = before // put back, so that after the call it tells what this kind has added
 		if bedrocks && kind[0] == "document" {
 			m.addDocument(kind[1], data)
 		} else {

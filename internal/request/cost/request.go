@@ -28,7 +28,7 @@ type Request struct {
 	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images         int64    // image blocks, for models that bill them apart
 	Videos         int64    // videos, for models that bill them by the second
-	Audios         int64    // the same for sound
+	Audios         int64    // sounds, for models that bill them by the second
 	DocumentImages bool     // images may be read as pages of documents
 	Queries        int64    // search units that a rerank request can be billed; 0 for other models
 	Texts          int64    // texts and other inputs to embed, one by one
@@ -38,7 +38,7 @@ type Request struct {
 	Guardrail      bool     // the body names a guardrail
 	Compacts       bool     // the service may shorten the history in inferences of their own
 	Unpriced       string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
-	AlsoUnpriced   []string // further ones
+	AlsoUnpriced   []string // further features of that kind
 	Unseen         string   // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
 	Model          string   // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
 	Stream         bool     // the body asks for a stream
@@ -53,7 +53,7 @@ func ParseRequest(modelID string, body []byte) (Request, error) {
 	return ParseRequestIn(OfModel, modelID, body)
 }
 
-// ParseRequestIn is ParseRequest for a body in a dialect that does not depend on its model.
+// ParseRequestIn is ParseRequest for a body in a given dialect, of which OfModel depends on the model.
 func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 	m := meter{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank"), takesLimit: d.limits(modelID)}
 	err := jsonbody.Walk(string(body), &m)
@@ -64,16 +64,17 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 		return Request{}, request.Malformed(err)
 	}
 	m.req.Prompt.OtherBytes = m.other
-	if m.prompts > 1 { // each is answered so many times
+	// The rest is only known at the end of the body.
+	if m.prompts > 1 { // each prompt gets as many answers as the body asks for
 		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
 	}
-	if d == OfModel && m.responses && !m.messages && !m.prompted {
+	if d == OfModel && m.responses && !m.messages && !m.prompted { // a body of Responses
 		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
 	}
-	if form := formOf(m.messages, m.prompted); form != anyForm {
+	if form := formOf(m.messages, m.prompted); form != anyForm { // anyForm is a body of which nobody knows how it is read
 		m.req.MaxTokens = max(m.req.MaxTokens, m.limitIn[form])
 	}
-	if m.req.MaxTokens > 0 {
+	if m.req.MaxTokens > 0 { // else the body does not set the limit that its dialect has, and other limits may be ignored
 		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
 	}
 	if m.rerank {
@@ -109,17 +110,17 @@ const (
 type meter struct {
 	req    Request // what was found so far
 	other  int64   // bytes of text that are in no block, such as keys and short strings
-	chunks int64   // of the documents to rerank
+	chunks int64   // how many chunks the documents to rerank have
 	rerank bool    // the model reranks documents
-	err    error   // the first one
+	err    error   // the first error of the meter's own
 
-	prompts        int64                                     // in a list, each of which is answered for itself
+	prompts        int64                                     // how many a list of prompts has, each of which is answered for itself
 	takesLimit     func(inside, key string) (bodyForm, bool) // whether a field is the output limit of the body's dialect, and in which bodies
 	limitIn        [promptForm + 1]int64                     // the output limit in places that hold for one form of bodies
 	responsesLimit int64                                     // the output limit by its name in Responses, which InvokeModel's body may be in
 	responses      bool                                      // the body has Responses' "input"
-	messages       bool                                      // or the messages of another dialect
-	prompted       bool                                      // or a text to go on with
+	messages       bool                                      // the body has the messages of another dialect
+	prompted       bool                                      // the body has a text to go on with
 }
 
 // These methods of jsonbody.Meter do nothing: where content stands does not matter to the cost.
@@ -150,7 +151,7 @@ func (m *meter) Document(bytes int) {
 // Point takes any lifetime but the usual ones for the dearest, also one that nobody knows. Half an hour is OpenAI's, which costs no more than
 // five minutes.
 func (m *meter) Point(p jsonbody.Point) {
-	writes := price.CacheWrites1h
+	writes := price.CacheWrites1h // the dearest: a later value of the type is a dearer one
 	if p.TTL == request.FiveMinutes || p.Form == request.Breakpoint && p.TTL == request.HalfHour {
 		writes = price.CacheWrites5m
 	}

@@ -13,16 +13,17 @@ import (
 func (m *meter) Tool(t jsonbody.Tool) {
 	r := &m.req
 	r.Prompt.Tools++
+	// Alone: the object holds nothing but a cachePoint. One with a key of another point beside it is something else.
 	if t.Points.Alone && t.Points.Control.Form == request.NoMarker && !t.Points.Null {
 		r.ToolPoints++
 	}
 	switch {
-	case !t.HasSpec && t.Strict:
+	case !t.HasSpec && t.Strict: // which of its fields is the schema depends on the dialect, so all count
 		m.schema(int64(len(t.Raw)))
 	case t.HasSpec && (t.Strict || t.Spec.Strict) && t.Spec.Schema != "":
 		m.schema(tokens.WideText(t.Spec.Schema))
 	}
-	if t.System != "" {
+	if t.System != "" { // a systemTool, which runs at the service; the whole definition, below, counts its value again
 		m.Other(len(t.System))
 		m.unpricedField("system_tool", t.System)
 	}

@@ -13,12 +13,12 @@ func (w *walk) content(key string) error {
 		start := w.Pos()
 		t, err := w.Text()
 		if err == nil {
-			w.sink.Block(-1)
+			w.sink.Block(-1) // the index of a plain string
 			w.sink.String("content", t)
 			w.sink.End(Object{Key: key, Plain: true, Span: Span{start, w.Pos()}})
 		}
 		return err
-	case 'n':
+	case 'n': // null, which holds nothing
 		raw, err := w.Value()
 		w.bytes(len(raw))
 		return err
@@ -44,7 +44,7 @@ func (w *walk) nested(key string) error {
 
 // object reads an object of content: member reads each of its members, and the sink's End is called with what o has gathered.
 func (w *walk) object(o *Object, member func(key string) error) error {
-	w.Peek()
+	w.Peek() // skips white space, so that start is where the brace is
 	start := w.Pos()
 	o.Depth = w.depth
 	w.depth++
@@ -59,6 +59,7 @@ func (w *walk) object(o *Object, member func(key string) error) error {
 // end fills in what only the end of an object shows, and calls the sink's End. start is the offset of its opening brace.
 func (w *walk) end(o *Object, start int) {
 	o.Span, o.Raw = Span{start, w.Pos()}, w.From(start)
+	// alone sets Points.Alone if the object is nothing but a cachePoint.
 	w.alone(&o.Points, o.Fields, start, o.Depth)
 	w.sink.End(*o)
 }
@@ -109,6 +110,7 @@ func (w *walk) word(o *Object, key string) error {
 // block decides its kind.
 func (w *walk) plainMember(o *Object, key string) error {
 	w.bytes(keyBytes(key))
+	// A form that can be placed is one that EditBody can write. Other cache points, of gateways and OpenAI, only matter to the cost.
 	if form := request.MarkerOf(key); form.CanBePlaced() || w.meter != nil && form != request.NoMarker {
 		return w.marker(&o.Points, form, key)
 	}
@@ -130,7 +132,7 @@ func (w *walk) part(key string) error {
 		if w.meter == nil || c == '{' || c == '[' && key != "input" {
 			return w.own()
 		}
-	case "image_url":
+	case "image_url": // an object with the address, which is read under this key as if it stood here itself
 		if c == '{' {
 			o := Object{Key: key}
 			return w.object(&o, func(k string) error {
@@ -163,12 +165,12 @@ func (w *walk) whole(key string, c byte) (bool, error) {
 			return true, w.own()
 		}
 	case "video", "audio", "input_audio", "video_url", "audio_url":
-		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") {
+		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") { // an object, or an address; any other string is read as content
 			raw, err := w.Value()
 			w.meter.Lasting(key, raw)
 			return true, err
 		}
-	case "detailLevel": // Nova's: pictures may be read as pages of documents
+	case "detailLevel": // Nova's: pictures may be read as pages of documents; its value is then read as any other
 		w.meter.Detail()
 	case "file_id", "file_url", "s3Location", "s3Uri", "fileUri":
 		return true, w.kept(key)
@@ -195,8 +197,8 @@ func (w *walk) form() error {
 // own reads JSON of the caller's own, such as the input of a tool, in which a cache point has no meaning. The sink gets it as it stands, with its
 // length without white space and escapes. It is read by passed, because the model wrote some of it and may have used a key twice.
 func (w *walk) own() error {
-	w.Peek()
-	spare := w.Spare()
+	w.Peek()           // white space before the value is no part of it
+	spare := w.Spare() // how many bytes of white space and escapes were read so far
 	raw, err := w.passed()
 	if err == nil {
 		w.sink.JSON(raw, len(raw)-(w.Spare()-spare))
@@ -206,7 +208,7 @@ func (w *walk) own() error {
 
 // memberValue reads the value of a member of content. A number, true, false or null is told of with its key.
 func (w *walk) memberValue(key string) error {
-	_, start := w.Member()
+	_, start := w.Member() // the offset of the key, so that From(start) is the whole member
 	switch w.Peek() {
 	case '{', '[', '"':
 		return w.value(key)
@@ -234,7 +236,7 @@ func (w *walk) value(key string) error {
 	}
 	raw, err := w.Value()
 	if err == nil {
-		w.sink.Literal("", raw)
+		w.sink.Literal("", raw) // mostly an element of a list, because memberValue reads the literals that have a key
 	}
 	return err
 }

@@ -14,7 +14,7 @@ func (w *walk) metered(key string) error {
 	case "input":
 		return w.input(key)
 	case "prompt":
-		if c == '[' {
+		if c == '[' { // anything else is left to setting, below
 			return w.prompts(key)
 		}
 	case "chat_history":
@@ -37,7 +37,7 @@ func (w *walk) metered(key string) error {
 		if c == '{' {
 			return w.simple()
 		}
-		return w.beside(key)
+		return w.beside(key) // which names no mode, but may be content
 	}
 	return w.setting(key, true)
 }
@@ -52,7 +52,7 @@ func (w *walk) simple() error {
 // setting reads a field outside of the prompt: a limit of the answer, the form of the answer, an object of further settings, or content. sure says
 // that a field with the name of a limit is one; in an object of unknown purpose it may be something else.
 func (w *walk) setting(key string, sure bool) error {
-	if request.MarkerOf(key) != request.NoMarker {
+	if request.MarkerOf(key) != request.NoMarker { // a cache point outside of the prompt
 		return w.beside(key)
 	}
 	w.bytes(keyBytes(key))
@@ -75,6 +75,7 @@ func (w *walk) setting(key string, sure bool) error {
 	if c != '{' || isContent(key) {
 		return w.part(key)
 	}
+	// An object of further settings. Only in one whose purpose is known is a field with the name of a limit surely one.
 	sure = sure && hasSettings(key)
 	outer := w.inside // put back behind the object
 	w.inside = strings.TrimPrefix(outer+"/"+key, "/")
@@ -85,7 +86,7 @@ func (w *walk) setting(key string, sure bool) error {
 
 // limit reads a field that limits the answer, and tells the meter of it.
 func (w *walk) limit(l request.Limit, key string, sure bool) error {
-	w.Peek()
+	w.Peek() // skips white space, so that at is where the value begins
 	at := w.Pos()
 	raw, err := w.Value()
 	if err == nil {
@@ -122,7 +123,7 @@ func (w *walk) history(key string) error {
 		return w.beside(key)
 	}
 	return w.Array(func() error {
-		w.sink.Message(0)
+		w.sink.Message(0) // a meter only counts messages, so that their index does not matter
 		return w.value("")
 	})
 }
@@ -133,7 +134,7 @@ func (w *walk) documents(key string) error {
 		return w.beside(key)
 	}
 	return w.Array(func() error {
-		w.Peek()
+		w.Peek() // skips white space, so that start is where the document begins
 		start := w.Pos()
 		var err error
 		if c := w.Peek(); c == '{' || c == '[' { // it is rendered as text, whatever its keys are called
@@ -173,7 +174,7 @@ func (w *walk) prompts(key string) error {
 // input reads the input of Responses: a text, or a list of items.
 func (w *walk) input(key string) error {
 	if w.Peek() != '[' {
-		w.sink.Message(0)
+		w.sink.Message(0) // one turn; a meter only counts them, so that the index does not matter
 		return w.beside(key)
 	}
 	return w.Array(func() error {
@@ -191,8 +192,9 @@ func (w *walk) item() error {
 	var o Object
 	var i item
 	err := w.object(&o, func(key string) error {
+		// before is how many blocks the meter has counted: if there are more behind the member, it held content.
 		c, before := w.Peek(), w.meter.Blocks()
-		ofPrompt := key == "id" && o.Name() == "prompt" // member tells of this id itself
+		ofPrompt := key == "id" && o.Name() == "prompt" // of a prompt template: member tells the meter of it
 		err := w.member(&o, key)
 		switch key {
 		case "id":

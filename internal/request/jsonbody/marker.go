@@ -10,10 +10,10 @@ import (
 // marker reads a cache point, of a form that its key tells, and adds it to those of the object in which it stands. A value that is no object is no
 // cache point, but its key still takes the place of one.
 func (w *walk) marker(points *Points, form request.Marker, key string) error {
-	comma, start := w.Member()
+	comma, start := w.Member() // the offsets of the comma before the member, or -1, and of its key
 	c := w.Peek()
 	if c != '{' {
-		if c != 'n' {
+		if c != 'n' { // null is allowed
 			w.sink.Misshapen(w.Pos(), "expected an object")
 		}
 		points.Null = true
@@ -35,7 +35,7 @@ func (w *walk) marker(points *Points, form request.Marker, key string) error {
 	}
 	w.sink.Point(p)
 	p.Cut = w.cut(comma, start)
-	switch form {
+	switch form { // points of other forms are never edited, so that it is enough that the sink has been told
 	case request.Control:
 		points.Control = p
 	case request.Property:
@@ -57,7 +57,7 @@ func (w *walk) alone(points *Points, fields, start, depth int) {
 		points.Control.Form = request.Misplaced
 	}
 	if depth > 0 {
-		return
+		return // the object is no element of the list, so that only the point in it is cut
 	}
 	if before := strings.TrimRight(w.body[:start], whiteSpace); strings.HasSuffix(before, ",") {
 		p.Cut = Span{len(before) - 1, w.Pos()}

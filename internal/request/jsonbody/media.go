@@ -25,7 +25,7 @@ func (w *walk) sourceOf(o *Object) error {
 
 // stored reads the place of media in S3, which the service fetches. null is no place.
 func (w *walk) stored(o, inner *Object, key string) error {
-	if w.meter == nil {
+	if w.meter == nil { // WalkPrompt goes on into the object, because a cache point may stand in it; a meter knows from Stored all that it needs
 		o.Source.Stored = o.Source.Stored || w.Peek() != 'n'
 		return w.plainMember(inner, key)
 	}
@@ -55,7 +55,7 @@ func (w *walk) sourceWord(s *Source, inner *Object, key string) error {
 		s.Type = t.String()
 	case "media_type":
 		s.MediaType = t.String()
-	default:
+	default: // the first field with an address counts
 		s.Remote = cmp.Or(s.Remote, key)
 		inner.Fields++
 	}

@@ -28,8 +28,8 @@ type Sink interface {
 	// Tool tells of a whole definition of a tool, or of an object in its place.
 	Tool(t Tool)
 
-	// String tells of a string under a key, Word of a string that says how something is to be read, such as a format, and Type of the one that says what
-	// a block is. A meter is told of the type of every object in this way.
+	// String tells of a string under a key, Word of a string that says how something is to be read, such as a format, and Type of the one that says
+	// what a block is. A meter is told of the type of every object in this way.
 	String(key string, t jsonscan.Text)
 	Word(t jsonscan.Text)
 	Type(t jsonscan.Text)
@@ -99,7 +99,7 @@ type Points struct {
 
 // Object is an object of content, when it ends: a message or a block, or anything in one.
 type Object struct {
-	Key    string // it stands under, or the list that it is an element of
+	Key    string // the key that it stands under, or that of the list that it is an element of
 	Depth  int    // in how many other objects of the same block it stands
 	Span   Span
 	Raw    string       // as it stands
@@ -113,9 +113,9 @@ type Object struct {
 	Cited  bool         // citations are asked for of what it holds
 	Points Points       // the cache points among its members
 
-	MediaType string // of its own, beside a source
-	HasSource bool
-	Source    Source // of its data
+	MediaType string // of a field beside the source, which has one of its own
+	HasSource bool   // it has an object "source"
+	Source    Source // where its data come from; zero without a source
 }
 
 // Name is the kind of content that an object says it is: its type, else the key that it stands under.
@@ -134,8 +134,8 @@ type Source struct {
 	First     jsonscan.Text // the data under the other of their two names, if it has both: which of them the service reads is not known
 	Told      bool          // it has data, though they may be empty
 	Bedrocks  bool          // the data stand under Bedrock's name for them, "bytes", so that their format is a field of the object around
-	Remote    string        // the field with an address that stands for it; empty for none
-	Stored    bool          // it is in S3
+	Remote    string        // the field with an address at which the service fetches the data; empty for none
+	Stored    bool          // the service fetches the data from S3
 }
 
 // Media returns the kind of content that the source of an object holds, "image", "document", "audio" or "video", and Bedrock's name of its format:
@@ -158,7 +158,8 @@ func (o *Object) Kinds() (all [][2]string) {
 		default:
 			continue
 		}
-		other := [2]string{name, cmp.Or(o.Format, o.MediaType)}
+		other := [2]string{name, cmp.Or(o.Format, o.MediaType)} // its own fields beside the source
+		// A kind that is in the list already is the same one if the formats agree, or if the object names no format of its own.
 		sameKind := func(one [2]string) bool { return one[0] == name && (other[1] == "" || one[1] == other[1]) }
 		if !slices.ContainsFunc(all, sameKind) {
 			all = append(all, other)
@@ -182,7 +183,7 @@ type Tool struct {
 	Fields   int  // how many members it has besides cache points
 	Points   Points
 
-	HasSpec bool   // it has Spec
+	HasSpec bool   // Spec is filled in: from a toolSpec, in WalkPrompt from a systemTool as well
 	Spec    Spec   // of a definition in Converse's form, which Nova shares
 	System  string // the value of a systemTool, as it stands
 }

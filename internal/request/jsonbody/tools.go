@@ -12,7 +12,7 @@ func (w *walk) toolConfig(key string) error {
 		switch {
 		case k == "tools" && key == "toolConfig":
 			return w.section(request.Tools, k, w.tools)
-		case k == "tools":
+		case k == "tools": // of tool_config
 			return w.tools(k)
 		}
 		return w.fieldOf(key, k, w.beside)
@@ -31,8 +31,8 @@ func (w *walk) beside(key string) error {
 // tools reads a list of tool definitions. Anything else in its place, or in the list, is told of as JSON.
 func (w *walk) tools(string) error {
 	switch w.Peek() {
-	case '[':
-	case 'n':
+	case '[': // read below
+	case 'n': // null, which is no tools
 		_, err := w.Value()
 		return err
 	default:
@@ -55,14 +55,14 @@ func (w *walk) tools(string) error {
 // Spare counts.
 func (w *walk) definition(index int) error {
 	t := &w.tool
-	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}}
+	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}} // without what the tool before has left, except for the memory of its list
 	start, spare := w.Pos(), w.Spare()
 	if err := w.Object(w.toolField); err != nil {
 		return err
 	}
 	t.Span, t.Raw = Span{start, w.Pos()}, w.From(start)
 	t.Len = len(t.Raw) - (w.Spare() - spare)
-	w.alone(&t.Points, t.Fields, start, 0)
+	w.alone(&t.Points, t.Fields, start, 0) // it sets Points.Alone if the object is nothing but a cachePoint
 	w.sink.Tool(*t)
 	return nil
 }
@@ -70,6 +70,7 @@ func (w *walk) definition(index int) error {
 // toolField reads a member of a tool's definition.
 func (w *walk) toolField(key string) error {
 	t := &w.tool
+	// MarkerOf tells whether the key is that of a cache point, which counts as no field. One that can't be placed, a gateway's or OpenAI's, does.
 	if form := request.MarkerOf(key); form.CanBePlaced() {
 		return w.marker(&t.Points, form, key)
 	}
@@ -81,11 +82,11 @@ func (w *walk) toolField(key string) error {
 		return err
 	case key == "name" && c == '"':
 		text, err := w.Text()
-		t.Name = text.Raw
+		t.Name = text.Raw // a name is only hashed, so its escapes stay; a type is compared with known ones
 		return err
-	case key == "strict":
+	case key == "strict": // c is the first byte of true
 		t.Strict = t.Strict || c == 't'
-	case key == "format" && c == '{': // a custom tool's is a grammar
+	case key == "format" && c == '{': // a custom tool's is a grammar, which constrains its input as a strict schema does
 		t.Strict = true
 	case key == "defer_loading":
 		t.Deferred = c == 't'
@@ -109,7 +110,7 @@ func (w *walk) toolField(key string) error {
 }
 
 // systemTool reads a tool that runs at the service. WalkPrompt reads its object as a definition in Converse's form, of which no more than the name is
-// known.
+// known. c is the first byte of the value.
 func (w *walk) systemTool(t *Tool, c byte) (err error) {
 	start := w.Pos()
 	if w.meter == nil && c == '{' {
@@ -126,7 +127,8 @@ func (w *walk) systemTool(t *Tool, c byte) (err error) {
 // changes what the cache holds; a meter counts the whole definition anyway.
 func (w *walk) specField(key string) (err error) {
 	s := &w.tool.Spec
-	_, start := w.Member()
+	_, start := w.Member() // the offset of the key
+	// A point in here is nested, where the service accepts none: a meter is not told of it.
 	if form := request.MarkerOf(key); w.meter == nil && form.CanBePlaced() {
 		return w.marker(&s.Points, form, key)
 	}
@@ -153,7 +155,7 @@ func (w *walk) specField(key string) (err error) {
 func (w *walk) schemaField(key string) (err error) {
 	s := &w.tool.Spec
 	w.Peek()
-	spare := w.Spare()
+	spare := w.Spare() // how many bytes of white space and escapes were read so far
 	raw, err := w.passed()
 	switch {
 	case key == "json":

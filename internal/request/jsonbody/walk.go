@@ -159,12 +159,12 @@ func (w *walk) message() error {
 			return w.content(key)
 		case key == "role" && w.Peek() == '"':
 			t, err := w.Text()
-			if err == nil && w.meter != nil {
+			if err == nil && w.meter != nil { // which counts the role as text
 				w.sink.String(key, t)
 			}
 			role = t.String()
 			return err
-		case w.meter == nil:
+		case w.meter == nil: // WalkPrompt: other fields only tell the dialect
 			w.sink.MessageField(key)
 			return w.Skip()
 		}

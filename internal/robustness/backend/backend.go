@@ -90,7 +90,7 @@ const DefaultRetention time.Duration = -1
 // retention is longer than any clock of these tests runs, so that nothing is deleted.
 const retention = 50 * 366 * 24 * time.Hour
 
-// retention returns what a store is opened with.
+// retention returns what a store is opened with. A store takes DefaultRetention, which is negative, for its own default.
 func (o *Options) retention() time.Duration { return cmp.Or(o.Retention, retention) }
 
 // options applies functions to Options.
@@ -135,7 +135,7 @@ func Replicates(b Backend) bool { return b.Replicates }
 func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget.Store, error) {
 	o := options(optFns)
 	name, place, _ := strings.Cut(address, ":")
-	for _, b := range all() {
+	for _, b := range all() { // not only those that are tested
 		if b.Name == name {
 			return b.open(ctx, place, o)
 		}

@@ -30,7 +30,7 @@ type dynamoServer struct {
 // startDynamo implements Backend.Start.
 func startDynamo(tb testing.TB) Server {
 	server, err := servers.StartDynamoDB(tb.TempDir())
-	servers.Require(tb, err)
+	servers.Require(tb, err) // ends the test if the server did not start: it skips if the program is not installed
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &dynamoServer{DynamoDB: server}
 }
@@ -50,6 +50,7 @@ func (s *dynamoServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 func makeDynamo(address string) error {
 	client, table, closeClient := dynamoClient(address)
 	defer closeClient()
+	// Without the protection of CreateTable's default, so that a fault can delete the table.
 	err := dynamostore.CreateTable(context.Background(), client, table, func(in *dynamodb.CreateTableInput) { in.DeletionProtectionEnabled = nil })
 	if err != nil {
 		return err
@@ -73,6 +74,7 @@ func deleteDynamo(address string) error {
 func dynamoClient(address string) (client *dynamodb.Client, table string, closeClient func()) {
 	host, table, _ := strings.Cut(strings.TrimPrefix(address, dynamoName+":"), "/")
 	transport := &http.Transport{MaxIdleConnsPerHost: poolSize}
+	// Any credentials will do: the server checks no signature.
 	return dynamodb.New(dynamodb.Options{
 		BaseEndpoint: aws.String("http://" + host), Region: "us-east-1", HTTPClient: &http.Client{Transport: transport},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),

@@ -44,15 +44,16 @@ func loseRow(tables []table, random *rand.Rand, count func(query string) (int, e
 		}
 		all += rows[i]
 	}
-	n := random.IntN(all) // the number of the row, first among all tables and then, after each that it is not in, among those that follow
+	n := random.IntN(all) // the number of the row among all tables; the loop subtracts the rows of each table that it is not in
 	for i, t := range tables {
 		if n < rows[i] {
+			// The %[1]s is the table's name, %[2]s its key and %[3]d the number of the row in the order of the keys.
 			query := fmt.Sprintf("DELETE FROM %[1]s WHERE %[2]s = (SELECT %[2]s FROM %[1]s ORDER BY 1 LIMIT 1 OFFSET %[3]d)", t.name, t.key, n)
 			return fmt.Sprintf("row %d of %s", n, t.name), remove(query)
 		}
 		n -= rows[i]
 	}
-	return "", nil
+	return "", nil // never: n is less than all rows
 }
 
 // Lose removes a row.
@@ -110,7 +111,7 @@ func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Ran
 	switch {
 	case err != nil:
 		return "", err
-	case random.IntN(4) == 0:
+	case random.IntN(4) == 0: // the whole key
 		return key, rdb.Del(ctx, key).Err()
 	case kind == "hash":
 		fields, err := rdb.HKeys(ctx, key).Result()
@@ -119,7 +120,7 @@ func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Ran
 		}
 		field := fields[random.IntN(len(fields))]
 		return fmt.Sprintf("field %q of %s", field, key), rdb.HDel(ctx, key, field).Err()
-	default:
+	default: // a sorted set: the store has no keys of any other type
 		members, err := rdb.ZRange(ctx, key, 0, -1).Result()
 		if err != nil {
 			return "", err
@@ -152,6 +153,7 @@ func (s *dynamoServer) Lose(ctx context.Context, address string, random *rand.Ra
 	if random.IntN(4) == 0 {
 		from = gates
 	}
+	// In a fixed order, so that the same random numbers draw the same item.
 	slices.SortFunc(from, func(a, b map[string]types.AttributeValue) int {
 		return cmp.Or(strings.Compare(textOf(a["pk"]), textOf(b["pk"])), strings.Compare(textOf(a["sk"]), textOf(b["sk"])))
 	})

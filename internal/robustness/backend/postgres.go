@@ -32,7 +32,8 @@ func startPostgres(tb testing.TB) Server { return startPostgresWith(tb) }
 
 // startPostgresAt starts a server that also listens at host, an IPv4 address, and trusts its network of 256 addresses.
 func startPostgresAt(tb testing.TB, host string) Server {
-	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host)
+	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host) // the last setting of a name holds
+	// The server reads from this file who may connect from where.
 	access, err := os.OpenFile(filepath.Join(s.Data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = access.WriteString("\nhost all all " + host + "/24 trust\n")
@@ -52,7 +53,7 @@ func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	server, err := servers.StartPostgres(dir, append([]string{"max_connections=400"}, settings...)...)
-	servers.Require(tb, err)
+	servers.Require(tb, err) // ends the test if the server did not start: it skips if the program is not installed
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &postgresServer{Postgres: server}
 }
@@ -86,7 +87,7 @@ func (s *postgresServer) Faults() []Fault {
 		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
 		{Name: "server stopped", Begin: func(string) error { return s.Stop() }, End: func(string) error { return s.Restart() }},
 		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
-		{Name: "sessions ended", Begin: func(string) error { return s.exec(endSessions) }},
+		{Name: "sessions ended", Begin: func(string) error { return s.exec(endSessions) }}, // clients connect again, so that nothing is to be ended
 		{Name: "accounts locked by somebody", Begin: s.lock, End: s.unlock},
 		{Name: "server read-only", Begin: s.readOnly("on"), End: s.readOnly("off")},
 		{Name: "schema dropped", Begin: drop, Forgets: true},
@@ -173,7 +174,7 @@ func (s postgresStore) Expire(ctx context.Context, limit int) (int, error) {
 		return 0, err
 	}
 	n, err := s.Store.Expire(ctx, limit)
-	for after = before; err == nil && after == before; {
+	for after = before; err == nil && after == before; { // asks again and again until the row differs
 		err = s.pool.QueryRow(ctx, s.wrote).Scan(&after)
 	}
 	return n, err
@@ -202,7 +203,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 		return nil, err
 	}
 	config.MaxConns, config.ConnConfig.ConnectTimeout = poolSize, connectTimeout
-	if o.Relaxed {
+	if o.Relaxed { // without AllowVolatile, below, pgstore refuses such a session
 		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)

@@ -50,7 +50,7 @@ func startRedisWith(tb testing.TB, settings []string) Server {
 	redis.SetLogger(quiet{})
 	dir := tb.TempDir()
 	server, err := servers.StartRedis(dir, settings...)
-	servers.Require(tb, err)
+	servers.Require(tb, err) // ends the test if the server did not start: it skips if the program is not installed
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &redisServer{Redis: server, dir: dir}
 }
@@ -85,6 +85,7 @@ func (s *redisServer) Faults() []Fault {
 		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
 		{Name: "server busy with a script", Begin: s.occupy, End: s.release},
 		{Name: "server out of memory", Begin: s.command("CONFIG", "SET", "maxmemory", "1"), End: s.command("CONFIG", "SET", "maxmemory", "0")},
+		// Nobody listens on port 1, so that it waits for its primary and refuses writes.
 		{Name: "server became a replica", Begin: s.command("REPLICAOF", "127.0.0.1", "1"), End: s.command("REPLICAOF", "NO", "ONE")},
 		{Name: "server without its replicas", Begin: s.command("CONFIG", "SET", "min-replicas-to-write", "1"), End: s.command("CONFIG", "SET", "min-replicas-to-write", "0")},
 		{Name: "flushed", Begin: flush, Forgets: true},
@@ -98,7 +99,7 @@ func (s *redisServer) NewReplica(tb testing.TB) (string, func() error) {
 	replica, err := servers.StartRedis(tb.TempDir(), append([]string{servers.ReplicaOf(s.Redis)}, durable...)...)
 	servers.Require(tb, err)
 	tb.Cleanup(func() { _ = replica.Kill() })
-	for inStep := int64(0); inStep == 0; {
+	for inStep := int64(0); inStep == 0; { // the number of replicas that have received the latest write
 		if inStep, err = waitForReplica(s.Addr); err != nil {
 			tb.Fatal(err)
 		}
@@ -125,13 +126,14 @@ func (s *redisServer) do(args ...any) error { return doRedis(s.Addr, args...) }
 
 // doRedis sends one command to a server on a new connection, once.
 func doRedis(addr string, args ...any) error {
-	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ReadTimeout: time.Minute})
+	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ReadTimeout: time.Minute}) // -1: it does not retry
 	defer rdb.Close()
 	return rdb.Do(context.Background(), args...).Err()
 }
 
 // occupy keeps the server busy with a script that never ends, so that it answers BUSY to all others.
 func (s *redisServer) occupy(string) error {
+	// After one millisecond of a script the server answers BUSY; until then all others would wait.
 	if err := s.do("CONFIG", "SET", "busy-reply-threshold", "1"); err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ func (s *sqliteServer) lock(address string) (err error) {
 	if s.db, err = sql.Open("sqlite", sqlitePath(address)); err != nil {
 		return err
 	}
+	// One connection, because unlock has to end the transaction on the one that began it.
 	s.db.SetMaxOpenConns(1)
 	for { // others may lock it for a moment
 		if _, err = s.db.ExecContext(ctx, "BEGIN IMMEDIATE"); err == nil || !strings.Contains(err.Error(), "locked") {
@@ -119,7 +120,7 @@ func replaceSQLite(address string) error {
 // openSQLite opens a handle on the ledger in a file.
 func openSQLite(ctx context.Context, path string, o Options) (budget.Store, error) {
 	so := sqlitestore.Options{Clock: o.Clock, Retention: o.retention(), BusyTimeout: o.Timeout}
-	if o.Relaxed {
+	if o.Relaxed { // a commit does not wait for the disk
 		so.Synchronous = sqlitestore.Normal
 	}
 	return sqlitestore.Open(ctx, path, so)

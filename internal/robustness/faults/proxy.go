@@ -46,6 +46,7 @@ func finish(client, server *net.TCPConn) {
 
 // reset closes both connections with a RST, as a crashed peer does.
 func reset(client, server *net.TCPConn) {
+	// With a linger of 0, Close sends a RST in the place of a FIN.
 	client.SetLinger(0) //nolint:errcheck // the connection may be gone already
 	server.SetLinger(0) //nolint:errcheck // as above
 	finish(client, server)
@@ -154,7 +155,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	}
 	server := conn.(*net.TCPConn)
 	defer server.Close()
-	if !p.keep(client, server) {
+	if !p.keep(client, server) { // the proxy was closed meanwhile, and nobody would break these connections
 		return
 	}
 	defer p.drop(client, server)
@@ -191,17 +192,17 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 	}
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := from.Read(buf)
+		n, err := from.Read(buf) // n is 0 if the other side has closed the connection
 		if cut := p.hit(request, n); cut != nil {
 			if cut.Half {
-				_, _ = to.Write(buf[:n/2])
+				_, _ = to.Write(buf[:n/2]) // if it fails, all of the message is lost
 			}
 			if cut.Silent() {
 				p.dig(client, server)
-				_, _ = io.Copy(io.Discard, from) // until the other side has waited long enough
+				_, _ = io.Copy(io.Discard, from) // until the one who sends gives up, or Disarm closes the connection
 				return
 			}
-			cut.end(client, server)
+			cut.end(client, server) // closes the connections, which ends the pump of the other direction, too
 			return
 		}
 		if n > 0 {
@@ -209,7 +210,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 				return
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) { // the end of this direction is passed on; the other one goes on
 			_ = to.CloseWrite()
 		}
 		if err != nil {
@@ -232,7 +233,7 @@ func (p *Proxy) hit(request bool, n int) *Cut {
 	if n == 0 || p.armed == nil || p.armed.Request != request {
 		return nil
 	}
-	if p.skip--; p.skip >= 0 {
+	if p.skip--; p.skip >= 0 { // this one is still among those that pass
 		return nil
 	}
 	cut := p.armed

@@ -17,7 +17,8 @@ type Toxic struct {
 	how  string // its attributes in JSON
 }
 
-// Toxics are the ways in which toxiproxy disturbs a network.
+// Toxics are the ways in which toxiproxy disturbs a network. Times are in milliseconds, except for the slicer's delay, which is in microseconds. A
+// timeout of 0 never closes the connection that is silent, and is at once for a reset.
 var Toxics = []Toxic{
 	{Name: "slow", kind: "latency", how: `{"latency":40,"jitter":20}`},
 	{Name: "silent", kind: "timeout", how: `{"timeout":0}`},
@@ -52,6 +53,7 @@ func (p *ToxicProxy) Addr() string { return p.proxy.Listen }
 
 // Add adds a toxic to one direction of all connections, including new ones.
 func (p *ToxicProxy) Add(t Toxic, stream string) error {
+	// A toxicity of 1 is every connection.
 	_, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
 		`{"name":"one","type":%q,"stream":%q,"toxicity":1,"attributes":%s}`, t.kind, stream, t.how)))
 	return err

@@ -36,7 +36,7 @@ func explain(p *plan, history []porcupine.Operation, dir string) (text string) {
 		fmt.Fprintf(&b, "r%d: %d, or %d, in accounts %v, under flag%d\n", i, h.amount, h.otherAmount, h.accounts, h.flag)
 	}
 	ordered := slices.Clone(history)
-	slices.SortStableFunc(ordered, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	slices.SortStableFunc(ordered, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) }) // by when they began
 	for _, o := range ordered {
 		fmt.Fprintf(&b, "%10d %20d client %3d: %s\n", o.Call, o.Return, o.ClientId, m.DescribeOperation(o.Input, o.Output))
 	}

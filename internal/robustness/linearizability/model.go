@@ -64,9 +64,9 @@ func (m *model) porcupine() porcupine.Model {
 			got, asked := output.(result), input.(op)
 			next, want := m.step(s.(state), asked)
 			switch {
-			case got.unknown && next == s.(state):
+			case got.unknown && next == s.(state): // it would change nothing
 				return []any{next}
-			case got.unknown:
+			case got.unknown: // it may not have happened yet, or have happened
 				return []any{s, next}
 			case !sameAnswer(got, want):
 				return nil
@@ -84,7 +84,7 @@ func (m *model) porcupine() porcupine.Model {
 
 // sameAnswer reports whether a store's answer is the one that the model wants.
 func sameAnswer(got, want result) bool {
-	if want.err != nil {
+	if want.err != nil { // if it is errImpossible, no answer is the same
 		return errors.Is(got.err, want.err)
 	}
 	return got == want
@@ -103,7 +103,7 @@ func (m *model) step(s state, o op) (state, result) {
 		return m.correct(s, o)
 	case killFlag, reviveFlag:
 		fresh, err := s.flagged[o.flag].judge(s, o)
-		if !fresh {
+		if !fresh { // it is refused, or it was made before, which a kill or revive does not tell its client
 			return s, result{err: err}
 		}
 		s.revision, s.flagged[o.flag] = o.revision, lastChange{o.revision, o.change}
@@ -122,9 +122,9 @@ func (m *model) reserve(s state, o op) (state, result) {
 	switch phase := b & phaseMask; {
 	case phase > pending: // settled, voided or a tombstone
 		return s, result{err: driver.ErrResolved}
-	case phase == pending && (b&otherBit != 0) != o.other:
+	case phase == pending && (b&otherBit != 0) != o.other: // it is pending with the amount that is not asked for
 		return s, result{err: driver.ErrIDConflict}
-	case s.flags[h.flag]:
+	case s.flags[h.flag]: // before room is asked for, and also if it is pending already
 		return s, result{killed: true}
 	case phase == pending:
 		return s, result{admitted: true, replayed: true}
@@ -135,7 +135,7 @@ func (m *model) reserve(s state, o op) (state, result) {
 			return s, result{denied: true, line: line, at: at}
 		}
 	}
-	for _, a := range h.accounts {
+	for _, a := range h.accounts { // s is a copy, so that the caller's state stays as it is
 		s.accounts[a].pending += amount
 	}
 	phase := byte(pending)
@@ -158,7 +158,7 @@ func (m *model) settle(s state, o op) (state, result) {
 		return m.release(s, o.hold).post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Pending}
 	case phase == none: // spend that was never set aside
 		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{}
-	default:
+	default: // voided, or a tombstone, which is a voided reservation for a store
 		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Voided}
 	}
 }
@@ -172,7 +172,7 @@ func (m *model) void(s state, o op) (state, result) {
 		return m.release(s, o.hold).with(o.hold, voided), result{}
 	case settled:
 		return s, result{err: driver.ErrResolved}
-	default:
+	default: // it was voided before
 		return s, result{}
 	}
 }
@@ -181,7 +181,7 @@ func (m *model) void(s state, o op) (state, result) {
 // changes nothing.
 func (m *model) correct(s state, o op) (state, result) {
 	b := s.holds[o.hold]
-	before, phase := int64(b>>actualShift), b&phaseMask
+	before, phase := int64(b>>actualShift), b&phaseMask // before is 0 unless an amount was posted
 	if phase == none || phase == pending || phase == tombstone {
 		return s, result{err: budget.ErrNotFound}
 	}
@@ -194,6 +194,7 @@ func (m *model) correct(s state, o op) (state, result) {
 	case !fresh:
 		return s, result{replayed: true, from: driver.Settled}
 	}
+	// The audit trail gets a record even if no amount changes.
 	s = s.correctedBy(o)
 	switch { // a voided reservation stays voided until an amount other than 0 is posted for it
 	case phase == settled && before == o.amount:
@@ -219,7 +220,7 @@ func (l lastChange) judge(s state, o op) (fresh bool, err error) {
 		return false, nil
 	case l.revision > o.seen:
 		return false, budget.ErrSuperseded
-	case o.revision <= s.revision:
+	case o.revision <= s.revision: // also if o was not made, so that its revision is 0
 		return false, errImpossible
 	}
 	return true, nil
@@ -243,7 +244,7 @@ func (s state) lastOf(hold int) lastChange {
 func (s state) correctedBy(o op) state {
 	own := binary.BigEndian.AppendUint64([]byte{byte(o.hold >> 8), byte(o.hold), byte(o.change >> 8), byte(o.change)}, uint64(o.revision))
 	at := 0
-	for at < len(s.corrected) && s.corrected[at:at+2] < string(own[:2]) {
+	for at < len(s.corrected) && s.corrected[at:at+2] < string(own[:2]) { // the first two bytes are the reservation's number
 		at += correctedWidth
 	}
 	rest := s.corrected[at:]

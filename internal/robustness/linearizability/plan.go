@@ -31,7 +31,8 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 	p := &plan{seed: seed}
 	clients := counts[random.IntN(len(counts))]
 	each := min(max(operations/clients, 4), maxOps)
-	for a := range p.max { // tight, so that denials constrain the search
+	// Limits grow with the number of operations, and are tight, so that denials constrain the search.
+	for a := range p.max {
 		p.max[a] = int64(8 + each*clients/12 + random.IntN(12))
 	}
 	recent, lost := make([][]int, clients), 0 // the reservations that each client has made; how many losses there are
@@ -45,7 +46,7 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 			if random.IntN(100) < losses && lost < maxOverlap-clients {
 				o.loss = neverSent + loss(random.IntN(4)) // any of the four
 				lost++
-			} else if o.isChange() && random.IntN(3) == 0 && lost < maxOverlap-clients {
+			} else if o.isChange() && random.IntN(3) == 0 && lost < maxOverlap-clients { // changes are repeated late more often than the rest
 				o.loss = repeatedLate
 				lost++
 			}
@@ -62,7 +63,7 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 // little is killed for long. Most are about the client's own latest reservations (recent), some about anybody's.
 func (p *plan) draw(random *rand.Rand, recent *[]int) op {
 	switch n := random.IntN(100); {
-	case n < 42 || len(p.holds) == 0:
+	case n < 42 || len(p.holds) == 0: // most of the others need a reservation
 		return p.drawReserve(random, recent)
 	case n < 62:
 		return op{kind: settle, hold: p.recall(random, *recent), amount: drawAmount(random)}
@@ -93,7 +94,7 @@ func (p *plan) drawReserve(random *rand.Rand, recent *[]int) op {
 	h := hold{amount: 1 + random.Int64N(7), flag: random.IntN(numFlags)}
 	h.otherAmount = h.amount + 1
 	for a := range numAccounts {
-		if random.IntN(3) > 0 {
+		if random.IntN(3) > 0 { // two times in three, so that some reservations count in no account
 			h.accounts = append(h.accounts, a)
 		}
 	}
@@ -128,7 +129,7 @@ func drawAmount(random *rand.Rand) int64 {
 // than newPlan has counted.
 func (p *plan) insist(random *rand.Rand, c int) {
 	ops := p.clients[c]
-	for i := range len(ops) - 1 {
+	for i := range len(ops) - 1 { // the last one has no next
 		if ops[i].loss == delivered || random.IntN(3) == 0 {
 			continue
 		}

@@ -78,7 +78,7 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 	for i := range r.history {
 		o := r.history[i].Input.(op)
 		if o.isChange() {
-			o.revision = made[r.changeID(o.change)]
+			o.revision = made[r.changeID(o.change)] // 0 if the trail does not have it
 			r.history[i].Input = o
 		}
 	}
@@ -133,7 +133,7 @@ const maxLate = 3 * time.Millisecond
 // One that has its answer may ask once more later (repeatedLate).
 func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) {
 	store := r.stores[random.IntN(len(r.stores))]
-	if o.isChange() {
+	if o.isChange() { // it needs the revision that its client has seen
 		var ok bool
 		if o, ok = r.look(ctx, store, o); !ok {
 			return
@@ -142,7 +142,7 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 	call := time.Since(r.begun)
 	lost := result{unknown: true}
 	switch o.loss {
-	case neverSent:
+	case neverSent: // all that is done is to write it down
 		r.note(client, o, lost, call)
 	case sentLate:
 		r.note(client, o, lost, call)
@@ -165,14 +165,14 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 			got = lost
 		}
 		r.note(client, o, got, call)
-		if o.loss == repeatedLate {
+		if o.loss == repeatedLate { // the repetition is an operation of its own, to which nobody hears the answer
 			r.note(client, o, lost, time.Since(r.begun))
 			r.sendLate(ctx, store, o, random)
 		}
 	}
 }
 
-// sendLate lets a request arrive when nobody waits for it any more.
+// sendLate lets a request arrive when nobody waits for it any more, so that its answer is dropped.
 func (r *recorder) sendLate(ctx context.Context, store budget.Store, o op, random *rand.Rand) {
 	wait := time.Duration(random.Int64N(int64(maxLate >> random.IntN(8)))) // often much shorter, because a fast store ends a history early
 	r.late.Go(func() {
@@ -226,7 +226,7 @@ func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got resul
 		ID: r.id(o.hold), Owner: r.owner(), Charge: usd(h.reserved(o.other)), Lines: r.lines(h.accounts),
 		Dims: r.scope(h.flag).Dims(), TTL: time.Hour,
 	})
-	got.admitted, got.replayed, got.killed = d.Admitted, d.Replayed, d.Killed != nil
+	got.admitted, got.replayed, got.killed = d.Admitted, d.Replayed, d.Killed != nil // Killed is the flag that refuses it, or nil
 	if len(d.Denied) > 0 {
 		first := d.Denied[0]
 		got.denied, got.line, got.at = true, first.Line, sums{first.Settled, first.Pending}
@@ -239,7 +239,7 @@ func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got resul
 
 // balances does what ask does, for the balances of all accounts.
 func (r *recorder) balances(ctx context.Context, s budget.Store) (got result, err error) {
-	all, err := s.Balances(ctx, r.lines([]int{0, 1, 2}))
+	all, err := s.Balances(ctx, r.lines([]int{0, 1, 2})) // the numbers of all numAccounts accounts
 	if err == nil && len(all) != numAccounts {
 		err = fmt.Errorf("%d balances of %d accounts", len(all), numAccounts)
 	}
@@ -265,7 +265,7 @@ func answer(got result, err error) (result, error) {
 // id returns the id of a reservation.
 func (r *recorder) id(hold int) (id budget.ID) {
 	binary.BigEndian.PutUint64(id[:], r.nonce)
-	binary.BigEndian.PutUint64(id[8:], uint64(hold)+1)
+	binary.BigEndian.PutUint64(id[8:], uint64(hold)+1) // below 1<<32, the bit that changeID sets
 	return id
 }
 

@@ -38,6 +38,7 @@ func Kinds() []string {
 // character's bytes. It panics on an unknown kind.
 func Generate(kind string, seed uint64, size int) string {
 	h := fnv.New64a()
+	// The kind is a part of the seed, so that two kinds with one seed do not choose alike.
 	_, _ = h.Write([]byte(kind))
 	r := source{rand.New(rand.NewPCG(seed, h.Sum64()))}
 	var b strings.Builder
@@ -63,6 +64,7 @@ func splice(r source, b *strings.Builder, size int) {
 	for name := range all {
 		names = append(names, name)
 	}
+	// The order of a map differs from run to run, and would make another text of the same seed.
 	slices.Sort(names)
 	for b.Len() < size {
 		var piece strings.Builder

@@ -87,6 +87,7 @@ func jsonObject(r source, b *strings.Builder, words []string, compact bool) {
 	b.WriteByte('{')
 	for i := range 6 {
 		if i > 0 || !compact {
+			// Before the first member the comma is left out, and only the line break remains.
 			b.WriteString(strings.TrimPrefix(comma, strings.Repeat(",", 1-min(i, 1))))
 		}
 		fmt.Fprintf(b, "%q%s", strings.ToLower(r.from(words)), colon)

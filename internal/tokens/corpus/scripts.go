@@ -12,6 +12,7 @@ func emoji(r source, b *strings.Builder) {
 		in := faces[r.IntN(len(faces))]
 		b.WriteRune(in[0] + r.Int32N(in[1]-in[0]+1))
 	}
+	// The emoji comes in any case; for 4 and 5 nothing follows it.
 	switch one(); r.IntN(6) {
 	case 0: // a flag
 		b.WriteRune(0x1f1e6 + r.Int32N(26))
@@ -74,6 +75,7 @@ func anyPlane(r source, b *strings.Builder) {
 	default:
 		c := 0x80 + r.Int32N(0xff80)
 		if c >= 0xd800 && c <= 0xdfff {
+			// A surrogate is no character.
 			c = 0xfffd
 		}
 		b.WriteRune(c)

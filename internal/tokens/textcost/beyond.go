@@ -6,6 +6,11 @@ import (
 	"unicode/utf8"
 )
 
+// A block is 64 bytes of the text, which are scanned together. A mask has bit i for byte i of it. Beyond ASCII is each character from U+007F on.
+// Such a character costs the tokens of its entry in table.plane, and scriptChange if the character before is beyond ASCII too and of another
+// script; small Russian letters have a table of their own, by pairs. A unit of cost is 1/120 token. Scanner.added counts the bytes by which
+// Unicode's normalisation can lengthen the text.
+
 // lead is what the first byte of a character says about it. The character's four bytes are read as one number.
 type lead struct {
 	fixed, pattern uint32 // the bits that are fixed in well-formed characters, and their values
@@ -28,6 +33,7 @@ var leads = func() (leads [256]lead) {
 		case b >= 0xf0 && b <= 0xf4:
 			leads[b] = lead{fixed: 0xc0c0c0, pattern: 0x808080, content: 0x73f3f3f, below: 0xffff, size: 4}
 		default:
+			// No bit is fixed, so that the pattern can't be met.
 			leads[b] = lead{pattern: 1, size: 1}
 		}
 	}
@@ -43,6 +49,7 @@ var leads = func() (leads [256]lead) {
 // Except for very rare ones, no branch depends on the text: that is twice as fast where Latin letters with and without accents alternate.
 func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
 	heads := beyond &^ continuations(text)
+	// last is the offset of the byte after the first byte of the last character. A text of one script mostly has characters of one length.
 	last := bits.Len64(heads)
 	switch followers := beyond &^ heads; {
 	case followers == heads<<1 && s.pairs(text, heads, follows):
@@ -59,15 +66,16 @@ func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
 	return end
 }
 
-// pairs adds the cost of the characters whose first bytes are heads, as decode and add do, if each has two bytes; else it does nothing and returns
-// false. It
-// relies on each of them being followed by one byte inside of a character, within the block. This takes a third of the instructions
-// of decode and add: letters under piled-up marks went from 173 to 222 MB/s.
+// pairs adds the cost of the characters whose first bytes are heads, as decode and add do, if each has two bytes; else it does nothing and
+// returns false. It relies on each of them being followed by one byte inside of a character, within the block. This takes a third of the
+// instructions of decode and add: letters under piled-up marks went from 173 to 222 MB/s.
 func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
 	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
+		// The fixed bits of both bytes are taken off in one subtraction. After any other first byte r is out of the range of two bytes,
+		// which wrong notes in its highest bit.
 		r := uint32(text[at])<<6 + uint32(text[at+1]) - (0xc0<<6 + 0x80)
 		wrong |= (r - 0x80) | (0x7ff - r)
 		b.characters[i&(blockBytes-1)] = r
@@ -109,6 +117,7 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 	if behind := bits.Len64(heads); wrong>>31 != 0 || text[behind]&0xc0 != 0x80 || text[behind+1]&0xc0 != 0x80 {
 		return false
 	}
+	// all is not needed, because no Russian letter has three bytes.
 	s.finish(heads, sum, changes, 0, last)
 	return true
 }
@@ -134,17 +143,20 @@ func (b *block) decode(text *window, heads, follows uint64, bytes int) (end int,
 		end = bits.TrailingZeros64(heads) & (blockBytes - 1)
 		x := binary.BigEndian.Uint32(text[end : end+4])
 		lead := &leads[x>>24]
+		// y joins neighbouring groups of six bits of the code point, and r both halves.
 		y := x & lead.content
 		y = y&0x003f003f | y>>2&0x1fc01fc0
 		r := (y>>4&0x1fff000 | y&0xfff) >> (lead.shift & 31)
 		b.characters[i&(blockBytes-1)], b.follows[i&(blockBytes-1)] = r, follows>>end&1 != 0
 		i++
 		wrong |= x&lead.fixed ^ lead.pattern
+		// The highest bit is set if r is above below: if it is not written in more bytes than it needs.
 		above &= uint32(lead.below) - r
 		size = int(lead.size)
 		bytes -= size
 	}
 	end += size
+	// bytes is now 0, or minus what the last character has behind the block; it is another number if a byte belongs to no character.
 	return end, wrong == 0 && (above>>31 == 1 || i == 0) && bytes+max(end-blockBytes, 0) == 0
 }
 
@@ -204,11 +216,13 @@ func (s *Scanner) addRussian(heads uint64) {
 	b, t, last, letter, units, i := &s.block, s.table, uint32(s.script), uint32(s.letter), int64(0), 0
 	for ; heads != 0; heads &= heads - 1 {
 		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
+		// behind has the cost that block.read has added for the character before, which is taken back, and, if that is ASCII, its number.
 		behind := t.behind[uint16(b.states[at])/rowUnit]
 		begins := uint32(int32(behind) >> 31) // all ones if the character before is ASCII
 		r := b.characters[i&(blockBytes-1)]
 		i++
 		script := uint32(t.plane[inPlane(r)] & planeScript)
+		// All ones for a small Russian letter: russianBit is the highest of the 16 bits.
 		russian := uint32(int32(script<<16) >> 31)
 		before := letter&^begins | behind>>8&63
 		letter = (r - cyrillicFirst + 1) & russian

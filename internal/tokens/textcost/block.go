@@ -72,6 +72,7 @@ func (b *block) read(t *table, row uint16, skipped uint64) {
 		state2 += states[uint16(state2)+uint16(columns[i+2*laneBytes])]
 		state3 += states[uint16(state3)+uint16(columns[i+3*laneBytes])]
 	}
+	// The units of all lanes are in b.lanes, so this state has none.
 	b.states[blockBytes] = state3 & rowOfState
 	b.lanes[1] = int64(state0 >> unitsShift)
 	b.lanes[2] = b.lanes[1] + int64(state1>>unitsShift)
@@ -82,7 +83,7 @@ func (b *block) read(t *table, row uint16, skipped uint64) {
 // readAhead returns how many bytes before a lane have to be read so that they include the three characters that determine its first row: more than
 // three if some of them are skipped. It returns the same for all lanes, and 0 if ten do not suffice.
 func readAhead(skipped uint64) int {
-	const most = determining + 7 // an escape of six bytes, and two of two bytes
+	const most = determining + 7 // the seven skipped bytes are five of an escape of six, and one each of two short escapes
 	switch {
 	case skipped == 0:
 		return determining

@@ -4,6 +4,10 @@ import "unicode/utf8"
 
 // A text is scanned in one of two ways: in blocks of 64 bytes by next, which has no branches that depend on the text, or character by character by
 // dense, which is faster as long as one script follows another seldom.
+//
+// A row stands for the last characters, and a state is a row in the low 16 bits of a number, with units of cost, 1/120 token each, above it.
+// Adding the entry of a character in table.states to a state gives the next one. A run is a row of letters and characters beyond ASCII, which
+// may be a listed word and then costs less than read letter by letter; Scanner.saved is by how much.
 
 // blocksBetween is how many blocks are scanned with next before the text is tried with dense again.
 const blocksBetween = 32
@@ -14,9 +18,9 @@ const blocksAfterShort = 4
 // mostSigns is how many signs in a row are scanned one by one.
 const mostSigns = 16
 
-// dense scans the text from i on as long as it only has characters beyond ASCII and signs (all ASCII characters but letters), one after another, and
-// returns how many bytes that were. In text of one script the processor predicts branches well, so that this is twice as fast as scanning blocks. It stops where
-// the script changes often.
+// dense scans the text from i on as long as it only has characters beyond ASCII and signs (all ASCII characters but letters), one after another,
+// and returns how many bytes that were. In text of one script the processor predicts branches well, so that this is twice as fast as scanning
+// blocks. It stops where the script changes often.
 func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 	from := i
 	for i < end && s.blocks == 0 {
@@ -25,6 +29,7 @@ func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 			i = s.beyond(text, i, end)
 		}
 		signs := i
+		// Where neither step got on there is a letter or an escape, for which blocks are needed.
 		if i = s.signs(text, i, min(end, i+mostSigns), escaped); i == before {
 			break
 		}
@@ -53,6 +58,7 @@ func (s *Scanner) signs(text []byte, i, end int, escaped bool) int {
 		state += t.states[uint16(state)+uint16(c)]
 	}
 	if i > from {
+		// The first sign ends the open run, which costs less if it was a listed word.
 		if s.run.open && s.run.start != unlisted {
 			s.units -= s.saved(text, from)
 		}
@@ -72,6 +78,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		units -= scriptChange // the loop adds it for the first character, because no script is scriptNone
 		script, letter = scriptNone<<scriptShift, uint16(behind>>8&63)
 	}
+	// The comparison of numbers without a sign saves a check of the index.
 	for text = text[:end]; uint(i) < uint(len(text)) && text[i] >= beyond; {
 		r, size := decode(text[i:])
 		i += size
@@ -80,12 +87,15 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 				units += scriptChange
 			}
 			units += int64(t.cyrillic[(letter<<6|uint16(l+1))&(1<<12-1)])
+			// t.cyrillic includes what the character before adds, so first is dropped.
 			script, letter, first = russianInPlane, uint16(l+1), 0
 			continue
 		}
 		last, in := script, t.plane[min(r, planeEnd)]
 		if script = in & planeScript; script != last {
 			units += scriptChange
+			// Four changes of script, and one more for each 16 bytes, are usual. After more of them the rest is left to blocks: cutting the text
+			// ends the loop.
 			if changes++; changes > 4+(i-from)/16 {
 				s.blocks = blocksBetween
 				text = text[:i]
@@ -94,6 +104,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		units += int64(in&planeTokens)*Unit + first
 		if letter, first = 0, 0; in&(lengthened|lengthenedBeyond) != 0 {
 			s.added += addedTo(r)
+			// In the basic plane the entry's tokens include the added bytes: addedInPlane has no bit of addedBeyond, so this adds nothing.
 			units += addedTo(r) & addedBeyond * Unit
 		}
 		s.inexact = s.inexact || r == utf8.RuneError && size == 1
@@ -103,7 +114,8 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 	return i
 }
 
-// decode returns the first character of text and its length. A malformed byte counts as U+FFFD, because it costs one token too.
+// decode returns the first character of text and its length. A malformed byte counts as U+FFFD, because it costs one token too. Characters of
+// two and three bytes, the usual ones, are decoded without a call.
 func decode(text []byte) (uint32, int) {
 	switch b := text[0]; {
 	case b&0xe0 == 0xc0 && len(text) > 1:

@@ -8,6 +8,10 @@ import (
 	"unicode/utf8"
 )
 
+// A block is 64 bytes of the text, which are scanned together; its window also has the 16 bytes after it. A mask has bit i for byte i of the
+// block, and classes are masks of the kinds of its bytes. A column is the place in a row of the table of costs at which a byte has its cost.
+// Beyond ASCII is each character from U+007F on.
+
 // backslashSearch is how many bytes ahead a text is searched for a backslash at once.
 const backslashSearch = 4096
 
@@ -50,10 +54,12 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 				n = at
 				break
 			}
+			// The second byte may be a backslash as well, so both are taken out of left.
 			columns[at], columns[(at+1)&(blockBytes-1)] = columnSkipped, short
 			free |= 1 << at
 			escaped |= 3 << at
 			left &^= 3 << at
+			// The part of the text to scan may end inside of the escape, which is then scanned to its own end. So n can grow.
 			n = max(n, at+2)
 			continue
 		}
@@ -62,6 +68,7 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 			left &= left - 1 // malformed: a backslash is just that
 			continue
 		}
+		// A letter has to be scanned by itself, because it may continue a word; see escapedLetter.
 		if at+size > blockBytes || character < beyond && isLetter(byte(character)) {
 			n = at
 			break
@@ -83,6 +90,7 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 		for j := range size {
 			columns[at+j] = columnBeyond
 		}
+		// All bytes of the escape count as bytes of the character, but those after its encoded form are skipped.
 		c.beyond |= covered
 		c.skipped |= covered &^ ((1<<length - 1) << at)
 		s.added -= addedTo(uint32(character)) // an escaped character is not in the text's bytes, so it can't be lengthened there

@@ -113,6 +113,7 @@ func Lengthening(text []byte) (added int64) {
 	}
 	for i := 0; i < len(text); i++ {
 		if i+8 <= len(text) && word(text, i)&highest == 0 {
+			// Eight bytes of ASCII are passed at once: i grows by one more at the loop's end.
 			i += 7
 			continue
 		}
@@ -139,10 +140,13 @@ func lengthening64(text *window) (added int64) {
 			}
 			continue
 		}
+		// The code point if the character has three bytes, and if it has two.
 		r, two := x>>12&0xf000|x>>10&0xfc0|x>>8&0x3f, x>>18&0x7c0|x>>16&0x3f
 		if x < 0xe0<<24 {
 			r = two
 		}
+		// The last factor is 1 if the second byte has the form 10xxxxxx, as inside of a character. Otherwise the text is malformed and not
+		// lengthened.
 		found += lengthens[r>>6] >> (r & 63) & uint64(x>>23&^(x>>22)&1)
 	}
 	return added + int64(found)*addedInPlane
@@ -151,8 +155,10 @@ func lengthening64(text *window) (added int64) {
 // addedAt returns addedTo of the character at the beginning of text, and 0 inside of a character.
 func addedAt(text []byte) int64 {
 	switch b := text[0]; {
+	// No character of the table begins with a smaller byte, and those inside of a character are smaller too.
 	case b < 0xcc:
 		return 0
+	// A second byte whose upper bits are 10 is inside of a character. After any other one the text is malformed.
 	case b < 0xe0:
 		if len(text) > 1 && text[1]>>6 == 2 {
 			return addedTo(uint32(b&0x1f)<<6 | uint32(text[1]&0x3f))

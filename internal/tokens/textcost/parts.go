@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// A scanner's state are its row, which stands for the last characters, the units of cost that it has added up, and the word that is open. added
+// counts the bytes by which Unicode's normalisation can lengthen the text; inexact says that malformed bytes make added wrong.
+
 const (
 	partBytes  = 64 << 10  // the least that is worth a goroutine: it takes some microseconds to start, and the text some hundred to scan
 	mostParts  = 4         // so that one prompt does not take all processors of a large machine
@@ -91,10 +94,9 @@ const (
 	longestEscape = 12      // in bytes: that of a surrogate pair
 )
 
-// startAt looks for the first place from a byte on at which a scanner can begin in the middle of a text, and returns it with that scanner, which has
-// counted nothing yet. The byte before that place is an ASCII character but no letter, so that no word is open there, and is not part of an escape; the one
-// behind it begins a character.
-// In text without such a place, such as Chinese without spaces, it finds none.
+// startAt looks for the first place from a byte on at which a scanner can begin in the middle of a text, and returns it with that scanner, which
+// has counted nothing yet. The byte before that place is an ASCII character but no letter, so that no word is open there, and is not part of an
+// escape; the one behind it begins a character. In text without such a place, such as Chinese without spaces, it finds none.
 func startAt(text string, at int) (place int, s Scanner, found bool) {
 	plain := 0 // how many bytes before the present one are no backslashes
 	for i := max(at-longestEscape, 0); i < min(at+startSearch, len(text)); i++ {

@@ -2,6 +2,9 @@ package textcost
 
 import "encoding/binary"
 
+// A block is 64 bytes of the text, which are scanned together; its window also has the 16 bytes after it. A column is the place in a row of the
+// table of costs at which a byte has its cost. Beyond ASCII is each character from U+007F on.
+
 // classes says of what kind the bytes of a block are: bit i of each mask is for byte i.
 type classes struct {
 	letters  uint64 // ASCII letters
@@ -23,16 +26,19 @@ func classify(text *window, columns *[blockBytes]uint8) (c classes) {
 		high := x & highest
 		low := x ^ high
 		small := low | 0x20*each
+		// Of the two sums, the first has the highest bit of a byte set from a on, and the second only after z.
 		letters := (small + (0x80-'a')*each) &^ (small + (0x7f-'z')*each) & (high ^ highest)
 		c.beyond |= gather((low+each)&highest|high) << i
 		c.letters |= gather(letters) << i
+		// x<<2 moves the bit 0x20, which small letters have, to the highest.
 		c.capitals |= gather(letters&^(x<<2)) << i
+		// The column of an ASCII character is its byte. high-high>>7 is columnBeyond, 0x7f, for each byte beyond ASCII.
 		binary.LittleEndian.PutUint64(columns[i:i+8], low|(high-high>>7))
 	}
 	return c
 }
 
-// within clears the classes of all but the first n bytes.
+// within clears the classes of all but the first n bytes. skipped stays, because it is only used to take bytes out of beyond.
 func (c *classes) within(n int) {
 	mask := below(n)
 	c.letters, c.capitals, c.beyond = c.letters&mask, c.capitals&mask, c.beyond&mask

@@ -94,11 +94,13 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	c := classify(window, &b.columns)
 	if escaped && i+n > s.backslash {
 		if at := s.backslashes(text, i, n, window); at != 0 {
+			// n is 0 if the block begins with the escape of a letter: that is scanned by itself.
 			if window, n, skipped = s.unescape(text, i, n, window, &c, at); n == 0 {
 				return s.escapedLetter(text, i)
 			}
 		}
 	}
+	// unescape may have made n smaller, and then the block ends before an escape, where no word goes on.
 	if full && n == blockBytes {
 		// A word that continues after the block is left to the next block, unless it is the whole block.
 		if cut := bits.LeadingZeros64(^c.letters); cut < n {
@@ -112,11 +114,12 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		s.blocks = max(s.blocks, 2)
 	}
 	if c.beyond != 0 {
-		follows := c.beyond << 1 // the bytes whose predecessor is beyond ASCII
+		follows := c.beyond << 1 // the bytes whose predecessor is beyond ASCII: only there can the script have changed
 		if s.row == s.table.beyond {
 			follows |= 1
 		}
 		behind := s.characters(window, c.beyond&^c.skipped, follows) // the last character may continue after the end of the block
+		// A shorter n ends before a letter or an escape, or where the text to scan ends, so that no character goes on behind it.
 		if n == blockBytes {
 			n = max(n, behind)
 		}
@@ -142,6 +145,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 	single := begins << 1 & ends           // the ends of runs of one byte: no listed word is that short
 	spoils := c.capitals&before | c.beyond // a run with a capital behind its first letter, or with a byte beyond ASCII, is no listed word
 	if s.run.open {
+		// This run began in an earlier block: it has the first bit of ends, and none in begins.
 		first := bits.TrailingZeros64(ends) // 64 if it is still open
 		if c.beyond&below(first) != 0 {
 			s.run.start = unlisted
@@ -153,6 +157,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 		ends &= ends - 1
 	}
 	s.run.open = false
+	// The run that stays open has the last bit of begins, and none in ends: words stops before it.
 	if last := min(n, blockBytes); runs>>(last-1)&1 == 1 {
 		start := bits.Len64(begins) - 1
 		s.run = run{open: true, start: i + start, units: b.until(last) - b.until(start), row: uint16(b.states[start])}
@@ -190,7 +195,9 @@ func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 		mask := &masks[(end-start)&(blockBytes-1)]
 		first := word(text[:], start)
 		other := b.states[start]&rowOfState ^ space // 0 after a space
+		// As in table.saved: a small letter has the bit 0x20, and a capital lacks it. -other has its highest bit set for all other than 0.
 		position := tokensShift + ^first>>3&capital + uint64(-other>>31*afterOther)
+		// first and last become the letters of the word; 0x20 makes a capital at its beginning small.
 		first = first&mask.first | 0x20
 		last := word(text[:], start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
@@ -212,6 +219,7 @@ func (s *Scanner) saved(text []byte, at int) int64 {
 // escapedLetter scans the escape at i, which stands for an ASCII letter, and returns its length. A run with such an escape is not a listed
 // word.
 func (s *Scanner) escapedLetter(text []byte, i int) int {
+	// Escapes of two bytes, such as \n, never stand for a letter.
 	r, size := unicodeEscape(text[i:])
 	state := uint32(s.row) + s.table.states[s.row+uint16(r)]
 	s.units += int64(state >> unitsShift)

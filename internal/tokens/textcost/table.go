@@ -14,8 +14,9 @@ import (
 // Unit is how many units of cost one token has.
 const Unit = 120
 
-// table is costs.bin and words.txt in the form in which the scanner uses them. A row stands for the possible characters before the present
-// one. Rows are multiples of rowWidth: the sum of a row and the column of a character is an index of states.
+// table is costs.bin and words.txt in the form in which the scanner uses them. A state is a row in the low 16 bits of a number, and the units
+// that were added up above them. A row stands for the possible characters before the present one. Rows are multiples of rowWidth: the sum of a
+// row and the column of a character is an index of states.
 type table struct {
 	// states has what a character adds to a state, which makes the row of the state the one after the character: the cost of the character, and the
 	// difference between the two rows. In columnBeyond it has the cost that depends on the last character before one beyond ASCII.
@@ -100,9 +101,11 @@ var fitted = sync.OnceValue(func() *table {
 	t := &table{cyrillic: s.cyrillic, words: newWords(wordList)}
 	rows := rows{table: t, stored: s, numbers: make(map[place]uint16)}
 	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
+	// A character beyond ASCII leads to the row beyond, which number did not know yet while it filled most rows.
 	for _, row := range rows.numbers {
 		t.states[row+columnBeyond] += uint32(t.beyond) - uint32(row)
 	}
+	// A space has a number of its own before a Russian letter; the row beyond is the only one that is not of an ASCII character.
 	t.behind[t.space/rowUnit] |= cyrillicSpace << 8
 	t.behind[t.beyond/rowUnit] &^= behindASCII
 	t.fillPlane(s)
@@ -124,7 +127,7 @@ const (
 	planeSize = 1 << 17
 )
 
-// planeScriptOf returns a script as it is in plane.
+// planeScriptOf returns a script as it is in plane: shifted above the tokens, but for russianBit, which stays the highest bit.
 func planeScriptOf(script uint16) uint16 {
 	return script&^russianBit<<scriptShift | script&russianBit
 }
@@ -132,6 +135,7 @@ func planeScriptOf(script uint16) uint16 {
 func (t *table) fillPlane(s *stored) {
 	for r := range uint32(1 << 16) {
 		added := uint16(addedTo(r))
+		// stored.plane has two bits for each character.
 		tokens := uint16(s.plane[r>>2] >> (r & 3 * 2) & 3)
 		if r >= 0x344 { // the marks before it have a cost of their own, which includes the added bytes
 			tokens += added
@@ -145,6 +149,7 @@ func (t *table) fillPlane(s *stored) {
 		t.plane[r] = tokens | planeScriptOf(scriptOf(r))
 	}
 	for r := uint32(1 << 16); r <= planeEnd; r++ {
+		// One token for each byte. Scanner adds those for added bytes when it finds lengthenedBeyond.
 		t.plane[r] = utf8.UTFMax | planeScriptOf(scriptBeyond)
 		if addedTo(r) > 0 {
 			t.plane[r] |= lengthenedBeyond
@@ -178,6 +183,7 @@ func (r *rows) number(p place) uint16 {
 	for c := range byte(beyond) {
 		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift + uint32(r.number(p.then(c))) - uint32(row)
 	}
+	// The cost of a character beyond ASCII in this place. fitted adds the step to the row beyond.
 	first := r.stored.pairs[int(p.last)<<7|beyond]
 	r.table.behind[row/rowUnit], r.table.states[row+columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
 	return row
@@ -211,8 +217,8 @@ func (p place) asGroup() int {
 	}
 }
 
-// letterIndex returns where stored.letters has the cost of a small letter that comes next: the class of the character before it, and the group of
-// the one before that (see the constants).
+// letterIndex returns where stored.letters has the cost of a small letter that comes next: the class of the character before it, and the group
+// of the one before that (see the constants). The group only matters if the character before is a letter.
 func (p place) letterIndex() (class, group int) {
 	switch c := p.last; {
 	case isLower(c):
@@ -272,6 +278,7 @@ const scriptChange = Unit * 3 / 4
 func scriptOf(r uint32) uint16 {
 	switch block := r >> 8; {
 	case r-cyrillicFirst < cyrillicLetters:
+		// For characters before U+0430 the difference is a very large number, because it has no sign.
 		return scriptRussian
 	case block <= 2:
 		return scriptLatin

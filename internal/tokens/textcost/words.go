@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// A listed word is one of the common words in words.txt. As a rule its letters cost more one by one than it does as a word, so the scanner
+// subtracts the difference at the word's end. A unit of cost is 1/120 token. A row stands for the last characters before a place in the text.
+
 // wordCost is the cost of a common word for each of its tokens. The additional 5 % are a margin for tokenizers that were not measured.
 const wordCost = Unit + Unit/20
 
@@ -69,8 +72,8 @@ func hash(first, last uint64) uint64 {
 	return (first ^ bits.RotateLeft64(last, 29)) * 0x9e3779b97f4a7c15
 }
 
-// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the product of 32 others with the bucket's
-// multiplier the slot.
+// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the product of 32 others with the bucket's multiplier
+// the slot. It is 0 if the bucket's filter shows that the word is not listed.
 func (w *words) slot(wordHash uint64) uint32 {
 	b := w.buckets[bucketOf(wordHash)]
 	return (uint32(wordHash>>(32-bucketBits)) * uint32(b)) >> (32 - slotBits) & -uint32(b>>filterBit(wordHash)&1)
@@ -98,6 +101,7 @@ func (t *table) saved(text []byte, start, length int, row uint16, units int64) i
 	slot := &t.words.slots[t.words.slot(hash(first, last))]
 	tokens := slot.last >> (position & 63) // position is less than 64; the mask saves a check
 	if slot.first^first|(slot.last^last)&lettersOfLast != 0 {
+		// The slot has another word, so the cost of the letters stays.
 		tokens = 0
 	}
 	return max(units-wordCosts[tokens&3], 0)
@@ -121,6 +125,7 @@ func newWords(list string) *words {
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return len(buckets[b]) - len(buckets[a]) })
 	for _, i := range order {
+		// The multipliers that are tried are the odd numbers from 1 on.
 		for w.buckets[i]++; !w.place(buckets[i]); w.buckets[i] += 2 {
 			if w.buckets[i]&mostMultiplier == mostMultiplier {
 				panic("textcost: words.txt does not fit into its table")
@@ -149,6 +154,7 @@ func (w *words) place(bucket []listed) bool {
 	for i, item := range bucket {
 		slot := w.slot(item.hash())
 		if w.slots[slot] != (listed{}) {
+			// Takes back those that were placed, for the next multiplier.
 			for _, placed := range bucket[:i] {
 				w.slots[w.slot(placed.hash())] = listed{}
 			}

@@ -24,7 +24,7 @@ func cutForReal(ctx context.Context, root, version string) (err error) {
 	if err != nil {
 		return err
 	}
-	w, err := newWorkshop(ctx, modulePathOf(modules))
+	w, err := newWorkshop(ctx, modulePathOf(modules)) // the rehearsal has another one; here git has the user's settings
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func cutForReal(ctx context.Context, root, version string) (err error) {
 	if err := rehearse(ctx, root, version, false); err != nil {
 		return err
 	}
-	if _, err := cut(ctx, w, root, version); err != nil {
+	if _, err := cut(ctx, w, root, version); err != nil { // the zips were tried out in the rehearsal
 		return err
 	}
 	tags := make([]string, 0, len(modules))
@@ -78,6 +78,7 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 	}
 	defer func() {
 		if err != nil {
+			// It also has to be done after an interrupt, which ends ctx.
 			_, undone := w.git(context.WithoutCancel(ctx), root, "checkout", "--quiet", "HEAD", "--", ".")
 			err = errors.Join(err, undone)
 		}
@@ -105,7 +106,7 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 func writeVersions(ctx context.Context, w *workshop, modules []*module, version string) ([]published, error) {
 	var zips []published
 	for _, m := range modules {
-		if len(m.own) > 0 {
+		if len(m.own) > 0 { // a module that requires none of the others stays as it is
 			released, err := m.released(version)
 			if err != nil {
 				return nil, err
@@ -117,7 +118,7 @@ func writeVersions(ctx context.Context, w *workshop, modules []*module, version 
 				return nil, err
 			}
 		}
-		if !m.public() {
+		if !m.public() { // it is not released, but its go.mod requires the version, too
 			continue
 		}
 		zip, err := w.proxy.publish(m, version)
@@ -132,7 +133,7 @@ func writeVersions(ctx context.Context, w *workshop, modules []*module, version 
 // backToDevelopment restores the module files from before the release, except for the versions that they require.
 func backToDevelopment(ctx context.Context, w *workshop, root string, modules []*module, version string) error {
 	for _, m := range modules {
-		if len(m.own) == 0 {
+		if len(m.own) == 0 { // writeVersions has changed neither of its files
 			continue
 		}
 		developed, err := m.developed(version)

@@ -31,7 +31,7 @@ type published struct {
 // publish puts a version of a module into the proxy: its zip, and the small files that Go asks for before it. The zip has all files of the module's
 // folder, so there must be none that git does not track.
 func (p fileProxy) publish(m *module, version string) (published, error) {
-	escaped, err := gomodule.EscapePath(m.Path)
+	escaped, err := gomodule.EscapePath(m.Path) // with "!" and a small letter for a capital one
 	if err != nil {
 		return published{}, err
 	}
@@ -96,7 +96,7 @@ func filesOf(m *module) ([]zip.File, error) {
 	}
 	var files []zip.File
 	licensed := false
-	for _, name := range checked.Valid {
+	for _, name := range checked.Valid { // without the folders of other modules
 		relative, err := filepath.Rel(base, name)
 		if err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ type workshop struct {
 	dir      string            // the scratch folder
 	proxy    fileProxy         // with the modules of this release
 	goEnv    []string          // "NAME=value", for every command; see environment
-	gitEnv   []string          // likewise; set by isolateGit
+	gitEnv   []string          // likewise; empty until isolateGit sets it
 	scrubber *strings.Replacer // removes names of hosts from what is printed
 }
 
@@ -46,7 +46,9 @@ func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
 			return nil, err
 		}
 	}
+	// Go asks one after the other: this release's modules, what the user has downloaded before, and then the user's own proxies.
 	proxies := strings.Join([]string{fileURL(w.proxy.dir), fileURL(filepath.Join(cache, "cache", "download")), configured}, ",")
+	// Go may change go.mod (-mod=mod), writes a module cache that can be deleted (-modcacherw), and fetches no other version of itself.
 	w.goEnv = append(w.goEnv,
 		"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOPROXY="+proxies, "GONOSUMDB="+ownPath, "GOTOOLCHAIN=local",
 		"GOMODCACHE="+filepath.Join(dir, "cache"), "GOBIN="+filepath.Join(dir, "bin"))
@@ -114,6 +116,7 @@ func withoutHosts(proxies string) *strings.Replacer {
 	var pairs []string
 	for _, entry := range strings.FieldsFunc(proxies, func(r rune) bool { return r == ',' || r == '|' }) {
 		if u, err := url.Parse(entry); err == nil && u.Host != "" {
+			// The whole address, with its path, stands in messages of Go; the host alone in those of the network.
 			pairs = append(pairs, strings.TrimSuffix(entry, "/"), "<proxy>", u.Host, "<proxy>")
 		}
 	}

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 
 // checkVersion refuses a version that Go would not accept for these module paths: from v2 on a path ends in /v2.
 func checkVersion(version string) error {
-	if !semver.IsValid(version) || semver.Canonical(version) != version {
+	if !semver.IsValid(version) || semver.Canonical(version) != version { // v0.3 is valid, and v0.3.0 its canonical form
 		return fmt.Errorf("%q is no version: write it as v0.3.1", version)
 	}
 	if major := semver.Major(version); major != "v0" && major != "v1" {

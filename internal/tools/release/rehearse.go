@@ -38,7 +38,7 @@ func rehearse(ctx context.Context, tree, version string, keep bool) (err error) 
 	} else {
 		defer func() { err = errors.Join(err, w.close()) }()
 	}
-	w.isolateGit(modulePathOf(modules))
+	w.isolateGit(modulePathOf(modules)) // for every command from here on
 	r := &rehearsal{workshop: w, root: filepath.Join(w.dir, "tree"), version: version}
 	if err := r.copyTree(ctx, tree); err != nil {
 		return err
@@ -91,6 +91,7 @@ func (r *rehearsal) copyTree(ctx context.Context, tree string) error {
 			return err
 		}
 	}
+	// --force: of the files in the copy none is to be ignored, whatever its .gitignore says.
 	for _, args := range [][]string{{"init", "--quiet"}, {"add", "--all", "--force"}, {"commit", "--quiet", "--message", "As it lies"}} {
 		if _, err := r.git(ctx, r.root, args...); err != nil {
 			return err
@@ -111,6 +112,8 @@ func (r *rehearsal) showZips(context.Context) error {
 // the zip that cut has made, because the go.sum files of the release have that hash.
 func (r *rehearsal) checkTags(ctx context.Context) error {
 	fmt.Println("== Tags, as Go reads them from git")
+	// A cache of its own, because the modules in the workshop's came from the proxy. git may read the copy, but nothing over a network. Of two values
+	// of a variable the last one holds.
 	env := append(r.environment(), "GOPROXY=direct", "GOVCS=*:git", "GIT_ALLOW_PROTOCOL=file", "GOMODCACHE="+filepath.Join(r.dir, "vcs"))
 	for _, zip := range r.zips {
 		out, err := r.command(ctx, r.dir, env, "go", "mod", "download", "-json", zip.Module.Path+"@"+r.version)

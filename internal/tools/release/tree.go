@@ -36,7 +36,7 @@ func loadModules(root string) ([]*module, error) {
 		if entry.IsDir() || entry.Name() != "go.mod" {
 			return nil
 		}
-		m, err := readModule(root, filepath.Dir(file))
+		m, err := readModule(root, filepath.Dir(file)) // an error ends the walk, and the list is dropped
 		modules = append(modules, m)
 		return err
 	})
@@ -170,6 +170,6 @@ func (m *module) edit(change func(*modfile.File) error) ([]byte, error) {
 	if err := change(f); err != nil {
 		return nil, err
 	}
-	f.Cleanup()
+	f.Cleanup() // removes what DropReplace has only emptied
 	return f.Format()
 }

@@ -97,6 +97,7 @@ func modelAccounts() []modelAccount {
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
 		},
 		{
+			// With a Scale of 1 the first of these thresholds is a single call, and the last one is one call below the limit.
 			Line:   driver.Line{Window: driver.Lifetime, Unit: driver.UnitCalls, Max: 500, Notify: []float64{0.002, 0.5, 0.998}},
 			bucket: always, since: always, passed: func(time.Time) time.Time { return forever },
 		},
@@ -132,6 +133,7 @@ func (m *model) balance(i int, now time.Time) (settled, pending int64) {
 	a := &m.accounts[i]
 	since := a.since(now)
 	for _, e := range m.entries {
+		// Without an upper bound: if the clock went back, what was booked later counts, too.
 		if !slices.Contains(e.lines, i) || a.bucket(e.reservedAt) < since {
 			continue
 		}
@@ -167,7 +169,7 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 	var v verdict
 	e := m.byID[r.ID]
 	switch {
-	case e == nil:
+	case e == nil: // an unknown id is judged by flags and room below
 	case e.state != driver.Pending:
 		v.err = driver.ErrResolved
 	case e.owner != r.Owner || e.reserved != r.Charge || !slices.Equal(e.lines, lines):
@@ -182,6 +184,7 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 	if v.killed {
 		return v
 	}
+	// The id is known, and by the cases above its reservation is pending and the same.
 	if e != nil {
 		v.replayed = true
 		return v
@@ -190,6 +193,7 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 		a := &m.accounts[i]
 		settled, pending := m.balance(i, now)
 		latched := now.Before(a.latchedUntil)
+		// The line has room.
 		if !latched && settled+pending+r.Charge[a.Unit] <= m.maxInForce(i, now) {
 			continue
 		}
@@ -199,6 +203,7 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 			v.denied = append(v.denied, at)
 		}
 	}
+	// If any line refuses, the observed ones close no latch: the reservation is not made.
 	full := v.denied // the lines whose latches close
 	if len(full) == 0 {
 		full = v.observed
@@ -210,6 +215,7 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 		case now.Before(a.latchedUntil):
 			v.latched = append(v.latched, at)
 		case a.Latch && !r.Tentative:
+			// passed returns until when a latch stays closed that closes now.
 			a.latchedUntil = a.passed(now)
 		}
 	}
@@ -245,10 +251,11 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 			p.From = driver.Voided
 		}
 		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: driver.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, scope: scope, shares: shares, lines: lines, reservedAt: now})
-	default:
+	default: // pending or expired: reservedAt stays, and with it the bucket
 		p.From = e.state
 		e.state, e.actual, e.estimated, e.scope, e.shares = driver.Settled, st.Actual, st.Estimated, scope, shares
 	}
+	// The marks of a loose store are judged by checkLoosely, and not foretold.
 	if m.loose {
 		return p, nil
 	}
@@ -256,6 +263,7 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 		a := &m.accounts[i]
 		settled, _ := m.balance(i, now)
 		for n := range a.Notify {
+			// Threshold is the sum at which that fraction of the Max in force is reached.
 			if settled >= a.Threshold(n, m.maxInForce(i, now)) && !now.Before(a.quietUntil[n]) {
 				a.quietUntil[n] = a.passed(now)
 				p.Crossed = append(p.Crossed, driver.Crossing{Line: at, Mark: n, Settled: settled, Max: m.maxInForce(i, now)})
@@ -291,6 +299,7 @@ func (m *model) void(id driver.ID, owner driver.Key, now time.Time) error {
 	case e.state == driver.Settled || e.state == driver.Expired:
 		return driver.ErrResolved
 	}
+	// It is pending, or voided already.
 	e.state = driver.Voided
 	return nil
 }
@@ -299,6 +308,7 @@ func (m *model) void(id driver.ID, owner driver.Key, now time.Time) error {
 // are the amounts in USD by workflow; nil for a correction without.
 func (m *model) correct(id driver.ID, actual driver.Charge, shares map[string]int64) (driver.Posting, error) {
 	e := m.byID[id]
+	// Of an unknown or pending id nothing is posted, and a tombstone has no accounts to which anything could be posted.
 	if e == nil || e.state == driver.Pending || e.tombstone {
 		return driver.Posting{}, driver.ErrNotFound
 	}
@@ -309,6 +319,7 @@ func (m *model) correct(id driver.ID, actual driver.Charge, shares map[string]in
 		} else {
 			e.shares = shares
 		}
+		// An amount of zero has no shares.
 		if actual == (driver.Charge{}) {
 			e.shares = nil
 		}
@@ -334,6 +345,7 @@ func (m *model) usage() map[string][2]int64 {
 		calls := e.actual[driver.UnitCalls] // sharesOf gives all of them to the first share
 		for _, workflow := range inUsageOrder(e.shares) {
 			add(e, driver.Scope{Workflow: workflow}, e.shares[workflow], calls)
+			// The shares after the first one have none.
 			calls = 0
 		}
 	}

@@ -139,6 +139,7 @@ func (w *walk) recentOrNew() attempt {
 	if len(w.attempts) == 0 || w.random.IntN(15) == 0 {
 		accounts, lines := w.pick()
 		scope := w.scope()
+		// Without Dims: reserveAgain sets them if it is sent after all. Settlements, voids and corrections of it are of an unknown id.
 		m := attempt{driver.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &driver.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
 		w.attempts = append(w.attempts, m)
 		return m
@@ -161,8 +162,10 @@ func (w *walk) reserveNew() {
 
 // reserveAgain repeats a reservation, sometimes as somebody else or for something else.
 func (w *walk) reserveAgain() {
+	// m is a copy, so that what is changed here is not in w.attempts.
 	m := w.recentOrNew()
 	m.r.Dims = m.scope.Dims()
+	// In three of six cases nothing is changed.
 	switch w.random.IntN(6) {
 	case 0:
 		m.r.Owner = w.owner()
@@ -193,9 +196,11 @@ func (w *walk) tryReserve(m attempt) {
 	}
 	require.Equal(w.t, !want.killed && len(want.denied) == 0, d.Admitted, "admitted")
 	require.Equal(w.t, want.replayed, d.Replayed, "replayed")
+	// want.latched are the latches that were closed before: of the lines that refuse, or, if it is admitted, of those that are only observed.
 	if !d.Admitted && len(denied) == len(want.denied) {
 		require.Equal(w.t, want.latched, latched, "latched")
 	}
+	// Of a replay no observed lines are compared: the model returns before it judges room.
 	if !d.Admitted || d.Replayed {
 		return
 	}
@@ -227,11 +232,12 @@ func (w *walk) settleOne() {
 	if w.random.IntN(20) == 0 {
 		st.Owner = w.owner()
 	}
+	// byID has no entry for an id that the store does not know.
 	if e := w.model.byID[st.ID]; e != nil && w.random.IntN(3) == 0 {
 		st.Actual = e.actual
 	}
 	if w.random.IntN(12) == 0 {
-		st.Actual[driver.UnitUSD] += 40 // the worst case was none
+		st.Actual[driver.UnitUSD] += 40 // more than was reserved, because charge returns less than 25
 	}
 	var divided map[string]int64
 	if w.random.IntN(6) == 0 {
@@ -243,9 +249,11 @@ func (w *walk) settleOne() {
 	w.sameOutcome(wantErr, err)
 	if err == nil {
 		if w.model.loose {
+			// Of a loose store want has no marks. checkLoosely judges those that it reports, and they are taken out before the two are compared.
 			require.True(w.t, w.model.checkLoosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
 			got.Crossed = nil
 		}
+		// An empty list and nil mean the same.
 		if len(got.Crossed) == 0 {
 			got.Crossed = nil
 		}
@@ -259,6 +267,7 @@ func (w *walk) divide(c driver.Charge) map[string]int64 {
 		return nil
 	}
 	divided, left := make(map[string]int64), c[driver.UnitUSD]
+	// Three workflows, or two, or d alone.
 	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
 		n := left
 		if workflow != "d" {
@@ -269,7 +278,7 @@ func (w *walk) divide(c driver.Charge) map[string]int64 {
 		}
 	}
 	if len(divided) == 0 {
-		divided["d"] = 0 // it has calls
+		divided["d"] = 0 // the amount has no USD; its calls are then all of this share
 	}
 	return divided
 }
@@ -358,6 +367,7 @@ func (w *walk) correctOne() {
 // expireAll charges what has expired, and compares how many that were.
 func (w *walk) expireAll() {
 	want := w.model.expire(w.clock.Now())
+	// There are never 1,000,000: all that have expired are charged.
 	n, err := w.store.Expire(w.ctx, 1_000_000)
 	require.NoError(w.t, err)
 	require.Equal(w.t, want, n, "reservations charged")
@@ -367,6 +377,7 @@ func (w *walk) expireAll() {
 func (w *walk) overrideOne() {
 	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
 	if w.random.IntN(4) == 0 {
+		// overrideMax may stay: it only counts before overrideUntil.
 		a.overrideUntil = time.Time{}
 		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil, change()))
 		return
@@ -386,7 +397,8 @@ func (w *walk) unlatchOne() {
 	require.NoError(w.t, w.store.Unlatch(w.ctx, []driver.Key{a.Account}, change()))
 }
 
-// killOrRevive sets or removes a flag for a workflow, or for all whose name begins with the same letter, and compares how many flags hold.
+// killOrRevive sets or removes a flag for a workflow, or for all whose name begins with the same letter, and compares how many flags hold. Three
+// times of five it removes one, so that few hold at a time.
 func (w *walk) killOrRevive() {
 	scope := w.scope()
 	flag := modelFlag{scope: scope, prefix: w.random.IntN(3) == 0}
@@ -396,6 +408,7 @@ func (w *walk) killOrRevive() {
 	same := func(k modelFlag) bool {
 		return k.scope.Workflow == flag.scope.Workflow && k.scope.Principal == flag.scope.Principal && k.prefix == flag.prefix
 	}
+	// In both cases: a flag that is set again is replaced by the new one.
 	w.model.kills = slices.DeleteFunc(w.model.kills, same)
 	if w.random.IntN(5) > 1 {
 		require.NoError(w.t, w.store.Revive(w.ctx, driver.Flag{Scope: flag.scope, Patterns: flag.prefix}, change()))
@@ -458,6 +471,7 @@ func (w *walk) sameEntries() {
 	require.Len(w.t, got, len(want))
 	for i, e := range want {
 		g := got[i]
+		// Only the fields that a driver.Entry has, too. What the others decide, such as lines and shares, shows in balances and usage.
 		require.Equal(w.t, modelEntry{id: e.id, state: e.state, estimated: e.estimated, orphan: e.orphan, reserved: e.reserved, actual: e.actual},
 			modelEntry{id: g.ID, state: g.State, estimated: g.Estimated, orphan: g.Orphan, reserved: g.Reserved, actual: g.Actual})
 		require.WithinDuration(w.t, e.reservedAt, g.ReservedAt, time.Microsecond)
