@@ -367,8 +367,11 @@ func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget
 		return nil, err
 	}
 	kills, err := p.Store.Kills(ctx)
+	if err != nil {
+		return nil, err
+	}
 	p.kills, p.readAt = kills, time.Now()
-	return p.accounts, err
+	return p.accounts, nil
 }
 
 // Kills returns the flags that Accounts has read last. Without a policy nobody asks for Accounts, and the flags are read each time.

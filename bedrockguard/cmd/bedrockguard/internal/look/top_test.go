@@ -15,6 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 var topPolicy = budget.Policy{Limits: []budget.Limit{
@@ -185,4 +186,31 @@ func TestAViewerAsksForAStepAtATime(t *testing.T) {
 	took := time.Since(begun)
 	require.Equal(t, "accounts kills balances usage"+strings.Repeat(" balances usage", 4), strings.Join(counting.steps, " "))
 	require.GreaterOrEqual(t, took, time.Duration(len(counting.steps)-1)*source.every, "one step in an interval")
+}
+
+// flagsLater is a store whose flags can't be read at first.
+type flagsLater struct {
+	budget.Store
+	failures int
+}
+
+func (s *flagsLater) Kills(ctx context.Context) ([]budget.Kill, error) {
+	if s.failures--; s.failures >= 0 {
+		return nil, budget.ErrStore
+	}
+	return s.Store.Kills(ctx)
+}
+
+// Flags that could not be read are asked for again, and not taken for none.
+func TestAViewerAsksAgainForFlags(t *testing.T) {
+	d, _ := deskOver(t)
+	require.NoError(t, d.Store.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
+	source := &paced{Store: &flagsLater{Store: d.Store, failures: 1}, every: time.Millisecond}
+	_, err := source.Accounts(t.Context(), budget.Key{}, 1)
+	require.Error(t, err)
+	_, err = source.Accounts(t.Context(), budget.Key{}, 1)
+	require.NoError(t, err)
+	kills, err := source.Kills(t.Context())
+	require.NoError(t, err)
+	require.Len(t, kills, 1)
 }
