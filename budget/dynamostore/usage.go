@@ -163,17 +163,19 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 			s.knownRows.set(at, false)
 			return false, nil
 		}
-		full := len(items[2]) > 0 // the day has the row of others already
-		if !full && rows >= int64(s.opts.UsageRows) {
-			// The row to be made is that of others, which has no scope. Once it is there, no process makes any other row, even with a higher bound.
-			key, value, full = driver.OtherUsage, []byte{}, true
-		} else if full {
+		if len(items[2]) > 0 { // the day has the row of others already
 			s.knownRows.set(at, true)
 			return true, nil
 		}
-		if err = s.addRow(ctx, day, key, value, rows, began); err == nil {
-			s.knownRows.set(at, full)
-			return full, nil
+		made, madeOf, other := key, value, false // the row that is to be made, and its scope
+		if rows >= int64(s.opts.UsageRows) {
+			// There is no room for another one but the row of others, which has no scope. Once it is there, no process makes any other row, even with a
+			// higher bound.
+			made, madeOf, other = driver.OtherUsage, []byte{}, true
+		}
+		if err = s.addRow(ctx, day, made, madeOf, rows, began); err == nil {
+			s.knownRows.set(at, other)
+			return other, nil
 		} else if !errors.Is(err, errMoved) {
 			return false, err
 		}
