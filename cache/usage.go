@@ -34,8 +34,9 @@ func (h *hitRatio) share() (float64, bool) {
 	return float64(read) / float64(avoidable), true
 }
 
+// From how many calls on there is a finding. The last three count calls in a row.
 const (
-	minJudged   = 4 // calls before a workflow can trip
+	minJudged   = 4 // calls before a workflow can trip, which it does when too little of its input is read from the cache (see trip)
 	manyIdle    = 3 // calls without any caching
 	manyWritten = 4 // writes without a read
 	manyMissed  = 3 // misses without a reason

@@ -16,13 +16,13 @@ import (
 //
 //   - the cache has the prefix already, or writing costs no more than sending (Nova);
 //   - it is after tools, a system prompt or a common beginning of two requests that was seen before, within the lifetime of an entry;
-//   - it is after the newest turn of a conversation whose earlier turns were read by the next request, unless the last was not: after a
-//     change in an earlier block, a pause or a rewritten history nothing is written until it is likely to be read;
+//   - it is after the newest turn of a conversation whose earlier turns were each read by the next request. If the newest of these was not, because
+//     of a change in an earlier block, a pause or a rewritten history, nothing is written until it is likely to be read again;
 //   - it is after the newest turn of a first request that has a history, or of the first turn of a workflow whose conversations usually
 //     continue, as long as such trials succeed.
 //
-// So a workflow's first request gets no point unless it has a history, and for each cause at most one write is not read. The caller's own
-// points stay, until two requests in a row could not read what they wrote, or one could not because a time or an id before them had changed.
+// So a workflow's first request gets no point unless it has a history, and each of these changes costs at most one write that is not read. The
+// caller's own points stay, until two requests in a row could not read what they wrote, or one could not because a time or an id before them had changed.
 func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *prompt.Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()
@@ -44,7 +44,7 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 		}
 	}
 	// What decide has found is kept in the turn: learn records it once the request is sent, and stopRunning once it is answered.
-	turn := s.checkRecorded(c, p, prev, true)
+	turn := s.checkRecorded(c, p, prev, true) // true: the points are placed
 	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
 	return turn
 }

@@ -301,7 +301,8 @@ func (w *work) grow(shard int, n int64) {
 	w.shifts = append(w.shifts, sh)
 }
 
-// reportThresholds returns the thresholds that the posted amount has reached, and records in the account that they were reported.
+// reportThresholds returns the thresholds that the posted amount has reached, and records in the account that they were reported. at is the index of the
+// line among those of the step. All shards are written then, even if nothing was reached: each of them holds how far the next threshold is.
 func (w *work) reportThresholds(at int) []driver.Crossing {
 	crossed := w.group.due(w.line, at, w.span, w.now)
 	w.group.report(crossed, w.span, w.now)

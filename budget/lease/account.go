@@ -98,10 +98,10 @@ type lease struct {
 	closed       bool // the lease admits no more calls
 	closedAt     time.Time
 	givenBackAt  time.Time    // when it was last given back to the store inside
-	queued       bool         // it waits in Store.toForget or Store.toForgetLater
-	queuedCalls  int          // how many calls it had when it was queued
+	queued       bool         // it waits in Store.toForget or Store.toForgetLater, the queues of leases of which nothing has to be known any more
+	queuedCalls  int          // how many calls it had then; Store.queuedCalls is the sum over the queued leases
 	storeMu      contextMutex // held during steps in the store inside that concern this lease
-	thresholdIDs []driver.ID  // ids of the empty settlements by which askThresholds asks for thresholds
+	thresholdIDs []driver.ID  // ids of settlements of nothing, whose answers tell askThresholds which thresholds were reached
 }
 
 // grant is one reservation in the store inside.

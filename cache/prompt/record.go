@@ -51,8 +51,8 @@ type leafHash struct {
 // shortLeaf is the length in bytes below which hashing a text is as fast as comparing its address with remembered ones.
 const shortLeaf = 256
 
-// Record computes the records of the prompt's blocks. known are the memories of earlier requests, the most likely one first: a text at the address at
-// which one of them had it is not read again.
+// Record computes the records of the prompt's blocks. known are the memories of earlier requests, the most likely one first. A text that still lies at
+// the memory address that one of them has noted is not read again.
 func (p *Prompt) Record(known []Memory) {
 	p.records = slices.Grow(p.records[:0], len(p.Blocks))[:len(p.Blocks)]
 	p.leafHashes = slices.Grow(p.leafHashes[:0], len(p.leaves))[:len(p.leaves)]
@@ -79,7 +79,7 @@ func (p *Prompt) Record(known []Memory) {
 		// The same content has another Chain in another section, and another MessagesChain in another message.
 		chain = hash.Mix(chain, r.Hash+uint64(b.Section))
 		if b.Section == Messages {
-			messagesChain = hash.Mix(messagesChain, r.Hash+uint64(b.Message)<<1)
+			messagesChain = hash.Mix(messagesChain, r.Hash+uint64(b.Message)<<1) // the shift has no meaning: any mixture of the two would do
 		}
 		r.Chain, r.MessagesChain, r.UpTo = chain, messagesChain, upTo
 	}

@@ -58,7 +58,8 @@ func (r *usageReader) trace() error {
 		case key == "promptRouter" && c == '{':
 			return r.Object(func(k string) error {
 				if k == "invokedModelId" && r.Peek() == '"' {
-					r.routed, r.served.Routed = true, true
+					r.routed = true // a model that the answer names later does not replace this one
+					r.served.Routed = true
 					return r.model()
 				}
 				return r.Skip()
