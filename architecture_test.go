@@ -57,8 +57,9 @@ var rooms = []room{
 	{"budget/pgstore", storeMayImport, []string{"github.com/jackc/pgx"}, "stores know what a ledger asks of them, and not the ledger"},
 	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/semaphore"}, "stores know what a ledger asks of them, and not the ledger"},
 
-	{"cache", []string{"cache/prompt", "cache/internal/hash", "cache/internal/odds"}, nil, "cache is pure, and does not know the domain"},
+	{"cache", []string{"cache/prompt", "cache/internal/estimate", "cache/internal/hash", "cache/internal/odds"}, nil, "cache is pure, and does not know the domain"},
 	{"cache/prompt", []string{"cache/internal/hash", "internal/jsonscan", "internal/request", "internal/request/jsonbody"}, nil, "the form of a request; what its cache points are good for is for cache to judge"},
+	{"cache/internal/estimate", []string{"cache/prompt"}, nil, "sizes in, tokens out"},
 	{"cache/internal/hash", nil, nil, "hashes of texts"},
 	{"cache/internal/odds", nil, nil, "outcomes in, a prediction out"},
 

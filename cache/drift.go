@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -97,9 +98,9 @@ func (prev *predecessor) continues(now []prompt.Record) bool {
 
 // counted returns the token count of the predecessor's response, for the blocks of the predecessor that were counted; zero if the request does not
 // have all of these blocks in common with the predecessor.
-func (prev *predecessor) counted() countedTokens {
-	if prev.conversation == nil || prev.shared < prev.conversation.counted.blocks {
-		return countedTokens{}
+func (prev *predecessor) counted() estimate.Counted {
+	if prev.conversation == nil || prev.shared < prev.conversation.counted.Blocks {
+		return estimate.Counted{}
 	}
 	return prev.conversation.counted
 }
@@ -150,9 +151,9 @@ func (t *Turn) compare() {
 }
 
 // stake adds to a finding how many tokens have to be sent again because of a change, and what that costs: with cache points they are written again,
-// without they are only not read. t.points is how many points the request has, and scale.mid the most likely number of tokens.
+// without they are only not read. t.points is how many points the request has, and scale.Mid the most likely number of tokens.
 func (t *Turn) stake(f Finding, amount prompt.Size) Finding {
-	f.Tokens = t.session.scale.mid(amount)
+	f.Tokens = t.session.scale.Mid(amount)
 	if t.points > 0 {
 		f.NanoUSD = t.call.Model.writtenAgain(f.Tokens)
 	} else {
@@ -185,7 +186,7 @@ func (t *Turn) headChanged(tools, system int) {
 			continue
 		}
 		where := p.Blocks[tools+k].Where.String()
-		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.mid(lost))}
+		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.Mid(lost))}
 		// Volatile finds a time, an id and the like in the block's text. Alike says that the old block had one of the same kind.
 		if v := p.Volatile(tools + k); v.Suspicious() || v.Alike(old[k].Volatile) {
 			f.Rule = ruleVolatileText
@@ -404,7 +405,7 @@ func (t *Turn) settingsChanged() {
 	}
 	lost := conv.upTo(t.past.shared).Minus(conv.upTo(from))
 	// A loss that may be shorter than what the model caches is no finding.
-	if t.session.scale.low(lost) >= t.call.Model.MinTokens {
+	if t.session.scale.Low(lost) >= t.call.Model.MinTokens {
 		t.add(t.stake(t.settingsFinding(Finding{}), lost))
 	}
 }
@@ -430,7 +431,7 @@ func (t *Turn) locationChanged() {
 		return
 	}
 	shared := conv.upTo(t.past.shared)
-	if t.session.scale.low(shared) < max(t.call.Model.MinTokens, 1) || t.past.shared <= conv.tools+conv.system {
+	if t.session.scale.Low(shared) < max(t.call.Model.MinTokens, 1) || t.past.shared <= conv.tools+conv.system {
 		return // too little is common to have been cached, or only the head is: that is another conversation
 	}
 	what := "its region, profile or account"

@@ -162,7 +162,7 @@ func (t *Turn) frozen() {
 		return // it is not in the messages, or has moved, or the conversation has not grown
 	}
 	behind := t.size.Minus(p.UpTo(last.Block))
-	if t.session.scale.low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {
+	if t.session.scale.Low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {
 		return // fewer tokens are no finding for the rule uncached-tail either
 	}
 	for i := range t.found {
@@ -171,7 +171,7 @@ func (t *Turn) frozen() {
 			break
 		}
 	}
-	tokens := t.session.scale.mid(behind)
+	tokens := t.session.scale.Mid(behind)
 	t.add(Finding{
 		Rule: ruleFrozen, Where: last.String(), Tokens: tokens, NanoUSD: t.call.Model.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point has not moved since the request before, and about %d tokens behind it are paid for in full", tokens),

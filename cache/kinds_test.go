@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -329,9 +330,9 @@ func TestAShortRequestOfAMarkingClientIsSilent(t *testing.T) {
 
 // What a response counts of media must not pass for what text counts.
 func TestMediaTeachNothingAboutText(t *testing.T) {
-	var s scale
-	s.learn(prompt.Size{Bytes: 7000, Media: 4000}, 150)
-	require.Zero(t, s.factor)
-	s.learn(prompt.Size{Bytes: 7000, Media: 100}, 2100)
-	require.EqualValues(t, 1000, s.factor)
+	var s estimate.Scale
+	s.Learn(prompt.Size{Bytes: 7000, Media: 4000}, 150)
+	require.Zero(t, s.Factor)
+	s.Learn(prompt.Size{Bytes: 7000, Media: 100}, 2100)
+	require.EqualValues(t, 1000, s.Factor)
 }

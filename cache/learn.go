@@ -36,7 +36,7 @@ func (t *Turn) learn() {
 		s.trials--
 		s.trialsWon++
 	}
-	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
+	s.costs.add(&t.call.Model, s.scale.Mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	step := t.addStep()
 	if f.on { // a branch that follows the same request must not count its trial or its step again: Follow ignores a step of -1
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
@@ -98,7 +98,7 @@ func (t *Turn) readable(ttl time.Duration) int64 {
 	if best > conv.tools+conv.system && !t.sameLevel { // a changed setting drops what is cached of the messages
 		best = conv.tools + conv.system
 	}
-	return t.session.scale.mid(conv.upTo(best))
+	return t.session.scale.Mid(conv.upTo(best))
 }
 
 // fewLosses bounds how often the pause after responses that read nothing is doubled.

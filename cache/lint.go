@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -20,10 +21,10 @@ func Lint(p *prompt.Prompt, m Model) []Finding {
 type linter struct {
 	p       *prompt.Prompt
 	m       *Model
-	scale   scale           // estimates tokens: low and high are bounds, mid is the most likely number
-	known   int             // blocks that stand in the request before, so that what is in them did not change
-	earlier []*conversation // of the same workflow; nil for Lint
-	counted countedTokens   // what a response has reported for a beginning of the prompt; zero for Lint
+	scale   estimate.Scale   // estimates tokens: Low and High are bounds, Mid is the most likely number
+	known   int              // blocks that stand in the request before, so that what is in them did not change
+	earlier []*conversation  // of the same workflow; nil for Lint
+	counted estimate.Counted // what a response has reported for a beginning of the prompt; zero for Lint
 	found   []Finding
 }
 
@@ -133,11 +134,11 @@ func turnEnds(p *prompt.Prompt) (newest, before int) {
 func (l *linter) noPoint() {
 	first, _ := newest(l.p)
 	// bounded is the estimate, corrected by the token count of a response; low is its lower bound.
-	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
+	if l.m.MinTokens <= 0 || l.counted.Bounded(l.p, first-1, l.scale.Low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
 	// What the finding tells is the lower one of two likely numbers: of the estimate alone, and of the corrected one.
-	tokens := min(l.scale.mid(l.p.UpTo(first-1)), l.counted.bounded(l.p, first-1, l.scale.mid))
+	tokens := min(l.scale.Mid(l.p.UpTo(first-1)), l.counted.Bounded(l.p, first-1, l.scale.Mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
@@ -148,9 +149,9 @@ func (l *linter) noPoint() {
 // are certain; for the other blocks, the pieces of their text are counted that no token joins.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
-	// The count is of the first k.blocks blocks, so it is of use only if the range begins with the prompt and has them all.
-	if k := l.counted; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
-		from, enough = k.blocks, enough-k.tokens
+	// The count is of the first k.Blocks blocks, so it is of use only if the range begins with the prompt and has them all.
+	if k := l.counted; behind < 0 && k.Blocks > 0 && k.Blocks <= block+1 {
+		from, enough = k.Blocks, enough-k.Tokens
 	}
 	return enough <= 0 || l.p.CountsAtLeast(from, block, enough)
 }
@@ -164,7 +165,7 @@ func (l *linter) tail() {
 	}
 	final := l.p.Blocks[len(l.p.Blocks)-1]
 	behind := l.p.Total().Minus(l.p.UpTo(last.Block))
-	if final.Section != prompt.Messages || l.scale.low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
+	if final.Section != prompt.Messages || l.scale.Low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
 		return
 	}
 	switch {
@@ -172,13 +173,13 @@ func (l *linter) tail() {
 		return // behind the point is only the newest turn
 	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
 		return // a question to a model without tools: no turn may follow
-	case l.m.MaxTokens > 0 && l.scale.high(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
+	case l.m.MaxTokens > 0 && l.scale.High(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
 		return // the prefix may be near the model's maximum, so that no more can be cached
 	}
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
 		return // low is only an estimate; certain counts what can't be less
 	}
-	tokens := min(l.scale.mid(behind), l.counted.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
+	tokens := min(l.scale.Mid(behind), l.counted.Bounded(l.p, len(l.p.Blocks)-1, l.scale.Mid))
 	l.add(Finding{
 		Rule: ruleTail, Where: final.Where.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),
@@ -209,7 +210,7 @@ func (l *linter) longTurn() {
 			return // it is at the end of the previous request, or near enough behind it
 		}
 	}
-	tokens := l.scale.mid(l.p.UpTo(previous))
+	tokens := l.scale.Mid(l.p.UpTo(previous))
 	l.add(Finding{
 		Rule: ruleLookback, Where: last.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens),
 		Detail: fmt.Sprintf("%d blocks lie between the end of the previous request and the cache point, and %d are searched", last.Block-previous, l.m.lookback()),
@@ -234,7 +235,7 @@ func (l *linter) volatileText() {
 		if !v.Suspicious() {
 			continue
 		}
-		tokens := l.scale.mid(l.p.UpTo(last.Block).Minus(l.p.UpTo(i - 1)))
+		tokens := l.scale.Mid(l.p.UpTo(last.Block).Minus(l.p.UpTo(i - 1)))
 		l.add(Finding{
 			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: true, // only a second request proves it
 			Detail: fmt.Sprintf("%s stands before a cache point: if it changes, about %d tokens are written again with each request and never read", v, tokens),

@@ -85,9 +85,9 @@ func (l *linter) sizes() {
 	}
 	enclosed := l.p.UpTo(last.Block)
 	// high and low are bounds of the estimate, so that only what is surely too short or too long is a finding.
-	if high := l.scale.high(enclosed); last.Section != prompt.Messages && high < l.m.MinTokens {
+	if high := l.scale.High(enclosed); last.Section != prompt.Messages && high < l.m.MinTokens {
 		l.add(Finding{
-			Rule: ruleBelowMinimum, Where: last.String(), Tokens: l.scale.mid(enclosed),
+			Rule: ruleBelowMinimum, Where: last.String(), Tokens: l.scale.Mid(enclosed),
 			Detail: fmt.Sprintf("at most %d tokens precede the last cache point, and nothing shorter than %d is cached", high, l.m.MinTokens),
 		})
 	}
@@ -96,7 +96,7 @@ func (l *linter) sizes() {
 	}
 	for i := range l.p.Points {
 		pt := &l.p.Points[i]
-		if low := l.scale.low(l.p.UpTo(pt.Block)); low > l.m.MaxTokens {
+		if low := l.scale.Low(l.p.UpTo(pt.Block)); low > l.m.MaxTokens {
 			l.add(Finding{
 				Rule: ruleAboveMaximum, Where: pt.String(), Tokens: low,
 				Detail: fmt.Sprintf("at least %d tokens precede the cache point, and nothing longer than %d is cached", low, l.m.MaxTokens),

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -176,8 +177,8 @@ func requireCallersKept(t *rapid.T, p *prompt.Prompt, m Model, o PlaceOptions, b
 	}
 	for _, s := range legal {
 		prefix := p.UpTo(s.id - 1)
-		sc := scale{factor: o.Factor}
-		if sc.high(prefix) < m.MinTokens || m.MaxTokens > 0 && sc.low(prefix) > m.MaxTokens {
+		sc := estimate.Scale{Factor: o.Factor}
+		if sc.High(prefix) < m.MinTokens || m.MaxTokens > 0 && sc.Low(prefix) > m.MaxTokens {
 			continue
 		}
 		i := slices.IndexFunc(after, func(a standing) bool { return a.id == s.id })
@@ -194,10 +195,10 @@ func requireNewOnesFit(t *rapid.T, p *prompt.Prompt, m Model, o PlaceOptions, be
 		if slices.ContainsFunc(before, func(b standing) bool { return b.legal && b.id == s.id }) {
 			continue
 		}
-		sc := scale{factor: o.Factor}
+		sc := estimate.Scale{Factor: o.Factor}
 		prefix := p.UpTo(s.id - 1)
-		require.GreaterOrEqual(t, sc.low(prefix), m.MinTokens)
-		require.True(t, m.MaxTokens == 0 || sc.high(prefix) <= m.MaxTokens)
+		require.GreaterOrEqual(t, sc.Low(prefix), m.MinTokens)
+		require.True(t, m.MaxTokens == 0 || sc.High(prefix) <= m.MaxTokens)
 		require.True(t, o.Before == 0 || s.id <= o.Before)
 		require.NotContains(t, []prompt.Kind{prompt.Document, prompt.Other}, p.Blocks[s.id-1].Kind)
 	}

@@ -5,7 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -29,10 +31,10 @@ type session struct {
 	conversations []*conversation // the most recently used first
 	cached        []cachedPrefix  // prefixes that the cache should hold, the newest last
 	running       []*Turn         // requests that were checked and whose responses have not begun
-	scale         scale           // estimates tokens
+	scale         estimate.Scale  // estimates tokens
 	calls         callTimes
 	gaps          Gaps
-	ratio         hitRatio
+	ratio         odds.HitRatio
 	streak        streaks
 	tripped       []Finding       // the trip and its causes, while the workflow reads too little of what it could: see Turn.trip
 	asks          [maxAsks]uint64 // the chain hashes of the last requests, a ring
@@ -63,15 +65,15 @@ type conversation struct {
 	settings prompt.Settings
 	lastAt   time.Time
 	points   []conversationPoint
-	sent     int           // how many blocks the last request had
-	begun    int           // how many of the blocks were in a request whose response has begun
-	forks    int           // how many requests in a row have replaced its last message
-	counted  countedTokens // the token count of the last response, for its blocks
-	level    uint64        // messagesLevel of the last request
-	levels   sectionLevels // of the last request
-	userEnd  int           // how many blocks the last request had up to the end of its newest user turn
-	before   int           // how many blocks it had up to the end of the user turn before that; 0 if there was none
-	habit    habit         // whether what its requests write is usually read by the next one
+	sent     int              // how many blocks the last request had
+	begun    int              // how many of the blocks were in a request whose response has begun
+	forks    int              // how many requests in a row have replaced its last message
+	counted  estimate.Counted // the token count of the last response, for its blocks
+	level    uint64           // messagesLevel of the last request
+	levels   sectionLevels    // of the last request
+	userEnd  int              // how many blocks the last request had up to the end of its newest user turn
+	before   int              // how many blocks it had up to the end of the user turn before that; 0 if there was none
+	habit    habit            // whether what its requests write is usually read by the next one
 }
 
 // conversationPoint is a cache point of a conversation's last request.

@@ -3,6 +3,7 @@ package cache
 import (
 	"slices"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -14,12 +15,12 @@ const anthropic = "anthropic"
 type site struct {
 	p      *prompt.Prompt
 	m      *Model
-	scale  scale         // estimates tokens: low and high are bounds that the actual number is very unlikely to pass
-	end    int           // new points are only put after blocks before this one
-	bound  int           // the same for the caller's points that have to be moved
-	starts [3]int        // by section: the index of its first block
-	upTo   []prompt.Size // size of the prompt up to and including each block
-	told   countedTokens // how many tokens a response has reported for a beginning of the prompt
+	scale  estimate.Scale   // estimates tokens: Low and High are bounds that the actual number is very unlikely to pass
+	end    int              // new points are only put after blocks before this one
+	bound  int              // the same for the caller's points that have to be moved
+	starts [3]int           // by section: the index of its first block
+	upTo   []prompt.Size    // size of the prompt up to and including each block
+	told   estimate.Counted // how many tokens a response has reported for a beginning of the prompt
 
 	// holdsReasoning keeps its last answer in these fields, because it has to read all blocks of a message.
 	looked  bool // the next two are set
@@ -30,7 +31,7 @@ type site struct {
 // newSite returns the site of a prompt for one model. All sizes that matter are known then.
 func newSite(p *prompt.Prompt, m *Model, o PlaceOptions) site {
 	tools, system := heads(p)
-	s := site{p: p, m: m, scale: scale{factor: max(o.Factor, 0)}, end: len(p.Blocks)}
+	s := site{p: p, m: m, scale: estimate.Scale{Factor: max(o.Factor, 0)}, end: len(p.Blocks)}
 	s.starts = [...]int{prompt.Tools: 0, prompt.System: tools, prompt.Messages: tools + system}
 	if o.Before > 0 {
 		s.end = min(s.end, o.Before)
@@ -47,7 +48,7 @@ func (s *site) weigh() {
 	var sum prompt.Size
 	matters := true
 	for i := range s.p.Blocks {
-		if matters = matters && (s.m.MaxTokens > 0 || s.scale.low(sum) < s.m.MinTokens); matters {
+		if matters = matters && (s.m.MaxTokens > 0 || s.scale.Low(sum) < s.m.MinTokens); matters {
 			s.p.Measure(i)
 		}
 		sum = sum.Plus(s.p.Blocks[i].Size())
@@ -101,22 +102,22 @@ func (s *site) suits(block int) bool {
 // short reports whether the prefix up to a block may be below the model's minimum. If a response has counted a beginning of that prefix, only the
 // rest is estimated.
 func (s *site) short(block int) bool {
-	low := s.scale.low(s.upTo[block])
-	if k := s.told; k.blocks > 0 && block+1 >= k.blocks {
-		low = k.tokens + s.scale.low(s.upTo[block].Minus(s.upTo[k.blocks-1]))
+	low := s.scale.Low(s.upTo[block])
+	if k := s.told; k.Blocks > 0 && block+1 >= k.Blocks {
+		low = k.Tokens + s.scale.Low(s.upTo[block].Minus(s.upTo[k.Blocks-1]))
 	}
 	return low < s.m.MinTokens
 }
 
 // beyond reports whether the prefix up to a block may be above the model's maximum.
 func (s *site) beyond(block int) bool {
-	return s.m.MaxTokens > 0 && s.scale.high(s.upTo[block]) > s.m.MaxTokens
+	return s.m.MaxTokens > 0 && s.scale.High(s.upTo[block]) > s.m.MaxTokens
 }
 
 // futile reports whether a point after a block certainly has no effect, because its prefix is too short or too long to be cached.
 func (s *site) futile(block int) bool {
 	prefix := s.upTo[block]
-	return s.scale.high(prefix) < s.m.MinTokens || s.m.MaxTokens > 0 && s.scale.low(prefix) > s.m.MaxTokens
+	return s.scale.High(prefix) < s.m.MinTokens || s.m.MaxTokens > 0 && s.scale.Low(prefix) > s.m.MaxTokens
 }
 
 // last returns the last block from one to another, both included, that a new point may follow and whose prefix is long enough; or -1.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
@@ -193,7 +194,7 @@ func (k *talk) marked() *talk {
 // point, by the sizes of the prompts.
 type service struct {
 	entries map[uint64]entry
-	scale   scale
+	scale   estimate.Scale
 }
 
 type entry struct {
@@ -206,7 +207,7 @@ func newService() *service { return &service{entries: make(map[uint64]entry)} }
 func (s *service) answer(p *prompt.Prompt, m Model, place string, at time.Time) Usage {
 	q := *p
 	q.Record(nil)
-	total := s.scale.mid(q.Total())
+	total := s.scale.Mid(q.Total())
 	var u Usage
 	hit, held := int64(0), int64(0)
 	key := func(block int) uint64 {
@@ -217,7 +218,7 @@ func (s *service) answer(p *prompt.Prompt, m Model, place string, at time.Time) 
 		return k
 	}
 	for _, pt := range q.Points {
-		if pt.Block < 0 || s.scale.mid(q.UpTo(pt.Block)) < m.MinTokens {
+		if pt.Block < 0 || s.scale.Mid(q.UpTo(pt.Block)) < m.MinTokens {
 			continue
 		}
 		for b := pt.Block; b >= 0 && b > pt.Block-20; b-- {
@@ -226,10 +227,10 @@ func (s *service) answer(p *prompt.Prompt, m Model, place string, at time.Time) 
 				break
 			}
 		}
-		held = max(held, s.scale.mid(q.UpTo(pt.Block)))
+		held = max(held, s.scale.Mid(q.UpTo(pt.Block)))
 	}
 	for _, pt := range q.Points {
-		if n := s.scale.mid(q.UpTo(max(pt.Block, 0))); pt.Block >= 0 && n >= m.MinTokens {
+		if n := s.scale.Mid(q.UpTo(max(pt.Block, 0))); pt.Block >= 0 && n >= m.MinTokens {
 			s.entries[key(pt.Block)] = entry{n, at.Add(max(pt.TTL, prompt.FiveMinutes))}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -42,8 +43,8 @@ func (m *Model) hourPays(g Gaps) bool {
 	if write1h <= write5m {
 		return medium > 0 // an hour costs no more, and is of use only after a pause of medium length
 	}
-	saved := mulDiv(medium, g.PrefixTokens, 1) // mulDiv multiplies without overflow
-	more := uint64(mulDiv(short+medium+long, g.NewTokens, 1)) + uint64(mulDiv(long, g.PrefixTokens, 1))
+	saved := estimate.MulDiv(medium, g.PrefixTokens, 1) // without overflow
+	more := uint64(estimate.MulDiv(short+medium+long, g.NewTokens, 1)) + uint64(estimate.MulDiv(long, g.PrefixTokens, 1))
 	savedHi, savedLo := bits.Mul64(uint64(saved), uint64(write5m-read))
 	moreHi, moreLo := bits.Mul64(more, uint64(write1h-write5m))
 	return savedHi > moreHi || savedHi == moreHi && savedLo > moreLo
@@ -64,7 +65,7 @@ const fewCosts = 4
 // five minutes, and would have saved, compared with no points, at least what writing this prompt costs more than sending it. They stop when an hour
 // would have cost as much as no cache points, or more.
 func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
-	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1) // what writing costs more than sending
+	premium := estimate.MulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1) // what writing costs more than sending
 	switch {
 	case b.hour >= b.none:
 		b.long = false
@@ -78,9 +79,9 @@ func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 // sums are halved, so that newer requests weigh more.
 func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
 	price := func(read, write int64) int64 {
-		return mulDiv(read, m.CacheReadPrice, 1) + mulDiv(tokens-read, write, 1)
+		return estimate.MulDiv(read, m.CacheReadPrice, 1) + estimate.MulDiv(tokens-read, write, 1)
 	}
-	b.none += mulDiv(tokens, m.InputPrice, 1)
+	b.none += estimate.MulDiv(tokens, m.InputPrice, 1)
 	b.five += price(inFive, m.CacheWrite5mPrice)
 	b.hour += price(inHour, m.CacheWrite1hPrice)
 	if b.n++; b.n%maxCosts == 0 {

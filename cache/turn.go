@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
@@ -23,11 +24,11 @@ type Turn struct {
 	past    predecessor    // the earlier request that it most likely continues, and how many blocks they share
 	found   []Finding      // so far: of the request until Check returns them as Findings, of the response in End
 
-	conversation  *conversation  // that it belongs to; set by Send
-	writes        []cachedPrefix // the prefixes that the request writes
-	expected      cachedPrefix   // the longest prefix that it should read; its tokens are 0 if there is none
-	avoidable     prompt.Size    // what it could read if nothing were wrong
-	countedBefore countedTokens  // the count that the response to the previous request has reported
+	conversation  *conversation    // that it belongs to; set by Send
+	writes        []cachedPrefix   // the prefixes that the request writes
+	expected      cachedPrefix     // the longest prefix that it should read; its tokens are 0 if there is none
+	avoidable     prompt.Size      // what it could read if nothing were wrong
+	countedBefore estimate.Counted // the count that the response to the previous request has reported
 	// avoidableTokens is the estimate of avoidable from before the response; it does not change after Check.
 	avoidableTokens int64
 	sent            int           // how many blocks the request has
@@ -103,7 +104,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	// repeated also sets each finding's Repeated. Send stores the counts in the streak.
 	t.rules = s.streak.repeated(t.found)
 	s.priceByDay(t.found)
-	t.Findings, t.avoidableTokens = t.found, s.scale.mid(t.avoidable)
+	t.Findings, t.avoidableTokens = t.found, s.scale.Mid(t.avoidable)
 	// From here on, requests that run at the same time know what this one writes.
 	t.begun = make(chan struct{})
 	t.planWrites()
@@ -195,7 +196,7 @@ func (t *Turn) findLoop() {
 		same = 1
 	}
 	if same >= manySame {
-		tokens := t.session.scale.mid(t.size)
+		tokens := t.session.scale.Mid(t.size)
 		t.add(Finding{
 			Rule: ruleIdentical, Tokens: tokens, NanoUSD: nanoUSD(tokens, max(t.call.Model.CacheReadPrice, 1)),
 			Detail: fmt.Sprintf("the same request was sent %d times in a row", same),
@@ -238,8 +239,8 @@ func (t *Turn) Send() {
 	if conv := t.past.conversation; conv != nil && t.past.shared > 0 {
 		s.gaps.add(t.call.At.Sub(conv.lastAt))
 		shared := p.UpTo(t.past.shared - 1)
-		s.gaps.PrefixTokens = average(s.gaps.PrefixTokens, s.scale.mid(shared))
-		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.mid(t.size.Minus(shared)))
+		s.gaps.PrefixTokens = average(s.gaps.PrefixTokens, s.scale.Mid(shared))
+		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.Mid(t.size.Minus(shared)))
 	}
 	if t.conversation = s.keep(&t.call, p); t.conversation != nil {
 		t.conversation.forks = t.past.forks // keep has set it to 0
@@ -259,14 +260,14 @@ func (t *Turn) planWrites() {
 		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.Records()) {
 			continue // a point before any block, or inside of one, encloses no prefix
 		}
-		tooShort := m.MinTokens > 0 && t.session.scale.high(p.UpTo(pt.Block)) < m.MinTokens
-		tooLong := m.MaxTokens > 0 && t.session.scale.low(p.UpTo(pt.Block)) > m.MaxTokens
+		tooShort := m.MinTokens > 0 && t.session.scale.High(p.UpTo(pt.Block)) < m.MinTokens
+		tooLong := m.MaxTokens > 0 && t.session.scale.Low(p.UpTo(pt.Block)) > m.MaxTokens
 		if tooShort || tooLong {
 			continue
 		}
 		r := &p.Records()[pt.Block]
 		prefix := cachedPrefix{
-			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.UpTo), size: r.UpTo,
+			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.Mid(r.UpTo), size: r.UpTo,
 			ttl: max(pt.TTL, prompt.FiveMinutes), // a lifetime that is not known is 0, and counts as five minutes
 		}
 		prefix.settings, prefix.message = levelOf(&p.Settings, r.Section, m.Provider), r.Section == prompt.Messages
@@ -356,7 +357,7 @@ func (t *Tracker) Known(workflow string) PlaceOptions {
 	s := t.session(workflow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}
+	return PlaceOptions{Factor: s.scale.Factor, Gaps: s.gaps}
 }
 
 // alive returns how many blocks of the conversation's last request can still be in the cache after a pause. No entry lives shorter than five minutes,

@@ -5,34 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
-
-// hitRatio is the share of a workflow's tokens that could have been read from the cache and were, over its last calls.
-type hitRatio struct {
-	read, avoidable [8]int64 // by call, two rings: tokens that were read, and that could have been (see Turn.Avoidable)
-	n               int      // how many calls there have been
-}
-
-// add records a call. It counts no more as read than could have been, so that no call can make up for another.
-func (h *hitRatio) add(read, avoidable int64) {
-	i := h.n % len(h.read)
-	h.read[i], h.avoidable[i] = min(read, avoidable), avoidable
-	h.n++
-}
-
-// share returns the ratio, and false if there are too few calls for one.
-func (h *hitRatio) share() (float64, bool) {
-	k := min(h.n, len(h.read))
-	var read, avoidable int64
-	for i := range k {
-		read, avoidable = read+h.read[i], avoidable+h.avoidable[i]
-	}
-	if k < minJudged || avoidable == 0 {
-		return 1, false
-	}
-	return float64(read) / float64(avoidable), true
-}
 
 // From how many calls on there is a finding. The last three count calls in a row.
 const (
@@ -59,14 +34,14 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		return t.found
 	}
 	if u.Billed > 0 {
-		tokens := mulDiv(u.total(), int64(u.Billed), 1)
+		tokens := estimate.MulDiv(u.total(), int64(u.Billed), 1)
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
-	s.scale.learn(t.size, u.total())
+	s.scale.Learn(t.size, u.total())
 	// The count is remembered if it is right and belongs to exactly the blocks that the conversation remembers: not if the counters are known to
 	// double, the conversation was forgotten since (then it is empty), or the request had blocks beyond maxConversationBlocks.
 	if !s.doubled && t.conversation != nil && t.sent <= len(t.conversation.blocks) && t.sent < maxConversationBlocks {
-		t.conversation.counted = countedTokens{t.sent, u.total()}
+		t.conversation.counted = estimate.Counted{Blocks: t.sent, Tokens: u.total()}
 	}
 	t.confirmCached(u)
 	if t.call.Model.Explicit || t.call.Model.Implicit {
@@ -104,7 +79,7 @@ func (t *Turn) confirmCached(u Usage) {
 			case k == len(t.writes)-1: // the longest prefix is all that was read and written
 				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
 			case !prefix.exact: // a shorter prefix is estimated until a response has counted it, and can't have more than the longest
-				prefix.tokens = min(s.scale.mid(own.size), held)
+				prefix.tokens = min(s.scale.Mid(own.size), held)
 			}
 		}
 	}
@@ -213,8 +188,8 @@ func (t *Turn) doubled(u Usage) bool {
 	if !e.exact || half < minDoubled || u.CacheReadTokens <= 0 || max(off, -off) > max(half/50, 16) {
 		return false // nothing was counted or read, half is small, or the read is off by more than a fiftieth of half and by more than 16 tokens
 	}
-	s.doubled, s.scale = true, scale{}
-	s.scale.learn(e.size, u.CacheReadTokens)
+	s.doubled, s.scale = true, estimate.Scale{}
+	s.scale.Learn(e.size, u.CacheReadTokens)
 	for i := range s.cached {
 		prefix := &s.cached[i]
 		if prefix.chain == e.chain && prefix.location == e.location && prefix.settings == e.settings {
@@ -248,7 +223,7 @@ func (t *Turn) idle(u Usage) {
 		}
 		return
 	case len(t.writes) > 0 && t.expected.tokens == 0: // it had points to write at, and nothing was there to be read
-		last := t.session.scale.mid(t.writes[len(t.writes)-1].size)
+		last := t.session.scale.Mid(t.writes[len(t.writes)-1].size)
 		if last < 2*m.MinTokens { // last is an estimate, so the prefix may be too short
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
 		} else {
@@ -265,7 +240,7 @@ func (t *Turn) idle(u Usage) {
 		streak.idle = 1
 	}
 	streak.idleTotal = u.total()
-	if tokens := t.session.scale.mid(t.avoidable); streak.idle >= manyIdle && tokens > 0 {
+	if tokens := t.session.scale.Mid(t.avoidable); streak.idle >= manyIdle && tokens > 0 {
 		t.add(Finding{Rule: ruleIdle, Tokens: tokens, NanoUSD: m.paidAgain(tokens), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", streak.idle, u.total())})
 	}
 }
@@ -274,27 +249,27 @@ func (t *Turn) idle(u Usage) {
 // cache. The requests after that get the same findings, which the policy may refuse.
 func (t *Turn) trip(u Usage) {
 	s := t.session
-	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
+	if s.scale.Low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
 		return // that input may be shorter than what the model caches, or the model takes no cache points
 	}
 	if t.unproven && len(t.Findings) == 0 {
 		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one
 	}
 	// t.avoidable is what could be read if nothing had changed: a size, of which mid is the most likely number of tokens and low a lower bound.
-	avoidable := s.scale.mid(t.avoidable)
-	if previous := t.countedBefore; previous.blocks > 0 { // no more can be read than the previous request had
-		avoidable = min(avoidable, previous.tokens)
+	avoidable := s.scale.Mid(t.avoidable)
+	if previous := t.countedBefore; previous.Blocks > 0 { // no more can be read than the previous request had
+		avoidable = min(avoidable, previous.Tokens)
 	}
-	s.ratio.add(u.CacheReadTokens, avoidable)
+	s.ratio.Add(u.CacheReadTokens, avoidable)
 	floor := s.tracker.policy.floor()
-	share, judged := s.ratio.share()
+	share, judged := s.ratio.Share(minJudged)
 	if !judged || floor < 0 || share >= floor { // too few calls for a share, no floor, or a share that is large enough
 		s.tripped = nil
 		return
 	}
 	f := Finding{
 		Rule: ruleTripped, Repeated: 1, Tokens: max(avoidable-u.CacheReadTokens, 0), NanoUSD: t.call.Model.paidAgain(avoidable - u.CacheReadTokens),
-		Detail: fmt.Sprintf("%.0f %% of the input that could have been read from the cache was read in the last %d calls, and the floor is %.0f %%", 100*share, min(s.ratio.n, len(s.ratio.read)), 100*floor),
+		Detail: fmt.Sprintf("%.0f %% of the input that could have been read from the cache was read in the last %d calls, and the floor is %.0f %%", 100*share, s.ratio.Calls(), 100*floor),
 	}
 	t.add(f)
 	s.tripped = []Finding{f}

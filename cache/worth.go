@@ -34,7 +34,7 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 	v := verdict{session: s, call: &c, p: p, past: &prev}
 	v.follows = s.follow(&c, p, &prev)
 	s.settle(&v.follows, prev.conversation) // before decide, which asks how many writes were not read
-	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
+	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.Factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
 			q.Adopt(p, known) // takes over p's hashes
@@ -111,7 +111,7 @@ func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.counted() // the placer need not guess whether the newest turn pays, and has the last response's token count
 	// place has chosen an hour by the pauses between requests. The sums of what the requests would have cost have to agree.
-	if pl.fresh > prompt.FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.Total())) {
+	if pl.fresh > prompt.FiveMinutes && !s.costs.hourPays(pl.m, s.scale.Mid(v.p.Total())) {
 		pl.fresh = pl.m.nearest(prompt.FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
