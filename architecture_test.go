@@ -96,6 +96,7 @@ var rooms = []room{
 	{simulatorRooms + "shapes", []string{simulatorRooms + "jsonnode", simulatorRooms + "refusal"}, nil, "the service model; it knows no model"},
 	{simulatorRooms + "rules", []string{simulatorRooms + "jsonnode", simulatorRooms + "modeltable", simulatorRooms + "refusal"}, nil, "what models refuse; it knows no server"},
 	{simulatorRooms + "dialects", []string{simulatorRooms + "document", simulatorRooms + "jsonnode", simulatorRooms + "modeltable", simulatorRooms + "refusal"}, nil, "reads requests, and answers none"},
+	{simulatorRooms + "quota", []string{simulatorRooms + "refusal"}, nil, "counts requests, and knows none of them"},
 	{simulatorRooms + "promptcache", []string{simulatorRooms + "dialects", simulatorRooms + "modeltable"}, nil, "what of a prompt is cached; it knows no server"},
 	{simulatorRooms + "replay", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
 	{"bedrockguard/agenttest", []string{"bedrockguard", "bedrockguard/bedrocktest", "budget", "budget/memstore", "budget/price", "cache"}, []string{awsSDK}, "what a user could write"},

@@ -98,7 +98,7 @@ func random(seed uint64, rate float64, kinds []FaultKind) Faults {
 func (k FaultKind) status() *refusal.Error {
 	switch k {
 	case Throttle, ThrottledAtFirst, ThrottledMidStream:
-		return refusal.New(429, "ThrottlingException", "Too many requests, please wait before trying again.")
+		return refusal.TooManyRequests()
 	case NotReady:
 		return refusal.New(429, "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again.")
 	case OverQuota:

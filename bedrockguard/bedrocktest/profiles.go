@@ -14,30 +14,11 @@ import (
 // Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
 // status 200, and returns nil.
 
-// profileRegions holds the regions to which the profiles of a geography send requests (AWS's page of inference profiles, read 2026-11, in
-// part). A model's ARN for the global profile names no region.
-var profileRegions = map[string][]string{
-	"us": {"us-east-1", "us-east-2", "us-west-2"}, "eu": {"eu-central-1", "eu-north-1", "eu-west-1", "eu-west-3"}, "apac": {"ap-northeast-1", "ap-south-1", "ap-southeast-2"},
-	"jp": {"ap-northeast-1", "ap-northeast-3"}, "au": {"ap-southeast-2", "ap-southeast-4"}, "ca": {"ca-central-1", "us-east-1"}, "in": {"ap-south-1", "ap-south-2"},
-	"us-gov": {"us-gov-east-1", "us-gov-west-1"}, "global": {""},
-}
-
 // The types of inference profiles.
 const (
 	systemProfile      = "SYSTEM_DEFINED"
 	applicationProfile = "APPLICATION"
 )
-
-// geographyOf returns the geography whose profiles a region lists, or us if the region is in none.
-func geographyOf(region string) string {
-	// us-gov comes before us, because its regions begin with us-, too. The other geographies are parts of these four.
-	for _, geography := range []string{"us-gov", "us", "eu", "apac"} {
-		if slices.ContainsFunc(rules.Geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
-			return geography
-		}
-	}
-	return "us"
-}
 
 // inferenceProfiles serves GetInferenceProfile and ListInferenceProfiles of the control plane, and returns false for any other path.
 func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path []string) (refused *refusal.Error, served bool) {
@@ -81,7 +62,7 @@ func (s *Server) profileSummary(id string, m *modeltable.Model, geography, kind 
 		arn = "arn:aws:bedrock:" + s.opts.Region + ":123456789012:inference-profile/" + id
 	}
 	models := []any{}
-	regions := profileRegions[geography]
+	regions := rules.ProfileRegions[geography]
 	if regions == nil {
 		regions = []string{s.opts.Region}
 	}
@@ -99,7 +80,7 @@ func (s *Server) profileSummary(id string, m *modeltable.Model, geography, kind 
 func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal.Error {
 	all := []map[string]any{}
 	if kind != applicationProfile {
-		geography := geographyOf(s.opts.Region)
+		geography := rules.GeographyOf(s.opts.Region)
 		for id, m := range modeltable.Table().ByID {
 			if m.ID != id || !m.ThroughProfiles() && !m.Global { // id is an alias, or the model has no profiles
 				continue

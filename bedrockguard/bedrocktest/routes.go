@@ -182,8 +182,8 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 // infer bills a valid request and answers it in the dialect d. If the request gets a fault, infer produces that instead: some faults end the
 // request before the model runs, and nothing is billed. It returns the refusal that the caller has to write; nil if the answer is written.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal.Error {
-	// quotaUse is nil if there are no quotas; then settle does nothing.
-	quotaUse, refused := s.quotas.take(in, s.opts.Clock())
+	// quotaUse is nil if there are no quotas; then Settle does nothing.
+	quotaUse, refused := s.quotas.Take(in.Model.ID, in.request.InputTokens+in.MaxTokens, s.opts.Clock())
 	if refused != nil {
 		return refused
 	}
@@ -197,7 +197,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		fault = reply.Fault
 	}
 	if !fault.billed(streams) {
-		quotaUse.settle(0)
+		quotaUse.Settle(0)
 		if streams && fault.exception() != "" { // the stream consists of this exception
 			s.stream(w, r, in, []event{{exceptionEvent, fault.exceptionBody()}}, fault, reply)
 			return nil
@@ -212,7 +212,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	split := s.bill(w, r, in, &reply, fault)
 	if quotaUse != nil {
 		// What was read from the cache uses no quota, and a token of output uses several on some models (Burndown).
-		quotaUse.settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
+		quotaUse.Settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
 	switch fault { // reset does not return
 	case Reset:

@@ -18,6 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/quota"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/rules"
 )
 
@@ -87,7 +88,7 @@ type Server struct {
 	book      book            // where the bill is added up
 	cache     promptcache.Cache
 	models    map[string]*knownModel // Options.Models, by their ID
-	quotas    quotas                 // Options.Quotas, and what was used of them
+	quotas    *quota.Book            // Options.Quotas, and what was used of them
 	stored    stored                 // the responses that later requests of the Responses API can go on from
 	jobs      jobs                   // asynchronous invocations
 	rules     []rules.Rule           // those that are not switched off
@@ -134,7 +135,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
-	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
+	s := &Server{opts: o, listener: listener, models: models, quotas: newQuotaBook(o.Quotas), done: make(chan struct{})}
 	// A request of the Responses API may name a stored response as Previous, and so go on from it. With a count of the test's own (Own), texts are
 	// not scaled and a message adds four tokens, so that the bill can be calculated by hand.
 	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: func(id string) ([]*jsonnode.Node, bool) {

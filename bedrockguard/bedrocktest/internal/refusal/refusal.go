@@ -36,6 +36,11 @@ func NoAccess() *Error {
 	return New(403, "AccessDeniedException", "You don't have access to the model with the specified model ID.")
 }
 
+// TooManyRequests throttles a request.
+func TooManyRequests() *Error {
+	return New(429, "ThrottlingException", "Too many requests, please wait before trying again.")
+}
+
 // AtEnd refuses a model that is retired.
 func AtEnd() *Error {
 	return New(404, "ResourceNotFoundException", "This model version has reached the end of its life. Please refer to the AWS documentation for more details.")

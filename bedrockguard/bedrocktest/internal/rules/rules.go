@@ -432,3 +432,22 @@ var Geographies = map[string][]string{
 	"us": {"us-", "ca-"}, "eu": {"eu-", "il-"}, "apac": {"ap-", "me-"}, "jp": {"ap-northeast-"}, "au": {"ap-southeast-"}, "ca": {"ca-", "us-"}, "in": {"ap-south-"},
 	"us-gov": {"us-gov-"},
 }
+
+// ProfileRegions holds the regions to which the profiles of a geography send requests (AWS's page of inference profiles, read 2026-11, in
+// part). A model's ARN for the global profile names no region.
+var ProfileRegions = map[string][]string{
+	"us": {"us-east-1", "us-east-2", "us-west-2"}, "eu": {"eu-central-1", "eu-north-1", "eu-west-1", "eu-west-3"}, "apac": {"ap-northeast-1", "ap-south-1", "ap-southeast-2"},
+	"jp": {"ap-northeast-1", "ap-northeast-3"}, "au": {"ap-southeast-2", "ap-southeast-4"}, "ca": {"ca-central-1", "us-east-1"}, "in": {"ap-south-1", "ap-south-2"},
+	"us-gov": {"us-gov-east-1", "us-gov-west-1"}, "global": {""},
+}
+
+// GeographyOf returns the geography whose profiles a region lists, or us if the region is in none.
+func GeographyOf(region string) string {
+	// us-gov comes before us, because its regions begin with us-, too. The other geographies are parts of these four.
+	for _, geography := range []string{"us-gov", "us", "eu", "apac"} {
+		if slices.ContainsFunc(Geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
+			return geography
+		}
+	}
+	return "us"
+}
