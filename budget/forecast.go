@@ -91,7 +91,8 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)
-	// span.Since is when the calendar window began, or about one length ago for a rolling one.
+	// span.Since is when the calendar window began, or about one length ago for a rolling one. A lifetime is left out: it begins in 1970, so that its
+	// average means nothing.
 	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window != Lifetime && elapsed >= leastElapsed {
 		perHour = math.Max(perHour, float64(settled)/elapsed.Hours())
 	}

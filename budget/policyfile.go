@@ -388,7 +388,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	if ok && text == "" {
 		f.add(n, "%s: an empty pattern selects everything: leave it out, or write \"*\"", what)
 	}
-	all, problem := glob.Alternatives(text)
+	all, problem := glob.Alternatives(text) // the patterns without braces that the text stands for
 	if problem != "" {
 		f.add(n, "%s: %s", what, problem)
 		return text

@@ -237,7 +237,7 @@ func (t *ticket) refused(e *ExceededError) {
 }
 
 // refusal returns the error for a ticket that never came to the head of its queue: the refusal of the ticket that was there, with this
-// call's amount.
+// call's amount. If that one was not refused yet either, it is context.DeadlineExceeded.
 func (t *ticket) refusal(req *Request) error {
 	return cmp.Or(t.lastRefusal(req), context.DeadlineExceeded)
 }

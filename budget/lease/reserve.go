@@ -106,6 +106,7 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 	if denial := s.repeatDenial(g, r, now); denial != nil {
 		return driver.Decision{Denied: denial}, g, answered, nil
 	}
+	// While a call of another process is known to wait for room on one of these accounts, this process draws no lease there.
 	if s.wishOn(g.lines, now) {
 		return driver.Decision{}, g, askStore, nil
 	}
@@ -327,8 +328,9 @@ type lastDenial struct {
 }
 
 // rememberDenial removes this process's unused shares from a denial's numbers, and keeps the denial so that repeatDenial can repeat it. It is not
-// kept if a line has a latch, which the next denial might close, or if it only observes, because it denies only calls that ask for that
-// (RefuseObserved). g is nil for a call whose id was known before.
+// kept if one of its lines has a latch, because a denial from memory closes no latch, as one by the store inside may; nor if one of them is
+// observe-only, because such a line denies only calls that ask for that (RefuseObserved). asked is when the store inside was asked. g is nil for a
+// call whose id was known before.
 func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.Denial, asked time.Time) {
 	if len(denied) == 0 || slices.ContainsFunc(denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
 		return
@@ -407,6 +409,7 @@ func (s *Store) beginDirect(id driver.ID) (end func(*driver.Decision)) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.users--
+		// Only a Reserve that was refused leaves nothing behind. After an error d is the zero Decision, and the store inside may know the id.
 		c.kept = c.kept || d == nil || len(d.Denied) == 0 && d.Killed == nil
 		if !c.kept && c.users == 0 && s.calls[id] == c {
 			delete(s.calls, id)

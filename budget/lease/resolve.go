@@ -278,7 +278,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 		return driver.Posting{}, errShares
 	}
 	p, before := driver.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
-	isNew, superseded := s.judge(c, change)        // isNew is false for a repeat of the same change
+	isNew, superseded := s.judge(c, change)        // isNew is false for a repeat of the same change; superseded is an error if another one was newer
 	alreadySo := c.actual() == actual && !c.estimated
 	switch {
 	case c.state == driver.Pending:
@@ -316,7 +316,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 // correctDirect corrects an entry of the store inside that is no call in a lease of this process. known says that the call was made through this
 // process. In which accounts the entry is booked is not known here, so all leases are closed: any account may be beyond its Max now.
 func (s *Store) correctDirect(ctx context.Context, to driver.Correction, known bool) (driver.Posting, error) {
-	to.Change = innerChange(to.Change)
+	to.Change = innerChange(to.Change) // with the part of Seen that is a revision of the store inside
 	p, err := s.inner.Correct(ctx, to)
 	s.mu.Lock()
 	s.roomMade++

@@ -64,7 +64,7 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length): // there is no limit, or the quota has enough
 		g.cutDown = false
 		g.takeFromQuota(amount)
-	case !look && g.looksToSkip > 0:
+	case !look && g.looksToSkip > 0: // there was hardly any room when it was last read, so that it is not worth reading again yet
 		g.looksToSkip--
 		amount, way = g.leastGrant(r)
 	default: // read the room, and work out the quota anew

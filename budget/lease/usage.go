@@ -174,7 +174,7 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 		for _, u := range l.uses { // all of it on the day of the last grant, which mostly is that of all grants
 			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
 		}
-		for _, g := range l.grants {
+		for _, g := range l.grants { // those that are not settled yet have no shares
 			for _, share := range g.shares {
 				add(g.at, l.findUse(share.Call.UsageKey()), share.Amount, -1)
 			}

@@ -187,6 +187,7 @@ func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Cros
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
 	for m := range line.Notify {
+		// Threshold returns the amount at which the fraction Notify[m] of the Max is reached.
 		if b.Settled < line.Threshold(m, b.Max) || m < len(a.quietUntil) && now < a.quietUntil[m] {
 			continue
 		}

@@ -276,6 +276,7 @@ const accountPage = 1000
 // the store has forgotten.
 func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *driver.Account) (forgotten bool, err error) {
 	told.Accounts++
+	// differs reports a difference: is what the store has, and sum what it has to be.
 	differs := func(kind Kind, start time.Time, is, sum int64, detail string) {
 		told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope, Period: start, Told: is, Sum: sum, Detail: detail})
 	}
