@@ -339,7 +339,8 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 // array perNames.
 var matchKeys = append(perNames[:], "tags", "not")
 
-// match reads a match, with the keys that are allowed there.
+// match reads a match, with the keys that are allowed there. The numbers are depths in the file, as in limit; a match that is nested deeper, in
+// max_for or under not, is counted like that of a limit.
 func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 	fields := map[string]*string{
 		"principal": &m.Principal, "workflow": &m.Workflow, "model": &m.Model, "region": &m.Region, "profile": &m.Profile, "project": &m.Project,

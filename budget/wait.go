@@ -25,6 +25,7 @@ const (
 // Each request to the store is bounded by req.StepTimeout, not by req.MaxWait: a store that takes longer to answer than a call may wait is
 // not an unavailable store.
 func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
+	// p is the plan of the scope: in which accounts its calls count. validate also returns the error, if the scope has caused one.
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
 		return nil, err

@@ -11,7 +11,8 @@ import (
 // To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of them
 // count in the same accounts, the lease's group, and in the same buckets of time. The route that these functions return says what becomes of the
 // call: answered, by the decision or the error beside it; askStore, the store inside is asked for this call alone; denied, the store inside has no
-// room for it; drawLease, it starts again.
+// room for it; drawLease, it starts again. A process takes grants from its quota, its part of the room that the limits had when it last read that.
+// A wish is what a process leaves in the store inside while a call of its own waits there for room that other processes have leased.
 
 // lifetimes limits how old a lease may become: once this many lengths (Options.Length) have passed since its first grant, a new lease is drawn.
 const lifetimes = 4
@@ -185,6 +186,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		g.lines = l.group.grantLines
 	}
 	l.unanswered = append(l.unanswered, g)
+	// live has the leases whose final amount is not settled yet, and leases has each lease under the ids of its grants.
 	s.live[l], s.leases[g.id] = struct{}{}, l
 	s.mu.Unlock()
 	dims := slices.Clone(r.Dims)
@@ -208,6 +210,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl) // it was reserved one ttl before it expires
 			of.dims = dims
 			of.observe(balances) // what others have settled, for thresholds
+			// yieldToWishes closes the leases on the accounts of these wishes, this one included: then openAndAdmit gives it back.
 			s.yieldToWishes(told, sent)
 			return
 		}

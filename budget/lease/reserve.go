@@ -143,8 +143,8 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 
 // findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. A lease admits calls from l.drawn to l.until, if
 // they expire before l.lapses, when the store inside may charge it. When a lease was drawn, the store checked the kill flags for the lease's Dims
-// only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease now, but that one would do if
-// the flags were read again. Requires mu held.
+// only: a call with other Dims may use it only while the known flags are fresh, which they are for one length after they were read. stale reports
+// that there is no lease now, but that one would do if the flags were read again. Requires mu held.
 func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {

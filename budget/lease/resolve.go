@@ -58,7 +58,8 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 // errShares says that a settlement of a call inside a lease must not name Shares: only leases themselves are settled with them.
 var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", driver.ErrInvalidCharge)
 
-// settleLocal books a settlement in its lease. For a voided call it does nothing: the caller then posts the cost as an orphan. Requires mu held.
+// settleLocal books a settlement in its lease. For a voided call it does nothing: the caller then posts the cost in the store inside as an orphan,
+// which is spend that nothing is reserved for. Requires mu held.
 func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (driver.Posting, error) {
 	switch {
 	case c.owner != st.Owner:
@@ -73,7 +74,7 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 	// The call is pending, or it has expired: then its worst case is posted, and book replaces it.
 	p := driver.Posting{From: c.state}
 	err := s.book(c, driver.Settled, st.Actual, st.Estimated, now)
-	if err == nil && st.Reference != "" { // a call is settled once, so that there is no reference yet
+	if err == nil && st.Reference != "" { // packed ends with the reference; a call is settled once, so that it has none yet
 		c.packed += st.Reference
 	}
 	return p, err
@@ -177,7 +178,7 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.roomMade++
+	s.roomMade++ // there may be room again, so that no remembered denial is repeated
 	// beginDirect has remembered the id. What was reserved is zero for a call that this process did not reserve.
 	reserved := s.calls[st.ID].reserved()
 	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // more than was reserved, or an orphan, for which nothing was
@@ -355,8 +356,8 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
-			// book charges the worst case, marked as an estimate. If the sum would overflow, the call stays pending, which counts for the same
-			// amount.
+			// A pending call expires at its moment, which counts from l.sent. book charges the worst case, marked as an estimate. If the sum would
+			// overflow, the call stays pending, which counts for the same amount.
 			if charged < limit && c.state == driver.Pending && now.Sub(l.sent) >= c.moment && s.book(c, driver.Expired, c.reserved(), true, now) == nil {
 				charged++
 			}

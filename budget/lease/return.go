@@ -188,7 +188,8 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 		g.estimated = false
 		return nil
 	}
-	if *crossed = append(*crossed, p.Crossed...); !p.Replayed { // a replay reports no thresholds, so that it shows nothing about them
+	// noteReported records which thresholds are known to have been reported. A replay reports none, so that it shows nothing about them.
+	if *crossed = append(*crossed, p.Crossed...); !p.Replayed {
 		s.noteReported(l, st, p.Crossed, s.now())
 	}
 	return nil

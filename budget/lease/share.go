@@ -54,7 +54,9 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 	s.mu.Lock()
 	now := s.now()
 	amount, oversized := g.wantedGrant(r)
-	look := g.grantLines == nil // then the room is read in any case, because the answers to this group's grants show no wishes of other processes
+	// A wish says that a call of another process waits for room. Without grantLines the answers to this group's grants show none. Then the room is
+	// read in any case, which shows them, too.
+	look := g.grantLines == nil
 	way = drawLease
 	switch {
 	// No grant is drawn for a call that is larger than a wanted grant, on an account on which a call is about to be denied or another process waits,
@@ -73,6 +75,7 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
+		// yieldToWishes remembers the wishes, and closes this process's leases on their accounts.
 		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wishOn(g.lines, now) {
 			way = askStore
 			break // out of the switch

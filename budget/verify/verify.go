@@ -221,6 +221,7 @@ func (s *sums) add(e *driver.Entry) {
 	case e.State == driver.Pending && e.Actual != (driver.Charge{}):
 		wrong("it is pending, and has posted something")
 	}
+	// Expiry charges the worst case, and marks it as an estimate.
 	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged { // compareExpired looks whether it was corrected
 		s.expired[e.ID] = true
 	}
