@@ -68,7 +68,7 @@ func (p *pace) move(minute int64) {
 		p.minute++
 		p.sums[p.minute%paceBuckets] = 0
 	}
-	p.minute = max(p.minute, minute)
+	p.minute = max(p.minute, minute) // the loop has emptied all sums, but not come as far, if more than an hour has passed
 }
 
 // lastHour returns what this ledger settled in an account in the last hour.

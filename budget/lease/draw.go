@@ -169,7 +169,8 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 
 // reserveGrant reserves a grant in the store inside, and adds it to its lease if it is admitted. The grant's TTL is longer than any call of its
 // lease can last, so that it expires only if this process has died. It is Tentative, because a refusal must close no latch. As long as there is no
-// answer, the grant is in l.unanswered. balances are what the room was when it was last read for this grant; nil if it was not read.
+// answer, the grant is in l.unanswered. balances are what the room was when it was last read for this grant; nil if it was not read. of is nil unless
+// the grant is admitted.
 func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservation, amount driver.Charge, balances []driver.Balance) (of *lease, d driver.Decision, err error) {
 	s.mu.Lock()
 	if s.closed { // Close has already listed the leases to give back
@@ -190,6 +191,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 	s.live[l], s.leases[g.id] = struct{}{}, l
 	s.mu.Unlock()
 	dims := slices.Clone(r.Dims)
+	// changingLeases counts the step, so that balances that are read while it runs are read again.
 	s.changingLeases(func() {
 		sent := s.now() // taken before sending: the store's clock can't have started the TTL earlier
 		d, err = s.inner.Reserve(ctx, driver.Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})

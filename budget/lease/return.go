@@ -29,7 +29,7 @@ func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []
 		if step == nil {
 			return crossed, nil
 		}
-		s.changingLeases(func() { err = step() })
+		s.changingLeases(func() { err = step() }) // counts the step, so that balances that are read while it runs are read again
 		if err != nil {
 			return crossed, err
 		}

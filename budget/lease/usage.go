@@ -73,6 +73,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i] // correcting: a correction got no answer, and the amount is not certain
 		for _, share := range g.shares {
 			if kept[i] {
+				// Never -1: shares are made from the uses, and no use is ever removed.
 				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
 				rest[k] = minus(rest[k], share.Amount)
 			}

@@ -214,7 +214,9 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 			continue
 		}
 		one := of[w.Lines[refusal.Line].Account]
-		if soon := asked.Add(s.length / 2); refusal.Latched && soon.Before(one.until) { // another process was first, and its wish may end sooner
+		// If the latch was closed already, another process was first, and nobody here knows when its wish ends. So it counts for half a length, after
+		// which a call that is denied records another one.
+		if soon := asked.Add(s.length / 2); refusal.Latched && soon.Before(one.until) {
 			one.until = soon
 		}
 		recorded = append(recorded, one)

@@ -164,7 +164,7 @@ func (a *account) wait(w driver.Window, span *driver.Span, now, excess int64) ti
 		var sums []driver.Bucket
 		if a != nil {
 			for _, k := range a.from(span.Since) {
-				used, _ := plus(k.settled, k.pending)
+				used, _ := plus(k.settled, k.pending) // at most the largest int64
 				sums = append(sums, driver.Bucket{Start: k.start, Used: used})
 			}
 		}
@@ -220,8 +220,9 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 		line := &lines[i]
 		a, span := s.find(&line.Account), line.Window.At(time.Unix(0, now))
 		b, _ := a.balance(line, &span, now, 0)
+		// The sum is limited to the largest int64. ResetAfter is how long it takes until all that is used has left.
 		used, _ := plus(b.Settled, b.Pending)
-		b.ResetAfter = a.wait(line.Window, &span, now, used) // until all that is used has left
+		b.ResetAfter = a.wait(line.Window, &span, now, used)
 		all[i] = b
 	}
 	return all, nil
