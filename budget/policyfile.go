@@ -75,6 +75,7 @@ func ReadPolicy(r io.Reader) (Policy, error) {
 		f.syntax(raw, err)
 		return Policy{}, f.err()
 	}
+	// The parser puts what is in the file into a node for the document.
 	root := &doc
 	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
 		root = root.Content[0]

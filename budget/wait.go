@@ -64,8 +64,9 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 		}
 		t = l.waiting.join(account, t) // it may be another account than before that is full now
 		t.refused(e)
-		next := pause                    // until the store is asked again
-		if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
+		next := pause // until the store is asked again
+		// The limit is a rate, and nothing is pending whose end could make room: only time does, and the refusal says when.
+		if e.Paced && e.Pending.N == 0 {
 			next = e.ResetAfter
 		} else if l.starving(waiting, p.lines, t) { // other processes now leave room for this call: it asks more often
 			next = min(next, starvedAsks)

@@ -92,7 +92,7 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 		return d, nil, answered, err
 	}
 	g := s.groupOf(r.Lines, now)
-	g.ttl = max(g.ttl, r.TTL)
+	g.ttl = max(g.ttl, r.TTL) // a grant must not expire before the calls that it may serve
 	// Calls of a group are not leasable if a line has a latch, or buckets that are too short. offset turns this process's time into the store's.
 	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
 		return driver.Decision{}, g, askStore, nil
@@ -380,7 +380,7 @@ func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []d
 			return nil
 		}
 		if d.ResetAfter > 0 {
-			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
+			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1) // not 0, which would say that waiting never helps
 		}
 		again = append(again, d)
 	}

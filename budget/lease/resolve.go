@@ -37,7 +37,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	}
 	before := *c // to undo the booking if the store inside refuses it
 	p, err := s.settleLocal(c, st, now)
-	if err == nil && c.state == driver.Voided {
+	if err == nil && c.state == driver.Voided { // settleLocal has done nothing
 		s.mu.Unlock()
 		return s.settleVoided(ctx, c, st)
 	}

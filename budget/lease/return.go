@@ -66,7 +66,8 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 
 // nextStep returns the next step that a lease needs in the store inside until what is posted there is what its calls have cost; nil if none is
 // left. The order is: void grants that got no answer, settle each grant with its part of the lease's amount, correct those that were settled
-// with another amount, and ask for thresholds. Requires mu held; the step itself must run without it.
+// with another amount, and ask for thresholds. A step adds the thresholds that the store inside reports to crossed; with report set, it asks for
+// them. Requires mu held; the step itself must run without it.
 func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]driver.Crossing) func() error {
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }

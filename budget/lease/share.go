@@ -181,7 +181,7 @@ func (s *Store) observePending(g *group) {
 // observeCall updates the usual size of a call, an average in which the present call weighs one eighth. Requires mu held.
 func (g *group) observeCall(c driver.Charge) {
 	if g.callSize == (driver.Charge{}) {
-		g.callSize = g.counted(c)
+		g.callSize = g.counted(c) // the first call: the average begins with it, and the loop adds nothing
 	}
 	for _, u := range g.units {
 		g.callSize[u] += (c[u] - g.callSize[u]) / 8
