@@ -32,6 +32,7 @@ func (s *Store) Periods(ctx context.Context, account driver.Key, after time.Time
 	defer s.mu.Unlock()
 	for l := range s.live {
 		for i := range l.lines {
+			// A lease without a grant that was answered has no bucket of time yet.
 			if own := &l.lines[i]; own.Account == account && len(l.grants) > 0 {
 				l.correctPeriod(all, own)
 			}

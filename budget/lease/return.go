@@ -45,6 +45,7 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	next := make(chan *lease)
+	// Each of these goroutines takes one lease after the other from next, until that is closed.
 	for range min(maxReturning, len(leases)) {
 		all.Go(func() {
 			for l := range next {

@@ -82,6 +82,7 @@ func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 	settled, pending := b.Settled, b.Pending
 	for l := range s.live {
 		counts := slices.ContainsFunc(l.lines, func(own driver.Line) bool { return own.Account == line.Account })
+		// A lease without a grant that was answered has no bucket of time yet.
 		if !counts || len(l.grants) == 0 || line.Window.At(l.at).Start < since {
 			continue
 		}

@@ -215,7 +215,7 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 		}
 		one := of[w.Lines[refusal.Line].Account]
 		// If the latch was closed already, another process was first, and nobody here knows when its wish ends. So it counts for half a length, after
-		// which a call that is denied records another one.
+		// which a call that is denied may record another one.
 		if soon := asked.Add(s.length / 2); refusal.Latched && soon.Before(one.until) {
 			one.until = soon
 		}

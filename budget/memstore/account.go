@@ -145,7 +145,7 @@ func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int6
 	if a.override != nil && time.Unix(0, now).Before(a.override.Until) {
 		b.Max = a.override.Max
 	}
-	for _, k := range a.from(span.Since) {
+	for _, k := range a.from(span.Since) { // the buckets that count now
 		var tooLarge [2]bool
 		b.Settled, tooLarge[0] = plus(b.Settled, k.settled)
 		b.Pending, tooLarge[1] = plus(b.Pending, k.pending)
