@@ -74,6 +74,7 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 		next.ended.Store(true)
 		leave()
 	})
+	// The value that ScopeFrom finds in the context of a call.
 	return context.WithValue(ctx, scopeKey{}, scopeValue{scope: s}), end, nil
 }
 

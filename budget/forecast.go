@@ -68,7 +68,7 @@ func (p *pace) move(minute int64) {
 		p.minute++
 		p.sums[p.minute%paceBuckets] = 0
 	}
-	p.minute = max(p.minute, minute)
+	p.minute = max(p.minute, minute) // the loop has emptied all sums, but not come as far, if more than an hour has passed
 }
 
 // lastHour returns what this ledger settled in an account in the last hour.
@@ -91,7 +91,8 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)
-	// span.Since is when the calendar window began, or about one length ago for a rolling one.
+	// span.Since is when the calendar window began, or about one length ago for a rolling one. A lifetime is left out: it begins in 1970, so that its
+	// average means nothing.
 	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window != Lifetime && elapsed >= leastElapsed {
 		perHour = math.Max(perHour, float64(settled)/elapsed.Hours())
 	}

@@ -402,6 +402,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 		}
 		_, keys := lim.accounts(s) // two if the zone has another spelling, under which an older version kept the account
 		for _, account := range keys {
+			// change gives the change an id and the revision that it follows, and repeats it if the store does not answer.
 			err := change(ctx, l.store, "override", "", func(c driver.Change) error {
 				return l.store.Override(ctx, account, &Override{Max: max.N, Until: until}, c)
 			})

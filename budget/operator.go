@@ -67,6 +67,7 @@ func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
 		return 0, err
 	}
 	for range maxKills {
+		// change reads the ledger's revision first, and the store refuses the change with ErrSuperseded if the flag was changed after that.
 		err = change(ctx, o.store, "kill", k.Reason, func(c driver.Change) error { return o.store.Kill(ctx, k, c) })
 		if !errors.Is(err, ErrSuperseded) { // else the flag was changed in between, and the caller wants it set in any case
 			break
@@ -112,6 +113,7 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 	if err := actual.Validate(); err != nil {
 		return err
 	}
+	// change gives the correction an id, and repeats it with this id if the store does not answer.
 	return change(ctx, o.store, "correct", "", func(c driver.Change) error {
 		_, err := o.store.Correct(ctx, driver.Correction{ID: id, Actual: actual, Change: c})
 		return err

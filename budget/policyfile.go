@@ -75,6 +75,7 @@ func ReadPolicy(r io.Reader) (Policy, error) {
 		f.syntax(raw, err)
 		return Policy{}, f.err()
 	}
+	// The parser puts what is in the file into a node for the document.
 	root := &doc
 	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
 		root = root.Content[0]
@@ -339,7 +340,8 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 // array perNames.
 var matchKeys = append(perNames[:], "tags", "not")
 
-// match reads a match, with the keys that are allowed there.
+// match reads a match, with the keys that are allowed there. The numbers are depths in the file, as in limit; a match that is nested deeper, in
+// max_for or under not, is counted like that of a limit.
 func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 	fields := map[string]*string{
 		"principal": &m.Principal, "workflow": &m.Workflow, "model": &m.Model, "region": &m.Region, "profile": &m.Profile, "project": &m.Project,
@@ -388,7 +390,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	if ok && text == "" {
 		f.add(n, "%s: an empty pattern selects everything: leave it out, or write \"*\"", what)
 	}
-	all, problem := glob.Alternatives(text)
+	all, problem := glob.Alternatives(text) // the patterns without braces that the text stands for
 	if problem != "" {
 		f.add(n, "%s: %s", what, problem)
 		return text

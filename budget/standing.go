@@ -69,7 +69,7 @@ func standing(a Account, line *driver.Line, b *driver.Balance) Standing {
 }
 
 // lineOf returns the line by which calls count in an account under the policy. There is none if no limit has the account's name, or if the
-// account's key shows that it was made for another unit, window or split.
+// account's key shows that it was made for another unit, window or split. The line has no thresholds, because it only serves to read a balance.
 func (p *Policy) lineOf(a *Account) (driver.Line, bool) {
 	for i := range p.Limits {
 		l := &p.Limits[i]

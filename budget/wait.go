@@ -25,6 +25,7 @@ const (
 // Each request to the store is bounded by req.StepTimeout, not by req.MaxWait: a store that takes longer to answer than a call may wait is
 // not an unavailable store.
 func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
+	// p is the plan of the scope: in which accounts its calls count. validate also returns the error, if the scope has caused one.
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
 		return nil, err
@@ -63,8 +64,9 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 		}
 		t = l.waiting.join(account, t) // it may be another account than before that is full now
 		t.refused(e)
-		next := pause                    // until the store is asked again
-		if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
+		next := pause // until the store is asked again
+		// The limit is a rate, and nothing is pending whose end could make room: only time does, and the refusal says when.
+		if e.Paced && e.Pending.N == 0 {
 			next = e.ResetAfter
 		} else if l.starving(waiting, p.lines, t) { // other processes now leave room for this call: it asks more often
 			next = min(next, starvedAsks)
@@ -237,7 +239,7 @@ func (t *ticket) refused(e *ExceededError) {
 }
 
 // refusal returns the error for a ticket that never came to the head of its queue: the refusal of the ticket that was there, with this
-// call's amount.
+// call's amount. If that one was not refused yet either, it is context.DeadlineExceeded.
 func (t *ticket) refusal(req *Request) error {
 	return cmp.Or(t.lastRefusal(req), context.DeadlineExceeded)
 }

@@ -150,7 +150,7 @@ func (s Scope) add(inner Scope) (Scope, string) {
 	switch { // a nil branch is the root, which every child is under
 	case inner.branch.under(s.branch):
 		s.branch = inner.branch
-	case !s.branch.under(inner.branch) && conflict == "":
+	case !s.branch.under(inner.branch) && conflict == "": // neither child is below the other
 		conflict = "its child"
 	}
 	return s, conflict

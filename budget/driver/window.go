@@ -138,8 +138,8 @@ func (w Window) At(now time.Time) Span {
 	}
 }
 
-// rollingAt is At for a rolling window. Its buckets are one step wide. They count for steps steps after their own, which together are at least as
-// long as the window.
+// rollingAt is At for a rolling window. Its buckets are one step wide. A bucket counts during its own step and as many more as are needed, in steps,
+// to be at least as long as the window.
 func (w Window) rollingAt(now int64) Span {
 	step := w.step()
 	start := now - now%step

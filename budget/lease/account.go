@@ -119,7 +119,8 @@ type grant struct {
 	correctingTo driver.Charge
 }
 
-// newGroup returns a group of these lines, without leases. It is not leasable if its calls have to be sent to the store inside one by one.
+// newGroup returns a group of these lines, without leases. It is not leasable if its calls have to be sent to the store inside one by one. length is
+// for how long a lease admits calls.
 func newGroup(lines []driver.Line, length time.Duration) *group {
 	g := &group{leasable: true, drawMu: newContextMutex(), grantSize: grantSize{wantedCalls: firstShare}, lines: slices.Clone(lines), reportedUntil: make([][]time.Time, len(lines))}
 	for i := range g.lines {

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// A lease is a share of limits that this process has drawn from the store inside, in grants: each of them is one reservation there. To give the lease
+// back is to settle its grants.
+
 // stepTimeout bounds how long a round of the background work may take.
 const stepTimeout = 5 * time.Second
 

@@ -11,7 +11,8 @@ import (
 // To draw is to reserve a grant in the store inside, from which calls are then served in this process. A lease may have several grants. All of them
 // count in the same accounts, the lease's group, and in the same buckets of time. The route that these functions return says what becomes of the
 // call: answered, by the decision or the error beside it; askStore, the store inside is asked for this call alone; denied, the store inside has no
-// room for it; drawLease, it starts again.
+// room for it; drawLease, it starts again. A process takes grants from its quota, its part of the room that the limits had when it last read that.
+// A wish is what a process leaves in the store inside while a call of its own waits there for room that other processes have leased.
 
 // lifetimes limits how old a lease may become: once this many lengths (Options.Length) have passed since its first grant, a new lease is drawn.
 const lifetimes = 4
@@ -119,9 +120,10 @@ func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.forget(now) // a busy process would otherwise grow between two rounds of the background work
+	s.forget(now) // else a busy process would remember ever more calls between two rounds of the background work
 	if !g.lastDrawn.IsZero() && !g.cutDown && now.Sub(g.lastDrawn) < s.length/2 {
-		g.wantedCalls = min(2*g.wantedCalls, largestShare) // the last grant did not last for half a length
+		// The last grant was as large as was wanted, and did not last for half a length.
+		g.wantedCalls = min(2*g.wantedCalls, largestShare)
 	}
 	if n := len(g.open); n > 0 {
 		l := g.open[n-1] // the newest
@@ -141,8 +143,8 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
 	}
-	// Usually the first grant is taken from the quota as it is known, the second after the room was read again (see tighten), and the third is only
-	// as large as the call.
+	// Usually the first grant is taken from the quota as it is known. A denial of it makes tighten drop the quota, so that the room is read again for
+	// the second. If that is denied, too, tighten makes the third only as large as the call.
 	for range 3 {
 		amount, balances, way, err := s.grantAmount(ctx, l.group, r)
 		if err != nil || way != drawLease { // the draw goes on only with the route drawLease
@@ -167,7 +169,8 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 
 // reserveGrant reserves a grant in the store inside, and adds it to its lease if it is admitted. The grant's TTL is longer than any call of its
 // lease can last, so that it expires only if this process has died. It is Tentative, because a refusal must close no latch. As long as there is no
-// answer, the grant is in l.unanswered. balances are what the room was when it was last read for this grant; nil if it was not read.
+// answer, the grant is in l.unanswered. balances are what the room was when it was last read for this grant; nil if it was not read. of is nil unless
+// the grant is admitted.
 func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservation, amount driver.Charge, balances []driver.Balance) (of *lease, d driver.Decision, err error) {
 	s.mu.Lock()
 	if s.closed { // Close has already listed the leases to give back
@@ -184,15 +187,17 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		g.lines = l.group.grantLines
 	}
 	l.unanswered = append(l.unanswered, g)
+	// live has the leases whose final amount is not settled yet, and leases has each lease under the ids of its grants.
 	s.live[l], s.leases[g.id] = struct{}{}, l
 	s.mu.Unlock()
 	dims := slices.Clone(r.Dims)
+	// changingLeases counts the step, so that balances that are read while it runs are read again.
 	s.changingLeases(func() {
 		sent := s.now() // taken before sending: the store's clock can't have started the TTL earlier
 		d, err = s.inner.Reserve(ctx, driver.Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if err != nil && !refused(err) {
+		if err != nil && !refused(err) { // no answer: nobody knows whether the grant was reserved
 			// A new lease is put aside until this grant is voided. One with other grants goes on, and voids it before its next draw.
 			if len(l.grants) == 0 {
 				s.closeLease(l, sent)
@@ -204,9 +209,10 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		l.unanswered = l.unanswered[:len(l.unanswered)-1] // g is the last one: storeMu keeps other draws of this lease away
 		told := l.group.takeWishes(g, &d, sent)           // the wishes of other processes that the answer shows
 		if err == nil && d.Admitted {
-			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl)
+			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl) // it was reserved one ttl before it expires
 			of.dims = dims
 			of.observe(balances) // what others have settled, for thresholds
+			// yieldToWishes closes the leases on the accounts of these wishes, this one included: then openAndAdmit gives it back.
 			s.yieldToWishes(told, sent)
 			return
 		}
@@ -234,7 +240,7 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 	l.granted, _ = l.granted.Plus(g.amount) // can't overflow: the store inside has added it up before
 	// usable is how long the grant may admit calls: one length, or less if a bucket of time ends before.
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
-	s.offset, s.timed = at.Sub(sent), true
+	s.offset, s.timed = at.Sub(sent), true // how far the store's clock is ahead of this process's
 	l.group.lastDrawn = sent
 	// observePending counts what is pending with the new grant, which is in l.grants by now.
 	s.observePending(l.group)

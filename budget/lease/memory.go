@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A lease is a share of limits that this process has drawn from the store inside, in grants: each of them is one reservation there. The lease's calls
+// are known to this process alone. Once its grants are settled (it is given back), it waits in a queue until its calls are forgotten.
+
 // DefaultRemembered is how many resolved calls are remembered at most when Options.MaxRemembered is zero.
 const DefaultRemembered = 500_000
 

@@ -7,6 +7,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
+// A lease is a share of limits that this process has drawn from the store inside. It consists of grants, each of which is one reservation there:
+// pending with its amount, until it is settled (posted) with what the lease's calls have cost.
+
 // Accounts implements Store. It returns the accounts of the store inside, as they are there.
 func (s *Store) Accounts(ctx context.Context, after driver.Key, max int) ([]driver.Account, error) {
 	if err := s.checkOpen(ctx); err != nil {
@@ -29,6 +32,7 @@ func (s *Store) Periods(ctx context.Context, account driver.Key, after time.Time
 	defer s.mu.Unlock()
 	for l := range s.live {
 		for i := range l.lines {
+			// A lease without a grant that was answered has no bucket of time yet.
 			if own := &l.lines[i]; own.Account == account && len(l.grants) > 0 {
 				l.correctPeriod(all, own)
 			}

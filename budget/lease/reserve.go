@@ -92,7 +92,7 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 		return d, nil, answered, err
 	}
 	g := s.groupOf(r.Lines, now)
-	g.ttl = max(g.ttl, r.TTL)
+	g.ttl = max(g.ttl, r.TTL) // a grant must not expire before the calls that it may serve
 	// Calls of a group are not leasable if a line has a latch, or buckets that are too short. offset turns this process's time into the store's.
 	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
 		return driver.Decision{}, g, askStore, nil
@@ -106,6 +106,7 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 	if denial := s.repeatDenial(g, r, now); denial != nil {
 		return driver.Decision{Denied: denial}, g, answered, nil
 	}
+	// While a call of another process is known to wait for room on one of these accounts, this process draws no lease there.
 	if s.wishOn(g.lines, now) {
 		return driver.Decision{}, g, askStore, nil
 	}
@@ -142,8 +143,8 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 
 // findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. A lease admits calls from l.drawn to l.until, if
 // they expire before l.lapses, when the store inside may charge it. When a lease was drawn, the store checked the kill flags for the lease's Dims
-// only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease now, but that one would do if
-// the flags were read again. Requires mu held.
+// only: a call with other Dims may use it only while the known flags are fresh, which they are for one length after they were read. stale reports
+// that there is no lease now, but that one would do if the flags were read again. Requires mu held.
 func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
@@ -327,8 +328,9 @@ type lastDenial struct {
 }
 
 // rememberDenial removes this process's unused shares from a denial's numbers, and keeps the denial so that repeatDenial can repeat it. It is not
-// kept if a line has a latch, which the next denial might close, or if it only observes, because it denies only calls that ask for that
-// (RefuseObserved). g is nil for a call whose id was known before.
+// kept if one of its lines has a latch, because a denial from memory closes no latch, as one by the store inside may; nor if one of them is
+// observe-only, because such a line denies only calls that ask for that (RefuseObserved). asked is when the store inside was asked. g is nil for a
+// call whose id was known before.
 func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.Denial, asked time.Time) {
 	if len(denied) == 0 || slices.ContainsFunc(denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
 		return
@@ -378,7 +380,7 @@ func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []d
 			return nil
 		}
 		if d.ResetAfter > 0 {
-			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
+			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1) // not 0, which would say that waiting never helps
 		}
 		again = append(again, d)
 	}
@@ -407,6 +409,7 @@ func (s *Store) beginDirect(id driver.ID) (end func(*driver.Decision)) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.users--
+		// Only a Reserve that was refused leaves nothing behind. After an error d is the zero Decision, and the store inside may know the id.
 		c.kept = c.kept || d == nil || len(d.Denied) == 0 && d.Killed == nil
 		if !c.kept && c.users == 0 && s.calls[id] == c {
 			delete(s.calls, id)

@@ -37,7 +37,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	}
 	before := *c // to undo the booking if the store inside refuses it
 	p, err := s.settleLocal(c, st, now)
-	if err == nil && c.state == driver.Voided {
+	if err == nil && c.state == driver.Voided { // settleLocal has done nothing
 		s.mu.Unlock()
 		return s.settleVoided(ctx, c, st)
 	}
@@ -58,7 +58,8 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 // errShares says that a settlement of a call inside a lease must not name Shares: only leases themselves are settled with them.
 var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", driver.ErrInvalidCharge)
 
-// settleLocal books a settlement in its lease. For a voided call it does nothing: the caller then posts the cost as an orphan. Requires mu held.
+// settleLocal books a settlement in its lease. For a voided call it does nothing: the caller then posts the cost in the store inside as an orphan,
+// which is spend that nothing is reserved for. Requires mu held.
 func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (driver.Posting, error) {
 	switch {
 	case c.owner != st.Owner:
@@ -73,7 +74,7 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 	// The call is pending, or it has expired: then its worst case is posted, and book replaces it.
 	p := driver.Posting{From: c.state}
 	err := s.book(c, driver.Settled, st.Actual, st.Estimated, now)
-	if err == nil && st.Reference != "" { // a call is settled once, so that there is no reference yet
+	if err == nil && st.Reference != "" { // packed ends with the reference; a call is settled once, so that it has none yet
 		c.packed += st.Reference
 	}
 	return p, err
@@ -177,7 +178,7 @@ func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.roomMade++
+	s.roomMade++ // there may be room again, so that no remembered denial is repeated
 	// beginDirect has remembered the id. What was reserved is zero for a call that this process did not reserve.
 	reserved := s.calls[st.ID].reserved()
 	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // more than was reserved, or an orphan, for which nothing was
@@ -278,7 +279,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 		return driver.Posting{}, errShares
 	}
 	p, before := driver.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
-	isNew, superseded := s.judge(c, change)        // isNew is false for a repeat of the same change
+	isNew, superseded := s.judge(c, change)        // isNew is false for a repeat of the same change; superseded is an error if another one was newer
 	alreadySo := c.actual() == actual && !c.estimated
 	switch {
 	case c.state == driver.Pending:
@@ -316,7 +317,7 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 // correctDirect corrects an entry of the store inside that is no call in a lease of this process. known says that the call was made through this
 // process. In which accounts the entry is booked is not known here, so all leases are closed: any account may be beyond its Max now.
 func (s *Store) correctDirect(ctx context.Context, to driver.Correction, known bool) (driver.Posting, error) {
-	to.Change = innerChange(to.Change)
+	to.Change = innerChange(to.Change) // with the part of Seen that is a revision of the store inside
 	p, err := s.inner.Correct(ctx, to)
 	s.mu.Lock()
 	s.roomMade++
@@ -355,8 +356,8 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
-			// book charges the worst case, marked as an estimate. If the sum would overflow, the call stays pending, which counts for the same
-			// amount.
+			// A pending call expires at its moment, which counts from l.sent. book charges the worst case, marked as an estimate. If the sum would
+			// overflow, the call stays pending, which counts for the same amount.
 			if charged < limit && c.state == driver.Pending && now.Sub(l.sent) >= c.moment && s.book(c, driver.Expired, c.reserved(), true, now) == nil {
 				charged++
 			}

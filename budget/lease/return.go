@@ -29,7 +29,7 @@ func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []
 		if step == nil {
 			return crossed, nil
 		}
-		s.changingLeases(func() { err = step() })
+		s.changingLeases(func() { err = step() }) // counts the step, so that balances that are read while it runs are read again
 		if err != nil {
 			return crossed, err
 		}
@@ -45,6 +45,7 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	next := make(chan *lease)
+	// Each of these goroutines takes one lease after the other from next, until that is closed.
 	for range min(maxReturning, len(leases)) {
 		all.Go(func() {
 			for l := range next {
@@ -66,7 +67,8 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 
 // nextStep returns the next step that a lease needs in the store inside until what is posted there is what its calls have cost; nil if none is
 // left. The order is: void grants that got no answer, settle each grant with its part of the lease's amount, correct those that were settled
-// with another amount, and ask for thresholds. Requires mu held; the step itself must run without it.
+// with another amount, and ask for thresholds. A step adds the thresholds that the store inside reports to crossed; with report set, it asks for
+// them. Requires mu held; the step itself must run without it.
 func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]driver.Crossing) func() error {
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }
@@ -188,7 +190,8 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 		g.estimated = false
 		return nil
 	}
-	if *crossed = append(*crossed, p.Crossed...); !p.Replayed { // a replay reports no thresholds, so that it shows nothing about them
+	// noteReported records which thresholds are known to have been reported. A replay reports none, so that it shows nothing about them.
+	if *crossed = append(*crossed, p.Crossed...); !p.Replayed {
 		s.noteReported(l, st, p.Crossed, s.now())
 	}
 	return nil

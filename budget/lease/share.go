@@ -54,7 +54,9 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 	s.mu.Lock()
 	now := s.now()
 	amount, oversized := g.wantedGrant(r)
-	look := g.grantLines == nil // then the room is read in any case, because the answers to this group's grants show no wishes of other processes
+	// A wish says that a call of another process waits for room. Without grantLines the answers to this group's grants show none. Then the room is
+	// read in any case, which shows them, too.
+	look := g.grantLines == nil
 	way = drawLease
 	switch {
 	// No grant is drawn for a call that is larger than a wanted grant, on an account on which a call is about to be denied or another process waits,
@@ -64,7 +66,7 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length): // there is no limit, or the quota has enough
 		g.cutDown = false
 		g.takeFromQuota(amount)
-	case !look && g.looksToSkip > 0:
+	case !look && g.looksToSkip > 0: // there was hardly any room when it was last read, so that it is not worth reading again yet
 		g.looksToSkip--
 		amount, way = g.leastGrant(r)
 	default: // read the room, and work out the quota anew
@@ -73,6 +75,7 @@ func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
+		// yieldToWishes remembers the wishes, and closes this process's leases on their accounts.
 		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wishOn(g.lines, now) {
 			way = askStore
 			break // out of the switch
@@ -178,7 +181,7 @@ func (s *Store) observePending(g *group) {
 // observeCall updates the usual size of a call, an average in which the present call weighs one eighth. Requires mu held.
 func (g *group) observeCall(c driver.Charge) {
 	if g.callSize == (driver.Charge{}) {
-		g.callSize = g.counted(c)
+		g.callSize = g.counted(c) // the first call: the average begins with it, and the loop adds nothing
 	}
 	for _, u := range g.units {
 		g.callSize[u] += (c[u] - g.callSize[u]) / 8

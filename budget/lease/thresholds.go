@@ -11,7 +11,8 @@ import (
 
 // A threshold is a fraction of a limit's Max. The store inside reports it with the settlement that reaches it, once in each window, and no matter
 // which process sends that settlement. A lease is settled long after its calls have ended. So a process estimates when a threshold is reached, to
-// give the lease back at once: from what others had settled when the lease was drawn (lease.base), and what its own calls have cost since.
+// give the lease back at once: from what others had settled when the lease was drawn (lease.base), and what its own calls have cost since. A lease
+// consists of grants, each of which is one reservation in the store inside; a grant is posted once it is settled there.
 
 // withoutThresholds returns a copy of the lines without their thresholds, so that a settlement with these lines reports no thresholds.
 func withoutThresholds(lines []driver.Line) []driver.Line {

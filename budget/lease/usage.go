@@ -73,6 +73,7 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i] // correcting: a correction got no answer, and the amount is not certain
 		for _, share := range g.shares {
 			if kept[i] {
+				// Never -1: shares are made from the uses, and no use is ever removed.
 				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
 				rest[k] = minus(rest[k], share.Amount)
 			}
@@ -174,7 +175,7 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 		for _, u := range l.uses { // all of it on the day of the last grant, which mostly is that of all grants
 			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
 		}
-		for _, g := range l.grants {
+		for _, g := range l.grants { // those that are not settled yet have no shares
 			for _, share := range g.shares {
 				add(g.at, l.findUse(share.Call.UsageKey()), share.Amount, -1)
 			}

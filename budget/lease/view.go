@@ -11,6 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
+// A lease is a share of limits that this process has drawn from the store inside. It consists of grants, each of which is one reservation there:
+// pending with its amount, until it is settled (posted) with what the lease's calls have cost.
+
 // Balances implements Store. What this process spent in leases counts as settled, and its calls in flight as pending. The unused part of its
 // own leases does not count; that of other processes' leases counts as pending.
 func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
@@ -79,6 +82,7 @@ func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 	settled, pending := b.Settled, b.Pending
 	for l := range s.live {
 		counts := slices.ContainsFunc(l.lines, func(own driver.Line) bool { return own.Account == line.Account })
+		// A lease without a grant that was answered has no bucket of time yet.
 		if !counts || len(l.grants) == 0 || line.Window.At(l.at).Start < since {
 			continue
 		}

@@ -195,7 +195,8 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	if len(lines) == 0 {
 		return
 	}
-	// One reservation with a line for each wish. It is always refused, so that its TTL means nothing, and what remains are the latches.
+	// One reservation with a line for each wish, of 1 against a Max of zero. It is always refused, so that its TTL means nothing, and what remains are
+	// the latches.
 	w := driver.Reservation{ID: driver.NewID(), Owner: s.owner, TTL: s.length}
 	of := make(map[driver.Key]wish, len(lines)) // by the wish's account
 	for i := range lines {
@@ -213,7 +214,9 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 			continue
 		}
 		one := of[w.Lines[refusal.Line].Account]
-		if soon := asked.Add(s.length / 2); refusal.Latched && soon.Before(one.until) { // another process was first, and its wish may end sooner
+		// If the latch was closed already, another process was first, and nobody here knows when its wish ends. So it counts for half a length, after
+		// which a call that is denied may record another one.
+		if soon := asked.Add(s.length / 2); refusal.Latched && soon.Before(one.until) {
 			one.until = soon
 		}
 		recorded = append(recorded, one)
@@ -261,7 +264,8 @@ func (s *Store) idleAndWished(l *lease, now time.Time) bool {
 }
 
 // overdue reports whether a closed lease has to be given back although calls in it are in flight: at once if another process wishes for its unused
-// amounts, else half a length after it stopped admitting calls, because most calls have ended by then. Requires mu held.
+// amounts, else half a length after it stopped admitting calls, because most calls have ended by then. A lease whose grants are all settled
+// (allSettled) has been given back, and is not due again because of its age. Requires mu held.
 func (s *Store) overdue(l *lease, now time.Time) bool {
 	ended := l.closedAt
 	if l.until.Before(ended) {

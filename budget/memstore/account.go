@@ -145,7 +145,7 @@ func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int6
 	if a.override != nil && time.Unix(0, now).Before(a.override.Until) {
 		b.Max = a.override.Max
 	}
-	for _, k := range a.from(span.Since) {
+	for _, k := range a.from(span.Since) { // the buckets that count now
 		var tooLarge [2]bool
 		b.Settled, tooLarge[0] = plus(b.Settled, k.settled)
 		b.Pending, tooLarge[1] = plus(b.Pending, k.pending)
@@ -164,7 +164,7 @@ func (a *account) wait(w driver.Window, span *driver.Span, now, excess int64) ti
 		var sums []driver.Bucket
 		if a != nil {
 			for _, k := range a.from(span.Since) {
-				used, _ := plus(k.settled, k.pending)
+				used, _ := plus(k.settled, k.pending) // at most the largest int64
 				sums = append(sums, driver.Bucket{Start: k.start, Used: used})
 			}
 		}
@@ -187,6 +187,7 @@ func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Cros
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
 	for m := range line.Notify {
+		// Threshold returns the amount at which the fraction Notify[m] of the Max is reached.
 		if b.Settled < line.Threshold(m, b.Max) || m < len(a.quietUntil) && now < a.quietUntil[m] {
 			continue
 		}
@@ -219,8 +220,9 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 		line := &lines[i]
 		a, span := s.find(&line.Account), line.Window.At(time.Unix(0, now))
 		b, _ := a.balance(line, &span, now, 0)
+		// The sum is limited to the largest int64. ResetAfter is how long it takes until all that is used has left.
 		used, _ := plus(b.Settled, b.Pending)
-		b.ResetAfter = a.wait(line.Window, &span, now, used) // until all that is used has left
+		b.ResetAfter = a.wait(line.Window, &span, now, used)
 		all[i] = b
 	}
 	return all, nil

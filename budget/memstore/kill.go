@@ -93,7 +93,7 @@ func (f *flags) killed(r *driver.Reservation, now int64) *driver.Kill {
 			}
 		}
 	}
-	look(f.filed[driver.Key{}])
+	look(f.filed[driver.Key{}]) // the flags without values, which cover everything
 	for _, d := range r.Dims {
 		look(f.filed[d])
 	}

@@ -128,7 +128,7 @@ func (s *Store) addFull(d *driver.Decision, r *driver.Reservation, i int, b driv
 }
 
 // latch closes the latches of the lines that refuse, unless the reservation is tentative. Of a refusal it removes the observe-only lines. If no line
-// refuses, it closes the latches of the observe-only lines instead.
+// refuses, it closes the latches of the observe-only lines instead. A latch that is closed already keeps its end.
 func (s *Store) latch(d *driver.Decision, r *driver.Reservation, spans []accountSpan, now int64) {
 	full := d.Denied
 	if len(full) == 0 {

@@ -29,6 +29,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	case e.state == driver.Settled:
 		return driver.Posting{}, driver.ErrResolved
 	}
+	// The entry is Pending, or Expired: then post replaces the worst case that was charged.
 	from := e.state
 	call, reference := e.call, e.reference // put back if the amount can't be posted
 	e.refer(&st)                           // before post, which adds the amount to the row of usage of the call

@@ -221,6 +221,7 @@ func (s *sums) add(e *driver.Entry) {
 	case e.State == driver.Pending && e.Actual != (driver.Charge{}):
 		wrong("it is pending, and has posted something")
 	}
+	// Expiry charges the worst case, and marks it as an estimate.
 	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged { // compareExpired looks whether it was corrected
 		s.expired[e.ID] = true
 	}
@@ -276,6 +277,7 @@ const accountPage = 1000
 // the store has forgotten.
 func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *driver.Account) (forgotten bool, err error) {
 	told.Accounts++
+	// differs reports a difference: is what the store has, and sum what it has to be.
 	differs := func(kind Kind, start time.Time, is, sum int64, detail string) {
 		told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope, Period: start, Told: is, Sum: sum, Detail: detail})
 	}

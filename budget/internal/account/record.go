@@ -70,7 +70,8 @@ type recordJSON struct {
 	From, To         []int64           `json:",omitempty"`
 }
 
-// overrideJSON is a driver.Override as it is stored; Until is in nanoseconds since 1970 UTC.
+// overrideJSON is a driver.Override as it is stored; Until is in nanoseconds since 1970 UTC. An override always has an end, so that, unlike in the
+// Until of a flag, no number has to stand for none.
 type overrideJSON struct{ Max, Until int64 }
 
 // EncodeRecord encodes a row of the audit trail without its revision and its time.
@@ -121,6 +122,7 @@ func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 	if in.Override != nil {
 		r.Override = &driver.Override{Max: in.Override.Max, Until: time.Unix(0, in.Override.Until)}
 	}
+	// A newer library may have written more units. Index 0 of a Charge is no unit, and is not counted in the error.
 	if len(in.From) > len(r.From) || len(in.To) > len(r.To) {
 		return driver.Record{}, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, max(len(in.From), len(in.To))-1, driver.NumUnits-1)
 	}

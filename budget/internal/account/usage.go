@@ -54,6 +54,7 @@ func DayStart(day int64) time.Time { return time.Unix(day*int64(24*time.Hour/tim
 const usesVersion = 1
 
 // EncodeUses encodes uses: a byte for the version, one for the number of units, and for each use its key and an amount in each unit, as varints.
+// Units count from 1: index 0 of a Charge, which NumUnits includes, is not written.
 func EncodeUses(all []Use) []byte {
 	if len(all) == 0 {
 		return []byte{}

@@ -181,6 +181,7 @@ func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	admit(revived)
 	clock.Advance(49 * time.Hour)
 	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended, and 85 of the limit's own 100 are left
+	// By now the first reservations that were admitted here have expired, and are charged.
 	_, err = s.Expire(ctx, 10)
 	require.NoError(t, err)
 }
