@@ -41,6 +41,7 @@ var lossRules = []rule{
 		s.wipe()
 		// Opened after the loss: to this handle what stands there now is a ledger like any other.
 		other := s.reopen()
+		// So that more steps have written here than s.store has seen of the lost ledger, and their number alone does not tell the two apart.
 		for range 20 {
 			d, err := other.Reserve(s.ctx, s.newReservation(1, l))
 			require.NoError(s.t, err)
@@ -129,6 +130,7 @@ func (s *subject) fillLedger() *rich {
 		"an override":       line("override", driver.Lifetime, 100),
 	}}
 	for _, l := range r.lines {
+		// Of a Max of 10 this leaves 4, less than the 5 that stillRefuses asks for.
 		s.settle(s.reserve(6, l), 6)
 	}
 	// 6 are settled of 100. With 8 in the place of 100, 5 more do not fit.

@@ -165,6 +165,7 @@ var usageRules = []rule{
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 20}, s.usageByDayAndScope())
 		s.settleWith(s.callSettlement(expired, 3))
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 3}, s.usageByDayAndScope())
+		// The same settlement once more is a replay, and adds nothing. Nor does the second correction to 8 below change anything.
 		s.settleWith(s.callSettlement(expired, 3))
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 3}, s.usageByDayAndScope())
 		s.correct(expired, 8)

@@ -267,7 +267,7 @@ func (w *walk) divide(c driver.Charge) map[string]int64 {
 		return nil
 	}
 	divided, left := make(map[string]int64), c[driver.UnitUSD]
-	// Three workflows, or two, or d alone.
+	// Three workflows, or two, or d alone, of which no reservation is (see scope): its row of usage has nothing but shares.
 	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
 		n := left
 		if workflow != "d" {
@@ -405,6 +405,7 @@ func (w *walk) killOrRevive() {
 	if flag.prefix {
 		flag.scope.Workflow += "*"
 	}
+	// Value by value, because scopes have a map and can't be compared with ==. Those of the walk have no other values than these two.
 	same := func(k modelFlag) bool {
 		return k.scope.Workflow == flag.scope.Workflow && k.scope.Principal == flag.scope.Principal && k.prefix == flag.prefix
 	}
