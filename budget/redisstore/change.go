@@ -92,6 +92,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 // dimensions: the keys of the scope values that it sets. One with patterns has none, because its values are globs: the script is sent the
 // capital letter, and the flag's own key in their place. payload is the encoded flag that others read back.
 func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r driver.Record) error {
+	// For a Revive; Kill has done this already.
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
 	}
+	// No amount may be larger than a script can count, and no two lines may be of the same account.
 	if err := errors.Join(fits(&st.Actual), distinct(st.Lines)); err != nil {
 		return driver.Posting{}, err
 	}

@@ -49,7 +49,8 @@ func (s *standing) balance(line *driver.Line, now int64) driver.Balance {
 	return b
 }
 
-// wait returns how long it takes from now, in microseconds, until excess has left the window and the latch is open; 0 if waiting never helps.
+// wait returns how long it takes from now, in microseconds, until excess has left the window and the latch is open; 0 if waiting never
+// helps, or if there is no excess and the latch is open already.
 func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {

@@ -177,6 +177,7 @@ func (s *Store) learnPatterns(r *reply) error {
 		}
 		p.all = append(p.all, knownPattern{object, k.Flag()})
 	}
+	// If another answer has brought a newer list meanwhile, this does no harm: the script compares the list's id in each Reserve that a flag may refuse.
 	s.flags.Store(p)
 	return nil
 }

@@ -28,6 +28,7 @@ func (s *subject) requireLost(store driver.Store, r driver.Reservation) {
 
 // The rules of a ledger that was lost, in whole or in part, while a store was open on it. s.wipe destroys the ledger; s.reopen returns another handle
 // on what is then there, as another process would have it; s.newChange returns a change whose caller has seen all changes so far.
+// s.requireNoAnswers requires that each step fails, and with no error that tells something about the budget, such as ErrExceeded.
 var lossRules = []rule{
 	{"AWipedStoreAnswersNothing", "a store whose memory was lost under it fails with ErrLost; it never reports a zero balance", func(s *subject) {
 		r := s.reserve(2, line("a", driver.Daily, 10))

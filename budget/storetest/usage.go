@@ -59,6 +59,7 @@ func (s *subject) usage(size int) (all []driver.UsageRow) {
 		return bytes.Compare(a.Key[:], b.Key[:])
 	}))
 	for i := range all {
+		// UsageDay returns when the UTC day of a moment begins: a row's Day is such a beginning.
 		require.Equal(s.t, driver.UsageDay(all[i].Day), all[i].Day)
 		require.NotEqual(s.t, driver.Charge{}, all[i].Charge, "a row of nothing")
 	}
@@ -185,7 +186,7 @@ var usageRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.settleWith(s.callSettlement(voided, 2))
 		s.settleWith(s.callSettlement(s.newCallReservation(5, mine, l), 5))
-		require.Equal(s.t, map[string]int64{"2026-03-11 workflow=w": 7}, s.usageByDayAndScope())
+		require.Equal(s.t, map[string]int64{"2026-03-11 workflow=w": 7}, s.usageByDayAndScope()) // 2 + 5
 	}},
 	{"UsageComesInPages", "pages of any size tell every row once, in the order of days and keys", func(s *subject) {
 		for day := range 3 {
