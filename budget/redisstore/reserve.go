@@ -66,7 +66,8 @@ func (s *Store) notice(sequence int64) {
 	}
 }
 
-// shard returns the key of the hash with an id's entry, as the arguments of a command: a part of the array of all such keys, which is not copied.
+// shard returns the key of the hash with an id's entry, as the arguments of a command: a part of the array of all such keys, which
+// is not copied. Its capacity ends there, too, so that nothing that is appended to it gets into the array.
 func (s *Store) shard(id driver.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
 
 // Reserve implements driver.Store. The script judges an id that it knows first, then kill flags, then room. A reservation that too few replicas
