@@ -152,6 +152,7 @@ func (w *walk) recentOrNew() attempt {
 func (w *walk) reserveNew() {
 	accounts, lines := w.pick()
 	scope := w.scope()
+	// The TTL is never zero. Two of three reservations are tentative: if they are refused, no latch closes.
 	r := driver.Reservation{
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
 		Call: &driver.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
