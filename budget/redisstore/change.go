@@ -92,6 +92,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 // dimensions: the keys of the scope values that it sets. One with patterns has none, because its values are globs: the script is sent the
 // capital letter, and the flag's own key in their place. payload is the encoded flag that others read back.
 func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r driver.Record) error {
+	// For a Revive; Kill has done this already.
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}
@@ -128,7 +129,8 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	// The script gets the key of the hash that has the reservation's entry, too.
+	// The script gets the key of the hash that has the reservation's entry, too. The amount is part of a row of
+	// usage, a day's sum over calls of one scope; UsageRows is how many rows a day may have. Shares divide the amount among several rows.
 	answer, err := s.ask(ctx, scriptCorrect, s.shard(c.ID), func(_, clock int64) ([]any, error) {
 		h := newHead(s.epoch(), c.ID[:]).numbers(s.seen.Load(), clock, s.retention, int64(s.opts.UsageRows)).charge(&c.Actual)
 		return []any{[]byte(h), change, row, []byte(encodeShares(c.Shares))}, nil
@@ -136,7 +138,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	// For letters that stand for an error ask has returned that. before reads the state that the reservation had.
+	// ask has returned an error already if the answer's letter stands for one. before reads the state that the reservation had.
 	p := driver.Posting{Replayed: answer.code == codeReplayed}
 	if p.From, err = answer.rest.before(); err != nil || answer.code != codeDone && !p.Replayed {
 		return driver.Posting{}, errReply

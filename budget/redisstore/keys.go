@@ -18,7 +18,7 @@ type keySpace struct {
 	kills   string         // a hash of the kill flags
 	changes string         // a hash: the audit trail
 	entries [shards]string // hashes from a reservation's id to its entry
-	channel string         // for notices that a kill flag or the policy has changed
+	channel string         // for notices that a kill flag or the policy has changed; it is named killed, because at first they were about flags only
 
 	head  [5]any      // the first five, which every script gets, as arguments of a command
 	shard [shards]any // those of entries, as arguments

@@ -9,7 +9,8 @@ import (
 )
 
 // flagJSON is the payload of a kill flag: what is stored of it besides the time when it was set. It keeps text as bytes, because it need not
-// be valid UTF-8. Until is in nanoseconds since 1970, 0 for a flag without an end.
+// be valid UTF-8. Until is in nanoseconds since 1970, 0 for a flag without an end. What has omitempty was added later, and is
+// not in flags that were stored before.
 type flagJSON struct {
 	Principal, Workflow, Model, Reason []byte
 	Region, Profile, Project           []byte `json:",omitempty"`

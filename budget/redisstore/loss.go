@@ -47,7 +47,8 @@ func (s *Store) sound(ctx context.Context) (*known, error) {
 }
 
 // outcome returns the error in an answer to a step, and records a loss. k is what was known when the step was sent: if another ledger was
-// adopted meanwhile, the loss is not that one's.
+// adopted meanwhile, the loss is not that one's. Only errReplaced is recorded: the scripts find errForgotten anew each time, by the server's clock
+// and the ledger, and it ends once that clock is right again.
 func (s *Store) outcome(k *known, r *reply) error {
 	err := r.outcome()
 	if errors.Is(err, errReplaced) {
@@ -68,6 +69,7 @@ func (s *Store) recover(ctx context.Context) error {
 	if now-last < int64(lookEvery) || !k.lookedAt.CompareAndSwap(last, now) {
 		return errReplaced
 	}
+	// look returns what the ledger is now. The action i inspects, and changes nothing.
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {
 		return err

@@ -91,6 +91,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 			return nil, errReply
 		}
 		all[i].Key = driver.Key([]byte(key))
+		// An override is told even if it has ended, as long as nobody removes it; a latch only while it is closed.
 		if until > 0 {
 			all[i].Override = &driver.Override{Max: most, Until: fromMicro(until)}
 		}

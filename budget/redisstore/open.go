@@ -70,6 +70,7 @@ func (s *Store) open(ctx context.Context) error {
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
 	rand.Read(epoch[:])
+	// Not by guess: that counts on from a time of the server, and the first one is in the answer to this script.
 	clock := int64(0) // 0 means the server's own
 	if s.opts.Clock != nil {
 		clock = max(moment(s.opts.Clock()), 1)

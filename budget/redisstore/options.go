@@ -23,7 +23,7 @@ const maxRetention = 100 * 366 * 24 * time.Hour
 type Options struct {
 	// Ledger names the ledger, so that one server can have several. Keys only contain a hash of the name. The empty name is valid.
 	Ledger string
-	// Create makes the ledger if there is none. Without it New refuses a server without the ledger, because a server that has lost its data
+	// Create makes the ledger if there is none. Without it Open refuses a server without the ledger, because a server that has lost its data
 	// looks like a new one. Set it for the first start, or in a step of the deployment that runs once: processes that always set it spend
 	// their limits a second time after data was lost.
 	Create bool

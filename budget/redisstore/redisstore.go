@@ -9,7 +9,7 @@
 //
 // # What can be lost
 //
-// New refuses a server that may evict keys or that keeps no append-only file, unless Options say otherwise. With
+// Open refuses a server that may evict keys or that keeps no append-only file, unless Options say otherwise. With
 // appendonly and appendfsync=everysec, the server's default, a killed process loses nothing that it acknowledged; a power
 // loss can take the last second or so, with appendfsync=always nothing.
 //
@@ -48,7 +48,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Store is a driver.Store in Redis. It is safe for concurrent use. Make one with New.
+// Store is a driver.Store in Redis. It is safe for concurrent use. Open returns one.
 type Store struct {
 	opts Options
 	rdb  redis.UniversalClient

@@ -108,7 +108,7 @@ func (r *reader) count() int64 {
 	return n
 }
 
-// charge reads a charge with n units, which may be fewer than this library knows.
+// charge reads a charge with n units, which may be fewer than this library knows. More would be out of the range of c: callers ask knows first.
 func (r *reader) charge(n int64) (c driver.Charge) {
 	for u := range n {
 		// Units count from 1.

@@ -37,7 +37,7 @@ type head []byte
 
 // newHead joins parts with fixed widths.
 func newHead(parts ...[]byte) head {
-	// Room for the head of a Settle, the longest after that of a Reserve.
+	// Room for every head but that of a Reserve, which has 178 bytes, so that append makes room for it once more.
 	h := make(head, 0, 176)
 	for _, p := range parts {
 		h = append(h, p...)

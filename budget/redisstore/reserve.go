@@ -66,7 +66,8 @@ func (s *Store) notice(sequence int64) {
 	}
 }
 
-// shard returns the key of the hash with an id's entry, as the arguments of a command: a part of the array of all such keys, which is not copied.
+// shard returns the key of the hash with an id's entry, as the arguments of a command: a part of the array of all such keys, which
+// is not copied. Its capacity ends there, too, so that nothing that is appended to it gets into the array.
 func (s *Store) shard(id driver.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
 
 // Reserve implements driver.Store. The script judges an id that it knows first, then kill flags, then room. A reservation that too few replicas
@@ -75,10 +76,12 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	if err := r.Validate(); err != nil {
 		return driver.Decision{}, err
 	}
+	// No amount may be larger than a script can count, and no two lines may be of the same account.
 	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
 		return driver.Decision{}, err
 	}
-	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount.
+	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount. A nil Call has
+	// one, too: that of what nobody said whose it is.
 	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
 		// p.hold is the range of time in which all lines are booked as they were placed for now; at other

@@ -228,7 +228,7 @@ func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// At least 1 ms: for WAIT, 0 would be without end.
+	// Half the timeout, so that the reply to WAIT arrives before the step's context ends. At least 1 ms: for WAIT, 0 would be without end.
 	wait := once{redis.NewCmd(ctx, "wait", s.opts.MinReplicas, max(s.opts.Timeout/2/time.Millisecond, 1))}
 	pipe := node.Pipeline()
 	// A pipeline's Process only queues a command; Exec sends both.

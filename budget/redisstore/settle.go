@@ -13,6 +13,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
 	}
+	// No amount may be larger than a script can count, and no two lines may be of the same account.
 	if err := errors.Join(fits(&st.Actual), distinct(st.Lines)); err != nil {
 		return driver.Posting{}, err
 	}
@@ -34,7 +35,8 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 }
 
 // settle sends a settlement. withLines says whether to send the lines, with their windows, thresholds and names, too. usage is the key of the
-// row of usage, a day's sum over calls of one scope, to which the amount is added; shares say how it divides among several rows.
+// row of usage, a day's sum over calls of one scope, to which the amount is added; shares say how it divides among several rows. A day may have
+// UsageRows of them.
 func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines bool) (reply, error) {
 	usage, shares := driver.Key{}, []byte(encodeShares(st.Shares))
 	if st.Call != nil { // otherwise the script uses the reservation's row

@@ -53,6 +53,7 @@ func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 	sub := s.rdb.Subscribe(ctx) // without a channel it does not connect yet
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // Receive does not obey contexts
+	// This only sends the command. The subscription is made when the server confirms it, with a message of its own: see made below.
 	if err := sub.Subscribe(ctx, s.keys.channel); err != nil {
 		return false
 	}

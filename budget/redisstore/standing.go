@@ -11,7 +11,7 @@ import (
 type standing struct {
 	line             int   // index into the request's lines
 	settled, pending int64 // in the present window
-	latched          int64 // until when it is latched: a refusal has closed it; 0 for never
+	latched          int64 // until when it is latched: a refusal has closed it; 0 if none has, and the constant never if only an operator opens it
 	override         int64 // what replaces the line's Max, if overridden
 	overridden       bool
 	buckets          []bucket // of a rolling window, if the script lists them, in ascending order
@@ -23,7 +23,8 @@ type bucket struct {
 	used  int64 // settled and pending
 }
 
-// standing reads the balance of one of the lines, of which there are so many. A sum of more than 2*maxSum is no answer of a script.
+// standing reads the balance of one of the lines, of which there are so many. No script answers with a sum of more than 2*maxSum,
+// which could overflow where it is added to another.
 func (r *reader) standing(lines int) (s standing) {
 	s.line = int(r.number(2))
 	s.overridden = r.number(1) == 1
@@ -48,7 +49,8 @@ func (s *standing) balance(line *driver.Line, now int64) driver.Balance {
 	return b
 }
 
-// wait returns how long it takes from now, in microseconds, until excess has left the window and the latch is open; 0 if waiting never helps.
+// wait returns how long it takes from now, in microseconds, until excess has left the window and the latch is open; 0 if waiting never
+// helps, or if there is no excess and the latch is open already.
 func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {

@@ -30,6 +30,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 		// clock that jumps ahead and back must not make it forget what still counts.
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
 			// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss; the clock is 0 for the server's own.
+			// What is charged is added to rows of usage, of which a day has UsageRows at most, and which are forgotten after UsageRetention.
 			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
 				int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
 		})
@@ -113,8 +114,8 @@ func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]dr
 }
 
 // parsePage decodes an answer with entries, and sorts them. Behind the head there are pairs: first an entry's id and the entry, then an account
-// and its name, which begins with the width of the account's buckets. An account in a pair has one byte behind its key. The
-// pairs are read from the last one back, because the entries' bookings need these widths.
+// and its name, which begins with the width of the account's buckets. An account in a pair has one byte behind its key,
+// by which it is told from an id: both have 16 bytes. The pairs are read from the last one back, because the entries' bookings need these widths.
 func parsePage(value any) (reply, []driver.Entry, error) {
 	parts, ok := value.([]any)
 	if !ok { // the answer has no entries

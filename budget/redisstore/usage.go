@@ -26,7 +26,8 @@ func encodeShares(shares []driver.Share) head {
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.UsageRow{}
-	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...) // a row's day and key
+	// A row's day, as a number from 1970 on, and its key. The day of the zero time is 0, which is before all rows.
+	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
 	// Rows whose amounts have become zero are left out, so that one page of the script may be too few.
 	for len(all) < limit {
 		// The script returns rows behind mark, each as a text that begins with the row's own day and key: the next page begins behind the last one.
@@ -177,6 +178,7 @@ func (s *Store) learnPatterns(r *reply) error {
 		}
 		p.all = append(p.all, knownPattern{object, k.Flag()})
 	}
+	// If another answer has brought a newer list meanwhile, this does no harm: the script compares the list's id in each Reserve that a flag may refuse.
 	s.flags.Store(p)
 	return nil
 }

@@ -12,6 +12,7 @@ const nearlyFull = 80
 // Warnings reports what will soon make the server refuse or lose writes, as far as it is known: memory that is nearly used up, and an
 // append-only file that could not be written. Limits hold in any case: a server that is full refuses calls.
 func (s *Store) Warnings(ctx context.Context) (all []string, err error) {
+	// look asks the server about itself and the ledger. The action i inspects, and changes nothing.
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {
 		return nil, err

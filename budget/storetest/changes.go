@@ -114,8 +114,8 @@ func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []ru
 	return rules
 }
 
-// The rules of changes. s.newChange returns a change whose caller has seen all changes so far. If another change of the same object is made before it
-// is handed to the store, it is late. s.records returns the audit trail, s.revision its length, and s.makeChange makes the change that a row of it
+// The rules of changes. s.newChange returns a change whose caller has seen all changes so far. A change is late if another one of the same object is
+// made before it is handed to the store. s.records returns the audit trail, s.revision its length, and s.makeChange makes the change that a row of it
 // describes. s.latchedLine returns a line whose latch a refusal has closed, and of whose 10 nano-USD 5 are left; s.refuse makes a
 // reservation that must be refused. s.kill, s.override and s.correct make changes that must succeed.
 var changeRules = slices.Concat(
@@ -207,13 +207,13 @@ var changeRules = slices.Concat(
 		}},
 		{"AnUnlatchOpensWhatItStillMay", "of several accounts those that nobody has changed since are opened", func(s *subject) {
 			a, b, c := s.latchedLine("a", driver.Lifetime), s.latchedLine("b", driver.Lifetime), s.newChange()
-			// Of a this one is newer than c, which it makes late; nobody changes b.
+			// This Unlatch is newer than c, and makes c late for a. Nobody has changed b since c was made.
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account}, s.newChange()))
 			err := s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
 			require.ErrorIs(s.t, err, driver.ErrSuperseded)
 			require.False(s.t, s.balance(b).Latched)
 			before := s.revision()
-			// The error is not looked at, because of a this change is late again. Only the number of rows counts.
+			// For a this change is late again, so that its error is dropped. What counts here is that there are no more rows than before.
 			_ = s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
 			require.Equal(s.t, before, s.revision(), "a repeat is no row")
 		}},
@@ -222,6 +222,7 @@ var changeRules = slices.Concat(
 			s.kill(driver.Scope{Principal: "ci"}, "stop")
 			s.override(line("b", driver.Lifetime, 10), 20, time.Hour)
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, NewChange()))
+			// c is older than the three changes above, but none of them is of this object: an account's override is another one than its latch.
 			require.NoError(s.t, s.store.Override(s.ctx, l.Account, &driver.Override{Max: 30, Until: s.clock.Now().Add(time.Hour)}, c))
 			require.Equal(s.t, int64(30), s.balance(l).Max)
 			// With the old Seen, from before all changes, for an object that nobody has changed: the flag of callScope.
@@ -244,7 +245,7 @@ var changeRules = slices.Concat(
 			}
 			for i := range made {
 				made[i].Change = s.newChange()
-				// None for the first change, and for the others one that is no valid text.
+				// The first change has no reason, and the others have one that is no valid text.
 				made[i].Reason = strings.Repeat("why\xff", i)
 				require.NoError(s.t, s.makeChange(made[i]))
 			}

@@ -20,6 +20,7 @@ var concurrentRules = []rule{
 		if s.h.Reopen != nil {
 			stores = append(stores, s.reopen())
 		}
+		// Only a and b ever refuse: the Max of c is never reached.
 		lines := sorted(line("a", driver.Daily, 20), line("b", driver.Rolling(time.Hour), 25), line("c", driver.Lifetime, 1<<40))
 		var workers, watcher sync.WaitGroup
 		var admitted, done atomic.Int64
@@ -61,7 +62,7 @@ var concurrentRules = []rule{
 		l := line("a", driver.Lifetime, 1<<40)
 		for range 20 {
 			r := s.reserve(3, l)
-			s.clock.Advance(r.TTL)
+			s.clock.Advance(r.TTL) // so that Expire may charge it
 			var workers sync.WaitGroup
 			for w := range s.h.Workers {
 				workers.Go(func() {
@@ -156,7 +157,8 @@ func (s *subject) compete(store driver.Store, random *rand.Rand, lines []driver.
 	return admitted
 }
 
-// watch asserts in every state that it sees that no limit is exceeded and that lines booked together agree.
+// watch asserts in every state that it sees that no limit is exceeded and that lines booked together agree. It runs in a goroutine of its own, as
+// compete does, where a test must not be ended by require.
 func (s *subject) watch(lines []driver.Line, done *atomic.Int64) {
 	for done.Load() == 0 {
 		all, err := s.store.Balances(s.ctx, lines)

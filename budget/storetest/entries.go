@@ -108,7 +108,8 @@ var entryRules = []rule{
 }
 
 // steps returns calls of the store's methods, by name. r is a reservation that exists; "Orphan" is a Settle of an unknown id. NewChange returns a
-// change that is made whatever was changed before, so that none of these calls fails for being late.
+// change that is made whatever was changed before, so that none of these calls fails for being late. Callers make them in the random order of a map:
+// Reserve and Orphan have one id, and either of the two may be first.
 func (s *subject) steps(store driver.Store, r driver.Reservation) map[string]func(context.Context) error {
 	fresh := s.newReservation(1, r.Lines...)
 	return map[string]func(context.Context) error{

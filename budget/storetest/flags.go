@@ -49,7 +49,7 @@ var flagRules = []rule{
 		}
 		// flagRefusing sends the keys of the scope's values (Dims), but no Call, which patterns are matched with.
 		require.Nil(s.t, s.flagRefusing(callScope, l), "nobody said whose it is")
-		s.requireBalance(l, 0, 7) // the six that were spared, and that one
+		s.requireBalance(l, 0, 7) // 1 for each of the six that were spared, and 1 for the call of flagRefusing
 	}},
 	{"PatternsAreNoValues", "a flag without patterns holds for the very text of its values, and a flag of the same text with patterns is another one", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -74,6 +74,7 @@ var flagRules = []rule{
 	}},
 	{"PatternsAreRevivedEverywhere", "a flag with patterns that one process sets or takes back holds or ends in all others", func(s *subject) {
 		l := line("a", driver.Daily, 100)
+		// After this call the store may know the list of flags with patterns, which is empty, and has to notice that it changes.
 		require.Nil(s.t, s.flagRefusingCall(callScope, l))
 		other := s.reopen()
 		if s.h.Merged != "" {

@@ -28,6 +28,7 @@ func (s *subject) requireLost(store driver.Store, r driver.Reservation) {
 
 // The rules of a ledger that was lost, in whole or in part, while a store was open on it. s.wipe destroys the ledger; s.reopen returns another handle
 // on what is then there, as another process would have it; s.newChange returns a change whose caller has seen all changes so far.
+// s.requireNoAnswers requires that each step fails, and with no error that tells something about the budget, such as ErrExceeded.
 var lossRules = []rule{
 	{"AWipedStoreAnswersNothing", "a store whose memory was lost under it fails with ErrLost; it never reports a zero balance", func(s *subject) {
 		r := s.reserve(2, line("a", driver.Daily, 10))
@@ -41,6 +42,7 @@ var lossRules = []rule{
 		s.wipe()
 		// Opened after the loss: to this handle what stands there now is a ledger like any other.
 		other := s.reopen()
+		// So that more steps have written here than s.store has seen of the lost ledger, and their number alone does not tell the two apart.
 		for range 20 {
 			d, err := other.Reserve(s.ctx, s.newReservation(1, l))
 			require.NoError(s.t, err)
@@ -129,6 +131,7 @@ func (s *subject) fillLedger() *rich {
 		"an override":       line("override", driver.Lifetime, 100),
 	}}
 	for _, l := range r.lines {
+		// Of a Max of 10 this leaves 4, less than the 5 that stillRefuses asks for.
 		s.settle(s.reserve(6, l), 6)
 	}
 	// 6 are settled of 100. With 8 in the place of 100, 5 more do not fit.

@@ -23,6 +23,7 @@ var policyRules = []rule{
 	{"APolicyIsKept", "the document that was set last is told with its version, its time and who set it, byte by byte, by all handles", func(s *subject) {
 		require.Equal(s.t, driver.PolicyDocument{}, s.policy())
 		s.kill(callScope, "so that the first version is not 1")
+		// Nearly as long as is allowed: the beginning, which has bytes that are no valid text, is shorter than 32 bytes.
 		text := append([]byte("limits:\n\x00\xff'\"{}"), bytes.Repeat([]byte{'x'}, driver.MaxPolicyDocument-32)...)
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, text, s.newChange()))
 		other := s.reopen()

@@ -58,6 +58,7 @@ var reserveRules = []rule{
 		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Daily, 9), line("c", driver.Monthly, 9), line("d", driver.Lifetime, 9), line("e", driver.Hourly, 9))
 		s.reserve(8, lines...)
 		var full []int // the indexes of the lines without room; they depend on the order that sorted has made
+		// How long it takes until each window ends, and with it the wait for room; 0 for a lifetime, which never ends. s.moment parses a time.
 		waits := map[driver.Window]time.Duration{
 			driver.Daily: s.moment("2026-03-11T00:00:00Z").Sub(s.clock.Now()), driver.Monthly: s.moment("2026-04-01T00:00:00Z").Sub(s.clock.Now()),
 			driver.Hourly: s.clock.Now().Truncate(time.Hour).Add(time.Hour).Sub(s.clock.Now()), driver.Lifetime: 0,

@@ -208,7 +208,8 @@ func (s *subject) requireBalance(l driver.Line, settled, pending int64) {
 	require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "settled and pending of the account")
 }
 
-// entry returns what the store remembers of one reservation, and whether it remembers it.
+// entry returns what the store remembers of one reservation, and whether it remembers it. It looks at one page only, because no rule that uses it
+// makes more entries than that.
 func (s *subject) entry(id driver.ID) (driver.Entry, bool) {
 	s.t.Helper()
 	for _, e := range s.entries(driver.Query{Max: 10_000}) {

@@ -59,6 +59,7 @@ func (s *subject) usage(size int) (all []driver.UsageRow) {
 		return bytes.Compare(a.Key[:], b.Key[:])
 	}))
 	for i := range all {
+		// UsageDay returns when the UTC day of a moment begins: a row's Day is such a beginning.
 		require.Equal(s.t, driver.UsageDay(all[i].Day), all[i].Day)
 		require.NotEqual(s.t, driver.Charge{}, all[i].Charge, "a row of nothing")
 	}
@@ -165,6 +166,7 @@ var usageRules = []rule{
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 20}, s.usageByDayAndScope())
 		s.settleWith(s.callSettlement(expired, 3))
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 3}, s.usageByDayAndScope())
+		// The same settlement once more is a replay, and adds nothing. Nor does the second correction to 8 below change anything.
 		s.settleWith(s.callSettlement(expired, 3))
 		require.Equal(s.t, map[string]int64{today + "workflow=w": 3}, s.usageByDayAndScope())
 		s.correct(expired, 8)
@@ -184,7 +186,7 @@ var usageRules = []rule{
 		s.clock.Advance(24 * time.Hour)
 		s.settleWith(s.callSettlement(voided, 2))
 		s.settleWith(s.callSettlement(s.newCallReservation(5, mine, l), 5))
-		require.Equal(s.t, map[string]int64{"2026-03-11 workflow=w": 7}, s.usageByDayAndScope())
+		require.Equal(s.t, map[string]int64{"2026-03-11 workflow=w": 7}, s.usageByDayAndScope()) // 2 + 5
 	}},
 	{"UsageComesInPages", "pages of any size tell every row once, in the order of days and keys", func(s *subject) {
 		for day := range 3 {

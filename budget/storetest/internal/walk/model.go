@@ -170,7 +170,7 @@ func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, n
 	e := m.byID[r.ID]
 	switch {
 	case e == nil: // an unknown id is judged by flags and room below
-	case e.state != driver.Pending:
+	case e.state != driver.Pending: // whoever the owner is; settle and void look at the owner first
 		v.err = driver.ErrResolved
 	case e.owner != r.Owner || e.reserved != r.Charge || !slices.Equal(e.lines, lines):
 		v.err = driver.ErrIDConflict
@@ -242,7 +242,7 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 	switch {
 	case e != nil && e.owner != st.Owner:
 		return p, driver.ErrIDConflict
-	case e != nil && e.state == driver.Settled && e.actual == st.Actual:
+	case e != nil && e.state == driver.Settled && e.actual == st.Actual: // whatever its shares are; correct compares these, too
 		return driver.Posting{Replayed: true, From: driver.Settled}, nil
 	case e != nil && e.state == driver.Settled:
 		return p, driver.ErrResolved

@@ -152,6 +152,7 @@ func (w *walk) recentOrNew() attempt {
 func (w *walk) reserveNew() {
 	accounts, lines := w.pick()
 	scope := w.scope()
+	// The TTL is never zero. Two of three reservations are tentative: if they are refused, no latch closes.
 	r := driver.Reservation{
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
 		Call: &driver.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
@@ -267,7 +268,7 @@ func (w *walk) divide(c driver.Charge) map[string]int64 {
 		return nil
 	}
 	divided, left := make(map[string]int64), c[driver.UnitUSD]
-	// Three workflows, or two, or d alone.
+	// Three workflows, or two, or d alone, of which no reservation is (see scope): its row of usage has nothing but shares.
 	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
 		n := left
 		if workflow != "d" {
@@ -361,6 +362,7 @@ func (w *walk) correctOne() {
 	want, wantErr := w.model.correct(m.r.ID, actual, divided)
 	got, err := w.store.Correct(w.ctx, c)
 	w.sameOutcome(wantErr, err)
+	// With an error both are zero.
 	require.Equal(w.t, want, got)
 }
 
@@ -405,6 +407,7 @@ func (w *walk) killOrRevive() {
 	if flag.prefix {
 		flag.scope.Workflow += "*"
 	}
+	// Value by value, because scopes have a map and can't be compared with ==. Those of the walk have no other values than these two.
 	same := func(k modelFlag) bool {
 		return k.scope.Workflow == flag.scope.Workflow && k.scope.Principal == flag.scope.Principal && k.prefix == flag.prefix
 	}
