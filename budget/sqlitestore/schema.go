@@ -20,7 +20,8 @@ const schemaVersion = 4
 //
 // All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
 // is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
-// to rows of usage. Of kill and flag, file says under which key calls find the flag: see kill.go.
+// to rows of usage. Of bucket, forgotten sums up what reservations had posted that were dropped since. Of change, object is the key of what was
+// changed, id the change's own, and record the encoded row. Of kill and flag, file says under which key calls find the flag: see kill.go.
 //
 // Version 3 makes rows of account for all buckets, because accounts are listed by these rows, and files each flag under the first key in dims, the
 // keys of the values that its scope sets, which are 16 bytes each.

@@ -32,6 +32,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			if err != nil {
 				return err
 			}
+			// The true marks the amount as an estimate: what the call has cost is not known.
 			if err := t.resolve(e, driver.Expired, e.reserved, true); err != nil {
 				return err
 			}
