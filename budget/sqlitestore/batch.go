@@ -247,8 +247,8 @@ func (s *Store) runTogether(batch []*step) error {
 	})
 	if err != nil {
 		s.sequence = sequence
-		// From now on recover refuses steps, and asks only some time after lookedAt whether the loss was accepted. The other loss, errPart, needs no note: it is
-		// recorded in the file, and each transaction finds it there.
+		// From now on recover refuses steps, and asks only some time after lookedAt whether the loss was accepted. The other loss, errPart, needs no
+		// note: it is recorded in the file, and each transaction finds it there.
 		if errors.Is(err, errReplaced) {
 			s.lost, s.lookedAt = true, time.Now()
 		}

@@ -220,8 +220,8 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	// An estimated amount is not the same: a correction to the same number confirms it, and is made.
 	p = driver.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {
-		// The new amount in the place of e.actual; a resolved reservation has nothing pending. The true says that this is a correction: without shares
-		// all of it goes to the first of the rows of usage in which the reservation is now.
+		// The new amount in the place of e.actual; a resolved reservation has nothing pending. The true says that this is a correction: without
+		// shares all of it goes to the first of the rows of usage in which the reservation is now.
 		if err := t.post(e, c.Actual, e.actual, driver.Charge{}, c.Shares, true); err != nil {
 			return driver.Posting{}, err
 		}

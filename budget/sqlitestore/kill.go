@@ -15,8 +15,8 @@ import (
 // many there are. The column that says where is file.
 
 // joinKilled reads the flags that are stored under any of these dimensions, under none, or under underPatterns, which is x'2a'. It is a statement
-// with one parameter for each dimension. The 1 is the number of parameters in one term, ?%[2]d; the texts are what comes before the terms, a term,
-// what comes between them, and what comes after.
+// with one parameter for each dimension. The 1 says that a term has one parameter, whose number replaces %[2]d; the texts are what comes before
+// the terms, a term, what comes between two terms, and what comes after them.
 var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
 
 // underPatterns is where flags with patterns are stored. All calls read them, which is why their number is bounded.

@@ -34,8 +34,8 @@ var (
 	// columns are. An override_max of -1 stands for no override.
 	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
 		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
-	// joinLook is joinStates with another parameter, an id. It also returns whether there is a reservation with it, and whether there is any
-	// kill flag.
+	// joinLook is joinStates with another parameter, an id: the ? without a number is the one after those of the lines. It also returns whether there
+	// is a reservation with that id, and whether there is any kill flag.
 	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM flag), 0, 0, NULL, 0"}
 	// joinSettled reads, for (key, start), the settled sum of a bucket.
 	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
