@@ -71,7 +71,7 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 		case err == nil:
 			return a, nil
 		case isCode(err, codeMissing) && !how.makes: // an account does not exist, or the reservation has accounts that were not locked
-			how.makes = true
+			how.makes = true // which also gives the step a transaction of its own
 		case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
 			how.alone = true
 		default: // also an account that is missing again, although the step was to make it
