@@ -67,6 +67,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 			return err
 		}
 		// Neither the file nor another step of this transaction has the row.
+		// If it is only subtracted from, because it was forgotten meanwhile, values may lack it: it is made with zeros, and Usage leaves such rows out.
 		if !row.there && !row.changed && at.key != driver.OtherUsage {
 			scopes[at] = values[u.Key]
 		}
