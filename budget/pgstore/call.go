@@ -136,7 +136,7 @@ func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())
 	}
-	if a.xid == 0 {
+	if a.xid == 0 { // the step has written nothing
 		return
 	}
 	s.mu.Lock()

@@ -194,8 +194,8 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 // and their columns see schemas.
 const (
 	// The one row of meta: see guarded for its columns. Transactions that may write begin with sqlSequence, which counts them, others with
-	// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch. judged is then
-	// the present time, and reached 0, as if nothing had been forgotten.
+	// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch. It sets judged to
+	// the present time and reached to 0, as if nothing had been forgotten.
 
 	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
 	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`
