@@ -27,9 +27,9 @@ type call struct {
 	function string
 	moments  bool                      // the clock is an argument: null for the server's own, or the time of Options.Clock
 	lines    []driver.Line             // if not nil, the range of time in which these lines' windows stay the same is an argument
-	makes    bool                      // whether to make accounts that don't exist is an argument; such a step can share its transaction
+	makes    bool                      // an argument says whether to make missing accounts; as long as it is false, the step can share a transaction
 	settles  *driver.ID                // the reservation that the call settles, nil for other calls: see statement
-	lone     bool                      // it must not share its transaction with other steps
+	lone     bool                      // it must not share its transaction with other steps, even if makes allows that
 	args     func(at *placement) []any // called for each try; at says where lines are booked. nil for no further arguments
 }
 
@@ -71,10 +71,11 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 		case err == nil:
 			return a, nil
 		case isCode(err, codeMissing) && !how.makes: // an account does not exist, or the reservation has accounts that were not locked
-			how.makes = true
+			how.makes = true // which also gives the step a transaction of its own
 		case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
 			how.alone = true
 		default: // also an account that is missing again, although the step was to make it
+			// retry returns never, whileTimeLasts for what passes, such as a lock, or aFewTimes if the connection is the problem.
 			kind := retry(err)
 			// If the error says that the ledger has lost something, later steps are refused.
 			s.suspect(known, err)
@@ -130,13 +131,12 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 }
 
 // remember takes from an answer the server's clock, and the step number and transaction id, which later steps send so that the server can tell
-// whether it was set back. The two numbers count only if the step has written: a step that only reads may see those of another step that is
-// not durable yet.
+// whether it was set back. The two numbers count only if the step has written: a step number that nothing was written with may not be durable yet.
 func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())
 	}
-	if a.xid == 0 {
+	if a.xid == 0 { // the step has written nothing
 		return
 	}
 	s.mu.Lock()
@@ -156,6 +156,7 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 	if c.moments {
 		args = append(args, moment)
 	}
+	// A slice that is empty but not nil says that the function has these arguments, although there is no line.
 	if c.lines != nil {
 		if err := at.place(c.lines, how.now, s.opts.Retention); err != nil {
 			return statement{}, err

@@ -37,7 +37,8 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 	return err
 }
 
-// Unlatch implements driver.Store. All accounts are one step: the function is sent the object and the audit row of each.
+// Unlatch implements driver.Store. All accounts are one step: the function is sent the object and the audit row of each. If somebody else has changed
+// one since the caller looked, the function opens the others all the same, and step returns driver.ErrSuperseded.
 func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -73,7 +74,8 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 		until = account.End(k.Until)
 	}
 	r := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
-	// MaxPatterns bounds the flags with patterns; FlagRetention is how long ended flags are kept.
+	// MaxPatterns bounds the flags with patterns; FlagRetention is how long ended flags are kept. The function notifies the processes that listen
+	// on s.channel.
 	behind := []any{until, k.Patterns, int64(driver.MaxPatterns), int64(driver.FlagRetention)}
 	if _, err := s.change(ctx, "set_flag", r, behind, uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel); err != nil {
 		return err
@@ -81,7 +83,8 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	return s.awaitUnaware(ctx)
 }
 
-// Revive implements driver.Store. Calls that the flag covered are admitted from the next step on, in all processes.
+// Revive implements driver.Store. Calls that the flag covered are admitted from the next step on, in all processes; those that listen on s.channel
+// are notified. Unlike Kill, Revive waits for no running transactions: one that still knows the flag only refuses.
 func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	r := driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
 	_, err := s.change(ctx, "remove_flag", r, []any{f.Patterns}, uuids(f.Scope.Dims()), s.channel)
@@ -96,10 +99,10 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	}
 	// From, the amounts before, stays zero here: only the function knows them, and keeps them beside the row.
 	r := driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: c.Actual}
-	behind := []any{encodeShares(c.Shares), int64(s.opts.UsageRows)}
+	behind := []any{encodeShares(c.Shares), int64(s.opts.UsageRows)} // without shares, the first is an empty text
 	a, err := s.change(ctx, "correct", r, behind, [16]byte(c.ID), c.Actual[:])
 	if err != nil {
-		return driver.Posting{}, overflowOr(err)
+		return driver.Posting{}, overflowOr(err) // driver.ErrOverflow if the server has found a sum too large
 	}
 	// The value is the state of the reservation before.
 	return driver.Posting{Replayed: a.status == "replayed", From: driver.State(a.value)}, nil

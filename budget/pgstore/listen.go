@@ -34,6 +34,7 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Close ends life.
 	stop := context.AfterFunc(s.life, func() { cancel(failed("listen", errClosed)) })
 	defer stop()
 	for ctx.Err() == nil {

@@ -24,6 +24,7 @@ func appendLiteral(b []byte, arg any) ([]byte, error) {
 	case nullUUID:
 		return append(b, "NULL::uuid"...), nil
 	case int64:
+		// In quotes, because a minus outside of them would be applied only after the cast, and the cast refuses the digits of the smallest int64.
 		return append(appendInt(append(b, '\''), v), "'::int8"...), nil
 	case int32:
 		return append(appendInt(append(b, '\''), int64(v)), "'::int4"...), nil

@@ -148,6 +148,7 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 		return err
 	}
 	defer conn.Release()
+	// The function does not check, as those of other steps do, whether the server is the primary and its commits are durable.
 	if err := s.suits(ctx, conn); err != nil {
 		return err
 	}

@@ -176,7 +176,8 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	if err != nil {
 		return 0, err
 	}
-	// Asked again, because another process may have migrated the schema while this one waited. Then the commit only releases the lock.
+	// The version is asked again, because another process may have migrated the schema while this one waited. Then the commit only releases the lock.
+	// standing uses conn, on which tx runs.
 	if version, err = s.standing(ctx, conn); err != nil || version >= len(migrations) {
 		return version, errors.Join(err, tx.Commit(ctx))
 	}

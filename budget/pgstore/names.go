@@ -127,7 +127,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 	if err != nil {
 		return nil, err
 	}
-	now := a.clock // the server's clock, unless Options.Clock replaces it
+	now := a.clock // the server's clock; the function is not sent that of Options.Clock, which replaces it here
 	if s.opts.Clock != nil {
 		now = nanos(s.opts.Clock())
 	}

@@ -57,6 +57,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 // the flags with patterns that this process knows.
 func (s *Store) reserveCall(r driver.Reservation) call {
 	encodedCall, usage := encodeCall(r.Call), r.Call.UsageKey() // usage is the key of the row of usage to which Settle will add
+	// From encodedCall on, the arguments come in the order in which versions of the function added them: hence at.extra is not beside at.ends.
 	return call{function: "reserve", moments: true, lines: notNil(r.Lines), makes: true, args: func(at *placement) []any {
 		known := s.flags.Load() // the flags with patterns; nil if this process knows none, and then the id is zero
 		return []any{
@@ -128,6 +129,8 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	if err := st.Validate(); err != nil {
 		return driver.Posting{}, err
 	}
+	// usage is the key of the row of usage to which the amount is added. Without a call it is null: the function takes the reservation's row, or,
+	// without a reservation, that of calls without a scope. shares is an empty text if there are none.
 	encodedCall, usage, shares := encodeCall(st.Call), usageOf(st.Call), encodeShares(st.Shares)
 	a, err := s.step(ctx, call{function: "settle", moments: true, lines: notNil(st.Lines), makes: true, settles: &st.ID, lone: len(st.Shares) > 0, args: func(at *placement) []any {
 		return []any{

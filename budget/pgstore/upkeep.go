@@ -37,7 +37,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 // background, so that no caller of Expire waits for it; Close ends it.
 func (s *Store) forget() {
 	begin, due := time.Now(), s.pruneAt.Load()
-	// It is not time yet, or another Expire has just set the next time, and so does the deletion.
+	// It is not time yet, or another Expire has just set the next time, and starts the deletion itself.
 	if begin.UnixNano() < due || !s.pruneAt.CompareAndSwap(due, begin.Add(pruneEvery).UnixNano()) {
 		return
 	}
@@ -101,7 +101,7 @@ func (s *Store) awaitUnaware(ctx context.Context) error {
 			return err
 		}
 		among = a.detail.Unaware
-		if !sleep(ctx, pause) {
+		if !sleep(ctx, pause) { // ctx has ended
 			return failed("kill", errors.Join(errUnaware, context.Cause(ctx)))
 		}
 	}

@@ -65,7 +65,8 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 		if s.queue.withdraw(st) {
 			return ctx.Err()
 		}
-		<-st.done // it is running, and its result is needed
+		// It is running, and its result is needed. If another process locks the file, stillWaiting ends it, because ctx has ended.
+		<-st.done
 	}
 	return st.err
 }
@@ -146,8 +147,8 @@ func (q *queue) close() bool {
 }
 
 // runBatch runs steps in one transaction. If another process locks the file for longer than one of them may wait, that step ends and the
-// others go back to the queue: if it was the runner's own step, another goroutine has to run them. If the transaction fails, each step is tried
-// in a transaction of its own, so that one can't fail the others. The caller is the runner.
+// others go back to the queue: if the step that ended was the runner's own, another goroutine has to run them. If the transaction fails, each
+// step is tried in a transaction of its own, so that one can't fail the others. The caller is the runner.
 func (s *Store) runBatch(batch []*step) {
 	if len(batch) == 0 {
 		return
@@ -227,7 +228,9 @@ func (s *Store) runTogether(batch []*step) error {
 	if err := s.recover(); err != nil {
 		return err
 	}
-	sequence := s.sequence // checkLedger replaces it with the file's count; after a rollback it is put back, as that count is
+	// The file counts its writing transactions, and checkLedger copies that count into s.sequence. A rollback undoes the count of this transaction in
+	// the file, so that s.sequence has to go back, too: otherwise the file would seem to be an older one.
+	sequence := s.sequence
 	err := transaction(s.conn, giveUp, begin, func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
 		if err := t.checkLedger(write); err != nil {
@@ -244,7 +247,8 @@ func (s *Store) runTogether(batch []*step) error {
 	})
 	if err != nil {
 		s.sequence = sequence
-		// From now on recover refuses steps. The other loss, errPart, needs no note: it is recorded in the file, and each transaction finds it there.
+		// From now on recover refuses steps, and asks only some time after lookedAt whether the loss was accepted. The other loss, errPart, needs no
+		// note: it is recorded in the file, and each transaction finds it there.
 		if errors.Is(err, errReplaced) {
 			s.lost, s.lookedAt = true, time.Now()
 		}
@@ -315,7 +319,7 @@ type tx struct {
 	now             time.Time
 	judged, reached int64                    // the time by which old rows are forgotten, and the one up to which they may be gone: see meta
 	usage           map[usagePlace]*usageRow // rows of usage, the sums of a day, that were read; those that changed are written at the end
-	rows            map[int64]int            // by day: how many rows of usage there are with those that are not written yet, if that was needed
+	rows            map[int64]int            // how many rows of usage a day has, counting those not yet written; only for days where it was asked
 }
 
 // stmt returns a prepared statement by its text.

@@ -106,6 +106,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 		if o == nil {
 			return t.exec(sqlOverride, key[:], nil, nil)
 		}
+		// Nanos limits an Until that is too far away to the largest int64.
 		return t.exec(sqlOverride, key[:], o.Max, account.Nanos(o.Until))
 	})
 }
@@ -170,6 +171,7 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 		if err := t.note(&r); err != nil {
 			return err
 		}
+		// End returns 0 for a flag that has no end.
 		return t.exec(sqlKill, key, dims, scope, []byte(k.Reason), t.now.UnixNano(), file, account.End(k.Until), k.Patterns)
 	})
 }
@@ -211,14 +213,15 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	if err != nil {
 		return p, err
 	}
-	// e.uses is how the posted amount divides among rows of usage, the sums of a day. With shares that depends on them alone, so that Uses needs no
-	// call; without shares only the amount is compared.
+	// e.uses is how the posted amount divides among rows of usage, the sums of a day, and Uses returns how the new one would. If there are shares,
+	// Uses needs no call, hence the nil. Without shares the correction says nothing of how to divide, and only the amount is compared.
 	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
 	same := e.actual == c.Actual && !e.estimated && sameShares
 	// An estimated amount is not the same: a correction to the same number confirms it, and is made.
 	p = driver.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {
-		// The new amount in the place of e.actual; a resolved reservation has nothing pending.
+		// The new amount in the place of e.actual; a resolved reservation has nothing pending. The true says that this is a correction: without
+		// shares all of it goes to the first of the rows of usage in which the reservation is now.
 		if err := t.post(e, c.Actual, e.actual, driver.Charge{}, c.Shares, true); err != nil {
 			return driver.Posting{}, err
 		}

@@ -12,7 +12,7 @@ import (
 // What is older than the retention is forgotten by the steps that resolve reservations, a few rows each, so that a busy file does not grow,
 // and by Expire. What is old is decided by a time in the file, judged, which follows the clock, but advances by at most a part of the retention
 // in one Expire: if the clock jumps ahead and back, nothing is forgotten that still counts. Another time in the file, reached, is the
-// highest judged at which anything was forgotten: if the clock is wrong for long, it shows up to when sums may be missing.
+// highest judged at which anything was forgotten: if the clock was wrong for long, reached tells for which windows sums may be missing.
 const (
 	forgetAlong = 2           // rows of each kind that a step forgets besides its own work
 	forgetBatch = 200         // rows of each kind that an Expire forgets
@@ -31,7 +31,7 @@ func (t *tx) advance() error {
 	}
 	s.pruneAt = t.now.Add(judgeEvery)
 	next := min(t.now.UnixNano(), t.judged+s.opts.maxAdvance())
-	if next <= t.judged {
+	if next <= t.judged { // the clock was set back: judged waits for it
 		return nil
 	}
 	t.judged = next
@@ -105,7 +105,7 @@ func (t *tx) removing(reached int64, remove func() error) error {
 		return err
 	}
 	if err := remove(); err != nil {
-		return err
+		return err // forgetting stays set, but the transaction is rolled back, and that with it
 	}
 	return t.exec(sqlForgot, reached)
 }

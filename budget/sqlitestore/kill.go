@@ -15,7 +15,8 @@ import (
 // many there are. The column that says where is file.
 
 // joinKilled reads the flags that are stored under any of these dimensions, under none, or under underPatterns, which is x'2a'. It is a statement
-// with one parameter for each dimension: see joined.
+// with one parameter for each dimension. The 1 says that a term has one parameter, whose number replaces %[2]d; the texts are what comes before
+// the terms, a term, what comes between two terms, and what comes after them.
 var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
 
 // underPatterns is where flags with patterns are stored. All calls read them, which is why their number is bounded.
@@ -88,6 +89,7 @@ func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 	if len(look) == 0 {
 		look = []driver.Key{{}} // no flag is stored there, but the statement also reads those under none and with patterns
 	}
+	// together divides the dimensions into parts that fit into one statement, and calls the function for each.
 	err = together(look, func(_ int, part []driver.Key) error {
 		if found != nil { // an earlier part of the dimensions had a flag that covers the call
 			return nil

@@ -34,8 +34,8 @@ var (
 	// columns are. An override_max of -1 stands for no override.
 	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
 		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
-	// joinLook is joinStates with another parameter, an id. It also returns whether there is a reservation with it, and whether there is any
-	// kill flag.
+	// joinLook is joinStates with another parameter, an id: the ? without a number is the one after those of the lines. It also returns whether there
+	// is a reservation with that id, and whether there is any kill flag.
 	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM flag), 0, 0, NULL, 0"}
 	// joinSettled reads, for (key, start), the settled sum of a bucket.
 	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
@@ -123,7 +123,7 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 		// Two parameters for each line, and the id.
 		args := make([]any, 0, 2*maxTogether+1)
 		for i := range part {
-			// The line's own Max holds unless scanStates finds an override.
+			// The line's own Max holds unless scanStates finds an override. Since is where the oldest bucket begins that counts now.
 			all[first+i].Max = part[i].Max
 			args = append(args, part[i].Account[:], part[i].Window.At(t.now).Since)
 		}
@@ -139,6 +139,7 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 		if err != nil {
 			return err
 		}
+		// The statement numbers the lines of its part, from 0 on.
 		return t.scanStates(rows, all[first:], &seen)
 	})
 	for i := range all {
@@ -251,7 +252,8 @@ func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 }
 
 // post posts an amount of an entry, in the place of before, which it has posted until now: it adds the difference to settled, subtracts pending from
-// what is pending, and replaces what the entry has added to rows of usage, the sums of a day. It checks first whether a sum would overflow.
+// what is pending, and replaces what the entry has added to rows of usage, the sums of a day. It checks first whether a sum would overflow. By
+// shares and correction divide finds to which rows of usage the amount belongs; buckets do not depend on them.
 func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driver.Share, correction bool) error {
 	bookings := e.bookings
 	var more driver.Charge

@@ -82,7 +82,8 @@ func (s *Store) recover() error {
 	if s.reopen() == nil && !bytes.Equal(s.accepted, accepted) {
 		return nil
 	}
-	s.epoch, s.accepted, s.lost = epoch, accepted, true // nobody has accepted the loss, but reopen may have replaced these
+	// Nobody has accepted the loss, but reopen may have replaced these. The file and its sequence are compared with nothing while lost is set.
+	s.epoch, s.accepted, s.lost = epoch, accepted, true
 	return errReplaced
 }
 

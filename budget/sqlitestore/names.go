@@ -115,6 +115,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 				return errEncoding
 			}
 			a := driver.Account{Key: driver.Key(key)}
+			// Both stay empty for an account without a name, such as one that was overridden before anything was booked in it.
 			if a.Limit, a.Scope, err = account.DecodeName(name); err != nil {
 				return err
 			}

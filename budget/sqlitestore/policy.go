@@ -21,6 +21,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		if err := t.stmt(sqlRevision).QueryRow().Scan(&revision); err != nil {
 			return err
 		}
+		// A nil document, which takes the policy back, becomes empty bytes, because the column refuses a null.
 		return t.exec(sqlSetPolicy, blob(document), revision, t.now.UnixNano(), []byte(c.Operator), []byte(c.Reason))
 	})
 }

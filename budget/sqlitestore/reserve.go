@@ -70,7 +70,7 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 		return driver.Decision{}, err
 	}
 	if r.Call != nil {
-		e.call = account.EncodeCall(r.Call, "")
+		e.call = account.EncodeCall(r.Call, "") // without the provider's id of the request: only a settlement brings that
 	}
 	if err := t.insert(e); err != nil {
 		return driver.Decision{}, err
@@ -109,7 +109,9 @@ func (t *tx) check(r driver.Reservation, states []state) (d driver.Decision, err
 		if !b.Latched && need <= b.Max {
 			continue
 		}
-		if amount <= b.Max { // otherwise it never fits
+		// If the amount alone is larger than Max it never fits, and ResetAfter stays 0. Otherwise it is the time until need-b.Max has left the window
+		// and the latch is open, or 0 if waiting never helps.
+		if amount <= b.Max {
 			b.ResetAfter = state.wait(line.Window, t.now, need-b.Max)
 		}
 		if line.Observe && !r.RefuseObserved {

@@ -20,7 +20,8 @@ const schemaVersion = 4
 //
 // All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
 // is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
-// to rows of usage. Of kill and flag, file says under which key calls find the flag: see kill.go.
+// to rows of usage. Of bucket, forgotten sums up what reservations had posted that were dropped since. Of change, object is the key of what was
+// changed, id the change's own, and record the encoded row. Of kill and flag, file says under which key calls find the flag: see kill.go.
 //
 // Version 3 makes rows of account for all buckets, because accounts are listed by these rows, and files each flag under the first key in dims, the
 // keys of the values that its scope sets, which are 16 bytes each.
@@ -193,7 +194,8 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 // and their columns see schemas.
 const (
 	// The one row of meta: see guarded for its columns. Transactions that may write begin with sqlSequence, which counts them, others with
-	// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch.
+	// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch. It sets judged to
+	// the present time and reached to 0, as if nothing had been forgotten.
 
 	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
 	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`

@@ -68,7 +68,7 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 // refer stores the call and the reference of a settlement in an entry.
 func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
-		e.call = account.EncodeCall(st.Call, "")
+		e.call = account.EncodeCall(st.Call, "") // the reference in it is empty: it has a field of its own
 	}
 	if st.Reference != "" {
 		e.reference = []byte(st.Reference)
@@ -134,6 +134,7 @@ func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 		before = e.actual
 	}
 	e.refer(&st)
+	// The false says that this is no correction.
 	if err := t.post(e, st.Actual, before, pending, st.Shares, false); err != nil {
 		return driver.Posting{}, err
 	}
@@ -157,6 +158,7 @@ func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err e
 		bookings: bookings, reservedAt: now, resolvedAt: now, expiresAt: now,
 	}
 	orphan.refer(&st)
+	// It replaces nothing posted, has nothing pending, and is no correction.
 	if err := t.post(orphan, st.Actual, driver.Charge{}, driver.Charge{}, st.Shares, false); err != nil {
 		return driver.Posting{}, err
 	}

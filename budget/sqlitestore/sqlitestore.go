@@ -148,8 +148,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// busy_timeout is 0 because whileBusy waits for other processes, with short pauses: SQLite's own busy handler sleeps up to 100 ms at a time,
-	// and favours those who have waited least.
+	// busy_timeout is 0 because whileBusy waits for other processes, with short pauses, until ctx.Err returns an error: SQLite's own busy handler
+	// sleeps up to 100 ms at a time, and favours those who have waited least.
 	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
 		err := whileBusy(ctx.Err, func() error {
 			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma)

@@ -11,7 +11,7 @@ import (
 // retention. It looks first whether there is anything to do, so that an idle ledger is not written to. It need not look if the last Expire charged as
 // many as it was allowed, which s.more says.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
-	limit = max(limit, 0)
+	limit = max(limit, 0) // SQLite would take a negative one for no limit
 	if !s.more.Load() {
 		if idle, err := s.idle(ctx); err != nil || idle {
 			return 0, err
@@ -32,6 +32,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			if err != nil {
 				return err
 			}
+			// The true marks the amount as an estimate: what the call has cost is not known.
 			if err := t.resolve(e, driver.Expired, e.reserved, true); err != nil {
 				return err
 			}

@@ -66,7 +66,8 @@ func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) 
 		if err != nil {
 			return err
 		}
-		// Neither the file nor another step of this transaction has the row.
+		// Neither the file nor another step of this transaction has the row. values may lack one that was forgotten and is only subtracted from: it
+		// is made with zeros, and Usage leaves out such rows.
 		if !row.there && !row.changed && at.key != driver.OtherUsage {
 			scopes[at] = values[u.Key]
 		}
