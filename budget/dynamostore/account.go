@@ -64,7 +64,7 @@ type accountItem struct {
 	buckets           []bucket // ascending by start; none up to archivedTo
 }
 
-// shape is what all shards of an account have in common, and what a change to the version comes with.
+// shape is what all shards of an account have in common. Whoever changes any of it also writes a new version.
 type shape struct {
 	version      []byte           // random; nil if the account does not exist
 	override     *driver.Override // nil, or at an end in 1970, if there is none
@@ -289,7 +289,7 @@ func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 const forgetMargin = 3 * 24 * time.Hour
 
 // keeps returns how long sums of windows that have passed are kept: as long as entries, and those of calendar windows of a day or longer for
-// as long as rows of usage. What has more than two hours is no hourly window.
+// as long as rows of usage. Hourly windows are told from those by their length, which is at most two hours.
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
 	// An item without a window has noWindow in all three, which is negative. In a calendar window, the bucket of now is the first that counts.

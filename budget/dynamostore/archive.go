@@ -102,7 +102,7 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 	if ttl, ends := expiry(g.shards[0].since, g.shards[0].keeps(s.opts.Retention)); ends {
 		sums.set(ttlAttribute, number(ttl))
 	}
-	if sums.update() == nil { // nothing was left in any of them
+	if sums.update() == nil { // all of these sums are zero, and the archive's item gets no time to live
 		return actions
 	}
 	return append(actions, s.update(itemKey{archivePartition(g.shards[0].key), sortable(starts[0])}, sums))

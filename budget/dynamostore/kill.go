@@ -226,11 +226,12 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 			return err
 		}
 		defer unlock()
-		c, err := s.readChange(ctx, t, r) // first: what changes after this is refused by the revision
+		// This read comes first: if flags change after it, so does the ledger's revision, and the transaction fails.
+		c, err := s.readChange(ctx, t, r)
 		if err != nil {
 			return err
 		}
-		if !c.fresh[0] { // an earlier attempt did it, or somebody has decided otherwise since
+		if !c.fresh[0] { // an earlier attempt did it; or somebody has decided otherwise since, which superseded says
 			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
 			return errors.Join(err, c.superseded())
 		}

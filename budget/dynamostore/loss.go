@@ -178,7 +178,8 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		if g, err = decodeGate(raws[there]); err != nil {
 			return g, nil, err
 		}
-		if next.shards = g.shards; g.table == table { // it is the same table, and its ledger keeps its name
+		// The number of shards stays in any case. In the same table, the ledger also keeps its name.
+		if next.shards = g.shards; g.table == table {
 			next.epoch = g.epoch
 		}
 	} else if empty, err := s.empty(ctx); err != nil || empty { // an empty table is no ledger of which a part was lost

@@ -62,7 +62,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	s.recordPresence(x, g)
 	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
 	update := aws.ToString(x.update())
-	if line != nil { // so far update is a SET clause alone, which this continues
+	if line != nil { // so far update is a SET clause alone, which this continues; nm is attrName
 		update += ", nm = if_not_exists(nm, :name)"
 		if x.values == nil {
 			x.values = item{}
@@ -131,6 +131,7 @@ func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 		}
 		_ = s.anyway(ctx, "list", func(ctx context.Context, _ *step) error {
 			x := &expression{}
+			// The account's item in the list has to say what it said when list put the account there.
 			for _, name := range [...]string{attrMatters, attrAccepted} {
 				if old, told := g.listed[name]; told {
 					x.require(name, "=", old)

@@ -77,9 +77,10 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		default:
 			again = false
 		}
-		if again && ctx.Err() == nil {
+		if again && ctx.Err() == nil { // an error that came before the time was up says more than that it is up
 			last = err
 		}
+		// An error that is final ends the step. The end of a context is reported below, or is that of one attempt alone.
 		if !again && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}

@@ -428,7 +428,7 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 			if err != nil {
 				return false, err
 			}
-			if key != row.Key {
+			if key != row.Key { // the first item of a row: the row before it is complete; before the first row, put adds nothing
 				if put(); len(all) >= limit {
 					row = driver.UsageRow{} // else the put after the query would add it once more
 					return false, nil
