@@ -289,7 +289,7 @@ func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 const forgetMargin = 3 * 24 * time.Hour
 
 // keeps returns how long sums of windows that have passed are kept: as long as entries, and those of calendar windows of a day or longer for
-// as long as rows of usage. Hourly windows are told from those by their length, which is at most two hours.
+// as long as rows of usage. An hourly window is told from those by being no longer than two hours.
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
 	// An item without a window has noWindow in all three, which is negative. In a calendar window, the bucket of now is the first that counts.

@@ -80,7 +80,7 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		if again && ctx.Err() == nil { // an error that came before the time was up says more than that it is up
 			last = err
 		}
-		// An error that is final ends the step. The end of a context is reported below, or is that of one attempt alone.
+		// An error that is final ends the step. That a context has ended is none: it is reported below, with what the service answered last.
 		if !again && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
