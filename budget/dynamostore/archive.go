@@ -164,7 +164,7 @@ func (s *Store) applyArchived(ctx context.Context, w *work) error {
 // postArchived returns the action that changes the sums of a bucket in the archive.
 func (s *Store) postArchived(at *archived) types.TransactWriteItem {
 	x := &expression{}
-	x.requireSome(partitionKey)
+	x.requireSome(partitionKey) // an item that the table has deleted since it was read is not made again
 	x.shift(&at.shift, 1)
 	return s.update(at.key, x)
 }

@@ -71,7 +71,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		if c.revision = r.required(attrRevision); r.err != nil {
 			return nil, r.err
 		}
-	} else if c.revision, err = s.lastRevision(ctx); err != nil {
+	} else if c.revision, err = s.lastRevision(ctx); err != nil { // without a head, the rows tell whether there should be one
 		return nil, err
 	} else if c.revision > 0 && records[0].Kind != driver.ChangeAcceptLoss { // the head is lost, and only accepting that makes another
 		return nil, s.headless(ctx)

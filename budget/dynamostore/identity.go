@@ -196,7 +196,7 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 
 // empty reports whether the table holds nothing.
 func (s *Store) empty(ctx context.Context) (bool, error) {
-	began := s.clock.began() // sawError learns the service's time from the response
+	began := s.clock.began() // sawError learns the service's time from an error; the other requests learn it from answers, too
 	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
 	if err != nil {
 		s.clock.sawError(err, began)

@@ -88,7 +88,7 @@ func (f flags) killed(r *driver.Reservation, now time.Time) *driver.Kill {
 
 // copy shares nothing with what is remembered.
 func (k *kill) copy() driver.Kill {
-	own := k.Kill
+	own := k.Kill // of its fields, only the tags can be changed through a copy
 	if own.Scope.Tags != nil {
 		tags := make(map[string]string, len(own.Scope.Tags))
 		for name, value := range own.Scope.Tags {
@@ -285,7 +285,8 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 const maxDropped = 20
 
 // makeRoom returns the actions that forget flags that ended long ago. If flag has patterns, and there is no room for one more such flag, they also
-// forget some with patterns that have ended since. nonces is the exclusive or of the nonces of all flags after the change: it takes those of the forgotten ones out.
+// forget some with patterns that have ended since. nonces is the exclusive or of the nonces of all flags after the change: makeRoom takes those of
+// the forgotten ones out.
 func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time, nonces *token) (actions []types.TransactWriteItem, err error) {
 	known, err := s.flagsOf(ctx, g)
 	if err != nil {
@@ -324,8 +325,8 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 }
 
 // replaceFlag returns the action that puts flag in the place of the item there, or removes that item if flag is nil; and the exclusive or of the
-// nonces of all flags after that. There, which is empty if no such flag is set, g, the gate, and c, the state of the audit trail, are as they were
-// read. The key of the flag is that of of.
+// nonces of all flags after that. The item, whose key is killKey(of), is empty if no such flag is set. It, the gate g and the state c of the audit
+// trail are as they were read.
 func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
 	nonces, x := g.token.toggled(g.salt), &expression{} // of all flags before the change
 	if len(there) == 0 {

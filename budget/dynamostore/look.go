@@ -43,7 +43,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 		return driver.Posting{}, err
 	}
 	next, p, err := q.judge(v.entry, v.now)
-	if err != nil || next.state == 0 { // nothing is changed
+	if err != nil || next.state == 0 { // nothing is changed: the step is refused, or p answers it, as when an earlier attempt has carried it out
 		return p, err
 	}
 	from, err := s.resolvedFrom(ctx, q, v, next)

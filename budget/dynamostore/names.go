@@ -89,7 +89,7 @@ func (s *Store) recordPresence(x *expression, g *group) {
 	if g.version == nil {
 		return
 	}
-	x.set(attrMatters, number(g.shards[0].last()))
+	x.set(attrMatters, number(g.shards[0].last())) // the same for all shards, which are written together
 	x.set(attrAccepted, blob(s.acceptance()))
 }
 
@@ -122,8 +122,7 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 }
 
 // recordCreated writes into the list that accounts exist which this step has created, unless another process has changed their items in the
-// meantime. Its errors are ignored after some tries: all that is lacking then is that the loss of the account before its next window would go
-// unnoticed.
+// meantime. Its errors are ignored after some tries: then a loss of the account would go unnoticed until its next window, in which it is listed again.
 func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
 		if !g.created {

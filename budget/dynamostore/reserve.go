@@ -246,7 +246,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 			}
 		}
 	}
-	if latches {
+	if latches { // without a lock: of refusals that meet here, one closes the latch, and the others find it closed when they try again
 		q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
 		if err = s.latch(ctx, q, v, rulings); err == nil { // the list gets a note of the accounts that this has created
 			s.recordCreated(ctx, groupsOf(rulings)...)
