@@ -122,7 +122,8 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 }
 
 // recordCreated writes into the list that accounts exist which this step has created, unless another process has changed their items in the
-// meantime. Its errors are ignored after some tries: then a loss of the account would go unnoticed until its next window, in which it is listed again.
+// meantime. Its errors are ignored after some tries: then a loss of the account before its next window, in which it is listed again, would go
+// unnoticed.
 func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
 		if !g.created {

@@ -198,9 +198,9 @@ func (s *Store) addPending(x *expression, b booking, span driver.Span, now time.
 	return s.update(accountKey(b.account, b.shard), x)
 }
 
-// reserveAfterReading reads the id, a gate and all accounts at one moment, and decides on that. A write that requires an account to be as it was read
-// needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in wait the account
-// to lock.
+// reserveAfterReading reads the id, a gate and all accounts at one moment, and decides on that. An admission that requires an account to be as it was
+// read needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in wait the
+// account to lock.
 func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d driver.Decision, wait *driver.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
