@@ -245,7 +245,7 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 		attrVersion: blob(a.version), attrChanges: number(a.changes + 1), attrSince: number(a.since), attrStart: number(a.start),
 		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet), attrArchivedTo: number(a.archivedTo),
 	})
-	var used, settled big.Int // an item may hold more than an int64: a read cuts that off
+	var used, settled big.Int // such a sum may be larger than an int64: it is stored exactly, because increments go on from it
 	for _, b := range a.buckets {
 		b.sums(func(attribute string, n int64) { out[attribute] = number(n) })
 		if b.start >= a.since {

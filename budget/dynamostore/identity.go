@@ -46,7 +46,7 @@ func (i *identity) due() (look, must bool) {
 	now := time.Now()
 	must = i.doubted || now.Sub(i.verified) > i.every+verifyGrace
 	if look = must || !now.Before(i.next); look {
-		i.next = now.Add(i.every)
+		i.next = now.Add(i.every) // without doubt, no other caller looks before that
 	}
 	return look, must
 }
@@ -165,7 +165,7 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 		}
 	}
 	s.shards = g.shards
-	return s.know(ctx, g)
+	return s.know(ctx, g) // which also reads the kill flags that are in force
 }
 
 // initialise makes the gates of a new ledger, all or none: of two processes that try at once one wins.

@@ -31,9 +31,10 @@ func (s *Store) epoch() [16]byte {
 
 // know takes the ledger of a gate as the one that this process knows from now on.
 func (s *Store) know(ctx context.Context, g gate) error {
-	if g.shards != s.shards {
+	if g.shards != s.shards { // the number of shards never changes
 		return errReplaced
 	}
+	// flagsOf also remembers the flags, by which the next reservation goes.
 	if _, err := s.flagsOf(ctx, g); err != nil && !errors.Is(err, driver.ErrLost) {
 		return err // with flags that are gone it opens, so that an operator can accept the loss
 	}
