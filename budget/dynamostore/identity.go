@@ -46,7 +46,7 @@ func (i *identity) due() (look, must bool) {
 	now := time.Now()
 	must = i.doubted || now.Sub(i.verified) > i.every+verifyGrace
 	if look = must || !now.Before(i.next); look {
-		i.next = now.Add(i.every) // without doubt, no other caller looks before that
+		i.next = now.Add(i.every) // no other caller looks before that, unless it must
 	}
 	return look, must
 }

@@ -222,7 +222,7 @@ func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 	gone := make(map[driver.Key]*group)
 	for _, b := range e.bookings {
 		g := v.groups[b.account]
-		if g == nil || g.version != nil {
+		if g == nil || g.version != nil { // it was not read, so that a step that is to change it begins anew; or it is there
 			continue
 		}
 		gone[b.account] = g

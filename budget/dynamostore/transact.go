@@ -77,7 +77,7 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		default:
 			again = false
 		}
-		if again && ctx.Err() == nil { // an error that came before the time was up says more than that it is up
+		if again && ctx.Err() == nil { // an error from before the end of the time says more than one that the end has caused
 			last = err
 		}
 		// An error that is final ends the step. That a context has ended is none: it is reported below, with what the service answered last.

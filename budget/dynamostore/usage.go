@@ -271,6 +271,7 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 		e.uses[i] = use{uses[i], other}
 		add(&e.uses[i], 1)
 	}
+	// The rows are changed in the order of their keys, whatever the order of the shares is.
 	slices.SortFunc(order, func(a, b driver.Key) int { return bytes.Compare(a[:], b[:]) })
 	for _, key := range order {
 		if *changes[key] == (driver.Charge{}) { // as much was put into the row as was taken out of it
