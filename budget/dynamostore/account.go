@@ -27,7 +27,7 @@ const (
 	attrStart      = "b"  // the bucket of now, at the time of the last look
 	attrEnd        = "e"  // when that bucket stops counting
 	attrUsed       = "u"  // settled + pending of all buckets from since on
-	attrSettled    = "s"  // settled of the same
+	attrSettled    = "s"  // settled of all buckets from since on
 	attrGap        = "g"  // how much may be settled in this shard before a notification threshold is reached, at the earliest: see notice
 	attrThresholds = "mh" // a hash of the thresholds for which the gap was computed
 	attrQuiet      = "qt" // when the first of the thresholds that were reported may be reported again

@@ -27,7 +27,7 @@ type identity struct {
 	lookedAt time.Time     // when somebody last looked whether a loss was accepted
 	every    time.Duration // how often the id is looked up: verifyEvery, except in tests
 	next     time.Time     // when a step looks the id up again
-	verified time.Time     // when it was last found to be the same
+	verified time.Time     // when the id was last found to be the same
 	doubted  bool          // no step may go on before the id was looked up
 }
 

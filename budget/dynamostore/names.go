@@ -39,7 +39,7 @@ func listKey(account driver.Key) itemKey {
 }
 
 // listIfNew puts the account of a line into the list if the account is about to be rewritten: created, or moved to a new window. That is so
-// whenever the amount can't be booked by increments of the sums. ruled is how the line judged the reservation, and id that of the reservation.
+// whenever the amount can't be booked by increments of the sums. ruled is how the line judged the reservation, and id is the reservation's.
 func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id driver.ID) error {
 	if _, sharesKept := ruled.parts(pick(id, s.shards)); ruled.canIncrement(sharesKept) {
 		return nil
