@@ -54,8 +54,8 @@ type changing struct {
 	refused  []error // by record: ErrSuperseded if somebody else has changed its object since its caller looked
 }
 
-// readChange reads the state of the audit trail in one atomic read, for one attempt at a change. It notes in the step the revision that the attempt would make, by
-// which a later attempt finds out whether this one has made the change.
+// readChange reads the state of the audit trail in one atomic read, for one attempt at a change. It notes in the step the revision that the
+// attempt would make, by which a later attempt finds out whether this one has made the change.
 func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {
