@@ -27,7 +27,7 @@ const (
 	attrStart      = "b"  // the bucket of now, at the time of the last look
 	attrEnd        = "e"  // when that bucket stops counting
 	attrUsed       = "u"  // settled + pending of all buckets from since on
-	attrSettled    = "s"  // settled of the same
+	attrSettled    = "s"  // settled of all buckets from since on
 	attrGap        = "g"  // how much may be settled in this shard before a notification threshold is reached, at the earliest: see notice
 	attrThresholds = "mh" // a hash of the thresholds for which the gap was computed
 	attrQuiet      = "qt" // when the first of the thresholds that were reported may be reported again
@@ -64,7 +64,7 @@ type accountItem struct {
 	buckets           []bucket // ascending by start; none up to archivedTo
 }
 
-// shape is what all shards of an account have in common, and what a change to the version comes with.
+// shape is what all shards of an account have in common. Whoever changes any of it also writes a new version.
 type shape struct {
 	version      []byte           // random; nil if the account does not exist
 	override     *driver.Override // nil, or at an end in 1970, if there is none
@@ -245,7 +245,7 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 		attrVersion: blob(a.version), attrChanges: number(a.changes + 1), attrSince: number(a.since), attrStart: number(a.start),
 		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet), attrArchivedTo: number(a.archivedTo),
 	})
-	var used, settled big.Int // an item may hold more than an int64: a read cuts that off
+	var used, settled big.Int // such a sum may be larger than an int64: it is stored exactly, because increments go on from it
 	for _, b := range a.buckets {
 		b.sums(func(attribute string, n int64) { out[attribute] = number(n) })
 		if b.start >= a.since {
@@ -289,7 +289,7 @@ func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 const forgetMargin = 3 * 24 * time.Hour
 
 // keeps returns how long sums of windows that have passed are kept: as long as entries, and those of calendar windows of a day or longer for
-// as long as rows of usage. What has more than two hours is no hourly window.
+// as long as rows of usage. An hourly window is told from those by being no longer than two hours.
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
 	// An item without a window has noWindow in all three, which is negative. In a calendar window, the bucket of now is the first that counts.

@@ -102,7 +102,7 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 	if ttl, ends := expiry(g.shards[0].since, g.shards[0].keeps(s.opts.Retention)); ends {
 		sums.set(ttlAttribute, number(ttl))
 	}
-	if sums.update() == nil { // nothing was left in any of them
+	if sums.update() == nil { // all of these sums are zero, and the archive's item gets no time to live
 		return actions
 	}
 	return append(actions, s.update(itemKey{archivePartition(g.shards[0].key), sortable(starts[0])}, sums))
@@ -164,7 +164,7 @@ func (s *Store) applyArchived(ctx context.Context, w *work) error {
 // postArchived returns the action that changes the sums of a bucket in the archive.
 func (s *Store) postArchived(at *archived) types.TransactWriteItem {
 	x := &expression{}
-	x.requireSome(partitionKey)
+	x.requireSome(partitionKey) // an item that the table has deleted since it was read is not made again
 	x.shift(&at.shift, 1)
 	return s.update(at.key, x)
 }

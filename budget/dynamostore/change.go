@@ -54,8 +54,8 @@ type changing struct {
 	refused  []error // by record: ErrSuperseded if somebody else has changed its object since its caller looked
 }
 
-// readChange reads that state in one atomic read, for one attempt at a change. It notes in the step the revision that the attempt would make, by
-// which a later attempt finds out whether this one has made the change.
+// readChange reads the state of the audit trail in one atomic read, for one attempt at a change. It notes in the step the revision that the
+// attempt would make, by which a later attempt finds out whether this one has made the change.
 func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {
@@ -71,7 +71,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		if c.revision = r.required(attrRevision); r.err != nil {
 			return nil, r.err
 		}
-	} else if c.revision, err = s.lastRevision(ctx); err != nil {
+	} else if c.revision, err = s.lastRevision(ctx); err != nil { // without a head, the rows tell whether there should be one
 		return nil, err
 	} else if c.revision > 0 && records[0].Kind != driver.ChangeAcceptLoss { // the head is lost, and only accepting that makes another
 		return nil, s.headless(ctx)
@@ -97,7 +97,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 	if err != nil {
 		return nil, err
 	}
-	for i := range records {
+	for i := range records { // an attempt makes all records in one transaction, so that done holds for each
 		if done {
 			c.fresh[i], c.known[i], c.refused[i] = false, true, nil
 		}
@@ -280,7 +280,8 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 			return err
 		}
 		defer unlock()
-		c, err := s.readChange(ctx, t, records...) // first: what changes after this is refused by the revision
+		// This read comes first: if an account is reshaped after it, the ledger's revision changes, too, and the transaction fails.
+		c, err := s.readChange(ctx, t, records...)
 		if err != nil {
 			return err
 		}
@@ -338,7 +339,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 			return outcome{}, driver.Posting{}, driver.ErrSuperseded
 		case !q.change.fresh[0]:
 			return outcome{}, driver.Posting{Replayed: true, From: e.state}, nil
-		case e.actual == actual && !e.estimated && e.divided(&c):
+		case e.actual == actual && !e.estimated && e.divided(&c): // an estimate that is confirmed is none from then on: that is written, below
 			// No sum changes, but the audit trail gets a record, so that an older correction that arrives after this one is superseded.
 			return outcome{state: e.state, actual: actual, unchanged: true}, driver.Posting{Replayed: true, From: e.state}, nil
 		}

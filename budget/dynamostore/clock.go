@@ -41,7 +41,7 @@ const (
 	drift = 2 * time.Second
 	// witnesses is how many answers have to agree before they are believed.
 	witnesses = 3
-	// insistence is for how long they have to, where the host's wall clock contradicts them and agrees with what is known.
+	// insistence is for how long the answers have to agree if the host's wall clock contradicts them, and agrees with what is known.
 	insistence = 30 * time.Second
 	// agreement is how far a host's wall clock may be off to be a witness.
 	agreement = time.Minute

@@ -112,7 +112,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 // learnTime reads a gate, an item that every ledger has, again and again until the answers agree on what time it is.
 func (s *Store) learnTime(ctx context.Context) error {
 	_, err := s.clock.now()
-	for range 2 * witnesses {
+	for range 2 * witnesses { // witnesses is how many answers have to agree; the first ones may contradict each other
 		if err == nil {
 			return nil
 		}

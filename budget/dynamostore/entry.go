@@ -20,7 +20,7 @@ const (
 	attrOrphan     = "or"
 	attrTombstone  = "tb" // 1 or 0, as attrEstimated and attrOrphan are
 	attrReserved   = "rc" // the worst case, an amount in each unit
-	attrActual     = "ac" // what is posted, likewise
+	attrActual     = "ac" // what is posted, an amount in each unit, too
 	attrBookings   = "bk" // as encodeBookings encodes them
 	attrReservedAt = "ra"
 	attrResolvedAt = "za"

@@ -28,7 +28,7 @@ const (
 	attrForgetFrom = "fa" // the sort key up to which that partition was looked through
 )
 
-// forgetKey returns the key of that item.
+// forgetKey returns the key of the item that says how far the ledger is forgotten.
 func forgetKey() itemKey { return itemKey{"forget", "walk"} }
 
 const (

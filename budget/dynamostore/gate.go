@@ -14,9 +14,9 @@ import (
 // The attributes of a gate. All gates of a table are the same: there are many so that reservations, which check one each,
 // rarely meet.
 const (
-	attrEpoch  = "ep"
-	attrToken  = "kt"
-	attrSalt   = "ks"
+	attrEpoch  = "ep" // the ledger's random name
+	attrToken  = "kt" // stands for the kill flags in force
+	attrSalt   = "ks" // by which whoever reads the flags can tell whether these are all: see token
 	attrDrain  = "dr" // until when reservations wait; 0 if they need not
 	attrTable  = "ti" // the id of the table that the epoch was made for
 	attrShards = "sh" // how many items each account is spread over

@@ -64,8 +64,8 @@ func (g *group) moment(w driver.Window, now time.Time, keepPast bool) (time.Time
 	return now, span
 }
 
-// windowEnd returns until when a latch stays closed, or a threshold is not reported again, that was closed or reported now: the end of a calendar
-// window, and for a rolling one now plus its length.
+// windowEnd returns until when something holds that happens now: a latch that is closed stays closed until then, and a threshold that is reported
+// is not reported again before. That is the end of a calendar window, and for a rolling one now plus its length.
 func windowEnd(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End

@@ -27,7 +27,7 @@ type identity struct {
 	lookedAt time.Time     // when somebody last looked whether a loss was accepted
 	every    time.Duration // how often the id is looked up: verifyEvery, except in tests
 	next     time.Time     // when a step looks the id up again
-	verified time.Time     // when it was last found to be the same
+	verified time.Time     // when the id was last found to be the same
 	doubted  bool          // no step may go on before the id was looked up
 }
 
@@ -46,7 +46,7 @@ func (i *identity) due() (look, must bool) {
 	now := time.Now()
 	must = i.doubted || now.Sub(i.verified) > i.every+verifyGrace
 	if look = must || !now.Before(i.next); look {
-		i.next = now.Add(i.every)
+		i.next = now.Add(i.every) // no other caller looks before that, unless it must
 	}
 	return look, must
 }
@@ -165,7 +165,7 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 		}
 	}
 	s.shards = g.shards
-	return s.know(ctx, g)
+	return s.know(ctx, g) // which also reads the kill flags that are in force
 }
 
 // initialise makes the gates of a new ledger, all or none: of two processes that try at once one wins.
@@ -196,7 +196,7 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 
 // empty reports whether the table holds nothing.
 func (s *Store) empty(ctx context.Context) (bool, error) {
-	began := s.clock.began() // sawError learns the service's time from the response
+	began := s.clock.began() // sawError learns the service's time from an error; the other requests learn it from answers, too
 	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
 	if err != nil {
 		s.clock.sawError(err, began)

@@ -84,7 +84,7 @@ func sortable(at int64) string { return fmt.Sprintf("%016x", max(at, 0)) }
 
 // parseDue is the inverse of the sort of dueKey: the reservation's id, and the time at which it is due.
 func parseDue(sort string) (id driver.ID, at int64, err error) {
-	if len(sort) != 16+1+32 || sort[16] != '#' {
+	if len(sort) != 16+1+32 || sort[16] != '#' { // the digits of the time, "#", and those of the id
 		return id, 0, errEncoding
 	}
 	n, err := strconv.ParseInt(sort[:16], 16, 64)

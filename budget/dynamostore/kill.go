@@ -88,7 +88,7 @@ func (f flags) killed(r *driver.Reservation, now time.Time) *driver.Kill {
 
 // copy shares nothing with what is remembered.
 func (k *kill) copy() driver.Kill {
-	own := k.Kill
+	own := k.Kill // of its fields, only the tags can be changed through a copy
 	if own.Scope.Tags != nil {
 		tags := make(map[string]string, len(own.Scope.Tags))
 		for name, value := range own.Scope.Tags {
@@ -226,11 +226,12 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 			return err
 		}
 		defer unlock()
-		c, err := s.readChange(ctx, t, r) // first: what changes after this is refused by the revision
+		// This read comes first: if flags change after it, so does the ledger's revision, and the transaction fails.
+		c, err := s.readChange(ctx, t, r)
 		if err != nil {
 			return err
 		}
-		if !c.fresh[0] { // an earlier attempt did it, or somebody has decided otherwise since
+		if !c.fresh[0] { // an earlier attempt did it; or somebody has decided otherwise since, which superseded says
 			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
 			return errors.Join(err, c.superseded())
 		}
@@ -283,8 +284,9 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 // maxDropped is how many flags that have ended one change forgets: what is left of its transaction.
 const maxDropped = 20
 
-// makeRoom returns the actions that forget flags that ended long ago; and if there are too many with patterns for flag, some of those that have
-// ended. nonces is the exclusive or of the nonces of all flags after the change: it takes those of the forgotten ones out.
+// makeRoom returns the actions that forget flags that ended long ago. If flag has patterns, and there is no room for one more such flag, they also
+// forget some with patterns that have ended since. nonces is the exclusive or of the nonces of all flags after the change: makeRoom takes those of
+// the forgotten ones out.
 func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time, nonces *token) (actions []types.TransactWriteItem, err error) {
 	known, err := s.flagsOf(ctx, g)
 	if err != nil {
@@ -322,8 +324,9 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 	return actions, nil
 }
 
-// replaceFlag returns the action that puts a flag in the place of the item that was read, there, which may be none; and the exclusive or of the
-// nonces of all flags after that. g is the gate and c the state of the audit trail, as they were read.
+// replaceFlag returns the action that puts flag in the place of the item there, or removes that item if flag is nil; and the exclusive or of the
+// nonces of all flags after that. The item, whose key is killKey(of), is empty if no such flag is set. It, the gate g and the state c of the audit
+// trail are as they were read.
 func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
 	nonces, x := g.token.toggled(g.salt), &expression{} // of all flags before the change
 	if len(there) == 0 {
@@ -389,8 +392,8 @@ const drainTime = 10 * time.Second
 // drainWorkers is how many gates are asked at the same time.
 const drainWorkers = 8
 
-// drain writes into the gates, one by one, until when reservations have to wait, so that the transaction that changes all gates finds no
-// reservation under way.
+// drain writes into each gate, in a transaction of its own, until when reservations have to wait, so that the transaction that changes all gates
+// finds no reservation under way.
 func (s *Store) drain(ctx context.Context, g gate, now time.Time) error {
 	until := number(now.Add(drainTime).UnixNano())
 	errs := make([]error, drainWorkers)

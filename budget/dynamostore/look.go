@@ -43,7 +43,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 		return driver.Posting{}, err
 	}
 	next, p, err := q.judge(v.entry, v.now)
-	if err != nil || next.state == 0 { // nothing is changed
+	if err != nil || next.state == 0 { // nothing is changed: the step is refused, or p answers it, as when an earlier attempt has carried it out
 		return p, err
 	}
 	from, err := s.resolvedFrom(ctx, q, v, next)
@@ -66,7 +66,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	}
 	p.Crossed = nil // the thresholds that are reached are found below
 	var actions []types.TransactWriteItem
-	for i := range q.lines { // in the order of the lines
+	for i := range q.lines { // in the order of the lines, each of which has a work
 		if w := works.of(q.lines[i].Account); len(w.line.Notify) > 0 {
 			p.Crossed = append(p.Crossed, w.reportThresholds(i)...)
 		}
@@ -97,10 +97,11 @@ func (s *Store) resolvedFrom(ctx context.Context, q *resolving, v *view, next ou
 		return from, nil
 	}
 	now := v.now.UnixNano()
+	// isSubstitute recognises this entry by its state, and by resolvedAt, which stays 0 here.
 	from = &entry{id: q.id, owner: q.owner, state: driver.Voided, tombstone: next.tombstone, reservedAt: now}
 	if next.orphan {
 		from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
-		for i := range q.lines {
+		for i := range q.lines { // the accounts may be new, and are in the list of accounts before they are written
 			if err := s.list(ctx, v.groups[q.lines[i].Account], &q.lines[i], v.now); err != nil {
 				return nil, err
 			}
@@ -109,7 +110,8 @@ func (s *Store) resolvedFrom(ctx context.Context, q *resolving, v *view, next ou
 	return from, nil
 }
 
-// bookOrphan returns the bookings of a settlement whose reservation does not exist: in the present windows of its lines.
+// bookOrphan returns the bookings of a settlement whose reservation does not exist: in the present windows of its lines. They hold nothing yet:
+// shifts finds that all of the settlement's amount is beyond what was booked, and puts it in.
 func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 	bookings := make([]booking, len(q.lines))
 	for i := range q.lines {
@@ -220,7 +222,7 @@ func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 	gone := make(map[driver.Key]*group)
 	for _, b := range e.bookings {
 		g := v.groups[b.account]
-		if g == nil || g.version != nil {
+		if g == nil || g.version != nil { // it was not read, so that a step that is to change it begins anew; or it is there
 			continue
 		}
 		gone[b.account] = g
@@ -301,8 +303,8 @@ func (w *work) grow(shard int, n int64) {
 	w.shifts = append(w.shifts, sh)
 }
 
-// reportThresholds returns the thresholds that the posted amount has reached, and records in the account that they were reported. at is the index of the
-// line among those of the step. All shards are written then, even if nothing was reached: each of them holds how far the next threshold is.
+// reportThresholds returns the thresholds that the posted amount has reached, and records in the account that they were reported. at is the index of
+// the line among those of the step. All shards are written then, even if nothing was reached: each of them holds how far the next threshold is.
 func (w *work) reportThresholds(at int) []driver.Crossing {
 	crossed := w.group.due(w.line, at, w.span, w.now)
 	w.group.report(crossed, w.span, w.now)

@@ -31,9 +31,10 @@ func (s *Store) epoch() [16]byte {
 
 // know takes the ledger of a gate as the one that this process knows from now on.
 func (s *Store) know(ctx context.Context, g gate) error {
-	if g.shards != s.shards {
+	if g.shards != s.shards { // the number of shards never changes
 		return errReplaced
 	}
+	// flagsOf also remembers the flags, by which the next reservation goes.
 	if _, err := s.flagsOf(ctx, g); err != nil && !errors.Is(err, driver.ErrLost) {
 		return err // with flags that are gone it opens, so that an operator can accept the loss
 	}
@@ -178,7 +179,8 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		if g, err = decodeGate(raws[there]); err != nil {
 			return g, nil, err
 		}
-		if next.shards = g.shards; g.table == table { // it is the same table, and its ledger keeps its name
+		// The number of shards stays in any case. In the same table, the ledger also keeps its name.
+		if next.shards = g.shards; g.table == table {
 			next.epoch = g.epoch
 		}
 	} else if empty, err := s.empty(ctx); err != nil || empty { // an empty table is no ledger of which a part was lost

@@ -39,7 +39,7 @@ func listKey(account driver.Key) itemKey {
 }
 
 // listIfNew puts the account of a line into the list if the account is about to be rewritten: created, or moved to a new window. That is so
-// whenever the amount can't be booked by increments of the sums. ruled is how the line judged the reservation, and id that of the reservation.
+// whenever the amount can't be booked by increments of the sums. ruled is how the line judged the reservation, and id is the reservation's.
 func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id driver.ID) error {
 	if _, sharesKept := ruled.parts(pick(id, s.shards)); ruled.canIncrement(sharesKept) {
 		return nil
@@ -62,7 +62,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	s.recordPresence(x, g)
 	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
 	update := aws.ToString(x.update())
-	if line != nil { // so far update is a SET clause alone, which this continues
+	if line != nil { // so far update is a SET clause alone, which this continues; nm is attrName
 		update += ", nm = if_not_exists(nm, :name)"
 		if x.values == nil {
 			x.values = item{}
@@ -89,7 +89,7 @@ func (s *Store) recordPresence(x *expression, g *group) {
 	if g.version == nil {
 		return
 	}
-	x.set(attrMatters, number(g.shards[0].last()))
+	x.set(attrMatters, number(g.shards[0].last())) // the same for all shards, which are written together
 	x.set(attrAccepted, blob(s.acceptance()))
 }
 
@@ -122,7 +122,7 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 }
 
 // recordCreated writes into the list that accounts exist which this step has created, unless another process has changed their items in the
-// meantime. Its errors are ignored after some tries: all that is lacking then is that the loss of the account before its next window would go
+// meantime. Its errors are ignored after some tries: then a loss of the account before its next window, in which it is listed again, would go
 // unnoticed.
 func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
@@ -131,6 +131,7 @@ func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 		}
 		_ = s.anyway(ctx, "list", func(ctx context.Context, _ *step) error {
 			x := &expression{}
+			// The account's item in the list has to say what it said when list put the account there.
 			for _, name := range [...]string{attrMatters, attrAccepted} {
 				if old, told := g.listed[name]; told {
 					x.require(name, "=", old)

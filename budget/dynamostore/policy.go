@@ -52,6 +52,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 			attrRevision: number(change.revision + 1), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
 			attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),
 		})
+		// The document is written without a condition: the one of actions, that the ledger's revision is as it was read, stands for it.
 		return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.put(whole, &expression{})))
 	})
 }

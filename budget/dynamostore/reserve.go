@@ -61,7 +61,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 }
 
 // reserve is one attempt at Reserve. It first tries to admit without reading anything, if that is likely to succeed. If it fails, it decides on
-// an atomic read. If that needs the lock of an account, it takes the lock and reads again.
+// an atomic read. If what it then has to write requires an account to be as it was read, it takes the account's lock first, and reads again.
 func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, error) {
 	now, err := s.clock.now()
 	if err != nil {
@@ -198,9 +198,9 @@ func (s *Store) addPending(x *expression, b booking, span driver.Span, now time.
 	return s.update(accountKey(b.account, b.shard), x)
 }
 
-// reserveAfterReading reads the id, a gate and all accounts at one moment, and decides on that. A write that requires an account to be as it was read
-// needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in wait the account
-// to lock.
+// reserveAfterReading reads the id, a gate and all accounts at one moment, and decides on that. An admission that requires an account to be as it was
+// read needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in wait the
+// account to lock.
 func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d driver.Decision, wait *driver.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
@@ -238,14 +238,15 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits { // a kill flag is being set: with errDrained, do tries again after a pause
 		return driver.Decision{}, nil, errDrained
 	}
-	for i := range rulings { // before an account is written, it is put into the list of accounts
+	// Before an account is written, it is put into the list of accounts: also that of an observe-only line, which latch then does not write.
+	for i := range rulings {
 		if latches && rulings[i].latches {
 			if err := s.list(ctx, rulings[i].group, rulings[i].line, v.now); err != nil {
 				return driver.Decision{}, nil, err
 			}
 		}
 	}
-	if latches {
+	if latches { // without a lock: of refusals that meet here, one closes the latch, and the others find it closed when they try again
 		q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
 		if err = s.latch(ctx, q, v, rulings); err == nil { // the list gets a note of the accounts that this has created
 			s.recordCreated(ctx, groupsOf(rulings)...)
@@ -256,7 +257,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	// What is not one increment of the home shard requires the account to be as it was read. Here the reservation is admitted, so that a line that
 	// latches is observe-only.
 	for i := range rulings {
-		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
+		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) { // one lock is enough, as nothing rests on it
 			return d, &q.r.Lines[i].Account, nil
 		}
 	}
@@ -272,6 +273,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 		if ruled := &rulings[i]; ruled.latches { // an observe-only line: it is only recorded as latched, to report that it would refuse
 			ruled.group.latchedUntil = windowEnd(ruled.span, ruled.now.UnixNano())
 		}
+		// An account that is about to be created, or to begin a window, is in the list of accounts before it is written.
 		if err := s.listIfNew(ctx, &rulings[i], e.id); err != nil {
 			return driver.Decision{}, err
 		}
@@ -323,7 +325,7 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 	for i := range r.Lines {
 		line := &r.Lines[i]
 		ruled := ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
-		ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast)
+		ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast) // as a rule not before the account's newest window
 		b, overflow := ruled.group.balance(line, ruled.span, ruled.now, ruled.amount)
 		if overflow {
 			return nil, driver.Decision{}, driver.ErrOverflow
@@ -334,7 +336,8 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 			rulings = append(rulings, ruled)
 			continue
 		}
-		if ruled.amount <= b.Max { // so Max is not negative, and the difference does not wrap
+		// ResetAfter stays 0 for an amount above the limit, which no waiting makes room for. Else Max is not negative, and the difference does not wrap.
+		if ruled.amount <= b.Max {
 			b.ResetAfter = ruled.group.wait(line.Window, ruled.span, ruled.now, need-b.Max)
 		}
 		// A tentative caller asks again with a smaller amount. A latch that is closed already is not written again.

@@ -54,7 +54,7 @@ func (s *Store) do(ctx context.Context, op string, run func(context.Context, *st
 	return s.anyway(ctx, op, func(ctx context.Context, t *step) error { return s.once(ctx, t, run) })
 }
 
-// anyway is do without that look at the table. once makes one attempt.
+// anyway is do, but does not look whether the table is still the one that was opened. once makes one attempt.
 func (s *Store) anyway(ctx context.Context, op string, once func(context.Context, *step) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -77,9 +77,10 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		default:
 			again = false
 		}
-		if again && ctx.Err() == nil {
+		if again && ctx.Err() == nil { // an error from before the end of the time says more than one that the end has caused
 			last = err
 		}
+		// An error that is final ends the step. That a context has ended is none: it is reported below, with what the service answered last.
 		if !again && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
@@ -218,7 +219,7 @@ func (s *Store) query(ctx context.Context, in dynamodb.QueryInput, each func(ite
 
 // The actions of a transaction. If the condition of one does not hold, the error has the item that stood there.
 
-// old asks for that item, for an action that has a condition.
+// old has the service return that item. Without a condition there is nothing to ask for.
 func (x *expression) old() types.ReturnValuesOnConditionCheckFailure {
 	if len(x.conditions) == 0 {
 		return ""

@@ -271,6 +271,7 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 		e.uses[i] = use{uses[i], other}
 		add(&e.uses[i], 1)
 	}
+	// The rows are changed in the order of their keys, whatever the order of the shares is.
 	slices.SortFunc(order, func(a, b driver.Key) int { return bytes.Compare(a[:], b[:]) })
 	for _, key := range order {
 		if *changes[key] == (driver.Charge{}) { // as much was put into the row as was taken out of it
@@ -428,7 +429,7 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 			if err != nil {
 				return false, err
 			}
-			if key != row.Key {
+			if key != row.Key { // the first item of a row: the row before it is complete; before the first row, put adds nothing
 				if put(); len(all) >= limit {
 					row = driver.UsageRow{} // else the put after the query would add it once more
 					return false, nil

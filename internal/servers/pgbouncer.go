@@ -35,7 +35,7 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	if b.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	// It listens on loopback alone, so anybody who connects is let in, as the server's superuser.
+	// It listens on loopback alone, and makes no Unix socket, so anybody who connects is let in, as the server's superuser.
 	lines := append([]string{
 		"[databases]",
 		fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", upstream.port),

@@ -73,7 +73,7 @@ func deleteDynamo(address string) error {
 // dynamoClient returns a client for the host of an address or a place, and the table's name.
 func dynamoClient(address string) (client *dynamodb.Client, table string, closeClient func()) {
 	host, table, _ := strings.Cut(strings.TrimPrefix(address, dynamoName+":"), "/")
-	transport := &http.Transport{MaxIdleConnsPerHost: poolSize}
+	transport := &http.Transport{MaxIdleConnsPerHost: poolSize} // as many as a process holds to Postgres; the default is 2
 	// Any credentials will do: the server checks no signature.
 	return dynamodb.New(dynamodb.Options{
 		BaseEndpoint: aws.String("http://" + host), Region: "us-east-1", HTTPClient: &http.Client{Transport: transport},

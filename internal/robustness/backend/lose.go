@@ -63,6 +63,7 @@ func (s *sqliteServer) Lose(ctx context.Context, address string, random *rand.Ra
 		return "", err
 	}
 	defer db.Close()
+	// The column one is the key of tables that have one row. Where two columns are the key together, || joins their texts.
 	tables := []table{{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"flag", "key"}, {"change", "revision"}, {"usage", "day || key"}, {"policy", "one"}}
 	count := func(query string) (n int, err error) {
 		err = db.QueryRowContext(ctx, query).Scan(&n)

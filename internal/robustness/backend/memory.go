@@ -67,7 +67,7 @@ func openMemory(_ context.Context, place string, o Options) (budget.Store, error
 	if o.Clock != nil {
 		l.clock.Store(&o.Clock)
 	}
-	l.made.Do(func() {
+	l.made.Do(func() { // with the retention of the first handle, which the others share
 		l.Store = memstore.New(memstore.Options{Clock: l.now, Retention: o.retention()})
 	})
 	return memoryHandle{l.Store}, nil

@@ -84,9 +84,11 @@ func (s *redisServer) Faults() []Fault {
 		{Name: "server stopped", Begin: func(string) error { return s.Stop() }, End: func(string) error { return s.Restart() }},
 		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
 		{Name: "server busy with a script", Begin: s.occupy, End: s.release},
+		// With a limit of one byte it refuses what needs memory; 0 is no limit.
 		{Name: "server out of memory", Begin: s.command("CONFIG", "SET", "maxmemory", "1"), End: s.command("CONFIG", "SET", "maxmemory", "0")},
 		// Nobody listens on port 1, so that it waits for its primary and refuses writes.
 		{Name: "server became a replica", Begin: s.command("REPLICAOF", "127.0.0.1", "1"), End: s.command("REPLICAOF", "NO", "ONE")},
+		// It refuses writes while no replica follows it.
 		{Name: "server without its replicas", Begin: s.command("CONFIG", "SET", "min-replicas-to-write", "1"), End: s.command("CONFIG", "SET", "min-replicas-to-write", "0")},
 		{Name: "flushed", Begin: flush, Forgets: true},
 		{Name: "flushed and made anew", Begin: func(address string) error { return errors.Join(flush(address), makeRedis(address)) }, Forgets: true},

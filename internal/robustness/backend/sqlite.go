@@ -101,7 +101,7 @@ func sqlitePath(address string) string { return address[len(sqlite.Name)+1:] }
 
 // deleteSQLite deletes the ledger while processes have it open.
 func deleteSQLite(address string) error {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, suffix := range []string{"", "-wal", "-shm"} { // the file, and the two that SQLite keeps beside it: its log, and the index of that
 		if err := os.Remove(sqlitePath(address) + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -143,7 +143,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve connects a client with the server, and forwards in both directions until one of them ends.
+// serve connects a client with the server, and forwards in both directions until both have ended.
 func (p *Proxy) serve(client *net.TCPConn) {
 	defer client.Close()
 	p.mu.Lock()
@@ -230,6 +230,7 @@ func (p *Proxy) dig(conns ...*net.TCPConn) {
 func (p *Proxy) hit(request bool, n int) *Cut {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// That a connection ends, without a byte, is no message.
 	if n == 0 || p.armed == nil || p.armed.Request != request {
 		return nil
 	}

@@ -43,7 +43,7 @@ func explain(p *plan, history []porcupine.Operation, dir string) (text string) {
 	return b.String()
 }
 
-// size reads a number from the environment, for runs longer than a developer's patience.
+// size reads a number from the environment, for long runs. It returns otherwise, the default, if the variable holds no positive number.
 func size(variable string, otherwise int) int {
 	var n int
 	if _, err := fmt.Sscan(os.Getenv(variable), &n); err != nil || n < 1 {

@@ -216,7 +216,7 @@ var errImpossible = errors.New("a change that the audit trail does not know, or 
 // changed the object since the client of o looked. o.revision is what o made according to the audit trail; 0 if it was not made.
 func (l lastChange) judge(s state, o op) (fresh bool, err error) {
 	switch {
-	case l.change == o.change:
+	case l.change == o.change: // it was made before; changes are numbered from 1, so that 0 is no change
 		return false, nil
 	case l.revision > o.seen:
 		return false, budget.ErrSuperseded

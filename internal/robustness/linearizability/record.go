@@ -269,6 +269,7 @@ func (r *recorder) id(hold int) (id budget.ID) {
 	return id
 }
 
+// owner returns the owner of all reservations: any will do, as long as it is the same for each request.
 func (r *recorder) owner() budget.Key { return budget.Key{15: 1} }
 
 // scope returns the scope that a flag kills. Reservations that fall under the flag have it too.

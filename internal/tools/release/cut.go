@@ -40,7 +40,7 @@ func cutForReal(ctx context.Context, root, version string) (err error) {
 	}
 	tags := make([]string, 0, len(modules))
 	for _, m := range modules {
-		if m.public() {
+		if m.public() { // cut has tagged no others
 			tags = append(tags, m.tag(version))
 		}
 	}
@@ -57,7 +57,7 @@ func refuseUnready(ctx context.Context, w *workshop, root string, modules []*mod
 	if status != "" {
 		return fmt.Errorf("commit or stash these first:\n%s", status)
 	}
-	for _, m := range modules {
+	for _, m := range modules { // also those that are not released: they have no tag
 		found, err := w.git(ctx, root, "tag", "--list", m.tag(version))
 		if err != nil {
 			return err
@@ -93,7 +93,7 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 	if _, err := w.git(ctx, root, "commit", "--quiet", "--all", "--message", "Release "+version); err != nil {
 		return nil, err
 	}
-	for _, zip := range zips {
+	for _, zip := range zips { // writeVersions zips the modules that are released
 		if _, err := w.git(ctx, root, "tag", "--message", zip.Module.Path+" "+version, zip.Module.tag(version)); err != nil {
 			return nil, err
 		}
