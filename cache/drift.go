@@ -43,9 +43,10 @@ func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	if best.shared > tools+system {
 		return best
 	}
-	for _, conv := range s.conversations { // the head has changed, so that messages are compared without it
+	// The head has changed, or the two have no more than the head in common: messages are compared without it.
+	for _, conv := range s.conversations {
 		common := commonMessages(conv.messages(), p.Records()[tools+system:])
-		moreThanBest := common > best.sharedMessages // the nearest one so far also gets its count
+		moreThanBest := common > best.sharedMessages // which is 0 until this loop has set it, also for the nearest one so far
 		if moreThanBest || common > 0 && conv == best.conversation {
 			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.Records()), sharedMessages: common}
 		}

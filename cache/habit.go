@@ -61,7 +61,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses
 			continue
 		}
 		gap := at.Sub(k.at)
-		// With HoldFanOut the request waits until one that runs has written.
+		// With HoldFanOut the request waits until one that runs has written, so that it reads what that one wrote.
 		if !k.answered && s.tracker.policy.HoldFanOut <= 0 {
 			return [len(ttlClasses)]int{} // the requests that had it still run, and can't read what this one writes
 		}

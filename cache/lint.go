@@ -145,7 +145,7 @@ func (l *linter) noPoint() {
 }
 
 // certain reports whether the blocks behind one block, up to and including another, certainly have enough tokens. Tokens that a response has counted
-// are certain; for the other blocks, the pieces of their text are counted that no token joins.
+// are certain; for the other blocks, the pieces of their text are counted that no token joins. behind is -1 for the prompt's beginning.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
 	// The count is of the first k.blocks blocks, so it is of use only if the range begins with the prompt and has them all.
@@ -169,7 +169,7 @@ func (l *linter) tail() {
 	}
 	switch {
 	case last.Section == prompt.Messages && final.Message-last.Message < 2:
-		return // behind the point is only the newest turn
+		return // behind the point are at most the rest of its message and the next message, which are the newest turn
 	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
 		return // a question to a model without tools: no turn may follow
 	case l.m.MaxTokens > 0 && l.scale.high(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:

@@ -177,9 +177,9 @@ func (pl *placer) fill() {
 	}
 	pl.want(newest)
 	pl.want(before)
-	pl.want(pl.lag(newest, before))
-	pl.want(pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1))
-	pl.want(pl.last(0, pl.starts[prompt.System]-1))
+	pl.want(pl.lag(newest, before))                                          // between the two, if they are far apart
+	pl.want(pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)) // after the system prompt
+	pl.want(pl.last(0, pl.starts[prompt.System]-1))                          // after the tools
 	for i := range pl.strays {
 		if !pl.strays[i].taken {
 			pl.want(pl.strays[i].block)

@@ -59,7 +59,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		return t.found
 	}
 	if u.Billed > 0 {
-		tokens := mulDiv(u.total(), int64(u.Billed), 1)
+		tokens := mulDiv(u.total(), int64(u.Billed), 1) // the product, without overflow: each attempt was billed for the same input
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
 	s.scale.learn(t.size, u.total())

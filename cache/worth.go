@@ -100,7 +100,7 @@ type verdict struct {
 
 	trial bool          // the newest turn is written before anything is known of the conversation
 	wrote knownPrefix   // the prefix that is written because it was seen before
-	saw   []knownPrefix // the prefixes that seenBefore has recorded
+	saw   []knownPrefix // the prefixes that seenBefore has recorded, which count as answered once the response begins
 }
 
 // decide restricts where the placer may put new points: only after blocks before pl.end. It starts with the prefix that is cached already, and
@@ -136,7 +136,8 @@ func (v *verdict) decide(pl *placer) {
 	case before >= 0 && v.follows.on && v.follows.habit.before[i].Likely() && v.follows.habit.misses < fewMisses &&
 		!s.rarelyGoesOn(v.follows.habit.turns, v.call.At):
 		allow(before)
-	// A beginning that earlier requests had. s.calls.n of them were sent: a second one writes it unless a third one is unlikely, later ones always.
+	// A beginning that earlier requests had. s.calls.n is how many requests the workflow has sent before this one: the second one writes the
+	// beginning unless a third one is unlikely, and later ones always.
 	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
 		// learn counts the prefix as written once the request is sent, and as unread until another one reads it.
 		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
@@ -244,7 +245,8 @@ func (s *session) writes(chain uint64) bool {
 const fewMisses = 2
 
 // newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request. In a conversation that is known, its
-// earlier turns tell. For a first request it may be a trial: then v.trial is set. class is the index in ttlClasses of the lifetime.
+// earlier turns tell. For a first request it may be a trial, a write before anything is known of the conversation: then v.trial is set. class is the
+// index in ttlClasses of the lifetime.
 func (v *verdict) newestPays(class int) bool {
 	s, f, at := v.session, &v.follows, v.call.At
 	switch {
@@ -293,7 +295,8 @@ func (s *session) rarelyGoesOn(depth int, now time.Time) bool {
 // or an id in tools or system prompt had changed.
 func (v *verdict) refuted() bool {
 	h := &v.follows.habit
-	if !v.follows.on { // it continues no conversation, so the workflow's last responses tell
+	// It continues no conversation, so the workflow's last responses tell: written is how many in a row wrote to the cache and read nothing.
+	if !v.follows.on {
 		return v.session.streak.written >= 2
 	}
 	// The outcomes within five minutes count, the first of the lifetimes: broken says that the last prefix was not met again and the next one is not

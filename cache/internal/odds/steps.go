@@ -85,6 +85,7 @@ func (k *Steps) RarelyGoOn(workflow uint64, depth int, now time.Time) bool {
 	if met+over < fewSteps {
 		met, over, open = k.count(0, depth, now)
 	}
+	// One of unknown depth counts as a second one: it has a history, and is the first request of its conversation that was seen.
 	isSecond := depth == 2 || depth == UnknownDepth || depth == WorkflowDepth+2
 	if isSecond && met == 0 && over+open >= fewOpen {
 		return true
@@ -95,5 +96,5 @@ func (k *Steps) RarelyGoOn(workflow uint64, depth int, now time.Time) bool {
 // MostlyGoOn reports whether more than half of the conversations that a workflow began had a second request that could read the first.
 func (k *Steps) MostlyGoOn(workflow uint64, now time.Time) bool {
 	met, over, open := k.count(workflow, 1, now)
-	return met > over+open
+	return met > over+open // those that may still be followed count as not followed
 }

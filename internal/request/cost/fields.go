@@ -192,7 +192,7 @@ func (m *meter) Form(raw string) {
 	}
 	m.add(tokens.Block{Kind: tokens.JSON, Text: raw})
 	if schema, ok := converseSchema(raw); ok {
-		m.schema(tokens.WideText(schema))
+		m.schema(tokens.WideText(schema)) // the most tokens that the text can have: its bytes, or more if normalising can lengthen it
 	} else if strings.Contains(raw, "schema") || strings.Contains(raw, `\u`) {
 		m.schema(int64(len(raw)))
 	}

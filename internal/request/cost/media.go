@@ -44,7 +44,8 @@ func isAddress(s string) bool {
 
 // addAddress counts what a service fetches for an object of media that has no more than its address.
 func (m *meter) addAddress(o *jsonbody.Object) {
-	// addSource counts the addresses of a source. Name is the object's type or, without one, its key.
+	// addSource counts the addresses of a source. Name is the object's type or, without one, its key. Without a colon are an empty object, and a plain
+	// string in the place of a list of blocks, which has no Raw.
 	if o.HasSource || !isMedium(o.Name()) && !isMedium(o.Key) || !strings.Contains(o.Raw, ":") {
 		return
 	}

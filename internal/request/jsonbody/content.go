@@ -246,7 +246,7 @@ func (w *walk) citations(o *Object, key string) error {
 	w.bytes(keyBytes(key))
 	inner := Object{Key: key}
 	return w.object(&inner, func(k string) error {
-		if k == "enabled" && w.Peek() == 't' {
+		if k == "enabled" && w.Peek() == 't' { // true
 			o.Cited = true
 			w.sink.Cited()
 		}
