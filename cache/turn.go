@@ -182,7 +182,8 @@ func (s *session) priceByDay(found []Finding) {
 const manySame = 5
 
 // findLoop adds a finding if the workflow sends the same request, blocks and settings, again and again. It only looks at the streak: Send counts it.
-// Each repetition is priced as if it were all read from the cache, the least that its input can cost, or at one pico-USD a token if that price is not known.
+// Each repetition is priced as if it were all read from the cache, the least that its input can cost, or at one pico-USD a token if that price is not
+// known.
 func (t *Turn) findLoop() {
 	p, streak := t.prompt, &t.session.streak
 	if len(p.Records()) == 0 {

@@ -10,7 +10,7 @@ import (
 
 // Fix is Check for a request whose cache points the policy lets the tracker place. If there are changes to make, it calls apply with them;
 // apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from cache points that prompt must be the
-// same, and apply must not call the tracker. The turn is that of the changed request.
+// same, and apply must not call the tracker, which would wait for the lock that Fix holds. The turn is that of the changed request.
 //
 // As far as the workflow's own history shows, Fix never costs more than it saves. A new point is placed if
 //
@@ -22,7 +22,8 @@ import (
 //     continue, as long as such trials succeed.
 //
 // So a workflow's first request gets no point unless it has a history, and each of these changes costs at most one write that is not read. The
-// caller's own points stay, until two requests in a row could not read what they wrote, or one could not because a time or an id before them had changed.
+// caller's own points stay, until two requests in a row could not read what the ones before them wrote, or one could not because a time or an id
+// before the points had changed.
 func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *prompt.Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()

@@ -63,7 +63,8 @@ func (k *Steps) count(workflow uint64, depth int, now time.Time) (met, over, ope
 		case s.depth != depth || workflow != 0 && s.workflow != workflow: // not counted
 		case s.met:
 			met++
-		case s.followed || now.Sub(s.at) > quietGaps*k.gap: // by one that could not read it, or by none for too long
+		// By one that could not read it, or by none for too long. While no pause is known gap is 0, and any silence is too long.
+		case s.followed || now.Sub(s.at) > quietGaps*k.gap:
 			over++
 		default:
 			open++

@@ -96,7 +96,9 @@ func (w walk) settings(r *Request) {
 		w.toolChoice(r.Tools.ToolChoice)
 	}
 	w.output(r.Output)
-	for _, v := range r.Variables { // values for the gaps of a prompt template that the service keeps
+	// Values for the gaps of a prompt template that the service keeps. The meter knows the size of a text by the length of the serialised body; of any
+	// other value nothing is known.
+	for _, v := range r.Variables {
 		if _, ok := v.(*types.PromptVariableValuesMemberText); !ok {
 			w.opaque()
 		}

@@ -42,7 +42,7 @@ func toolFeature(kind string) (feature string, builtin bool) {
 	case "", "function", "custom":
 		return "", false
 	}
-	if strings.HasPrefix(kind, "computer_use") {
+	if strings.HasPrefix(kind, "computer_use") { // before "computer_", which it begins with too
 		return "computer_use", false // OpenAI's, which comes with text of its own that nobody has published
 	}
 	for _, prefix := range [...]string{"bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"} {
