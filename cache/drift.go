@@ -309,7 +309,7 @@ func (t *Turn) messagesChanged() {
 func (t *Turn) dropped(old, now []prompt.Record) bool {
 	s, p := t.session, t.prompt
 	if old[0].User || !now[len(now)-1].User || t.call.Compacted {
-		return false // what is gone has to begin with the assistant's turn, and the request to end with the user's
+		return false // what is gone has to begin with the assistant's turn, and the request to end with the user's; or a compaction was announced
 	}
 	gone := 0
 	for i := range old {

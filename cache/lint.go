@@ -165,7 +165,7 @@ func (l *linter) tail() {
 	final := l.p.Blocks[len(l.p.Blocks)-1]
 	behind := l.p.Total().Minus(l.p.UpTo(last.Block))
 	if final.Section != prompt.Messages || l.scale.low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
-		return
+		return // no messages, too little behind the point, or a Final request: it demands a call of a single tool, so that no turn follows
 	}
 	switch {
 	case last.Section == prompt.Messages && final.Message-last.Message < 2:

@@ -28,11 +28,11 @@ const usualPoints = 4
 //
 // Points are wanted at these places, the most valuable first:
 //
-//   - after the newest user turn, unless no other turn is likely to follow: after a Final request, and after a first question to a model
-//     without tools;
+//   - after the newest user turn, unless no other turn is likely to follow: after a Final request, which demands a call of a single tool, and
+//     after a first question to a model without tools;
 //   - after the turn before it, where the previous request had its newest turn: so what that request wrote is found exactly;
-//   - between the two, if they are at least as far apart as the model's lookback: after the last block from which the lookback reaches the
-//     earlier turn;
+//   - between the two, if they are at least as far apart as the model's lookback, which is how many blocks back from a point the service
+//     searches: after the last block from which the lookback reaches the earlier turn;
 //   - after the system prompt;
 //   - after the tools.
 //

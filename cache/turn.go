@@ -91,7 +91,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 			t.add(f)
 		}
 	}
-	if c.Model.Explicit || c.Model.Implicit {
+	if c.Model.Explicit || c.Model.Implicit { // the model caches, at cache points or by itself
 		t.compare()
 		t.expect()
 	}

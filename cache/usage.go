@@ -69,7 +69,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.conversation.counted = countedTokens{t.sent, u.total()}
 	}
 	t.confirmCached(u)
-	if t.call.Model.Explicit || t.call.Model.Implicit {
+	if t.call.Model.Explicit || t.call.Model.Implicit { // the model caches, at cache points or by itself
 		t.judge(u)
 		t.trip(u)
 	}

@@ -270,7 +270,7 @@ func (e *limitEdit) limit(inside, key string) error {
 		}
 		return nil
 	}
-	n, err := jsonscan.Count(raw)
+	n, err := jsonscan.Count(raw) // it takes 4096 and 4096.0, and fails for anything but an integer from 0 on
 	if err != nil {
 		return err
 	}

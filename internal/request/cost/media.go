@@ -72,7 +72,7 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	}
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
 		mediaType, data, ok := cutDataURL(s[len("data:"):])
-		kind, format := request.MediaType(mediaType)
+		kind, format := request.MediaType(mediaType) // both are empty if there is no media type
 		packed := jsonscan.Text{Raw: data, Len: len(data)}
 		switch {
 		case !ok: // not base64, or no data URL after all
