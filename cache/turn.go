@@ -267,6 +267,7 @@ func (t *Turn) planWrites() {
 			continue
 		}
 		r := &p.Records()[pt.Block]
+		// Besides its blocks, an entry depends on model and place, for which locationHash stands, and on the settings, for which levelOf does.
 		prefix := cachedPrefix{
 			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.UpTo), size: r.UpTo,
 			ttl: max(pt.TTL, prompt.FiveMinutes), // a lifetime that is not known is 0, and counts as five minutes

@@ -101,7 +101,7 @@ func (t *Turn) confirmCached(u Usage) {
 				continue
 			}
 			switch {
-			case k == len(t.writes)-1: // the longest prefix is all that was read and written
+			case k == len(t.writes)-1: // the longest prefix is all that was read and written; a count that may be doubled is not exact
 				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
 			case !prefix.exact: // a shorter prefix is estimated until a response has counted it, and can't have more than the longest
 				prefix.tokens = min(s.scale.mid(own.size), held)

@@ -215,6 +215,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 // it too.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	conv := v.past.conversation
+	// There is no previous request, or with another place, model or settings what it wrote of the messages can't be read.
 	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != levelOf(&v.p.Settings, prompt.Messages, v.call.Model.Provider) {
 		return -1, first
 	}

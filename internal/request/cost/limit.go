@@ -41,7 +41,7 @@ const (
 	promptForm          // a text to go on with
 )
 
-// formOf returns the form of a body by the fields that it has. One that has both, so that nobody knows which of them is read, has none.
+// formOf returns the form of a body by the fields that it has. For a body with both it is anyForm, because nobody knows which of them is read.
 func formOf(messages, prompt bool) bodyForm {
 	switch {
 	case !prompt: // also without messages
@@ -55,7 +55,8 @@ func formOf(messages, prompt bool) bodyForm {
 
 func (f bodyForm) includes(body bodyForm) bool { return f == anyForm || f == body }
 
-// places returns where a dialect can have its output limit, in the order in which one is set if a body has none; nil if any field may be one.
+// places returns where a dialect can have its output limit, or nil if any field may be the limit. In a body without a limit it is set at the first
+// place that the body's form allows.
 func (d Dialect) places(modelID string) []limitPlace {
 	switch d {
 	case Converse:
@@ -108,8 +109,8 @@ func placesOf(modelID string) []limitPlace {
 	return nil // no schema is known, so that any field may be the limit
 }
 
-// setsLimit reports whether a limit that a body does not set may be put into it. Makers that are not in its list publish no schema by which their
-// models obey one.
+// setsLimit reports whether an output limit may be put into a body that has none. Makers that are not listed here publish no schema by which their
+// models obey a limit.
 func (d Dialect) setsLimit(modelID string) bool {
 	if d != OfModel {
 		return true

@@ -107,7 +107,7 @@ func (w *walk) word(o *Object, key string) error {
 }
 
 // plainMember reads a member that is no type, format, media type, source or citations: a cache point, or content. In WalkPrompt the first key of a
-// block decides its kind.
+// block that names a kind decides that of the block.
 func (w *walk) plainMember(o *Object, key string) error {
 	w.bytes(keyBytes(key))
 	// A form that can be placed is one that EditBody can write. Other cache points, of gateways and OpenAI, only matter to the cost.
