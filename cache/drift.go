@@ -21,9 +21,9 @@ type predecessor struct {
 	forks          int // how many requests in a row, up to this one, have changed the last message of the request before
 }
 
-// findPredecessor returns the request with which this one has the longest common beginning. If the tools or the system prompt differ from
-// that one's, it returns the request with which this one has the most messages in common, if there is any. Of several with equally much in common it
-// returns the most recently used one, which stands first in s.conversations.
+// findPredecessor returns the earlier request with which p has the longest common beginning. If its tools or system prompt differ from p's, another
+// request may be nearer: then the one with which p has the most messages in common is returned, if any has some. Of several with equally much in
+// common the most recently used one counts, which stands first in s.conversations.
 func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	var best predecessor
 	if len(p.Records()) == 0 {

@@ -159,7 +159,7 @@ func (t *Turn) frozen() {
 	last := l.lastPoint()
 	before := conv.points[len(conv.points)-1].block
 	if last == nil || last.Section != prompt.Messages || last.Block != before || len(p.Records()) < conv.sent+2 {
-		return // it is not in the messages, or has moved, or the conversation has not grown
+		return // the last point is not in the messages or has moved, or the conversation has not grown
 	}
 	behind := t.size.Minus(p.UpTo(last.Block))
 	if t.session.scale.low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {

@@ -136,7 +136,7 @@ func (l *linter) noPoint() {
 	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
-	// What the finding tells is the lower one of two likely numbers: of the estimate alone, and of the corrected one.
+	// The finding tells the lower of two likely numbers: the estimate alone, and the estimate corrected by the count.
 	tokens := min(l.scale.mid(l.p.UpTo(first-1)), l.counted.bounded(l.p, first-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
@@ -206,7 +206,7 @@ func (l *linter) longTurn() {
 	}
 	for _, pt := range l.p.Points {
 		if pt.Block >= previous && pt.Block-previous < l.m.lookback() {
-			return // it is at the end of the previous request, or near enough behind it
+			return // this point is at the end of the previous request, or near enough behind its end
 		}
 	}
 	tokens := l.scale.mid(l.p.UpTo(previous))

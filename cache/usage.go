@@ -275,7 +275,7 @@ func (t *Turn) idle(u Usage) {
 func (t *Turn) trip(u Usage) {
 	s := t.session
 	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
-		return // that input may be shorter than what the model caches, or the model takes no cache points
+		return // what could be read may be shorter than what the model caches, or the model takes no cache points
 	}
 	if t.unproven && len(t.Findings) == 0 {
 		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one

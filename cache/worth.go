@@ -184,7 +184,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 	tools, system := pl.last(0, pl.starts[prompt.System]-1), pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)
 	common, first := v.common(pl)
 	if common == tools || common == system {
-		common = -1 // it is counted as that one already
+		common = -1 // this prefix is counted already, as the tools or as the tools with the system prompt
 	}
 	var seen [3]int // by index of blocks: how many earlier requests had that prefix, in time for an entry of the new points' lifetime
 	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
@@ -212,7 +212,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 
 // common returns the last block that a request has in common with the previous one and that a point may follow, or -1. first is, by lifetime, the
 // count with which sight records that prefix the first time: 1 if an entry that the previous request wrote would still live, because that request had
-// it too.
+// the prefix too.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	conv := v.past.conversation
 	// There is no previous request, or with another place, model or settings what it wrote of the messages can't be read.
