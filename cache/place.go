@@ -187,7 +187,7 @@ func (pl *placer) fill() {
 	}
 }
 
-// want puts a point after a block, if there is none yet and there is room. If a misplaced point of the caller can be moved there, that point is taken.
+// want puts a point after a block, if there is none yet and there is room. If a misplaced point of the caller can be moved there, it is used.
 func (pl *placer) want(block int) {
 	if block < 0 {
 		return

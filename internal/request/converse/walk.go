@@ -14,7 +14,7 @@ func Walk(r *Request, s request.Sink) {
 }
 
 // WalkBeyondText is Walk without texts, flags and JSON, for a sink to which the length of the serialised body tells what they count. Blocks that
-// hold nothing else may be left out, and the messages that hold nothing but those.
+// hold nothing else may be left out, and so may messages that have such blocks alone.
 func WalkBeyondText(r *Request, s request.Sink) {
 	w := walk{sink: s, beyond: true}
 	w.all(r)

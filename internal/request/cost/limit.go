@@ -124,7 +124,7 @@ func (d Dialect) setsLimit(modelID string) bool {
 }
 
 // limits returns a function that reports whether a field is an output limit of this dialect, and in bodies of which form. If the dialect's places are
-// not known, every field may be one.
+// not known, every field may be the limit.
 func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool) {
 	places := d.places(modelID)
 	return func(inside, key string) (bodyForm, bool) {
@@ -188,7 +188,7 @@ type limitEdit struct {
 	takes   func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
 	config  int                                       // behind the brace of the object in which the dialect has its limit; 0 when there is none
 	empty   bool                                      // that object has no members
-	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it is one
+	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it counts as the limit
 	edits   []limitChange
 
 	responses   bool // the body has Responses' "input"
@@ -288,7 +288,7 @@ func (e *limitEdit) insert(text string, place limitPlace) {
 	switch {
 	case place.Config != "" && e.config > 0: // the object is there
 		at, empty = e.config, e.empty
-	case place.Config != "": // it is not, so it is added with the member in it
+	case place.Config != "": // the object is missing, so it is added with the member in it
 		member = strconv.Quote(place.Config) + ":{" + member + "}"
 	}
 	if !empty {
