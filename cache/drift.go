@@ -22,9 +22,9 @@ type predecessor struct {
 	forks          int // how many requests in a row, up to this one, have changed the last message of the request before
 }
 
-// findPredecessor returns the request with which this one has the longest common beginning. If the tools or the system prompt differ from
-// that one's, it returns the request with which this one has the most messages in common, if there is any. Of several with equally much in common it
-// returns the most recently used one, which stands first in s.conversations.
+// findPredecessor returns the earlier request with which p has the longest common beginning. If its tools or system prompt differ from p's, another
+// request may be nearer: then the one with which p has the most messages in common is returned, if any has some. Of several with equally much in
+// common the most recently used one counts, which stands first in s.conversations.
 func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	var best predecessor
 	if len(p.Records()) == 0 {
@@ -44,9 +44,10 @@ func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 	if best.shared > tools+system {
 		return best
 	}
-	for _, conv := range s.conversations { // the head has changed, so that messages are compared without it
+	// The head has changed, or the two have no more than the head in common: messages are compared without it.
+	for _, conv := range s.conversations {
 		common := commonMessages(conv.messages(), p.Records()[tools+system:])
-		moreThanBest := common > best.sharedMessages // the nearest one so far also gets its count
+		moreThanBest := common > best.sharedMessages // which is 0 until this loop has set it, also for the nearest one so far
 		if moreThanBest || common > 0 && conv == best.conversation {
 			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.Records()), sharedMessages: common}
 		}
@@ -309,7 +310,7 @@ func (t *Turn) messagesChanged() {
 func (t *Turn) dropped(old, now []prompt.Record) bool {
 	s, p := t.session, t.prompt
 	if old[0].User || !now[len(now)-1].User || t.call.Compacted {
-		return false // what is gone has to begin with the assistant's turn, and the request to end with the user's
+		return false // what is gone has to begin with the assistant's turn, and the request to end with the user's; or a compaction was announced
 	}
 	gone := 0
 	for i := range old {

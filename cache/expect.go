@@ -104,7 +104,7 @@ func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 	m := &t.call.Model
 	f := Finding{Tokens: lost, NanoUSD: m.writtenAgain(lost)}
 	switch why {
-	case expired: // the entry's last use was one lifetime before it expired
+	case expired: // the entry's last use was one lifetime before it expired; 1e9 is a second
 		f.Rule = ruleExpired
 		f.Detail = fmt.Sprintf("%s after the last use, the entry of %s has lapsed: about %d tokens are written again", t.call.At.Sub(prefix.expires.Add(-prefix.ttl)).Round(1e9), ttlName(prefix.ttl), lost)
 	case unready:
@@ -159,7 +159,7 @@ func (t *Turn) frozen() {
 	last := l.lastPoint()
 	before := conv.points[len(conv.points)-1].block
 	if last == nil || last.Section != prompt.Messages || last.Block != before || len(p.Records()) < conv.sent+2 {
-		return // it is not in the messages, or has moved, or the conversation has not grown
+		return // the last point is not in the messages or has moved, or the conversation has not grown
 	}
 	behind := t.size.Minus(p.UpTo(last.Block))
 	if t.session.scale.Low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {

@@ -61,7 +61,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses
 			continue
 		}
 		gap := at.Sub(k.at)
-		// With HoldFanOut the request waits until one that runs has written.
+		// With HoldFanOut the request waits until one that runs has written, so that it reads what that one wrote.
 		if !k.answered && s.tracker.policy.HoldFanOut <= 0 {
 			return [len(ttlClasses)]int{} // the requests that had it still run, and can't read what this one writes
 		}
@@ -74,7 +74,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses
 		}
 		switch {
 		case k.ttl > 0 && gap >= k.ttl:
-			k.ttl, k.read = 0, false // it has expired; if nobody has read it, it stays counted in s.unread
+			k.ttl, k.read = 0, false // what was written has expired; if nobody has read it, it stays counted in s.unread
 		case k.ttl > 0 && !k.read:
 			k.read = true
 			s.unread = max(s.unread-1, 0)

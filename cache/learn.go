@@ -10,7 +10,7 @@ import (
 // settle records whether a request reads the newest turn that the request before it wrote, if it wrote one: s.unread counts the writes that were not
 // read. f compares the request with the one before, and conv is the conversation of that one. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
-	if !f.on || conv.habit.wrote == 0 { // it wrote none, or that is settled
+	if !f.on || conv.habit.wrote == 0 { // the request before did not write its newest turn, or that write is settled already
 		return
 	}
 	if f.met[ttlClass(conv.habit.wrote)] { // the entry still lives, and the request has the same prefix

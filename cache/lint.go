@@ -137,7 +137,7 @@ func (l *linter) noPoint() {
 	if l.m.MinTokens <= 0 || l.counted.Bounded(l.p, first-1, l.scale.Low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
-	// What the finding tells is the lower one of two likely numbers: of the estimate alone, and of the corrected one.
+	// The finding tells the lower of two likely numbers: the estimate alone, and the estimate corrected by the count.
 	tokens := min(l.scale.Mid(l.p.UpTo(first-1)), l.counted.Bounded(l.p, first-1, l.scale.Mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
@@ -146,7 +146,7 @@ func (l *linter) noPoint() {
 }
 
 // certain reports whether the blocks behind one block, up to and including another, certainly have enough tokens. Tokens that a response has counted
-// are certain; for the other blocks, the pieces of their text are counted that no token joins.
+// are certain; for the other blocks, the pieces of their text are counted that no token joins. behind is -1 for the prompt's beginning.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
 	// The count is of the first k.Blocks blocks, so it is of use only if the range begins with the prompt and has them all.
@@ -166,11 +166,11 @@ func (l *linter) tail() {
 	final := l.p.Blocks[len(l.p.Blocks)-1]
 	behind := l.p.Total().Minus(l.p.UpTo(last.Block))
 	if final.Section != prompt.Messages || l.scale.Low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
-		return
+		return // no messages, too little behind the point, or a Final request: it demands a call of a single tool, so that no turn follows
 	}
 	switch {
 	case last.Section == prompt.Messages && final.Message-last.Message < 2:
-		return // behind the point is only the newest turn
+		return // behind the point are at most the rest of its message and the next message, which are the newest turn
 	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
 		return // a question to a model without tools: no turn may follow
 	case l.m.MaxTokens > 0 && l.scale.High(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
@@ -207,7 +207,7 @@ func (l *linter) longTurn() {
 	}
 	for _, pt := range l.p.Points {
 		if pt.Block >= previous && pt.Block-previous < l.m.lookback() {
-			return // it is at the end of the previous request, or near enough behind it
+			return // this point is at the end of the previous request, or near enough behind its end
 		}
 	}
 	tokens := l.scale.Mid(l.p.UpTo(previous))

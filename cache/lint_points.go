@@ -55,12 +55,12 @@ func (l *linter) position(pt *prompt.Point, index int) {
 		illegal("behind the same block as another one")
 		return
 	}
-	switch b := &l.p.Blocks[pt.Block]; {
+	switch b := &l.p.Blocks[pt.Block]; { // Empty reports a text of nothing but white space, or of nothing at all
 	case b.Kind == prompt.Reasoning:
 		illegal("behind a reasoning block")
 	case b.Kind == prompt.Text && b.Bytes == 0 && l.p.Empty(pt.Block):
 		illegal("behind an empty text")
-	case l.p.InClaudeBody() && l.p.Empty(pt.Block): // Empty: a text of nothing but white space
+	case l.p.InClaudeBody() && l.p.Empty(pt.Block):
 		// Converse has been seen to accept white space as text (2026-11). For Claude's own body format users report a rejection.
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Suspected: true, Detail: "a cache point stands behind white space, which the service refuses in some requests"})
 	case l.m.Provider == nova && pt.Section == prompt.Messages && b.Kind != prompt.Text:

@@ -28,11 +28,11 @@ const usualPoints = 4
 //
 // Points are wanted at these places, the most valuable first:
 //
-//   - after the newest user turn, unless no other turn is likely to follow: after a Final request, and after a first question to a model
-//     without tools;
+//   - after the newest user turn, unless no other turn is likely to follow: after a Final request, which demands a call of a single tool, and
+//     after a first question to a model without tools;
 //   - after the turn before it, where the previous request had its newest turn: so what that request wrote is found exactly;
-//   - between the two, if they are at least as far apart as the model's lookback: after the last block from which the lookback reaches the
-//     earlier turn;
+//   - between the two, if they are at least as far apart as the model's lookback, which is how many blocks back from a point the service
+//     searches: after the last block from which the lookback reaches the earlier turn;
 //   - after the system prompt;
 //   - after the tools.
 //
@@ -177,9 +177,9 @@ func (pl *placer) fill() {
 	}
 	pl.want(newest)
 	pl.want(before)
-	pl.want(pl.lag(newest, before))
-	pl.want(pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1))
-	pl.want(pl.last(0, pl.starts[prompt.System]-1))
+	pl.want(pl.lag(newest, before))                                          // between the two, if they are far apart
+	pl.want(pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)) // after the system prompt
+	pl.want(pl.last(0, pl.starts[prompt.System]-1))                          // after the tools
 	for i := range pl.strays {
 		if !pl.strays[i].taken {
 			pl.want(pl.strays[i].block)
@@ -187,7 +187,7 @@ func (pl *placer) fill() {
 	}
 }
 
-// want puts a point after a block, if there is none yet and there is room. If a misplaced point of the caller can be moved there, it is that one.
+// want puts a point after a block, if there is none yet and there is room. If a misplaced point of the caller can be moved there, it is used.
 func (pl *placer) want(block int) {
 	if block < 0 {
 		return

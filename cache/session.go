@@ -24,7 +24,7 @@ import (
 type session struct {
 	tracker  *Tracker
 	workflow string
-	number   uint64    // from 1
+	number   uint64    // from 1, because 0 stands for all workflows in Tracker.steps
 	memory   memoryUse // guarded by the tracker's lock
 
 	mu            sync.Mutex      // guards the following fields, and the turns of the session

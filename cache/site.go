@@ -153,10 +153,11 @@ func (s *site) turns() (newest, before int) {
 	return newest, before
 }
 
-// single reports whether the request is likely to be the only one of its conversation: it is Final, or has no tools and a single user turn. Then
-// writing its newest turn to the cache costs a quarter more than plain input and saves nothing. If another request follows after all, that one
-// writes the turn.
+// single reports whether the request is likely to be the only one of its conversation: it is Final, which means that it demands a call of a single
+// tool, or has no tools and a single user turn. Then writing its newest turn to the cache costs a quarter more than plain input and saves nothing. If
+// another request follows after all, that one writes the turn.
 func (s *site) single() bool {
+	// There are no tools if the system prompt starts at block 0, and a single user turn if going back over it leads out of the messages.
 	return s.p.Final || s.starts[prompt.System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[prompt.Messages]
 }
 

@@ -116,7 +116,8 @@ func (t *Tracker) grown(s *session, records int, retained int64) {
 	t.forget()
 }
 
-// forget unlinks the sessions that were silent longest until the memory is within its bounds. Requires t.mu held.
+// forget unlinks the sessions that were silent longest until the memory is within its bounds. The last one stays, however large it is, because it is
+// in use. Requires t.mu held.
 func (t *Tracker) forget() {
 	for t.order.Len() > 1 && (t.memory.records > maxAllRecords || t.memory.retained > maxAllRetained || t.order.Len() > maxSessions) {
 		t.unlink(t.order.Back())

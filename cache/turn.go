@@ -45,10 +45,10 @@ type Turn struct {
 	gap             time.Duration // the pause since the previous request; 0 if there is none
 	userEnd, before int           // how many blocks the previous request had up to its newest user turn, and up to the one before that
 	sameLocation    bool          // model, region, profile and account are those of the previous request
-	sameLevel       bool          // of the messages, as in the previous request
+	sameLevel       bool          // the settings on which cached messages depend are those of the previous request
 	trial           bool          // it writes its newest turn before anything is known of the conversation
 	wrote           knownPrefix   // the prefix that it writes because it was seen before
-	saw             []knownPrefix // the prefixes that seenBefore has recorded
+	saw             []knownPrefix // beginnings of it that Fix has counted as seen, which others can read once its response begins
 }
 
 // turnState is how far a request has got.
@@ -65,7 +65,7 @@ const (
 // counts as running. Requires s.mu held.
 func (s *session) check(c Call, p *prompt.Prompt) *Turn {
 	var buf [maxConversations]prompt.Memory
-	p.Record(s.knownTexts(buf[:0]))
+	p.Record(s.knownTexts(buf[:0])) // texts of earlier requests are recognised by their address, and not read again
 	return s.checkRecorded(c, p, s.findPredecessor(p), false)
 }
 
@@ -92,7 +92,7 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 			t.add(f)
 		}
 	}
-	if c.Model.Explicit || c.Model.Implicit {
+	if c.Model.Explicit || c.Model.Implicit { // the model caches, at cache points or by itself
 		t.compare()
 		t.expect()
 	}
@@ -183,13 +183,15 @@ func (s *session) priceByDay(found []Finding) {
 const manySame = 5
 
 // findLoop adds a finding if the workflow sends the same request, blocks and settings, again and again. It only looks at the streak: Send counts it.
-// Each repetition is priced as if it were all read from the cache, at one pico-USD a token if that price is not known.
+// Each repetition is priced as if it were all read from the cache, the least that its input can cost, or at one pico-USD a token if that price is not
+// known.
 func (t *Turn) findLoop() {
 	p, streak := t.prompt, &t.session.streak
 	if len(p.Records()) == 0 {
 		return
 	}
-	same := streak.same // the Chain of the last block is the hash of all blocks
+	same := streak.same
+	// The Chain of the last block is the hash of all blocks.
 	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
 		same++
 	} else {
@@ -266,6 +268,7 @@ func (t *Turn) planWrites() {
 			continue
 		}
 		r := &p.Records()[pt.Block]
+		// Besides its blocks, an entry depends on model and place, for which locationHash stands, and on the settings, for which levelOf does.
 		prefix := cachedPrefix{
 			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.Mid(r.UpTo), size: r.UpTo,
 			ttl: max(pt.TTL, prompt.FiveMinutes), // a lifetime that is not known is 0, and counts as five minutes

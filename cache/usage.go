@@ -34,7 +34,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		return t.found
 	}
 	if u.Billed > 0 {
-		tokens := estimate.MulDiv(u.total(), int64(u.Billed), 1)
+		tokens := estimate.MulDiv(u.total(), int64(u.Billed), 1) // the product, without overflow: each attempt was billed for the same input
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
 	s.scale.Learn(t.size, u.total())
@@ -44,7 +44,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.conversation.counted = estimate.Counted{Blocks: t.sent, Tokens: u.total()}
 	}
 	t.confirmCached(u)
-	if t.call.Model.Explicit || t.call.Model.Implicit {
+	if t.call.Model.Explicit || t.call.Model.Implicit { // the model caches, at cache points or by itself
 		t.judge(u)
 		t.trip(u)
 	}
@@ -76,7 +76,7 @@ func (t *Turn) confirmCached(u Usage) {
 				continue
 			}
 			switch {
-			case k == len(t.writes)-1: // the longest prefix is all that was read and written
+			case k == len(t.writes)-1: // the longest prefix is all that was read and written; a count that may be doubled is not exact
 				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
 			case !prefix.exact: // a shorter prefix is estimated until a response has counted it, and can't have more than the longest
 				prefix.tokens = min(s.scale.Mid(own.size), held)
@@ -250,7 +250,7 @@ func (t *Turn) idle(u Usage) {
 func (t *Turn) trip(u Usage) {
 	s := t.session
 	if s.scale.Low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
-		return // that input may be shorter than what the model caches, or the model takes no cache points
+		return // what could be read may be shorter than what the model caches, or the model takes no cache points
 	}
 	if t.unproven && len(t.Findings) == 0 {
 		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one

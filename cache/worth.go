@@ -10,7 +10,7 @@ import (
 
 // Fix is Check for a request whose cache points the policy lets the tracker place. If there are changes to make, it calls apply with them;
 // apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from cache points that prompt must be the
-// same, and apply must not call the tracker. The turn is that of the changed request.
+// same, and apply must not call the tracker, which would wait for the lock that Fix holds. The turn is that of the changed request.
 //
 // As far as the workflow's own history shows, Fix never costs more than it saves. A new point is placed if
 //
@@ -22,7 +22,8 @@ import (
 //     continue, as long as such trials succeed.
 //
 // So a workflow's first request gets no point unless it has a history, and each of these changes costs at most one write that is not read. The
-// caller's own points stay, until two requests in a row could not read what they wrote, or one could not because a time or an id before them had changed.
+// caller's own points stay, until two requests in a row could not read what the ones before them wrote, or one could not because a time or an id
+// before the points had changed.
 func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *prompt.Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()
@@ -100,7 +101,7 @@ type verdict struct {
 
 	trial bool          // the newest turn is written before anything is known of the conversation
 	wrote knownPrefix   // the prefix that is written because it was seen before
-	saw   []knownPrefix // the prefixes that seenBefore has recorded
+	saw   []knownPrefix // the prefixes that seenBefore has recorded, which count as answered once the response begins
 }
 
 // decide restricts where the placer may put new points: only after blocks before pl.end. It starts with the prefix that is cached already, and
@@ -136,7 +137,8 @@ func (v *verdict) decide(pl *placer) {
 	case before >= 0 && v.follows.on && v.follows.habit.before[i].Likely() && v.follows.habit.misses < fewMisses &&
 		!s.rarelyGoesOn(v.follows.habit.turns, v.call.At):
 		allow(before)
-	// A beginning that earlier requests had. s.calls.n of them were sent: a second one writes it unless a third one is unlikely, later ones always.
+	// A beginning that earlier requests had. s.calls.n is how many requests the workflow has sent before this one: the second one writes the
+	// beginning unless a third one is unlikely, and later ones always.
 	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
 		// learn counts the prefix as written once the request is sent, and as unread until another one reads it.
 		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
@@ -182,7 +184,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 	tools, system := pl.last(0, pl.starts[prompt.System]-1), pl.last(pl.starts[prompt.System], pl.starts[prompt.Messages]-1)
 	common, first := v.common(pl)
 	if common == tools || common == system {
-		common = -1 // it is counted as that one already
+		common = -1 // this prefix is counted already, as the tools or as the tools with the system prompt
 	}
 	var seen [3]int // by index of blocks: how many earlier requests had that prefix, in time for an entry of the new points' lifetime
 	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
@@ -210,9 +212,10 @@ func (v *verdict) seenBefore(pl *placer) int {
 
 // common returns the last block that a request has in common with the previous one and that a point may follow, or -1. first is, by lifetime, the
 // count with which sight records that prefix the first time: 1 if an entry that the previous request wrote would still live, because that request had
-// it too.
+// the prefix too.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	conv := v.past.conversation
+	// There is no previous request, or with another place, model or settings what it wrote of the messages can't be read.
 	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != levelOf(&v.p.Settings, prompt.Messages, v.call.Model.Provider) {
 		return -1, first
 	}
@@ -244,7 +247,8 @@ func (s *session) writes(chain uint64) bool {
 const fewMisses = 2
 
 // newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request. In a conversation that is known, its
-// earlier turns tell. For a first request it may be a trial: then v.trial is set. class is the index in ttlClasses of the lifetime.
+// earlier turns tell. For a first request it may be a trial, a write before anything is known of the conversation: then v.trial is set. class is the
+// index in ttlClasses of the lifetime.
 func (v *verdict) newestPays(class int) bool {
 	s, f, at := v.session, &v.follows, v.call.At
 	switch {
@@ -293,7 +297,8 @@ func (s *session) rarelyGoesOn(depth int, now time.Time) bool {
 // or an id in tools or system prompt had changed.
 func (v *verdict) refuted() bool {
 	h := &v.follows.habit
-	if !v.follows.on { // it continues no conversation, so the workflow's last responses tell
+	// It continues no conversation, so the workflow's last responses tell: written is how many in a row wrote to the cache and read nothing.
+	if !v.follows.on {
 		return v.session.streak.written >= 2
 	}
 	// The outcomes within five minutes count, the first of the lifetimes: broken says that the last prefix was not met again and the next one is not

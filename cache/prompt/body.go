@@ -54,7 +54,7 @@ func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 	s.points = s.pointBuffer[:0]
 	err := jsonbody.WalkPrompt(s.body, &s) // it calls the methods of s, which set s.err for a value of the wrong form
 	if s.err != nil {
-		err = s.err // it came first
+		err = s.err // the error of the sink came first
 	}
 	if err == nil {
 		if p.dialect = tell(s.signs); p.dialect == noDialect {

@@ -85,7 +85,7 @@ func (s *bodySink) keep(points *jsonbody.Points, index int, like bodyPoint) {
 		case request.Element:
 			s.signs |= elementMarker
 		}
-		p := like // with what the body tells of this one
+		p := like // to which is added what the body tells of this point
 		p.form, p.part = found.Form, s.opened
 		p.Where, p.TTL, p.Open, p.Span = Where{s.p.section, s.p.message, index}, found.TTL, found.Open, Span(found.Cut)
 		// closed returns the index of the block before the point, or -1 if its section or message has none. It is counted from the first block of

@@ -107,7 +107,8 @@ func (p *Prompt) wraps(block int) bool {
 	return p.dialect == anthropicBody && b.plain != Span{} && !b.blank // blank: it is only white space
 }
 
-// wrap turns a plain string, whose range is at, into a list of one text block with a point. It reports false if another edit has done that.
+// wrap turns a plain string, whose range is at, into a list of one text block with a point, which is JSON that begins with a comma. It reports false
+// if another edit has done that.
 func (e *bodyEdit) wrap(at Span, point string) bool {
 	front := Span{at.Start, at.Start}
 	if slices.ContainsFunc(e.splices, func(s splice) bool { return s.Span == front }) {

@@ -40,8 +40,8 @@ func (s *bodySink) media(o *jsonbody.Object) {
 	}
 }
 
-// formatOf returns the format of a document, one of Converse's: that of its own field or, if that is empty, of its media type. A type that is not
-// known counts as text if it says so, and otherwise as an office file.
+// formatOf returns the format of a document, one of Converse's: that of its own field or, if that is empty, of its media type. A document without
+// either counts as text. So does one of a type that is not known but begins with "text/"; any other such type counts as an office file.
 func formatOf(format, mediaType string) string {
 	if format != "" {
 		return format

@@ -15,7 +15,7 @@ func (s *bodySink) Tool(t jsonbody.Tool) {
 	if t.Function {
 		s.signs |= openAIShape
 	}
-	if t.HasSpec || t.System != "" {
+	if t.HasSpec || t.System != "" { // a toolSpec or systemTool: the key tells the kind, as in Converse's and Nova's blocks
 		s.signs |= keyedBlock
 	}
 	if !t.Points.Alone {

@@ -101,7 +101,7 @@ type Block struct {
 
 	leafEnd int  // index, in Prompt.leaves, after its last leaf: a leaf is one piece of a block's content
 	blank   bool // text of a body without any character but white space
-	room    bool // it was parsed from a body and contains something besides cache points, so that one can be inserted into it
+	room    bool // it was parsed from a body and contains something besides cache points, so that a point can be inserted
 	plain   Span // the range of a string that the body has in the place of a list of blocks; zero if the block is no such string
 }
 

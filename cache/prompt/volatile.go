@@ -170,6 +170,7 @@ func timeAround(s string, i int) (start, end int) {
 	if seconds {
 		end += 3
 	}
+	// The date before it, as in 2026-11-29T, has its hyphens four and seven bytes before the hours.
 	dated := start >= 11 && (s[start-1] == 'T' || s[start-1] == ' ') && s[start-4] == '-' && s[start-7] == '-'
 	if dated {
 		start -= 11 // a date of ten characters, and the T or space behind it

@@ -128,7 +128,7 @@ func (p *Scanner) Text() (Text, error) {
 			p.pos = i
 			return Text{}, p.Fail("control character in a string")
 		}
-		for i+1 < len(p.s) && p.s[i] == '\\' { // escapes in a row
+		for i+1 < len(p.s) && p.s[i] == '\\' { // the byte is a backslash: one escape, or several in a row
 			if simple[p.s[i+1]] {
 				i += 2
 				saved++

@@ -63,7 +63,8 @@ func (k *Steps) count(workflow uint64, depth int, now time.Time) (met, over, ope
 		case s.depth != depth || workflow != 0 && s.workflow != workflow: // not counted
 		case s.met:
 			met++
-		case s.followed || now.Sub(s.at) > quietGaps*k.gap: // by one that could not read it, or by none for too long
+		// By one that could not read it, or by none for too long. While no pause is known gap is 0, and any silence is too long.
+		case s.followed || now.Sub(s.at) > quietGaps*k.gap:
 			over++
 		default:
 			open++
@@ -85,6 +86,7 @@ func (k *Steps) RarelyGoOn(workflow uint64, depth int, now time.Time) bool {
 	if met+over < fewSteps {
 		met, over, open = k.count(0, depth, now)
 	}
+	// One of unknown depth counts as a second one: it has a history, and is the first request of its conversation that was seen.
 	isSecond := depth == 2 || depth == UnknownDepth || depth == WorkflowDepth+2
 	if isSecond && met == 0 && over+open >= fewOpen {
 		return true
@@ -95,5 +97,5 @@ func (k *Steps) RarelyGoOn(workflow uint64, depth int, now time.Time) bool {
 // MostlyGoOn reports whether more than half of the conversations that a workflow began had a second request that could read the first.
 func (k *Steps) MostlyGoOn(workflow uint64, now time.Time) bool {
 	met, over, open := k.count(workflow, 1, now)
-	return met > over+open
+	return met > over+open // those that may still be followed count as not followed
 }

@@ -14,7 +14,7 @@ func Walk(r *Request, s request.Sink) {
 }
 
 // WalkBeyondText is Walk without texts, flags and JSON, for a sink to which the length of the serialised body tells what they count. Blocks that
-// hold nothing else may be left out, and the messages that hold nothing but those.
+// hold nothing else may be left out, and so may messages that have such blocks alone.
 func WalkBeyondText(r *Request, s request.Sink) {
 	w := walk{sink: s, beyond: true}
 	w.all(r)
@@ -96,7 +96,9 @@ func (w walk) settings(r *Request) {
 		w.toolChoice(r.Tools.ToolChoice)
 	}
 	w.output(r.Output)
-	for _, v := range r.Variables { // values for the gaps of a prompt template that the service keeps
+	// Values for the gaps of a prompt template that the service keeps. The meter knows the size of a text by the length of the serialised body; of any
+	// other value nothing is known.
+	for _, v := range r.Variables {
 		if _, ok := v.(*types.PromptVariableValuesMemberText); !ok {
 			w.opaque()
 		}

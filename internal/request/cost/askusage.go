@@ -78,7 +78,7 @@ func (e *usageEdit) option(key string) error {
 	if key != "include_usage" {
 		return e.Skip()
 	}
-	e.Peek()
+	e.Peek() // skips white space, so that told is where the value begins
 	e.told = e.Pos()
 	_, err := e.Verbatim()
 	e.end = e.Pos()

@@ -107,7 +107,7 @@ func markedUp(block string) (n int64) {
 			t, err := p.Text()
 			// Data may be base64 as well, which then makes the bound higher than it need be.
 			if key == "text" || key == "data" || key == "content" {
-				n += tokens.WideText(t.String())
+				n += tokens.WideText(t.String()) // its bytes, or more if the normalisation of Unicode can lengthen it
 			}
 			return err
 		}

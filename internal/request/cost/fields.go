@@ -82,7 +82,7 @@ func (m *meter) performance(raw string) {
 }
 
 // compaction notes that the service may shorten the history. Each time it does is an inference of its own. An escape of the form \u may
-// hide the word "compact", so it counts as one.
+// hide the word "compact", so it counts as that word.
 func (m *meter) compaction(key, raw string) {
 	switch raw {
 	case "null", "false", "{}", "[]":
@@ -185,14 +185,14 @@ func (m *meter) fail(err error) {
 
 // Form counts a field that says which form the answer has to have: its text, and its schema once more, because the service writes that into the
 // prompt as a grammar. Without a schema, as with an effort, there is no grammar. An escape of the form \u may hide the word "schema", so it counts as
-// one.
+// that word.
 func (m *meter) Form(raw string) {
 	if raw == "null" {
 		return
 	}
 	m.add(tokens.Block{Kind: tokens.JSON, Text: raw})
 	if schema, ok := converseSchema(raw); ok {
-		m.schema(tokens.WideText(schema))
+		m.schema(tokens.WideText(schema)) // the most tokens that the text can have: its bytes, or more if normalising can lengthen it
 	} else if strings.Contains(raw, "schema") || strings.Contains(raw, `\u`) {
 		m.schema(int64(len(raw)))
 	}

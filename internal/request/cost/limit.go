@@ -41,7 +41,7 @@ const (
 	promptForm          // a text to go on with
 )
 
-// formOf returns the form of a body by the fields that it has. One that has both, so that nobody knows which of them is read, has none.
+// formOf returns the form of a body by the fields that it has. For a body with both it is anyForm, because nobody knows which of them is read.
 func formOf(messages, prompt bool) bodyForm {
 	switch {
 	case !prompt: // also without messages
@@ -55,7 +55,8 @@ func formOf(messages, prompt bool) bodyForm {
 
 func (f bodyForm) includes(body bodyForm) bool { return f == anyForm || f == body }
 
-// places returns where a dialect can have its output limit, in the order in which one is set if a body has none; nil if any field may be one.
+// places returns where a dialect can have its output limit, or nil if any field may be the limit. In a body without a limit it is set at the first
+// place that the body's form allows.
 func (d Dialect) places(modelID string) []limitPlace {
 	switch d {
 	case Converse:
@@ -108,8 +109,8 @@ func placesOf(modelID string) []limitPlace {
 	return nil // no schema is known, so that any field may be the limit
 }
 
-// setsLimit reports whether a limit that a body does not set may be put into it. Makers that are not in its list publish no schema by which their
-// models obey one.
+// setsLimit reports whether an output limit may be put into a body that has none. Makers that are not listed here publish no schema by which their
+// models obey a limit.
 func (d Dialect) setsLimit(modelID string) bool {
 	if d != OfModel {
 		return true
@@ -123,7 +124,7 @@ func (d Dialect) setsLimit(modelID string) bool {
 }
 
 // limits returns a function that reports whether a field is an output limit of this dialect, and in bodies of which form. If the dialect's places are
-// not known, every field may be one.
+// not known, every field may be the limit.
 func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool) {
 	places := d.places(modelID)
 	return func(inside, key string) (bodyForm, bool) {
@@ -187,7 +188,7 @@ type limitEdit struct {
 	takes   func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
 	config  int                                       // behind the brace of the object in which the dialect has its limit; 0 when there is none
 	empty   bool                                      // that object has no members
-	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it is one
+	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it counts as the limit
 	edits   []limitChange
 
 	responses   bool // the body has Responses' "input"
@@ -270,7 +271,7 @@ func (e *limitEdit) limit(inside, key string) error {
 		}
 		return nil
 	}
-	n, err := jsonscan.Count(raw)
+	n, err := jsonscan.Count(raw) // it takes 4096 and 4096.0, and fails for anything but an integer from 0 on
 	if err != nil {
 		return err
 	}
@@ -287,7 +288,7 @@ func (e *limitEdit) insert(text string, place limitPlace) {
 	switch {
 	case place.Config != "" && e.config > 0: // the object is there
 		at, empty = e.config, e.empty
-	case place.Config != "": // it is not, so it is added with the member in it
+	case place.Config != "": // the object is missing, so it is added with the member in it
 		member = strconv.Quote(place.Config) + ":{" + member + "}"
 	}
 	if !empty {

@@ -44,7 +44,8 @@ func isAddress(s string) bool {
 
 // addAddress counts what a service fetches for an object of media that has no more than its address.
 func (m *meter) addAddress(o *jsonbody.Object) {
-	// addSource counts the addresses of a source. Name is the object's type or, without one, its key.
+	// addSource counts the addresses of a source. Name is the object's type or, without one, its key. Without a colon are an empty object, and a plain
+	// string in the place of a list of blocks, which has no Raw.
 	if o.HasSource || !isMedium(o.Name()) && !isMedium(o.Key) || !strings.Contains(o.Raw, ":") {
 		return
 	}
@@ -71,7 +72,7 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	}
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
 		mediaType, data, ok := cutDataURL(s[len("data:"):])
-		kind, format := request.MediaType(mediaType)
+		kind, format := request.MediaType(mediaType) // both are empty if there is no media type
 		packed := jsonscan.Text{Raw: data, Len: len(data)}
 		switch {
 		case !ok: // not base64, or no data URL after all

@@ -152,6 +152,7 @@ func (m *meter) Document(bytes int) {
 // five minutes.
 func (m *meter) Point(p jsonbody.Point) {
 	writes := price.CacheWrites1h // the dearest: a later value of the type is a dearer one
+	// Breakpoint is OpenAI's form of a cache point.
 	if p.TTL == request.FiveMinutes || p.Form == request.Breakpoint && p.TTL == request.HalfHour {
 		writes = price.CacheWrites5m
 	}

@@ -21,14 +21,14 @@ func (m *meter) Tool(t jsonbody.Tool) {
 	case !t.HasSpec && t.Strict: // which of its fields is the schema depends on the dialect, so all count
 		m.schema(int64(len(t.Raw)))
 	case t.HasSpec && (t.Strict || t.Spec.Strict) && t.Spec.Schema != "":
-		m.schema(tokens.WideText(t.Spec.Schema))
+		m.schema(tokens.WideText(t.Spec.Schema)) // its bytes, or more if the normalisation of Unicode can lengthen it
 	}
 	if t.System != "" { // a systemTool, which runs at the service; the whole definition, below, counts its value again
 		m.Other(len(t.System))
 		m.unpricedField("system_tool", t.System)
 	}
 	if feature, builtin := toolFeature(t.Type); builtin {
-		r.Prompt.BuiltinTools++
+		r.Prompt.BuiltinTools++ // the provider adds its own definition of the tool, which the body only names
 	} else if feature != "" {
 		m.unpriced(feature)
 	}
@@ -42,7 +42,7 @@ func toolFeature(kind string) (feature string, builtin bool) {
 	case "", "function", "custom":
 		return "", false
 	}
-	if strings.HasPrefix(kind, "computer_use") {
+	if strings.HasPrefix(kind, "computer_use") { // before "computer_", which it begins with too
 		return "computer_use", false // OpenAI's, which comes with text of its own that nobody has published
 	}
 	for _, prefix := range [...]string{"bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"} {

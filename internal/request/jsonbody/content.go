@@ -107,7 +107,7 @@ func (w *walk) word(o *Object, key string) error {
 }
 
 // plainMember reads a member that is no type, format, media type, source or citations: a cache point, or content. In WalkPrompt the first key of a
-// block decides its kind.
+// block that names a kind decides that of the block.
 func (w *walk) plainMember(o *Object, key string) error {
 	w.bytes(keyBytes(key))
 	// A form that can be placed is one that EditBody can write. Other cache points, of gateways and OpenAI, only matter to the cost.
@@ -246,7 +246,7 @@ func (w *walk) citations(o *Object, key string) error {
 	w.bytes(keyBytes(key))
 	inner := Object{Key: key}
 	return w.object(&inner, func(k string) error {
-		if k == "enabled" && w.Peek() == 't' {
+		if k == "enabled" && w.Peek() == 't' { // true
 			o.Cited = true
 			w.sink.Cited()
 		}

@@ -50,7 +50,7 @@ func (w *walk) simple() error {
 }
 
 // setting reads a field outside of the prompt: a limit of the answer, the form of the answer, an object of further settings, or content. sure says
-// that a field with the name of a limit is one; in an object of unknown purpose it may be something else.
+// that a field with the name of a limit is a limit; in an object of unknown purpose it may be something else.
 func (w *walk) setting(key string, sure bool) error {
 	if request.MarkerOf(key) != request.NoMarker { // a cache point outside of the prompt
 		return w.beside(key)
@@ -75,7 +75,7 @@ func (w *walk) setting(key string, sure bool) error {
 	if c != '{' || isContent(key) {
 		return w.part(key)
 	}
-	// An object of further settings. Only in one whose purpose is known is a field with the name of a limit surely one.
+	// An object of further settings. A field in it with the name of a limit is surely a limit only if the purpose of the object is known.
 	sure = sure && hasSettings(key)
 	outer := w.inside // put back behind the object
 	w.inside = strings.TrimPrefix(outer+"/"+key, "/")

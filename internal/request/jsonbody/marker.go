@@ -53,7 +53,7 @@ func (w *walk) alone(points *Points, fields, start, depth int) {
 		return
 	}
 	p.Form = request.Element
-	if points.Control.Form != request.NoMarker {
+	if points.Control.Form != request.NoMarker { // a cache_control beside the cachePoint has no block to stand on, so it has a form of no dialect
 		points.Control.Form = request.Misplaced
 	}
 	if depth > 0 {

@@ -75,7 +75,7 @@ func (w *walk) toolField(key string) error {
 		return w.marker(&t.Points, form, key)
 	}
 	t.Fields++
-	switch c := w.Peek(); {
+	switch c := w.Peek(); { // a case that does not return has only looked at the value, which is read at the end
 	case key == "type" && c == '"':
 		text, err := w.Text()
 		t.Type = text.String()
