@@ -55,6 +55,7 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal.Error) {
 	q.used[id] = recent
 	for _, l := range q.limits {
 		switch {
+		// The quota is for other models.
 		case !strings.Contains(id, l.Model):
 		case l.RequestsPerMinute > 0 && len(recent) >= l.RequestsPerMinute:
 			return nil, Throttle.status() // the refusal of the fault Throttle

@@ -161,6 +161,7 @@ func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		want, in.Hidden.leading = "assistant", true
 	}
 	for i, m := range list {
+		// The numbers of the message and the block are only for the texts of refusals.
 		in.message = i
 		if err := m.Only("messages", "role", "content"); err != nil {
 			return err

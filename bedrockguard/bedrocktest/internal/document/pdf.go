@@ -81,6 +81,7 @@ func (f *pdfFile) read(raw []byte) {
 			}
 			o.stream = unpacked(o.value, data)
 		}
+		// A file that was changed has the new version of an object further on, which replaces the old one.
 		f.objects[number] = o
 	}
 	for _, o := range f.objects {

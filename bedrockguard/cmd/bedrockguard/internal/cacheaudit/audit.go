@@ -150,6 +150,7 @@ func (a *audit) add(r *record) {
 		g.charge(f, r.usage(false), r.Output.Tokens, 0)
 		return
 	}
+	// Place is where the prompt cache is: what was cached in one place can't be read in another.
 	call := cache.Call{Workflow: r.AccountID + "/" + g.who, Model: f.model, Place: r.Region + "/" + r.ModelID, At: r.at}
 	turn := a.tracker.Check(call, p) // what a guard would have seen before the call, and then after it
 	u := r.usage(asksHour(p))

@@ -75,6 +75,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	// An error here would hide the exit code of the program.
 	defer func() { _ = closeStore() }()
 	// The policy of the store is enforced, too, if it holds one.
 	ledger, err := budget.Open(ctx, store, budget.Policy{}, func(o *budget.OpenOptions) { o.Beside = []budget.Limit{limit} })

@@ -166,6 +166,7 @@ func compareARN(want, given pattern, complete bool) tri {
 	for complete && len(wants) < arnParts {
 		wants = append(wants, glob("*"))
 	}
+	// A request's ARN that lacks parts is no ARN, and matches nothing.
 	if len(gives) < arnParts && !given.wild() {
 		return no
 	}

@@ -232,7 +232,7 @@ func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery,
 	return s, nil
 }
 
-// valueOf returns the value of a scope's dimension or tag.
+// valueOf returns the value of a scope's dimension or tag. Usage is stored without profile and project, so that these are not among the dimensions.
 func valueOf(s budget.Scope, name string) string {
 	switch name {
 	case "principal":
