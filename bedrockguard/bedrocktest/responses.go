@@ -123,6 +123,7 @@ func (in *inference) echoed() map[string]any {
 		"truncation": "disabled", "text": map[string]any{"format": map[string]any{"type": "text"}, "verbosity": "medium"},
 	}
 	if !strings.Contains(in.Model.ID, "gpt-oss") {
+		// gpt-oss was recorded without the following settings.
 		for _, key := range []string{
 			"max_output_tokens", "max_tool_calls", "moderation", "previous_response_id", "prompt_cache_key", "safety_identifier", "user",
 		} {

@@ -227,6 +227,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if refused := fault.status(); refused != nil && (!streams || fault.exception() == "") {
 		return refused
 	}
+	// A negative FirstByteDelay means none, and does not shorten the latency.
 	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) { // the client has left, or the server is closed
 		panic(http.ErrAbortHandler)
 	}

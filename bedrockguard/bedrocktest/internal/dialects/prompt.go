@@ -244,6 +244,7 @@ func (c *counts) of(hash [32]byte, count func() int) int {
 	if ok {
 		return n
 	}
+	// The lock is not held meanwhile, so that other requests go on, even if one of them counts the same block.
 	n = count()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -124,6 +124,7 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 		return false
 	}
 	inner := e.inner()
+	// A column of a query's result may have no record, and a result may have no rows.
 	ok := len(inner) > 0 || e.Field != "" || e.Results != nil
 	for _, text := range inner {
 		if depth < maxEnvelopes {

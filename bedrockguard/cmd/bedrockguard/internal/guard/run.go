@@ -97,6 +97,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	}
 	var sums tally
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+		// A call waits for OnEvent, so that sums has its event when the call ends; listeners may get theirs later.
 		OnEvent: sums.listen, Listeners: beside.listeners(), Brakes: brakesOf(c),
 		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
 	})

@@ -141,6 +141,7 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 	if err != nil {
 		return q, nil, err
 	}
+	// A Match, and not the scope, because in a Match the values may be patterns.
 	q.Where = budget.Match{Principal: scope.Principal, Workflow: scope.Workflow, Model: scope.Model, Region: scope.Region, Profile: scope.Profile, Project: scope.Project, Tags: scope.Tags}
 	for _, name := range strings.Split(c.String("by"), ",") {
 		name = strings.TrimSpace(name)
