@@ -27,7 +27,8 @@ type audit struct {
 	facts   map[[2]string]facts // by model id and region
 	groups  map[groupKey]*group
 
-	// How many records were read, lines hold none, lines were too long, files are cut off, and files have no record.
+	// Counts of the records that were read, of lines without one, of lines that were too long, of files that are cut off, and of files without a
+	// record.
 	records, badLines, longLines, cutFiles, emptyFiles int
 }
 

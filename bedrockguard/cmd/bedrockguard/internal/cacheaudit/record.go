@@ -37,7 +37,8 @@ type record struct {
 }
 
 // envelope is what other tools put around records. CloudWatch puts each record into a string, its deliveries hold several, and its queries return
-// rows of columns. An envelope is of one tool, so most fields are empty. Those of message and column are among its own.
+// rows of columns. An envelope is of one tool, so most fields are empty. The fields of the embedded message and column are fields of an envelope,
+// too.
 type envelope struct {
 	message
 	AtMessage loose    `json:"@message"`
@@ -234,6 +235,7 @@ func hourWrites(body json.RawMessage) (hour int64, reported bool) {
 		_ = json.Unmarshal(body, &events[0])
 	}
 	for _, e := range events {
+		// The first event of Claude's streams has its usage inside of a message.
 		if e.Message != nil {
 			e = *e.Message
 		}
