@@ -17,7 +17,7 @@ type event struct {
 	body map[string]any
 }
 
-// payload returns the event's body on the wire: a chunk carries the model's own JSON in base64.
+// payload returns the event's body on the wire: a chunk carries the model's own JSON in base64. An exception has no padding.
 func (e event) payload(fault FaultKind) map[string]any {
 	body := e.body
 	if e.kind == usageChunkEvent && fault == MissingUsage {

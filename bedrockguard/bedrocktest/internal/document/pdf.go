@@ -96,6 +96,7 @@ func unpacked(dict, data []byte) []byte {
 	if !bytes.Contains(dict, []byte("/Filter")) {
 		return data
 	}
+	// Each filter is tried as if it were deflate: data in another form do not begin like a deflated stream.
 	z, err := zlib.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil

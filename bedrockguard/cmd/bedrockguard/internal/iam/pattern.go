@@ -171,7 +171,7 @@ func compareARN(want, given pattern, complete bool) tri {
 		return no
 	}
 	if len(wants) < arnParts {
-		return maybe // nor for a condition's ARN that lacks parts
+		return maybe // AWS documents no result for a condition's ARN that lacks parts, either
 	}
 	for len(gives) < arnParts {
 		gives = append(gives, glob("*"))
