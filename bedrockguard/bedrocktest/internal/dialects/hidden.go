@@ -225,6 +225,7 @@ func (in *Prompt) compaction(n *jsonnode.Node) {
 			in.Hidden.Compacts = true
 		}
 	}
+	// An absent field, false and an empty object mean that it is not set.
 	switch jsonnode.RawOf(n.Get("compaction")) {
 	case "", "false", "{}":
 	default:
