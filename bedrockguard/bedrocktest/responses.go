@@ -107,7 +107,7 @@ func responsesUsage(in *inference, split promptcache.Split, r Reply) map[string]
 		}
 	}
 	details := map[string]any{"cached_tokens": split.Read}
-	if !strings.Contains(in.Model.ID, "gpt-oss") { // it was recorded without them
+	if !strings.Contains(in.Model.ID, "gpt-oss") { // gpt-oss was recorded without these tokens
 		details["cache_write_tokens"] = split.Write5m + split.Write1h
 	}
 	return map[string]any{

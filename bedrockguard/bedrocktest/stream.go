@@ -138,6 +138,7 @@ func (s *Server) reset(w http.ResponseWriter) {
 	// Over HTTP/2 a connection can't be taken over (Hijack fails): there the panic resets the stream.
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		if tcp, ok := conn.(*net.TCPConn); ok {
+			// Without lingering, Close sends a reset.
 			_ = tcp.SetLinger(0)
 		}
 		conn.Close()
