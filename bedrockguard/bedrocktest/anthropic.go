@@ -13,6 +13,7 @@ import (
 // the compactions of the history and the message after them, if the request was compacted.
 func anthropicUsage(in *inference, split promptcache.Split, output int) map[string]any {
 	usage := modelSplitJSON(in.Model, split, output)
+	// An answer without output, as to a request that only fills the cache, does not have them.
 	if in.Model.TakesInsertedSystem() && output > 0 { // only the models of 2026 report these
 		tier := in.by.tier
 		if tier == "" || tier == "default" {

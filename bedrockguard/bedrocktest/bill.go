@@ -44,7 +44,7 @@ func (b Bill) CacheHitShare() float64 {
 type Inference struct {
 	Seq          int // number of the request, counted from 1; refused requests are counted too
 	Time         time.Time
-	Operation    string // "converse", "converse-stream", "invoke", "invoke-with-response-stream", "apply-guardrail"
+	Operation    string // such as "converse-stream", "invoke" or "apply-guardrail"; or a route such as "chat/completions"
 	ModelID      string // the foundation model that answered; for ApplyGuardrail the guardrail
 	AskedModelID string // the foundation model that was asked for
 	Profile      string // "us", "global", or empty for a model id without one

@@ -248,6 +248,7 @@ func blockEvents(i int, b Block) (events []event) {
 			delta(map[string]any{"reasoningContent": map[string]any{"signature": b.Reasoning.Signature}})
 		}
 	default:
+		// A block of citations alone has no text; any other has one, even if it is empty.
 		if b.Text != "" || b.Citations == nil {
 			for _, piece := range pieces(b.Text) {
 				delta(map[string]any{"text": piece})

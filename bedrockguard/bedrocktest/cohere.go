@@ -22,7 +22,7 @@ func (r Reply) cohereFinish() string {
 // cohereChatAnswer returns an answer, which has no token counts: only the response headers have them. Tool uses are in a field of their own.
 func cohereChatAnswer(in *inference, _ promptcache.Split, r Reply) any {
 	id := "cohere-" + strconv.Itoa(r.seq)
-	// Without room behind its end the history is copied, and not changed.
+	// The slice has no room behind its end, so that append copies the history and does not change it.
 	history := append(in.History[:len(in.History):len(in.History)],
 		map[string]any{"role": "USER", "message": in.request.LastText}, map[string]any{"role": "CHATBOT", "message": r.Text})
 	body := map[string]any{"response_id": id, "generation_id": id, "text": r.Text, "finish_reason": r.cohereFinish(), "chat_history": history}

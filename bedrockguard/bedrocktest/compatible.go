@@ -69,6 +69,7 @@ func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, bod
 	}
 	if refused != nil {
 		s.recordRefused(seq, r, body, refused)
+		// A refusal waits as long as an answer: a client that gets it while it still writes loses the connection.
 		s.wait(r.Context(), s.opts.FirstByteDelay)
 		refused.WriteAs(route == messagesRoute, w)
 	}
@@ -116,6 +117,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	// The route messages serves Anthropic's models and no others; the other routes serve the models that accept OpenAI's dialects.
 	case (route == messagesRoute) != (m.Provider == "anthropic"), route != messagesRoute && !m.Chats():
 		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
+	// On mantle each model has one of the two prefixes v1/ and openai/v1/ (MantlePrefix).
 	case route != messagesRoute && onMantle(r) && prefix != m.MantlePrefix():
 		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
 	case count && !onMantle(r): // bedrock-runtime has the operation CountTokens for that
@@ -160,6 +162,7 @@ func (e event) sse(route string, fault FaultKind) []byte {
 	case e.kind == doneEvent:
 		return []byte("data: [DONE]\n\n")
 	case e.kind == exceptionEvent:
+		// Told returns the refusal in the form of the API: Anthropic's on the route messages, else OpenAI's.
 		body, kind = fault.status().Told(route == messagesRoute), "error"
 	case body["amazon-bedrock-invocationMetrics"] != nil:
 		body = maps.Clone(body)

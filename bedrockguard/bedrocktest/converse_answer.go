@@ -36,7 +36,7 @@ func usageJSON(in *inference, split promptcache.Split, output int) *converseUsag
 			usage.Write, usage.WriteCount = &written, &written
 		}
 	}
-	if !nova { // it was recorded without details
+	if !nova { // Nova was recorded without details
 		if split.Write1h > 0 {
 			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": split.Write1h})
 		}

@@ -122,7 +122,8 @@ func (k FaultKind) status() *refusal.Error {
 	}
 }
 
-// billed reports whether AWS would bill a request with this fault.
+// billed reports whether AWS would bill a request with this fault. streams says that the answer is a stream. In any other answer an exception in
+// mid-stream becomes a refusal with its status, and 429 and 503 are not billed.
 func (k FaultKind) billed(streams bool) bool {
 	switch k {
 	case Throttle, Unavailable, NotReady, OverQuota, Expired, Denied, ThrottledAtFirst, UnavailableAtFirst, InvalidAtFirst:

@@ -23,7 +23,7 @@ type Reply struct {
 	// them if the request asks for a trace. If a guardrail replaced the model's answer, the stop reason is guardrail_intervened.
 	FoundInRequest, FoundInAnswer string
 	Withheld                      []string // the model's texts before guardrails changed them
-	Trace                         string   // JSON of the whole trace, instead of the simulator's own; empty uses that
+	Trace                         string   // JSON of the whole trace; empty means the one that the simulator makes
 
 	Latency    time.Duration // until the answer begins, in addition to Options.FirstByteDelay
 	EventDelay time.Duration // between the events of a stream; zero means Options.EventDelay

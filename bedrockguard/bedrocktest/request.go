@@ -28,6 +28,7 @@ func (in *inference) finish() *refusal.Error {
 	}
 	r := &in.request
 	r.ModelID, r.InputTokens, r.MaxTokens = in.Model.ID, in.InputTokens, in.MaxTokens
+	// in.Turns is 0 in all dialects but that of the Responses API: describe counts their turns later.
 	r.Messages, r.LastText, r.Turn = in.MessageCount, in.LastText, in.Turns
 	for _, result := range in.Results {
 		r.ToolResults = append(r.ToolResults, ToolResult{ID: result.ID, Content: result.Content})

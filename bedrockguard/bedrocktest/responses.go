@@ -107,7 +107,7 @@ func responsesUsage(in *inference, split promptcache.Split, r Reply) map[string]
 		}
 	}
 	details := map[string]any{"cached_tokens": split.Read}
-	if !strings.Contains(in.Model.ID, "gpt-oss") { // it was recorded without them
+	if !strings.Contains(in.Model.ID, "gpt-oss") { // gpt-oss was recorded without these tokens
 		details["cache_write_tokens"] = split.Write5m + split.Write1h
 	}
 	return map[string]any{
@@ -123,6 +123,7 @@ func (in *inference) echoed() map[string]any {
 		"truncation": "disabled", "text": map[string]any{"format": map[string]any{"type": "text"}, "verbosity": "medium"},
 	}
 	if !strings.Contains(in.Model.ID, "gpt-oss") {
+		// gpt-oss was recorded without the following settings.
 		for _, key := range []string{
 			"max_output_tokens", "max_tool_calls", "moderation", "previous_response_id", "prompt_cache_key", "safety_identifier", "user",
 		} {

@@ -39,6 +39,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.compatible(w, r, seq, body) {
 		return
 	}
+	// A refusal waits before it is written, too, and is kept for Received.
 	if refused := s.route(w, r, seq, body); refused != nil {
 		s.recordRefused(seq, r, body, refused)
 		s.wait(r.Context(), s.opts.FirstByteDelay)
@@ -211,7 +212,8 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	}
 	split := s.bill(w, r, in, &reply, fault)
 	if quotaUse != nil {
-		// What was read from the cache uses no quota, and a token of output uses several on some models (Burndown).
+		// This is only calculated if there are quotas. What was read from the cache uses none, and a token of output uses several on some models
+		// (Burndown).
 		quotaUse.Settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
 	switch fault { // reset does not return
@@ -225,6 +227,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if refused := fault.status(); refused != nil && (!streams || fault.exception() == "") {
 		return refused
 	}
+	// A negative FirstByteDelay means none, and does not shorten the latency.
 	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) { // the client has left, or the server is closed
 		panic(http.ErrAbortHandler)
 	}

@@ -17,7 +17,7 @@ type event struct {
 	body map[string]any
 }
 
-// payload returns the event's body on the wire: a chunk carries the model's own JSON in base64.
+// payload returns the event's body on the wire: a chunk carries the model's own JSON in base64. An exception has no padding.
 func (e event) payload(fault FaultKind) map[string]any {
 	body := e.body
 	if e.kind == usageChunkEvent && fault == MissingUsage {
@@ -138,6 +138,7 @@ func (s *Server) reset(w http.ResponseWriter) {
 	// Over HTTP/2 a connection can't be taken over (Hijack fails): there the panic resets the stream.
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		if tcp, ok := conn.(*net.TCPConn); ok {
+			// Without lingering, Close sends a reset.
 			_ = tcp.SetLinger(0)
 		}
 		conn.Close()

@@ -37,8 +37,8 @@ func report(w io.Writer, err error) int {
 	return exit.CodeFailure
 }
 
-// adviceFor returns what to do about an error of the library, whose text does not know the command's flags and verbs; empty if there is no
-// advice.
+// adviceFor returns what to do about an error of the library, whose text does not know the command's flags and verbs; empty if there is no advice. A
+// store that refuses to open names in its error the option by which it would.
 func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, budget.ErrLost):

@@ -45,6 +45,7 @@ func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	in.outputSchema(r, n.Get("output_config").Get("format"), n.Get("output_format"))
 	in.compaction(n)
 	in.Hidden.forced = slices.Contains([]string{"any", "tool"}, n.Get("tool_choice").Get("type").Text())
+	// Is compares the JSON text, so that the quotes belong to it.
 	in.Hidden.thinking = n.Get("thinking").Get("type").Is(`"enabled"`)
 	in.Variant = jsonnode.RawOf(n.Get("tool_choice")) + "\x00" + jsonnode.RawOf(n.Get("thinking"))
 	for _, t := range n.Get("tools").List() {

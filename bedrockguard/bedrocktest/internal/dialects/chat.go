@@ -80,6 +80,7 @@ func (r *Reader) chatPart(part *jsonnode.Node, in *Prompt) {
 	if url.Kind() == '{' {
 		url = url.Get("url")
 	}
+	// An image at any other address than a data URL counts as JSON, below.
 	if data, ok := dataOf(url.Text()); ok {
 		in.Images++
 		in.seeImages()

@@ -148,7 +148,7 @@ func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 }
 
 // converseMessages reads the messages. It checks that user and assistant alternate, and that each message has the results of the tools that the
-// message before it uses. A system message between the others is no turn and changes neither.
+// message before it uses. A system message between the others is no turn: whose turn is next, and which tools lack a result, stays as it is.
 func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	list := n.Get("messages").List()
 	if len(list) == 0 {
@@ -161,6 +161,7 @@ func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		want, in.Hidden.leading = "assistant", true
 	}
 	for i, m := range list {
+		// The numbers of the message and the block are only for the texts of refusals.
 		in.message = i
 		if err := m.Only("messages", "role", "content"); err != nil {
 			return err

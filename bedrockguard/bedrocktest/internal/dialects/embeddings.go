@@ -141,6 +141,7 @@ func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		if err := in.vector(n, "images", data, cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
 			return err
 		}
+		// A model has one of the two prices, and the other one is zero: a fee for the image here, or a rate for its tokens below.
 		in.Units += price.Image
 		b := in.add(r, Messages, i.Raw, 0)
 		if price.ImageToken > 0 {

@@ -190,6 +190,7 @@ func (r *Reader) additional(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		if budget, ok := n.Get(key).Get("budget_tokens").Number(); ok {
 			in.extraTokens = max(in.extraTokens, budget) // thinking is billed as output
 		}
+		// Is compares the JSON text, so that the quotes belong to it.
 		in.Hidden.thinking = in.Hidden.thinking || n.Get(key).Get("type").Is(`"enabled"`)
 	}
 	if tier := n.Get("service_tier"); tier != nil {
@@ -224,6 +225,7 @@ func (in *Prompt) compaction(n *jsonnode.Node) {
 			in.Hidden.Compacts = true
 		}
 	}
+	// An absent field, false and an empty object mean that it is not set.
 	switch jsonnode.RawOf(n.Get("compaction")) {
 	case "", "false", "{}":
 	default:
@@ -231,7 +233,8 @@ func (in *Prompt) compaction(n *jsonnode.Node) {
 	}
 }
 
-// askTier sets a requested tier. If a request has two, the more expensive one counts.
+// askTier sets a requested tier. If a request has two, the more expensive one counts. TierFactor is the factor of a tier on all prices; without a
+// region, the one that holds where no higher one is published.
 func (in *Prompt) askTier(tier string) {
 	if tier == "" {
 		return

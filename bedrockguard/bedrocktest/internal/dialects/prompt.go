@@ -210,8 +210,8 @@ func (in *Prompt) Finish() *refusal.Error {
 // beta (Anthropic, 2026).
 const longWindow = 1_000_000
 
-// tooLong reports whether a prompt exceeds the model's window. The window is larger than the table says if there is a long-context price
-// from its end on.
+// tooLong reports whether a prompt exceeds the model's window. The window is larger than the table says if the model has a price for prompts that are
+// longer than the window.
 func (in *Prompt) tooLong() bool {
 	m := in.Model
 	if m.Embeds() {
@@ -244,6 +244,7 @@ func (c *counts) of(hash [32]byte, count func() int) int {
 	if ok {
 		return n
 	}
+	// The lock is not held meanwhile, so that other requests go on, even if one of them counts the same block.
 	n = count()
 	c.mu.Lock()
 	defer c.mu.Unlock()

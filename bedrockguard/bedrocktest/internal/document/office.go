@@ -36,7 +36,8 @@ func parts(raw []byte) (map[string][]byte, bool) {
 	return all, true
 }
 
-// elements goes through XML and calls visit for each start of an element, each text and each end.
+// elements goes through XML and calls visit for each start of an element, each text and each end. A mistake in the XML ends it, as the end of the
+// data does.
 func elements(data []byte, visit func(xml.Token)) {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	d.Strict = false

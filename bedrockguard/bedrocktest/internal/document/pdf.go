@@ -81,6 +81,7 @@ func (f *pdfFile) read(raw []byte) {
 			}
 			o.stream = unpacked(o.value, data)
 		}
+		// A file that was changed has the new version of an object further on, which replaces the old one.
 		f.objects[number] = o
 	}
 	for _, o := range f.objects {
@@ -95,6 +96,7 @@ func unpacked(dict, data []byte) []byte {
 	if !bytes.Contains(dict, []byte("/Filter")) {
 		return data
 	}
+	// Each filter is tried as if it were deflate: data in another form do not begin like a deflated stream.
 	z, err := zlib.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil

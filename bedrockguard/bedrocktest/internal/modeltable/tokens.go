@@ -94,6 +94,7 @@ func ImageTokens(m *Model, data string) int {
 			return MaxOtherImageTokens
 		}
 		return min(max(width*height/375, minNovaImageTokens), MaxOtherImageTokens)
+	// Nova 2 comes here, too, if the size is not known.
 	case m.Provider != "anthropic" && width == 0:
 		return MaxOtherImageTokens
 	case m.Provider != "anthropic":

@@ -45,6 +45,7 @@ func (a *answer) web(raw []byte) {
 	for line := range strings.Lines(string(raw)) {
 		data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: ")
 		var content object
+		// [DONE], which ends a stream of chat completions, is no JSON, and no event here.
 		if !ok || json.Unmarshal([]byte(data), &content) != nil {
 			continue
 		}

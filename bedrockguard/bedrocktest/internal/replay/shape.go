@@ -22,7 +22,7 @@ func (a *answer) shape() []string {
 			for k, x := range v {
 				switch {
 				case k == "usage" || k == "metrics" || k == "p" || k == "contentBlockIndex" || k == "serviceTier" || k == "performanceConfig":
-				// The keys in these fields are ids of guardrails.
+				// The keys in inputAssessment, outputAssessments, input and outputs are ids of guardrails.
 				case strings.HasSuffix(path, "nputAssessment"), strings.HasSuffix(path, "utputAssessments"), strings.HasSuffix(path, "guardrail.input"), strings.HasSuffix(path, "guardrail.outputs[]"):
 					walk(x, path+".guardrail")
 				default:

@@ -307,6 +307,7 @@ func (c *checker) entries(s *Shape, n *jsonnode.Node) *refusal.Error {
 		if n.Items[i].Raw == "null" {
 			continue
 		}
+		// In the service's paths the word member follows a key of a map, as it follows the number of an item.
 		if refused := c.inside(step{key: key + ".member"}, s.value, n.Items[i]); refused != nil {
 			return refused
 		}

@@ -27,7 +27,8 @@ type audit struct {
 	facts   map[[2]string]facts // by model id and region
 	groups  map[groupKey]*group
 
-	// How many records were read, lines hold none, lines were too long, files are cut off, and files have no record.
+	// Counts of the records that were read, of lines without one, of lines that were too long, of files that are cut off, and of files without a
+	// record.
 	records, badLines, longLines, cutFiles, emptyFiles int
 }
 
@@ -150,6 +151,7 @@ func (a *audit) add(r *record) {
 		g.charge(f, r.usage(false), r.Output.Tokens, 0)
 		return
 	}
+	// Place is where the prompt cache is: what was cached in one place can't be read in another.
 	call := cache.Call{Workflow: r.AccountID + "/" + g.who, Model: f.model, Place: r.Region + "/" + r.ModelID, At: r.at}
 	turn := a.tracker.Check(call, p) // what a guard would have seen before the call, and then after it
 	u := r.usage(asksHour(p))

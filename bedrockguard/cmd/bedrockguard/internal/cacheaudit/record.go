@@ -37,7 +37,8 @@ type record struct {
 }
 
 // envelope is what other tools put around records. CloudWatch puts each record into a string, its deliveries hold several, and its queries return
-// rows of columns. An envelope is of one tool, so most fields are empty. Those of message and column are among its own.
+// rows of columns. An envelope is of one tool, so most fields are empty. The fields of the embedded message and column are fields of an envelope,
+// too.
 type envelope struct {
 	message
 	AtMessage loose    `json:"@message"`
@@ -124,6 +125,7 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 		return false
 	}
 	inner := e.inner()
+	// A column of a query's result may have no record, and a result may have no rows.
 	ok := len(inner) > 0 || e.Field != "" || e.Results != nil
 	for _, text := range inner {
 		if depth < maxEnvelopes {
@@ -233,6 +235,7 @@ func hourWrites(body json.RawMessage) (hour int64, reported bool) {
 		_ = json.Unmarshal(body, &events[0])
 	}
 	for _, e := range events {
+		// The first event of Claude's streams has its usage inside of a message.
 		if e.Message != nil {
 			e = *e.Message
 		}

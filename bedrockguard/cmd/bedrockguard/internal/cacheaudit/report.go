@@ -70,8 +70,8 @@ func dollars(a price.Amount) string {
 	}
 }
 
-// merge adds another group to a total. Where a group's calls cost less than the estimate of ideal caching, its saving counts as zero (amount), so
-// that it does not lower the total's.
+// merge adds another group to a total, as far as print shows it. Where a group's calls cost less than the estimate of ideal caching, its saving
+// counts as zero (amount), so that it does not lower the total's.
 func (g *group) merge(o *group) {
 	g.calls, g.failed, g.unread = g.calls+o.calls, g.failed+o.failed, g.unread+o.unread
 	g.usage.InputTokens += o.usage.InputTokens

@@ -23,6 +23,7 @@ func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable 
 		avoidable = min(avoidable, m.MaxTokens)
 	}
 	avoidable = min(avoidable, u.InputTokens)
+	// The model has no prompt cache, neither with cache points nor by itself.
 	if !m.Explicit && !m.Implicit {
 		return
 	}

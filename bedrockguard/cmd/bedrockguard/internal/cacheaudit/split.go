@@ -87,6 +87,7 @@ func (s *splitter) between(text []byte) bool {
 func (s *splitter) take(text []byte) (rest []byte) {
 	end, ended := s.walk(text)
 	if len(s.object)+end > s.limit {
+		// The rest of the line is left out with the object.
 		s.tooLong++
 		s.reset()
 		return nil
@@ -140,7 +141,7 @@ func (s *splitter) drop() {
 	s.reset()
 }
 
-// reset forgets the object, so that the next one can begin.
+// reset forgets the object, so that the next one can begin. inside stays as it is: an array or an envelope goes on after its first object.
 func (s *splitter) reset() {
 	s.object, s.depth, s.quoted, s.escaped = s.object[:0], 0, false, false
 }

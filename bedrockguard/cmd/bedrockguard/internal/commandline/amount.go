@@ -39,6 +39,7 @@ func ParseMoment(flag, text string, now time.Time) (time.Time, error) {
 // ParseSpan parses a duration, which may be in whole days: 7d. Ten thousand days or more are refused.
 func ParseSpan(text string) (time.Duration, error) {
 	var days int
+	// Sscanf would ignore what comes after the d, so that the text is compared with the number written anew.
 	if n, err := fmt.Sscanf(text, "%dd", &days); n == 1 && err == nil && text == fmt.Sprintf("%dd", days) && days < 10_000 {
 		return time.Duration(days) * 24 * time.Hour, nil
 	}

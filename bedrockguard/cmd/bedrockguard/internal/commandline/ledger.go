@@ -40,6 +40,7 @@ func WithLedger(work func(ctx context.Context, c *cli.Command, d *Desk) error) c
 			return err
 		}
 		defer func() { err = errors.Join(err, closeStore()) }()
+		// The audit trail takes from this context who made a change.
 		return work(budget.WithOperator(ctx, d.Who), c, d)
 	}
 }

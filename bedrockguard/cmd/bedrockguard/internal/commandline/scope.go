@@ -53,6 +53,7 @@ func ScopeOf(c *cli.Command) (s budget.Scope, err error) {
 // ResolveModel replaces the id of an inference profile, or an ARN, with the id of its foundation model, because that is the model in a call's
 // scope. It says so to the user. An unknown id stays.
 func ResolveModel(c *cli.Command, s *budget.Scope) {
+	// The region stands for any: only the id is wanted here, and not the prices.
 	_, facts, err := bedrockguard.ModelFacts(s.Model, "us-east-1")
 	if s.Model == "" || err != nil || facts.ID == "" || facts.ID == s.Model {
 		return

@@ -131,6 +131,7 @@ func (m *metricsServer) close() error {
 	defer cancel()
 	err := m.server.Shutdown(ctx)
 	if err != nil {
+		// Requests that do not end in time are cut off, which is no error.
 		err = m.server.Close()
 	}
 	if served := <-m.served; !errors.Is(served, http.ErrServerClosed) {

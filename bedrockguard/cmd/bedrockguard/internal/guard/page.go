@@ -85,7 +85,8 @@ func startPage(address, secretFile string, hosts []string, behindTLS bool, o sta
 		return nil, err
 	}
 	at, err := netip.ParseAddrPort(listener.Addr().String())
-	// The address counts as it was bound: a host name was resolved, and port 0 has become a real one.
+	// The address counts as it was bound: a host name was resolved, and port 0 has become a real one. One that can't be parsed counts as not
+	// loopback.
 	if loopback := err == nil && at.Addr().Unmap().IsLoopback(); !loopback {
 		o.LoginToRead = true
 		err = mayServePage(listener.Addr(), &o, behindTLS)
@@ -136,6 +137,7 @@ func (p *pageServer) close() error {
 	defer cancel()
 	err := p.server.Shutdown(ctx)
 	if err != nil {
+		// Requests that do not end in time are cut off, which is no error.
 		err = p.server.Close()
 	}
 	if served := <-p.served; !errors.Is(served, http.ErrServerClosed) {

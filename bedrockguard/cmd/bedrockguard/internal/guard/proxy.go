@@ -173,6 +173,7 @@ func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 			defer cancel()
+			// The flags themselves are of no interest: this only asks the store something.
 			if _, err := ledger.Kills(ctx); err != nil {
 				http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
 				return

@@ -75,6 +75,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	// An error here would hide the exit code of the program.
 	defer func() { _ = closeStore() }()
 	// The policy of the store is enforced, too, if it holds one.
 	ledger, err := budget.Open(ctx, store, budget.Policy{}, func(o *budget.OpenOptions) { o.Beside = []budget.Limit{limit} })
@@ -96,6 +97,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	}
 	var sums tally
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+		// A call waits for OnEvent, so that sums has its event when the call ends; listeners may get theirs later.
 		OnEvent: sums.listen, Listeners: beside.listeners(), Brakes: brakesOf(c),
 		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
 	})

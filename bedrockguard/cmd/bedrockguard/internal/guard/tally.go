@@ -56,6 +56,7 @@ func saved(e bedrockguard.Event) price.Amount {
 	if err != nil {
 		return 0
 	}
+	// InputTokens include those that were read from the cache or written to it; here all of them cost what plain input costs.
 	plain := price.Usage{InputTokens: e.Usage.InputTokens, OutputTokens: e.Usage.OutputTokens}
 	without, err := list.Cost(plain, price.TierStandard)
 	if err != nil {

@@ -25,6 +25,7 @@ type virtualKeys struct {
 func newVirtualKeys() virtualKeys {
 	random := make([]byte, 60)
 	_, _ = rand.Read(random) // never fails
+	// 8 of the bytes are for the id of the key pair, 20 for its secret, and 32 for the bearer key.
 	return virtualKeys{accessKeyID: "BGRUN" + hex.EncodeToString(random[:8]), secret: hex.EncodeToString(random[8:28]), bearer: "bg-" + hex.EncodeToString(random[28:])}
 }
 

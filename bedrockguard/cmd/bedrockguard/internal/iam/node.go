@@ -125,6 +125,7 @@ func (r *reader) next() (json.Token, int, error) {
 		return token, at, nil
 	}
 	if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
+		// Offset is the number of bytes read, of which the last one is wrong.
 		return nil, at, r.problem(max(0, int(bad.Offset)-1), "no JSON: %v", err)
 	}
 	if errors.Is(err, io.EOF) {
@@ -143,6 +144,7 @@ func (r *reader) value(depth int) (*node, error) {
 		return nil, r.problem(at, "values are nested more than %d deep", maxDepth)
 	}
 	n := &node{at: r.position(at)}
+	// For null the token is nil, which is in none of the cases: the kind stays 0.
 	switch v := token.(type) {
 	case json.Delim:
 		n.kind = byte(v)

@@ -166,11 +166,12 @@ func compareARN(want, given pattern, complete bool) tri {
 	for complete && len(wants) < arnParts {
 		wants = append(wants, glob("*"))
 	}
+	// A request's ARN that lacks parts is no ARN, and matches nothing.
 	if len(gives) < arnParts && !given.wild() {
 		return no
 	}
 	if len(wants) < arnParts {
-		return maybe // nor for a condition's ARN that lacks parts
+		return maybe // AWS documents no result for a condition's ARN that lacks parts, either
 	}
 	for len(gives) < arnParts {
 		gives = append(gives, glob("*"))

@@ -143,6 +143,7 @@ func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 			listed.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
 		}
 		if c.Bool("periods") {
+			// These are all periods that begin after the zero time, so all there are.
 			for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
 				if err != nil {
 					return err

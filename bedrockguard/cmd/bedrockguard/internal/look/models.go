@@ -144,6 +144,7 @@ func prices(_ context.Context, c *cli.Command) error {
 	for _, id := range ids {
 		list, _, err := bedrockguard.ModelFacts(id, region)
 		if err != nil {
+			// The JSON, which has prices only, leaves the model out.
 			t.Row(id, "", "", "", "", "", "no price is known")
 			continue
 		}

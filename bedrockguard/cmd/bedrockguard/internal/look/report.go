@@ -141,6 +141,7 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 	if err != nil {
 		return q, nil, err
 	}
+	// A Match, and not the scope, because in a Match the values may be patterns.
 	q.Where = budget.Match{Principal: scope.Principal, Workflow: scope.Workflow, Model: scope.Model, Region: scope.Region, Profile: scope.Profile, Project: scope.Project, Tags: scope.Tags}
 	for _, name := range strings.Split(c.String("by"), ",") {
 		name = strings.TrimSpace(name)
@@ -232,7 +233,7 @@ func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery,
 	return s, nil
 }
 
-// valueOf returns the value of a scope's dimension or tag.
+// valueOf returns the value of a scope's dimension or tag. Usage is stored without profile and project, so that these are not among the dimensions.
 func valueOf(s budget.Scope, name string) string {
 	switch name {
 	case "principal":

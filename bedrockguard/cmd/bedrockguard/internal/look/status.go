@@ -186,7 +186,7 @@ func newestPeriod(ctx context.Context, d *commandline.Desk, a budget.Account, un
 		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
 	}
 	var newest driver.Period
-	// Periods come with the oldest first.
+	// Periods returns those that begin after a moment, here all, with the oldest first.
 	for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
 		if err != nil {
 			return nil, err

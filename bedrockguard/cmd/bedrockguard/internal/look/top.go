@@ -314,9 +314,9 @@ type paced struct {
 	budget.Store
 	every time.Duration
 
-	mu       sync.Mutex
-	next     time.Time // when the store may be read again
-	readAt   time.Time // when accounts and flags were read
+	mu       sync.Mutex // guards next; all other fields belong to the goroutine that reads
+	next     time.Time  // when the store may be read again
+	readAt   time.Time  // when accounts and flags were read
 	accounts []budget.Account
 	kills    []budget.Kill
 

@@ -32,7 +32,7 @@ type screen struct {
 	ctx      context.Context
 	desk     *commandline.Desk // for kills, which are not paced
 	watch    *commandline.Desk // for readings, which are paced
-	source   *paced
+	source   *paced            // the store that watch reads
 	policy   budget.Policy
 	coloured bool
 

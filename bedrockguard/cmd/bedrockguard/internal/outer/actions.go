@@ -82,8 +82,8 @@ func (t *Table) chosen(leave []string) ([]string, error) {
 	return t.invocations(all), nil
 }
 
-// invocations replaces a service's actions with SERVICE:Invoke*, if all that match are chosen, so that new ones are denied too. It leaves
-// AgentCore alone, whose actions of that form run the code of customers.
+// invocations replaces a service's actions that begin with Invoke by SERVICE:Invoke*, if all of them are chosen, so that new ones are denied too. It
+// leaves AgentCore alone, whose actions of that form run the code of customers.
 func (t *Table) invocations(chosen []string) []string {
 	for _, service := range [...]string{"bedrock", "bedrock-websearch"} {
 		prefix := service + ":Invoke"

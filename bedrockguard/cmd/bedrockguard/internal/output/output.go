@@ -129,7 +129,8 @@ func When(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
-// Lasting prints a duration with its two largest units: days and hours, hours and minutes, or seconds; nothing if it has passed.
+// Lasting prints a duration: from two days on in days and hours, from a minute on in hours and minutes, and else in seconds; nothing if it has
+// passed.
 func Lasting(d time.Duration) string {
 	switch {
 	case d <= 0:

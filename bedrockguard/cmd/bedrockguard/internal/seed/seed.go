@@ -22,7 +22,7 @@ type Call struct {
 }
 
 // Parse reads a call such as workflow=nightly,tag:team=research,usd=2.5. Its figures are usd and worst; pending, estimated, voided and expired are
-// ends of calls; ref is AWS's request id, and at the time at which it is made.
+// ends of calls; ref is AWS's request id, at is the time at which the call is made, and refused says that the ledger has to refuse it.
 func Parse(text string) (c Call, err error) {
 	for _, part := range strings.Split(text, ",") {
 		name, value, _ := strings.Cut(part, "=")

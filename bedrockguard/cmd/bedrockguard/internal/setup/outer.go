@@ -79,7 +79,7 @@ func outerPlan(_ context.Context, c *cli.Command) error {
 	options := outer.Options{
 		Kind: kind, Allow: c.StringSlice("allow"), Kill: c.StringSlice("kill"), Leave: c.StringSlice("leave"), Keys: outer.Keys(c.String("api-keys")), KeyDays: c.Int("key-days"), Now: now,
 	}
-	// Beside --kill-until an empty ARN is refused by Plan, as any text that is no ARN.
+	// With --kill-until an empty ARN is refused, too: by Plan, like any text that is no ARN.
 	if text := c.String("kill-until"); text != "" {
 		at, err := commandline.ParseMomentToCome("kill-until", text, now)
 		if err != nil {

@@ -183,6 +183,7 @@ func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 		}
 		// Standing yields the known accounts of the limits of next, and leaves out those that next would begin anew.
 		b := s.Balance
+		// The difference is compared, because the sum of settled and pending could be too large for its type.
 		if b.Max.N-b.Settled.N > b.Pending.N { // there is room
 			continue
 		}

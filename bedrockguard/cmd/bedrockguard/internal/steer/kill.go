@@ -130,7 +130,7 @@ func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
 	return nil
 }
 
-// reasonOf returns the reason for a change: the arguments, or --reason.
+// reasonOf returns the reason for a change: --reason, or else the arguments.
 func reasonOf(c *cli.Command) string {
 	if reason := c.String("reason"); reason != "" {
 		return reason

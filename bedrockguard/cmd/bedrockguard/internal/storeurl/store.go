@@ -165,6 +165,7 @@ func (u *storeURL) openRedis() (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	// While it opens, the time limits of the client apply, and not that of the command.
 	s, err := redisstore.Open(context.Background(), client, redisstore.Options{
 		Create:            u.create,
 		Retention:         u.retention,
