@@ -237,7 +237,7 @@ func CatalogDate() time.Time {
 // Prices are decimal text in USD, those per million tokens under a name that ends in usd_per_mtok; they round up to what a
 // Model can hold. Each field of Model has one in the file:
 //
-//   - id, aliases, provider, mode, endpoint, lifecycle, profiles, source; the file's own sources explain the last;
+//   - id, aliases, provider, mode, endpoint, lifecycle, profiles; source, whose short names the file's "sources" explain;
 //   - unpriced; usd_per_mtok with input, output, cache_read, cache_write_5m, cache_write_1h; long_context with
 //     above_input_tokens and usd_per_mtok; latency_optimized_usd_per_mtok; media_usd_per_mtok with image_input,
 //     image_output, audio_input, audio_output;

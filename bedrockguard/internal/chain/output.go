@@ -149,6 +149,7 @@ type clamped struct {
 // if there is none; a latched account has room for nothing.
 func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found bool) {
 	var e *budget.ExceededError
+	// An operation that has a flat price (FlatOperation) has no output limit.
 	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
 		return clamped{}, false
 	}

@@ -17,6 +17,7 @@ import (
 // settleBody settles an answer that has arrived completely. The provider decides how its counts are read. Demand.Writes, the cache points that the
 // request has asked for, decides the lifetime of those cache writes for which the answer tells none.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
+	// Such an operation, for example ApplyGuardrail, has a flat price, and its answer has no counts of tokens.
 	if a.call.FlatOperation {
 		g.settleFlat(ctx, a, body)
 		return

@@ -29,7 +29,7 @@ type meteredBody struct {
 	unwatch func()         // stops watching for kills of the scope
 
 	killed     atomic.Pointer[budget.KilledError] // why the stream was ended; nil if it was not killed
-	killTold   sync.Once                          // for event.Killed
+	killTold   sync.Once                          // for event.Killed, which is emitted once
 	readerGone atomic.Bool                        // the caller has closed the stream or canceled
 	givingUp   sync.Once                          // for giveUp and finish, of which only the first call counts
 	unfollow   atomic.Pointer[func() bool]        // stops waiting for the end of the caller's context

@@ -22,6 +22,7 @@ import (
 func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.DeserializeInput, next middleware.DeserializeHandler, direct bool) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	req, _ := in.Request.(*smithyhttp.Request)
 	req, err := g.lastLook(ctx, s, req)
+	// Refused keeps the SDK from retrying what the guard has refused.
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, Refused{Err: err}
 	}
@@ -159,7 +160,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 }
 
 // written counts one sending. The first has its reservation already. If the ledger has no room for a later one, it is stopped before its body is
-// sent: its context ends, and over HTTP/1 its connection is closed too; over HTTP/2 other requests use that.
+// sent: its context ends, and over HTTP/1 its connection is closed, too. Over HTTP/2 the connection stays open, because other requests share it.
 func (w *wireTrace) written() {
 	if w.sent.Add(1) == 1 {
 		return

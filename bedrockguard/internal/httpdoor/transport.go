@@ -129,7 +129,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 // another port has one spelling.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
-	// The port is empty for another scheme, of which no default port is known.
+	// The port is empty for another scheme, of which no default port is known. Every host ends with that, so that hadPort is true then.
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
 	name, hadPort := strings.CutSuffix(host, port)
 	name = strings.TrimSuffix(name, ".")
@@ -316,6 +316,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	// Begin puts the first attempt into it.
 	s := new(chain.Sending)
 	if !c.Unmetered {
+		// Unlike DescribeBody, Begin emits the event of a refusal itself.
 		if req, err = g.Begin(ctx, c, s, req); err != nil {
 			return chain.Refused{Err: err}
 		}

@@ -106,7 +106,7 @@ func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
 		if !ok {
 			return name, nil
 		}
-		// It is counted apart, by GuardrailsWorst: if the answer reports the units of the guardrail, these count instead.
+		// A guardrail is counted apart, by GuardrailsWorst: if the answer reports its units, these count instead of the flat price.
 		if key == featureGuardrail {
 			c.FlatGuardrail = amount
 			continue

@@ -272,6 +272,7 @@ func (a *Demand) textCount() int64 {
 	if a.converse {
 		return int64(bytes.Count(a.Raw, []byte(`"text"`)) + bytes.Count(a.Raw, []byte(`"json"`)))
 	}
+	// One more than are found is a reserve: a bound may be too high, and must not be too low.
 	return stringValues(a.Raw) + 1
 }
 

@@ -29,7 +29,7 @@ func (c *Call) costReason(bound int64, tight bool) string {
 	if err != nil {
 		return ""
 	}
-	// Such an operation has no tokens that the amounts below could be compared for.
+	// An operation that has a flat price has no tokens, so that there is nothing to compare as below.
 	if c.FlatOperation {
 		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.Flat)
 	}
