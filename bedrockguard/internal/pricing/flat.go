@@ -146,6 +146,7 @@ func (c *Call) FlatWorst(operation string, body []byte) error {
 	if !ok {
 		return budget.ErrOverflow
 	}
+	// If the request is read again because it was changed, Flat may still be the bound of a longer body, which does no harm.
 	c.Flat = max(c.Flat, price.Amount(cost))
 	return nil
 }

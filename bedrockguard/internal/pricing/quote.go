@@ -215,9 +215,9 @@ func (c *Call) extra(outputTokens int64) (price.Amount, error) {
 	return guardrails.Add(c.Flat)
 }
 
-// GuardrailsWorst returns the most that the guardrails of a call cost, except those whose units an answer has reported. Enforced guardrails, which
-// evaluate the call without being named, cost by the characters of request and answer; the one that the call names costs its flat price, or
-// the price of the request's characters if that is more.
+// GuardrailsWorst returns the most that the guardrails of a call cost, except those in reported, whose units an answer tells; before there is an
+// answer it is nil. Enforced guardrails, which evaluate the call without being named, cost by the characters of request and answer; the one that
+// the call names costs its flat price, or the price of the request's characters if that is more.
 func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsage) (price.Amount, error) {
 	if c.FlatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
