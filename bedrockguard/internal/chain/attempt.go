@@ -254,7 +254,7 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	return a, nil
 }
 
-// emitReserved emits the events of a reservation: its own, and one for each limit that would have refused it if it did more than observe.
+// emitReserved emits the events of a reservation: its own, and one for each limit that only observes and would have refused the attempt.
 func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
 	if !g.listened() {
 		return

@@ -236,7 +236,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	at.status.Store(int32(resp.StatusCode))
 	succeeded := resp.StatusCode >= 200 && resp.StatusCode <= 299
 	if succeeded {
-		at.call.cacheBegun()
+		at.call.cacheBegun() // tells the cache check that the answer begins
 	}
 	if succeeded && at.call.OverHTTP {
 		at.call.Streams = StreamsAs(resp.Header) != 0 // 0 is no stream; what was asked for need not be what came
@@ -245,6 +245,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
 		resp.Body = m
 		d.sending.stream.Store(m)
+		// From here on the stream tells the cache check of the call's end, and not the door.
 		at.call.streaming.Store(true)
 		return
 	}

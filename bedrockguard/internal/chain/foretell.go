@@ -145,6 +145,7 @@ func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) e
 		if err != nil {
 			return err
 		}
+		// It is 0 if there is no tight bound.
 		if tight > 0 && tight < wide {
 			a.bound, a.tight = tight, true
 			if err := c.Worst(&e.Worst, tight); err != nil {

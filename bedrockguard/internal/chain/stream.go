@@ -42,7 +42,8 @@ type streamMeter interface {
 	Refused() int                 // the HTTP status of a refusal before any inference, which the service sent as the first event; 0 for none
 }
 
-// newStreamMeter returns the meter for the way in which the stream is cut into events: AWS's, or, over HTTP only, server-sent events.
+// newStreamMeter returns the meter for the way in which the stream is cut into events: AWS's, or, over HTTP only, server-sent events. Demand.Writes,
+// the cache points that the request has asked for, decides the lifetime of those cache writes for which the stream tells none.
 func newStreamMeter(a *attempt) streamMeter {
 	if a.call.OverHTTP && StreamsAs(a.header) == ServerSentEvents {
 		return wire.NewSSEMeter(a.call.Provider, a.call.Demand.Writes, a.header)

@@ -47,6 +47,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	}
 	a := s.current()
 	a.handedOver.Store(true)
+	// watched: if handOver finds that the transport has not read the body, nothing was sent. In all other cases the trace tells.
 	if direct && d.body != nil {
 		a.watched.Store(true)
 	} else {

@@ -188,12 +188,14 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	}
 	input, err := d.identify(ctx, body)
 	if err != nil {
+		// Shadows says that the guard is in shadow mode, and only reports this refusal.
 		switch {
 		case !g.Shadows(err):
 			return nil, d.denied(ctx, err)
 		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation): // the cost can still be worked out
 			g.ReportShadowed(ctx, c, err)
 		default:
+			// The cost is not known: PassUnmetered sets c.Unmetered, so that nothing is reserved, or returns an error if the scope was killed.
 			if err = g.PassUnmetered(ctx, c, err); err != nil {
 				return nil, d.denied(ctx, err)
 			}
