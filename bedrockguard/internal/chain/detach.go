@@ -178,7 +178,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 // answer by what has arrived of it.
 func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g, s := d.guard, d.sending
-	// This tells the cache check nothing if the usage comes below.
+	// If the usage comes below, the cache check has it by the time that this runs, and learns nothing more.
 	defer g.cacheLost(ctx, s.current().call, nil)
 	if m := s.stream.Load(); m != nil {
 		m.finish(context.Cause(ctx))

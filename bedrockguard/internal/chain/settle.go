@@ -22,6 +22,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 		g.settleFlat(ctx, a, body)
 		return
 	}
+	// Bedrock tells counts in headers, too.
 	reported, ok, err := wire.ParseUsage(a.call.Provider, a.call.Demand.Writes, a.header, body)
 	// ok is false if the answer reports no counts, and the error is that of counts that can't be true.
 	switch {

@@ -51,7 +51,7 @@ func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 }
 
 // AnyQuote prices a model that has answered although another one was asked for. If it has no price for the mode that was asked for, it was not
-// served in that, so the mode is left out. If that is not enough, it has the highest factor of any tier in the catalog.
+// served in that, so the mode is left out. If it has no price even so, the quote has the highest factor of any tier in the catalog.
 func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
 	// The error is that of a mode, tier or fee without a price; each step below gives up more of what was asked for.
 	q, err := a.quoteFor(r, "", optimized)
