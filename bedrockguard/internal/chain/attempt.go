@@ -440,7 +440,8 @@ func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, 
 	return err
 }
 
-// reserveAs reserves as much as an earlier attempt of the same request did.
+// reserveAs reserves as much as an earlier attempt of the same request did. Its refusal is final, because the request, which is with the transport
+// already, can't be made smaller any more.
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
 	return g.askLedger(ctx, a, budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})

@@ -156,13 +156,13 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 		return gone
 	}
 	reading := drains.Begin(d.cancel)
-	if reading == nil { // as many answers as allowed are being read on: this one is cut, and charged with its worst case
+	if reading == nil { // enough answers are being read on, or the guard is closed: this one is cut, and charged with its worst case
 		d.cancel()
 		reading = drains.Own(d.cancel)
 	}
 	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
-	// After that time the answer is cut, by the end of the transport's context.
+	// After DrainTimeout the answer is cut, by the end of the transport's context.
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
 		defer drains.End(reading)

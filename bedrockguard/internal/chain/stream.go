@@ -19,7 +19,7 @@ import (
 type meteredBody struct {
 	guard   *Guard
 	attempt *attempt
-	ctx     context.Context
+	ctx     context.Context // the caller's, for events and settlements; it may end before the stream
 	body    io.ReadCloser
 	cancel  context.CancelFunc // ends the transport
 	meter   streamMeter

@@ -122,8 +122,8 @@ func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *g
 type wireTrace struct {
 	guard   *Guard
 	sending *Sending
-	ctx     context.Context
-	cancel  context.CancelFunc
+	ctx     context.Context          // the caller's, for the reservations of later sendings
+	cancel  context.CancelFunc       // ends the transport, which stops a sending that was refused
 	id      string                   // the SDK's id of the call, in a header of the request; empty if it has none
 	sent    atomic.Int32             // how often the request was written to a connection
 	conn    atomic.Pointer[net.Conn] // the connection that was used last
