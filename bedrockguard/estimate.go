@@ -16,7 +16,7 @@ type Estimate struct {
 	Likely budget.Charge
 	// Refusal is the error that the call would get now: a *budget.ExceededError, a *budget.KilledError, or an error of the store. Nil means
 	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. The
-	// ResetAfter of an ExceededError is the end of the whole window here.
+	// ResetAfter of an ExceededError is here the time until all that is used now has left the window: the call may fit earlier.
 	Refusal error
 }
 

@@ -69,8 +69,8 @@ type Model struct {
 	Free bool
 	// Price is the lowest list price, in pico-USD per token: that of the global profile where there is one, else that of
 	// us-east-1. Input and Output are required for chat, Input for an embedding model without Fees. A zero cache rate is
-	// never free: it stands for the input rate, and for a one-hour write on a model with cache points, for twice the input
-	// rate.
+	// never free: it stands for the input rate, or for twice that in the case of a one-hour write on a model with cache
+	// points.
 	Price price.Price
 	// Fees are what is billed apart from tokens. Zero is not billed.
 	Fees Fees
@@ -94,7 +94,7 @@ type Model struct {
 	// more.
 	GovFactor int64
 	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of its own, except
-	// us-east-1, us-east-2 and us-west-2. 1000 says that one price applies in every region. More than that replaces prices that are not
+	// us-east-1, us-east-2 and us-west-2. 1000 says that one price applies in every region. A higher factor stands in for prices that are not
 	// known: the highest commercial entry of RegionOverrides is used if that is more, and EventPriceAssumed is emitted. Zero means 1700 for
 	// a model with GeoOverrides or RegionOverrides, and 1000 for one without.
 	UnlistedRegion int64
@@ -237,7 +237,7 @@ func CatalogDate() time.Time {
 // Prices are decimal text in USD, those per million tokens under a name that ends in usd_per_mtok; they round up to what a
 // Model can hold. Each field of Model has one in the file:
 //
-//   - id, aliases, provider, mode, endpoint, lifecycle, profiles, source; the file's own sources explain the last;
+//   - id, aliases, provider, mode, endpoint, lifecycle, profiles; source, whose short names the file's "sources" explain;
 //   - unpriced; usd_per_mtok with input, output, cache_read, cache_write_5m, cache_write_1h; long_context with
 //     above_input_tokens and usd_per_mtok; latency_optimized_usd_per_mtok; media_usd_per_mtok with image_input,
 //     image_output, audio_input, audio_output;

@@ -62,7 +62,9 @@ type Options struct {
 	// Rate limits uncached input tokens per minute. The zero value does not limit.
 	Rate Rate
 
-	// Outcomes overrides rows of the table of what is charged for an attempt without reported usage.
+	// Outcomes overrides what is charged for an attempt without reported usage. By default its reservation is given back if nothing was sent, if
+	// another guard refused it, and after an error of Bedrock's own with the status 400, 403, 404, 429 or 503, because the service refuses
+	// before inference then. All others are charged their worst case.
 	Outcomes map[Outcome]Action
 
 	// StrictBound always reserves the bound of tokens that follows from the length of the request in bytes. By default, if the budget has no

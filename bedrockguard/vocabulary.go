@@ -35,7 +35,7 @@ const (
 	EventCatalogOld       = event.CatalogOld       // the table of prices is more than 120 days old; Asked is its date
 	EventOutputLimited    = event.OutputLimited    // the request is sent with an output limit of OutputTo tokens; see Options.Output
 	EventPointsRemoved    = event.PointsRemoved    // the request is sent without its cache points, for which the budget has no room; see Options.Output
-	EventSubstituted      = event.Substituted      // Answered replaces the model that was Asked for; with Err it was not allowed to, and both are the same
+	EventSubstituted      = event.Substituted      // Answered replaces the model that was Asked for; with Err it was not replaced, and both name it
 	EventLooping          = event.Looping          // Options.Brakes would have refused: Err
 	EventInShadow         = event.InShadow         // emitted by New: this guard only refuses calls that were killed
 	EventListenerFailed   = event.ListenerFailed   // another listener panicked: Err. The other fields are those of the event that it was called with

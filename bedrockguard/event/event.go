@@ -31,7 +31,7 @@ const (
 	CatalogOld       Kind = "catalog old"       // the table of prices is more than 120 days old; Asked is its date
 	OutputLimited    Kind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
 	PointsRemoved    Kind = "points removed"    // the request is sent without its cache points, for which the budget has no room; see Options.Output
-	Substituted      Kind = "substituted"       // Answered replaces the model that was Asked for; with Err it was not allowed to, and both are the same
+	Substituted      Kind = "substituted"       // Answered replaces the model that was Asked for; with Err it was not replaced, and both name it
 	Looping          Kind = "looping"           // Options.Brakes would have refused: Err
 	InShadow         Kind = "in shadow"         // emitted by New: this guard only refuses calls that were killed
 	ListenerFailed   Kind = "listener failed"   // another listener panicked: Err. The other fields are those of the event that it was called with

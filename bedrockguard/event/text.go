@@ -84,7 +84,7 @@ func (e *Event) text() eventText {
 	if u := e.Usage; u != (price.Usage{}) {
 		t.Usage = &usageText{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 	}
-	// Without a limit the event is none of a threshold. A forecast that is not known is zero.
+	// Only the event of a threshold has a limit. A forecast that is not known is zero.
 	if c := &e.Crossed; c.Limit != "" {
 		t.Crossed = &crossedText{Limit: c.Limit, Account: c.Scope.String(), Fraction: c.Fraction, Settled: c.Settled.String(), Max: c.Max.String()}
 		if c.Forecast.PerHour.N > 0 {

@@ -86,6 +86,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricin
 	c := a.call
 	q := c.Quote
 	key := askedKey{c.Demand.ModelID, c.Region}
+	// tell remembers a difference as change writes it down, and emits the event if it is news.
 	tell := func(what, asked, answered string, change func(*difference) bool) {
 		if g.answers.learn(key, change) {
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})

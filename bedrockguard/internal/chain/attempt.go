@@ -33,7 +33,7 @@ type attempt struct {
 	tight   bool  // that bound is the tight one
 	receipt *budget.Receipt
 	debit   *ratelimit.Debit // tokens taken from the rate limit; nil if none were taken: then its methods do nothing
-	began   time.Time        // when the attempt was made; zero if there is no listener for events
+	began   time.Time        // when the attempt was made, for events; may be zero if there is no listener
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
 	body        []byte       // of an answer that is not a stream; nil if it did not arrive completely
@@ -132,6 +132,7 @@ func (g *Guard) Begin(ctx context.Context, c *Call, s *Sending, req *smithyhttp.
 	req, _, err := g.lookAgain(ctx, c, req)
 	if err != nil {
 		if g.Shadows(err) {
+			// Even in shadow mode PassUnmetered returns an error, and the call is refused, if its scope was killed.
 			if err = g.PassUnmetered(ctx, c, err); err == nil {
 				return req, nil
 			}
@@ -253,7 +254,7 @@ func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	return a, nil
 }
 
-// emitReserved emits the events of a reservation: its own, and one for each limit that would have refused it if it did more than observe.
+// emitReserved emits the events of a reservation: its own, and one for each limit that only observes and would have refused the attempt.
 func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
 	if !g.listened() {
 		return
@@ -322,6 +323,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 		return s.refused
 	}
 	old := s.attempt
+	// nil: the transport has returned no error of that sending, so that its answer, if one came, and what was sent decide the outcome.
 	g.settleAnswer(ctx, old, nil)
 	a := old.call.next()
 	a.tight, a.began = old.tight, time.Now()
@@ -438,7 +440,8 @@ func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, 
 	return err
 }
 
-// reserveAs reserves as much as an earlier attempt of the same request did.
+// reserveAs reserves as much as an earlier attempt of the same request did. Its refusal is final, because the request, which is with the transport
+// already, can't be made smaller any more.
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
 	return g.askLedger(ctx, a, budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})

@@ -87,6 +87,7 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
+	// Compacted: the caller has announced that this call may rewrite the history of its workflow (cache.WithCompaction).
 	place := cache.Call{
 		Workflow: cacheKey(c.Scope), Model: cachepoints.Model(r), Place: c.Region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
@@ -212,7 +213,7 @@ func (g *Guard) ChecksCache() bool { return g.cache != nil }
 
 // CacheSent tells the tracker that an attempt is sent, if it is the first one of a call that is checked. The prompt is not needed after that.
 func (g *Guard) CacheSent(c *Call) {
-	// It is nil for a call that is not checked, and after the first attempt.
+	// The prompt is nil for a call that is not checked, and after the first attempt.
 	if c.cache.prompt == nil {
 		return
 	}
@@ -233,7 +234,7 @@ func (g *Guard) cacheUnchecked(c *Call) {
 	c.cache = cacheCall{}
 }
 
-// cacheBegun tells the tracker that the response begins.
+// cacheBegun tells the tracker that the response begins: others can read then what the request wrote to the cache, and hold lets them go on.
 func (c *Call) cacheBegun() {
 	if c.cache.turn != nil {
 		c.cache.turn.Begin()

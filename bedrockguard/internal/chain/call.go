@@ -16,8 +16,8 @@ import (
 )
 
 // Call is what the chain knows of one call of the client. A door fills it in, and the chain fills it in again if the request turns out to have
-// been changed since. It knows nothing of smithy, and holds the prompt only by reference to the caller's own values. Its attempts are made one
-// after the other, so that it needs no lock; the atomic fields may be used by several goroutines at the same time.
+// been changed since. It holds no type of smithy, the SDK's runtime, and the prompt only by reference to the caller's own values. Its attempts are
+// made one after the other, so that it needs no lock; the atomic fields may be used by several goroutines at the same time.
 type Call struct {
 	pricing.Call
 	Operation   string

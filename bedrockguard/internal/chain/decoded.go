@@ -30,6 +30,7 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
 		return wire.Reported{}, false
 	}
+	// The total, zero if it is missing, shows whether the input count includes the cached tokens, and whether the counts fit together.
 	counts := wire.ConverseUsage{
 		InputTokens: tokenCount(u.InputTokens), OutputTokens: tokenCount(u.OutputTokens), TotalTokens: tokenCount(u.TotalTokens),
 		CacheReadInputTokens: tokenCount(u.CacheReadInputTokens), CacheWriteInputTokens: tokenCount(u.CacheWriteInputTokens),
@@ -60,6 +61,7 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 
 // decodedTrace adds what a trace shows: the model that a prompt router chose, and what guardrails have evaluated.
 func decodedTrace(r *wire.Reported, trace *types.ConverseTrace) {
+	// Name is empty for a name that can't be printed safely.
 	if trace.PromptRouter != nil && trace.PromptRouter.InvokedModelId != nil {
 		r.Model, r.Routed = wire.Name(*trace.PromptRouter.InvokedModelId), true
 	}

@@ -156,13 +156,13 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 		return gone
 	}
 	reading := drains.Begin(d.cancel)
-	if reading == nil { // as many answers as allowed are being read on: this one is cut, and charged with its worst case
+	if reading == nil { // enough answers are being read on, or the guard is closed: this one is cut, and charged with its worst case
 		d.cancel()
 		reading = drains.Own(d.cancel)
 	}
 	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
-	// After that time the answer is cut, by the end of the transport's context.
+	// After DrainTimeout the answer is cut, by the end of the transport's context.
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
 		defer drains.End(reading)
@@ -178,7 +178,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 // answer by what has arrived of it.
 func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g, s := d.guard, d.sending
-	// This tells the cache check nothing if the usage comes below.
+	// If the usage comes below, the cache check has it by the time that this runs, and learns nothing more.
 	defer g.cacheLost(ctx, s.current().call, nil)
 	if m := s.stream.Load(); m != nil {
 		m.finish(context.Cause(ctx))
@@ -236,7 +236,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	at.status.Store(int32(resp.StatusCode))
 	succeeded := resp.StatusCode >= 200 && resp.StatusCode <= 299
 	if succeeded {
-		at.call.cacheBegun()
+		at.call.cacheBegun() // tells the cache check that the answer begins
 	}
 	if succeeded && at.call.OverHTTP {
 		at.call.Streams = StreamsAs(resp.Header) != 0 // 0 is no stream; what was asked for need not be what came
@@ -245,6 +245,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
 		resp.Body = m
 		d.sending.stream.Store(m)
+		// From here on the stream tells the cache check of the call's end, and not the door.
 		at.call.streaming.Store(true)
 		return
 	}

@@ -48,6 +48,7 @@ func (c *Call) describeFlat(req *smithyhttp.Request, body []byte) error {
 // settleFlat settles an operation that has a flat price: by the units that its answer reports, else at the flat price.
 func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	usage, told, err := wire.ParseGuardrailUsage(body)
+	// Without units finish charges what was reserved, at least the flat price, unless Options.Outcomes says otherwise.
 	if err != nil || !told {
 		g.finish(ctx, a, event.OutcomeNoUsage)
 		return

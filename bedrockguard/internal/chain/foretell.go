@@ -30,7 +30,9 @@ type Estimate struct {
 
 // Estimate works out what a call with an input of the SDK would cost that is sent to a region.
 func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimate, error) {
+	// From now on settlements learn how long answers are and how much input is billed: the method likely needs both.
 	g.foretold.Store(true)
+	// No event tells of a call that is silent.
 	c := &Call{Region: region, silent: true}
 	var modelID *string
 	if c.Operation, modelID, c.Streams = inputs.OperationOf(input); c.Operation == "" {
@@ -44,6 +46,7 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 		return Estimate{}, err
 	}
 	if g.opts.Output.Default > 0 && modelID != nil {
+		// The limit that was set is in the input. By itself it is only needed for an event.
 		input, _ = g.defaultOutput(c, input)
 	}
 	for lowered := 0; ; lowered++ {
@@ -142,6 +145,7 @@ func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) e
 		if err != nil {
 			return err
 		}
+		// It is 0 if there is no tight bound.
 		if tight > 0 && tight < wide {
 			a.bound, a.tight = tight, true
 			if err := c.Worst(&e.Worst, tight); err != nil {

@@ -53,6 +53,7 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	} else {
 		// A body that is not in memory is nil here. lookAgain sees then that it differs from what was noted, and reads the request again.
 		body, _ := c.bodyOf(req)
+		// Lengthening counts the bytes by which Unicode normalisation can lengthen the text: each may be billed as a token.
 		c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)
 	}

@@ -22,7 +22,7 @@ import (
 
 // Output is bedrockguard.Output, whose fields it has.
 type Output struct {
-	Default int32 // the limit of a request that sets none; zero sets none
+	Default int32 // the limit of a request that sets none; zero leaves such a request as it is
 	Clamp   bool
 	Floor   int32 // the lowest limit that a request is clamped to; zero is defaultFloor
 }
@@ -149,6 +149,7 @@ type clamped struct {
 // if there is none; a latched account has room for nothing.
 func (g *Guard) clamp(c *Call, input any, refused error) (smaller clamped, found bool) {
 	var e *budget.ExceededError
+	// An operation that has a flat price (FlatOperation) has no output limit.
 	if !errors.As(refused, &e) || e.Latched || c.FlatOperation {
 		return clamped{}, false
 	}
@@ -207,7 +208,7 @@ func (c *Call) thinking() int64 { return max(c.Demand.ExtraOutput, c.Demand.Thin
 
 // fitting returns the highest output limit from floor to most with which the call's worst case has room in the account that refused, and false if
 // there is none. The worst case includes the input tokens with which the reservation was refused. It is worked out from the limit in the call's
-// demand, which is therefore changed for each limit that is tried, and has its own one again afterwards.
+// demand, which is therefore changed for each limit that is tried, and put back at the end.
 func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
 	asked := c.Demand.MaxOutput
 	defer func() { c.Demand.MaxOutput = asked }()

@@ -17,10 +17,12 @@ import (
 // settleBody settles an answer that has arrived completely. The provider decides how its counts are read. Demand.Writes, the cache points that the
 // request has asked for, decides the lifetime of those cache writes for which the answer tells none.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
+	// Such an operation, for example ApplyGuardrail, has a flat price, and its answer has no counts of tokens.
 	if a.call.FlatOperation {
 		g.settleFlat(ctx, a, body)
 		return
 	}
+	// Bedrock tells counts in headers, too.
 	reported, ok, err := wire.ParseUsage(a.call.Provider, a.call.Demand.Writes, a.header, body)
 	// ok is false if the answer reports no counts, and the error is that of counts that can't be true.
 	switch {

@@ -16,9 +16,9 @@ import (
 
 // In shadow mode (Options.Shadow) the guard reports most refusals and lets the calls through, so that a policy can be tried out.
 
-// Shadows reports whether the guard is in shadow mode and only reports this refusal: one of a limit, a rate, a brake, a price, the cache policy,
-// or because the store is unreachable. A kill is always carried out, because a person has asked for it, and so is the refusal of a malformed
-// request, because the service would refuse it, too.
+// Shadows reports whether the guard is in shadow mode and only reports this refusal: one of a limit, a rate, a brake, the cache policy, a model or
+// an operation that can't be priced, or because the store is unreachable. A kill is always carried out, because a person has asked for it, and so
+// is the refusal of a malformed request, because the service would refuse it, too. A call whose principal or scope can't be told is refused as well.
 func (g *Guard) Shadows(err error) bool {
 	if !g.opts.Shadow || errors.Is(err, budget.ErrKilled) {
 		return false

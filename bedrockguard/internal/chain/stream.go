@@ -19,7 +19,7 @@ import (
 type meteredBody struct {
 	guard   *Guard
 	attempt *attempt
-	ctx     context.Context
+	ctx     context.Context // the caller's, for events and settlements; it may end before the stream
 	body    io.ReadCloser
 	cancel  context.CancelFunc // ends the transport
 	meter   streamMeter
@@ -29,7 +29,7 @@ type meteredBody struct {
 	unwatch func()         // stops watching for kills of the scope
 
 	killed     atomic.Pointer[budget.KilledError] // why the stream was ended; nil if it was not killed
-	killTold   sync.Once                          // for event.Killed
+	killTold   sync.Once                          // for event.Killed, which is emitted once
 	readerGone atomic.Bool                        // the caller has closed the stream or canceled
 	givingUp   sync.Once                          // for giveUp and finish, of which only the first call counts
 	unfollow   atomic.Pointer[func() bool]        // stops waiting for the end of the caller's context
@@ -42,7 +42,8 @@ type streamMeter interface {
 	Refused() int                 // the HTTP status of a refusal before any inference, which the service sent as the first event; 0 for none
 }
 
-// newStreamMeter returns the meter for the way in which the stream is cut into events: AWS's, or, over HTTP only, server-sent events.
+// newStreamMeter returns the meter for the way in which the stream is cut into events: AWS's, or, over HTTP only, server-sent events. Demand.Writes,
+// the cache points that the request has asked for, decides the lifetime of those cache writes for which the stream tells none.
 func newStreamMeter(a *attempt) streamMeter {
 	if a.call.OverHTTP && StreamsAs(a.header) == ServerSentEvents {
 		return wire.NewSSEMeter(a.call.Provider, a.call.Demand.Writes, a.header)

@@ -22,6 +22,7 @@ import (
 func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.DeserializeInput, next middleware.DeserializeHandler, direct bool) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	req, _ := in.Request.(*smithyhttp.Request)
 	req, err := g.lastLook(ctx, s, req)
+	// Refused keeps the SDK from retrying what the guard has refused.
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, Refused{Err: err}
 	}
@@ -46,6 +47,7 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	}
 	a := s.current()
 	a.handedOver.Store(true)
+	// watched: if handOver finds that the transport has not read the body, nothing was sent. In all other cases the trace tells.
 	if direct && d.body != nil {
 		a.watched.Store(true)
 	} else {
@@ -120,8 +122,8 @@ func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *g
 type wireTrace struct {
 	guard   *Guard
 	sending *Sending
-	ctx     context.Context
-	cancel  context.CancelFunc
+	ctx     context.Context          // the caller's, for the reservations of later sendings
+	cancel  context.CancelFunc       // ends the transport, which stops a sending that was refused
 	id      string                   // the SDK's id of the call, in a header of the request; empty if it has none
 	sent    atomic.Int32             // how often the request was written to a connection
 	conn    atomic.Pointer[net.Conn] // the connection that was used last
@@ -159,7 +161,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 }
 
 // written counts one sending. The first has its reservation already. If the ledger has no room for a later one, it is stopped before its body is
-// sent: its context ends, and over HTTP/1 its connection is closed too; over HTTP/2 other requests use that.
+// sent: its context ends, and over HTTP/1 its connection is closed, too. Over HTTP/2 the connection stays open, because other requests share it.
 func (w *wireTrace) written() {
 	if w.sent.Add(1) == 1 {
 		return

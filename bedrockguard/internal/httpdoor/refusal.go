@@ -185,6 +185,7 @@ func spelledOut(message string) string {
 // "5 hundred", 42900 is "42.9 thousand". It returns the number as it is if no unit helps.
 func inLargerUnits(decimal string) string {
 	whole, fraction, _ := strings.Cut(decimal, ".")
+	// The last unit is only for numbers that no unit with a name helps.
 	for _, unit := range []struct {
 		zeros int // how many places the point moves to the left
 		name  string

@@ -85,6 +85,7 @@ func (w *wholeEvents) fill() {
 		w.ready = w.held.Len()
 		return
 	}
+	// Only an incomplete event can be held here: fill runs when all complete ones are passed on, and a killed body ends without further bytes.
 	w.held.Reset()
 	w.held.Write(killedEvent(w.form, w.framing, killed))
 	w.ready, w.ended = w.held.Len(), io.EOF

@@ -129,7 +129,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 // another port has one spelling.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
-	// The port is empty for another scheme, of which no default port is known.
+	// The port is empty for another scheme, of which no default port is known. Every host ends with that, so that hadPort is true then.
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
 	name, hadPort := strings.CutSuffix(host, port)
 	name = strings.TrimSuffix(name, ".")
@@ -188,12 +188,14 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	}
 	input, err := d.identify(ctx, body)
 	if err != nil {
+		// Shadows says that the guard is in shadow mode, and only reports this refusal.
 		switch {
 		case !g.Shadows(err):
 			return nil, d.denied(ctx, err)
 		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation): // the cost can still be worked out
 			g.ReportShadowed(ctx, c, err)
 		default:
+			// The cost is not known: PassUnmetered sets c.Unmetered, so that nothing is reserved, or returns an error if the scope was killed.
 			if err = g.PassUnmetered(ctx, c, err); err != nil {
 				return nil, d.denied(ctx, err)
 			}
@@ -316,6 +318,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	// Begin puts the first attempt into it.
 	s := new(chain.Sending)
 	if !c.Unmetered {
+		// Unlike DescribeBody, Begin emits the event of a refusal itself.
 		if req, err = g.Begin(ctx, c, s, req); err != nil {
 			return chain.Refused{Err: err}
 		}

@@ -15,6 +15,7 @@ func ModelInPath(u *url.URL) (string, bool) {
 	}
 	rest := path[at+len("/model/"):]
 	end := strings.LastIndexByte(rest, '/')
+	// -1: nothing follows the id. 0: the id is empty.
 	if end <= 0 {
 		return "", false
 	}

@@ -64,6 +64,7 @@ func (a *Demand) Tight(ctx context.Context, modelID string, l *tokens.Limits) (i
 	if a.embedded == 0 { // the body has no media of a measured size
 		return tokens.BodyBound(ctx, a.Raw, &a.prompt, l)
 	}
+	// ParseRequest reads the prompt of a body in any dialect: the dialect only decides about output limits, which are not used here.
 	r, err := cost.ParseRequest(modelID, a.Raw)
 	if err != nil {
 		return 0, false, err

@@ -57,6 +57,7 @@ func (c *Call) QuoteBy(r *catalog.Resolved) error {
 	if c.Quote, err = c.Demand.quoteFor(r, "", false); err != nil {
 		return err
 	}
+	// If the request is read again because it was changed, AlsoBy adds the other models anew.
 	c.others = c.others[:0]
 	return nil
 }

@@ -19,8 +19,8 @@ import (
 // dialect of the model's maker. It also serves bodies in the dialects of other routes over HTTP.
 type Demand struct {
 	ModelID string // as the request names it
-	// prompt has media, counts of messages and tools, and what is known of text that the service adds. Read from a body, it has the texts, too,
-	// which the bounds pass over: they take the texts from the body itself.
+	// prompt has media, counts of messages and tools, and what is known of text that the service adds. If it was read from a body it also has
+	// the texts. The bounds pass over these, and take the texts from the body itself.
 	prompt         tokens.Prompt
 	embedded       int64             // bytes that the media take up in the serialised body
 	Raw            []byte            // the serialised body, where it lies in memory

@@ -106,7 +106,7 @@ func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
 		if !ok {
 			return name, nil
 		}
-		// It is counted apart, by GuardrailsWorst: if the answer reports the units of the guardrail, these count instead.
+		// A guardrail is counted apart, by GuardrailsWorst: if the answer reports its units, these count instead of the flat price.
 		if key == featureGuardrail {
 			c.FlatGuardrail = amount
 			continue
@@ -146,6 +146,7 @@ func (c *Call) FlatWorst(operation string, body []byte) error {
 	if !ok {
 		return budget.ErrOverflow
 	}
+	// If the request is read again because it was changed, Flat may still be the bound of a longer body, which does no harm.
 	c.Flat = max(c.Flat, price.Amount(cost))
 	return nil
 }

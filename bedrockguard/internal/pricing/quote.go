@@ -51,7 +51,7 @@ func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 }
 
 // AnyQuote prices a model that has answered although another one was asked for. If it has no price for the mode that was asked for, it was not
-// served in that, so the mode is left out. If that is not enough, it has the highest factor of any tier in the catalog.
+// served in that, so the mode is left out. If it has no price even so, the quote has the highest factor of any tier in the catalog.
 func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
 	// The error is that of a mode, tier or fee without a price; each step below gives up more of what was asked for.
 	q, err := a.quoteFor(r, "", optimized)
@@ -215,9 +215,9 @@ func (c *Call) extra(outputTokens int64) (price.Amount, error) {
 	return guardrails.Add(c.Flat)
 }
 
-// GuardrailsWorst returns the most that the guardrails of a call cost, except those whose units an answer has reported. Enforced guardrails, which
-// evaluate the call without being named, cost by the characters of request and answer; the one that the call names costs its flat price, or
-// the price of the request's characters if that is more.
+// GuardrailsWorst returns the most that the guardrails of a call cost, except those in reported, whose units an answer tells; before there is an
+// answer it is nil. Enforced guardrails, which evaluate the call without being named, cost by the characters of request and answer; the one that
+// the call names costs its flat price, or the price of the request's characters if that is more.
 func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsage) (price.Amount, error) {
 	if c.FlatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
@@ -272,6 +272,7 @@ func (a *Demand) textCount() int64 {
 	if a.converse {
 		return int64(bytes.Count(a.Raw, []byte(`"text"`)) + bytes.Count(a.Raw, []byte(`"json"`)))
 	}
+	// One more than are found is a reserve: a bound may be too high, and must not be too low.
 	return stringValues(a.Raw) + 1
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Reason says which part of a call makes the amount large that is reserved in a unit, and how to lower it. bound is how many input tokens were
-// reserved. tight says that they were computed from the text, and not from the length of the body. Empty says nothing.
+// reserved. tight says that they were computed from the text, and not from the length of the body. It is empty if there is no advice.
 func (c *Call) Reason(bound int64, tight bool, unit budget.Unit) string {
 	switch unit {
 	case budget.UnitCalls:
@@ -29,7 +29,7 @@ func (c *Call) costReason(bound int64, tight bool) string {
 	if err != nil {
 		return ""
 	}
-	// Such an operation has no tokens that the amounts below could be compared for.
+	// An operation that has a flat price has no tokens, so that there is nothing to compare as below.
 	if c.FlatOperation {
 		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.Flat)
 	}

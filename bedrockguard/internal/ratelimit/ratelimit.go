@@ -147,7 +147,7 @@ func (r *Limits) dropOldest() {
 		b.mu.Lock()
 		used := b.used
 		b.mu.Unlock()
-		if at.IsZero() || used.Before(at) {
+		if at.IsZero() || used.Before(at) { // at is zero for the first bucket
 			oldest, at = key, used
 		}
 	}

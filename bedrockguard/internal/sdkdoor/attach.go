@@ -25,6 +25,7 @@ import (
 // foreign reports whether the call is made by another service's client: bedrockguard.Guard.InstallConfig puts the guard into these clients too,
 // and their calls pass.
 func foreign(ctx context.Context) bool {
+	// The id is empty in a stack that names no service: its calls count as Bedrock's, so that none of Bedrock's passes by mistake.
 	id := awsmiddleware.GetServiceID(ctx)
 	return id != "" && id != bedrockruntime.ServiceID
 }

@@ -28,7 +28,9 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}
 	g := m.guard
 	req, _ := in.Request.(*smithyhttp.Request)
+	// The sending holds the attempt that Begin makes, for observeMiddleware behind this one.
 	s := new(chain.Sending)
+	// Begin has emitted the event of a refusal. Refused keeps the SDK's retry loop from trying again.
 	if req, err = g.Begin(ctx, c, s, req); err != nil {
 		return out, md, chain.Refused{Err: err}
 	}

@@ -107,6 +107,7 @@ func (m *identifyMiddleware) unsupported(ctx context.Context, c *chain.Call, in 
 	if err != nil {
 		return m.refuse(ctx, c, err)
 	}
+	// Without WithCall the middlewares behind this one pass the operation: nothing is reserved for it.
 	return next.HandleInitialize(ctx, in)
 }
 

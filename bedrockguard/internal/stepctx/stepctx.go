@@ -141,7 +141,7 @@ func (b *Bounded) Done() <-chan struct{} {
 func (b *Bounded) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	// This context has the caller's end and the deadline. Without it both are looked at here, because no timer runs.
+	// timed ends with the caller's context and at the deadline. Without timed both are looked at here, because no timer runs.
 	if b.timed != nil {
 		return b.timed.Err()
 	}
