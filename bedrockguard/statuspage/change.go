@@ -186,7 +186,7 @@ func (p *Page) change(w http.ResponseWriter, r *http.Request, who string, f *for
 	var done url.Values
 	if err == nil {
 		done, err = f.apply(p, budget.WithOperator(ctx, who), r, v)
-		p.outdate() // also after an error, because a part of the change may have been made
+		p.outdate() // the page reads the ledger anew; after an error too, because a part of the change may have been made
 	}
 	if err != nil {
 		status := http.StatusUnprocessableEntity
@@ -284,7 +284,8 @@ func (p *Page) fillRevive(ctx context.Context, r *http.Request, v *formView) err
 
 // applyRevive removes the flag.
 func (p *Page) applyRevive(ctx context.Context, _ *http.Request, v *formView) (url.Values, error) {
-	if p.ledger != nil { // it knows the policy, so it also opens the latches of the flag's accounts
+	// A latch keeps an account closed after a refusal. The ledger knows the policy, so it also opens the latches of the flag's accounts.
+	if p.ledger != nil {
 		return url.Values{"done": {"revive"}}, p.ledger.ReviveFlag(ctx, v.kill.Flag())
 	}
 	return url.Values{"done": {"revive"}}, p.operator.ReviveFlag(ctx, v.kill.Flag())

@@ -182,6 +182,7 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		if o := standing.Account.Override; o != nil && s.at.Before(o.Until) {
 			a.override = o
 		}
+		// Latched says that a refusal keeps the account closed now; the account keeps the time of a latch that has ended, as well.
 		if a.balance.Latched {
 			a.latched = standing.Account.Latched
 		}

@@ -81,6 +81,7 @@ func (m *Model) globalAt(base classes, region string) regional {
 		// An entry for the profile itself replaces the base, and one for the region replaces both.
 		at = listed(classesOf(rates).completeLike(base), base)
 	}
+	// The home regions are us-east-1, us-east-2 and us-west-2, for which the base is the price.
 	if len(m.GlobalOverrides) == 0 || homeRegion(region) {
 		return at
 	}
@@ -117,6 +118,7 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 		return by(base, m.govFactor(), true)
 	// No price is known there: the highest factor that any rule has is used.
 	case partitionOther:
+		// The default factor at least, because unlistedFactor() is 1000 for a model with one price in all commercial regions.
 		factor := max(m.govFactor(), combined(premium, max(m.unlistedFactor(), unlistedFactor)))
 		return by(base, factor, true).higher(m.highestEntry(base))
 	}

@@ -42,6 +42,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 		if part, ok = readable(part); !ok {
 			return officeSize{}, false
 		}
+		// Lengthening is by how many bytes Unicode's normalisation can lengthen the part.
 		size.text = addSat(size.text, int64(len(part))+Lengthening(part))
 		// The attributes and the element by which a document shows an image.
 		for _, use := range [...]string{"embed=", "embed =", ":imagedata "} {

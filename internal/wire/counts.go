@@ -121,9 +121,9 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	return c.readOutput(r, inTotal)
 }
 
-// readOutput adds to a reading what the answer counts beside its output. Some families don't include the reasoning in the output, which shows
-// in the total, or in a reasoning that is larger than the output of which it ought to be a part. What the total holds beyond that was
-// generated as well, as far as anyone can tell: output is what costs most. input is what the total is expected to hold besides.
+// readOutput adds to a reading what the answer counts beside its output. Some families don't include the reasoning in the output, which shows in
+// the total, or in a reasoning that is larger than the output of which it ought to be a part. What the total holds beyond that was generated as
+// well, as far as anyone can tell: output is what costs most. input is what the total is expected to hold besides the output.
 func (c *counts) readOutput(r reading, input int64) reading {
 	output, reasoning := c.n[countOutput], c.n[countReasoning]
 	whole := output
@@ -187,6 +187,7 @@ func dearer(a, b price.Usage) (u price.Usage, differ bool) {
 	u.CacheWrite5mInputTokens = max(a.CacheWrite5mInputTokens, b.CacheWrite5mInputTokens)
 	u.CacheWrite1hInputTokens = max(a.CacheWrite1hInputTokens, b.CacheWrite1hInputTokens)
 	u.OutputTokens = max(a.OutputTokens, b.OutputTokens)
+	// InputTokens include the cached ones, so they are added up anew from the larger counts of the parts.
 	u.InputTokens = max(a.UncachedInputTokens(), b.UncachedInputTokens()) +
 		u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
 	return u, a != b
@@ -218,6 +219,7 @@ func (c *counts) filledFrom(o *counts) *counts {
 			out.set(f, o.n[f])
 		}
 	}
+	// countTotal and countReasoning are not filled: they are only compared with the other counters of their own source.
 	fill(countInput)
 	fill(countOutput)
 	if c.has[countRead] || c.has[countWrite] || c.has[countCached] || c.has[countCachedWrite] {
@@ -226,6 +228,7 @@ func (c *counts) filledFrom(o *counts) *counts {
 			fill(countWrite)
 		}
 	} else {
+		// From countRead to countWrite there are only these two.
 		for f := countRead; f <= countWrite; f++ {
 			fill(f)
 		}

@@ -207,6 +207,7 @@ func (e *sseEvent) field(key string) error {
 	case key == "type" && c == '"':
 		t, err := e.Text()
 		e.kind = t.String()
+		// An event of one of four types, such as message_stop, ends the answer.
 		e.noteEnd(e.kind)
 		return err
 	case key == "code" && c == '"':

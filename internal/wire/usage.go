@@ -94,6 +94,7 @@ type usageReader struct {
 func (r *usageReader) field(key string) error {
 	switch c := r.Peek(); {
 	case (key == "usage" || key == "meta") && c == '{':
+		// Cohere has its counters under meta.
 		return r.counters(&r.body)
 	case key == "amazon-bedrock-invocationMetrics" && c == '{':
 		return r.counters(&r.bedrock)
@@ -128,6 +129,7 @@ func (r *usageReader) metadataField(key string) error {
 // plainField reads the fields that stand directly in such an object: counters, what kind of answer it is, and what shows that it has ended.
 func (r *usageReader) plainField(key string) error {
 	switch key {
+	// The counters that Titan and Llama have in the body itself, and not in an object.
 	case "inputTextTokenCount", "prompt_token_count", "generation_token_count", "totalOutputTextTokenCount":
 		return r.counter(&r.body, key)
 	case "embedding", "embeddings", "embeddingsByType":
@@ -251,7 +253,7 @@ func counterField(name string) (countField, bool) {
 	case "cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount":
 		return countWrite, true
 	case "ephemeral_5m_input_tokens", "ttl_30m_tokens":
-		return countWrite5m, true // the usual lifetime
+		return countWrite5m, true // thirty minutes have the rate of five
 	case "ephemeral_1h_input_tokens":
 		return countWrite1h, true
 	case "total_tokens", "totalTokens":

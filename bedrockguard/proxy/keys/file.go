@@ -204,6 +204,7 @@ func (f *File) change(edit func([]Key) ([]Key, error)) error {
 // look reads the file again if it has changed or could not be read, at most once a second. Requires mu held.
 func (f *File) look() error {
 	now := f.now()
+	// Abs, because a clock that was set back must not keep the file from being read.
 	if now.Sub(f.looked).Abs() < lookEvery {
 		return f.err
 	}

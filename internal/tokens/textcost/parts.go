@@ -58,6 +58,7 @@ func scanParts(ctx context.Context, text string, count int, escaped bool) (Scann
 	for i := 1; i < count; i++ {
 		cut, next, found := startAt(text, max(len(text)/count*i, from))
 		if !found {
+			// This part has no such place, so the one before it goes on through it.
 			continue
 		}
 		p, begin := last, from

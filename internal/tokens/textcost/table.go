@@ -62,7 +62,7 @@ type stored struct {
 	pairs    [128 * 128]uint8        // [character before][any ASCII character but a small letter, or beyond]
 	repeats  [128]uint8              // [ASCII character] that comes for at least the third time in a row
 	cyrillic [64 * 64]uint8
-	plane    [1 << 16 / 4]uint8
+	plane    [1 << 16 / 4]uint8 // the tokens of each character of the basic plane, in two bits
 }
 
 //go:embed costs.bin
