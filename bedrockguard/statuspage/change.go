@@ -335,6 +335,7 @@ func (p *Page) raised(ctx context.Context, t *target) (bool, error) {
 
 // applyOverride sets the new maximum, or removes the override if the form was sent with its button "restore".
 func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) (url.Values, error) {
+	// fillOverride came first, and has refused a page without a ledger.
 	i := slices.IndexFunc(p.ledger.Policy().Limits, func(l budget.Limit) bool { return l.Name == v.target.Limit })
 	if i < 0 {
 		return nil, errors.New("no limit of that name is enforced")

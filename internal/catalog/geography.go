@@ -51,7 +51,8 @@ func (g geography) contains(region string) bool {
 	return false
 }
 
-// IsProfile reports whether a model id is that of an inference profile: it has a profile's prefix, or is the ARN of one.
+// IsProfile reports whether a model id is that of an inference profile: it has a profile's prefix, or is the ARN of one, also of an application
+// inference profile.
 func IsProfile(modelID string) bool {
 	if strings.HasPrefix(modelID, "arn:") {
 		return strings.Contains(modelID, "inference-profile/")

@@ -72,8 +72,7 @@ func limits(image ImageLimits, family int64, pictures bool) Limits {
 		Hidden:            HiddenLimits{Family: family, Tools: 1500, BuiltinTool: 2500, Citations: 2500, CitedDocument: 64, Schema: 1000},
 		PDFPageTextTokens: 6000,
 		DocumentPictures:  pictures,
-		// measuredLimits, for families with a public vocabulary, has the factor 1000 instead.
-		TextThousandths:   unmeasuredText,
+		TextThousandths:   unmeasuredText, // 1500; measuredLimits, for families with a public vocabulary, has 1000 instead
 		Image:             image,
 	}
 }

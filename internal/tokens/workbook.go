@@ -266,7 +266,8 @@ func openCompound(data []byte) (f compound, ok bool) {
 		tables, next = append(tables, list[:len(list)-1]...), list[len(list)-1]
 	}
 	for _, number := range tables {
-		// Unused entries have a number behind the end of the file. A damaged list could name one table again and again: nothing is added to a table that is longer than the file.
+		// Unused entries have a number behind the end of the file, for which at returns false. A damaged list could name one table again and
+		// again: nothing is added to a table that is longer than the file.
 		if part, ok := f.at(number, f.sector); ok && len(f.fat) < len(data) {
 			f.fat = append(f.fat, numbers(part)...)
 		}

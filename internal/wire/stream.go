@@ -213,6 +213,7 @@ func (m *StreamMeter) Exception() string {
 func (m *StreamMeter) Refused() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// An exception that other frames follow has not ended the stream.
 	if m.frames != 1 {
 		return 0
 	}

@@ -137,7 +137,7 @@ func (t *table) fillPlane(s *stored) {
 		added := uint16(addedTo(r))
 		// stored.plane has two bits for each character.
 		tokens := uint16(s.plane[r>>2] >> (r & 3 * 2) & 3)
-		if r >= 0x344 { // the marks before it have a cost of their own, which includes the added bytes
+		if r >= 0x344 { // one token for each added byte; the marks before it have a cost of their own, which includes them
 			tokens += added
 		}
 		if added > 0 {
