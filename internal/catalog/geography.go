@@ -97,7 +97,7 @@ const (
 	partitionOther                // China, the sovereign and the secret clouds, without any known price
 )
 
-// partitionOf returns the partition of a region, by the beginning of its name. The commercial one is that of any name that does not show another.
+// partitionOf returns the partition of a region, by the beginning of its name. Any name that shows no other partition is in the commercial one.
 func partitionOf(region string) partition {
 	if strings.HasPrefix(region, "us-gov-") {
 		return partitionGov

@@ -23,6 +23,7 @@ type quote struct {
 
 // quoteAt prices a call with a profile ("" for none) from a region ("" for unknown).
 func (m *Model) quoteAt(profile, region string) quote {
+	// Isolated regions, those outside of the commercial partition, have no global profile.
 	if profile == profileGlobal && (isolated(region) || !slices.Contains(m.Profiles, profileGlobal)) {
 		profile = "" // billed like a regional call, which never costs less
 	}

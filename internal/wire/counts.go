@@ -152,9 +152,9 @@ const (
 	cachedNowhere                    // the counters contradict each other: the input counts as not including them, which costs more
 )
 
-// countsCachedInside reports whether a family's input counter holds the cached tokens in every shape of its answers, as recorded
-// with OpenAI's models on Converse (2026-10): a prompt of 4,995 tokens, 4,993 of them read, told as 4,995 input and 4,993 read. The
-// total, and so the invoice, is said to hold them twice.
+// countsCachedInside reports whether a family's input counter holds the cached tokens in every dialect of its answers. OpenAI's models were
+// recorded on Converse (2026-10): of a prompt of 4,995 tokens, 4,993 of which were read from the cache, the answer has 4,995 input tokens and
+// 4,993 read ones. The total, and so the invoice, is said to hold the cached tokens twice.
 func countsCachedInside(family string) bool { return family == "openai" }
 
 // placeOf decides whether the input counter includes the cached tokens. In OpenAI's own dialect the field names say that it does. Anthropic and
@@ -208,10 +208,11 @@ func merge(bedrock, body *counts, family string, writes price.CacheWrites) readi
 	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 
-// filledFrom returns c with the counters that it lacks taken from o. countCached and countCachedWrite say that a source's input includes the cached
-// tokens, countRead and countWrite, as a rule, that it does not. So a c with one of the first two gets no counter of the cache, and one with the
-// others gets only these. A c with none gets all four, because its input is taken to be counted as that of o. The split of the writes is taken if it
-// is not more than them.
+// filledFrom returns c with the counters that it lacks taken from o. Those of the cache have to agree with c's input: countCached and
+// countCachedWrite say that the input includes the cached tokens, countRead and countWrite, as a rule, that it does not. So if c has one of the
+// first pair it gets no counter of the cache; if it has only one of the second pair it gets the other one; and if it has none of the four it
+// gets all, because its input is then taken to be counted as that of o. The split of the writes by lifetime is taken if it is not more than the
+// writes.
 func (c *counts) filledFrom(o *counts) *counts {
 	out := *c
 	fill := func(f countField) {

@@ -172,6 +172,7 @@ func (f *File) Revoke(_ context.Context, id string, at time.Time) (Key, error) {
 		if i < 0 {
 			return nil, ErrNotFound
 		}
+		// A repeat keeps the time of the first one.
 		if all[i].Revoked.IsZero() {
 			all[i].Revoked = at.UTC()
 		}

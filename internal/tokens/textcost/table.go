@@ -18,8 +18,8 @@ const Unit = 120
 // that were added up above them. A row stands for the possible characters before the present one. Rows are multiples of rowWidth: the sum of a
 // row and the column of a character is an index of states.
 type table struct {
-	// states has what a character adds to a state, which makes the row of the state the one after the character: the cost of the character, and the
-	// difference between the two rows. In columnBeyond it has the cost that depends on the last character before one beyond ASCII.
+	// states has what a character adds to a state: its cost, and the difference from the present row to the row after it, to which the sum leads.
+	// In columnBeyond it has the part of the cost of a character beyond ASCII that depends on the character before.
 	states [1 << 16]uint32
 	behind [1 << 16 / rowUnit]uint32 // by row/rowUnit: what it means for a following character beyond ASCII, see behindASCII
 
