@@ -75,6 +75,7 @@ func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 	t.timed(ctx, e)
 	// Callers choose the model as well, so it is among the attributes that may have too many values.
 	caller := append(t.caller(e), t.model(e))
+	// split gives all money of a worst case to one class, and all money without a list price to another.
 	for class, nano := range split(e) {
 		if nano != 0 {
 			fixed := []attribute.KeyValue{attribute.String(keyClass, class)}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxFrameBytes = 24 << 20         // the event stream encoding allows 16 MB of payload and 128 KB of headers
+	maxFrameBytes = 24 << 20         // more than the event stream encoding allows: 16 MB of payload and 128 KB of headers
 	preludeBytes  = 12               // length, length of the headers, checksum
 	frameOverhead = preludeBytes + 4 // what a frame has besides headers and payload: the last four bytes are a checksum of all
 )

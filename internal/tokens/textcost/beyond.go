@@ -194,7 +194,8 @@ func (s *Scanner) add(heads uint64) {
 	s.finish(heads, sum, changes, all, last)
 }
 
-// inPlane returns where table.plane has a character, without a branch.
+// inPlane returns where table.plane has a character, without a branch: over is added if it is negative, for a character before planeEnd, and
+// else 0.
 func inPlane(r uint32) uint32 {
 	over := r - planeEnd
 	return (planeEnd + over&uint32(int32(over)>>31)) & (planeSize - 1)
