@@ -125,7 +125,7 @@ func (f *File) key(id string) (Key, error) {
 	return key, nil
 }
 
-// List implements Book.
+// List implements Book. It reads the file anew, while Find may use what was read up to a second ago.
 func (f *File) List(context.Context) ([]Key, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -151,6 +151,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 		if c.beyond&below(first) != 0 {
 			s.run.start = unlisted
 		}
+		// Without an end in the block the run stays open, and is the only one.
 		if s.run.units += b.until(min(first, n, blockBytes)); ends == 0 {
 			return 0
 		}
