@@ -392,6 +392,7 @@ func (p *Page) callTarget(ctx context.Context, key string) (target, error) {
 		return target{}, errors.New("that call has ended")
 	}
 	of := s.pending[i].Scope
+	// A kill flag names values of a scope, and never a single call.
 	scope := budget.Scope{Workflow: of.Workflow}
 	if of.Workflow == "" {
 		scope = of

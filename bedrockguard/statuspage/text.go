@@ -82,7 +82,7 @@ func dollars(n int64) string {
 	if n < 0 {
 		sign = "-"
 	}
-	digits := 6
+	digits := 6 // from 0.000001 on and below 0.01
 	switch {
 	case n == 0:
 		return "$0"

@@ -143,6 +143,7 @@ func (m *Model) anywhere(base classes, profile string) regional {
 		// The price of the home regions in the US, or that of a region which no table lists.
 		at = by(base, max(m.GeoPremium, 1000), false).higher(m.unlistedAt(base, unlistedRegion))
 		if profile == "" {
+			// A profile of another geography is not called from GovCloud, while a call without one may be.
 			at = at.higher(gov)
 		}
 	}

@@ -138,6 +138,7 @@ func (s *sharedTexts) text() (length int64, ok bool) {
 		if !ok {
 			return 0, false
 		}
+		// The size is a signed number, so that its highest bit is no part of it.
 		behind += int(binary.LittleEndian.Uint32(size) & (1<<31 - 1))
 	}
 	var units []uint16
@@ -153,6 +154,7 @@ func (s *sharedTexts) text() (length int64, ok bool) {
 			return 0, false
 		}
 		width := 1 + int(flags&wideFlag)
+		// 0 if the record ends in the middle of a character, which is damage.
 		n := min(left, len(s.records[0])/width)
 		characters, ok := s.take(n * width)
 		if !ok || n == 0 {
