@@ -87,6 +87,7 @@ const (
 	classBeyond = 30
 )
 
+// newStored cuts costs.bin into its parts, which stand in it one after another.
 func newStored() *stored {
 	s, rest := new(stored), costs
 	for _, part := range [][]uint8{s.letters[:], s.pairs[:], s.repeats[:], s.cyrillic[:], s.plane[:]} {
@@ -132,6 +133,7 @@ func planeScriptOf(script uint16) uint16 {
 	return script&^russianBit<<scriptShift | script&russianBit
 }
 
+// fillPlane fills in plane: the basic plane from costs.bin, and the characters beyond it, up to planeEnd, by one rule for all.
 func (t *table) fillPlane(s *stored) {
 	for r := range uint32(1 << 16) {
 		added := uint16(addedTo(r))
@@ -144,6 +146,7 @@ func (t *table) fillPlane(s *stored) {
 			tokens |= lengthened
 		}
 		if r-cyrillicFirst < cyrillicLetters {
+			// A small Russian letter has its cost in cyrillic instead.
 			tokens = 0
 		}
 		t.plane[r] = tokens | planeScriptOf(scriptOf(r))
