@@ -55,6 +55,7 @@ func LimitsFor(provider string) *Limits {
 	return &anyLimits
 }
 
+// The limits of the families: after those of images, the tokens of the family's own text, and whether it reads images inside of office files.
 var (
 	anthropicLimits = limits(ImageLimits{PixelsPerToken: 750, PatchPixels: 28, MinTokens: 0, MaxTokens: 5000}, 64, false)
 	anyLimits       = limits(anyImage, 512, true)

@@ -52,7 +52,7 @@ type bucket uint64
 
 const (
 	filterShift    = 32
-	mostMultiplier = 1<<16 - 1
+	mostMultiplier = 1<<16 - 1 // of those that newWords tries
 )
 
 // listed is a word of the list, which has up to 15 small letters. The highest byte of last has the word's number of tokens in each position,
