@@ -66,7 +66,8 @@ func measureOffice(data []byte) (officeSize, bool) {
 // headBytes is how much of a part is looked at to tell whether it is text.
 const headBytes = 512
 
-// unpackText returns a part if it is text, and nothing if it is not.
+// unpackText returns a part if it is text, and nothing if it is not. It returns false if the part is damaged, or is text of more than left
+// bytes.
 func unpackText(f *zip.File, left int64) ([]byte, bool) {
 	r, err := f.Open()
 	if err != nil {
