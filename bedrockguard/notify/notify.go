@@ -181,6 +181,7 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 	case bedrockguard.EventDenied, bedrockguard.EventObserved, bedrockguard.EventLooping, bedrockguard.EventKilled:
 		return o.aboutRefusal(n, e, until)
 	case bedrockguard.EventUnsettled, bedrockguard.EventEstimateViolated:
+		// The store did not take a settlement, or a call has cost more than the upper bound that was reserved for it.
 		n.Text = string(e.Kind) + forScope(e.Scope)
 		if e.Err != nil {
 			n.Text += ": " + clip(e.Err.Error())

@@ -147,6 +147,7 @@ func (w *Webhook) Listen(_ context.Context, e bedrockguard.Event) {
 	if w.closed {
 		return
 	}
+	// n.Untold already has those that were left out because too much was remembered.
 	n.Untold += w.untold
 	select {
 	case w.queue <- n:

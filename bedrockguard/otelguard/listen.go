@@ -37,6 +37,8 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 		}
 		t.count(ctx, t.instruments.kills, metricKills, []attribute.KeyValue{attribute.String(keyStage, stage)}, t.caller(&e))
 	case bedrockguard.EventThresholdCrossed:
+		// The policy, and no caller, chooses limit and threshold. They are passed as the caller's, so that the number of their pairs is bounded
+		// too.
 		threshold := strconv.FormatFloat(e.Crossed.Fraction, 'g', -1, 64)
 		t.count(ctx, t.instruments.thresholds, metricThresholds, nil, []attribute.KeyValue{t.cardinality.value(keyLimit, e.Crossed.Limit), t.cardinality.value(keyThreshold, threshold)})
 	case bedrockguard.EventCacheFinding:
@@ -73,6 +75,7 @@ func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 	t.timed(ctx, e)
 	// Callers choose the model as well, so it is among the attributes that may have too many values.
 	caller := append(t.caller(e), t.model(e))
+	// split gives all money of a worst case to one class, and all money without a list price to another.
 	for class, nano := range split(e) {
 		if nano != 0 {
 			fixed := []attribute.KeyValue{attribute.String(keyClass, class)}

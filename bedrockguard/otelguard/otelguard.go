@@ -92,7 +92,7 @@ func New(o Options) (*Telemetry, error) {
 		return nil, fmt.Errorf("otelguard: %w", err)
 	}
 	for _, c := range []metric.Int64Counter{t.instruments.dropped, t.instruments.failures} {
-		c.Add(context.Background(), 0) // so that the series exists before the first event
+		c.Add(context.Background(), 0) // so that the series exists before the first event: these two have no attributes, and so one series each
 	}
 	m := t.instruments
 	if t.registered, err = t.meter.RegisterCallback(t.observe, m.spent, m.pending, m.left, m.max, m.drains); err != nil {

@@ -64,6 +64,7 @@ func refusedAttributes(e *bedrockguard.Event) []attribute.KeyValue {
 	}
 	enforced := e.Kind == bedrockguard.EventKilled || e.Kind == bedrockguard.EventDenied && !e.Shadow
 	attrs := append(callAttributes(e), attribute.String(keyReason, reason), attribute.Bool(keyEnforced, enforced))
+	// limitOf returns nothing if something other than a limit has refused the call.
 	if limit := limitOf(e.Err); limit != "" {
 		attrs = append(attrs, attribute.String(keyLimit, clean(limit)))
 	}

@@ -209,8 +209,8 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// passedOn reports whether a header of the request is sent to Bedrock. Those with the caller's credentials or signature are not, nor those that say
-// where or from which client the request came, nor those about the connection to this proxy.
+// passedOn reports whether a header of the request is sent to Bedrock. These are kept back: headers with the caller's credentials or signature,
+// those that say where or from which client the request came, and those about the connection to this proxy.
 func passedOn(name string) bool {
 	switch name {
 	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Upgrade", "Connection", "Origin", "Referer":

@@ -186,7 +186,7 @@ func (p *Page) change(w http.ResponseWriter, r *http.Request, who string, f *for
 	var done url.Values
 	if err == nil {
 		done, err = f.apply(p, budget.WithOperator(ctx, who), r, v)
-		p.outdate() // also after an error, because a part of the change may have been made
+		p.outdate() // the page reads the ledger anew; after an error too, because a part of the change may have been made
 	}
 	if err != nil {
 		status := http.StatusUnprocessableEntity
@@ -284,7 +284,8 @@ func (p *Page) fillRevive(ctx context.Context, r *http.Request, v *formView) err
 
 // applyRevive removes the flag.
 func (p *Page) applyRevive(ctx context.Context, _ *http.Request, v *formView) (url.Values, error) {
-	if p.ledger != nil { // it knows the policy, so it also opens the latches of the flag's accounts
+	// A latch keeps an account closed after a refusal. The ledger knows the policy, so it also opens the latches of the flag's accounts.
+	if p.ledger != nil {
 		return url.Values{"done": {"revive"}}, p.ledger.ReviveFlag(ctx, v.kill.Flag())
 	}
 	return url.Values{"done": {"revive"}}, p.operator.ReviveFlag(ctx, v.kill.Flag())
@@ -334,6 +335,7 @@ func (p *Page) raised(ctx context.Context, t *target) (bool, error) {
 
 // applyOverride sets the new maximum, or removes the override if the form was sent with its button "restore".
 func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) (url.Values, error) {
+	// fillOverride came first, and has refused a page without a ledger.
 	i := slices.IndexFunc(p.ledger.Policy().Limits, func(l budget.Limit) bool { return l.Name == v.target.Limit })
 	if i < 0 {
 		return nil, errors.New("no limit of that name is enforced")
@@ -390,6 +392,7 @@ func (p *Page) callTarget(ctx context.Context, key string) (target, error) {
 		return target{}, errors.New("that call has ended")
 	}
 	of := s.pending[i].Scope
+	// A kill flag names values of a scope, and never a single call.
 	scope := budget.Scope{Workflow: of.Workflow}
 	if of.Workflow == "" {
 		scope = of

@@ -153,8 +153,8 @@ type spark struct {
 	Parts []chartPart
 }
 
-// sparkOf draws the ratio parts[i]/wholes[i] as column i. A ratio of zero still has a visible column; a whole of zero has none. s1 is the CSS class
-// of cache reads (see colour).
+// sparkOf draws the ratio parts[i]/wholes[i] as column i. A ratio of zero still has a visible column; a whole of zero has none. Columns begin at
+// the left of their 10 units: those of a chart are centred, those of a spark are not. s1 is the CSS class of cache reads (see colour).
 func sparkOf(parts, wholes []int64) spark {
 	s := spark{Width: len(parts) * columnWidth}
 	for i := range parts {

@@ -161,6 +161,7 @@ func (x *events) notice(e *bedrockguard.Event) {
 			text += ", full in " + full.Round(time.Second).String() + " at this pace"
 		}
 	case e.Asked != "" || e.Answered != "":
+		// Mostly the model that was asked for, and the one that has answered or replaced it.
 		text = e.Asked + " → " + e.Answered
 	}
 	if len(x.notices) >= maxNotices {

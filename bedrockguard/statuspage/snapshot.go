@@ -182,6 +182,7 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		if o := standing.Account.Override; o != nil && s.at.Before(o.Until) {
 			a.override = o
 		}
+		// Latched says that a refusal keeps the account closed now; the account keeps the time of a latch that has ended, as well.
 		if a.balance.Latched {
 			a.latched = standing.Account.Latched
 		}
@@ -238,6 +239,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 			s.unknown++
 			continue
 		}
+		// Override and latch are as the store has them, so they may have ended: the page shows until when each holds.
 		a := &account{key: known.Key, balance: budget.AccountBalance{Limit: known.Limit, Scope: known.Scope}, override: known.Override, latched: known.Latched}
 		for period, err := range p.operator.Periods(ctx, known.Key, time.Time{}) { // oldest first, so the newest is kept
 			if err != nil {

@@ -82,7 +82,7 @@ func dollars(n int64) string {
 	if n < 0 {
 		sign = "-"
 	}
-	digits := 6
+	digits := 6 // from 0.000001 on and below 0.01
 	switch {
 	case n == 0:
 		return "$0"
@@ -117,6 +117,7 @@ func rounded(n int64, unit budget.Unit) string {
 	}
 	suffix := ""
 	for _, s := range []string{"k", "M", "G", "T"} {
+		// A number without a suffix has three digits at most, and one with a suffix four: 1,500 is 1.5k, and 2,500,000 is 2500k.
 		if math.Abs(value) < 10_000 && (suffix != "" || value < 1000) {
 			break
 		}

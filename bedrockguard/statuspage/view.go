@@ -191,6 +191,7 @@ func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
 	today := byDay.Totals[len(byDay.Totals)-1]
 	all := []tile{{"Spent today", usd(today), "UTC, from midnight"}, {fmt.Sprintf("Spent in %d days", historyDays), usd(byDay.Total), "today included"}}
 	if v.Listening {
+		// The first chart of the hour is that by workflow. Each of them splits all of the money, so any other one has the same total.
 		all = append(all, tile{"Spent in the last hour", v.Hour[0].Total, "by the guards that report here"})
 	}
 	setAside := int64(0)
@@ -241,6 +242,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 	if b.Max.Unit != budget.UnitUSD {
 		row.Window = b.Max.Unit.String() + ", " + row.Window
 	}
+	// ResetAfter is 0 for a lifetime, which never resets.
 	if b.ResetAfter > 0 {
 		row.Reset, row.ResetAt = lasting(b.ResetAfter), now.Add(b.ResetAfter).Round(time.Second)
 	}
@@ -347,6 +349,7 @@ func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 		if !r.Until.IsZero() {
 			row.What += " until " + when(r.Until)
 		}
+	// An unlatch opens an account that a refusal had closed (a latch). It has no Override.
 	case driver.ChangeOverride, driver.ChangeUnlatch:
 		row.What = "account " + hex.EncodeToString(r.Account[:])
 		var unit budget.Unit

@@ -80,6 +80,7 @@ func writeSVG(path string, runs []*run) error {
 	return p.Save(20*vg.Centimeter, 10*vg.Centimeter, path)
 }
 
+// dayTicks returns a mark for each day, from 0 to the last: the axis goes on behind them, where the labels of the lines are.
 func dayTicks() (ticks []plot.Tick) {
 	for day := range days + 1 {
 		ticks = append(ticks, plot.Tick{Value: float64(day), Label: strconv.Itoa(day)})

@@ -37,6 +37,7 @@ func openCorpus() (*corpus, error) {
 		}
 		return err
 	})
+	// The agent's system prompt alone has about 64 KB, in which a smaller corpus would repeat itself.
 	if err == nil && b.Len() < 1<<16 {
 		err = errors.New("too few source files to read")
 	}

@@ -27,7 +27,7 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 		}
 	}
 	if mine.latency != nil && theirs.latency != nil {
-		// Rates at optimized latency are compared at the standard tier alone.
+		// A request for the mode is refused for a model that does not offer it. The rates are compared at the standard tier alone.
 		standard := int64(price.TierStandard)
 		if class := higherClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
 			return class + " at optimized latency"
@@ -36,8 +36,8 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 	return higherExtra(r, other)
 }
 
-// pairs returns the rates of two prices that can apply to the same request: the usual ones, and mine for a long context against those of theirs that
-// a context of that length has.
+// pairs returns the rates of two prices that can apply to the same request: the usual ones, and, if mine has a price for long contexts, that one
+// against what theirs charges for a context of that length.
 func pairs(mine, theirs *price.Price) [][2]price.Rates {
 	all := [][2]price.Rates{{mine.Rates, theirs.Rates}}
 	if mine.LongContext.Threshold > 0 {

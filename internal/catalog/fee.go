@@ -99,7 +99,8 @@ func (m *Model) feesAt(region string, factor int64) Fees {
 	}
 	base := m.Fees.list()
 	final := base.by(factor).higher(highest)
-	// Fees for services have a factor of their own, and do not follow the entries of other regions.
+	// Fees for services have a factor of their own, 1000 in a commercial region and more anywhere else. They do not follow the entries of other
+	// regions.
 	service := base.by(serviceFactor(region))
 	copy(final[firstServiceFee:], service[firstServiceFee:])
 	for i, fee := range listed {

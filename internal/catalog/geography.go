@@ -51,7 +51,8 @@ func (g geography) contains(region string) bool {
 	return false
 }
 
-// IsProfile reports whether a model id is that of an inference profile: it has a profile's prefix, or is the ARN of one.
+// IsProfile reports whether a model id is that of an inference profile: it has a profile's prefix, or is the ARN of one, also of an application
+// inference profile.
 func IsProfile(modelID string) bool {
 	if strings.HasPrefix(modelID, "arn:") {
 		return strings.Contains(modelID, "inference-profile/")
@@ -96,7 +97,7 @@ const (
 	partitionOther                // China, the sovereign and the secret clouds, without any known price
 )
 
-// partitionOf returns the partition of a region, by the beginning of its name. The commercial one is that of any name that does not show another.
+// partitionOf returns the partition of a region, by the beginning of its name. Any name that shows no other partition is in the commercial one.
 func partitionOf(region string) partition {
 	if strings.HasPrefix(region, "us-gov-") {
 		return partitionGov

@@ -212,6 +212,7 @@ func (m *Model) metered() bool {
 	case ModeChat, ModeEmbedding:
 		return m.Free || m.Price.Rates.Input > 0
 	case ModeRerank:
+		// Validate has required its Fees.Query, unless it is free.
 		return true
 	}
 	return m.Free

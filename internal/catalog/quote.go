@@ -23,6 +23,7 @@ type quote struct {
 
 // quoteAt prices a call with a profile ("" for none) from a region ("" for unknown).
 func (m *Model) quoteAt(profile, region string) quote {
+	// Isolated regions, those outside of the commercial partition, have no global profile.
 	if profile == profileGlobal && (isolated(region) || !slices.Contains(m.Profiles, profileGlobal)) {
 		profile = "" // billed like a regional call, which never costs less
 	}
@@ -81,6 +82,7 @@ func (m *Model) globalAt(base classes, region string) regional {
 		// An entry for the profile itself replaces the base, and one for the region replaces both.
 		at = listed(classesOf(rates).completeLike(base), base)
 	}
+	// The home regions are us-east-1, us-east-2 and us-west-2, for which the base is the price.
 	if len(m.GlobalOverrides) == 0 || homeRegion(region) {
 		return at
 	}
@@ -117,6 +119,7 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 		return by(base, m.govFactor(), true)
 	// No price is known there: the highest factor that any rule has is used.
 	case partitionOther:
+		// The default factor at least, because unlistedFactor() is 1000 for a model with one price in all commercial regions.
 		factor := max(m.govFactor(), combined(premium, max(m.unlistedFactor(), unlistedFactor)))
 		return by(base, factor, true).higher(m.highestEntry(base))
 	}
@@ -140,6 +143,7 @@ func (m *Model) anywhere(base classes, profile string) regional {
 		// The price of the home regions in the US, or that of a region which no table lists.
 		at = by(base, max(m.GeoPremium, 1000), false).higher(m.unlistedAt(base, unlistedRegion))
 		if profile == "" {
+			// A profile of another geography is not called from GovCloud, while a call without one may be.
 			at = at.higher(gov)
 		}
 	}

@@ -183,6 +183,7 @@ func (c *converter) model(raw modelJSON) Model {
 		m.FeeOverrides[region] = c.fees(fees)
 	}
 	if raw.Embedding != nil {
+		// The two types have the same fields, so that one converts to the other; below, too.
 		m.Embedding = EmbeddingLimits(*raw.Embedding)
 	}
 	if raw.Rerank != nil {

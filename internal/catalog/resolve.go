@@ -155,6 +155,7 @@ func (c *Catalog) findMapped(id string) (found, bool) {
 	a, _ := parseARN(id)
 	target, ok := c.mapped[id]
 	if !ok {
+		// withoutVersion returns any id but a prompt's as it is, which is then looked up once more.
 		if target, ok = c.mapped[withoutVersion(id, a)]; !ok {
 			return found{}, false
 		}
@@ -190,6 +191,7 @@ func (c *Catalog) findARN(id string) (found, string) {
 
 // findProfile parses an id that is no ARN, with or without a geography.
 func (c *Catalog) findProfile(id string) (found, string) {
+	// find has looked for the id itself already, but findARN has not for the resource of an ARN.
 	if m, ok := c.byID[id]; ok {
 		return found{model: m}, ""
 	}

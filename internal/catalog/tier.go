@@ -8,9 +8,9 @@ import (
 // every rate.
 type tierTable struct{ flex, priority, ultrafast price.Tier }
 
-// leastTiers are the lowest factors that a catalog uses for a model that has none of its own: the highest ratios between published prices of a tier
-// and of the standard one, over all models, kinds of tokens and regions. Source: the price tables listed in models.json, 2026-11-28: flex of Voxtral
-// Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
+// leastTiers are the factors for a model that has none of its own, unless a model of the catalog has a higher one: the highest ratios between
+// published prices of a tier and of the standard one, over all models, kinds of tokens and regions. Source: the price tables listed in
+// models.json, 2026-11-28: flex of Voxtral Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
 func leastTiers() tierTable { return tierTable{flex: 600, priority: 2000, ultrafast: 6000} }
 
 // higher returns, for each tier, the higher factor of those in t and in a map by the service's names of the tiers.

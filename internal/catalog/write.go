@@ -22,6 +22,7 @@ func FormatModels(w io.Writer, r io.Reader) error {
 	if _, err := ReadModels(bytes.NewReader(data)); err != nil {
 		return err
 	}
+	// Decoded once more as text, because a Model has neither the decimals as they are written nor the sources.
 	var file fileJSON
 	if err := json.Unmarshal(data, &file); err != nil {
 		return &FileError{Problem: "is not a model file", Err: err}

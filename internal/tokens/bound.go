@@ -96,6 +96,7 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 // can be cited counts twice, because the service adds marks between its sentences.
 func documentBound(b *Block, l *Limits) (int64, bool) {
 	picture := max(l.Image.MaxTokens, 0) // of an image of unknown size, which each page of a PDF counts as too
+	// An unpacked format is one whose Bytes bounds the text, such as txt or docx.
 	n, known := b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)
 	if b.Format == formatPDF {
 		pages := int64(b.Pages)

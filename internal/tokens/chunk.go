@@ -10,8 +10,8 @@ const (
 	runBytes   = 256     // how long a word may be that is counted at once: tiktoken's merge loop is quadratic in the length of a word
 )
 
-// nextChunk returns the length of the first chunk of s. A chunk ends after the last space in the second half of chunkBytes, if there is one.
-// So if text is appended, the first chunks stay the same, and their counts are remembered. Splitting a text can only raise its count.
+// nextChunk returns the length of the first chunk of s. A chunk ends before the last space in the second half of chunkBytes, if there is one. So
+// if text is appended, the first chunks stay the same, and their counts are remembered. Splitting a text can only raise its count.
 func nextChunk(s string, escaped bool) int {
 	if len(s) <= chunkBytes {
 		return len(s)

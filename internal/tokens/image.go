@@ -30,6 +30,7 @@ func ImageSize(data []byte) (width, height int, ok bool) {
 // readImageSize is ImageSize for a reader. The kind of image follows from the first bytes, not from what the request calls it.
 func readImageSize(r io.Reader) (width, height int, ok bool) {
 	var magic [12]byte
+	// MaxHeader is 1 MiB: a JPEG may have colour profiles and previews before its dimensions.
 	r = io.LimitReader(r, pixels.MaxHeader)
 	// Less than 12 bytes are no error here: decoderFor knows no image that begins so, or decode fails.
 	n, _ := io.ReadFull(r, magic[:])

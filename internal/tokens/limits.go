@@ -55,6 +55,7 @@ func LimitsFor(provider string) *Limits {
 	return &anyLimits
 }
 
+// The limits of the families: after those of images, the tokens of the family's own text, and whether it reads images inside of office files.
 var (
 	anthropicLimits = limits(ImageLimits{PixelsPerToken: 750, PatchPixels: 28, MinTokens: 0, MaxTokens: 5000}, 64, false)
 	anyLimits       = limits(anyImage, 512, true)
@@ -72,7 +73,7 @@ func limits(image ImageLimits, family int64, pictures bool) Limits {
 		Hidden:            HiddenLimits{Family: family, Tools: 1500, BuiltinTool: 2500, Citations: 2500, CitedDocument: 64, Schema: 1000},
 		PDFPageTextTokens: 6000,
 		DocumentPictures:  pictures,
-		TextThousandths:   unmeasuredText,
+		TextThousandths:   unmeasuredText, // 1500; measuredLimits, for families with a public vocabulary, has 1000 instead
 		Image:             image,
 	}
 }

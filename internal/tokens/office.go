@@ -42,6 +42,7 @@ func measureOffice(data []byte) (officeSize, bool) {
 		if part, ok = readable(part); !ok {
 			return officeSize{}, false
 		}
+		// Lengthening is by how many bytes Unicode's normalisation can lengthen the part.
 		size.text = addSat(size.text, int64(len(part))+Lengthening(part))
 		// The attributes and the element by which a document shows an image.
 		for _, use := range [...]string{"embed=", "embed =", ":imagedata "} {
@@ -65,7 +66,8 @@ func measureOffice(data []byte) (officeSize, bool) {
 // headBytes is how much of a part is looked at to tell whether it is text.
 const headBytes = 512
 
-// unpackText returns a part if it is text, and nothing if it is not.
+// unpackText returns a part if it is text, and nothing if it is not. It returns false if the part is damaged, or is text of more than left
+// bytes.
 func unpackText(f *zip.File, left int64) ([]byte, bool) {
 	r, err := f.Open()
 	if err != nil {

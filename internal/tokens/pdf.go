@@ -67,14 +67,15 @@ type pdfMeter struct {
 	nested   int64       // the same in other forms
 }
 
-// total returns the bound on the text of all pages. Which page shows what is not known, so each text counts as often as any can be shown: the text of
-// all content streams as often as the most used one, and that of all forms as often as all uses of forms together.
+// total returns the bound on the text of all pages. Which page shows what is not known, so each text counts as often as any can be shown: the
+// text of all content streams as often as the most used one, and that of all forms as often as all uses of forms together.
 func (m *pdfMeter) total() int64 {
 	shared := 1 // pages that have the same content stream
 	for _, n := range m.contents {
 		shared = max(shared, n)
 	}
-	// A page to which its tree refers several times, and counted pages that were not found, show their content once more each.
+	// A page to which its tree refers several times shows its content so often. Declared pages that were not found show that of one that was: the
+	// division, rounded up, is how many declared pages there are for each one found.
 	again := max(m.kids, (min(m.declared, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
 	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again)) // how often the most used content is shown
 	// Each form may be drawn by each use in a page, as often as the page's content is shown, and by each use in another form; and a form that draws

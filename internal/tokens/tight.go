@@ -51,6 +51,7 @@ func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64,
 	}
 	// The bytes do not change while they are scanned: they are the request that is about to be sent.
 	text := unsafe.String(unsafe.SliceData(body), len(body))
+	// The whole body is scanned like the inside of one string literal: outside of its strings JSON has no backslash.
 	t, err := textBound(ctx, text, true, l.textThousandths())
 	if err != nil {
 		return 0, false, err

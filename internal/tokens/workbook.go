@@ -117,7 +117,7 @@ func (s *sharedTexts) read() bool {
 	return len(s.lengths) > 0
 }
 
-// text reads one string, and returns its length as UTF-8 (WideText).
+// text reads one string, and returns the length of its UTF-8, with what Unicode's normalisation can add to it (WideText).
 func (s *sharedTexts) text() (length int64, ok bool) {
 	const wideFlag, phoneticFlag, formattedFlag = 1, 4, 8
 	head, ok := s.take(3)
@@ -138,6 +138,7 @@ func (s *sharedTexts) text() (length int64, ok bool) {
 		if !ok {
 			return 0, false
 		}
+		// The size is a signed number, so that its highest bit is no part of it.
 		behind += int(binary.LittleEndian.Uint32(size) & (1<<31 - 1))
 	}
 	var units []uint16
@@ -153,6 +154,7 @@ func (s *sharedTexts) text() (length int64, ok bool) {
 			return 0, false
 		}
 		width := 1 + int(flags&wideFlag)
+		// 0 if the record ends in the middle of a character, which is damage.
 		n := min(left, len(s.records[0])/width)
 		characters, ok := s.take(n * width)
 		if !ok || n == 0 {
@@ -253,6 +255,7 @@ func openCompound(data []byte) (f compound, ok bool) {
 	if len(data) < f.sector {
 		return f, false
 	}
+	// The header takes the place of one sector, even of a large one.
 	f.sectors = data[f.sector:]
 	tables := numbers(data[76:header])
 	next := le.Uint32(data[68:])
@@ -265,7 +268,8 @@ func openCompound(data []byte) (f compound, ok bool) {
 		tables, next = append(tables, list[:len(list)-1]...), list[len(list)-1]
 	}
 	for _, number := range tables {
-		// A damaged list could name one table again and again: beyond the size of the file nothing is added.
+		// Unused entries have a number behind the end of the file, for which at returns false. A damaged list could name one table again and
+		// again: nothing is added to a table that is longer than the file.
 		if part, ok := f.at(number, f.sector); ok && len(f.fat) < len(data) {
 			f.fat = append(f.fat, numbers(part)...)
 		}

@@ -121,9 +121,9 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	return c.readOutput(r, inTotal)
 }
 
-// readOutput adds to a reading what the answer counts beside its output. Some families don't include the reasoning in the output, which shows
-// in the total, or in a reasoning that is larger than the output of which it ought to be a part. What the total holds beyond that was
-// generated as well, as far as anyone can tell: output is what costs most. input is what the total is expected to hold besides.
+// readOutput adds to a reading what the answer counts beside its output. Some families don't include the reasoning in the output, which shows in
+// the total, or in a reasoning that is larger than the output of which it ought to be a part. What the total holds beyond that was generated as
+// well, as far as anyone can tell: output is what costs most. input is what the total is expected to hold besides the output.
 func (c *counts) readOutput(r reading, input int64) reading {
 	output, reasoning := c.n[countOutput], c.n[countReasoning]
 	whole := output
@@ -152,9 +152,9 @@ const (
 	cachedNowhere                    // the counters contradict each other: the input counts as not including them, which costs more
 )
 
-// countsCachedInside reports whether a family's input counter holds the cached tokens in every shape of its answers, as recorded
-// with OpenAI's models on Converse (2026-10): a prompt of 4,995 tokens, 4,993 of them read, told as 4,995 input and 4,993 read. The
-// total, and so the invoice, is said to hold them twice.
+// countsCachedInside reports whether a family's input counter holds the cached tokens in every dialect of its answers. OpenAI's models were
+// recorded on Converse (2026-10): of a prompt of 4,995 tokens, 4,993 of which were read from the cache, the answer has 4,995 input tokens and
+// 4,993 read ones. The total, and so the invoice, is said to hold the cached tokens twice.
 func countsCachedInside(family string) bool { return family == "openai" }
 
 // placeOf decides whether the input counter includes the cached tokens. In OpenAI's own dialect the field names say that it does. Anthropic and
@@ -187,6 +187,7 @@ func dearer(a, b price.Usage) (u price.Usage, differ bool) {
 	u.CacheWrite5mInputTokens = max(a.CacheWrite5mInputTokens, b.CacheWrite5mInputTokens)
 	u.CacheWrite1hInputTokens = max(a.CacheWrite1hInputTokens, b.CacheWrite1hInputTokens)
 	u.OutputTokens = max(a.OutputTokens, b.OutputTokens)
+	// InputTokens include the cached ones, so they are added up anew from the larger counts of the parts.
 	u.InputTokens = max(a.UncachedInputTokens(), b.UncachedInputTokens()) +
 		u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
 	return u, a != b
@@ -207,10 +208,11 @@ func merge(bedrock, body *counts, family string, writes price.CacheWrites) readi
 	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 
-// filledFrom returns c with the counters that it lacks taken from o. countCached and countCachedWrite say that a source's input includes the cached
-// tokens, countRead and countWrite, as a rule, that it does not. So a c with one of the first two gets no counter of the cache, and one with the
-// others gets only these. A c with none gets all four, because its input is taken to be counted as that of o. The split of the writes is taken if it
-// is not more than them.
+// filledFrom returns c with the counters that it lacks taken from o. Those of the cache have to agree with c's input: countCached and
+// countCachedWrite say that the input includes the cached tokens, countRead and countWrite, as a rule, that it does not. So if c has one of the
+// first pair it gets no counter of the cache; if it has only one of the second pair it gets the other one; and if it has none of the four it
+// gets all, because its input is then taken to be counted as that of o. The split of the writes by lifetime is taken if it is not more than the
+// writes.
 func (c *counts) filledFrom(o *counts) *counts {
 	out := *c
 	fill := func(f countField) {
@@ -218,6 +220,7 @@ func (c *counts) filledFrom(o *counts) *counts {
 			out.set(f, o.n[f])
 		}
 	}
+	// countTotal and countReasoning are not filled: they are only compared with the other counters of their own source.
 	fill(countInput)
 	fill(countOutput)
 	if c.has[countRead] || c.has[countWrite] || c.has[countCached] || c.has[countCachedWrite] {
@@ -226,6 +229,7 @@ func (c *counts) filledFrom(o *counts) *counts {
 			fill(countWrite)
 		}
 	} else {
+		// From countRead to countWrite there are only these two.
 		for f := countRead; f <= countWrite; f++ {
 			fill(f)
 		}

@@ -104,6 +104,7 @@ func (r *usageReader) guardrailUnits(id string) error {
 		if !ok {
 			return r.Skip()
 		}
+		// A counter of null is 0, and tells as much as a zero.
 		n, _, err := r.tokenCount(key)
 		read[unit], told = n, true
 		return err

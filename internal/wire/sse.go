@@ -119,7 +119,7 @@ func (m *SSEMeter) takeLine(line []byte) {
 	}
 }
 
-// endEvent takes in the event that is complete now. One that can hold neither usage nor the end of the answer nor an error is not parsed. Requires mu
+// endEvent takes in the event that is complete now. Only an event that can hold usage, the end of the answer or an error is parsed. Requires mu
 // held.
 func (m *SSEMeter) endEvent() {
 	switch {
@@ -207,6 +207,7 @@ func (e *sseEvent) field(key string) error {
 	case key == "type" && c == '"':
 		t, err := e.Text()
 		e.kind = t.String()
+		// An event of one of four types, such as message_stop, ends the answer.
 		e.noteEnd(e.kind)
 		return err
 	case key == "code" && c == '"':
@@ -248,6 +249,7 @@ func (e *sseEvent) errorField() error {
 		}
 		return err
 	})
+	// The code is missing, or no plain name, for which Label returns nothing.
 	if e.reason == "" {
 		e.reason = kind
 	}

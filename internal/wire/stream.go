@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxFrameBytes = 24 << 20         // the event stream encoding allows 16 MB of payload and 128 KB of headers
+	maxFrameBytes = 24 << 20         // more than the event stream encoding allows: 16 MB of payload and 128 KB of headers
 	preludeBytes  = 12               // length, length of the headers, checksum
 	frameOverhead = preludeBytes + 4 // what a frame has besides headers and payload: the last four bytes are a checksum of all
 )
@@ -213,6 +213,7 @@ func (m *StreamMeter) Exception() string {
 func (m *StreamMeter) Refused() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// An exception that other frames follow has not ended the stream.
 	if m.frames != 1 {
 		return 0
 	}

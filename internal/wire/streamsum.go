@@ -41,7 +41,7 @@ func mayTell(event []byte) bool {
 }
 
 // learn takes in one event that was read. closing says that its counters are those of the whole answer. A chunk of a chat with choices can hold
-// a running sum, also while other choices go on: the one that concludes has none, or Bedrock's own counters.
+// a running sum, also while other choices go on: the chunk that concludes the chat has no choices, or has Bedrock's own counters.
 func (s *streamSum) learn(r *usageReader, closing bool) {
 	s.note(r)
 	switch {

@@ -12,12 +12,12 @@ import (
 // The readers here embed a JSON scanner: Peek returns the first byte of the next value, and Skip, Value, Text, Object and Array read that value.
 // Object and Array call a function for each member or element, which has to read it.
 
-// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the maker's
-// name in the model id, such as "anthropic": it decides whether an input count includes cached tokens. writes is the longest lifetime for which the
-// request may write to the prompt cache: writes count for it where the answer does not say for how long they are. It reports false when the response
-// has no input count, or no output count although it is no embedding: charge the reservation then. Where headers and body differ, the larger count of
-// each class is taken. It returns request.ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON
-// object.
+// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the
+// maker's name in the model id, such as "anthropic": it decides whether an input count includes cached tokens. writes is the longest lifetime
+// for which the request may write to the prompt cache: writes count for it where the answer does not say for how long they are. It reports false
+// when the response has no input count, or when it has no output count and is no embedding: charge the reservation then. Where headers and body
+// differ, the larger count of each class is taken. It returns request.ErrMalformed for counts that are not plain non-negative integers, and for
+// a body that is not one JSON object.
 func ParseUsage(provider string, writes price.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
 	bedrock, err := headerCounts(header)
 	if err != nil {
@@ -67,7 +67,8 @@ func headerCounts(h http.Header) (counts, error) {
 	return c, nil
 }
 
-// headerServed fills in service tier and latency from the headers where the body did not have them.
+// headerServed fills in service tier and latency from the headers where the body did not have them. Label returns nothing for text that is no
+// plain name.
 func headerServed(h http.Header, r *Reported) {
 	if r.ServiceTier == "" {
 		r.ServiceTier = request.Label(h.Get("X-Amzn-Bedrock-Service-Tier"))
@@ -94,6 +95,7 @@ type usageReader struct {
 func (r *usageReader) field(key string) error {
 	switch c := r.Peek(); {
 	case (key == "usage" || key == "meta") && c == '{':
+		// Cohere has its counters under meta.
 		return r.counters(&r.body)
 	case key == "amazon-bedrock-invocationMetrics" && c == '{':
 		return r.counters(&r.bedrock)
@@ -128,6 +130,7 @@ func (r *usageReader) metadataField(key string) error {
 // plainField reads the fields that stand directly in such an object: counters, what kind of answer it is, and what shows that it has ended.
 func (r *usageReader) plainField(key string) error {
 	switch key {
+	// The counters that Titan and Llama have in the body itself, and not in an object.
 	case "inputTextTokenCount", "prompt_token_count", "generation_token_count", "totalOutputTextTokenCount":
 		return r.counter(&r.body, key)
 	case "embedding", "embeddings", "embeddingsByType":
@@ -213,7 +216,8 @@ func (r *usageReader) titanResults() error {
 	return err
 }
 
-// tier reads the service tier that served the request, as a string or as an object with a type; empty if it is no plain name.
+// tier reads the service tier that served the request, as a string or as an object with a type. It is empty for null and for text that is no
+// plain name, and "unknown" for a value of another form.
 func (r *usageReader) tier() error {
 	raw, err := r.Value()
 	if err == nil {
@@ -251,7 +255,7 @@ func counterField(name string) (countField, bool) {
 	case "cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount":
 		return countWrite, true
 	case "ephemeral_5m_input_tokens", "ttl_30m_tokens":
-		return countWrite5m, true // the usual lifetime
+		return countWrite5m, true // thirty minutes have the rate of five
 	case "ephemeral_1h_input_tokens":
 		return countWrite1h, true
 	case "total_tokens", "totalTokens":

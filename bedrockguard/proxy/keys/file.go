@@ -125,7 +125,7 @@ func (f *File) key(id string) (Key, error) {
 	return key, nil
 }
 
-// List implements Book.
+// List implements Book. It reads the file anew, while Find may use what was read up to a second ago.
 func (f *File) List(context.Context) ([]Key, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -172,6 +172,7 @@ func (f *File) Revoke(_ context.Context, id string, at time.Time) (Key, error) {
 		if i < 0 {
 			return nil, ErrNotFound
 		}
+		// A repeat keeps the time of the first one.
 		if all[i].Revoked.IsZero() {
 			all[i].Revoked = at.UTC()
 		}
@@ -204,6 +205,7 @@ func (f *File) change(edit func([]Key) ([]Key, error)) error {
 // look reads the file again if it has changed or could not be read, at most once a second. Requires mu held.
 func (f *File) look() error {
 	now := f.now()
+	// Abs, because a clock that was set back must not keep the file from being read.
 	if now.Sub(f.looked).Abs() < lookEvery {
 		return f.err
 	}

@@ -10,6 +10,7 @@ import (
 // canonicalRequest returns the text that the client must have signed, line by line: method, path, query, a line for each signed header, an empty
 // line, the names of the signed headers, and the hash of the body.
 func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (string, error) {
+	// RequestURI is as the client has sent it, while r.URL has a decoded path.
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
 		return "", malformed("a request target that is no path")

@@ -8,7 +8,7 @@ import (
 )
 
 // A signature is served once, as a rule. It is served again within repeatWindow in two cases, which Options.Duplicates explains: the request is
-// another attempt of its client, which its number of Verifier.attempt shows, or it counts as one of several equal requests sent at once.
+// another attempt of its client, as its attempt number shows (see Verifier.attempt), or it counts as one of several equal requests sent at once.
 const (
 	repeatWindow = 2 * time.Second
 	maxAttempts  = 64 // how many attempts one signature may have

@@ -31,12 +31,12 @@ type Options struct {
 	// MaxSeen bounds how many requests are remembered, at about 150 bytes each. Zero is 262,144. If there are more, the oldest second is
 	// forgotten, and requests with that date or an earlier one are refused.
 	MaxSeen int
-	// Duplicates is how often one signature is served again within two seconds. Clients that sign only date, host and body (LiteLLM, the
-	// Vercel AI SDK) send the same signature with several equal requests in one second, and these can't be told from replays. Zero serves
-	// none of them again.
+	// Duplicates is how often one signature is served again within two seconds. Clients that sign only date, host and body (LiteLLM, the Vercel
+	// AI SDK) send the same signature with several equal requests in one second, and these can't be told from replays. Zero serves none of them
+	// again.
 	//
-	// boto3 doesn't sign its invocation id and its attempt number either, but sends them: a request with other ones is not a replay, up to
-	// 64 times within two seconds.
+	// boto3 doesn't sign its invocation id and its attempt number either, but sends them: an equal signature with another id or number is served
+	// again, up to 64 times within two seconds.
 	Duplicates int
 }
 
@@ -92,6 +92,7 @@ func (v *Verifier) Screen(r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// Both results are dropped: here it only matters that there are a date in range and a secret.
 	if _, err = v.check(r, &a, v.opts.Now()); err == nil {
 		_, err = v.secrets(r.Context(), &a)
 	}

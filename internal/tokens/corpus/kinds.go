@@ -39,6 +39,7 @@ func generators() map[string]generator {
 		"chemistry":   chemistry,
 		"repeated":    repeated,
 		"base64": func(r source, b *strings.Builder) {
+			// 57 bytes make 76 characters, the usual length of a line of base64.
 			b.WriteString(base64.StdEncoding.EncodeToString(r.bytes(57)))
 			b.WriteByte('\n')
 		},

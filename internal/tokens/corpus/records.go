@@ -44,14 +44,14 @@ func spaceTable(r source, b *strings.Builder, words []string) {
 	for range 4 {
 		fmt.Fprintf(b, "%-*s", 8+r.IntN(30), r.from(words))
 	}
-	b.WriteByte(r.pick("\n\n\n|"))
+	b.WriteByte(r.pick("\n\n\n|")) // three of four lines end here
 }
 
 // ruleLine writes a line of one repeated sign, as between the parts of a text.
 func ruleLine(r source, b *strings.Builder) {
 	unit := r.from([]string{"-", "=", "*", "_", ".", "#", "~", "+", "-=", "- ", "* ", "+-", "/", "\\", "<>", "|", "%", "^", "\u2500", "\u2550", "\u2022"})
 	b.WriteString(strings.Repeat(unit, 1+r.IntN(120)))
-	b.WriteByte(r.pick("\n\n "))
+	b.WriteByte(r.pick("\n\n ")) // a line break, twice as often as a space
 }
 
 // logLine writes a line of a program's log.

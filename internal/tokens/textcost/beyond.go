@@ -104,6 +104,7 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
 		r := uint32(text[at])<<12 + uint32(text[at+1])<<6 + uint32(text[at+2]) - (0xe0<<12 + 0x80<<6 + 0x80)
+		// A difference below 0 sets the highest bit. r ^ 0xd800 comes first, and is below 0x800 for a surrogate.
 		wrong |= (r - 0x800) | (0xffff - r) | (r ^ 0xd800 - 0x800) // neither below U+0800 nor above U+FFFF nor a surrogate
 		in := uint32(t.plane[r&0xffff])
 		change := (last ^ in) & planeScript
@@ -114,6 +115,7 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 		sum += in & (planeTokens | lengthened)
 		last = in
 	}
+	// The last character may end behind the block, so its second and third byte are checked here.
 	if behind := bits.Len64(heads); wrong>>31 != 0 || text[behind]&0xc0 != 0x80 || text[behind+1]&0xc0 != 0x80 {
 		return false
 	}
@@ -194,7 +196,8 @@ func (s *Scanner) add(heads uint64) {
 	s.finish(heads, sum, changes, all, last)
 }
 
-// inPlane returns where table.plane has a character, without a branch.
+// inPlane returns where table.plane has a character, without a branch: over is added if it is negative, for a character before planeEnd, and
+// else 0.
 func inPlane(r uint32) uint32 {
 	over := r - planeEnd
 	return (planeEnd + over&uint32(int32(over)>>31)) & (planeSize - 1)

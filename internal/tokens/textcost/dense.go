@@ -102,6 +102,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 			}
 		}
 		units += int64(in&planeTokens)*Unit + first
+		// The character before the next one is this one, no small Russian letter, so its number is 0. first was for the first character alone.
 		if letter, first = 0, 0; in&(lengthened|lengthenedBeyond) != 0 {
 			s.added += addedTo(r)
 			// In the basic plane the entry's tokens include the added bytes: addedInPlane has no bit of addedBeyond, so this adds nothing.

@@ -58,6 +58,7 @@ func scanParts(ctx context.Context, text string, count int, escaped bool) (Scann
 	for i := 1; i < count; i++ {
 		cut, next, found := startAt(text, max(len(text)/count*i, from))
 		if !found {
+			// This part has no such place, so the one before it goes on through it.
 			continue
 		}
 		p, begin := last, from
@@ -110,7 +111,8 @@ func startAt(text string, at int) (place int, s Scanner, found bool) {
 	return 0, Scanner{}, false
 }
 
-// rowAfter returns the row after the last bytes of a text, which are enough characters to determine it, or end with ASCII after one beyond.
+// rowAfter returns the row after the last bytes of a text. Three ASCII characters determine it, whatever is before them; after a byte beyond
+// ASCII it is known from there on.
 func rowAfter(last string) uint16 {
 	t := fitted()
 	row := t.begin

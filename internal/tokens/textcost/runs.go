@@ -56,12 +56,13 @@ func backslashes(text *window) (at uint64) {
 func continuations(text *window) (at uint64) {
 	for i := 0; i < blockBytes; i += 8 {
 		x := word(text[:], i)
+		// Inside of a character a byte has the form 10xxxxxx: the highest bit is set, and the next one is not.
 		at |= gather(x&^(x<<1)&highest) << i
 	}
 	return at
 }
 
-// gather collects the highest bits of eight bytes into one byte.
+// gather collects the highest bits of eight bytes into one byte: the multiplication moves bit 8j to bit 56+j, for j from 0 to 7.
 func gather(x uint64) uint64 { return x >> 7 * 0x0102040810204080 >> 56 }
 
 // below returns a mask of the first n bytes of a block.

@@ -58,6 +58,7 @@ func NewScanner() Scanner {
 
 // Tokens returns the bound for the first at bytes of a text, which were scanned, rounded up.
 func (s *Scanner) Tokens(text string, at int) int64 {
+	// saved is what the open run would cost less, as a listed word, if the text ended here.
 	return (s.units - s.saved(bytesOf(text), at) + Unit - 1) / Unit
 }
 
@@ -150,6 +151,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 		if c.beyond&below(first) != 0 {
 			s.run.start = unlisted
 		}
+		// Without an end in the block the run stays open, and is the only one.
 		if s.run.units += b.until(min(first, n, blockBytes)); ends == 0 {
 			return 0
 		}

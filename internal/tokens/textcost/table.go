@@ -18,8 +18,8 @@ const Unit = 120
 // that were added up above them. A row stands for the possible characters before the present one. Rows are multiples of rowWidth: the sum of a
 // row and the column of a character is an index of states.
 type table struct {
-	// states has what a character adds to a state, which makes the row of the state the one after the character: the cost of the character, and the
-	// difference between the two rows. In columnBeyond it has the cost that depends on the last character before one beyond ASCII.
+	// states has what a character adds to a state: its cost, and the difference from the present row to the row after it, to which the sum leads.
+	// In columnBeyond it has the part of the cost of a character beyond ASCII that depends on the character before.
 	states [1 << 16]uint32
 	behind [1 << 16 / rowUnit]uint32 // by row/rowUnit: what it means for a following character beyond ASCII, see behindASCII
 
@@ -62,7 +62,7 @@ type stored struct {
 	pairs    [128 * 128]uint8        // [character before][any ASCII character but a small letter, or beyond]
 	repeats  [128]uint8              // [ASCII character] that comes for at least the third time in a row
 	cyrillic [64 * 64]uint8
-	plane    [1 << 16 / 4]uint8
+	plane    [1 << 16 / 4]uint8 // the tokens of each character of the basic plane, in two bits
 }
 
 //go:embed costs.bin
@@ -87,6 +87,7 @@ const (
 	classBeyond = 30
 )
 
+// newStored cuts costs.bin into its parts, which stand in it one after another.
 func newStored() *stored {
 	s, rest := new(stored), costs
 	for _, part := range [][]uint8{s.letters[:], s.pairs[:], s.repeats[:], s.cyrillic[:], s.plane[:]} {
@@ -132,18 +133,20 @@ func planeScriptOf(script uint16) uint16 {
 	return script&^russianBit<<scriptShift | script&russianBit
 }
 
+// fillPlane fills in plane: the basic plane from costs.bin, and the characters beyond it, up to planeEnd, by one rule for all.
 func (t *table) fillPlane(s *stored) {
 	for r := range uint32(1 << 16) {
 		added := uint16(addedTo(r))
 		// stored.plane has two bits for each character.
 		tokens := uint16(s.plane[r>>2] >> (r & 3 * 2) & 3)
-		if r >= 0x344 { // the marks before it have a cost of their own, which includes the added bytes
+		if r >= 0x344 { // one token for each added byte; the marks before it have a cost of their own, which includes them
 			tokens += added
 		}
 		if added > 0 {
 			tokens |= lengthened
 		}
 		if r-cyrillicFirst < cyrillicLetters {
+			// A small Russian letter has its cost in cyrillic instead.
 			tokens = 0
 		}
 		t.plane[r] = tokens | planeScriptOf(scriptOf(r))

@@ -52,7 +52,7 @@ type bucket uint64
 
 const (
 	filterShift    = 32
-	mostMultiplier = 1<<16 - 1
+	mostMultiplier = 1<<16 - 1 // of those that newWords tries
 )
 
 // listed is a word of the list, which has up to 15 small letters. The highest byte of last has the word's number of tokens in each position,
@@ -72,8 +72,8 @@ func hash(first, last uint64) uint64 {
 	return (first ^ bits.RotateLeft64(last, 29)) * 0x9e3779b97f4a7c15
 }
 
-// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the product of 32 others with the bucket's multiplier
-// the slot. It is 0 if the bucket's filter shows that the word is not listed.
+// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the next 32 bits, multiplied with the bucket's
+// multiplier, the slot. It is 0 if the bucket's filter shows that the word is not listed.
 func (w *words) slot(wordHash uint64) uint32 {
 	b := w.buckets[bucketOf(wordHash)]
 	return (uint32(wordHash>>(32-bucketBits)) * uint32(b)) >> (32 - slotBits) & -uint32(b>>filterBit(wordHash)&1)
@@ -85,9 +85,9 @@ func bucketOf(wordHash uint64) uint64 { return wordHash >> (64 - bucketBits) }
 // filterBit returns which bit of its bucket a word's hash sets.
 func filterBit(wordHash uint64) uint64 { return filterShift | wordHash>>(59-bucketBits)&31 }
 
-// saved returns how much less a run of letters costs if it is a listed word than the cost of its letters, which is units; 0 if it is not
-// listed. units are 1/120 token each. row stands for the character before the run: t.space is the one for a single space. No branch depends on
-// the word, because the processor could not predict it.
+// saved returns by how much a run of letters is cheaper as a listed word than letter by letter, which costs units; 0 if it is not listed. units
+// are 1/120 token each. row stands for the character before the run: t.space is the one for a single space. No branch depends on the word,
+// because the processor could not predict it.
 func (t *table) saved(text []byte, start, length int, row uint16, units int64) int64 {
 	if length > wordLetters {
 		return 0
