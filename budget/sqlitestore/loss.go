@@ -112,6 +112,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.queue.isClosed() {
 		return errClosed
 	}
+	known := meta{epoch: s.epoch, sequence: s.sequence, accepted: s.accepted, lost: s.lost}
+	file := s.file
 	// Without a row in meta, which is part of the loss, open has kept the connection, and sqlAccept makes the row.
 	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -129,6 +131,9 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		})
 	})
 	if err != nil {
+		// The loss is not accepted, but reopen has adopted the file that exists now: from here on it is compared with the one before again.
+		s.adopt(file, &known)
+		s.lost = known.lost
 		return err
 	}
 	// Once more, to adopt the ledger as sqlAccept has left it.

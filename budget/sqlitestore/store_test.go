@@ -114,6 +114,28 @@ func TestALostRowIsALossForNewProcesses(t *testing.T) {
 	require.NoError(t, reserveOne(t.Context(), s))
 }
 
+// An acceptance that fails accepts nothing: the process does not go on with what took the ledger's place.
+func TestALossThatCouldNotBeAcceptedStays(t *testing.T) {
+	for _, found := range []bool{true, false} { // whether the process had found the loss before
+		s, err := Open(t.Context(), tempFile(t), Options{Create: true})
+		require.NoError(t, err)
+		defer s.Close()
+		require.NoError(t, reserveOne(t.Context(), s))
+		require.NoError(t, s.AcceptLoss(t.Context(), storetest.NewChange()), "a change that the next one has to know")
+		_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET sequence = 1000, epoch = x'00112233445566778899aabbccddeeff'") // as in another ledger's file
+		require.NoError(t, err)
+		if found {
+			require.ErrorIs(t, reserveOne(t.Context(), s), driver.ErrLost)
+		}
+		change := storetest.NewChange()
+		change.Seen = 0
+		require.ErrorIs(t, s.AcceptLoss(t.Context(), change), driver.ErrSuperseded)
+		require.ErrorIs(t, reserveOne(t.Context(), s), driver.ErrLost)
+		require.NoError(t, s.AcceptLoss(t.Context(), storetest.NewChange()))
+		require.NoError(t, reserveOne(t.Context(), s))
+	}
+}
+
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	for _, path := range []string{"", ":memory:", "file:x.db?mode=memory", "x.db?_pragma=synchronous(0)", t.TempDir() + "/missing/spend.db"} {
 		_, err := Open(t.Context(), path, Options{Create: true})
