@@ -70,3 +70,21 @@ func (s *Store) noteChange(c *call, change driver.Change) {
 	s.corrected++
 	c.changes.ids, c.changes.last = append(c.changes.ids, change.ID), s.corrected
 }
+
+// dropChange forgets a correction that the store inside has refused, so that a repeat of it is refused, too, and not taken for made. previous is the
+// number of the call's correction before it; 0 if there was none.
+func (s *Store) dropChange(c *call, change driver.Change, previous int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.changes == nil {
+		return
+	}
+	last := len(c.changes.ids) - 1
+	switch {
+	case c.changes.ids[last] != change.ID: // the call was corrected again meanwhile
+	case last == 0:
+		c.changes = nil
+	default:
+		c.changes.ids, c.changes.last = c.changes.ids[:last], previous
+	}
+}

@@ -326,3 +326,30 @@ func TestARefusedCorrectionBehindALostOne(t *testing.T) {
 		require.Equal(t, [2]int64{most + 160, 0}, account(t, direct, anyone))
 	})
 }
+
+// A correction that was refused is refused again when it is repeated, also behind one that was made.
+func TestARefusedCorrectionIsNotRememberedAsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		p := begin(t, store, lifetime(math.MaxInt64))
+		a := p.reserve(anyone, 100)
+		p.settle(a, 100)
+		time.Sleep(2 * lease.DefaultLength)
+		const most = math.MaxInt64 - 1000
+		direct := open(t, store, lifetime(math.MaxInt64))
+		r, err := reserve(direct, anyone, most)
+		require.NoError(t, err)
+		_, err = direct.Settle(t.Context(), r, usd(most), false)
+		require.NoError(t, err)
+		for _, fits := range []int64{60, 70} {
+			tooMuch := driver.Correction{ID: a.Reservation.ID, Actual: usd(5000), Change: storetest.NewChange()}
+			for range 2 {
+				_, err = p.leased.Correct(t.Context(), tooMuch)
+				require.ErrorIs(t, err, driver.ErrOverflow)
+			}
+			_, err = p.leased.Correct(t.Context(), driver.Correction{ID: a.Reservation.ID, Actual: usd(fits), Change: storetest.NewChange()})
+			require.NoError(t, err)
+			require.Equal(t, [2]int64{most + fits, 0}, account(t, direct, anyone))
+		}
+	})
+}

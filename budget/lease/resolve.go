@@ -292,6 +292,10 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 		err = s.book(c, driver.Settled, actual, false, now)
 	}
 	// A change that left the amount as it was is remembered, too, so that its own repeat is recognised.
+	previous := int64(0) // the number of the call's correction before this one
+	if c.changes != nil {
+		previous = c.changes.last
+	}
 	if isNew && err == nil {
 		s.noteChange(c, change)
 	}
@@ -309,6 +313,9 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	}
 	if _, err = s.giveBack(ctx, l, false); err != nil {
 		s.unbook(c, before, booked, err)
+		if isNew && refused(err) {
+			s.dropChange(c, change, previous)
+		}
 		return driver.Posting{}, err
 	}
 	return p, nil
