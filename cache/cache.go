@@ -169,11 +169,7 @@ func (e *RefusedError) Error() string {
 	if n := len(e.Findings) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more findings)", n)
 	}
-	advice := ""
-	if info, known := e.Findings[0].Rule.Info(); known && info.Advice != "" {
-		advice = ": " + info.Advice
-	}
-	return "cache: call refused: " + e.Findings[0].String() + advice + more
+	return "cache: call refused: " + e.Findings[0].String() + more // a finding ends with what to do
 }
 
 // Unwrap returns ErrRefused.

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,5 +24,9 @@ func TestRefusedErrorNamesTheFirstFinding(t *testing.T) {
 	require.True(t, errors.As(err, &refused))
 	require.Equal(t, "cache: call refused: no-point at system[0]: add a cache point (and 1 more findings)", refused.Error())
 	require.Equal(t, "cache: call refused", (&RefusedError{}).Error())
+	info, known := Rule("uncached-tail").Info()
+	require.True(t, known)
+	tail := RefusedError{Findings: []Finding{{Rule: "uncached-tail"}}}
+	require.Equal(t, 1, strings.Count(tail.Error(), info.Advice), "what to do is said once")
 	require.False(t, refused.RetryableError())
 }

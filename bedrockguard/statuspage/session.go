@@ -71,7 +71,7 @@ func (s *sessions) begin(name string) string {
 	return key
 }
 
-// of returns the name of the operator who made the request, and whether somebody is logged in.
+// of returns the name of the operator who made the request, and whether somebody is logged in. An ended login is none.
 func (s *sessions) of(r *http.Request) (name string, ok bool) {
 	cookie, err := r.Cookie(cookieName(r))
 	if err != nil {
@@ -80,7 +80,10 @@ func (s *sessions) of(r *http.Request) (name string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	login, ok := s.all[sha256.Sum256([]byte(cookie.Value))]
-	return login.name, ok && time.Now().Before(login.until)
+	if !ok || !time.Now().Before(login.until) {
+		return "", false
+	}
+	return login.name, true
 }
 
 // end ends the session of the request, if it has one.

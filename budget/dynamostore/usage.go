@@ -38,20 +38,20 @@ const (
 // daysPartition has an item for each day that has rows of usage, sorted by the day.
 const daysPartition = "usage"
 
-// dayKey holds how many rows a day has.
+// dayKey is the key of the item with the number of rows that a day has.
 func dayKey(day int64) itemKey { return itemKey{daysPartition, sortable(day)} }
 
-// usagePartition holds the rows of a day whose keys, in hexadecimal digits, begin with the given digit.
+// usagePartition names the partition of a day's rows whose keys, in hexadecimal digits, begin with the given digit.
 func usagePartition(day int64, digit int) string {
 	return "usage#" + strconv.FormatInt(day, 10) + "#" + strconv.FormatInt(int64(digit), 16)
 }
 
-// usageRowKey holds the scope of a row.
+// usageRowKey is the key of the item with the scope of a row.
 func usageRowKey(day int64, key driver.Key) itemKey {
 	return itemKey{usagePartition(day, int(key[0]>>4)), hex.EncodeToString(key[:])}
 }
 
-// usageSumKey holds the sums of a shard of a row.
+// usageSumKey is the key of the item with the sums of a shard of a row.
 func usageSumKey(day int64, key driver.Key, shard int) itemKey {
 	k := usageRowKey(day, key)
 	k.sort += "#" + strconv.Itoa(shard)

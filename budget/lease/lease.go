@@ -62,7 +62,7 @@ type Store struct {
 	toForgetLater []*lease                 // leases from toForget with expired calls, which are remembered for longer
 	queuedCalls   int                      // how many calls the leases in toForget and toForgetLater have
 	directCalls   []directCall             // calls that were sent to the store inside one by one, oldest first
-	denying       map[driver.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
+	denying       map[driver.Key]int       // by account: for how many calls idle leases are being given back before a denial; a lease that is drawn then would take that room
 	wishedUntil   map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
 	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
 	flags         knownFlags               // the kill flags, as they were last read
@@ -71,7 +71,7 @@ type Store struct {
 	stepsUnderWay int                      // how many steps that change leases in the store inside run now
 	stepsEnded    uint64                   // how many such steps have ended
 
-	corrected int64 // how many calls were corrected inside a lease
+	corrected int64 // how many corrections were made inside leases: the upper part of Revision; guarded by mu
 }
 
 var (

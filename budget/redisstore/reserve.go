@@ -112,8 +112,8 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 	in := answer.rest
 	switch answer.code {
 	case codeKilled:
-		// When the flag was set, and behind that its payload.
-		k, err := parseFlag(in.count(), in.text)
+		setAt := in.count() // takes the first number off in.text, so that the flag's payload is left
+		k, err := parseFlag(setAt, in.text)
 		if err != nil || in.failed {
 			return d, errReply
 		}
@@ -129,7 +129,7 @@ func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error
 			d.Observed = append(d.Observed, in.denial(r, answer.now))
 		}
 	}
-	// Something was left over, or the letter is none of the four, or nothing was denied after codeDenied.
+	// Something was left over, or the answer's code is none of the four, or nothing was denied after codeDenied.
 	if !in.done() || len(d.Denied) == 0 && !d.Admitted {
 		return driver.Decision{}, errReply
 	}

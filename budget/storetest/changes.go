@@ -114,7 +114,8 @@ func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []ru
 	return rules
 }
 
-// The rules of changes. s.newChange returns a change whose caller has seen all changes so far. A change is late if another one of the same object is
+// The rules of changes. s.newChange returns a change whose caller has seen all changes so far; NewChange returns one that no other supersedes, because
+// its caller claims to have seen all that will ever be made. A change is late if another one of the same object is
 // made before it is handed to the store. s.records returns the audit trail, s.revision its length, and s.makeChange makes the change that a row of it
 // describes. s.latchedLine returns a line whose latch a refusal has closed, and of whose 10 nano-USD 5 are left; s.refuse makes a
 // reservation that must be refused. s.kill, s.override and s.correct make changes that must succeed.

@@ -287,7 +287,9 @@ func (f *compound) at(number uint32, size int) ([]byte, bool) {
 	return rest[:min(size, len(rest))], len(rest) >= 4
 }
 
-// chain returns the sectors from a first one on. It returns false for a chain that leads outside of the file, or in a circle.
+// chain returns the sectors from a first one on: number is its number, fat tells for each sector which one follows, and size is how many bytes one has.
+// Short streams have a table and a size of their own, so that these are not always those of f. It returns false for a chain that leads outside of the
+// file, or in a circle.
 func (f *compound) chain(fat []uint32, number uint32, size int) (all []byte, ok bool) {
 	const lastSector = 0xfffffffa // this and larger numbers are ends of chains, and sectors of no stream
 	for number < lastSector {

@@ -121,9 +121,10 @@ func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	return c.readOutput(r, inTotal)
 }
 
-// readOutput adds to a reading what the answer counts beside its output. Some families don't include the reasoning in the output, which shows in
-// the total, or in a reasoning that is larger than the output of which it ought to be a part. What the total holds beyond that was generated as
-// well, as far as anyone can tell: output is what costs most. input is what the total is expected to hold besides the output.
+// readOutput sets the output tokens of a reading: to what the counters of output and reasoning say or, if that is more, to what the total leaves for
+// the output. Some families don't count the reasoning as output, which shows in the total, or in a reasoning that is larger than the output of which
+// it ought to be a part. What the total holds beyond both is taken for output, too, because output costs most. input is what the total is expected
+// to hold besides the output.
 func (c *counts) readOutput(r reading, input int64) reading {
 	output, reasoning := c.n[countOutput], c.n[countReasoning]
 	whole := output

@@ -65,7 +65,8 @@ func (m *StreamMeter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fill completes the frame in the buffer, and returns what is left of p. Requires mu held.
+// fill adds what p has of the frame that is begun in the buffer: first what its prelude lacks, which tells the frame's length, then the rest. A frame
+// that is whole is read, and the buffer emptied. It returns what is left of p. Requires mu held.
 func (m *StreamMeter) fill(p []byte) []byte {
 	n, ok := frameLen(m.buf)
 	if !ok {

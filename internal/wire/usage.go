@@ -81,14 +81,14 @@ func headerServed(h http.Header, r *Reported) {
 // usageReader finds usage in a response body, or in one event of a stream.
 type usageReader struct {
 	scanner
-	body      counts // the counters of the model's own dialect
-	bedrock   counts // amazon-bedrock-invocationMetrics
-	served    Reported
-	embedding bool // the body holds vectors or rankings: it has no output tokens
-	finished  bool // a stop reason, or the event that ends the answer
-	metadata  bool // Nova's and Converse's event that closes a stream
-	choosing  bool // a chunk of a chat that holds choices
-	routed    bool // a prompt router has named the model, which counts more than the name in the body
+	body      counts   // the counters of the model's own dialect
+	bedrock   counts   // amazon-bedrock-invocationMetrics
+	served    Reported // what is told to the caller: besides usage the model, the tier, the latency mode and guardrails
+	embedding bool     // the body holds vectors or rankings: it has no output tokens
+	finished  bool     // a stop reason, or the event that ends the answer
+	metadata  bool     // Nova's and Converse's event that closes a stream
+	choosing  bool     // a chunk of a chat that holds choices: its counters may be a running sum (see streamSum.learn)
+	routed    bool     // a prompt router has named the model, which counts more than the name in the body
 }
 
 // field reads a field of an object that may hold usage: the body, an event, or an object in it.

@@ -49,6 +49,7 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}()
 	out, md, err = next.HandleFinalize(chain.WithSending(ctx, s), in)
 	returned = true
+	// Converse's answer is read as the SDK has decoded it. The usage of other answers was read from their bytes by observeMiddleware (observe.go).
 	converse, _ := out.Result.(*bedrockruntime.ConverseOutput)
 	g.Conclude(ctx, s, chain.Result{HasStream: hasStream(out.Result), Converse: converse, Err: err}) // a stream resolves the attempt when it ends
 	return out, md, err

@@ -151,7 +151,7 @@ func (w *walk) documents(key string) error {
 func (w *walk) embedded(key string) error {
 	if w.Peek() != '[' {
 		w.meter.Input()
-		return w.setting(key, true)
+		return w.setting(key, true) // counts the key, and reads an object, which can hold settings beside the input
 	}
 	w.bytes(keyBytes(key))
 	return w.Array(func() error {

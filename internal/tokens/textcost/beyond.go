@@ -97,7 +97,8 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 	return true
 }
 
-// triples is pairs for characters of three bytes. It takes half of the instructions of decode and add.
+// triples is pairs for characters of three bytes: it relies on each head being followed by two bytes inside of a character. It does not store the
+// characters, which finish reads only if there are Russian letters, of two bytes. It takes half of the instructions of decode and add.
 func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 	t, last := s.table, uint32(s.script)
 	sum, changes, wrong := uint32(0), uint32(0), uint32(0)

@@ -27,7 +27,7 @@ func ReportCommand() *cli.Command {
 		Description: "Figures are what was settled, expired or corrected on each UTC day of the reservation; what is pending is not in them. What has expired by now is charged\n" +
 			"first. Values of scope flags may hold * and ?.",
 		Flags: append(commandline.ScopeFlags(),
-			&cli.StringFlag{Name: "by", Value: "workflow", Usage: "what to tell apart: principal, workflow, model, region and names of tags, with commas in between"},
+			&cli.StringFlag{Name: "by", Value: "workflow", Usage: "what to tell apart: principal, workflow, model, region and names of tags, with commas in between; tag:model is a tag"},
 			&cli.StringFlag{Name: "since", Usage: "from this day on, or how long ago, such as 30d; this month unless set", HideDefault: true},
 			&cli.StringFlag{Name: "until", Usage: "before this day", HideDefault: true},
 			&cli.StringFlag{Name: "month", Usage: "one month, such as 2026-11", HideDefault: true},
@@ -153,8 +153,11 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 		case per.UnmarshalText([]byte(name)) == nil:
 			q.By |= per
 		default:
-			name = strings.TrimPrefix(name, "tag:")
-			q.ByTags = append(q.ByTags, name)
+			tag := strings.TrimPrefix(name, "tag:")
+			q.ByTags = append(q.ByTags, tag)
+			if per.UnmarshalText([]byte(tag)) != nil {
+				name = tag // the prefix is only needed for a tag with the name of a dimension
+			}
 		}
 		by = append(by, name)
 	}
@@ -245,7 +248,7 @@ func valueOf(s budget.Scope, name string) string {
 	case "region":
 		return s.Region
 	}
-	return s.Tags[name]
+	return s.Tags[strings.TrimPrefix(name, "tag:")]
 }
 
 // day returns the day or month of a row as text.

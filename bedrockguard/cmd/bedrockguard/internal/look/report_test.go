@@ -130,6 +130,14 @@ func TestLabelsOfPicturesDoNotOverlap(t *testing.T) {
 }
 
 // Every form of the report tells the same sums, to the nano-USD.
+// A tag can have the name of a dimension.
+func TestReportTellsTagsFromDimensions(t *testing.T) {
+	scope := budget.Scope{Model: "m", Tags: map[string]string{"model": "a tag", "team": "search"}}
+	for name, want := range map[string]string{"model": "m", "tag:model": "a tag", "team": "search", "principal": ""} {
+		require.Equal(t, want, valueOf(scope, name), name)
+	}
+}
+
 func TestReportIsUsageToTheNanoUSD(t *testing.T) {
 	d, ledger := deskOver(t)
 	require.NoError(t, (&seed.Call{Scope: budget.Scope{Workflow: "nightly", Model: "n"}, USD: 0.123456789}).Make(t.Context(), ledger))
