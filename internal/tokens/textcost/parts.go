@@ -56,7 +56,7 @@ func scanParts(ctx context.Context, text string, count int, escaped bool) (Scann
 	from, last := 0, &parts[0]
 	last.scanner = NewScanner()
 	for i := 1; i < count; i++ {
-		cut, next, found := startAt(text, max(len(text)/count*i, from))
+		cut, next, found := startAt(text, max(len(text)/count*i, from), escaped)
 		if !found {
 			// This part has no such place, so the one before it goes on through it.
 			continue
@@ -96,19 +96,54 @@ const (
 )
 
 // startAt looks for the first place from a byte on at which a scanner can begin in the middle of a text, and returns it with that scanner, which
-// has counted nothing yet. The byte before that place is an ASCII character but no letter, so that no word is open there, and is not part of an
-// escape; the one behind it begins a character. In text without such a place, such as Chinese without spaces, it finds none.
-func startAt(text string, at int) (place int, s Scanner, found bool) {
+// has counted nothing yet. The character before that place is ASCII but no letter, so that no word is open there. Either no escape is near, and the
+// byte behind the place begins a character, or an escape begins at the place. In text without such a place, such as Chinese without spaces, startAt
+// finds none.
+func startAt(text string, at int, escaped bool) (place int, s Scanner, found bool) {
 	plain := 0 // how many bytes before the present one are no backslashes
 	for i := max(at-longestEscape, 0); i < min(at+startSearch, len(text)); i++ {
 		if i >= at && plain >= longestEscape && text[i-1] < beyond && !isLetter(text[i-1]) && utf8.RuneStart(text[i]) {
 			return i, Scanner{table: fitted(), row: rowAfter(text[i-determining : i])}, true
+		}
+		if escaped && i >= at && beginsEscape(text, i) {
+			if row, known := rowBefore(text, i); known {
+				return i, Scanner{table: fitted(), row: row}, true
+			}
 		}
 		if plain++; text[i] == '\\' {
 			plain = 0
 		}
 	}
 	return 0, Scanner{}, false
+}
+
+// beginsEscape reports whether a byte certainly begins an escape: it is a backslash, and the byte before it is none. It may be the second half of a
+// surrogate pair; then rowBefore finds that the character before it does not end there.
+func beginsEscape(text string, i int) bool { return i > 0 && text[i] == '\\' && text[i-1] != '\\' }
+
+// rowBefore returns the row at an escape, from the characters before it, and false if the last of them is a letter or beyond ASCII, or if they are
+// not certain.
+func rowBefore(text string, at int) (row uint16, known bool) {
+	const look = 4 * longestEscape // includes enough characters, however they are escaped
+	from := max(at-look, 0)
+	for from < at && !beginsEscape(text, from) {
+		from++
+	}
+	t, last, characters := fitted(), rune(beyond), 0
+	row = t.begin
+	for characters = 0; from < at; characters++ {
+		size := 1
+		if last = rune(text[from]); last == '\\' {
+			last, size = escape(bytesOf(text[from:]))
+		}
+		from += size
+		if last >= beyond {
+			row = t.beyond
+			continue
+		}
+		row = uint16(uint32(row) + t.states[row+uint16(last)])
+	}
+	return row, from == at && characters >= determining && last < beyond && !isLetter(byte(last))
 }
 
 // rowAfter returns the row after the last bytes of a text. Three ASCII characters determine it, whatever is before them; after a byte beyond

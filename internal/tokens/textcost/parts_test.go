@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -60,10 +61,17 @@ func TestStartAt_EachPlaceCutsTheCostInTwo(t *testing.T) {
 		noise[i] = letters[drawn.IntN(len(letters))]
 	}
 	texts[string(noise)] = true
+	pieces := []string{`\u0001`, `\u0041`, `\u00e9`, `\ud83d\ude00`, `\ud83d`, `\n`, `\\`, `\"`, `\x`, `\u12`, "a", " ", "the", "\u00e9", "1"}
+	var escapes strings.Builder // of which hardly one is far from the next
+	for escapes.Len() < 3<<10 {
+		escapes.WriteString(pieces[drawn.IntN(len(pieces))])
+	}
+	texts[escapes.String()] = true
+	texts[strings.Repeat(`\u0001\u0002\u0002 `, 200)] = true
 	for text, escaped := range texts {
 		want, places := inOnePart(t, text, escaped), map[int]bool{}
 		for at := range text {
-			cut, second, found := startAt(text, at)
+			cut, second, found := startAt(text, at, escaped)
 			if !found || places[cut] {
 				continue
 			}
