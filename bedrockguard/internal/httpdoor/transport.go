@@ -314,7 +314,6 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 			}
 		}
 	}
-	ctx = chain.WithCall(ctx, c)
 	// Begin puts the first attempt into it.
 	s := new(chain.Sending)
 	if !c.Unmetered {

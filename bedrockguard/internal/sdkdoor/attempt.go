@@ -22,7 +22,7 @@ func (*attemptMiddleware) ID() string { return attemptID }
 
 // HandleFinalize implements middleware.FinalizeMiddleware.
 func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
-	c := chain.CallFrom(ctx)
+	c := callFrom(ctx)
 	if c == nil || c.Unmetered { // not guarded, or let through by shadow mode without a known cost
 		return next.HandleFinalize(ctx, in)
 	}

@@ -21,7 +21,7 @@ func (*describeMiddleware) ID() string { return describeID }
 // HandleSerialize implements middleware.SerializeMiddleware. A request that can't be bounded or priced is refused here. In shadow mode, where
 // most refusals are only reported, PassUnmetered lets it through without a reservation unless its scope was killed.
 func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (out middleware.SerializeOutput, md middleware.Metadata, err error) {
-	c := chain.CallFrom(ctx)
+	c := callFrom(ctx)
 	if c == nil || c.Unmetered { // not guarded, or let through by shadow mode before
 		return next.HandleSerialize(ctx, in)
 	}

@@ -15,7 +15,7 @@ import (
 
 const identifyID = "bedrockguard.Identify"
 
-// The middlewares behind this one find the call by chain.WithCall in the context; they pass what has no call there. In shadow mode the guard only
+// The middlewares behind this one find the call by withCall in the context; they pass what has no call there. In shadow mode the guard only
 // reports most of what it would refuse. Guard.Shadows says whether a refusal is one of those. If the cost of the call is then unknown,
 // PassUnmetered marks it as one for which nothing is reserved; it returns an error if the call's scope was killed.
 
@@ -90,7 +90,7 @@ func (m *identifyMiddleware) otherOperation(ctx context.Context, in middleware.I
 		return m.refuse(ctx, c, err)
 	}
 	m.observeLast()
-	return next.HandleInitialize(chain.WithCall(ctx, c), in)
+	return next.HandleInitialize(withCall(ctx, c), in)
 }
 
 // unsupported refuses an operation whose cost can't be metered; in shadow mode it only reports it. For that it first works out the caller's
@@ -107,7 +107,7 @@ func (m *identifyMiddleware) unsupported(ctx context.Context, c *chain.Call, in 
 	if err != nil {
 		return m.refuse(ctx, c, err)
 	}
-	// Without WithCall the middlewares behind this one pass the operation: nothing is reserved for it.
+	// Without withCall the middlewares behind this one pass the operation: nothing is reserved for it.
 	return next.HandleInitialize(ctx, in)
 }
 
@@ -124,12 +124,12 @@ func region(ctx context.Context) string { return awsmiddleware.GetRegion(ctx) }
 // one as long as the budget has no room for the call and nothing was sent.
 func (m *identifyMiddleware) runLimited(ctx context.Context, c *chain.Call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	if !m.door.guard.LimitsOutput() {
-		return next.HandleInitialize(chain.WithCall(ctx, c), in)
+		return next.HandleInitialize(withCall(ctx, c), in)
 	}
 	err = m.door.guard.Limited(ctx, c, in.Parameters, func(input any) error {
 		// The last run decides what is returned.
 		in.Parameters = input
-		out, md, err = next.HandleInitialize(chain.WithCall(ctx, c), in)
+		out, md, err = next.HandleInitialize(withCall(ctx, c), in)
 		return err
 	})
 	return out, md, err

@@ -130,18 +130,13 @@ func rowBefore(text string, at int) (row uint16, known bool) {
 		from++
 	}
 	t, last, characters := fitted(), rune(beyond), 0
-	row = t.begin
-	for characters = 0; from < at; characters++ {
+	for row = t.begin; from < at; characters++ {
 		size := 1
 		if last = rune(text[from]); last == '\\' {
 			last, size = escape(bytesOf(text[from:]))
 		}
 		from += size
-		if last >= beyond {
-			row = t.beyond
-			continue
-		}
-		row = uint16(uint32(row) + t.states[row+uint16(last)])
+		row = t.after(row, last)
 	}
 	return row, from == at && characters >= determining && last < beyond && !isLetter(byte(last))
 }
@@ -152,11 +147,15 @@ func rowAfter(last string) uint16 {
 	t := fitted()
 	row := t.begin
 	for _, c := range []byte(last) {
-		if c >= beyond {
-			row = t.beyond
-			continue
-		}
-		row = uint16(uint32(row) + t.states[row+uint16(c)])
+		row = t.after(row, rune(c))
 	}
 	return row
+}
+
+// after returns the row after a character that comes in a row. Each byte of one beyond ASCII may stand for it.
+func (t *table) after(row uint16, character rune) uint16 {
+	if character >= beyond {
+		return t.beyond
+	}
+	return uint16(uint32(row) + t.states[row+uint16(character)])
 }
