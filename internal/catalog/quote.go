@@ -225,19 +225,35 @@ func by(base classes, factor int64, assumed bool) regional {
 // combined multiplies two factors in thousandths, rounding up.
 func combined(a, b int64) int64 { return int64(scale(price.PicoUSD(a), b, 1000)) }
 
-// higher returns the higher of each value of two quotes. Its latency-optimized rates are q's unless both have some.
+// higher returns the higher of each value of two quotes.
 func (q quote) higher(p quote) quote {
-	q.price.LongContext = higherLongContext(&q.price, &p.price) // before the usual rates, which it reads, are changed
+	q.price.LongContext = higherLongContext(&q.price, &p.price) // this and the next step read the usual rates, before they change
+	q.latency = higherLatency(q, p)
 	q.price.Rates = classesOf(q.price.Rates).higher(classesOf(p.price.Rates)).rates()
-	if q.latency != nil && p.latency != nil {
-		rates := classesOf(*q.latency).higher(classesOf(*p.latency)).rates()
-		q.latency = &rates
-	}
 	q.fees = q.fees.list().higher(p.fees.list()).fees()
 	q.media = q.media.higher(p.media)
 	q.tiers = tierTable{max(q.tiers.flex, p.tiers.flex), max(q.tiers.priority, p.tiers.priority), max(q.tiers.ultrafast, p.tiers.ultrafast)}
 	q.assumed = q.assumed || p.assumed
 	return q
+}
+
+// higherLatency returns the latency-optimized rates of two quotes, nil if neither has any: the higher of what each charges in that mode, which is its
+// usual rate if it does not offer the mode.
+func higherLatency(quotes ...quote) *price.Rates {
+	var highest classes
+	offered := false
+	for _, q := range quotes {
+		rates := q.price.Rates
+		if q.latency != nil {
+			offered, rates = true, *q.latency
+		}
+		highest = highest.higher(classesOf(rates))
+	}
+	if !offered {
+		return nil
+	}
+	rates := highest.rates()
+	return &rates
 }
 
 // higherLongContext returns the long-context prices of two prices, of which either may have none: from the lower threshold on, the higher of what
