@@ -138,7 +138,7 @@ func (t *Turn) writing(prefix cachedPrefix) int {
 	n := 0
 	for _, r := range t.session.running {
 		for i := range r.writes {
-			if r.writes[i].chain == prefix.chain && r.writes[i].location == prefix.location {
+			if r.writes[i].sameEntry(&prefix) {
 				n++
 				break
 			}

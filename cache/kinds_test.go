@@ -336,3 +336,43 @@ func TestMediaTeachNothingAboutText(t *testing.T) {
 	s.Learn(prompt.Size{Bytes: 7000, Media: 100}, 2100)
 	require.EqualValues(t, 1000, s.Factor)
 }
+
+// A conversation that is sent with two settings by turns has an entry for each. Reading one renews the lifetime of that one alone, so that the other
+// one lapses, which is no eviction.
+func TestReadingAnEntryRenewsNoneOfOtherSettings(t *testing.T) {
+	budget := func(tokens string, turns int) *talk {
+		return edited(agent(turns), func(k *talk) { k.set = [][2]string{{"thinking", tokens}} })
+	}
+	y := newPlay()
+	y.send(budget("1", 9))
+	y.send(budget("2", 9))
+	y.gap = 3 * time.Minute
+	_, after := y.send(budget("2", 10)) // 4 minutes after the first
+	require.Empty(t, rules(after))
+	y.gap = 2 * time.Minute
+	_, after = y.send(budget("1", 10)) // a minute after the first one's entry has lapsed
+	require.NotContains(t, rules(after), ruleEvicted)
+}
+
+// A write that is kept for five minutes instead of an hour shortens the lifetime of that entry alone, and not of the same blocks in another region.
+func TestAShortenedLifetimeConcernsNoOtherRegion(t *testing.T) {
+	hour := oneHourFirst(prompt.OneHour, prompt.OneHour, prompt.OneHour)
+	written := func(oneHour bool) func(Usage) Usage {
+		return func(u Usage) Usage {
+			if oneHour {
+				u.CacheWrite1hTokens, u.CacheWrite5mTokens = u.CacheWrite5mTokens, 0
+			}
+			return u
+		}
+	}
+	y := newPlay()
+	y.place, y.usage = "us-east-1", written(true)
+	y.send(hour)
+	y.place, y.usage = "eu-west-1", written(false)
+	_, after := y.send(hour)
+	require.Contains(t, rules(after), ruleDowngraded)
+	y.at = y.at.Add(10 * time.Minute)
+	y.place, y.usage = "us-east-1", written(true)
+	before, after := y.send(hour)
+	require.NotContains(t, rules(append(before, after...)), ruleExpired)
+}

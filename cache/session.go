@@ -97,6 +97,11 @@ type cachedPrefix struct {
 	message  bool  // the prefix ends in the messages
 }
 
+// sameEntry reports whether two prefixes are the same entry of the cache: the same blocks, in the same place, under the same settings.
+func (p *cachedPrefix) sameEntry(o *cachedPrefix) bool {
+	return p.chain == o.chain && p.location == o.location && p.settings == o.settings
+}
+
 const (
 	maxCached = 256 // prefixes that are remembered of a workflow
 	maxAsks   = 256 // requests whose chain hashes are remembered of a workflow

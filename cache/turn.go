@@ -282,7 +282,7 @@ func (t *Turn) planWrites() {
 // findCached returns the same prefix of those that the cache should hold, or nil.
 func (s *session) findCached(prefix *cachedPrefix) *cachedPrefix {
 	for i := range s.cached {
-		if known := &s.cached[i]; known.chain == prefix.chain && known.location == prefix.location && known.settings == prefix.settings {
+		if known := &s.cached[i]; known.sameEntry(prefix) {
 			return known
 		}
 	}

@@ -62,9 +62,7 @@ func (t *Turn) confirmCached(u Usage) {
 	held := sum(u.CacheReadTokens, u.written())
 	if held == 0 { // nothing is cached there
 		s.cached = slices.DeleteFunc(s.cached, func(prefix cachedPrefix) bool {
-			return slices.ContainsFunc(t.writes, func(own cachedPrefix) bool {
-				return own.chain == prefix.chain && own.location == prefix.location && own.settings == prefix.settings
-			})
+			return slices.ContainsFunc(t.writes, func(own cachedPrefix) bool { return own.sameEntry(&prefix) })
 		})
 		return
 	}
@@ -72,7 +70,7 @@ func (t *Turn) confirmCached(u Usage) {
 		prefix := &s.cached[i]
 		for k := range t.writes {
 			own := &t.writes[k]
-			if prefix.chain != own.chain || prefix.location != own.location || prefix.settings != own.settings {
+			if !prefix.sameEntry(own) {
 				continue
 			}
 			switch {
@@ -83,9 +81,9 @@ func (t *Turn) confirmCached(u Usage) {
 			}
 		}
 	}
-	if e := t.expected; e.tokens > 0 && u.CacheReadTokens > 0 { // reading an entry renews its lifetime
+	if e := &t.expected; e.tokens > 0 && u.CacheReadTokens > 0 { // reading an entry renews its lifetime
 		for i := range s.cached {
-			if prefix := &s.cached[i]; prefix.chain == e.chain && prefix.location == e.location {
+			if prefix := &s.cached[i]; prefix.sameEntry(e) {
 				prefix.expires = t.call.At.Add(prefix.ttl)
 			}
 		}
@@ -154,7 +152,7 @@ func (t *Turn) judgeLifetime(u Usage) {
 	cached := t.session.cached
 	for i := range cached {
 		for j := range t.writes {
-			if cached[i].chain == t.writes[j].chain && cached[i].ttl == prompt.OneHour {
+			if cached[i].sameEntry(&t.writes[j]) && cached[i].ttl == prompt.OneHour {
 				cached[i].ttl, cached[i].expires = prompt.FiveMinutes, t.call.At.Add(prompt.FiveMinutes)
 			}
 		}
@@ -192,7 +190,7 @@ func (t *Turn) doubled(u Usage) bool {
 	s.scale.Learn(e.size, u.CacheReadTokens)
 	for i := range s.cached {
 		prefix := &s.cached[i]
-		if prefix.chain == e.chain && prefix.location == e.location && prefix.settings == e.settings {
+		if prefix.sameEntry(e) {
 			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0 // what was read is a count to rely on, and nothing of it is doubled any more
 		} else {
 			prefix.exact = false // its response may have told too much as well
