@@ -28,7 +28,7 @@ func OverrideCommand() *cli.Command {
 			"Exit code 3 says that it is set, and that no known account is touched: look for a misspelled name.",
 		Flags: append(commandline.ScopeFlags(), commandline.PolicyFlag(), commandline.ReasonFlag(),
 			&cli.StringFlag{Name: "for", Usage: "how long it holds, such as 8h or 3d", HideDefault: true},
-			&cli.StringFlag{Name: "until", Usage: "when it ends", HideDefault: true},
+			&cli.StringFlag{Name: "until", Usage: "when it ends: a moment, or how long from now", HideDefault: true},
 			&cli.BoolFlag{Name: "clear", Usage: "take the override back"},
 		),
 		Action: commandline.WithLedger(override),
@@ -115,24 +115,10 @@ func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o o
 		return o, exit.UsageError("want the name of a limit and an amount, such as: override team-month 300 USD --tag team=research --for 8h")
 	case (length == "") == (until == ""):
 		return o, exit.UsageError("an override needs an end: want --for or --until")
-	case until != "":
-		if o.until, err = commandline.ParseMoment("until", until, time.Now()); err != nil {
-			return o, err
-		}
 	default:
-		span, err := commandline.ParseSpan(length)
-		if err != nil || span <= 0 {
-			return o, exit.UsageError("--for %q: want how long, such as 8h or 3d", length)
-		}
-		// By the store's clock, because that decides when an override has ended.
-		now, err := d.StoreTime(ctx)
-		if err != nil {
+		if o.until, err = overrideEnd(ctx, d, length, until); err != nil {
 			return o, err
 		}
-		o.until = now.Add(span).Truncate(time.Second)
-	}
-	if o.until.After(time.Now().Add(maxOverride)) {
-		return o, exit.UsageError("the override would end at %s: at most 100 years from now; a limit that is wrong for good is the policy's to change", output.When(o.until))
 	}
 	o.limit = args[0]
 	if !o.clear {
@@ -142,6 +128,35 @@ func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o o
 	}
 	o.scope, err = commandline.ScopeOf(c)
 	return o, err
+}
+
+// overrideEnd returns when an override ends, by --for, or by --until if length is empty. It goes by the store's clock, because that decides when
+// an override has ended. An end that has passed would take an override back, which only --clear does.
+func overrideEnd(ctx context.Context, d *commandline.Desk, length, until string) (time.Time, error) {
+	now, err := d.StoreTime(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var end time.Time
+	if length == "" {
+		if end, err = commandline.ParseMomentToCome("until", until, now); err != nil {
+			return end, err
+		}
+	} else {
+		span, err := commandline.ParseSpan(length)
+		if err != nil || span <= 0 {
+			return end, exit.UsageError("--for %q: want how long, such as 8h or 3d", length)
+		}
+		end = now.Add(span)
+	}
+	end = end.Truncate(time.Second)
+	switch {
+	case !end.After(now):
+		return end, exit.UsageError("the override would end at %s, which has passed: to take an override back, give --clear", output.When(end))
+	case end.After(now.Add(maxOverride)):
+		return end, exit.UsageError("the override would end at %s: at most 100 years from now; a limit that is wrong for good is the policy's to change", output.When(end))
+	}
+	return end, nil
 }
 
 // overrideByPolicy sets an override of a limit in the policy, and returns how many known accounts it touches. OwnPolicy lets it use a policy that
