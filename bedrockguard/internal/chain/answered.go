@@ -56,9 +56,9 @@ func (a *answers) find(key askedKey) *difference {
 	return a.byID[key]
 }
 
-// learn lets change edit a copy of what is remembered of a key, and stores the copy if change returns true: then it was news. learn returns
-// whether the difference is to be reported.
-func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
+// learn lets note write a difference into a copy of what is remembered of a key, and stores the copy if note returns true: then it was news. learn
+// returns whether the difference is to be reported.
+func (a *answers) learn(key askedKey, note func(*difference) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.byID == nil {
@@ -71,7 +71,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	} else if len(a.byID) >= maxAnswers {
 		return true // no room to remember it, so that it is reported every time
 	}
-	if !change(&next) {
+	if !note(&next) {
 		return false
 	}
 	a.byID[key] = &next
@@ -80,55 +80,56 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 }
 
 // served returns the quote by which an answer is priced: that of the call, changed where the answer names another model, or the
-// latency-optimised mode unasked. A dearer tier than the call's own is only remembered here; Quote.Cost applies it. An answer of a model that
-// the catalog does not know is priced as was asked. Each new difference emits event.AnswerDiffers.
+// latency-optimised mode unasked. Each new difference emits event.AnswerDiffers.
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) pricing.Quote {
-	c := a.call
-	q := c.Quote
-	key := askedKey{c.Demand.ModelID, c.Region}
-	// tell remembers a difference as change writes it down, and emits the event if it is news.
-	tell := func(what, asked, answered string, change func(*difference) bool) {
-		if g.answers.learn(key, change) {
-			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
-		}
-	}
-	// A model with a flat price alone (FlatModel) has no token price to compare.
-	if r.Model != "" && !c.FlatModel && g.isOther(q.Resolved, r, c.Region) {
-		if other, ok := g.catalog.Answered(r.Model, c.Region); ok {
-			// false: whether the answer came in the latency-optimised mode is looked at below.
-			q = c.Demand.AnyQuote(other, false)
-			tell("model", profiled(c.Quote.Resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
-		} else {
-			// A name that the catalog does not know: of these only the last one is remembered.
-			name := r.Model
-			tell("model", q.Resolved.ModelID, name, func(d *difference) bool {
-				news := d.unknown != name
-				d.unknown = name
-				return news
-			})
-		}
-	}
-	// ServedTier is the factor of the tier that the answer names, and q.Tier the highest that the request could be served at.
-	if r.ServiceTier != "" && q.Resolved.ServedTier(r.ServiceTier) > q.Tier {
-		factor := q.Resolved.ServedTier(r.ServiceTier)
-		tell("service tier", tierName(c.Demand.Tiers), r.ServiceTier, func(d *difference) bool {
-			news := factor > d.factor
-			if news {
-				d.factor = factor
-			}
-			return news
-		})
-	}
+	q := g.servedModel(ctx, a, r)
+	g.compareTier(ctx, a, r, &q)
 	// A quote without Latency was made for the standard mode. If LatencyOptimized is nil, the other mode has no price of its own.
 	if r.Latency == pricing.LatencyOptimized && q.Latency == nil && q.Resolved.LatencyOptimized != nil {
 		q.Latency = q.Resolved.LatencyOptimized
-		tell("latency", "standard", pricing.LatencyOptimized, func(d *difference) bool {
-			news := !d.optimized
-			d.optimized = true
-			return news
-		})
+		g.differs(ctx, a, "latency", "standard", pricing.LatencyOptimized, (*difference).addOptimized)
 	}
 	return q
+}
+
+// differs remembers a difference as note writes it down, and emits event.AnswerDiffers if it is news. what is the word for what differs, such as
+// "model".
+func (g *Guard) differs(ctx context.Context, a *attempt, what, asked, answered string, note func(*difference) bool) {
+	if g.answers.learn(askedKey{a.call.Demand.ModelID, a.call.Region}, note) {
+		g.emit(ctx, a.call, a, event.Event{Kind: event.AnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
+	}
+}
+
+// servedModel returns the quote of the model that has answered. That is the call's own quote, unless the answer names another model or profile, which
+// the catalog knows: an answer of a model that the catalog does not know is priced as was asked.
+func (g *Guard) servedModel(ctx context.Context, a *attempt, r *wire.Reported) pricing.Quote {
+	c := a.call
+	asked := c.Quote.Resolved
+	// A model with a flat price alone (FlatModel) has no token price to compare.
+	if r.Model == "" || c.FlatModel || !g.isOther(asked, r, c.Region) {
+		return c.Quote
+	}
+	other, known := g.catalog.Answered(r.Model, c.Region)
+	if !known {
+		name := r.Model
+		g.differs(ctx, a, "model", asked.ModelID, name, func(d *difference) bool { return d.addUnknown(name) })
+		return c.Quote
+	}
+	// false: that the answer came in the latency-optimised mode is looked at by served, after this.
+	q := c.Demand.AnyQuote(other, false)
+	g.differs(ctx, a, "model", profiled(asked), profiled(other), func(d *difference) bool { return d.addModel(other) })
+	return q
+}
+
+// compareTier remembers the service tier that an answer names, if it is dearer than any at which the request could be served (Quote.Tier). The quote
+// stays as it is: Quote.Cost goes by the tier of the answer.
+func (g *Guard) compareTier(ctx context.Context, a *attempt, r *wire.Reported, q *pricing.Quote) {
+	if r.ServiceTier == "" {
+		return
+	}
+	if factor := q.Resolved.ServedTier(r.ServiceTier); factor > q.Tier {
+		g.differs(ctx, a, "service tier", tierName(a.call.Demand.Tiers), r.ServiceTier, func(d *difference) bool { return d.addFactor(factor) })
+	}
 }
 
 // globalProfile is the geography of the inference profiles that may answer anywhere. All other calls cost a surcharge, the geo premium.
@@ -149,10 +150,13 @@ func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string
 	if !ok { // the name fits no model with a price
 		return false
 	}
-	// A geography in front of the name tells the profile. A name without one tells something only if a prompt router chose the model: the router
-	// used no profile then, which costs more than the global profile, the only one without the geo premium.
-	tellsProfile := named.Profile != "" || r.Routed && asked.Profile == globalProfile
-	return tellsProfile && named.Profile != asked.Profile
+	// Profile is the geography in front of the name, if there is one.
+	if named.Profile != "" {
+		return named.Profile != asked.Profile
+	}
+	// A name without a geography says something only if a prompt router chose the model (Routed): the router used no profile then. That costs the
+	// geo premium, so it is another price than that of the global profile.
+	return r.Routed && asked.Profile == globalProfile
 }
 
 // profiled returns a model's id with the prefix of its geography.
@@ -174,7 +178,30 @@ func tierName(asked [3]string) string {
 	return "default"
 }
 
-// addModel remembers a model that has answered, and returns whether that is news. A model for which there is no room is news each time.
+// addUnknown, addFactor, addOptimized and addModel note one difference, and return whether it is news.
+
+// addUnknown notes the name of a model that the catalog does not know. Only the last one is remembered.
+func (d *difference) addUnknown(name string) bool {
+	news := d.unknown != name
+	d.unknown = name
+	return news
+}
+
+// addFactor notes the factor of a service tier. Only the highest one is remembered.
+func (d *difference) addFactor(factor price.Tier) bool {
+	news := factor > d.factor
+	d.factor = max(d.factor, factor)
+	return news
+}
+
+// addOptimized notes that the latency-optimised mode was served.
+func (d *difference) addOptimized() bool {
+	news := !d.optimized
+	d.optimized = true
+	return news
+}
+
+// addModel notes a model that has answered. A model for which there is no room is news each time.
 func (d *difference) addModel(r *catalog.Resolved) bool {
 	for _, m := range d.models {
 		if m.ModelID == r.ModelID && m.Profile == r.Profile {
@@ -223,11 +250,12 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 	return driver.ChargeOf(r.Usage, cost), nil
 }
 
-// guardrailsOf prices the guardrails of an answer: by the units that it reports, and others at the most that they can cost.
+// guardrailsOf prices the guardrails of an answer: those of which it reports units by these, and all others of the call at the most that they can
+// cost.
 func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (price.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {
-		// A guardrail that the request did not name is one that the account enforces.
+		// A guardrail that the request did not name is one that the account enforces. Learn returns the ids of those that were not known before.
 		for _, id := range g.enforced.Learn(r.Guardrails, c.Demand.Guardrail) {
 			g.emit(ctx, c, a, event.Event{Kind: event.AnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
 		}
@@ -236,6 +264,7 @@ func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) 
 	if err != nil {
 		return 0, err
 	}
+	// GuardrailsWorst leaves out the guardrails that are reported.
 	unreported, err := c.GuardrailsWorst(r.Usage.OutputTokens, r.Guardrails)
 	if err != nil {
 		return 0, err

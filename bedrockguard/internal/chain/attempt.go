@@ -27,28 +27,35 @@ import (
 
 // attempt is one try to send a call's request, with the reservation that covers it.
 type attempt struct {
-	call    *Call
-	number  int   // 1 for the call's first
-	bound   int64 // input tokens that the reservation covers at most
-	tight   bool  // that bound is the tight one
+	call   *Call
+	number int       // 1 for the call's first
+	began  time.Time // when the attempt was made, for events; may be zero if there is no listener
+
+	// What covers it.
 	receipt *budget.Receipt
+	bound   int64            // input tokens that the reservation covers at most
+	tight   bool             // that bound is the tight one
 	debit   *ratelimit.Debit // tokens taken from the rate limit; nil if none were taken: then its methods do nothing
-	began   time.Time        // when the attempt was made, for events; may be zero if there is no listener
 
-	header      http.Header  // of the answer; written before body and before the answer's bytes are read
-	body        []byte       // of an answer that is not a stream; nil if it did not arrive completely
-	status      atomic.Int32 // HTTP status of the answer; 0 without one
-	handedOver  atomic.Bool  // the request was given to the transport
-	watched     atomic.Bool  // the transport is net/http's own: a body that it has not read proves that the request was not sent
-	mayHaveSent atomic.Bool  // bytes of the request may have been sent
-	dialing     atomic.Bool  // the transport has reported to its trace that it asks for a connection
+	// What has become of the request.
+	handedOver  atomic.Bool // the request was given to the transport
+	watched     atomic.Bool // the transport is net/http's own: a body that it has not read proves that the request was not sent
+	dialing     atomic.Bool // the transport has reported to its trace that it asks for a connection
+	mayHaveSent atomic.Bool // bytes of the request may have been sent
 
+	// What has come of the answer.
+	status atomic.Int32 // the HTTP status; 0 without an answer
+	header http.Header  // written before body is, and before any byte of a stream is read: whoever has these may read it without a lock
+	body   []byte       // of an answer that is not a stream; nil if it did not arrive completely
+
+	// How the reservation is resolved.
 	resolving sync.Mutex       // held while the reservation is settled or voided
 	resolved  bool             // guarded by resolving
-	store     stepctx.Detached // the context of the store's step that resolves the reservation
+	store     stepctx.Detached // the context of the store's step that resolves it; a part of the attempt, to save an allocation
 }
 
-// detached returns a context that does not end when the caller cancels, but when a settlement has taken too long. Requires a.resolving held.
+// detached returns a context that does not end when the caller cancels, but when a settlement has taken too long. It is always a.store, which is
+// why a.resolving has to be held.
 func (a *attempt) detached(ctx context.Context, timeout time.Duration) *stepctx.Detached {
 	// The steps before have taken time, too: remaining takes off what the call has lost to a store that did not answer.
 	a.store.Parent, a.store.Timeout = ctx, a.call.remaining(timeout)
@@ -77,8 +84,8 @@ type Sending struct {
 	attempt *attempt
 	refused error // why a repeated sending was refused
 
-	handedOff atomic.Bool                 // the caller has canceled, and a goroutine of dispatch.returnEarly resolves the attempt
-	stream    atomic.Pointer[meteredBody] // the answer, if it is a stream
+	inBackground atomic.Bool                 // the caller has canceled, and a goroutine of dispatch.returnEarly resolves the attempt
+	stream       atomic.Pointer[meteredBody] // the answer, if it is a stream; nil for any other answer, and before one came
 }
 
 func (s *Sending) current() *attempt {
@@ -101,8 +108,9 @@ func (s *Sending) Covers(u *url.URL) bool {
 	if a == nil || !a.handedOver.Load() {
 		return false
 	}
+	// seen.path is where the request went when it was read for the reservation. An empty path would be the end of every address.
 	seen := &a.call.seen
-	// The path of an unmetered call may never have been noted. An empty path would be the end of every address.
+	// A later pass through the retry loop can have made the call unmetered (Unmetered). Its earlier attempts cover it even so.
 	return a.call.Unmetered || seen.path != "" && strings.HasSuffix(u.Path, seen.path)
 }
 
@@ -162,8 +170,8 @@ type Result struct {
 // Conclude resolves the attempt once the inner handlers have returned, unless a stream or another goroutine has to.
 func (g *Guard) Conclude(ctx context.Context, s *Sending, got Result) {
 	switch m := s.stream.Load(); {
-	case s.handedOff.Load():
-		// A goroutine of detach.go resolves it.
+	case s.inBackground.Load():
+		// A goroutine of dispatch.returnEarly resolves it.
 	case m != nil && got.Err == nil && got.HasStream:
 		// The stream resolves it when it ends: see stream.go.
 	case m != nil: // a handler failed after the stream began, so the caller gets no stream to close
@@ -188,8 +196,8 @@ func (g *Guard) NotSent(ctx context.Context, s *Sending) {
 // has, the attempt counts as sent, because nothing proves otherwise.
 func (g *Guard) Abandon(ctx context.Context, s *Sending) {
 	switch m, a := s.stream.Load(), s.current(); {
-	case s.handedOff.Load():
-		// A goroutine of detach.go resolves it.
+	case s.inBackground.Load():
+		// A goroutine of dispatch.returnEarly resolves it.
 	case m != nil:
 		// A Read that waits for the stream returns this error.
 		m.giveUp(io.ErrClosedPipe)
@@ -214,44 +222,60 @@ func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
 }
 
-// admit makes the call's next attempt: it applies the brakes, waits for the rate limit and reserves. If one of these refuses, it returns a
-// typed error. A refusal for lack of room is neither let through in shadow mode nor reported as long as the caller, Guard.Limited, may ask again
-// with a lower output limit.
+// admit makes the call's next attempt, and reserves for it. If anything refuses, it returns a typed error, unless shadow mode lets the attempt
+// through.
 func (g *Guard) admit(ctx context.Context, c *Call) (*attempt, error) {
 	a := c.next()
 	if g.listened() {
 		a.began = time.Now()
 	}
-	// From here each step runs only if the ones before it refused nothing.
-	wide, err := g.wide(c)
+	err := g.ask(ctx, a)
 	if err == nil {
-		err = g.brake(ctx, c)
+		g.emitReserved(ctx, a)
+		return a, nil
 	}
-	if err == nil && g.rate.On() {
-		// The rate limit takes the tokens that prompts with such a bound are usually billed for, at most the bound.
-		a.debit, err = g.rate.Wait(ctx, &c.Scope, g.ratios.Guess(c.Scope.Model, wide))
-	}
-	if err == nil {
-		err = g.reserve(ctx, a, wide)
-	}
-	if err != nil {
-		a.debit.GiveBack()
-		c.explain(a, err)
-		// asksAgain is called twice: in shadow mode err is that of pass by the second time, such as a kill, after which nothing is asked again.
-		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) }
-		if !asksAgain() && g.Shadows(err) {
-			a.debit = nil // it was given back
-			if err = g.pass(ctx, a, err); err == nil {
-				return a, nil // pass has emitted the refusal, in the place of event.Reserved
-			}
-		}
-		if !asksAgain() {
-			g.emitKind(ctx, c, a, refusalKind(err), err)
-		}
+	a.debit.GiveBack()
+	a.debit = nil
+	c.explain(a, err)
+	// The refusal is not final, so that it is neither let through nor reported: Guard.Limited, which has set triesAgain, asks again for less.
+	if c.limiting.triesAgain && errors.Is(err, budget.ErrExceeded) {
 		return nil, err
 	}
-	g.emitReserved(ctx, a)
+	if err = g.refuseUnlessShadow(ctx, a, err); err != nil {
+		return nil, err
+	}
 	return a, nil
+}
+
+// ask asks all that can refuse an attempt, in this order: the brakes, the rate limit, and the budget, in which it reserves.
+func (g *Guard) ask(ctx context.Context, a *attempt) error {
+	c := a.call
+	wide, err := g.wide(c)
+	if err != nil {
+		return err
+	}
+	if err := g.brake(ctx, c); err != nil {
+		return err
+	}
+	if g.rate.On() {
+		// The rate limit takes the tokens that prompts with such a bound are usually billed for, at most the bound.
+		if a.debit, err = g.rate.Wait(ctx, &c.Scope, g.ratios.Guess(c.Scope.Model, wide)); err != nil {
+			return err
+		}
+	}
+	return g.reserve(ctx, a, wide)
+}
+
+// refuseUnlessShadow ends an attempt that was refused with err. It returns nil if shadow mode lets the attempt through: pass has then emitted the
+// refusal, in the place of event.Reserved. Otherwise it emits the refusal's event, and returns the error: err, or what pass met, such as a kill.
+func (g *Guard) refuseUnlessShadow(ctx context.Context, a *attempt, err error) error {
+	if g.Shadows(err) {
+		err = g.pass(ctx, a, err)
+	}
+	if err != nil {
+		g.emitKind(ctx, a.call, a, refusalKind(err), err)
+	}
+	return err
 }
 
 // emitReserved emits the events of a reservation: its own, and one for each limit that only observes and would have refused the attempt.
@@ -280,17 +304,9 @@ func refusalKind(err error) event.Kind {
 func (g *Guard) replace(ctx context.Context, s *Sending) error {
 	old := s.current()
 	c := old.call
-	wide, err := g.wide(c)
-	var worst budget.Charge
-	if err == nil {
-		// Worst fills in the charge that the changed request needs.
-		err = c.Worst(&worst, wide)
-	}
-	if err == nil {
-		// The old reservation covers the request if no unit needs more, in the accounts of the same model.
-		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.Scope.Model == old.receipt.Scope.Model {
-			return nil // the reservation covers the changed request
-		}
+	covered, err := g.stillCovered(old)
+	if covered {
+		return nil
 	}
 	// claim returns false if another goroutine has resolved the old reservation. Nothing of its request was sent.
 	if old.claim() {
@@ -312,6 +328,22 @@ func (g *Guard) replace(ctx context.Context, s *Sending) error {
 	return nil
 }
 
+// stillCovered reports whether an attempt's reservation covers the call's request as it is now: no unit needs more, and the model, which decides
+// the accounts, is the same. The error says that the cost of the request can't be worked out.
+func (g *Guard) stillCovered(a *attempt) (bool, error) {
+	wide, err := g.wide(a.call)
+	if err != nil {
+		return false, err
+	}
+	// Worst fills in the charge that the request needs.
+	var worst budget.Charge
+	if err := a.call.Worst(&worst, wide); err != nil {
+		return false, err
+	}
+	_, exceeds := worst.Exceeds(&a.receipt.Reservation.Charge)
+	return !exceeds && a.call.Scope.Model == a.receipt.Scope.Model, nil
+}
+
 // again reserves for a repeated sending of the same request within one pass of the retry loop, by an HTTP client or a middleware that
 // sends again by itself. The attempt before it is settled as if it had no usable answer: it may have been billed, and its usage
 // will not be known. The new attempt reserves as much as that one did, and keeps what is known of the transport.
@@ -327,18 +359,11 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 	g.settleAnswer(ctx, old, nil)
 	a := old.call.next()
 	a.tight, a.began = old.tight, time.Now()
-	passed := false
-	err := g.reserveAs(ctx, a, old)
-	if err != nil {
-		old.call.explain(a, err)
-		passed = g.Shadows(err) // pass then emits the refusal, so that event.Reserved is left out below
-		if passed {
-			err = g.pass(ctx, a, err)
-		}
-		if err != nil {
-			s.refused = err
-			g.emitKind(ctx, old.call, a, refusalKind(err), err)
-			return err
+	refusal := g.reserveAs(ctx, a, old)
+	if refusal != nil {
+		a.call.explain(a, refusal)
+		if s.refused = g.refuseUnlessShadow(ctx, a, refusal); s.refused != nil {
+			return s.refused
 		}
 	}
 	// The transport has this sending already, and what is known of the transport from the attempt before is still true.
@@ -346,7 +371,7 @@ func (g *Guard) again(ctx context.Context, s *Sending) error {
 	a.watched.Store(old.watched.Load())
 	a.dialing.Store(old.dialing.Load())
 	s.attempt = a
-	if !passed {
+	if refusal == nil { // a refusal that shadow mode has let through has had its own event
 		g.emitReserved(ctx, a)
 	}
 	return nil
@@ -385,19 +410,19 @@ func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error 
 	return g.reserveInput(ctx, a, wide, final)
 }
 
-// finality says whether a refused request is followed by another one with a tighter bound: see budget.Request.Tentative.
+// finality says whether a request to the ledger, if it is refused, is followed by another one with a tighter bound: see budget.Request.Tentative.
 type finality uint8
 
 const (
-	tentative finality = iota
-	final
+	tentative finality = iota // another one follows
+	final                     // the refusal refuses the attempt
 )
 
 // reserveInput reserves the worst case of an attempt with this bound of input tokens. It notes the bound in c.limiting, by which a lower output
 // limit is worked out after a refusal. NoLatch: a call that may ask again for less must not close the limit to others.
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, f finality) error {
 	a.call.limiting.input = inputTokens
-	req := budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
+	req := budget.Request{Scope: a.call.Scope, Operation: a.call.Operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.triesAgain}
 	err := a.call.Worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err
@@ -407,11 +432,12 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 	return g.askLedger(ctx, a, req)
 }
 
-// askLedger reserves in the ledger, within what is left of StoreTimeout. A part of that, TakeBack, is kept for giving back a reservation whose
-// answer does not arrive. With MaxWait a call waits for room. A tentative request does not, because the tighter bound that follows may fit at once.
+// askLedger reserves in the ledger, within what is left of StoreTimeout. With MaxWait a call waits for room. A tentative request does not, because
+// the tighter bound that follows may fit at once.
 func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
-	// A quarter of the time is kept, and no more than the half second that the ledger takes for it by default.
+	// If the store does not answer in time, the reservation may have been made all the same. A quarter of the time is kept for taking it back, and
+	// no more than the half second that the ledger needs for this by default.
 	req.TakeBack = min(timeout/4, 500*time.Millisecond)
 	if patience := g.opts.MaxWait - a.call.waited; patience > 0 && !req.Tentative {
 		return g.wait(ctx, a, req, timeout-req.TakeBack, patience)
@@ -419,7 +445,7 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 	asking := &stepctx.Bounded{Context: ctx, Timeout: timeout - req.TakeBack}
 	defer asking.Release()
 	a.receipt, err = g.ledger.Reserve(asking, req)
-	// Only the time of a step that the store did not answer is taken off what the call may still wait.
+	// As in Call.lost: only the time of a step that the store did not answer is taken off what the call may still wait.
 	if errors.Is(err, budget.ErrStore) {
 		a.call.storeLost += asking.Lasted()
 	}

@@ -52,10 +52,10 @@ func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 
 // cacheCall is what the link keeps of a call. The zero value is a call that is not checked.
 type cacheCall struct {
-	place  *cache.Call    // its workflow, model, place and time, as the tracker knows them
-	turn   *cache.Turn    // the request in the tracker, which has to be told what becomes of it
-	prompt *prompt.Prompt // what the request holds; nil once it was sent or failed
-	points bool           // the request that is sent has cache points
+	tracked *cache.Call    // the call as the tracker knows it: its workflow, model, place (region and profile) and time
+	turn    *cache.Turn    // the request in the tracker, which has to be told what becomes of it
+	prompt  *prompt.Prompt // what the request holds; nil once it was sent or failed
+	points  bool           // the request that is sent has cache points
 }
 
 // cacheKey names the workflow to the tracker: two principals never share a history.
@@ -78,32 +78,22 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
 	mode := l.policy.ModeOf(c.Scope.Workflow)
-	signed := inputs.IsSigned(input) // so that it must not be changed
-	// A signed request can't be fixed: what would be fixed is only reported. The mode Refuse stays as it is.
-	if mode == cache.Fix && signed {
-		mode = cache.Report
-	}
 	// Rules can give single findings a mode of their own, although all others are off.
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
 	// Compacted: the caller has announced that this call may rewrite the history of its workflow (cache.WithCompaction).
-	place := cache.Call{
+	tracked := cache.Call{
 		Workflow: cacheKey(c.Scope), Model: cachepoints.Model(r), Place: c.Region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
-	place.Model = l.tracker.Knows(place) // the model's rules, corrected by what the service has rejected
+	tracked.Model = l.tracker.Knows(tracked) // the model's rules, corrected by what the service has rejected
 	p := l.prompt()
-	if !cachepoints.ReadPrompt(p, place.Model.Provider, input) {
+	if !cachepoints.ReadPrompt(p, tracked.Model.Provider, input) {
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
-	c.cache = cacheCall{place: &place, prompt: p}
-	if mode == cache.Fix {
-		input = l.fix(input, c)
-	} else if c.cache.turn = l.tracker.Check(place, p); !signed && l.wantsFix(c.cache.turn.Findings) { // checked first: the findings decide
-		c.cache.turn.Fail() // forgets this turn: the changed request has its own
-		input = l.fix(input, c)
-	}
+	c.cache = cacheCall{tracked: &tracked, prompt: p}
+	input = l.checkOrFix(c, input, mode)
 	c.cache.points = len(c.cache.prompt.Points) > 0
 	if err := g.actOn(ctx, c, c.cache.turn.Findings); err != nil {
 		return nil, err // cacheLost ends the turn and releases the prompt
@@ -111,14 +101,31 @@ func (g *Guard) checkCache(ctx context.Context, c *Call, input any, r *catalog.R
 	return input, l.hold(ctx, c.cache.turn)
 }
 
+// checkOrFix gives the call a turn in the tracker, and returns the request to send. It is changed in the mode Fix, and in any other mode if the check
+// has a finding whose own rule names Fix. A signed request must not be changed: what would be fixed is only reported.
+func (l *cacheLink) checkOrFix(c *Call, input any, mode cache.Mode) any {
+	signed := inputs.IsSigned(input)
+	if mode == cache.Fix && !signed {
+		return l.fix(input, c)
+	}
+	c.cache.turn = l.tracker.Check(*c.cache.tracked, c.cache.prompt)
+	if signed || !l.wantsFix(c.cache.turn.Findings) {
+		return input
+	}
+	// The changed request gets a turn of its own, so that this one is forgotten.
+	c.cache.turn.Fail()
+	return l.fix(input, c)
+}
+
 // fix places a request's cache points as far as they pay, checks the changed request, and returns it. If the tracker has nothing to change, or the
 // change can't be read back, the request and its prompt stay as they were.
 func (l *cacheLink) fix(input any, c *Call) any {
 	before := c.cache.prompt
-	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []prompt.Edit) *prompt.Prompt {
-		// Fix calls this with the edits that pay, if there are any. It needs the changed request as a prompt; nil drops the edits.
+	// The tracker calls the function with the edits that pay, if there are any, to make them. The function returns the changed request as a prompt,
+	// or nil, which drops the edits.
+	c.cache.turn = l.tracker.Fix(*c.cache.tracked, before, func(edits []prompt.Edit) *prompt.Prompt {
 		fixed, p := cachepoints.WithPoints(input, before, edits), l.prompt()
-		if !cachepoints.ReadPrompt(p, c.cache.place.Model.Provider, fixed) {
+		if !cachepoints.ReadPrompt(p, c.cache.tracked.Model.Provider, fixed) {
 			l.release(p)
 			return nil
 		}
@@ -262,7 +269,7 @@ func (g *Guard) CacheOver(ctx context.Context, c *Call, err error) {
 }
 
 // cacheLost tells the tracker that the call ended without usage. It tells nothing new of a call whose usage was handed in. If err is the service's
-// rejection of cache points, the tracker learns that the model takes none there.
+// rejection of cache points, the tracker learns that the model takes none at the call's place.
 func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	if c.cache.turn == nil {
 		return
@@ -276,7 +283,7 @@ func (g *Guard) cacheLost(ctx context.Context, c *Call, err error) {
 	g.report(ctx, c, found)
 	var api smithy.APIError
 	if c.cache.points && errors.As(err, &api) && rejectsPoints(api.ErrorMessage()) {
-		g.cache.tracker.Rejected(*c.cache.place)
+		g.cache.tracker.Rejected(*c.cache.tracked)
 	}
 }
 
@@ -285,7 +292,8 @@ func rejectsPoints(message string) bool {
 	return strings.Contains(message, "did not allow prompt caching") || strings.Contains(message, "doesn't support the cachePoint field")
 }
 
-// report emits findings of a response. None of them refuses anything: the money is spent.
+// report emits findings of a response. None of them refuses anything: the money is spent. Unlike those of a request they are not counted over several
+// calls (Repeated), so that each one is told.
 func (g *Guard) report(ctx context.Context, c *Call, found []cache.Finding) {
 	for _, f := range found {
 		// Where the policy refuses, a finding of a response can only be reported.

@@ -16,29 +16,37 @@ import (
 // been changed since. It holds no type of smithy, the SDK's runtime, and the prompt only by reference to the caller's own values. Its attempts are
 // made one after the other, so that it needs no lock; the atomic fields may be used by several goroutines at the same time.
 type Call struct {
-	pricing.Call
-	Operation   string
-	Streams     bool // the answer is a stream
-	silent      bool // it is only estimated: no event tells of it
-	OverHTTP    bool // the answer goes to an HTTP client: its header tells whether it streams
-	Scope       budget.Scope
-	Region      string       // where the client sends to
-	Form        inputs.Form  // the JSON dialect of a request over HTTP; zero for a call of the SDK
-	ModelInBody string       // the model of a request whose path names none; empty for all others
-	attempts    atomic.Int32 // made so far; the SDK makes them one after the other
-	charged     int          // how many of the attempts were charged though they brought no answer
-	cache       cacheCall
-	streaming   atomic.Bool   // a stream, or the goroutine that reads an answer on, tells the cache check of the call's end, not the door
-	storeLost   time.Duration // how long the call has waited for a store that did not answer
-	waited      time.Duration // how long it has waited for room in a limit that other calls held
+	pricing.Call // what the request asks for (Demand), and what that costs
 
-	limiting  limiting     // how its output limit may be lowered
-	braked    bool         // Options.Brakes have counted it
-	Unmetered bool         // in shadow mode: what it costs is not known, and it is sent all the same
+	// What the door has found out.
+	Operation   string
+	Scope       budget.Scope
+	Region      string      // where the client sends to
+	Streams     bool        // the answer is a stream; if OverHTTP is set, this is not known before the answer's header is there
+	OverHTTP    bool        // the answer goes to an HTTP client, and not to the SDK
+	Form        inputs.Form // the JSON dialect of a request over HTTP; zero for a call of the SDK
+	ModelInBody string      // the model of a request whose path names none; empty for all others
+
+	// How it is treated.
+	silent    bool     // it is only estimated: no event tells of it
+	Unmetered bool     // in shadow mode: what it costs is not known, and it is sent all the same
+	limiting  limiting // how its output limit may be lowered
+	braked    bool     // Options.Brakes have counted it
+
+	// What was read of the serialised request.
+	seen      sight        // what it looked like when Demand was read from it
 	looking   memoryWindow // the body that bodyOf has read last; kept here to save an allocation for each reading
-	seen      sight        // what the serialised request looked like when Demand was read from it
-	tightDone bool         // the tight bound, which is computed from the text, was looked for
-	tight     int64        // input tokens by the tight bound; 0 when there is none
+	tightDone bool         // the tight bound of the input tokens, which is computed from the text, was looked for
+	tight     int64        // that bound; 0 when there is none
+
+	// What its attempts have done.
+	attempts  atomic.Int32  // how many were made so far
+	charged   int           // how many were charged though they brought no answer
+	storeLost time.Duration // how long they have waited for a store that did not answer
+	waited    time.Duration // how long they have waited for room in a limit that other calls held
+
+	cache     cacheCall   // what the cache check keeps of it
+	streaming atomic.Bool // the end of the call is told to the cache check by a stream, or by a goroutine that reads the answer on: not by the door
 }
 
 // minStoreWait is what a call still gives a store that has used up its time by not answering.

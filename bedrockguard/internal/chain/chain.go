@@ -31,72 +31,88 @@ import (
 // Guard is a guard without its doors: it takes calls from them, and runs each through the links of the chain. It is immutable after New,
 // except for what it learns, and safe for concurrent use.
 type Guard struct {
-	ledger    *budget.Ledger
-	shadow    shadowBook // counts the refusals that shadow mode has not carried out
 	opts      Config
-	catalog   *catalog.Catalog
-	ratios    *tokens.Ratio // by model, how many input tokens were billed in relation to the bounds that were reserved
-	rate      *ratelimit.Limits
-	loops     *brakes.Loops  // agents that repeat themselves; nil without Brakes
-	watch     *watch.Streams // ends running streams whose scope is killed
-	identity  identity.Identity
-	cache     *cacheLink         // nil if the policy switches the cache check off
-	drains    *drain.Drains      // answers of callers who have left, which are read on
-	answers   answers            // how answers have differed from what was asked for
-	enforced  *pricing.Enforced  // guardrails that evaluate calls without being named in them
-	flat      pricing.FlatPrices // Options.FlatPrices: the most that one call costs with what has no price by tokens
-	assumed   sync.Map           // keys are askedKey: models and regions for which event.PriceAssumed was emitted
-	outputs   outputs            // how long answers were, for Estimate
-	foretold  atomic.Bool        // Estimate was called, so that the real token counts of prompts are worth learning
+	ledger    *budget.Ledger
 	listeners listeners.All
 
-	defaultScope bool // opts.Scope has any value besides its Model
+	// Who calls, and what may refuse a call besides the ledger.
+	identity     identity.Identity
+	defaultScope bool              // opts.Scope has any value besides its Model
+	cache        *cacheLink        // nil if the policy switches the cache check off
+	loops        *brakes.Loops     // counts how often workflows repeat themselves; nil without Brakes
+	rate         *ratelimit.Limits // the limit of uncached input tokens per minute
+	shadow       shadowBook        // counts the refusals that shadow mode has not carried out
+
+	// What calls cost.
+	catalog  *catalog.Catalog
+	flat     pricing.FlatPrices // Options.FlatPrices: the most that one call costs with what has no price by tokens
+	enforced *pricing.Enforced  // guardrails that evaluate calls without being named in them
+
+	// What the guard learns.
+	answers  answers       // how answers have differed from what was asked for
+	ratios   *tokens.Ratio // by model, how many input tokens were billed in relation to the bounds that were reserved
+	outputs  outputs       // how long answers were, for Estimate
+	foretold atomic.Bool   // Estimate was called, so that the real token counts of prompts are worth learning
+	assumed  sync.Map      // keys are askedKey: models and regions for which event.PriceAssumed was emitted
+
+	// What goes on after a call.
+	watch  *watch.Streams // ends running streams whose scope is killed
+	drains *drain.Drains  // answers of callers who have left, which are read on
 }
 
 // Config is bedrockguard.Options for the links of the chain, checked and with its defaults filled in. The fields have the names that they have
 // there, where each is described in full.
 type Config struct {
-	Cache              cache.Policy
-	Scope              budget.Scope // for what neither the caller's identity nor the context names
-	Identity           func(context.Context) (string, error)
+	// Who calls.
+	Scope    budget.Scope // for what neither the caller's identity nor the context names
+	Identity func(context.Context) (string, error)
+
+	// What calls cost.
 	Models             *catalog.Catalog // with the models, ids and discounts of the options
 	FlatPrices         pricing.FlatPrices
 	EnforcedGuardrails []pricing.Guardrail
-	Rate               ratelimit.Rule
-	Outcomes           map[event.Outcome]event.Action // replaces the table of Config.action, outcome by outcome
 	StrictBound        bool                           // reserve by the length of the body alone, never by its text
-	Shadow             bool                           // report refusals, and let the calls go on
-	Output             Output
-	Substitute         func(context.Context, Pressure) (modelID string, ok bool)
-	Brakes             brakes.Numbers
-	ReservationTTL     time.Duration
-	StoreTimeout       time.Duration // what a call waits for the store before it is sent, in all
-	MaxWait            time.Duration // what a call waits for room that others hold
-	SettleTimeout      time.Duration
-	DrainTimeout       time.Duration // how long an answer is read on without its caller; zero cuts it
-	MaxDrains          int           // answers that are read on at the same time
-	KillPoll           time.Duration // how often the store is asked for kills while streams run
-	ReservationHeader  string        // the request header that gets the reservation's id; empty for none
-	Clock              func() time.Time
-	OnEvent            func(context.Context, event.Event)
-	Listeners          []func(context.Context, event.Event)
-	ListenerQueue      int
+	Outcomes           map[event.Outcome]event.Action // replaces the table of Config.action, outcome by outcome
+
+	// What changes or refuses a call.
+	Cache      cache.Policy
+	Rate       ratelimit.Rule
+	Brakes     brakes.Numbers
+	Output     Output
+	Substitute func(context.Context, Pressure) (modelID string, ok bool)
+	Shadow     bool // report refusals, and let the calls go on
+
+	// The store, and reservations in it.
+	ReservationTTL    time.Duration
+	ReservationHeader string        // the request header that gets the reservation's id; empty for none
+	StoreTimeout      time.Duration // what a call waits for the store before it is sent, in all
+	MaxWait           time.Duration // what a call waits for room that others hold
+	SettleTimeout     time.Duration
+	KillPoll          time.Duration // how often the store is asked for kills while streams run
+
+	// Answers without a caller.
+	DrainTimeout time.Duration // how long an answer is read on without its caller; zero or less cuts it
+	MaxDrains    int           // answers that are read on at the same time
+
+	// Events.
+	OnEvent       func(context.Context, event.Event)
+	Listeners     []func(context.Context, event.Event)
+	ListenerQueue int
+
+	Clock func() time.Time // for the cache check, and for the age of the catalog; nil is time.Now
 }
 
 // New returns a guard over a ledger.
 func New(ledger *budget.Ledger, opts Config) *Guard {
+	opts.Scope.Model = "" // only the library sets it
 	g := &Guard{
-		ledger: ledger, opts: opts, catalog: opts.Models,
+		opts: opts, ledger: ledger, listeners: listeners.New(opts.OnEvent, opts.Listeners, opts.ListenerQueue),
+		identity: identity.Identity{Ask: opts.Identity}, defaultScope: len(opts.Scope.Dims()) > 0,
+		cache: newCacheLink(opts.Cache, opts.Clock), loops: brakes.New(opts.Brakes), rate: ratelimit.New(opts.Rate),
+		catalog: opts.Models, flat: opts.FlatPrices, enforced: pricing.NewEnforced(opts.EnforcedGuardrails),
 		ratios: tokens.NewRatio(),
-		rate:   ratelimit.New(opts.Rate), loops: brakes.New(opts.Brakes), watch: watch.New(ledger, opts.KillPoll),
-		identity: identity.Identity{Ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
+		watch:  watch.New(ledger, opts.KillPoll), drains: drain.New(opts.MaxDrains),
 	}
-	g.drains = drain.New(opts.MaxDrains)
-	g.listeners = listeners.New(opts.OnEvent, opts.Listeners, opts.ListenerQueue)
-	g.enforced = pricing.NewEnforced(opts.EnforcedGuardrails)
-	g.flat = opts.FlatPrices
-	g.opts.Scope.Model = "" // only the library sets it
-	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.emitOldCatalog()
 	g.emitInShadow()
 	return g

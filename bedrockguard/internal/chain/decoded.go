@@ -61,13 +61,14 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 
 // decodedTrace adds what a trace shows: the model that a prompt router chose, and what guardrails have evaluated.
 func decodedTrace(r *wire.Reported, trace *types.ConverseTrace) {
-	// Name is empty for a name that can't be printed safely.
 	if trace.PromptRouter != nil && trace.PromptRouter.InvokedModelId != nil {
+		// Name is empty for a name that can't be printed safely.
 		r.Model, r.Routed = wire.Name(*trace.PromptRouter.InvokedModelId), true
 	}
 	if trace.Guardrail == nil {
 		return
 	}
+	// By guardrail: one assessment of the input, and several of the output, which is evaluated in parts.
 	for id, assessment := range trace.Guardrail.InputAssessment {
 		decodedAssessment(r, id, &assessment)
 	}

@@ -68,8 +68,8 @@ func (b *gate) wasRead() bool {
 	return b.read
 }
 
-// answered is what the handler behind the guard, which runs the transport, has returned.
-type answered struct {
+// handlerResult is what the handler behind the guard, which runs the transport, has returned.
+type handlerResult struct {
 	out      middleware.DeserializeOutput
 	md       middleware.Metadata
 	err      error
@@ -94,18 +94,16 @@ func (g *Guard) detaches(ctx context.Context) bool {
 	return g.opts.DrainTimeout > 0 && ctx.Done() != nil
 }
 
-// run calls the transport with its own context and reads its answer. If answers may be read on after the caller's context ctx ends, that happens
+// run calls the transport under the context own, and reads its answer. If answers may be read on after the caller's context ctx ends, that happens
 // in a goroutine, so that run can return to the caller before it is done.
-func (d *dispatch) run(ctx, own context.Context) answered {
+func (d *dispatch) run(ctx, own context.Context) handlerResult {
 	if !d.guard.detaches(ctx) {
-		var a answered
-		a.out, a.md, a.err = d.handOver(own)
-		a.returned = true
-		d.observe(ctx, &a)
+		var a handlerResult
+		d.send(ctx, own, &a)
 		return a
 	}
 	done := make(chan struct{})
-	var a answered
+	var a handlerResult
 	go func() {
 		defer close(done)
 		defer func() {
@@ -113,9 +111,7 @@ func (d *dispatch) run(ctx, own context.Context) answered {
 				a.panicked = recover() // arrived panics again in the caller's goroutine; nil means runtime.Goexit
 			}
 		}()
-		a.out, a.md, a.err = d.handOver(own)
-		a.returned = true
-		d.observe(ctx, &a)
+		d.send(ctx, own, &a)
 	}()
 	select {
 	case <-done:
@@ -125,8 +121,15 @@ func (d *dispatch) run(ctx, own context.Context) answered {
 	}
 }
 
+// send hands the request to the transport under the context own, puts what that returns into a, and reads the answer. ctx is the caller's context.
+func (d *dispatch) send(ctx, own context.Context, a *handlerResult) {
+	a.out, a.md, a.err = d.handOver(own)
+	a.returned = true
+	d.observe(ctx, a)
+}
+
 // arrived returns what the goroutine's handler returned. If that has panicked, arrived panics with the same value.
-func (d *dispatch) arrived(a *answered) answered {
+func (d *dispatch) arrived(a *handlerResult) handlerResult {
 	if !a.returned && a.panicked != nil {
 		d.cancel()
 		panic(a.panicked)
@@ -138,29 +141,41 @@ func (d *dispatch) arrived(a *answered) answered {
 	return *a
 }
 
-// returnEarly returns to a caller who has canceled, while the transport is still running. A goroutine waits for the transport and resolves the
-// attempt.
-func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answered) answered {
-	gone := answered{err: &smithy.CanceledError{Err: ctx.Err()}}
-	drains := d.guard.drains               // makes Guard.Close wait for the goroutine
-	if d.gate != nil && d.gate.callOff() { // nothing of the body was read: the caller's goroutine resolves the attempt
-		d.cancel()
-		// Close of the guard waits for this goroutine, too, which counts against no limit.
-		waiting := drains.Own(d.cancel)
-		go func() {
-			defer drains.End(waiting)
-			<-done
-			// The transport may have got an answer all the same, without reading the body.
-			discard(a)
-		}()
-		return gone
+// returnEarly returns to a caller who has canceled, while the transport is still running. A goroutine waits until the transport has returned and
+// closed done. The goroutines are registered in Guard.drains, so that Guard.Close waits for them.
+func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *handlerResult) handlerResult {
+	if d.gate != nil && d.gate.callOff() {
+		d.awaitUnsent(done, a)
+	} else {
+		d.resolveInBackground(ctx, done, a)
 	}
+	return handlerResult{err: &smithy.CanceledError{Err: ctx.Err()}}
+}
+
+// awaitUnsent ends a transport that has read nothing of the request's body, which was withdrawn. The caller's goroutine resolves the attempt.
+func (d *dispatch) awaitUnsent(done chan struct{}, a *handlerResult) {
+	d.cancel()
+	// Own registers a goroutine that takes none of the places for answers that are read on (Options.MaxDrains).
+	waiting := d.guard.drains.Own(d.cancel)
+	go func() {
+		defer d.guard.drains.End(waiting)
+		<-done
+		// The transport may have got an answer all the same, without reading the body.
+		discard(a)
+	}()
+}
+
+// resolveInBackground lets a goroutine resolve the attempt by what still arrives of the answer, within DrainTimeout.
+func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, a *handlerResult) {
+	drains := d.guard.drains
+	// Begin takes a place for an answer that is read on. It returns nil if none is free, or if the guard is closed: then the answer is cut, and
+	// charged with its worst case.
 	reading := drains.Begin(d.cancel)
-	if reading == nil { // enough answers are being read on, or the guard is closed: this one is cut, and charged with its worst case
+	if reading == nil {
 		d.cancel()
 		reading = drains.Own(d.cancel)
 	}
-	d.sending.handedOff.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
+	d.sending.inBackground.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
 	d.sending.current().call.streaming.Store(true)
 	// After DrainTimeout the answer is cut, by the end of the transport's context.
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
@@ -171,17 +186,16 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 		timer.Stop()
 		d.cancel()
 	}()
-	return gone
 }
 
 // conclude resolves an attempt whose caller has canceled, now that the transport has returned: a stream by reading it to its end, any other
 // answer by what has arrived of it.
-func (d *dispatch) conclude(ctx context.Context, a *answered) {
+func (d *dispatch) conclude(ctx context.Context, a *handlerResult) {
 	g, s := d.guard, d.sending
-	// If the usage comes below, the cache check has it by the time that this runs, and learns nothing more.
+	// The cache check gets the usage below, if there is any. Only without it cacheLost tells the check anything, at the end.
 	defer g.cacheLost(ctx, s.current().call, nil)
 	if m := s.stream.Load(); m != nil {
-		m.finish(context.Cause(ctx))
+		m.readToEnd(context.Cause(ctx))
 		return
 	}
 	at := s.current()
@@ -193,7 +207,7 @@ func (d *dispatch) conclude(ctx context.Context, a *answered) {
 }
 
 // discard closes an answer that nobody reads.
-func discard(a *answered) {
+func discard(a *handlerResult) {
 	if resp, ok := a.out.RawResponse.(*smithyhttp.Response); ok && resp.Response != nil && resp.Body != nil {
 		resp.Body.Close()
 	}
@@ -202,27 +216,26 @@ func discard(a *answered) {
 // handOver hands the request to the transport, and records whether bytes of its body were read: otherwise net/http's own transport has sent
 // nothing. A gate knows that; without one, the length that is left to read tells it.
 func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
-	unread := 0
-	tellsByLength := d.body != nil && d.gate == nil
-	if tellsByLength {
-		unread = d.body.Len() // of a bytes.Reader: what is left to read
-	}
+	before := d.unread()
 	out, md, err := d.next.HandleDeserialize(own, d.in)
 	// The SDK has closed the request's body by now, so that nothing reads from it any more.
-	wasRead := d.gate != nil && d.gate.wasRead()
-	if tellsByLength {
-		wasRead = d.body.Len() != unread
-	}
-	if wasRead {
+	if d.gate != nil && d.gate.wasRead() || d.unread() != before {
 		d.sending.current().mayHaveSent.Store(true)
 	}
 	return out, md, err
 }
 
-// observe reads the answer. A stream's body is replaced here by one that is metered, because the SDK's decoder starts to read before any outer
-// middleware returns. Any other answer is read completely, so that its usage is known whether or not the caller reads it. A body that breaks
-// off is handed on as it came, with the error at its end.
-func (d *dispatch) observe(ctx context.Context, a *answered) {
+// unread returns how many bytes of the request's body are left to read. It is always 0 for a request without a body, and for one with a gate.
+func (d *dispatch) unread() int {
+	if d.body == nil || d.gate != nil {
+		return 0
+	}
+	return d.body.Len()
+}
+
+// observe notes the answer in the attempt, and reads it as far as the guard has to. It does so before any outer middleware returns, because the SDK's
+// decoder reads a stream before that. An answer that is no stream is read completely, so that its usage is known whether or not the caller reads it.
+func (d *dispatch) observe(ctx context.Context, a *handlerResult) {
 	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
 	if a.err != nil || !ok || resp.Response == nil {
 		return
@@ -234,40 +247,55 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	at := d.sending.current()
 	at.header = resp.Header
 	at.status.Store(int32(resp.StatusCode))
-	succeeded := resp.StatusCode >= 200 && resp.StatusCode <= 299
-	if succeeded {
-		at.call.cacheBegun() // tells the cache check that the answer begins
-	}
-	if succeeded && at.call.OverHTTP {
-		at.call.Streams = StreamsAs(resp.Header) != 0 // 0 is no stream; what was asked for need not be what came
-	}
-	if succeeded && at.call.Streams {
-		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
-		resp.Body = m
-		d.sending.stream.Store(m)
-		// From here on the stream tells the cache check of the call's end, and not the door.
-		at.call.streaming.Store(true)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		_ = answerIntoMemory(resp) // an error has no usage: its status and its header decide
 		return
 	}
-	// Decodable says that the SDK's types hold all that the answer can tell of its cost. The other two conditions say that the transport runs under
-	// the caller's own context: Transmit ends any other when this returns, and the SDK could read no more.
-	if succeeded && at.call.Demand.Decodable && d.direct && !d.guard.detaches(ctx) {
-		return // the caller waits until the SDK has decoded the answer, and the usage is taken from that
+	at.call.cacheBegun() // tells the cache check that the answer begins
+	if at.call.OverHTTP {
+		at.call.Streams = StreamsAs(resp.Header) != 0 // 0 is no stream; what was asked for need not be what came
 	}
+	switch {
+	case at.call.Streams:
+		d.meterStream(ctx, at, resp)
+	case d.sdkDecodes(ctx, at.call):
+		// The usage is taken from what the SDK has decoded.
+	default:
+		at.body = answerIntoMemory(resp)
+	}
+}
+
+// meterStream replaces a stream's body with one that is metered. From here on the stream resolves the attempt, and tells the cache check of the
+// call's end, which the door does for all other answers.
+func (d *dispatch) meterStream(ctx context.Context, a *attempt, resp *smithyhttp.Response) {
+	m := d.guard.meter(ctx, a, resp.Body, d.cancel)
+	resp.Body = m
+	d.sending.stream.Store(m)
+	a.call.streaming.Store(true)
+}
+
+// sdkDecodes reports whether the answer can be left to the SDK. Its types have to hold all that the answer can tell of its cost (Decodable), and the
+// transport has to run under the caller's own context: Transmit ends any other when observe returns, and the SDK could read no more.
+func (d *dispatch) sdkDecodes(ctx context.Context, c *Call) bool {
+	hasOwnContext := !d.direct || d.guard.detaches(ctx)
+	return c.Demand.Decodable && !hasOwnContext
+}
+
+// answerIntoMemory reads an answer completely, puts the bytes in the place of its body, and returns them. If the body breaks off it returns nil: the
+// answer then has what came of it, with the error at its end.
+func answerIntoMemory(resp *smithyhttp.Response) []byte {
 	whole, err := readWhole(resp.Body, resp.ContentLength)
 	resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(whole), brokenBody{err}))
-		return
+		return nil
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(whole))
-	if succeeded {
-		at.body = whole
-	}
+	return whole
 }
 
 // readWhole is io.ReadAll with a buffer as large as the Content-Length, which saves growing it. The header may be wrong, so that no more than
-// 1 MiB is allocated before anything was read.
+// 1 MiB is allocated before anything was read. ReadFrom grows a buffer in which fewer than MinRead bytes are free, also at the end.
 func readWhole(body io.Reader, length int64) ([]byte, error) {
 	const maxAllocated = 1 << 20
 	whole := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), maxAllocated)+bytes.MinRead))

@@ -46,19 +46,20 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 		return Estimate{}, err
 	}
 	if g.opts.Output.Default > 0 && modelID != nil {
-		// The limit that was set is in the input. By itself it is only needed for an event.
-		input, _ = g.defaultOutput(c, input)
+		input, _ = g.defaultOutput(c, input) // the second result is the limit, which is in the input, too
 	}
-	for lowered := 0; ; lowered++ {
+	for clamps := 0; ; clamps++ {
 		// Each round has a call of its own, because foretell fills it in from the input.
 		asked := &Call{Region: c.Region, silent: true, Operation: c.Operation, Streams: c.Streams, Scope: c.Scope}
 		e, err := g.foretell(ctx, asked, input)
-		// If foretell fails, the refusal is nil and nothing is lowered.
-		limited, clamped := g.clampForetold(asked, input, e.Refusal)
-		if err != nil || !clamped || lowered == maxClamps {
+		if err != nil {
 			return e, err
 		}
-		input = limited
+		smaller, found := g.clampForetold(asked, input, e.Refusal)
+		if !found || clamps == maxClamps {
+			return e, nil
+		}
+		input = smaller
 	}
 }
 
@@ -69,8 +70,8 @@ func (g *Guard) clampForetold(c *Call, input any, refused error) (any, bool) {
 	if !g.opts.Output.Clamp || !errors.As(refused, &e) {
 		return input, false
 	}
-	if waits := e.Waiting && g.opts.MaxWait > 0; waits {
-		return input, false // a call waits for room first, and is shortened only if that was in vain
+	if e.Waiting && g.opts.MaxWait > 0 {
+		return input, false // a call waits for room first, and is made smaller only if that was in vain
 	}
 	smaller, found := g.clamp(c, input, e)
 	return smaller.input, found
@@ -115,23 +116,18 @@ func (g *Guard) likely(c *Call, wide int64) (budget.Charge, error) {
 	c.Demand.MaxOutput, c.Demand.Writes = output, price.NoCacheWrites
 	var likely budget.Charge
 	err := c.Worst(&likely, input)
+	// Worst counts all of the input as read from the cache, and as written to it. Of that nothing is expected.
 	likely[budget.UnitCacheReadInputTokens], likely[budget.UnitCacheWriteInputTokens] = 0, 0
 	return likely, err
 }
 
-// refusal returns the error with which a call would be refused. Like a call, it tries the tight bound, which is computed from the text, if the wide
-// one does not fit, and lowers e.Worst to it. With StrictBound, and for text that the service adds, it stays with the wide bound.
+// refusal returns the error with which a call would be refused, or nil. Like a call, it tries the tight bound if the wide one does not fit, except
+// with StrictBound, and for text that the service adds (Hidden).
 func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) error {
 	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
 	defer cancel()
-	kills, err := g.ledger.Kills(asking)
-	if err != nil {
+	if err := g.killed(asking, c.Scope); err != nil {
 		return err
-	}
-	for _, k := range kills {
-		if k.Holds(c.Scope) {
-			return k.Err()
-		}
 	}
 	balances, err := g.ledger.Balances(asking, c.Scope)
 	if err != nil {
@@ -141,18 +137,10 @@ func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) e
 	a := &attempt{call: c, bound: wide}
 	refused := exceeded(balances, &e.Worst)
 	if refused != nil && !g.opts.StrictBound && !c.Demand.Hidden {
-		tight, err := g.tightInput(ctx, c)
-		if err != nil {
+		if err := g.tighten(ctx, a, &e.Worst); err != nil {
 			return err
 		}
-		// It is 0 if there is no tight bound.
-		if tight > 0 && tight < wide {
-			a.bound, a.tight = tight, true
-			if err := c.Worst(&e.Worst, tight); err != nil {
-				return err
-			}
-			refused = exceeded(balances, &e.Worst)
-		}
+		refused = exceeded(balances, &e.Worst)
 	}
 	if refused == nil {
 		return nil // and not an interface that holds a nil pointer
@@ -162,28 +150,45 @@ func (g *Guard) refusal(ctx context.Context, c *Call, e *Estimate, wide int64) e
 	return refused
 }
 
-// exceeded returns a refusal for the balance that gets room last, of those without room; nil if all have room. ResetAfter 0 means never, and so
-// is later than any other. Waiting says that no account is latched, and that all have room if what is pending turns out to cost nothing.
+// killed returns the error of a kill flag that holds for a scope, or of the store; nil if there is none.
+func (g *Guard) killed(ctx context.Context, s budget.Scope) error {
+	kills, err := g.ledger.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range kills {
+		if k.Holds(s) {
+			return k.Err()
+		}
+	}
+	return nil
+}
+
+// tighten lowers an attempt's bound to the tight bound, which is computed from the text, and worst to what the attempt can cost by that. Both stay if
+// there is no tight bound, or none that is lower.
+func (g *Guard) tighten(ctx context.Context, a *attempt, worst *budget.Charge) error {
+	tight, err := g.tightInput(ctx, a.call) // 0 if there is no tight bound
+	if err != nil || tight <= 0 || tight >= a.bound {
+		return err
+	}
+	a.bound, a.tight = tight, true
+	return a.call.Worst(worst, tight)
+}
+
+// exceeded returns a refusal for the balance that gets room last, of those without room; nil if all have room. Waiting says that no account is
+// latched, and that all have room if what is pending turns out to cost nothing.
 func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.ExceededError {
 	var last *budget.ExceededError
 	waiting := true
 	for i := range balances {
 		b := &balances[i]
 		need := worst[b.Max.Unit]
-		left := b.Left()
-		// Left is zero for a latched account, which also refuses a call that needs nothing of its unit.
-		if b.Observe || need <= left.N && !b.Latched {
+		if hasRoom(b, need) {
 			continue
 		}
-		waiting = waiting && !b.Latched && need <= left.N+b.Pending.N
-		if last == nil || b.ResetAfter > last.ResetAfter && last.ResetAfter != 0 || b.ResetAfter == 0 {
-			last = &budget.ExceededError{
-				Limit: b.Limit, Scope: b.Scope, Max: b.Max, Settled: b.Settled, Pending: b.Pending,
-				Requested: budget.Quantity{N: need, Unit: b.Max.Unit}, ResetAfter: b.ResetAfter, Latched: b.Latched,
-			}
-			if need > b.Max.N {
-				last.ResetAfter = 0 // it never fits
-			}
+		waiting = waiting && !b.Latched && need <= b.Left().N+b.Pending.N
+		if last == nil || resetsLater(b, last) {
+			last = exceededBy(b, need)
 		}
 	}
 	if last != nil {
@@ -192,18 +197,43 @@ func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.Ex
 	return last
 }
 
-// serialised returns the request that the SDK would make of an input. A client of its own makes it, and a middleware stops it before it is signed
-// and sent. The client's region does not matter, because only the path and the body are read.
+// hasRoom reports whether an account refuses no call that needs so much. A latched account refuses all, even a call that needs nothing of its unit.
+func hasRoom(b *budget.AccountBalance, need int64) bool {
+	return b.Observe || need <= b.Left().N && !b.Latched
+}
+
+// resetsLater reports whether an account gets room later than the one that refused with last. ResetAfter 0 means never, which is later than any time.
+func resetsLater(b *budget.AccountBalance, last *budget.ExceededError) bool {
+	if b.ResetAfter == 0 {
+		return true
+	}
+	return last.ResetAfter != 0 && b.ResetAfter > last.ResetAfter
+}
+
+// exceededBy returns the refusal of an account that has no room for what a call needs.
+func exceededBy(b *budget.AccountBalance, need int64) *budget.ExceededError {
+	e := &budget.ExceededError{
+		Limit: b.Limit, Scope: b.Scope, Max: b.Max, Settled: b.Settled, Pending: b.Pending,
+		Requested: budget.Quantity{N: need, Unit: b.Max.Unit}, ResetAfter: b.ResetAfter, Latched: b.Latched,
+	}
+	if need > b.Max.N {
+		e.ResetAfter = 0 // the call never fits
+	}
+	return e
+}
+
+// serialised returns the request that the SDK would make of an input. A client of its own makes it, and the middleware catch stops it before it is
+// signed and sent. The client's region does not matter, because only the path and the body are read.
 func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 	var caught *smithyhttp.Request
-	client := bedrockruntime.New(bedrockruntime.Options{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, APIOptions: []func(*middleware.Stack) error{
-		func(s *middleware.Stack) error {
-			return s.Finalize.Add(middleware.FinalizeMiddlewareFunc("bedrockguard.Estimate", func(_ context.Context, in middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
-				caught, _ = in.Request.(*smithyhttp.Request)
-				return out, md, errCaught
-			}), middleware.Before)
-		},
-	}})
+	catch := middleware.FinalizeMiddlewareFunc("bedrockguard.Estimate", func(_ context.Context, in middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
+		caught, _ = in.Request.(*smithyhttp.Request)
+		return out, md, errCaught
+	})
+	client := bedrockruntime.New(bedrockruntime.Options{
+		Region: "us-east-1", Credentials: aws.AnonymousCredentials{},
+		APIOptions: []func(*middleware.Stack) error{func(s *middleware.Stack) error { return s.Finalize.Add(catch, middleware.Before) }},
+	})
 	var err error
 	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:

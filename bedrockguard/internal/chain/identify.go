@@ -72,7 +72,7 @@ func profile(modelID string) string {
 // emitAssumed emits event.PriceAssumed, once for each model and region: the catalog has no price of the model for the region, and uses its highest.
 func (g *Guard) emitAssumed(ctx context.Context, c *Call) {
 	key := askedKey{c.Scope.Model, c.Region}
-	if _, told := g.assumed.Load(key); told {
+	if _, told := g.assumed.Load(key); told { // as for all calls of the model but the first
 		return
 	}
 	// Of several calls at the same time only one stores the key, and emits.
@@ -97,14 +97,15 @@ func (g *Guard) flatModel(c *Call, modelID string) *catalog.Resolved {
 // complete works out what the request can cost, after c.Demand has been read from it. Over HTTP, StrictBound also refuses requests because of
 // which the service reads more than they hold.
 func (g *Guard) complete(c *Call, resolved *catalog.Resolved) error {
-	if err := c.Complete(g.enforced, &g.flat, c.OverHTTP && g.opts.StrictBound, resolved); err != nil {
+	strict := c.OverHTTP && g.opts.StrictBound
+	if err := c.Complete(g.enforced, &g.flat, strict, resolved); err != nil {
 		return err
 	}
 	return g.priced(c, resolved)
 }
 
-// Scope works out to which scope the call counts: first the caller's identity, then the context's scope, and the guard's default for what
-// both leave empty.
+// Scope works out to which scope the call counts: the context's scope, in the name of the caller's identity if the guard asks for that, and the
+// guard's default for what both leave empty.
 func (g *Guard) Scope(ctx context.Context, scope *budget.Scope) (err error) {
 	if *scope, err = budget.ScopeFrom(ctx); err != nil {
 		return err

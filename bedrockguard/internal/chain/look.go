@@ -23,14 +23,13 @@ import (
 // a few comparisons; if it differs, it is read again. What was read is the call's Demand: what the request asks for. It is completed with what the
 // model charges by Guard.complete.
 
-// Describe reads the operation's input and records what the serialised request looks like. Without a request, the length of the body is unknown.
-// The text of a managed prompt is not in the request (HidesText), so that only the context window bounds it.
+// Describe reads the operation's input and records what the serialised request looks like. A body that is not in memory counts as empty here:
+// lookAgain reads it before anything is reserved. Without a request (nil), the length of the body is unknown.
 func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhttp.Request) error {
 	if c.FlatOperation {
 		if req == nil {
 			return request.MalformedField("body", "is not there to be bounded")
 		}
-		// A body that is not in memory is nil here. lookAgain reads it before anything is reserved.
 		body, _ := c.bodyOf(req)
 		return c.describeFlat(req, body)
 	}
@@ -43,27 +42,32 @@ func (g *Guard) Describe(ctx context.Context, c *Call, input any, req *smithyhtt
 	if err != nil {
 		return err
 	}
-	// HidesText is true for a managed prompt, whose text the service adds.
+	// HidesText is true for a managed prompt, whose text the service adds: only the context window bounds that.
 	c.Demand = pricing.Demand{ModelID: *modelID, Hidden: resolved.HidesText}
 	if err = c.Demand.Read(input, resolved.ModelID); err != nil {
 		return err
 	}
-	if req == nil {
-		c.Demand.Body = pricing.UnknownLength
-	} else {
-		// A body that is not in memory is nil here. lookAgain sees then that it differs from what was noted, and reads the request again.
-		body, _ := c.bodyOf(req)
-		// Lengthening counts the bytes by which Unicode normalisation can lengthen the text: each may be billed as a token.
-		c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
-		c.seen.note(req, body)
-	}
+	c.noteBody(req)
 	return g.complete(c, resolved)
 }
 
-// sight is what was seen of a serialised request, as far as its cost depends on it. Texts are compared by their address in memory.
+// noteBody completes the demand that was read from an input with the serialised body, and notes what the request looks like.
+func (c *Call) noteBody(req *smithyhttp.Request) {
+	if req == nil {
+		c.Demand.Body = pricing.UnknownLength
+		return
+	}
+	body, _ := c.bodyOf(req)
+	// Lengthening counts the bytes by which Unicode normalisation can lengthen the text: each may be billed as a token.
+	c.Demand.Raw, c.Demand.Body, c.Demand.Lengthening = body, int64(len(body)), tokens.Lengthening(body)
+	c.seen.note(req, body)
+}
+
+// sight is what was seen of a serialised request, as far as its cost depends on it. The body is compared by its length and its address in memory:
+// whoever changes a request puts another body into it.
 type sight struct {
 	first                    *byte // of the body; nil when it is empty
-	length                   int
+	length                   int   // of the body
 	path                     string
 	tier, latency, guardrail string // the headers that InvokeModel has in place of fields
 }
@@ -166,8 +170,8 @@ func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Reque
 		return err
 	}
 	c.Demand = pricing.Demand{ModelID: modelID, Hidden: resolved.HidesText, Raw: body, Body: int64(len(body)), Lengthening: tokens.Lengthening(body)}
-	err = c.Demand.ReadInvoke(c.dialectOf(req.URL), resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
-	if err != nil {
+	tier, latency := types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader))
+	if err := c.Demand.ReadInvoke(c.dialectOf(req.URL), resolved.ModelID, body, header(req, guardrailHeader), tier, latency); err != nil {
 		return err
 	}
 	// 0 says that there is no tight bound yet.
@@ -175,8 +179,8 @@ func (g *Guard) describeHTTP(ctx context.Context, c *Call, req *smithyhttp.Reque
 	return g.complete(c, resolved)
 }
 
-// dialectOf returns the dialect of a request's body: its form of JSON. A path that names the model tells it; of the other routes, whose model is in
-// the body, each has one.
+// dialectOf returns the dialect of a request's body: its form of JSON. If the path names the model, its last part tells the dialect. If the body
+// names the model, the request came by one of OpenAI's or Anthropic's routes (Form), each of which has a dialect of its own.
 func (c *Call) dialectOf(u *url.URL) cost.Dialect {
 	switch {
 	case c.ModelInBody != "":

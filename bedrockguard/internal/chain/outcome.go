@@ -8,7 +8,7 @@ import (
 )
 
 // fromBedrock reports whether the answer has a request id, which Bedrock adds to every answer of its own.
-func (a *attempt) fromBedrock() bool { return a.header.Get("X-Amzn-Requestid") != "" }
+func (a *attempt) fromBedrock() bool { return a.header.Get(requestIDHeader) != "" }
 
 // action returns what an outcome, the way in which an attempt ended without reported usage, does to the reservation: Options.Outcomes decides
 // first, then the list below. Any other outcome is charged with the reserved amount, because AWS calls no other answer free, and bills
@@ -27,22 +27,24 @@ func (o *Config) action(outcome event.Outcome) event.Action {
 	}
 }
 
-// outcomeOf classifies an attempt that ended with an error. An answer's status decides: another guard's refusal is known by its header, Bedrock's
-// own errors by theirs, and the rest comes from a proxy. Without a status only a request that was certainly not sent is free.
+// outcomeOf classifies an attempt without a usable answer, which ended with err; nil if the transport has returned no error. If there is an answer,
+// its status decides.
 func (a *attempt) outcomeOf(err error) event.Outcome {
-	if status := a.status.Load(); status != 0 && (status < 200 || status > 299) {
-		if a.header.Get(RefusalHeader) != "" {
-			return event.OutcomeRefused
-		}
-		if a.fromBedrock() && a.header.Get("X-Amzn-Errortype") != "" {
-			return event.OutcomeStatus(int(status))
-		}
-		return event.OutcomeProxyStatus(int(status))
-	}
-	if a.status.Load() == 0 && a.certainlyUnsent(err) {
+	status := int(a.status.Load())
+	switch {
+	case status == 0 && a.certainlyUnsent(err):
 		return event.OutcomeNotSent
+	case status == 0: // it may have been sent, and no answer came
+		return event.OutcomeBroken
+	case status >= 200 && status <= 299: // the answer did not arrive completely
+		return event.OutcomeBroken
+	case a.header.Get(RefusalHeader) != "": // another guard, which the request has passed, refused it
+		return event.OutcomeRefused
+	case a.fromBedrock() && a.header.Get("X-Amzn-Errortype") != "": // one of Bedrock's own errors
+		return event.OutcomeStatus(status)
+	default: // an error of a proxy
+		return event.OutcomeProxyStatus(status)
 	}
-	return event.OutcomeBroken
 }
 
 // certainlyUnsent reports whether the service can't have got a request to run: the transport was never called, it never read a byte of the
@@ -56,7 +58,7 @@ func (a *attempt) certainlyUnsent(err error) bool {
 		return false
 	}
 	// No byte was sent as far as is known. That proves something only if a byte would have been noticed: by the body (watched), or by the trace of
-	// a transport that reports how it gets connections (dialing).
+	// a transport that reports how it gets connections (dialing). The operation of the error is "dial" if no connection could be made.
 	var op *net.OpError
 	return a.watched.Load() || a.dialing.Load() || errors.As(err, &op) && op.Op == "dial"
 }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -35,39 +36,38 @@ const defaultFloor = 256
 
 // limiting is the state of the output limit of one call.
 type limiting struct {
-	// may says that after a refusal for lack of room the call is tried again: with a lower limit, or as it is. Until then the refusal is not final:
+	// triesAgain says that after a refusal for lack of room the call is tried again, with a lower limit or as it is. Such a refusal is not final:
 	// it is not reported, closes no latch, and is not passed over in shadow mode.
-	may bool
+	triesAgain bool
 	// input is the bound of input tokens of the last reservation that was asked for.
 	input int64
 }
 
 // Limited sets the default output limit, and calls run, which is the rest of the chain. If that is refused for lack of room, it calls run again with
-// a smaller request, up to maxClamps times. When nothing smaller helps, it calls run once more with limiting.may false: that refusal is final.
+// a smaller request, up to maxClamps times. When nothing smaller helps, it calls run once more, and that refusal is final.
 func (g *Guard) Limited(ctx context.Context, c *Call, input any, run func(input any) error) error {
 	if limited, n := g.defaultOutput(c, input); n > 0 {
 		input = limited
 		g.emitLimited(ctx, c, 0, n)
 	}
-	c.limiting.may = g.opts.Output.Clamp
-	for range maxClamps {
-		if !c.limiting.may {
-			break
-		}
-		// A run makes several attempts if the SDK retries.
+	c.limiting.triesAgain = g.opts.Output.Clamp
+	for clamps := 0; c.limiting.triesAgain && clamps < maxClamps; clamps++ {
 		attempts := c.attempts.Load()
 		err := run(input)
 		if !errors.Is(err, budget.ErrExceeded) {
 			return err
 		}
 		smaller, found := g.clamp(c, input, err)
-		// After more than one attempt an earlier one may have been sent, and it was a retry that was refused: the request stays as it is.
-		if c.limiting.may = found && c.attempts.Load() == attempts+1; c.limiting.may {
-			input = smaller.input
-			g.emitClamped(ctx, c, &smaller)
+		// A run makes several attempts if the SDK retries. Then it was a retry that was refused, and an earlier attempt may have been sent: the
+		// request stays as it is.
+		onlyAttempt := c.attempts.Load() == attempts+1
+		if !found || !onlyAttempt {
+			break
 		}
+		input = smaller.input
+		g.emitClamped(ctx, c, &smaller)
 	}
-	c.limiting.may = false
+	c.limiting.triesAgain = false
 	return run(input)
 }
 
@@ -120,11 +120,8 @@ func (g *Guard) defaultOutput(c *Call, input any) (any, int64) {
 // If that can't be found out, it reports true, so that nothing is changed.
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converse.Request
-	// Of returns true for a Converse input of the SDK. All other inputs have a body. AddFields reads the additional fields; ExtraOutput is their limit.
-	if parts.Of(input) {
-		var additional pricing.Demand
-		return parts.Inference != nil && parts.Inference.MaxTokens != nil ||
-			parts.Additional != nil && (additional.AddFields(parts.Additional) != nil || additional.ExtraOutput > 0)
+	if parts.Of(input) { // a Converse input of the SDK; all other inputs have a body
+		return hasConverseLimit(&parts)
 	}
 	body, ok := inputs.BodyOf(input)
 	if !ok {
@@ -136,6 +133,20 @@ func hasOutputLimit(modelID string, input any) bool {
 	}
 	r, err := cost.ParseRequestIn(dialect, modelID, body)
 	return err != nil || r.MaxTokens > 0 || r.NoOutput // NoOutput: the limit is 0
+}
+
+// hasConverseLimit is hasOutputLimit for a Converse input of the SDK.
+func hasConverseLimit(r *converse.Request) bool {
+	if r.Inference != nil && r.Inference.MaxTokens != nil {
+		return true
+	}
+	if r.Additional == nil {
+		return false
+	}
+	// AddFields reads the additional fields, of which it finds the limit as ExtraOutput. The error says that they can't be read.
+	var additional pricing.Demand
+	err := additional.AddFields(r.Additional)
+	return err != nil || additional.ExtraOutput > 0
 }
 
 // clamped is a request that was made smaller.
@@ -186,21 +197,19 @@ func (g *Guard) withoutWrites(c *Call, input any, e *budget.ExceededError) (smal
 	if input, ok = cachepoints.WithoutPoints(c.Provider, input); !ok {
 		return clamped{}, false
 	}
-	// If the limit stays, this request without points is the result. Otherwise lowered makes the result from it.
-	if smaller.input = input; to < c.Demand.MaxOutput {
-		smaller, ok = c.lowered(input, to)
+	if to == c.Demand.MaxOutput { // the limit stays as it was
+		return clamped{input: input, withoutPoints: true}, true
 	}
+	smaller, ok = c.lowered(input, to)
 	smaller.withoutPoints = true
 	return smaller, ok
 }
 
-// floor is the lowest output limit that the call may get: it stays above what its other fields ask for, such as a thinking budget.
+// floor is the lowest output limit that the call may get. The limit has to stay above what other fields of the request ask for, such as a thinking
+// budget.
 func (g *Guard) floor(c *Call) int64 {
-	floor := max(int64(g.opts.Output.Floor), 1)
-	if g.opts.Output.Floor == 0 {
-		floor = defaultFloor
-	}
-	return max(floor, c.thinking()+1)
+	lowest := cmp.Or(int64(g.opts.Output.Floor), defaultFloor)
+	return max(lowest, 1, c.thinking()+1)
 }
 
 // thinking returns the largest output limit among the request's fields other than the one that is lowered.
@@ -212,8 +221,9 @@ func (c *Call) thinking() int64 { return max(c.Demand.ExtraOutput, c.Demand.Thin
 func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
 	asked := c.Demand.MaxOutput
 	defer func() { c.Demand.MaxOutput = asked }()
-	left := e.Max.N - e.Settled.N // neither is negative, and settled may be the larger one
-	if left -= e.Pending.N; left <= 0 {
+	// This is negative for an account in which more was settled than its maximum.
+	left := e.Max.N - e.Settled.N - e.Pending.N
+	if left <= 0 {
 		return 0, false
 	}
 	fits := func(output int64) bool {
@@ -221,12 +231,12 @@ func (c *Call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok 
 		c.Demand.MaxOutput = output
 		return c.Worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
+	// The search halves the distance between low, a limit that fits, and high, one that does not fit or may not be tried.
 	low, high := floor, min(most, math.MaxInt32)+1 // Converse has the limit as an int32
-	// The search begins with a limit that has to fit, low, and with one beyond all that may be tried, high.
 	if low >= high || !fits(low) {
 		return 0, false
 	}
-	for high-low > 1 { // low always fits
+	for high-low > 1 {
 		if middle := low + (high-low)/2; fits(middle) {
 			low = middle
 		} else {

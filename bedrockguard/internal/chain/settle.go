@@ -46,9 +46,8 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if !a.claim() {
 		return
 	}
-	if a.debit != nil { // the rate limit had only guessed the tokens
-		a.debit.Settle(r.Usage)
-	}
+	// The rate limit had only guessed the tokens. The debit is nil if it took none, and Settle does nothing then.
+	a.debit.Settle(r.Usage)
 	// foretold: Estimate is in use, which expects answers of the usual length.
 	if g.foretold.Load() {
 		g.outputs.learn(&a.call.Scope, r.Usage.OutputTokens)
@@ -86,8 +85,8 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome event.Outcome) {
 		g.voidClaimed(ctx, a, outcome)
 		return
 	}
-	// The cache check learns of attempts that were charged without an answer (Billed).
-	a.call.charged++
+	// The rate limit keeps the tokens that it had guessed (a.debit): no better number is known.
+	a.call.charged++ // for the cache check, which learns of attempts that were charged without an answer
 	worst := &a.receipt.Reservation.Charge
 	// Without counts of the cache all of the input is uncached.
 	usage := price.Usage{InputTokens: worst[budget.UnitInputTokens], OutputTokens: worst[budget.UnitOutputTokens]}
@@ -107,7 +106,8 @@ func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, out
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)
 	defer store.Cancel()
-	result, err := g.ledger.SettleAs(store, a.receipt, *charge, outcome != event.OutcomeUsage, reference(a))
+	estimated := outcome != event.OutcomeUsage
+	result, err := g.ledger.SettleAs(store, a.receipt, *charge, estimated, reference(a))
 	a.call.lost(store, err)
 	return result, err
 }

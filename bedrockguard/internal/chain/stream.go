@@ -31,7 +31,7 @@ type meteredBody struct {
 	killed     atomic.Pointer[budget.KilledError] // why the stream was ended; nil if it was not killed
 	killTold   sync.Once                          // for event.Killed, which is emitted once
 	readerGone atomic.Bool                        // the caller has closed the stream or canceled
-	givingUp   sync.Once                          // for giveUp and finish, of which only the first call counts
+	givingUp   sync.Once                          // for giveUp and readToEnd, of which only the first call counts
 	unfollow   atomic.Pointer[func() bool]        // stops waiting for the end of the caller's context
 }
 
@@ -100,7 +100,6 @@ func (m *meteredBody) pump() {
 		}
 		if err != nil {
 			m.body.Close()
-			// The outcome counts only if the stream has reported no usage.
 			m.end(m.outcomeOf(err))
 			m.to.CloseWithError(err)
 			m.cancel()
@@ -184,9 +183,9 @@ func (m *meteredBody) readOn() bool {
 	return true
 }
 
-// finish waits until the answer has been read to its end, without the caller, who has canceled. Whoever calls finish has registered itself with
-// Guard.drains.
-func (m *meteredBody) finish(cause error) {
+// readToEnd waits until the goroutine has read the answer to its end, without the caller, who has canceled. Unlike readOn it does not register with
+// Guard.drains: whoever calls it has done that.
+func (m *meteredBody) readToEnd(cause error) {
 	// After this a Close of the stream does nothing: it would cut the answer.
 	m.givingUp.Do(func() {
 		m.readerGone.Store(true)
@@ -223,8 +222,8 @@ func (m *meteredBody) emitKilled() {
 }
 
 // end resolves the reservation: with the usage if it was read; by the status of the service's refusal if nothing else came; otherwise with
-// the outcome for a stream without usage. It may be called several times, because only the first one resolves.
-func (m *meteredBody) end(without event.Outcome) {
+// noUsage, the outcome for a stream that has reported no usage. It may be called several times, because only the first call resolves.
+func (m *meteredBody) end(noUsage event.Outcome) {
 	m.unwatch()
 	m.emitKilled()
 	reported, ok := m.meter.Usage()
@@ -235,8 +234,8 @@ func (m *meteredBody) end(without event.Outcome) {
 	}
 	// Refused is the status of the error with which the stream began, else zero. Only an answer with a request id is Bedrock's own.
 	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
-		without = event.OutcomeStatus(status)
+		noUsage = event.OutcomeStatus(status)
 	}
-	m.guard.finish(m.ctx, m.attempt, without)
+	m.guard.finish(m.ctx, m.attempt, noUsage)
 	m.guard.cacheLost(m.ctx, m.attempt.call, nil)
 }

@@ -17,50 +17,22 @@ import (
 )
 
 // Transmit checks a request for the last time, hands it to the transport, and reads the answer as far as it has to. direct says that the transport is
-// net/http's own. Any other may send the request more than once, and is traced; so is a request without a body, because only the trace tells then
-// whether it was sent. If the caller can cancel and answers may be read on after that, the transport runs under a context of its own.
+// net/http's own; any other may send the request more than once. The errors that are Refused keep the SDK from retrying what the guard has refused.
 func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.DeserializeInput, next middleware.DeserializeHandler, direct bool) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	req, _ := in.Request.(*smithyhttp.Request)
 	req, err := g.lastLook(ctx, s, req)
-	// Refused keeps the SDK from retrying what the guard has refused.
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, Refused{Err: err}
 	}
 	d := &dispatch{guard: g, sending: s, direct: direct, next: next, in: in, cancel: func() {}}
-	own := ctx
-	if !direct || g.detaches(ctx) {
-		// A client that may send again has to be stopped by cancel if a later sending is refused, even while the caller stays.
-		own, d.cancel = context.WithCancel(ownContext(ctx, g.detaches(ctx)))
-	}
 	if req != nil {
-		d.in.Request = req
-		d.body, _ = req.GetStream().(*bytes.Reader)
-	}
-	if d.body != nil && d.body.Len() == 0 { // the transport does not read from it, so that this would prove nothing
-		d.body = nil
-	}
-	// Only a body in memory can be withdrawn: the gate stands in front of it.
-	if d.body != nil && g.detaches(ctx) {
-		if d.in.Request, d.gate, err = gated(req, d.body); err != nil {
+		if err := d.setRequest(ctx, req); err != nil {
 			return middleware.DeserializeOutput{}, middleware.Metadata{}, err
 		}
 	}
-	a := s.current()
-	a.handedOver.Store(true)
-	// watched: if handOver finds that the transport has not read the body, nothing was sent. In all other cases the trace tells.
-	if direct && d.body != nil {
-		a.watched.Store(true)
-	} else {
-		own = traced(own, &wireTrace{guard: g, sending: s, ctx: ctx, cancel: d.cancel, id: invocationID(req)})
-	}
+	own := d.noticing(ctx, d.ownContext(ctx), req)
 	answer := d.run(ctx, own)
-	switch m := s.stream.Load(); {
-	case s.handedOff.Load(): // a goroutine goes on, and cancels when it is done
-	case m == nil: // without a stream nothing is read under that context any more
-		d.cancel()
-	case g.detaches(ctx): // the stream goes on under the transport's own context, so that the caller's has to be watched
-		m.follow(ctx)
-	}
+	d.endContext(ctx)
 	// The trace has refused a repeated sending, whose answer, if there is one, goes to nobody.
 	if refused := s.refusal(); refused != nil {
 		discard(&answer)
@@ -69,13 +41,58 @@ func (g *Guard) Transmit(ctx context.Context, s *Sending, in middleware.Deserial
 	return answer.out, answer.md, answer.err
 }
 
-// ownContext returns the parent of the transport's context: it has the caller's values, and it ends with the caller's context only if
-// nothing is read on without a caller.
-func ownContext(ctx context.Context, detached bool) context.Context {
-	if detached {
-		return context.WithoutCancel(ctx)
+// setRequest puts the request into the transport's input, and keeps its body if that is in memory. If the caller can cancel, the body gets a gate, by
+// which it can be withdrawn. An empty body is not kept: the transport never reads it, so that not having read it would prove nothing.
+func (d *dispatch) setRequest(ctx context.Context, req *smithyhttp.Request) (err error) {
+	d.in.Request = req
+	d.body, _ = req.GetStream().(*bytes.Reader)
+	if d.body != nil && d.body.Len() == 0 {
+		d.body = nil
 	}
-	return ctx
+	if d.body != nil && d.guard.detaches(ctx) {
+		d.in.Request, d.gate, err = gated(req, d.body)
+	}
+	return err
+}
+
+// ownContext returns the context for the transport, which has the caller's values. It is the caller's own context ctx if that is enough. Otherwise
+// it is one that cancel ends. If answers are read on without their callers, it does not end with ctx.
+func (d *dispatch) ownContext(ctx context.Context) context.Context {
+	detached := d.guard.detaches(ctx)
+	if d.direct && !detached {
+		return ctx
+	}
+	parent := ctx
+	if detached {
+		parent = context.WithoutCancel(ctx)
+	}
+	// A client that may send again (not direct) has to be stopped by cancel if a later sending is refused, even while the caller stays.
+	var own context.Context
+	own, d.cancel = context.WithCancel(parent)
+	return own
+}
+
+// noticing makes sure that it is noticed whether the request is sent, and how often. It returns the transport's context: own, with a trace if one is
+// needed. net/http's own transport sends nothing before it reads the body, which handOver sees (watched). In all other cases the trace tells.
+func (d *dispatch) noticing(ctx, own context.Context, req *smithyhttp.Request) context.Context {
+	a := d.sending.current()
+	a.handedOver.Store(true)
+	if d.direct && d.body != nil {
+		a.watched.Store(true)
+		return own
+	}
+	return traced(own, &wireTrace{guard: d.guard, sending: d.sending, ctx: ctx, cancel: d.cancel, id: invocationID(req)})
+}
+
+// endContext ends the transport's context once nothing is read under it any more.
+func (d *dispatch) endContext(ctx context.Context) {
+	switch m := d.sending.stream.Load(); {
+	case d.sending.inBackground.Load(): // a goroutine goes on, and cancels when it is done
+	case m == nil: // the answer is no stream
+		d.cancel()
+	case d.guard.detaches(ctx): // the stream goes on under the transport's own context, so that the caller's has to be watched
+		m.follow(ctx)
+	}
 }
 
 // lastLook reads the request as it goes to the transport, and makes a new reservation if it was changed since it was admitted. If it was
