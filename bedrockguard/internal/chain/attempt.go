@@ -88,6 +88,7 @@ type Sending struct {
 	stream       atomic.Pointer[meteredBody] // the answer, if it is a stream; nil for any other answer, and before one came
 }
 
+// current returns the newest attempt; nil before Guard.Begin has made one.
 func (s *Sending) current() *attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()

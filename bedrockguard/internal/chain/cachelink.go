@@ -234,7 +234,7 @@ func (g *Guard) cacheUnchecked(c *Call) {
 	if c.cache.turn == nil {
 		return
 	}
-	c.cache.turn.Fail() // it has no findings yet: nothing was sent
+	c.cache.turn.Fail() // returns no findings, because nothing was sent
 	if c.cache.prompt != nil {
 		g.cache.release(c.cache.prompt)
 	}

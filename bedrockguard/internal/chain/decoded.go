@@ -30,18 +30,7 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
 		return wire.Reported{}, false
 	}
-	// The total, zero if it is missing, shows whether the input count includes the cached tokens, and whether the counts fit together.
-	counts := wire.ConverseUsage{
-		InputTokens: tokenCount(u.InputTokens), OutputTokens: tokenCount(u.OutputTokens), TotalTokens: tokenCount(u.TotalTokens),
-		CacheReadInputTokens: tokenCount(u.CacheReadInputTokens), CacheWriteInputTokens: tokenCount(u.CacheWriteInputTokens),
-	}
-	for _, d := range u.CacheDetails {
-		if d.Ttl == types.CacheTTLFiveMinutes {
-			counts.CacheWrite5mTokens += tokenCount(d.InputTokens)
-		} else { // an hour, or a lifetime that is not known yet: the dearer price
-			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
-		}
-	}
+	counts := decodedCounts(u)
 	// The error is that of counts that are negative or too high to be true.
 	reported, err := wire.FromConverse(c.Provider, c.Demand.Writes, &counts)
 	if err != nil {
@@ -57,6 +46,23 @@ func decodedUsage(c *Call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 		decodedTrace(&reported, out.Trace)
 	}
 	return reported, true
+}
+
+// decodedCounts returns the counts of an answer, zero for those that are missing. The total shows whether the input count includes the cached tokens,
+// and whether the counts fit together.
+func decodedCounts(u *types.TokenUsage) wire.ConverseUsage {
+	counts := wire.ConverseUsage{
+		InputTokens: tokenCount(u.InputTokens), OutputTokens: tokenCount(u.OutputTokens), TotalTokens: tokenCount(u.TotalTokens),
+		CacheReadInputTokens: tokenCount(u.CacheReadInputTokens), CacheWriteInputTokens: tokenCount(u.CacheWriteInputTokens),
+	}
+	for _, d := range u.CacheDetails {
+		if d.Ttl == types.CacheTTLFiveMinutes {
+			counts.CacheWrite5mTokens += tokenCount(d.InputTokens)
+		} else { // an hour, or a lifetime that is not known yet: the dearer price
+			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
+		}
+	}
+	return counts
 }
 
 // decodedTrace adds what a trace shows: the model that a prompt router chose, and what guardrails have evaluated.

@@ -34,19 +34,9 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 	g.foretold.Store(true)
 	// No event tells of a call that is silent.
 	c := &Call{Region: region, silent: true}
-	var modelID *string
-	if c.Operation, modelID, c.Streams = inputs.OperationOf(input); c.Operation == "" {
-		return Estimate{}, request.MalformedField("input", "is of no operation that the guard prices")
-	}
-	if g.Substitutes(input) {
-		input, modelID = g.Substitute(ctx, c, input, modelID)
-	}
-	// This replaces the scope that Substitute may have left in c.
-	if err := g.Scope(ctx, &c.Scope); err != nil {
+	input, err := g.prepare(ctx, c, input)
+	if err != nil {
 		return Estimate{}, err
-	}
-	if g.opts.Output.Default > 0 && modelID != nil {
-		input, _ = g.defaultOutput(c, input) // the second result is the limit, which is in the input, too
 	}
 	for clamps := 0; ; clamps++ {
 		// Each round has a call of its own, because foretell fills it in from the input.
@@ -61,6 +51,26 @@ func (g *Guard) Estimate(ctx context.Context, input any, region string) (Estimat
 		}
 		input = smaller
 	}
+}
+
+// prepare fills in the operation and the scope of an estimated call, and returns its input as the links before the reservation would change it: with
+// a substitute model, and with the default output limit.
+func (g *Guard) prepare(ctx context.Context, c *Call, input any) (any, error) {
+	var modelID *string
+	if c.Operation, modelID, c.Streams = inputs.OperationOf(input); c.Operation == "" {
+		return input, request.MalformedField("input", "is of no operation that the guard prices")
+	}
+	if g.Substitutes(input) {
+		input, modelID = g.Substitute(ctx, c, input, modelID)
+	}
+	// This replaces the scope that Substitute may have left in c.
+	if err := g.Scope(ctx, &c.Scope); err != nil {
+		return input, err
+	}
+	if g.opts.Output.Default > 0 && modelID != nil {
+		input, _ = g.defaultOutput(c, input) // the second result is the limit, which is in the input, too
+	}
+	return input, nil
 }
 
 // clampForetold returns the input that a call with this refusal would be sent with: with a lower output limit or without cache points. It returns

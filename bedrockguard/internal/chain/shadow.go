@@ -104,6 +104,7 @@ type shadowBook struct {
 	lines map[shadowKey]*ShadowLine
 }
 
+// shadowKey is what a line counts the refusals of: its cause, its limit, and its scope as text.
 type shadowKey struct{ cause, limit, scope string }
 
 // note counts a refusal in the line of its cause, limit and account. Only a refusal for lack of room names a limit and an account.

@@ -68,7 +68,7 @@ func (m *meteredBody) follow(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { m.giveUp(ctx.Err()) })
 	m.unfollow.Store(&stop)
 	select {
-	case <-m.done: // the goroutine may have ended before it could find unfollow
+	case <-m.done: // the goroutine calls followNoMore at its end, which may have found no unfollow yet
 		stop()
 	default:
 	}

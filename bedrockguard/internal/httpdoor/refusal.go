@@ -93,11 +93,25 @@ func refusalBody(f inputs.Form, c refusalClass, message string) []byte {
 // refusalKey is the key of the refusing error in the context of a refusal's request, where Refusal finds it.
 type refusalKey struct{}
 
-// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers. Its
-// request id is new, because nothing was sent, and stands under AWS's name and Anthropic's. Clients of OpenAI and Anthropic go by X-Should-Retry.
+// Refuse returns the response with which a transport refuses a request: in the dialect of the request's route, with the figures in headers.
 func Refuse(req *http.Request, err error) *http.Response {
 	f := routeOf(req.Method, req.URL).form
-	// The class is changed below where the same error can mean two things: that waiting helps, or that it does not.
+	c := classFor(err)
+	message := err.Error()
+	if !c.temporary() { // some clients retry if they find the digits of a temporary status, such as 503, in the text
+		message = withoutStatusCodes(message)
+	}
+	body := refusalBody(f, c, message)
+	return &http.Response{
+		Status: strconv.Itoa(c.status) + " " + http.StatusText(c.status), StatusCode: c.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: refusalHeader(f, c, err), Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Request: req.WithContext(context.WithValue(req.Context(), refusalKey{}, err)),
+	}
+}
+
+// classFor returns the class of a refusal: that of classOf, except where one kind of error can mean two things, that waiting helps or that it does
+// not.
+func classFor(err error) refusalClass {
 	c := classOf(err)
 	if rate, ok := errors.AsType[*refusal.RateLimitedError](err); ok && rate.RetryAfter == 0 {
 		c.status = http.StatusPaymentRequired // the call can never fit
@@ -106,15 +120,20 @@ func Refuse(req *http.Request, err error) *http.Response {
 	if e, ok := errors.AsType[*budget.ExceededError](err); ok && e.Paced && e.Waiting {
 		c = classOf(refusal.ErrRateLimited)
 	}
-	temporary := c.status >= http.StatusInternalServerError || c.status == http.StatusTooManyRequests // it passes with time: a retry makes sense
-	message := err.Error()
-	if !temporary { // some clients retry if they find the digits of a temporary status, such as 503, in the text
-		message = withoutStatusCodes(message)
-	}
-	body := refusalBody(f, c, message)
+	return c
+}
+
+// temporary reports whether the refusal passes with time, so that a retry makes sense.
+func (c refusalClass) temporary() bool {
+	return c.status >= http.StatusInternalServerError || c.status == http.StatusTooManyRequests
+}
+
+// refusalHeader returns the header of a refusal in the dialect of a form. The request id is new, because nothing was sent, and stands under AWS's
+// name and Anthropic's. Clients of OpenAI and Anthropic go by X-Should-Retry.
+func refusalHeader(f inputs.Form, c refusalClass, err error) http.Header {
 	h := http.Header{
 		"Content-Type":     {"application/json"},
-		"X-Should-Retry":   {strconv.FormatBool(temporary)},
+		"X-Should-Retry":   {strconv.FormatBool(c.temporary())},
 		"X-Amzn-Requestid": {driver.NewID().String()},
 	}
 	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
@@ -122,11 +141,7 @@ func Refuse(req *http.Request, err error) *http.Response {
 		h.Set("X-Amzn-Errortype", c.code)
 	}
 	describeRefusal(h, c, err)
-	return &http.Response{
-		Status: strconv.Itoa(c.status) + " " + http.StatusText(c.status), StatusCode: c.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-		Request: req.WithContext(context.WithValue(req.Context(), refusalKey{}, err)),
-	}
+	return h
 }
 
 // figure matches an amount with decimals, in three groups: "need " if it stands before it, the whole part, the decimals. looksLikeStatus matches
@@ -192,9 +207,10 @@ func inLargerUnits(decimal string) string {
 	}{{2, "hundred"}, {3, "thousand"}, {6, "million"}, {4, "times 10,000"}} {
 		// Zeros in front make sure that a digit is left before the point.
 		digits := strings.Repeat("0", max(0, unit.zeros+1-len(whole))) + whole
-		point := len(digits) - unit.zeros
+		point := len(digits) - unit.zeros // where the point goes
 		told := strings.TrimRight(digits[:point]+"."+digits[point:]+fraction, "0")
-		if told = strings.TrimSuffix(told, "."); !looksLikeStatus.MatchString(told) {
+		told = strings.TrimSuffix(told, ".")
+		if !looksLikeStatus.MatchString(told) {
 			return told + " " + unit.name
 		}
 	}
@@ -257,13 +273,14 @@ func killedEvent(f inputs.Form, framing chain.Framing, err *budget.KilledError) 
 	if framing == chain.EventStream {
 		return exceptionFrame("validationException", err.Error())
 	}
-	// In server-sent events the error is a refusal's body, except that of responses, which has a type as all events of its streams.
+	// A server-sent event has the body of a refusal, or a similar one.
 	body := refusalBody(f, c, err.Error())
 	switch f {
 	case inputs.FormChat:
 		// Events of chat completions have no names, and [DONE] ends each of their streams.
 		return fmt.Appendf(nil, "data: %s\n\ndata: [DONE]\n\n", body)
 	case inputs.FormResponses:
+		// Each event in a stream of responses has a type of its own, here that of an error.
 		body, _ = json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "code": c.code, "message": err.Error(), "param": nil}})
 	}
 	return fmt.Appendf(nil, "event: error\ndata: %s\n\n", body)

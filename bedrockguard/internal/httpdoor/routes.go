@@ -62,19 +62,26 @@ type route struct {
 // looksLikeBedrock reports whether a path is one of Bedrock's, for hosts that are not known. OpenAI's and Anthropic's own paths, which begin with
 // /v1/, do not count.
 func looksLikeBedrock(u *url.URL) bool {
-	if u.Opaque != "" { // net/http sends Opaque instead of the path; it may be written as //host/path
-		sent := url.URL{Path: u.Opaque}
-		if host, path, ok := strings.Cut(strings.TrimPrefix(u.Opaque, "//"), "/"); ok && host != "" {
-			sent.Path = "/" + path
-		}
-		return looksLikeBedrock(&sent)
-	}
+	u = sentAs(u)
 	// A path that names a model, as /model/{id}/converse does.
 	if _, ok := inputs.ModelInPath(u); ok {
 		return true
 	}
 	path := u.EscapedPath()
 	return strings.HasPrefix(path, "/openai/v1/") || strings.HasPrefix(path, "/anthropic/v1/")
+}
+
+// sentAs returns a URL with the path that net/http sends. Usually that is the URL itself. If Opaque is set, net/http sends that instead of the path;
+// it may be written as //host/path.
+func sentAs(u *url.URL) *url.URL {
+	if u.Opaque == "" {
+		return u
+	}
+	sent := &url.URL{Path: u.Opaque}
+	if host, path, ok := strings.Cut(strings.TrimPrefix(u.Opaque, "//"), "/"); ok && host != "" {
+		sent.Path = "/" + path
+	}
+	return sent
 }
 
 // compatiblePrefixes precede OpenAI's and Anthropic's routes; only bedrock-mantle has the last one.
@@ -137,7 +144,7 @@ func modelRoute(method, escapedID, verb string) route {
 		return route{inputs.Refused, "unknown", inputs.FormNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
-	// Refused: another method, or an id that is not written as Bedrock writes it. The refusal is in the dialect of the verb.
+	// Another method, or an id that Bedrock's ids can't be, is no known route. The refusal is still in the dialect of the verb.
 	if err != nil || !plainID(escapedID) || method != http.MethodPost {
 		return route{inputs.Refused, "unknown", f, ""}
 	}

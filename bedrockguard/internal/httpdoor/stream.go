@@ -60,8 +60,7 @@ func (w *wholeEvents) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads once, and works out how much may be passed on. When the body ends, the incomplete rest may be passed on as it is, except if the
-// stream was killed: then the event that reports the kill takes its place, if it may stand there.
+// fill reads once, and works out how much may be passed on (ready). It requires that all complete events were passed on.
 func (w *wholeEvents) fill() {
 	if w.buf == nil {
 		w.buf = make([]byte, readBytes)
@@ -69,30 +68,42 @@ func (w *wholeEvents) fill() {
 	n, err := w.body.Read(w.buf)
 	w.held.Write(w.buf[:n])
 	if err == nil {
-		// The complete events are counted first; leaving the usage out makes them fewer.
-		if w.ready = w.whole(); w.dropsUsage && w.ready > 0 {
-			w.leaveOutUsage()
-		}
-		if w.ready == 0 && w.held.Len() > maxHeldBytes {
-			w.ready, w.torn = w.held.Len(), true
-		}
+		w.release()
+	} else {
+		w.end(err)
+	}
+}
+
+// release lets the complete events that are held be passed on, and also an incomplete one that is too long to be held.
+func (w *wholeEvents) release() {
+	w.ready = w.whole()
+	if w.dropsUsage && w.ready > 0 {
+		w.leaveOutUsage()
+	}
+	if w.ready == 0 && w.held.Len() > maxHeldBytes {
+		w.ready, w.torn = w.held.Len(), true
+	}
+}
+
+// end is for a body that has ended with err. The client gets what is held, and then the error. Only if the stream was killed, an event that reports
+// the kill takes the place of both; it may not if an event was passed on in part, or if kills are errors for this client.
+func (w *wholeEvents) end(err error) {
+	killed, isKill := errors.AsType[*budget.KilledError](err)
+	if !isKill || w.torn || w.errors {
+		w.ready, w.ended = w.held.Len(), err
 		return
 	}
-	w.ended = err
-	killed, ok := errors.AsType[*budget.KilledError](err)
-	// The client gets what was held, and then the error: if it is no kill, if an event was passed on in part, or if kills are errors for this client.
-	if !ok || w.torn || w.errors {
-		w.ready = w.held.Len()
-		return
-	}
-	// Only an incomplete event can be held here: fill runs when all complete ones are passed on, and a killed body ends without further bytes.
+	// What is held is an incomplete event, which is dropped: a killed body ends without further bytes.
 	w.held.Reset()
 	w.held.Write(killedEvent(w.form, w.framing, killed))
 	w.ready, w.ended = w.held.Len(), io.EOF
 }
 
+// minFrame is the length of the shortest frame of AWS's event streams.
+const minFrame = 16
+
 // whole returns the length of the complete events at the beginning of what is held. In AWS's event streams an event is a frame, which begins with
-// its own length in four bytes and has 16 bytes at least.
+// its own length in four bytes. If something is no frame, or too long to be held, all that is held counts as complete, and torn is set.
 func (w *wholeEvents) whole() int {
 	b := w.held.Bytes()
 	if w.framing == chain.ServerSentEvents {
@@ -101,12 +112,13 @@ func (w *wholeEvents) whole() int {
 	n := 0
 	for len(b)-n >= 4 {
 		size := int(binary.BigEndian.Uint32(b[n:]))
-		if size < 16 || size > len(b)-n {
-			if size < 16 || size > maxHeldBytes { // not a frame: the rest can't be split into events
-				w.torn = true
-				return len(b)
-			}
-			break // the last frame has not arrived in full
+		arrived := size <= len(b)-n // the whole frame is held
+		if size < minFrame || !arrived && size > maxHeldBytes {
+			w.torn = true
+			return len(b)
+		}
+		if !arrived {
+			break
 		}
 		n += size
 	}

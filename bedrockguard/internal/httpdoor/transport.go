@@ -114,9 +114,10 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
 			return region, bedrocks
 		}
-		// Such a path is OpenAI's or Anthropic's own, which looksLikeBedrock below leaves out, and a host like this may be AWS's all the same.
+		// net/http maps some letters outside of ASCII to those of AWS's names, so that such a host may be AWS's all the same. Then a path of OpenAI's
+		// or Anthropic's own is refused, too, which looksLikeBedrock below takes for that of another service.
 		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
-			return "", nobodySays // net/http maps some letters outside of ASCII to those of AWS's names
+			return "", nobodySays
 		}
 	}
 	if looksLikeBedrock(req.URL) {
@@ -129,16 +130,16 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 // another port has one spelling.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
-	// The port is empty for another scheme, of which no default port is known. Every host ends with that, so that hadPort is true then.
-	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
-	name, hadPort := strings.CutSuffix(host, port)
-	name = strings.TrimSuffix(name, ".")
-	switch {
-	case hadPort || port != "" && !strings.Contains(host, ":"):
-		return []string{host, name, name + port}
-	default:
+	defaultPort, known := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	if !known { // the host may still end in a dot
+		return []string{host, strings.TrimSuffix(host, ".")}
+	}
+	name, hadDefault := strings.CutSuffix(host, defaultPort)
+	if !hadDefault && strings.Contains(host, ":") { // another port
 		return []string{host}
 	}
+	name = strings.TrimSuffix(name, ".")
+	return []string{host, name, name + defaultPort}
 }
 
 // isASCII reports whether a host holds nothing above '~', the last printable character of ASCII.
@@ -164,10 +165,9 @@ type httpCall struct {
 	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
 }
 
-// run judges the request and sends it. A refusal is a chain.Refused; any other error is one of reading the client's body, of signing, or of
-// the base transport. A body that is signed already is sent as it is: neither its output limit nor its question for usage is changed.
-func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
-	g, c := d.transport.guard, d.call
+// run sends the request: unmetered if its route costs nothing, and else after the guard has judged it. A refusal is a chain.Refused; any other error
+// is one of reading the client's body, of signing, or of the base transport.
+func (d *httpCall) run(ctx context.Context) (*http.Response, error) {
 	passes := d.route.treatment == inputs.Free && !hasHeader(d.asked.Header, "Upgrade") // an upgraded connection could carry anything
 	// Nothing needs the body, which is handed on unread.
 	if passes && d.transport.sign == nil {
@@ -180,6 +180,13 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	if passes {
 		return d.pass(ctx, body)
 	}
+	return d.guarded(ctx, body)
+}
+
+// guarded judges a request and sends it. A body that is signed already is sent as it is: neither its output limit nor its question for usage is
+// changed.
+func (d *httpCall) guarded(ctx context.Context, body []byte) (resp *http.Response, err error) {
+	g, c := d.transport.guard, d.call
 	if d.route.form == inputs.FormChat && !signed(d.asked) {
 		body, d.asksUsage = cost.AskForUsage(body) // a streamed chat completion tells its usage only if it is asked
 	}
@@ -188,29 +195,47 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	}
 	input, err := d.identify(ctx, body)
 	if err != nil {
-		// Shadows says that the guard is in shadow mode, and only reports this refusal.
-		switch {
-		case !g.Shadows(err):
-			return nil, d.denied(ctx, err)
-		case !errors.Is(err, catalog.ErrUnpriced) && !errors.Is(err, refusal.ErrUnsupportedOperation): // the cost can still be worked out
-			g.ReportShadowed(ctx, c, err)
-		default:
-			// The cost is not known: PassUnmetered sets c.Unmetered, so that nothing is reserved, or returns an error if the scope was killed.
-			if err = g.PassUnmetered(ctx, c, err); err != nil {
-				return nil, d.denied(ctx, err)
-			}
+		if err = d.refuseUnlessShadow(ctx, err); err != nil {
+			return nil, err
 		}
 		input = d.input(cmp.Or(d.route.model, c.ModelInBody), body) // as it was before the cache check
 	}
-	if c.Unmetered || !g.LimitsOutput() || signed(d.asked) {
-		err = d.send(ctx, input)
-	} else {
-		err = g.Limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
-	}
+	err = d.sendLimited(ctx, input)
 	if d.response != nil {
 		d.response.Request = d.asked // not the admitted request, which would pass without being metered if somebody sent it again
 	}
 	return d.response, err
+}
+
+// refuseUnlessShadow returns what identify refuses as a chain.Refused, after its event. It returns nil if shadow mode only reports the refusal: then
+// the request is sent.
+func (d *httpCall) refuseUnlessShadow(ctx context.Context, err error) error {
+	if !d.transport.guard.Shadows(err) {
+		return d.denied(ctx, err)
+	}
+	if errors.Is(err, catalog.ErrUnpriced) || errors.Is(err, refusal.ErrUnsupportedOperation) {
+		return d.passUnmetered(ctx, err)
+	}
+	// The refusal is not about the cost, which can still be worked out and reserved.
+	d.transport.guard.ReportShadowed(ctx, d.call, err)
+	return nil
+}
+
+// passUnmetered makes the call one of unknown cost, for which nothing is reserved (Call.Unmetered). If its scope was killed it is refused instead.
+func (d *httpCall) passUnmetered(ctx context.Context, err error) error {
+	if err = d.transport.guard.PassUnmetered(ctx, d.call, err); err != nil {
+		return d.denied(ctx, err)
+	}
+	return nil
+}
+
+// sendLimited sends a request, with the output limit that Guard.Limited sets if it may be changed.
+func (d *httpCall) sendLimited(ctx context.Context, input any) error {
+	g := d.transport.guard
+	if d.call.Unmetered || !g.LimitsOutput() || signed(d.asked) {
+		return d.send(ctx, input)
+	}
+	return g.Limited(ctx, d.call, input, func(input any) error { return d.send(ctx, input) })
 }
 
 // body reads the client's body, up to a bound, and closes it.
@@ -244,13 +269,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	case d.unknownHost:
 		return nil, &refusal.UnknownHostError{Host: d.asked.URL.Host}
 	case d.route.treatment == inputs.Refused:
-		// Refused is any route whose cost can't be metered. A few of these have an entry in Options.FlatPrices, and go on at that price.
-		flat, ok := g.FlatPrice(d.route.operation)
-		if !ok {
-			return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
-		}
-		// Without a model in the input neither cache points nor the output limit are changed.
-		return d.input("", body), g.IdentifyFlat(ctx, c, startedAsync(d.route.operation, body), flat)
+		return d.identifyFlat(ctx, body)
 	case hasHeader(d.asked.Header, "Content-Encoding"):
 		return nil, request.MalformedField("content-encoding", "is not understood: the body can't be read")
 	case hasHeader(d.asked.Header, "Upgrade"):
@@ -258,16 +277,36 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	}
 	modelID := d.route.model
 	if modelID == "" {
-		var err error
-		if modelID, err = cost.ModelOf(body); err != nil {
+		if err := d.readModel(body); err != nil {
 			return nil, err
 		}
-		if modelID == "" {
-			return nil, request.MalformedField("model", "is missing")
-		}
-		c.ModelInBody = modelID
+		modelID = c.ModelInBody
 	}
 	return g.Checked(ctx, c, d.input(modelID, body), &modelID)
+}
+
+// identifyFlat is identify for a route whose cost can't be metered. It refuses the route, unless that has an entry in Options.FlatPrices: then the
+// request goes on at that price.
+func (d *httpCall) identifyFlat(ctx context.Context, body []byte) (any, error) {
+	flat, ok := d.transport.guard.FlatPrice(d.route.operation)
+	if !ok {
+		return nil, &refusal.UnsupportedOperationError{Operation: d.route.operation}
+	}
+	// Without a model in the input neither cache points nor the output limit are changed.
+	return d.input("", body), d.transport.guard.IdentifyFlat(ctx, d.call, startedAsync(d.route.operation, body), flat)
+}
+
+// readModel reads the model of a request whose path names none from its body, into Call.ModelInBody.
+func (d *httpCall) readModel(body []byte) error {
+	modelID, err := cost.ModelOf(body)
+	if err != nil {
+		return err
+	}
+	if modelID == "" {
+		return request.MalformedField("model", "is missing")
+	}
+	d.call.ModelInBody = modelID
+	return nil
 }
 
 // startedAsync returns the SDK input that a StartAsyncInvoke request stands for, with its model; nil for other operations.
@@ -303,31 +342,40 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	if err != nil {
 		return err
 	}
-	// PassUnmetered may have been called before, by run.
-	if !c.Unmetered {
-		if err := g.DescribeBody(ctx, c, req, in.Body); err != nil {
-			if !g.Shadows(err) {
-				return d.denied(ctx, err)
-			}
-			if err = g.PassUnmetered(ctx, c, err); err != nil {
-				return d.denied(ctx, err)
-			}
+	// Each of the steps may make the call unmetered, if shadow mode only reports its refusal. Then the steps after it are left out, and the request
+	// is passed on.
+	if !c.Unmetered { // identify has refused nothing
+		if err := d.describe(ctx, req, in.Body); err != nil {
+			return err
 		}
 	}
-	// Begin puts the first attempt into it.
 	s := new(chain.Sending)
 	if !c.Unmetered {
-		// Unlike DescribeBody, Begin emits the event of a refusal itself.
+		// Begin puts the first attempt into s. It emits the event of a refusal itself.
 		if req, err = g.Begin(ctx, c, s, req); err != nil {
 			return chain.Refused{Err: err}
 		}
 	}
-	if c.Unmetered { // from the beginning, or since DescribeBody or Begin refused in shadow mode
+	if c.Unmetered {
 		d.response, err = d.pass(ctx, in.Body) //nolint:bodyclose // its client closes it
 		return err
 	}
 	g.CacheSent(c) // tells the cache check that the call goes out
 	return d.transmit(chain.WithSending(ctx, s), s, req, in.Body)
+}
+
+// describe reads what the request asks for, and works out what it can cost. A refusal is returned as a chain.Refused; if shadow mode only reports it,
+// the call becomes unmetered.
+func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body []byte) error {
+	err := d.transport.guard.DescribeBody(ctx, d.call, req, body)
+	switch {
+	case err == nil:
+		return nil
+	case d.transport.guard.Shadows(err):
+		return d.passUnmetered(ctx, err)
+	default:
+		return d.denied(ctx, err)
+	}
 }
 
 // pass sends a request for which nothing is reserved.
@@ -341,7 +389,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	}
 	resp, err := d.transport.hand(req.Build(ctx))
 	if err == nil {
-		// As in run: the request that was built would pass unmetered if somebody sent it again.
+		// As in guarded: the request that was built would pass unmetered if somebody sent it again.
 		resp.Request = d.asked
 	}
 	return resp, err

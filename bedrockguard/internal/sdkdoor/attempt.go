@@ -26,12 +26,11 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	if c == nil || c.Unmetered { // not guarded, or let through by shadow mode without a known cost
 		return next.HandleFinalize(ctx, in)
 	}
-	g := m.guard
 	req, _ := in.Request.(*smithyhttp.Request)
 	// The sending holds the attempt that Begin makes, for observeMiddleware behind this one.
 	s := new(chain.Sending)
 	// Begin has emitted the event of a refusal. Refused keeps the SDK's retry loop from trying again.
-	if req, err = g.Begin(ctx, c, s, req); err != nil {
+	if req, err = m.guard.Begin(ctx, c, s, req); err != nil {
 		return out, md, chain.Refused{Err: err}
 	}
 	if req != nil {
@@ -40,18 +39,23 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	if c.Unmetered { // Begin's refusal was one that shadow mode only reports
 		return next.HandleFinalize(ctx, in)
 	}
-	g.CacheSent(c) // tells the cache check that the call goes out
+	m.guard.CacheSent(c) // tells the cache check that the call goes out
+	return m.send(ctx, s, in, next)
+}
+
+// send runs the rest of the stack for an attempt that has its reservation, and resolves that on every way out.
+func (m *attemptMiddleware) send(ctx context.Context, s *chain.Sending, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit below
-			g.Abandon(ctx, s)
+			m.guard.Abandon(ctx, s)
 		}
 	}()
 	out, md, err = next.HandleFinalize(chain.WithSending(ctx, s), in)
 	returned = true
 	// Converse's answer is read as the SDK has decoded it. The usage of other answers was read from their bytes by observeMiddleware (observe.go).
 	converse, _ := out.Result.(*bedrockruntime.ConverseOutput)
-	g.Conclude(ctx, s, chain.Result{HasStream: hasStream(out.Result), Converse: converse, Err: err}) // a stream resolves the attempt when it ends
+	m.guard.Conclude(ctx, s, chain.Result{HasStream: hasStream(out.Result), Converse: converse, Err: err}) // a stream resolves the attempt when it ends
 	return out, md, err
 }
 

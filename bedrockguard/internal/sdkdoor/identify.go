@@ -45,22 +45,31 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	if m.door.guard.ChecksCache() {
 		defer func() { m.door.guard.CacheOver(ctx, c, err) }() // tells the check that the call is over, also after a panic or runtime.Goexit
 	}
-	unchecked := in.Parameters
-	if in.Parameters, err = m.door.guard.Identify(ctx, c, in.Parameters, modelID); err != nil {
-		switch {
-		case !m.door.guard.Shadows(err):
-			return m.refuse(ctx, c, err)
-		case !errors.Is(err, catalog.ErrUnpriced): // the cache check refuses: the cost can still be worked out and reserved
-			m.door.guard.ReportShadowed(ctx, c, err)
-		default:
-			if err = m.door.guard.PassUnmetered(ctx, c, err); err != nil {
-				return m.refuse(ctx, c, err)
-			}
-		}
-		in.Parameters = unchecked // with an error Identify may have returned none
+	checked, err := m.door.guard.Identify(ctx, c, in.Parameters, modelID)
+	if err == nil {
+		in.Parameters = checked
+	} else if err = m.refuseUnlessShadow(ctx, c, err); err != nil {
+		return out, md, err
 	}
 	m.observeLast()
 	return m.runLimited(ctx, c, in, next)
+}
+
+// refuseUnlessShadow returns what Identify refuses, after its event. It returns nil if shadow mode only reports the refusal: then the call goes on.
+func (m *identifyMiddleware) refuseUnlessShadow(ctx context.Context, c *chain.Call, err error) error {
+	g := m.door.guard
+	switch {
+	case !g.Shadows(err): // it is refused, below
+	case errors.Is(err, catalog.ErrUnpriced): // the cost is not known: nothing is reserved, and only a kill refuses the call
+		if err = g.PassUnmetered(ctx, c, err); err == nil {
+			return nil
+		}
+	default: // the cache check refuses: the cost can still be worked out and reserved
+		g.ReportShadowed(ctx, c, err)
+		return nil
+	}
+	g.EmitRefused(ctx, c, err)
+	return err
 }
 
 // observeLast moves observeMiddleware, which takes the last look at a request, behind all middlewares that were added to the Deserialize step

@@ -64,24 +64,11 @@ var transportField = func() []int {
 }()
 
 // sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport, and to nothing that could send it twice by
-// itself. It follows three layers by reflection: smithy's wrapper, a struct whose only field is the handler; the handler, which holds a client;
-// and the client, which holds a transport. A per-call option can replace the client that the guard was installed on, so each call is checked.
-// The result is false for whatever can't be inspected.
+// itself. A per-call option can replace the client that the guard was installed on, so each call is checked. The result is false for whatever
+// can't be inspected.
 func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
-	if reflect.TypeOf(next) != transportHandler || clientField == nil {
-		return false
-	}
-	wrapper := indirect(reflect.ValueOf(next))
-	if wrapper.Kind() != reflect.Struct || wrapper.NumField() != 1 {
-		return false
-	}
-	handler := indirect(wrapper.Field(0))
-	if !handler.IsValid() || handler.Type() != reflect.TypeFor[smithyhttp.ClientHandler]() {
-		return false
-	}
-	// The field holds an interface, whose Elem is the client; the zero Value if it is nil.
-	client := handler.FieldByIndex(clientField).Elem()
-	if !client.IsValid() || client.Kind() != reflect.Pointer || client.IsNil() {
+	client := clientOf(next)
+	if !client.IsValid() {
 		return false
 	}
 	switch client.Type() {
@@ -97,6 +84,28 @@ func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 	default:
 		return false
 	}
+}
+
+// clientOf returns the client, a pointer, with which a handler sends requests; the zero Value if it can't be found. By reflection it follows smithy's
+// wrapper, a struct whose only field is the handler proper, and that handler, which holds the client.
+func clientOf(next middleware.DeserializeHandler) (none reflect.Value) {
+	if reflect.TypeOf(next) != transportHandler || clientField == nil {
+		return none
+	}
+	wrapper := indirect(reflect.ValueOf(next))
+	if wrapper.Kind() != reflect.Struct || wrapper.NumField() != 1 {
+		return none
+	}
+	handler := indirect(wrapper.Field(0))
+	if !handler.IsValid() || handler.Type() != reflect.TypeFor[smithyhttp.ClientHandler]() {
+		return none
+	}
+	// The field holds an interface, whose Elem is the client; the zero Value if it is nil.
+	client := handler.FieldByIndex(clientField).Elem()
+	if !client.IsValid() || client.Kind() != reflect.Pointer || client.IsNil() {
+		return none
+	}
+	return client
 }
 
 // indirect returns what an interface or a pointer holds, through any number of them; the zero Value for nil.
