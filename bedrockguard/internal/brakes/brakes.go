@@ -38,11 +38,11 @@ type Loops struct {
 	seed   maphash.Seed // of all hashes here
 
 	mu  sync.Mutex
-	all map[uint64]*loop // by the hash of the workflow
+	all map[uint64]*workflow // by the hash of its principal, its name and its tags
 }
 
-// loop holds the counts of one workflow, and hashes of what it has sent last.
-type loop struct {
+// workflow holds the counts of one workflow, and hashes of what it has sent last.
+type workflow struct {
 	request   uint64   // hash of the last request
 	failure   uint64   // hash of the last turn's errors of tools; 0 if it had none
 	identical int      // consecutive requests that were the same, the last included: for Identical
@@ -70,15 +70,15 @@ func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The request is counted even if a brake then refuses the call.
-	at := l.find(&counted)
-	at.note(request, t)
+	w := l.find(&counted)
+	w.note(request, t)
 	for _, b := range []struct {
 		what        string
 		count, most int
 	}{
-		{"identical requests", at.identical, l.brakes.Identical},
-		{"turns with the same error of a tool", at.failed, l.brakes.ToolErrors},
-		{"turns that say what was said before", at.stalled, l.brakes.Stalled},
+		{"identical requests", w.identical, l.brakes.Identical},
+		{"turns with the same error of a tool", w.failed, l.brakes.ToolErrors},
+		{"turns that say what was said before", w.stalled, l.brakes.Stalled},
 	} {
 		if b.most > 0 && b.count > b.most {
 			counted.Tags = maps.Clone(counted.Tags) // the error may outlive the call, whose map this is
@@ -89,7 +89,7 @@ func (l *Loops) Judge(s *budget.Scope, body []byte) error {
 }
 
 // find returns the counts of a scope's workflow, which it creates if there are none. Requires mu held.
-func (l *Loops) find(s *budget.Scope) *loop {
+func (l *Loops) find(s *budget.Scope) *workflow {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
 	for _, part := range []string{s.Principal, s.Workflow} { // each with its length, so that no two scopes are written alike
@@ -99,45 +99,47 @@ func (l *Loops) find(s *budget.Scope) *loop {
 		fmt.Fprintf(&h, "%d:%s%d:%s", len(tag), tag, len(s.Tags[tag]), s.Tags[tag])
 	}
 	key := h.Sum64()
-	at := l.all[key]
-	if at == nil {
+	w := l.all[key]
+	if w == nil {
 		if l.all == nil || len(l.all) >= maxLoops {
-			l.all = make(map[uint64]*loop)
+			l.all = make(map[uint64]*workflow)
 		}
-		at = &loop{}
-		l.all[key] = at
+		w = &workflow{}
+		l.all[key] = w
 	}
-	return at
+	return w
 }
 
 // note counts a request and its turn: each count goes up with a repeat, and begins anew with anything else. A turn of which nothing can be compared
 // repeats nothing.
-func (at *loop) note(request uint64, t turn) {
-	// The count goes up first. A request that is no repeat sets it to one, for itself.
-	if at.identical++; request != at.request {
-		at.request, at.identical = request, 1
+func (w *workflow) note(request uint64, t turn) {
+	if request == w.request {
+		w.identical++
+	} else {
+		w.request, w.identical = request, 1
 	}
-	// The same for the errors of tools, except that a turn without any sets the count to zero.
-	if at.failed++; t.failure != at.failure || t.failure == 0 {
-		at.failure, at.failed = t.failure, 0
-		if t.failure != 0 {
-			at.failed = 1
-		}
-	}
-	switch {
-	case t.said == 0:
-		at.stalled = 0
-		return
-	case slices.Contains(at.turns, t.said):
-		at.stalled++
+	switch t.failure {
+	case 0: // no tool has failed
+		w.failure, w.failed = 0, 0
+	case w.failure:
+		w.failed++
 	default:
-		at.stalled = 0
+		w.failure, w.failed = t.failure, 1
+	}
+	if t.said == 0 {
+		w.stalled = 0
+		return
+	}
+	if slices.Contains(w.turns, t.said) {
+		w.stalled++
+	} else {
+		w.stalled = 0
 	}
 	// The turn is remembered even if it was a repeat, in the place of the oldest.
-	if len(at.turns) == maxTurns {
-		at.turns = append(at.turns[:0], at.turns[1:]...)
+	if len(w.turns) == maxTurns {
+		w.turns = append(w.turns[:0], w.turns[1:]...)
 	}
-	at.turns = append(at.turns, t.said)
+	w.turns = append(w.turns, t.said)
 }
 
 // turn has hashes of the last two messages of a request. Zero means that there is nothing to compare.

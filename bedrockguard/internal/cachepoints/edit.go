@@ -39,17 +39,14 @@ func WithPoints(input any, p *prompt.Prompt, edits []prompt.Edit) any {
 		out := *in
 		out.Body = bodyWithPoints(in.Body, p, edits)
 		return &out
-	}
-	// What is left are inputs of Converse, whose lists have one element for each block or point.
-	changes := changesOf(p, edits)
-	switch in := input.(type) {
+	// Inputs of Converse have lists with one element for each block or point.
 	case *bedrockruntime.ConverseInput:
 		out := *in
-		out.ToolConfig, out.System, out.Messages = changes.apply(in.ToolConfig, in.System, in.Messages)
+		out.ToolConfig, out.System, out.Messages = changesOf(p, edits).apply(in.ToolConfig, in.System, in.Messages)
 		return &out
 	case *bedrockruntime.ConverseStreamInput:
 		out := *in
-		out.ToolConfig, out.System, out.Messages = changes.apply(in.ToolConfig, in.System, in.Messages)
+		out.ToolConfig, out.System, out.Messages = changesOf(p, edits).apply(in.ToolConfig, in.System, in.Messages)
 		return &out
 	default:
 		return input
@@ -82,8 +79,8 @@ func bodyWithPoints(body []byte, p *prompt.Prompt, edits []prompt.Edit) []byte {
 	return edited
 }
 
-// pointChange is one change to one list of a Converse request: the element at Where is left out, which is a cache point, or a point is added after
-// it.
+// pointChange is one change to one list of a Converse request, at the element at Where. If add is set, a cache point is added after that element.
+// Otherwise the element is a cache point itself, and is left out.
 type pointChange struct {
 	prompt.Where
 	add   bool
@@ -140,13 +137,11 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 		case prompt.Tools:
 			if tools != nil {
 				config := *tools
-				config.Tools = edited(ofList, config.Tools, func(b types.CachePointBlock) types.Tool { return &types.ToolMemberCachePoint{Value: b} })
+				config.Tools = edited(ofList, config.Tools, pointAmongTools)
 				tools = &config
 			}
 		case prompt.System:
-			system = edited(ofList, system, func(b types.CachePointBlock) types.SystemContentBlock {
-				return &types.SystemContentBlockMemberCachePoint{Value: b}
-			})
+			system = edited(ofList, system, pointInSystem)
 		case prompt.Messages:
 			if at.Message >= len(messages) {
 				continue
@@ -155,12 +150,24 @@ func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.Syste
 				messages, copied = slices.Clone(messages), true
 			}
 			m := &messages[at.Message]
-			m.Content = edited(ofList, m.Content, func(b types.CachePointBlock) types.ContentBlock {
-				return &types.ContentBlockMemberCachePoint{Value: b}
-			})
+			m.Content = edited(ofList, m.Content, pointInContent)
 		}
 	}
 	return tools, system, messages
+}
+
+// pointAmongTools, pointInSystem and pointInContent make a cache point an element of the list of tools, of the system prompt, or of the content of a
+// message.
+func pointAmongTools(b types.CachePointBlock) types.Tool {
+	return &types.ToolMemberCachePoint{Value: b}
+}
+
+func pointInSystem(b types.CachePointBlock) types.SystemContentBlock {
+	return &types.SystemContentBlockMemberCachePoint{Value: b}
+}
+
+func pointInContent(b types.CachePointBlock) types.ContentBlock {
+	return &types.ContentBlockMemberCachePoint{Value: b}
 }
 
 // edited returns a copy of a list with its changes made, which are in the order of its elements. point makes an element of the list's type of a

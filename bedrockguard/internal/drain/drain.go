@@ -54,7 +54,7 @@ func (d *Drains) Own(cut func()) *Drain {
 	return d.add(&Drain{cut, false})
 }
 
-// add requires mu held.
+// add registers a drain, and returns it. Requires mu held.
 func (d *Drains) add(one *Drain) *Drain {
 	if d.running == nil {
 		d.running = make(map[*Drain]struct{})
@@ -85,8 +85,9 @@ func (d *Drains) End(one *Drain) {
 // worst case, and Close waits for that, for up to cutTimeout.
 func (d *Drains) Close(ctx context.Context) error {
 	idle, all := d.shut()
+	// The first select lets idle count even if the context has ended, too. The second one waits for either.
 	select {
-	case <-idle: // even if the context has ended, too
+	case <-idle:
 		return nil
 	default:
 	}

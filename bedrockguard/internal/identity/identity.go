@@ -43,23 +43,12 @@ const timeout = 10 * time.Second
 
 // Principal returns the principal that is remembered, or else waits for the question that is under way, or begins one.
 func (i *Identity) Principal(ctx context.Context) (string, error) {
-	i.mu.Lock()
-	if i.name != "" {
-		defer i.mu.Unlock()
-		return i.name, nil
+	name, q := i.join(ctx)
+	if name != "" {
+		return name, nil
 	}
-	var name string
-	var err error
-	// Nobody asks now, and all places are taken by questions that were given up and have not returned.
-	if q := i.asking; q == nil && i.running >= maxQuestions {
-		i.mu.Unlock()
-		err = errStuck
-	} else {
-		if q == nil {
-			q = i.begin(ctx)
-		}
-		q.waiting++
-		i.mu.Unlock()
+	err := errStuck
+	if q != nil {
 		name, err = q.wait(ctx)
 		i.stopWaiting(q)
 	}
@@ -67,6 +56,25 @@ func (i *Identity) Principal(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", refusal.ErrIdentity, err)
 	}
 	return name, nil
+}
+
+// join returns the principal if it is remembered. Otherwise it returns the question that is under way, or begins one, and counts the caller among
+// those who wait for it. It returns no question if all places are taken by questions that were given up and have not returned.
+func (i *Identity) join(ctx context.Context) (name string, q *question) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.name != "" {
+		return i.name, nil
+	}
+	q = i.asking
+	if q == nil {
+		if i.running >= maxQuestions {
+			return "", nil
+		}
+		q = i.begin(ctx)
+	}
+	q.waiting++
+	return "", q
 }
 
 // begin calls Ask in a goroutine, under a context that ends with the timeout or when no caller waits any more, but not with ctx: other callers may

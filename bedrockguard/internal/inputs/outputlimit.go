@@ -19,41 +19,46 @@ func WithOutputLimit(modelID string, input any, n int64) (any, bool) {
 	if parts.Of(input) && mustNotLimit(parts.Additional) { // a Converse input of the SDK
 		return input, false
 	}
-	// The caller's own configuration is not changed. n fits: who asks for a limit keeps it within an int32.
-	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {
-		var own types.InferenceConfiguration
-		if c != nil {
-			own = *c
-		}
-		own.MaxTokens = aws.Int32(int32(n))
-		return &own
-	}
 	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:
 		own := *in
-		own.InferenceConfig = limit(in.InferenceConfig)
+		own.InferenceConfig = withMaxTokens(in.InferenceConfig, n)
 		return &own, true
 	case *bedrockruntime.ConverseStreamInput:
 		own := *in
-		own.InferenceConfig = limit(in.InferenceConfig)
+		own.InferenceConfig = withMaxTokens(in.InferenceConfig, n)
 		return &own, true
 	case *bedrockruntime.InvokeModelInput:
-		own, ok := *in, false
-		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
+		if body, ok := limitBody(cost.OfModel, modelID, in.Body, n); ok {
+			own := *in
+			own.Body = body
 			return &own, true
 		}
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		own, ok := *in, false
-		if own.Body, ok = limitBody(cost.OfModel, modelID, in.Body, n); ok {
+		if body, ok := limitBody(cost.OfModel, modelID, in.Body, n); ok {
+			own := *in
+			own.Body = body
 			return &own, true
 		}
 	case *HTTP:
-		own, ok := *in, false
-		if own.Body, ok = limitBody(in.Form.Dialect(), modelID, in.Body, n); ok {
+		if body, ok := limitBody(in.Form.Dialect(), modelID, in.Body, n); ok {
+			own := *in
+			own.Body = body
 			return &own, true
 		}
 	}
 	return input, false
+}
+
+// withMaxTokens returns a copy of a configuration of Converse's, or a new one for nil, with a limit of n tokens. n fits into an int32, because
+// whoever asks for a limit sees to that.
+func withMaxTokens(c *types.InferenceConfiguration, n int64) *types.InferenceConfiguration {
+	var own types.InferenceConfiguration
+	if c != nil {
+		own = *c
+	}
+	own.MaxTokens = aws.Int32(int32(n))
+	return &own
 }
 
 // limitBody is WithOutputLimit for a JSON body in a dialect.

@@ -28,7 +28,7 @@ const (
 // each of Options.Listeners has a queue, which enqueue fills. It is safe for concurrent use.
 type listener struct {
 	tell  func(context.Context, event.Event) // the user's function
-	limit int                                // of OnEvent: how many calls of it may run at once; of others: the length of the queue
+	limit int                                // of OnEvent: how many calls of it may run at once (running); of others: how long the queue may be
 
 	mu      sync.Mutex
 	queue   []queued      // oldest first; empty for OnEvent
@@ -216,19 +216,12 @@ func (l *listener) wait(ctx context.Context) bool {
 	timer := time.NewTimer(closePatience)
 	defer timer.Stop()
 	for {
-		l.mu.Lock()
-		if l.running == 0 {
-			l.mu.Unlock()
+		delivered := l.next()
+		if delivered == nil {
 			return true
 		}
-		// All who wait share one channel, which closes with the next event that was delivered.
-		if l.ended == nil {
-			l.ended = make(chan struct{})
-		}
-		ended := l.ended
-		l.mu.Unlock()
 		select {
-		case <-ended:
+		case <-delivered:
 			timer.Reset(closePatience)
 		case <-ctx.Done():
 			return false
@@ -236,4 +229,17 @@ func (l *listener) wait(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// next returns a channel that closes when the next event was delivered, the same one for all who wait; nil if there is nothing left to deliver.
+func (l *listener) next() chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running == 0 {
+		return nil
+	}
+	if l.ended == nil {
+		l.ended = make(chan struct{})
+	}
+	return l.ended
 }

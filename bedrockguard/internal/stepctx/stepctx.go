@@ -38,8 +38,8 @@ func (d *Detached) begin() bool {
 	return true
 }
 
-// Value implements context.Context. Package context asks a parent by a key of its own how children can be canceled together with it.
-// WithoutCancel does not answer for Parent, so that the end of Parent does not end contexts that are made from this one.
+// Value implements context.Context. When a context is made from this one, package context asks by a key of its own which ancestor cancels the new
+// one, too. WithoutCancel hides Parent from that question, so that the end of Parent does not end the new context.
 func (d *Detached) Value(key any) any { return context.WithoutCancel(d.Parent).Value(key) }
 
 // Done implements context.Context.
