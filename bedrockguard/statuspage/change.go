@@ -302,23 +302,28 @@ func (p *Page) fillOverride(ctx context.Context, r *http.Request, v *formView) (
 	case r.FormValue("account") != "":
 		v.target, err = p.accountTarget(ctx, r.FormValue("account"))
 	default:
-		v.target.Limit = r.FormValue("limit")
-		if named, err := parseTarget(r.FormValue("limit")); err == nil { // the form's list has tokens, while a link may have the name itself
-			v.target.Limit = named.Limit
-		}
-		for _, l := range p.ledger.Policy().Limits {
-			named := target{Limit: l.Name}
-			// Tokens, because a limit's name may be no valid text, which a browser would alter.
-			v.Limits = append(v.Limits, choice{named.token(), clip(l.Name, shortText) + ": " + l.Max.String() + " " + l.Window.String(), l.Name == v.target.Limit})
-		}
-		v.target.Scope, v.Fields, err = typedScope(r)
-		return err
+		return p.offerLimits(r, v)
 	}
 	if err != nil {
 		return err
 	}
 	v.Target, v.What = v.target.token(), clip(v.target.Limit, shortText)+", "+scopeText(v.target.Scope, "all calls")
 	v.Raised, err = p.raised(ctx, &v.target)
+	return err
+}
+
+// offerLimits fills in the form of an override in which the limit is chosen from a list, and the scope is typed. The list has tokens, because a
+// limit's name may be no valid text, which a browser would alter. A link may have the name itself.
+func (p *Page) offerLimits(r *http.Request, v *formView) (err error) {
+	v.target.Limit = r.FormValue("limit")
+	if chosen, err := parseTarget(r.FormValue("limit")); err == nil {
+		v.target.Limit = chosen.Limit
+	}
+	for _, l := range p.ledger.Policy().Limits {
+		offered := target{Limit: l.Name}
+		v.Limits = append(v.Limits, choice{offered.token(), clip(l.Name, shortText) + ": " + l.Max.String() + " " + l.Window.String(), l.Name == v.target.Limit})
+	}
+	v.target.Scope, v.Fields, err = typedScope(r)
 	return err
 }
 
@@ -345,12 +350,8 @@ func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) 
 		_, err := p.ledger.Override(ctx, limit.Name, v.target.Scope, limit.Max, time.Unix(1, 0)) // an end in the past removes it
 		return url.Values{"done": {"restore"}}, err
 	}
-	text := strings.TrimSpace(v.Max)
-	if strings.Trim(text, "0123456789._") == "" { // a number alone is in the limit's unit
-		text += " " + limit.Max.Unit.String()
-	}
-	var most budget.Quantity
-	if err := most.UnmarshalText([]byte(text)); err != nil {
+	most, err := maximumOf(v.Max, limit.Max.Unit)
+	if err != nil {
 		return nil, err
 	}
 	span, err := spanOf(r)
@@ -362,6 +363,16 @@ func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) 
 	}
 	accounts, err := p.ledger.Override(ctx, limit.Name, v.target.Scope, most, time.Now().Add(span))
 	return counted("override", accounts), err
+}
+
+// maximumOf parses a maximum as it was typed. A number alone is in the limit's unit.
+func maximumOf(typed string, unit budget.Unit) (most budget.Quantity, err error) {
+	text := strings.TrimSpace(typed)
+	if strings.Trim(text, "0123456789._") == "" {
+		text += " " + unit.String()
+	}
+	err = most.UnmarshalText([]byte(text))
+	return most, err
 }
 
 // accountTarget returns the limit and the scope of an account of the last snapshot, by the account's key in hexadecimal.

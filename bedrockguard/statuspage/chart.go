@@ -69,26 +69,30 @@ func chartOf(id, title, moments string, b breakdown) chart {
 	if c.Empty {
 		return c
 	}
-	top := niceTop(slices.Max(b.Totals))
-	c.Top, c.Half = rounded(top, b.Unit), rounded(top/2, b.Unit)
-	c.First, c.Last = b.Columns[0].Format(moments), b.Columns[len(b.Columns)-1].Format(moments)
 	for i, s := range b.Series {
 		c.Legend = append(c.Legend, legend{colour(s.Name, i), s.Name, b.figure(s.Total), percent(s.Total, b.Total)})
 		c.Heads = append(c.Heads, s.Name)
 	}
+	top := niceTop(slices.Max(b.Totals))
+	c.Top, c.Half = rounded(top, b.Unit), rounded(top/2, b.Unit)
+	c.First, c.Last = b.Columns[0].Format(moments), b.Columns[len(b.Columns)-1].Format(moments)
 	for i, at := range b.Columns {
-		if b.Totals[i] == 0 {
-			continue
+		if b.Totals[i] != 0 {
+			c.Columns = append(c.Columns, b.column(i, top, at.Format(moments)))
+			c.Rows = append(c.Rows, b.row(i, at.Format(moments)))
 		}
-		c.Columns = append(c.Columns, b.column(i, top, at.Format(moments)))
-		row := chartRow{Head: at.Format(moments)}
-		for _, s := range b.Series {
-			row.Cells = append(row.Cells, b.figure(s.Values[i]))
-		}
-		row.Cells = append(row.Cells, b.figure(b.Totals[i]))
-		c.Rows = append(c.Rows, row)
 	}
 	return c
+}
+
+// row returns the row of the table for the column with index i.
+func (b *breakdown) row(i int, name string) chartRow {
+	row := chartRow{Head: name}
+	for _, s := range b.Series {
+		row.Cells = append(row.Cells, b.figure(s.Values[i]))
+	}
+	row.Cells = append(row.Cells, b.figure(b.Totals[i]))
+	return row
 }
 
 // column stacks the parts of the column with index i; top is the amount at the top of the vertical axis. The edges of a part are rounded, and not
@@ -125,7 +129,7 @@ func colour(name string, i int) string {
 		}
 	}
 	if name == noClass {
-		return "s7"
+		return "s7" // the last colour there is, which no class has
 	}
 	return fmt.Sprintf("s%d", i)
 }

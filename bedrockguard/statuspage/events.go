@@ -93,29 +93,38 @@ func (p *Page) Listen(_ context.Context, e bedrockguard.Event) {
 
 // settled adds what a call was charged to the sums of its minute. Requires mu held.
 func (x *events) settled(e *bedrockguard.Event) {
-	number := e.Time.Unix() / 60
+	m := x.minuteAt(e.Time.Unix() / 60)
+	if m == nil {
+		return
+	}
+	total := m.total(spentKey{e.Scope.Workflow, e.Model, e.Region, false})
+	for u := range total {
+		total[u] = sum(total[u], e.Actual[u])
+	}
+}
+
+// minuteAt returns the minute with this number, which it begins if there is none yet. It returns nil if a later minute has taken the place: then the
+// event came an hour late or more. Requires mu held.
+func (x *events) minuteAt(number int64) *minute {
 	m := &x.minutes[((number%minutes)+minutes)%minutes] // not negative, even for a clock before 1970
 	if m.number > number {
-		return // the event is an hour late or more: a later minute is at its place
+		return nil
 	}
 	if m.number < number || m.sums == nil { // the place has a minute of an earlier hour, or none
 		*m = minute{number, make(map[spentKey]*budget.Charge)}
 	}
-	key := spentKey{e.Scope.Workflow, e.Model, e.Region, false}
-	total := m.sums[key]
-	if total == nil {
-		if len(m.sums) >= maxKeys { // no room for another key
-			key = spentKey{other: true}
-			total = m.sums[key]
-		}
-		if total == nil {
-			total = new(budget.Charge)
-			m.sums[key] = total
-		}
+	return m
+}
+
+// total returns the sum of a key, to be added to. If there is no room for another key, that is the sum of all others.
+func (m *minute) total(key spentKey) *budget.Charge {
+	if m.sums[key] == nil && len(m.sums) >= maxKeys {
+		key = spentKey{other: true}
 	}
-	for u := range total {
-		total[u] = sum(total[u], e.Actual[u])
+	if m.sums[key] == nil {
+		m.sums[key] = new(budget.Charge)
 	}
+	return m.sums[key]
 }
 
 // found counts a finding of the cache check. Requires mu held.

@@ -39,40 +39,53 @@ type hits struct {
 // hitsOf computes which share of each workflow's input was read from the cache: daily are the charges of the days in columns, hourly those of
 // the last hour. The workflows with the most input come first, and at most so many as most says.
 func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
-	all := make(map[string]*hits) // by workflow
-	of := func(s *spent) *hits {
-		name := workflowOf(s)
-		h := all[name]
-		if h == nil {
-			h = &hits{name: name, read: make([]int64, len(columns)), input: make([]int64, len(columns))}
-			all[name] = h
-		}
-		return h
-	}
+	all := workflowHits{len(columns), make(map[string]*hits)}
 	for i := range daily {
-		s := &daily[i]
-		// The store's clock may be in the next day already.
-		if s.column < 0 || s.column >= len(columns) {
-			continue
+		// The store's clock may be in the next day already, which has no column.
+		if column := daily[i].column; column >= 0 && column < len(columns) {
+			all.of(&daily[i]).addDay(&daily[i])
 		}
-		h := of(s)
-		h.read[s.column] = sum(h.read[s.column], s.charge[budget.UnitCacheReadInputTokens])
-		h.input[s.column] = sum(h.input[s.column], s.charge[budget.UnitInputTokens])
-		h.total = sum(h.total, s.charge[budget.UnitInputTokens])
-		h.totalRead = sum(h.totalRead, s.charge[budget.UnitCacheReadInputTokens])
 	}
 	for i := range hourly {
-		h := of(&hourly[i])
-		h.hourRead = sum(h.hourRead, hourly[i].charge[budget.UnitCacheReadInputTokens])
-		h.hourInput = sum(h.hourInput, hourly[i].charge[budget.UnitInputTokens])
+		all.of(&hourly[i]).addHour(&hourly[i])
 	}
-	sorted := slices.SortedFunc(maps.Values(all), func(a, b *hits) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name)) })
+	sorted := slices.SortedFunc(maps.Values(all.byName), func(a, b *hits) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name)) })
 	v := hitView{More: max(0, len(sorted)-most)}
 	for _, h := range sorted[:len(sorted)-v.More] {
 		v.Rows = append(v.Rows, h.row())
 	}
 	v.byDay(columns, sorted[:min(len(sorted), maxSeries)]) // as many as a chart has series
 	return v
+}
+
+// workflowHits has the hits of all workflows, by name.
+type workflowHits struct {
+	days   int // how many days there are
+	byName map[string]*hits
+}
+
+// of returns the hits of a charge's workflow, to be added to.
+func (w *workflowHits) of(s *spent) *hits {
+	name := workflowOf(s)
+	h := w.byName[name]
+	if h == nil {
+		h = &hits{name: name, read: make([]int64, w.days), input: make([]int64, w.days)}
+		w.byName[name] = h
+	}
+	return h
+}
+
+// addDay adds what was charged on a day.
+func (h *hits) addDay(s *spent) {
+	read, input := s.charge[budget.UnitCacheReadInputTokens], s.charge[budget.UnitInputTokens]
+	h.read[s.column], h.input[s.column] = sum(h.read[s.column], read), sum(h.input[s.column], input)
+	h.totalRead, h.total = sum(h.totalRead, read), sum(h.total, input)
+}
+
+// addHour adds what was charged in the last hour.
+func (h *hits) addHour(s *spent) {
+	h.hourRead = sum(h.hourRead, s.charge[budget.UnitCacheReadInputTokens])
+	h.hourInput = sum(h.hourInput, s.charge[budget.UnitInputTokens])
 }
 
 // row returns the workflow's row of the table. Days are counted from the last one, which is today.

@@ -42,20 +42,9 @@ type paces struct{ tracks map[budget.Key]*track }
 // of adds the present reading of an account, and returns its pace.
 func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	settled := a.balance.Settled.N
-	t := p.tracks[a.key]
-	if t == nil || settled < t.first.settled { // a new window began, or the amount was corrected
-		t = &track{first: reading{now, settled}, second: reading{now, settled}}
-		if p.tracks == nil {
-			p.tracks = make(map[budget.Key]*track)
-		}
-		p.tracks[a.key] = t
-	}
-	t.last = now
-	if now.Sub(t.second.at) >= paceSpan {
-		t.first, t.second = t.second, reading{now, settled}
-	}
-	measured := pace{over: now.Sub(t.first.at), recent: true}
-	spent := settled - t.first.settled
+	first := p.note(a.key, reading{now, settled})
+	measured := pace{over: now.Sub(first.at), recent: true}
+	spent := settled - first.settled
 	if measured.over < time.Minute { // there is no earlier reading yet
 		// Everything settled in the window was spent since the window began.
 		measured.over, measured.recent, spent = elapsed(window, now), false, settled
@@ -65,6 +54,24 @@ func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	}
 	measured.perHour = float64(spent) / measured.over.Hours()
 	return measured.foretell(a, window)
+}
+
+// note adds a reading to the track of an account, and returns the reading from which the pace is measured; the new one itself if there is no earlier
+// one, or none that fits.
+func (p *paces) note(key budget.Key, present reading) reading {
+	t := p.tracks[key]
+	if t == nil || present.settled < t.first.settled { // a new window began, or the amount was corrected
+		t = &track{first: present, second: present}
+		if p.tracks == nil {
+			p.tracks = make(map[budget.Key]*track)
+		}
+		p.tracks[key] = t
+	}
+	t.last = present.at
+	if present.at.Sub(t.second.at) >= paceSpan {
+		t.first, t.second = t.second, present
+	}
+	return t.first
 }
 
 // elapsed returns how much of a window has passed; zero for a lifetime, which has no beginning.
@@ -87,10 +94,16 @@ func (p pace) foretell(a *account, window budget.Window) pace {
 		return p
 	}
 	p.full = time.Duration(hours * float64(time.Hour))
-	// Only a calendar window ends for all of its spend at once. A rolling one begins before its newest bucket, so Since differs from Start.
-	calendar := window.At(time.Unix(0, 0)).Since == window.At(time.Unix(0, 0)).Start
-	p.resets = calendar && a.balance.ResetAfter > 0 && p.full > a.balance.ResetAfter
+	// Only a calendar window ends for all of its spend at once.
+	p.resets = isCalendar(window) && a.balance.ResetAfter > 0 && p.full > a.balance.ResetAfter
 	return p
+}
+
+// isCalendar reports whether a window is one of the calendar, such as a day, and not a rolling one. What counts at a moment begins at Since, and the
+// newest part of the window, its bucket, at Start. A calendar window has one bucket alone.
+func isCalendar(w budget.Window) bool {
+	span := w.At(time.Unix(0, 0))
+	return span.Since == span.Start
 }
 
 // forget drops accounts that do not exist any more: those that were not in the reading at now, which has just ended.

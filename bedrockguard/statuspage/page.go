@@ -81,8 +81,8 @@ var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(functions).ParseFS(assets, "assets/*.html"))
 
-// New returns a page, or all errors in the options.
-func New(o Options) (*Page, error) {
+// problems returns all errors in the options, joined.
+func (o *Options) problems() error {
 	var errs []error
 	if (o.Ledger == nil) == (o.Operator == nil) {
 		errs = append(errs, errors.New("statuspage: want a Ledger or an Operator, and not both"))
@@ -96,7 +96,12 @@ func New(o Options) (*Page, error) {
 	if o.MaxRows < 0 {
 		errs = append(errs, fmt.Errorf("statuspage: %d rows, want 0 or more", o.MaxRows))
 	}
-	if err := errors.Join(errs...); err != nil {
+	return errors.Join(errs...)
+}
+
+// New returns a page, or all errors in the options.
+func New(o Options) (*Page, error) {
+	if err := o.problems(); err != nil {
 		return nil, err
 	}
 	p := &Page{

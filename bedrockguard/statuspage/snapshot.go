@@ -127,25 +127,42 @@ func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	if err := p.lookAtUsage(ctx, s); err != nil {
 		return nil, err
 	}
-	// One call more than are shown is read, to know whether there are more.
-	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: driver.Pending, Max: p.maxRows + 1})); err != nil {
+	if err := p.lookAtCalls(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.more = len(s.pending) > p.maxRows; s.more {
-		s.pending = s.pending[:p.maxRows]
-	}
-	slices.SortFunc(s.pending, func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) })
-	if s.kills, err = p.operator.Kills(ctx); err != nil {
+	if err := p.lookAtKills(ctx, s); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(s.kills, func(a, b budget.Kill) int {
-		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Scope.String(), b.Scope.String()))
-	})
 	if s.trail, err = p.lookAtTrail(ctx); err != nil {
 		return nil, err
 	}
 	s.view = p.view(s)
 	return s, nil
+}
+
+// lookAtCalls reads the calls in flight.
+func (p *Page) lookAtCalls(ctx context.Context, s *snapshot) (err error) {
+	// One call more than are shown is read, to know whether there are more.
+	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: driver.Pending, Max: p.maxRows + 1})); err != nil {
+		return err
+	}
+	s.more = len(s.pending) > p.maxRows
+	if s.more {
+		s.pending = s.pending[:p.maxRows]
+	}
+	slices.SortFunc(s.pending, func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) })
+	return nil
+}
+
+// lookAtKills reads the kill flags, the newest first.
+func (p *Page) lookAtKills(ctx context.Context, s *snapshot) (err error) {
+	if s.kills, err = p.operator.Kills(ctx); err != nil {
+		return err
+	}
+	slices.SortFunc(s.kills, func(a, b budget.Kill) int {
+		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Scope.String(), b.Scope.String()))
+	})
+	return nil
 }
 
 // policy returns the ledger's policy, or the one in the store. It may have no limits.
@@ -177,25 +194,14 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		// Standing leaves out the accounts of limits that the policy does not have, so the limit is always found.
 		limit := s.limits[standing.Account.Limit]
 		booked[limit.Name] = true
-		a := &account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}
-		// The store keeps an override that has ended.
-		if o := standing.Account.Override; o != nil && s.at.Before(o.Until) {
-			a.override = o
-		}
-		// Latched says that a refusal keeps the account closed now; the account keeps the time of a latch that has ended, as well.
-		if a.balance.Latched {
-			a.latched = standing.Account.Latched
-		}
+		a := accountOf(&standing, &limit, s.at)
 		a.pace = p.snapshots.paces.of(a, limit.Window, s.at)
 		s.accounts = append(s.accounts, a)
 	}
 	p.snapshots.paces.forget(s.at)
-	for _, l := range policy.Limits {
-		if !booked[l.Name] {
-			none := budget.Quantity{Unit: l.Max.Unit}
-			s.accounts = append(s.accounts, &account{
-				balance: budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}, window: l.Window.String(), known: true,
-			})
+	for i := range policy.Limits {
+		if l := &policy.Limits[i]; !booked[l.Name] {
+			s.accounts = append(s.accounts, unusedAccount(l))
 		}
 	}
 	slices.SortFunc(s.accounts, func(a, b *account) int {
@@ -205,6 +211,28 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		return cmp.Or(cmp.Compare(a.balance.Limit, b.balance.Limit), bytes.Compare(a.key[:], b.key[:]))
 	})
 	return nil
+}
+
+// accountOf returns what is shown of an account of a limit, except its pace.
+func accountOf(standing *budget.Standing, limit *budget.Limit, now time.Time) *account {
+	a := &account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}
+	// The store keeps an override that has ended.
+	if o := standing.Account.Override; o != nil && now.Before(o.Until) {
+		a.override = o
+	}
+	// Latched says that a refusal keeps the account closed now; the account keeps the time of a latch that has ended, as well.
+	if a.balance.Latched {
+		a.latched = standing.Account.Latched
+	}
+	return a
+}
+
+// unusedAccount stands for a limit under which nothing was booked.
+func unusedAccount(l *budget.Limit) *account {
+	none := budget.Quantity{Unit: l.Max.Unit}
+	return &account{
+		balance: budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}, window: l.Window.String(), known: true,
+	}
 }
 
 // lookAtUsage reads what was charged on each of the last historyDays.

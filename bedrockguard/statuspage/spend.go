@@ -148,26 +148,27 @@ func (b *builder) build() breakdown {
 	slices.SortFunc(out.Series, func(a, b series) int {
 		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
 	})
-	shown := len(out.Series)
-	if shown > maxSeries+1 { // the sum of a single further series would need as much room as that series
-		shown = maxSeries
-	}
-	for i := range out.Series[:shown] { // up to here a name is what callers wrote, or untold
+	for i := range out.Series { // up to here a name is what callers wrote, or untold
 		out.Series[i].Name = label(out.Series[i].Name)
 	}
-	if shown == len(out.Series) {
-		return out
+	if len(out.Series) > maxSeries+1 { // the sum of a single further series would need as much room as that series
+		rest := addedUp(out.Series[maxSeries:])
+		// The capacity is cut as well, so that append copies the series instead of writing over one of them.
+		out.Series = append(out.Series[:maxSeries:maxSeries], rest)
 	}
-	rest := series{Name: fmt.Sprintf("%d others", len(out.Series)-maxSeries), Values: make([]int64, len(b.columns))}
-	for _, s := range out.Series[maxSeries:] {
+	return out
+}
+
+// addedUp returns the sum of several series as one.
+func addedUp(all []series) series {
+	rest := series{Name: fmt.Sprintf("%d others", len(all)), Values: make([]int64, len(all[0].Values))}
+	for _, s := range all {
 		for i, n := range s.Values {
 			rest.Values[i] = sum(rest.Values[i], n)
 		}
 		rest.Total = sum(rest.Total, s.Total)
 	}
-	// The capacity is cut as well, so that append copies the series instead of writing over one of them.
-	out.Series = append(out.Series[:maxSeries:maxSeries], rest)
-	return out
+	return rest
 }
 
 // prices remembers list prices while a page is rendered, by model and region; nil stands for a model without one. The zero value is empty.
@@ -198,17 +199,7 @@ func (p *prices) split(s *spent) map[string]int64 {
 	if list == nil {
 		return map[string]int64{noClass: money}
 	}
-	r := &list.Rates
-	rates := [...]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output} // in the order of classes; all cache writes count as 5-minute ones
-	var weights [len(rates)]float64
-	whole, largest := 0.0, 0
-	for i, class := range classes {
-		weights[i] = float64(s.charge[class.unit]) * float64(rates[i])
-		whole += weights[i]
-		if weights[i] > weights[largest] {
-			largest = i
-		}
-	}
+	weights, whole, largest := weigh(&s.charge, &list.Rates)
 	if whole <= 0 { // no tokens, only fees; or all rates are zero
 		return map[string]int64{noClass: money}
 	}
@@ -224,4 +215,18 @@ func (p *prices) split(s *spent) map[string]int64 {
 	}
 	parts[classes[largest].name] += left
 	return parts
+}
+
+// weigh returns what the tokens of each class cost at these rates, the sum of that, and the index of the largest one. All cache writes count as
+// those for five minutes, because a charge does not tell them apart.
+func weigh(c *budget.Charge, r *price.Rates) (weights [4]float64, whole float64, largest int) {
+	rates := [len(weights)]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output} // in the order of classes
+	for i, class := range classes {
+		weights[i] = float64(c[class.unit]) * float64(rates[i])
+		whole += weights[i]
+		if weights[i] > weights[largest] {
+			largest = i
+		}
+	}
+	return weights, whole, largest
 }

@@ -118,7 +118,8 @@ func rounded(n int64, unit budget.Unit) string {
 	suffix := ""
 	for _, s := range []string{"k", "M", "G", "T"} {
 		// A number without a suffix has three digits at most, and one with a suffix four: 1,500 is 1.5k, and 2,500,000 is 2500k.
-		if math.Abs(value) < 10_000 && (suffix != "" || value < 1000) {
+		isShort := math.Abs(value) < 10_000 && (suffix != "" || value < 1000)
+		if isShort {
 			break
 		}
 		value, suffix = value/1000, s

@@ -28,28 +28,37 @@ type frame struct {
 // pageView has the values that the main page shows.
 type pageView struct {
 	frame
+	// For this viewer; see show.
 	Done      string // what a change that was just made has done
 	Problem   string // why the figures are old, or missing
-	At        time.Time
-	Steer     bool // show links to the forms for changes
-	Overrides bool // overrides can be made
-	Policy    bool // a policy with limits is known
-	Tiles     []tile
-	Accounts  []accountRow
-	Hidden    int     // how many accounts are not shown
-	Unknown   int     // how many accounts were not read; see snapshot.unknown
-	Charts    []chart // by day
-	Hour      []chart // by minute, of the last hour
-	Listening bool    // a guard reports its events to this page; if none does, Hour, Findings and Notices are empty
+	Steer     bool   // show links to the forms for changes
+	Overrides bool   // overrides can be made
+
+	// What was spent.
+	At     time.Time
+	Tiles  []tile
+	Charts []chart // by day
+	Hits   hitView
+
+	// The limits.
+	Policy   bool // a policy with limits is known
+	Accounts []accountRow
+	Hidden   int          // how many accounts are not shown
+	Unknown  int          // how many accounts were not read; see snapshot.unknown
+	Raised   []accountRow // accounts with an override
+
+	// What guards have reported. If none reports to this page (Listening), the lists are empty.
+	Listening bool
 	Dropped   int64   // how many events did not arrive
-	Hits      hitView
+	Hour      []chart // by minute, of the last hour
 	Findings  []findingRow
 	Notices   []noticeRow
+
+	// What happens now, and what was changed.
 	Calls     []callRow // in flight
 	MoreCalls bool
 	Kills     []killRow
-	MoreKills int          // how many flags are not shown
-	Raised    []accountRow // accounts with an override
+	MoreKills int // how many flags are not shown
 	Trail     []trailRow
 }
 
@@ -62,21 +71,25 @@ type tile struct {
 
 // accountRow is one account of a limit.
 type accountRow struct {
-	N                    int    // the number of the row, for names in the HTML
-	Key                  string // for links to forms; empty for a limit under which nothing was booked
-	Limit, Scope         string
-	Everything           bool // the account is for all calls, so that stopping it stops everything
-	Known                bool // the policy has the limit: without it, the fields from Left to Part are empty, except Since
+	N            int    // the number of the row, for names in the HTML
+	Key          string // for links to forms; empty for a limit under which nothing was booked
+	Limit, Scope string
+	Everything   bool // the account is for all calls, so that stopping it stops everything
+
 	Settled, Pending     figure
-	Left, Max            figure
-	Window               string
-	Reset                string    // how long until the window ends
-	ResetAt, Since       time.Time // when it ends; and the beginning of the newest period, if there is no policy
-	Pace, Over, Reaches  string    // see paceTexts
-	Bar                  bar
-	Part                 string    // how full the account is, in percent
+	Since                time.Time // the beginning of the newest period, if there is no policy; else zero
 	Latched, OverrideEnd time.Time // until when a refusal keeps it closed, or an override holds; zero if none does
-	Observe              bool      // the limit only observes
+
+	// What the limit tells. Without it these are empty.
+	Known               bool // the policy has the limit
+	Observe             bool // the limit only observes
+	Left, Max           figure
+	Part                string // how full the account is, in percent
+	Bar                 bar    // the same as a picture
+	Window              string
+	Reset               string    // how long until the window ends
+	ResetAt             time.Time // when that is
+	Pace, Over, Reaches string    // see paceTexts
 }
 
 // findingRow is a finding of the cache check in one workflow. Cost and Day are what it costs by the latest report, for one call and for a day;
@@ -168,19 +181,21 @@ func (p *Page) view(s *snapshot) *pageView {
 		chartOf("day-class", "By class of token", dayForm, breakdownByClass(columns, daily, &known)),
 		chartOf("day-tokens", "Tokens by class", dayForm, breakdownOfTokens(columns, daily)),
 	}
-	minutes, hourly := p.events.hour(s.at)
-	if v.Listening = minutes != nil; v.Listening { // see events.hour
+	minutes, hourly := p.events.hour(s.at) // both nil without a guard that reports here
+	v.Listening = minutes != nil
+	if v.Listening {
 		v.Hour = []chart{
 			chartOf("hour-workflow", "By workflow", minuteForm, breakdownBy(minutes, hourly, workflowOf)),
 			chartOf("hour-model", "By model", minuteForm, breakdownBy(minutes, hourly, modelOf)),
 			chartOf("hour-class", "By class of token", minuteForm, breakdownByClass(minutes, hourly, &known)),
 		}
 	}
-	// Without a guard that reports here hourly is nil, and the shares of the last hour are empty.
 	v.Hits = hitsOf(columns, daily, hourly, p.maxRows)
 	p.viewAccounts(v, s)
 	p.viewEvents(v)
-	p.viewFlags(v, s)
+	viewCalls(v, s)
+	p.viewKills(v, s)
+	p.viewTrail(v, s)
 	v.Tiles = tiles(v, s, byWorkflow)
 	return v
 }
@@ -251,10 +266,10 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 }
 
 // paceTexts returns texts that say how fast an account is spent, over which time that was measured, and when it will be full. They are empty if no
-// pace is known.
+// pace is known, except that an account that is full already says so. Its limit has to be known.
 func paceTexts(a *account) (perHour, over, reaches string) {
 	pace := &a.pace
-	switch left := a.balance.Left().N; {
+	switch {
 	case pace.over == 0: // no pace is known
 	case pace.perHour < 1: // less than one nano-USD, token or call
 		perHour = "none"
@@ -265,21 +280,24 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 		if pace.recent {
 			over = "in the last " + lasting(pace.over)
 		}
-		switch {
-		case left <= 0: // see below
-		case pace.full == 0:
-			reaches = "not in ten years"
-		case pace.resets:
-			reaches = "not in this window"
-		default:
-			reaches = "in " + lasting(pace.full)
-		}
+		reaches = pace.reachText()
 	}
-	// Left is 0 for a latched account too.
-	if a.known && a.balance.Left().N <= 0 {
+	if a.balance.Left().N <= 0 { // a latched account has nothing left either
 		reaches = "reached"
 	}
 	return perHour, over, reaches
+}
+
+// reachText says when an account that has something left will be full at this pace.
+func (p *pace) reachText() string {
+	switch {
+	case p.full == 0:
+		return "not in ten years"
+	case p.resets:
+		return "not in this window"
+	default:
+		return "in " + lasting(p.full)
+	}
 }
 
 // viewEvents adds what guards have reported: findings of the cache check, refusals and warnings.
@@ -300,8 +318,8 @@ func (p *Page) viewEvents(v *pageView) {
 	}
 }
 
-// viewFlags adds the calls in flight, the kill flags and the audit trail.
-func (p *Page) viewFlags(v *pageView, s *snapshot) {
+// viewCalls adds the calls in flight.
+func viewCalls(v *pageView, s *snapshot) {
 	v.MoreCalls = s.more
 	for i := range s.pending {
 		e := &s.pending[i]
@@ -313,6 +331,10 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 			Since: cmp.Or(lasting(s.at.Sub(e.ReservedAt)), "0 s"), Worst: usd(e.Reserved[budget.UnitUSD]),
 		})
 	}
+}
+
+// viewKills adds the kill flags in force.
+func (p *Page) viewKills(v *pageView, s *snapshot) {
 	for i := range s.kills[:min(len(s.kills), p.maxRows)] {
 		k := &s.kills[i]
 		row := killRow{N: i, Flag: flagKey(k), Scope: scopeText(k.Scope, "every call"), Reason: clip(k.Reason, longText), At: k.At, Until: k.Until, Patterns: k.Patterns}
@@ -322,6 +344,10 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 		v.Kills = append(v.Kills, row)
 	}
 	v.MoreKills = len(s.kills) - len(v.Kills)
+}
+
+// viewTrail adds the audit trail.
+func (p *Page) viewTrail(v *pageView, s *snapshot) {
 	accounts := make(map[budget.Key]*account, len(s.accounts))
 	for _, a := range s.accounts {
 		accounts[a.key] = a
@@ -342,25 +368,9 @@ func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 	row := trailRow{At: r.At, Operator: named(r.Operator), Kind: r.Kind.String(), Why: clip(r.Reason, longText)}
 	switch r.Kind {
 	case driver.ChangeKill, driver.ChangeRevive:
-		row.What = scopeText(r.Scope, "every call")
-		if r.Patterns {
-			row.What += " (patterns)"
-		}
-		if !r.Until.IsZero() {
-			row.What += " until " + when(r.Until)
-		}
-	// An unlatch opens an account that a refusal had closed (a latch). It has no Override.
+		row.What = flagChangeText(r)
 	case driver.ChangeOverride, driver.ChangeUnlatch:
-		row.What = "account " + hex.EncodeToString(r.Account[:])
-		var unit budget.Unit
-		if a := accounts[r.Account]; a != nil && a.balance.Limit != "" { // an account under which no call was made yet has no limit's name
-			row.What, unit = clip(a.balance.Limit, shortText)+", "+scopeText(a.balance.Scope, "all calls"), a.balance.Max.Unit
-		}
-		if o := r.Override; o != nil {
-			row.What += ": " + figureOf(budget.Quantity{N: o.Max, Unit: unit}).Exact + " until " + when(o.Until)
-		} else if r.Kind == driver.ChangeOverride {
-			row.What += ": taken back"
-		}
+		row.What = accountChangeText(r, accounts[r.Account])
 	case driver.ChangeCorrect:
 		row.What = "call " + r.Reservation.String() + ": " + r.From.In(budget.UnitUSD).String() + " to " + r.To.In(budget.UnitUSD).String()
 	case driver.ChangePolicy:
@@ -371,6 +381,35 @@ func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 		}
 	}
 	return row
+}
+
+// flagChangeText says which flag was set or removed.
+func flagChangeText(r *driver.Record) string {
+	text := scopeText(r.Scope, "every call")
+	if r.Patterns {
+		text += " (patterns)"
+	}
+	if !r.Until.IsZero() {
+		text += " until " + when(r.Until)
+	}
+	return text
+}
+
+// accountChangeText says what was changed of an account: its maximum was set or taken back, or it was opened (unlatched) after a refusal had closed
+// it. a is nil if the account is not known now.
+func accountChangeText(r *driver.Record, a *account) string {
+	text := "account " + hex.EncodeToString(r.Account[:])
+	var unit budget.Unit
+	if a != nil && a.balance.Limit != "" { // an account under which no call was made yet has no limit's name
+		text, unit = clip(a.balance.Limit, shortText)+", "+scopeText(a.balance.Scope, "all calls"), a.balance.Max.Unit
+	}
+	switch {
+	case r.Override != nil:
+		text += ": " + figureOf(budget.Quantity{N: r.Override.Max, Unit: unit}).Exact + " until " + when(r.Override.Until)
+	case r.Kind == driver.ChangeOverride:
+		text += ": taken back"
+	}
+	return text
 }
 
 // doneText says what a change has done, by the parameters of its redirect. It contains no text of the request.
