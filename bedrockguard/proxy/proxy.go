@@ -67,8 +67,8 @@ type Handler struct {
 	reverse *httputil.ReverseProxy
 }
 
-// New returns a proxy, or all errors in its options (ErrInvalidOptions). It makes no connections.
-func New(o Options) (*Handler, error) {
+// problems returns all errors in the options, joined.
+func (o *Options) problems() error {
 	var errs []error
 	missing := func(is bool, what string) {
 		if is {
@@ -82,8 +82,13 @@ func New(o Options) (*Handler, error) {
 	if o.MaxBody < 0 || o.BodyTimeout < 0 {
 		errs = append(errs, fmt.Errorf("%w: MaxBody %d or BodyTimeout %s is negative", ErrInvalidOptions, o.MaxBody, o.BodyTimeout))
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// New returns a proxy, or all errors in its options (ErrInvalidOptions). It makes no connections.
+func New(o Options) (*Handler, error) {
+	if err := o.problems(); err != nil {
+		return nil, err
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = defaultMaxBody
@@ -95,20 +100,24 @@ func New(o Options) (*Handler, error) {
 		o.Base = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
 	}
 	h := &Handler{opts: o}
-	hosts := map[string]string{} // hosts that the guard's transport takes for Bedrock, besides AWS's model endpoints, with their region
-	if o.Upstream != nil {
-		hosts[o.Upstream.Host] = o.Region
-	} else {
-		hosts[endpointFor(http.MethodGet, "/inference-profiles", o.Region)] = o.Region // signed and checked like the others
-	}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:       h.rewrite,
-		Transport:     o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: hosts, Sign: o.Sign}),
+		Transport:     o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: o.hosts(), Sign: o.Sign}),
 		FlushInterval: -1, // events are passed on at once
 		ErrorHandler:  h.failed,
 		ErrorLog:      log.New(io.Discard, "", 0), // for answers that were cut off, which the guard's events report
 	}
 	return h, nil
+}
+
+// hosts returns the hosts that the guard's transport has to take for Bedrock although they are none of AWS's hosts for models, with their region.
+func (o *Options) hosts() map[string]string {
+	if o.Upstream != nil {
+		return map[string]string{o.Upstream.Host: o.Region}
+	}
+	// Requests to the control plane are checked and signed like all others.
+	controlPlane := endpointFor(http.MethodGet, "/inference-profiles", o.Region)
+	return map[string]string{controlPlane: o.Region}
 }
 
 // ServeHTTP implements http.Handler. Strangers are refused before their bodies are read (Screen). The body is read whole before the caller is
@@ -194,19 +203,26 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	if len(body) > 0 {
 		r.Out.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if query := r.Out.URL.Query(); query.Has("X-Amz-Signature") || query.Has("X-Amz-Credential") { // they are the caller's, and were not verified
-		for name := range query {
-			if strings.HasPrefix(name, "X-Amz-") {
-				query.Del(name)
-			}
-		}
-		r.Out.URL.RawQuery = query.Encode()
-	}
+	dropSignature(r.Out.URL)
 	for name := range r.Out.Header {
 		if strings.HasPrefix(name, ownHeaders) || !passedOn(name) {
 			delete(r.Out.Header, name)
 		}
 	}
+}
+
+// dropSignature takes a caller's signature, which was not verified, out of a URL that is signed in its query.
+func dropSignature(u *url.URL) {
+	query := u.Query()
+	if !query.Has("X-Amz-Signature") && !query.Has("X-Amz-Credential") {
+		return
+	}
+	for name := range query {
+		if strings.HasPrefix(name, "X-Amz-") {
+			query.Del(name)
+		}
+	}
+	u.RawQuery = query.Encode()
 }
 
 // passedOn reports whether a header of the request is sent to Bedrock. These are kept back: headers with the caller's credentials or signature,

@@ -210,62 +210,81 @@ func (f *File) look() error {
 		return f.err
 	}
 	f.looked = now
-	if f.err == nil {
-		state, err := os.Stat(f.path)
-		same := err == nil && os.SameFile(state, f.state) && state.ModTime().Equal(f.state.ModTime()) && state.Size() == f.state.Size() &&
-			state.Mode() == f.state.Mode()
-		if same && f.readAt.Sub(state.ModTime()).Abs() > coarseTime {
-			return nil
-		}
+	if f.err == nil && f.unchanged() {
+		return nil
 	}
 	return f.read()
+}
+
+// unchanged reports whether the file is certainly the one that was read: it looks the same, and a change since the reading would show in its time.
+// Requires mu held, and a reading that has succeeded.
+func (f *File) unchanged() bool {
+	state, err := os.Stat(f.path)
+	if err != nil {
+		return false
+	}
+	same := os.SameFile(state, f.state) && state.ModTime().Equal(f.state.ModTime()) && state.Size() == f.state.Size() && state.Mode() == f.state.Mode()
+	return same && f.readAt.Sub(state.ModTime()).Abs() > coarseTime
 }
 
 // read reads the file, whether it has changed or not. Requires mu held.
 func (f *File) read() error {
 	f.looked = f.now()
-	byID, byBearer, state, err := load(f.path)
-	f.byID, f.byBearer, f.state, f.readAt, f.err = byID, byBearer, state, time.Now(), err // times of files are the system's, so Options.Now is not used
+	state, text, err := load(f.path)
+	if err == nil {
+		err = f.index(text)
+	}
+	if err != nil {
+		f.byID, f.byBearer, state = nil, nil, nil
+	}
+	f.state, f.readAt, f.err = state, time.Now(), err // times of files are the system's, so Options.Now is not used
 	return err
 }
 
-// load reads a file's keys. It refuses a file that others may write, that is not a whole document, or in which two keys share an id or a bearer key.
-func load(path string) (byID map[string]Key, byBearer map[Hash]string, state fs.FileInfo, err error) {
+// load returns the content of a file and its state. It refuses a file that others may write.
+func load(path string) (state fs.FileInfo, text []byte, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("keys: %w", err)
+		return nil, nil, fmt.Errorf("keys: %w", err)
 	}
 	defer file.Close()
 	if state, err = file.Stat(); err != nil {
-		return nil, nil, nil, fmt.Errorf("keys: %w", err)
+		return nil, nil, fmt.Errorf("keys: %w", err)
 	}
 	if runtime.GOOS != "windows" && state.Mode().Perm()&0o022 != 0 {
-		return nil, nil, nil, fmt.Errorf("keys: %s may be written by others than its owner, who could add keys: chmod 600 it", path)
+		return nil, nil, fmt.Errorf("keys: %s may be written by others than its owner, who could add keys: chmod 600 it", path)
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	// One byte more than is allowed shows that the file is too large.
+	text, err = io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("keys: %w", err)
+		return nil, nil, fmt.Errorf("keys: %w", err)
 	}
 	if len(text) > maxFile {
-		return nil, nil, nil, fmt.Errorf("keys: %s has more than %d MiB", path, maxFile>>20)
+		return nil, nil, fmt.Errorf("keys: %s has more than %d MiB", path, maxFile>>20)
 	}
+	return state, text, nil
+}
+
+// index parses the content of the file, and takes its keys in. It refuses what is not a whole document, and two keys with the same id or bearer key.
+// Requires mu held.
+func (f *File) index(text []byte) error {
 	doc, err := decode(text)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("keys: %s is not a book of keys: %w", path, err)
+		return fmt.Errorf("keys: %s is not a book of keys: %w", f.path, err)
 	}
-	byID, byBearer = make(map[string]Key, len(doc.Keys)), make(map[Hash]string, len(doc.Keys))
+	f.byID, f.byBearer = make(map[string]Key, len(doc.Keys)), make(map[Hash]string, len(doc.Keys))
 	for _, key := range doc.Keys {
-		_, there := byID[key.ID]
+		_, sameID := f.byID[key.ID]
 		// Keys without a bearer key have the zero hash, which is not put into byBearer.
-		if _, same := byBearer[key.Bearer]; there || same {
-			return nil, nil, nil, fmt.Errorf("keys: %s: %w", path, ErrExists)
+		if _, sameBearer := f.byBearer[key.Bearer]; sameID || sameBearer {
+			return fmt.Errorf("keys: %s: %w", f.path, ErrExists)
 		}
-		byID[key.ID] = key
+		f.byID[key.ID] = key
 		if !key.Bearer.IsZero() {
-			byBearer[key.Bearer] = key.ID
+			f.byBearer[key.Bearer] = key.ID
 		}
 	}
-	return byID, byBearer, state, nil
+	return nil
 }
 
 // decode parses a file, and refuses one with unknown fields: they might make a key invalid.

@@ -31,7 +31,7 @@ type Key struct {
 	Principal string            `json:"principal"`              // who pays
 	Workflow  string            `json:"workflow,omitempty"`     // for all of its calls; if empty, callers may name one
 	Tags      map[string]string `json:"tags,omitempty"`         // for all of its calls
-	Created   time.Time         `json:"created"`                //
+	Created   time.Time         `json:"created"`                // never zero
 	Expires   time.Time         `json:"expires,omitzero"`       // zero means never
 	Revoked   time.Time         `json:"revoked,omitzero"`       // zero means that it is not revoked
 }

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// locked runs change while no other process changes the file. It locks a second file, which is never deleted; the lock ends with the
-// process.
+// locked runs change while no other process changes the file. It locks a second file, because each change puts a new file in the place of the book.
+// The second one is never deleted; its lock ends with the process.
 func (f *File) locked(change func() error) error {
 	lock, err := os.OpenFile(f.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -56,7 +56,7 @@ func parseAuthorization(text string) (a authorization, err error) {
 	name, rest, _ := strings.Cut(text, " ")
 	switch {
 	case name == algorithm:
-	case len(name) >= len("AWS4-") && name[:len("AWS4-")] == "AWS4-":
+	case strings.HasPrefix(name, "AWS4-"):
 		return a, malformed("an algorithm other than " + algorithm)
 	default:
 		return a, &Error{Err: ErrUnsigned}
@@ -64,26 +64,31 @@ func parseAuthorization(text string) (a authorization, err error) {
 	var seen [3]bool // which of the three were there
 	for part := range strings.SplitSeq(rest, ",") {
 		key, value, _ := strings.Cut(strings.Trim(part, " "), "=")
-		var field int
-		var ok bool
-		switch key {
-		case "Credential":
-			field, ok = 0, a.setCredential(value)
-		case "SignedHeaders":
-			field, ok = 1, a.setSignedHeaders(value)
-		case "Signature":
-			field, ok = 2, a.setSignature(value)
-		}
-		// For any other key ok is false.
-		if !ok || seen[field] {
+		number, ok := a.set(key, value)
+		if !ok || seen[number] {
 			return authorization{}, malformed("an Authorization header other than Credential=…, SignedHeaders=…, Signature=…")
 		}
-		seen[field] = true
+		seen[number] = true
 	}
 	if seen != [3]bool{true, true, true} {
 		return authorization{}, malformed("an Authorization header without credential, signed headers or signature")
 	}
 	return a, nil
+}
+
+// set parses one of the three parts of the header, and returns its number, from 0 to 2. It returns false for any other key, and for a value that
+// can't be parsed.
+func (a *authorization) set(key, value string) (number int, ok bool) {
+	switch key {
+	case "Credential":
+		return 0, a.setCredential(value)
+	case "SignedHeaders":
+		return 1, a.setSignedHeaders(value)
+	case "Signature":
+		return 2, a.setSignature(value)
+	default:
+		return 0, false
+	}
 }
 
 // setCredential parses accessKeyID/day/region/service/aws4_request. It returns false if the text is not of that form.

@@ -33,21 +33,26 @@ func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (st
 		if !ok {
 			return "", &Error{Err: ErrMismatch, Detail: "a header that is signed did not arrive"}
 		}
-		b.WriteString(name)
-		b.WriteByte(':')
-		for i, v := range values {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(singleSpaced(v))
-		}
-		b.WriteByte('\n')
+		writeHeader(&b, name, values)
 	}
 	b.WriteByte('\n')
 	b.WriteString(strings.Join(a.signed, ";"))
 	b.WriteByte('\n')
 	b.WriteString(payloadHash)
 	return b.String(), nil
+}
+
+// writeHeader writes the line of a header: its name in lower case, and its values with commas between them.
+func writeHeader(b *strings.Builder, name string, values []string) {
+	b.WriteString(name)
+	b.WriteByte(':')
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(singleSpaced(v))
+	}
+	b.WriteByte('\n')
 }
 
 // headerValues returns the values of a header by its lower-case name, and false if it did not arrive. net/http keeps some headers in other fields of
@@ -81,24 +86,14 @@ func singleSpaced(v string) string {
 	return b.String()
 }
 
-// queryOf returns a query in canonical form: decoded and encoded again, and with sorted parameters.
+// queryOf returns a query in canonical form: decoded and encoded again, and with sorted parameters. It returns false for one that can't be decoded.
 func queryOf(query string) (string, bool) {
 	if query == "" {
 		return "", true
 	}
-	type parameter struct{ name, value string }
-	var all []parameter
-	for part := range strings.SplitSeq(query, "&") {
-		if part == "" {
-			continue
-		}
-		name, value, _ := strings.Cut(part, "=")
-		name, ok := recoded(name)
-		value, okToo := recoded(value)
-		if !ok || !okToo {
-			return "", false
-		}
-		all = append(all, parameter{name, value})
+	all, ok := parametersOf(query)
+	if !ok {
+		return "", false
 	}
 	slices.SortFunc(all, func(a, b parameter) int {
 		if c := strings.Compare(a.name, b.name); c != 0 {
@@ -118,6 +113,26 @@ func queryOf(query string) (string, bool) {
 	return b.String(), true
 }
 
+// parameter is one parameter of a query, its name and its value percent-encoded.
+type parameter struct{ name, value string }
+
+// parametersOf returns the parameters of a query, decoded and encoded again. Empty ones are left out. It returns false if one can't be decoded.
+func parametersOf(query string) (all []parameter, ok bool) {
+	for part := range strings.SplitSeq(query, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(part, "=")
+		name, nameOK := recoded(name)
+		value, valueOK := recoded(value)
+		if !nameOK || !valueOK {
+			return nil, false
+		}
+		all = append(all, parameter{name, value})
+	}
+	return all, true
+}
+
 // recoded decodes percent-encoding, and encodes all that has to be encoded. It returns false if a "%" is not followed by two hexadecimal digits. A
 // plus does not stand for a space, as it does in forms: it is encoded as %2B.
 func recoded(s string) (string, bool) {
@@ -125,12 +140,15 @@ func recoded(s string) (string, bool) {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if c == '%' {
-			n, err := strconv.ParseUint(s[min(i+1, len(s)):min(i+3, len(s))], 16, 8)
-			if err != nil || i+3 > len(s) {
+			if i+3 > len(s) {
+				return "", false
+			}
+			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil {
 				return "", false
 			}
 			c = byte(n)
-			i += 2
+			i += 2 // behind the two digits, with the step of the loop
 		}
 		writeByte(&b, c)
 	}

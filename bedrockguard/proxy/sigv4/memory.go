@@ -20,7 +20,7 @@ type memory struct {
 	mu      sync.Mutex
 	seconds map[int64]map[[32]byte]*served
 	oldest  int64 // the oldest second in seconds
-	floor   int64 // a request with this date or an earlier one is refused, because it may have been served and forgotten
+	floor   int64 // a request with this date or an earlier one is refused: it may have been served and forgotten, or served before Options.Since
 	n       int   // how many served requests are remembered: the sum of all counts
 }
 
@@ -42,14 +42,14 @@ func newMemory(o *Options) *memory {
 }
 
 // take records a request with a valid signature, or returns ErrReplayed. second is the date of the signature, in seconds since 1970; attempt is the
-// result of Verifier.attempt, 0 for none. If there is no room for a new signature, the oldest seconds are forgotten.
+// result of Verifier.attempt, 0 for none.
 func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.seconds) > 0 && now.Sub(time.Unix(m.oldest, 0)) > m.opts.Skew { // too old to be accepted in any case
 		m.forgetOldest()
 	}
-	if second > m.floor && m.seconds[second][signature] == nil { // a new signature needs room
+	if m.seconds[second][signature] == nil { // a new signature needs room
 		for m.n >= m.opts.MaxSeen && second > m.floor {
 			m.forgetOldest()
 		}
@@ -61,6 +61,12 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 	if s := m.seconds[second][signature]; s != nil {
 		return m.again(s, now, attempt)
 	}
+	m.remember(now, second, signature, attempt)
+	return nil
+}
+
+// remember records a signature that was not served before. Requires mu held.
+func (m *memory) remember(now time.Time, second int64, signature [32]byte, attempt uint64) {
 	if m.seconds[second] == nil {
 		if len(m.seconds) == 0 || second < m.oldest {
 			m.oldest = second
@@ -73,7 +79,6 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 	}
 	m.seconds[second][signature] = s
 	m.n++
-	return nil
 }
 
 // again records a signature that was served before and is served again, or returns ErrReplayed. Requires mu held.
