@@ -76,20 +76,20 @@ func newCatalog(opts Options) (*catalog.Catalog, error) {
 func reachable(policy budget.Policy, models *catalog.Catalog) error {
 	var errs []error
 	for _, l := range policy.Limits {
-		if l.Match.Model == "" {
-			continue
-		}
-		found := false
-		for m := range models.Models() {
-			// Selects compares the glob with the id of the model alone: the scope has no other value.
-			if (budget.Match{Model: l.Match.Model}).Selects(budget.Scope{Model: m.ID}) {
-				found = true
-				break
-			}
-		}
-		if !found {
+		if l.Match.Model != "" && !selectsAny(l.Match.Model, models) {
 			errs = append(errs, fmt.Errorf("%w: limit %q matches no known model: %q is compared with foundation-model ids such as anthropic.claude-opus-4-6-v1", ErrInvalidOptions, l.Name, l.Match.Model))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// selectsAny reports whether a glob selects any model of a catalog.
+func selectsAny(glob string, models *catalog.Catalog) bool {
+	for m := range models.Models() {
+		// Selects compares the glob with the id of the model alone: the scope has no other value.
+		if (budget.Match{Model: glob}).Selects(budget.Scope{Model: m.ID}) {
+			return true
+		}
+	}
+	return false
 }

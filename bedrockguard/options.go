@@ -154,6 +154,15 @@ type Rate struct {
 	MaxWait time.Duration
 }
 
+// validate calls add for each check, with true and the text of the error if the settings fail it.
+func (r *Rate) validate(add func(bad bool, format string, args ...any)) {
+	add(r.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", r.UncachedInputTokensPerMinute)
+	// The limiter takes the burst as an int, which may have 32 bits.
+	add(r.Burst < 0 || r.Burst > 1<<31-1, "Rate.Burst %d is out of range", r.Burst)
+	add(r.MaxWait < 0 || r.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", r.MaxWait, maxRateWait)
+	add(r.UncachedInputTokensPerMinute == 0 && *r != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")
+}
+
 // Brakes stop agents that repeat themselves before they have spent their budget. Each field is the number of consecutive repeats that are
 // allowed, counted for each principal, workflow and set of tags in this process; any other request resets the count. The zero value stops
 // nothing. For calls or dollars per minute use a limit of the budget with budget.Rolling(time.Minute).
@@ -279,14 +288,31 @@ func (o Options) validate() error {
 			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...))
 		}
 	}
-	if err := o.Cache.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
+	wrap := func(err error) { // adds an error of a part of the options, unless it is nil
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
+		}
 	}
-	if err := o.Scope.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
-	}
+	wrap(o.Cache.Validate())
+	wrap(o.Scope.Validate())
 	o.Output.validate(add)
 	o.Brakes.validate(add)
+	o.validateTimes(add)
+	o.Rate.validate(add)
+	_, err := pricing.NewFlatPrices(o.FlatPrices)
+	wrap(err)
+	for _, g := range o.EnforcedGuardrails {
+		wrap(g.validate())
+	}
+	for outcome, action := range o.Outcomes {
+		add(!overridable(outcome), "Outcomes names %q, which is no outcome without usage", outcome)
+		add(action != event.Void && action != event.ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
+	}
+	return errors.Join(errs...)
+}
+
+// validateTimes calls add for each check of the times that a call or an answer may take, and of what waits meanwhile.
+func (o *Options) validateTimes(add func(bad bool, format string, args ...any)) {
 	// DrainTimeout is not checked: a negative one says that no answer is read on.
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
@@ -296,24 +322,6 @@ func (o Options) validate() error {
 	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, event.Event)) bool { return l == nil }), "Listeners holds a nil function")
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
-	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
-	// The limiter takes the burst as an int, which may have 32 bits.
-	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
-	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
-	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")
-	if _, err := pricing.NewFlatPrices(o.FlatPrices); err != nil {
-		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
-	}
-	for _, g := range o.EnforcedGuardrails {
-		if err := g.validate(); err != nil {
-			errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
-		}
-	}
-	for outcome, action := range o.Outcomes {
-		add(!overridable(outcome), "Outcomes names %q, which is no outcome without usage", outcome)
-		add(action != event.Void && action != event.ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
-	}
-	return errors.Join(errs...)
 }
 
 // overridable reports whether Options.Outcomes may name an outcome: one without reported usage, such as an HTTP error. The prefixes are those of

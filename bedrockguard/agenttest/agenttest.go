@@ -66,34 +66,13 @@ func Check(tb testing.TB, goal Goal, agent func(ctx context.Context, client *bed
 // that no run reaches it.
 func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.Client) error) (Result, error) {
 	tb.Helper()
-	limit := budget.Limit{Name: "agenttest", Max: budget.USD(1e6), Window: budget.Lifetime}
-	if goal.MaxCost != (budget.Quantity{}) && goal.MaxCost.Unit != budget.UnitUSD {
-		return Result{}, fmt.Errorf("agenttest: MaxCost is %s, want USD", goal.MaxCost)
-	}
-	if goal.MaxCost.N != 0 {
-		limit.Max = goal.MaxCost
-	}
 	ctx := tb.Context()
-	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{limit}})
+	ledger, err := goal.ledger(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	seen := recorder{calls: make(map[cache.Rule]int)}
-	opts := goal.Guard
-	if !opts.Cache.Enabled() {
-		opts.Cache.Mode = cache.Report
-	}
-	listener := opts.OnEvent // the goal's own, which is still called
-	opts.OnEvent = func(ctx context.Context, e bedrockguard.Event) {
-		seen.add(e)
-		if listener != nil {
-			listener(ctx, e)
-		}
-	}
-	if opts.Clock == nil { // the cache of the simulated service and the guard's check have to agree on the time
-		opts.Clock = goal.Server.Clock
-	}
-	guard, err := bedrockguard.New(ledger, opts)
+	guard, err := bedrockguard.New(ledger, goal.guardOptions(&seen))
 	if err != nil {
 		return Result{}, err
 	}
@@ -102,6 +81,37 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	err = errors.Join(err, guard.Close(context.WithoutCancel(ctx))) // waits for the usage of streams that are still being read to their end
 	found, calls := seen.all()
 	return Result{Bill: server.Bill(), Findings: found, Calls: calls}, err
+}
+
+// ledger returns a ledger with the goal's limit.
+func (g *Goal) ledger(ctx context.Context) (*budget.Ledger, error) {
+	limit := budget.Limit{Name: "agenttest", Max: budget.USD(1e6), Window: budget.Lifetime}
+	if g.MaxCost != (budget.Quantity{}) && g.MaxCost.Unit != budget.UnitUSD {
+		return nil, fmt.Errorf("agenttest: MaxCost is %s, want USD", g.MaxCost)
+	}
+	if g.MaxCost.N != 0 {
+		limit.Max = g.MaxCost
+	}
+	return budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{limit}})
+}
+
+// guardOptions returns the goal's options for the guard, changed so that seen gets the findings. The goal's own OnEvent is still called.
+func (g *Goal) guardOptions(seen *recorder) bedrockguard.Options {
+	opts := g.Guard
+	if !opts.Cache.Enabled() {
+		opts.Cache.Mode = cache.Report
+	}
+	listener := opts.OnEvent
+	opts.OnEvent = func(ctx context.Context, e bedrockguard.Event) {
+		seen.add(e)
+		if listener != nil {
+			listener(ctx, e)
+		}
+	}
+	if opts.Clock == nil { // the cache of the simulated service and the guard's check have to agree on the time
+		opts.Clock = g.Server.Clock
+	}
+	return opts
 }
 
 // missed returns a text for each part of the goal that the run did not reach; err is the agent's. The findings are appended to the last text.

@@ -84,21 +84,27 @@ func (e *Event) text() eventText {
 	if u := e.Usage; u != (price.Usage{}) {
 		t.Usage = &usageText{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 	}
-	// Only the event of a threshold has a limit. A forecast that is not known is zero.
-	if c := &e.Crossed; c.Limit != "" {
-		t.Crossed = &crossedText{Limit: c.Limit, Account: c.Scope.String(), Fraction: c.Fraction, Settled: c.Settled.String(), Max: c.Max.String()}
-		if c.Forecast.PerHour.N > 0 {
-			t.Crossed.PerHour = c.Forecast.PerHour.String()
-		}
-		if c.Forecast.FullIn > 0 {
-			t.Crossed.FullIn = c.Forecast.FullIn.Round(time.Second).String()
-		}
+	if e.Crossed.Limit != "" { // as only the event of a threshold has
+		t.Crossed = crossedTextOf(&e.Crossed)
 	}
 	if e.Finding.Rule != "" {
 		t.Finding = e.Finding.String()
 	}
 	if e.Err != nil {
 		t.Error = e.Err.Error()
+	}
+	return t
+}
+
+// crossedTextOf returns a threshold that was reached in its form for people.
+func crossedTextOf(c *budget.Crossed) *crossedText {
+	t := &crossedText{Limit: c.Limit, Account: c.Scope.String(), Fraction: c.Fraction, Settled: c.Settled.String(), Max: c.Max.String()}
+	// A forecast that is not known is zero.
+	if c.Forecast.PerHour.N > 0 {
+		t.PerHour = c.Forecast.PerHour.String()
+	}
+	if c.Forecast.FullIn > 0 {
+		t.FullIn = c.Forecast.FullIn.Round(time.Second).String()
 	}
 	return t
 }
@@ -119,64 +125,93 @@ func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.text()) }
 // LogValue implements slog.LogValuer: a group with the fields of MarshalJSON, under the same names.
 func (e Event) LogValue() slog.Value {
 	t := e.text()
-	var attrs []slog.Attr
-	// Texts that are empty are left out, as MarshalJSON leaves them out.
-	add := func(name, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(name, value))
-		}
+	var a attributes
+	a.addCall(&t)
+	a.addAttempt(&t)
+	a.addDetails(&t)
+	return slog.GroupValue(a...)
+}
+
+// attributes are the attributes of an event in a log, in the order of eventText. What is empty or zero is left out, as MarshalJSON leaves it out.
+type attributes []slog.Attr
+
+// add adds a text, unless it is empty.
+func (a *attributes) add(name, value string) {
+	if value != "" {
+		*a = append(*a, slog.String(name, value))
 	}
-	add("kind", string(t.Kind))
-	add("operation", t.Operation)
-	add("model", t.Model)
-	add("region", t.Region)
-	add("request_id", t.RequestID)
-	add("principal", t.Principal)
-	add("workflow", t.Workflow)
+}
+
+// addCall adds what happened, to which call.
+func (a *attributes) addCall(t *eventText) {
+	a.add("kind", string(t.Kind))
+	a.add("operation", t.Operation)
+	a.add("model", t.Model)
+	a.add("region", t.Region)
+	a.add("request_id", t.RequestID)
+	a.add("principal", t.Principal)
+	a.add("workflow", t.Workflow)
 	if len(t.Tags) > 0 {
-		attrs = append(attrs, slog.Any("tags", t.Tags))
+		*a = append(*a, slog.Any("tags", t.Tags))
 	}
+}
+
+// addAttempt adds the attempt with its reservation, and how it ended.
+func (a *attributes) addAttempt(t *eventText) {
 	if t.Attempt > 0 {
-		attrs = append(attrs, slog.Int("attempt", t.Attempt))
+		*a = append(*a, slog.Int("attempt", t.Attempt))
 	}
-	add("reservation", t.Reservation)
-	add("duration", t.Duration)
-	add("worst_usd", t.WorstUSD)
-	add("actual_usd", t.ActualUSD)
-	if u := t.Usage; u != nil {
-		attrs = append(attrs, slog.Group("usage",
-			slog.Int64("uncached_input_tokens", u.UncachedInputTokens), slog.Int64("cache_read_input_tokens", u.CacheReadInputTokens),
-			slog.Int64("cache_write_5m_input_tokens", u.CacheWrite5mInputTokens), slog.Int64("cache_write_1h_input_tokens", u.CacheWrite1hInputTokens),
-			slog.Int64("output_tokens", u.OutputTokens)))
+	a.add("reservation", t.Reservation)
+	a.add("duration", t.Duration)
+	a.add("worst_usd", t.WorstUSD)
+	a.add("actual_usd", t.ActualUSD)
+	if t.Usage != nil {
+		*a = append(*a, t.Usage.attribute())
 	}
 	if t.Shadow {
-		attrs = append(attrs, slog.Bool("shadow", true))
+		*a = append(*a, slog.Bool("shadow", true))
 	}
 	if t.Estimated {
-		attrs = append(attrs, slog.Bool("estimated", true))
+		*a = append(*a, slog.Bool("estimated", true))
 	}
-	add("outcome", string(t.Outcome))
-	add("asked", t.Asked)
-	add("answered", t.Answered)
+	a.add("outcome", string(t.Outcome))
+}
+
+// addDetails adds what only some kinds of event have.
+func (a *attributes) addDetails(t *eventText) {
+	a.add("asked", t.Asked)
+	a.add("answered", t.Answered)
 	if t.OutputTo > 0 { // both limits, although the one before is 0 for a request that had none
-		attrs = append(attrs, slog.Int64("output_from", t.OutputFrom), slog.Int64("output_to", t.OutputTo))
+		*a = append(*a, slog.Int64("output_from", t.OutputFrom), slog.Int64("output_to", t.OutputTo))
 	}
-	if c := t.Crossed; c != nil {
-		group := []any{slog.String("limit", c.Limit), slog.String("account", c.Account), slog.Float64("fraction", c.Fraction), slog.String("settled", c.Settled), slog.String("max", c.Max)}
-		if c.PerHour != "" {
-			group = append(group, slog.String("per_hour", c.PerHour))
-		}
-		if c.FullIn != "" {
-			group = append(group, slog.String("full_in", c.FullIn))
-		}
-		attrs = append(attrs, slog.Group("crossed", group...))
+	if t.Crossed != nil {
+		*a = append(*a, t.Crossed.attribute())
 	}
-	add("rule", t.Rule)
-	add("where", t.Where)
-	add("finding", t.Finding)
-	add("error", t.Error)
+	a.add("rule", t.Rule)
+	a.add("where", t.Where)
+	a.add("finding", t.Finding)
+	a.add("error", t.Error)
 	if t.Dropped > 0 {
-		attrs = append(attrs, slog.Int64("dropped", t.Dropped))
+		*a = append(*a, slog.Int64("dropped", t.Dropped))
 	}
-	return slog.GroupValue(attrs...)
+}
+
+// attribute returns the usage as a group, in which classes without tokens are there, too.
+func (u *usageText) attribute() slog.Attr {
+	return slog.Group("usage",
+		slog.Int64("uncached_input_tokens", u.UncachedInputTokens), slog.Int64("cache_read_input_tokens", u.CacheReadInputTokens),
+		slog.Int64("cache_write_5m_input_tokens", u.CacheWrite5mInputTokens), slog.Int64("cache_write_1h_input_tokens", u.CacheWrite1hInputTokens),
+		slog.Int64("output_tokens", u.OutputTokens))
+}
+
+// attribute returns the threshold as a group.
+func (c *crossedText) attribute() slog.Attr {
+	group := []any{slog.String("limit", c.Limit), slog.String("account", c.Account), slog.Float64("fraction", c.Fraction), slog.String("settled", c.Settled), slog.String("max", c.Max)}
+	if c.PerHour != "" {
+		group = append(group, slog.String("per_hour", c.PerHour))
+	}
+	if c.FullIn != "" {
+		group = append(group, slog.String("full_in", c.FullIn))
+	}
+	return slog.Group("crossed", group...)
 }

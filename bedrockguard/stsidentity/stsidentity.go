@@ -46,13 +46,15 @@ func Principal(arn string) (string, error) {
 	if len(parts) != 6 || parts[0] != "arn" || parts[5] == "" {
 		return "", ErrNoPrincipal
 	}
-	role, session := strings.CutPrefix(parts[5], "assumed-role/")
-	if parts[2] == "sts" && session {
-		name, _, ok := strings.Cut(role, "/")
-		if !ok || name == "" {
-			return "", ErrNoPrincipal
-		}
-		return fmt.Sprintf("arn:%s:iam::%s:role/%s", parts[1], parts[4], name), nil
+	partition, service, account, resource := parts[1], parts[2], parts[4], parts[5] // parts[3] is the region, which is empty
+	session, isSession := strings.CutPrefix(resource, "assumed-role/")
+	if service != "sts" || !isSession {
+		return arn, nil
 	}
-	return arn, nil
+	// A session is named by its role and a name of its own.
+	role, _, ok := strings.Cut(session, "/")
+	if !ok || role == "" {
+		return "", ErrNoPrincipal
+	}
+	return fmt.Sprintf("arn:%s:iam::%s:role/%s", partition, account, role), nil
 }
