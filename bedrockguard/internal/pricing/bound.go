@@ -2,7 +2,6 @@ package pricing
 
 import (
 	"context"
-	"math"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
@@ -17,29 +16,35 @@ func (c *Call) WideInput() (int64, error) {
 	if c.FlatOperation {
 		return 0, nil // it is not billed by tokens
 	}
-	// LimitsFor tells how many tokens the media can count at most. bounded is false if the prompt holds content of unknown size.
-	n, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
 	// embedded are the bytes of the media, which are not text. A body of unknown length, -1, has no text here.
 	text := addSat(max(c.Demand.Body-c.Demand.embedded, 0), c.Demand.Lengthening)
-	// The sum is at most math.MaxInt64.
-	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.Demand.Body != UnknownLength
+	// LimitsFor tells how many tokens the media can count at most. The prompt is not bounded if it holds content of unknown size.
+	media, bounded := tokens.MediaBound(&c.Demand.prompt, tokens.LimitsFor(c.Provider))
+	if !bounded || c.Demand.Body == UnknownLength {
+		return c.unboundedInput(text)
+	}
+	n := addSat(media, text)
+	if c.window > 0 {
+		n = min(n, c.window)
+	}
+	return n, nil
+}
+
+// unboundedInput is WideInput for a prompt with content of unknown size, beside which it has up to text tokens of text: the context window bounds it.
+func (c *Call) unboundedInput(text int64) (int64, error) {
 	switch {
-	case !bounded && c.FlatModel:
+	case c.FlatModel:
 		return text, nil // the model is not billed by tokens
-	case !bounded && c.perText > 0: // each text or other input has a window of its own
+	case c.perText > 0: // each text or other input has a window of its own
 		window, ok := mul(c.perText, max(c.Demand.texts, 1))
 		if !ok {
 			return 0, budget.ErrOverflow
 		}
 		return addSat(window, text), nil
-	case !bounded && c.window == 0:
-		return 0, &catalog.UnpricedError{ModelID: c.Demand.ModelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
-	case !bounded:
-		return c.window, nil
 	case c.window == 0:
-		return n, nil
+		return 0, &catalog.UnpricedError{ModelID: c.Demand.ModelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
 	default:
-		return min(n, c.window), nil
+		return c.window, nil
 	}
 }
 

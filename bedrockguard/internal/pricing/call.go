@@ -8,26 +8,33 @@ import (
 
 // Call is what the cost of one call depends on: what its request asks for, and what the models that may answer it charge.
 type Call struct {
-	Provider      string
-	Demand        Demand
-	Quote         Quote        // of the model that is asked for
-	others        []Quote      // of what has answered calls of this model id before
-	window        int64        // the most input tokens that the model accepts; 0 when that is unknown
-	perText       int64        // the most input tokens of each text, for models that embed several; 0 for others
-	modelOutput   int64        // the most output tokens that the model makes
-	Flat          price.Amount // the sum of the flat prices, which are due whatever is consumed
+	Demand Demand
+
+	// What the models charge that may answer.
+	Quote  Quote   // of the model that is asked for
+	others []Quote // of what has answered calls of this model id before
+
+	// What the model that is asked for can read and write.
+	Provider    string // the company that made it
+	window      int64  // the most input tokens that it accepts; 0 when that is unknown, and for a model with perText
+	perText     int64  // the most input tokens of each text, for a model that embeds several; 0 for others
+	modelOutput int64  // the most output tokens that it makes
+	outputUnset bool   // no output limit was asked for, so that the model's own is reserved
+
+	// What is billed besides tokens.
+	guardrails    []Guardrail  // those that evaluate the call without being named in it
 	FlatGuardrail price.Amount // the flat price of the guardrail that the request names
-	outputUnset   bool         // no output limit was asked for, so that the model's own is reserved
+	Flat          price.Amount // the sum of all other flat prices, which are due whatever is consumed
 	FlatOperation bool         // the operation, such as ApplyGuardrail, has a flat price alone
 	FlatModel     bool         // the model itself has a flat price alone
-	guardrails    []Guardrail  // those that evaluate the call without being named in it
 }
 
-// Complete adds to what a request asks for what it does not show: guardrails that are enforced, features that have a flat price, text that the
-// service adds, and what a model caches by itself (Implicit). strict refuses a request that makes the service read what the request does not hold,
-// such as a file in S3. A guardrail that the request names is a feature without a token price, unless it is enforced: then it is counted already.
+// Complete takes in what decides the cost of a call, although its request does not show it: enforced guardrails, the flat prices of features, text
+// that the service adds, and what a model caches by itself (Implicit). strict refuses a request that makes the service read what the request does
+// not hold, such as a file in S3.
 func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catalog.Resolved) error {
 	c.guardrails = e.all()
+	// A guardrail that the request names is a feature without a token price, unless it is enforced: then it is counted already.
 	if named := c.Demand.Guardrail; named != "" && !e.knows(named) {
 		c.Demand.feature(featureGuardrail)
 	}
@@ -54,7 +61,7 @@ func (c *Call) Complete(e *Enforced, f *FlatPrices, strict bool, resolved *catal
 func (c *Call) QuoteBy(r *catalog.Resolved) error {
 	var err error
 	c.Provider, c.modelOutput = r.Model.Provider, r.Model.MaxOutputTokens
-	if c.Quote, err = c.Demand.quoteFor(r, "", false); err != nil {
+	if c.Quote, err = c.Demand.quoteFor(r, false); err != nil {
 		return err
 	}
 	// If the request is read again because it was changed, AlsoBy adds the other models anew.
@@ -82,8 +89,8 @@ func (c *Call) LimitBy(r *catalog.Resolved) {
 	if r.Model.Mode == catalog.ModeEmbedding {
 		c.perText, c.window = c.window, 0 // each text has a window of its own
 	}
-	// Zero says that the request sets no limit. That has to be noted before the limit is filled in.
-	if c.outputUnset = c.Demand.MaxOutput == 0; c.Demand.MaxOutput == 0 {
+	c.outputUnset = c.Demand.MaxOutput == 0
+	if c.outputUnset {
 		c.Demand.MaxOutput = r.Model.MaxOutputTokens
 	}
 	c.Demand.MaxOutput = max(c.Demand.MaxOutput, c.Demand.ExtraOutput) // the model may go by either field

@@ -21,7 +21,7 @@ func (a *Demand) readConverse(r *converse.Request) error {
 		a.Guardrail = cmp.Or(r.Guardrail, unnamedGuardrail)
 	}
 	if r.Tier != nil {
-		a.Tiers[0] = string(r.Tier.Type)
+		a.Tiers[0] = string(r.Tier.Type) // of Tiers, Converse's own field fills in the first, and the additional fields the second
 	}
 	if r.Performance != nil {
 		a.latency = string(r.Performance.Latency)
@@ -62,16 +62,7 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	}
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
-	// From these counts follows how much text the service adds; the text of the fields themselves is in the length of the body.
-	a.prompt.Messages += extra.Prompt.Messages
-	a.prompt.Tools += extra.Prompt.Tools
-	a.prompt.BuiltinTools += extra.Prompt.BuiltinTools
-	a.prompt.Hidden.Add(extra.Prompt.Hidden)
-	for _, b := range extra.Prompt.Blocks {
-		if b.Kind != tokens.Text && b.Kind != tokens.JSON {
-			a.prompt.Blocks = append(a.prompt.Blocks, b)
-		}
-	}
+	a.addPrompt(&extra.Prompt)
 	if extra.Guardrail {
 		a.Guardrail = cmp.Or(a.Guardrail, unnamedGuardrail)
 	}
@@ -79,20 +70,35 @@ func (a *Demand) AddFields(fields request.Marshaler) error {
 	return nil
 }
 
-// AsConverse corrects a demand that ReadInvoke has read from a body, now that the body is known to be Converse's: the length of the body bounds its
-// texts, so that their blocks go; a picture in S3 counts as the largest that models of its family read; whatever else is in S3 stays opaque,
-// bounded by the context window; and a cache point in the list of tools is no tool.
+// addPrompt takes in what additional fields put into the prompt: media, and counts from which follows how much text the service adds. The text of the
+// fields themselves is in the length of the body.
+func (a *Demand) addPrompt(p *tokens.Prompt) {
+	a.prompt.Messages += p.Messages
+	a.prompt.Tools += p.Tools
+	a.prompt.BuiltinTools += p.BuiltinTools
+	a.prompt.Hidden.Add(p.Hidden)
+	for _, b := range p.Blocks {
+		if b.Kind != tokens.Text && b.Kind != tokens.JSON {
+			a.prompt.Blocks = append(a.prompt.Blocks, b)
+		}
+	}
+}
+
+// AsConverse corrects a demand that ReadInvoke has read from a body, now that the body is known to be Converse's: in other dialects the same JSON
+// can mean something else, and costs more.
 func (a *Demand) AsConverse() {
 	a.converse = true
+	// A cache point in the list of tools is no tool.
 	a.prompt.Tools -= a.toolPoints
+	// A picture in S3 counts as the largest that models of its family read. Whatever else is in S3 stays opaque: the context window bounds it.
 	for _, i := range a.storedPictures {
 		a.prompt.Blocks[i].Kind = tokens.Image
 		a.images++
 	}
-	// Content in S3 is bounded now, as a picture or by the window. Any other field stays unseen.
 	if a.unseen == cost.StoredElsewhere {
 		a.unseen = ""
 	}
 	a.toolPoints, a.storedPictures = 0, nil
+	// The length of the body bounds the texts. This comes last, because storedPictures are indexes of the blocks.
 	a.prompt.Blocks = slices.DeleteFunc(a.prompt.Blocks, func(b tokens.Block) bool { return b.Kind == tokens.Text || b.Kind == tokens.JSON })
 }

@@ -19,34 +19,55 @@ import (
 // dialect of the model's maker. It also serves bodies in the dialects of other routes over HTTP.
 type Demand struct {
 	ModelID string // as the request names it
-	// prompt has media, counts of messages and tools, and what is known of text that the service adds. If it was read from a body it also has
-	// the texts. The bounds pass over these, and take the texts from the body itself.
-	prompt         tokens.Prompt
-	embedded       int64             // bytes that the media take up in the serialised body
-	Raw            []byte            // the serialised body, where it lies in memory
-	Body           int64             // bytes of the serialised body, or UnknownLength
-	Lengthening    int64             // bytes by which normalisation can lengthen its text
-	MaxOutput      int64             // output tokens asked for at most; 0 when the request leaves it to the model
-	ExtraOutput    int64             // the largest output limit among fields beside the standard one
-	Thinking       int64             // the largest thinking budget of a body
-	choices        int64             // completions asked for; at least 1
-	Writes         price.CacheWrites // the dearest cache writes that the request can cause
-	Tiers          [3]string         // the service tiers asked for, in the places where one can be; empty for none
-	latency        string            // the latency mode asked for, such as LatencyOptimized; empty for none
-	Guardrail      string            // the guardrail that the request names; empty for none
-	unpriced       []string          // features that have no token price
-	converse       bool              // the body is Converse's
-	Decodable      bool              // the SDK's types hold all that the answer can tell of its cost, so that its bytes need not be parsed
-	compacts       bool              // the service may shorten the history, each time in an inference of its own
-	videos, audios int64             // inputs that a model may bill by the second
-	documentImages bool              // images may be billed as pages of documents
-	texts          int64             // inputs to embed, one by one
-	Queries        int64             // rerank queries, billed one by one
-	images         int64             // input images, where the model bills them one by one
-	unseen         string            // a field by which the service reads what is not in the request; empty for none
-	toolPoints     int               // counted as tools in prompt, though in Converse they are cache points: for AsConverse
-	storedPictures []int             // indexes of the opaque blocks of prompt that are pictures in S3: for AsConverse
-	Hidden         bool              // the service adds text that is not in the request, as for a managed prompt: only the context window bounds that
+
+	// The serialised body.
+	Raw         []byte // the body itself, where it lies in memory
+	Body        int64  // its length in bytes, or UnknownLength
+	Lengthening int64  // bytes by which normalisation can lengthen its text
+	embedded    int64  // bytes that the media take up in it
+	converse    bool   // it is Converse's
+
+	// The input. prompt has media, counts of messages and tools, and what is known of text that the service adds. If it was read from a body it also
+	// has the texts. The bounds pass over these, and take the texts from the body itself.
+	prompt     tokens.Prompt
+	Hidden     bool   // the service adds text that is not in the request, as for a managed prompt: only the context window bounds that
+	unseen     string // a field by which the service reads what is not in the request; empty for none
+	counted           // inputs that a model may bill one by one, or by the second
+	inConverse        // for AsConverse
+
+	wanted // the output
+
+	// What changes the price.
+	Writes    price.CacheWrites // the dearest cache writes that the request can cause
+	Tiers     [3]string         // the service tiers asked for, in the up to three places where one can be; empty for none
+	latency   string            // the latency mode asked for, such as LatencyOptimized; empty for none
+	Guardrail string            // the guardrail that the request names; empty for none
+	unpriced  []string          // features that have no token price
+}
+
+// counted are the inputs of a request that a model may bill one by one, or by the second.
+type counted struct {
+	texts          int64 // inputs to embed
+	images         int64 // input images
+	documentImages bool  // images may be billed as pages of documents
+	videos, audios int64 // billed by the second
+	Queries        int64 // rerank queries
+}
+
+// inConverse is what ReadInvoke notes for AsConverse: what has another meaning if the body turns out to be Converse's.
+type inConverse struct {
+	toolPoints     int   // how many of prompt's tools are cache points then
+	storedPictures []int // indexes of the opaque blocks of prompt that are pictures in S3 then
+}
+
+// wanted is what a request asks for as output.
+type wanted struct {
+	MaxOutput   int64 // the most output tokens of one completion; 0 when the request leaves that to the model
+	ExtraOutput int64 // the largest output limit among fields beside the standard one
+	Thinking    int64 // the largest thinking budget of a body
+	choices     int64 // completions asked for; at least 1
+	compacts    bool  // the service may shorten the history, each time in an inference of its own
+	Decodable   bool  // the SDK's types hold all that the answer can tell of its cost, so that its bytes need not be parsed
 }
 
 // features notes the features of a body that have no token price.

@@ -39,12 +39,11 @@ func (g *Guardrail) image() price.Amount {
 	return catalog.Guardrails().ContentImage
 }
 
-// worst bounds the cost of evaluating a request and its answer. The request has at most as many characters as bytes, and each of its texts begins a
-// new unit. The divisions by the size of a unit round down: a unit for each text, and two more, make up for that and for the answer, which begins
-// a unit of its own.
+// worst bounds the cost of evaluating a request and its answer. The request has at most as many characters as bytes; bodyBytes is -1 for a body of
+// unknown length. Each of its texts begins a new unit, and so does the answer.
 func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
-	// The product is at most math.MaxInt64, and bodyBytes is -1 for a body of unknown length.
-	characters, _ := mul(outputTokens, charactersPerToken)
+	characters, _ := mul(outputTokens, charactersPerToken) // at most math.MaxInt64
+	// Both divisions round down. A unit for each text of the request, and two for the answer, make up for that.
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
 	text, ok := mul(units, int64(g.textUnit()))
 	if !ok {

@@ -17,25 +17,33 @@ func (a *Demand) ReadInvoke(d cost.Dialect, modelID string, body []byte, guardra
 	if err != nil {
 		return err
 	}
-	a.prompt, a.embedded, a.MaxOutput, a.Thinking, a.choices, a.Writes = r.Prompt, r.Embedded, r.MaxTokens, r.Thinking, r.Choices, r.CacheWrites
-	// NoOutput: the body asks for no tokens at all, which Anthropic's models allow. A limit of zero would say that none was set.
+	// The input.
+	a.prompt, a.embedded, a.unseen = r.Prompt, r.Embedded, r.Unseen
+	a.texts, a.images, a.documentImages, a.videos, a.audios, a.Queries = r.Texts, r.Images, r.DocumentImages, r.Videos, r.Audios, r.Queries
+	a.toolPoints, a.storedPictures = r.ToolPoints, r.StoredPictures
+	// The output.
+	a.MaxOutput, a.ExtraOutput, a.Thinking, a.choices, a.compacts = r.MaxTokens, r.ExtraTokens, r.Thinking, r.Choices, r.Compacts
+	// NoOutput: the body has a limit of zero, by which Anthropic's models only read the prompt into their cache. A MaxOutput of zero says that there
+	// is no limit, and stays for models of other makers, which may ignore such a limit.
 	if r.NoOutput && r.MaxTokens == 0 && strings.HasPrefix(modelID, "anthropic.") {
-		a.MaxOutput = 1 // it generates no text: the prompt is only read into the cache
+		a.MaxOutput = 1
 	}
-	a.videos, a.audios, a.documentImages = r.Videos, r.Audios, r.DocumentImages
-	a.Queries, a.images, a.texts, a.compacts = r.Queries, r.Images, r.Texts, r.Compacts
+	// What changes the price.
+	a.Writes = r.CacheWrites
 	a.Tiers = [3]string{string(tier), r.ServiceTier, r.OtherTier}
-	a.ExtraOutput = r.ExtraTokens
-	// The header's mode counts if it is the dearer one. Otherwise the body's counts, if there is one.
-	a.latency = cmp.Or(strings.ToLower(string(latency)), r.Latency)
-	if a.latency != LatencyOptimized { // the body may ask for that, which is dearer
-		a.latency = cmp.Or(r.Latency, a.latency)
+	a.latency = dearerLatency(strings.ToLower(string(latency)), r.Latency)
+	a.Guardrail = guardrail
+	if r.Guardrail { // the body itself names a guardrail, whose id is not read
+		a.Guardrail = cmp.Or(guardrail, unnamedGuardrail)
 	}
-	// r.Guardrail says that the body itself names a guardrail, whose id is not read.
-	if a.Guardrail = guardrail; r.Guardrail {
-		a.Guardrail = cmp.Or(a.Guardrail, unnamedGuardrail)
-	}
-	a.unseen, a.toolPoints, a.storedPictures = r.Unseen, r.ToolPoints, r.StoredPictures
 	a.features(&r)
 	return nil
+}
+
+// dearerLatency returns the dearer one of the latency modes that the header and the body of a request name; empty if neither names one.
+func dearerLatency(header, body string) string {
+	if header == LatencyOptimized {
+		return header
+	}
+	return cmp.Or(body, header)
 }

@@ -58,7 +58,7 @@ func (m *meter) Media(b request.Media) {
 	}
 	switch {
 	case b.Kind == request.Sealed:
-		// In the body: the base64 of encrypted reasoning is longer than its text.
+		// Encrypted reasoning stands in the body as base64, which is longer than its text: the length of the body bounds it.
 	case b.Kind == request.Picture && inline:
 		m.embed(len(b.Data))
 		m.add(tokens.ImageBlock(b.Format, bytes.NewReader(b.Data), int64(len(b.Data))))

@@ -27,12 +27,12 @@ const LatencyOptimized = "optimized"
 // longContextWindow is the context window, in tokens, of models that have a price for long contexts.
 const longContextWindow = 1_000_000
 
-// quoteFor prices a model for what is asked. extraTier is another service tier in which the call can be served, or empty. optimized says that the
-// model may answer in its latency-optimised mode unasked. An unknown tier, and a mode that is asked for without having a price, are errors.
-func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (Quote, error) {
+// quoteFor prices a model for what is asked. optimized says that the model may answer in its latency-optimised mode unasked. An unknown tier, and a
+// mode that is asked for without having a price, are errors.
+func (a *Demand) quoteFor(r *catalog.Resolved, optimized bool) (Quote, error) {
 	q := Quote{Resolved: a.withMedia(r), Tier: price.TierStandard}
 	// Up to three places of a request can name a tier. WorstTier is never below the standard one, which an empty name stands for.
-	for _, name := range [...]string{a.Tiers[0], a.Tiers[1], a.Tiers[2], extraTier} {
+	for _, name := range a.Tiers {
 		factor, err := r.WorstTier(name)
 		if err != nil {
 			return q, err
@@ -50,21 +50,21 @@ func (a *Demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 	return q, err
 }
 
-// AnyQuote prices a model that has answered although another one was asked for. If it has no price for the mode that was asked for, it was not
-// served in that, so the mode is left out. If it has no price even so, the quote has the highest factor of any tier in the catalog.
+// AnyQuote prices a model that has answered although another one was asked for, and which may lack a price for a latency mode, a service tier or a
+// fee that was asked for. Then it gives up one thing after the other until there is a quote.
 func (a *Demand) AnyQuote(r *catalog.Resolved, optimized bool) Quote {
-	// The error is that of a mode, tier or fee without a price; each step below gives up more of what was asked for.
-	q, err := a.quoteFor(r, "", optimized)
+	q, err := a.quoteFor(r, optimized)
 	if err == nil {
 		return q
 	}
+	// A model without a price for the latency mode was not served in that.
 	plain := *a
 	plain.latency = ""
-	if q, err = plain.quoteFor(r, "", optimized); err == nil {
+	if q, err = plain.quoteFor(r, optimized); err == nil {
 		return q
 	}
-	q = Quote{Resolved: a.withMedia(r), Tier: r.ServedTier("unknown")} // a name of no tier gets the highest factor
-	// A fee that can't be worked out is left out.
+	// An unknown tier gets the highest factor of any in the catalog, and a fee that can't be worked out is left out.
+	q = Quote{Resolved: a.withMedia(r), Tier: r.ServedTier("unknown")}
 	q.fees, _ = a.fees(r)
 	return q
 }
@@ -147,63 +147,74 @@ func (q *Quote) Cost(r *wire.Reported) (price.Amount, error) {
 // compactionTrigger is the shortest history, in tokens, that the service can be asked to compact (Anthropic, 2026-09).
 const compactionTrigger = 50_000
 
-// passes bounds how often the service compacts the history during a call: each compaction is an inference of its own.
-func (c *Call) passes(inputTokens, outputTokens int64) int64 {
-	if !c.Demand.compacts {
-		return 0
-	}
-	// At least one is reserved for, although a history below the trigger should need none.
-	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
-}
-
-// Worst fills in the charge to reserve for an attempt whose prompt has at most the given number of input tokens: in dollars the dearest of the
-// models that may answer. The tokens are multiplied first, for several completions (choices) and for compactions of the history.
+// Worst fills in the charge to reserve for an attempt whose prompt has at most the given number of input tokens.
 func (c *Call) Worst(w *budget.Charge, inputTokens int64) error {
-	output, ok := mul(c.Demand.MaxOutput, max(c.Demand.choices, 1))
-	// For most models only the output multiplies.
-	if c.Demand.choices > 1 && c.Quote.promptsPerChoice() {
-		repeated, fits := mul(inputTokens, c.Demand.choices)
-		inputTokens, ok = repeated, ok && fits
-	}
-	if passes := c.passes(inputTokens, output); ok && passes > 0 {
-		// Each compaction, and then the answer, reads at most the prompt and what was generated since. Each compaction writes a summary that is
-		// only bounded by the model's output limit.
-		var summaries, read int64
-		summaries, ok = mul(passes, c.modelOutput)
-		// A product that does not fit is math.MaxInt64.
-		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
-		inputTokens, output = read, addSat(output, summaries)
-	}
-	if !ok {
+	input, output, fits := c.worstTokens(inputTokens)
+	if !fits {
 		return request.MalformedField("maxTokens", "times the number of choices overflows")
 	}
-	cost, err := c.Quote.worst(inputTokens, output, c.Demand.Writes)
-	for i := range c.others { // models that have answered calls of this id before
-		if err == nil {
-			var other price.Amount
-			other, err = c.others[i].worst(inputTokens, output, c.Demand.Writes)
-			cost = max(cost, other)
-		}
-	}
-	if err == nil {
-		var extra price.Amount
-		if extra, err = c.extra(output); err == nil {
-			cost, err = cost.Add(extra)
-		}
-	}
+	cost, err := c.worstCost(input, output)
 	if err != nil {
 		return err
 	}
 	w[budget.UnitUSD] = int64(cost)
 	// The units are bounds of their own: the same token counts in several of them.
-	w[budget.UnitUncachedInputTokens] = inputTokens
-	w[budget.UnitInputTokens] = inputTokens
+	w[budget.UnitUncachedInputTokens] = input
+	w[budget.UnitInputTokens] = input
 	w[budget.UnitOutputTokens] = output
 	w[budget.UnitCalls] = 1
 	// Reads and writes can happen without a cache point: the request can't control what a model caches by itself.
-	w[budget.UnitCacheReadInputTokens] = inputTokens
-	w[budget.UnitCacheWriteInputTokens] = inputTokens
+	w[budget.UnitCacheReadInputTokens] = input
+	w[budget.UnitCacheWriteInputTokens] = input
 	return nil
+}
+
+// worstTokens returns the most tokens that an attempt can be billed for: those of the prompt and of the output limit, multiplied for several
+// completions (choices) and for compactions of the history. It returns false if they are too many for an int64.
+func (c *Call) worstTokens(prompt int64) (input, output int64, fits bool) {
+	input = prompt
+	output, fits = mul(c.Demand.MaxOutput, max(c.Demand.choices, 1))
+	// For most models only the output multiplies.
+	if c.Demand.choices > 1 && c.Quote.promptsPerChoice() {
+		var inputFits bool
+		input, inputFits = mul(prompt, c.Demand.choices)
+		fits = fits && inputFits
+	}
+	if fits && c.Demand.compacts {
+		return c.compacted(input, output)
+	}
+	return input, output, fits
+}
+
+// compacted returns the most tokens of an attempt during which the service compacts the history, as worstTokens does: each compaction is an inference
+// of its own. Each, and then the answer, reads at most the prompt and what was generated since. Each writes a summary, which only the model's output
+// limit bounds.
+func (c *Call) compacted(prompt, answer int64) (input, output int64, fits bool) {
+	// At least one is reserved for, although a history below the trigger should need none.
+	compactions := max(1, addSat(prompt, answer)/compactionTrigger)
+	summaries, fits := mul(compactions, c.modelOutput)
+	input, _ = mul(compactions+1, addSat(addSat(prompt, answer), c.modelOutput)) // at most math.MaxInt64
+	return input, addSat(answer, summaries), fits
+}
+
+// worstCost returns the most that so many tokens can cost: at the dearest of the models that may answer, with guardrails and flat prices.
+func (c *Call) worstCost(input, output int64) (price.Amount, error) {
+	cost, err := c.Quote.worst(input, output, c.Demand.Writes)
+	if err != nil {
+		return 0, err
+	}
+	for i := range c.others { // models that have answered calls of this id before
+		other, err := c.others[i].worst(input, output, c.Demand.Writes)
+		if err != nil {
+			return 0, err
+		}
+		cost = max(cost, other)
+	}
+	extra, err := c.extra(output)
+	if err != nil {
+		return 0, err
+	}
+	return cost.Add(extra)
 }
 
 // extra returns the most that is billed besides the model: guardrails, and the flat prices of features that have no price by tokens.
@@ -224,13 +235,9 @@ func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsag
 	}
 	// Each text begins a new unit.
 	texts := c.Demand.textCount()
-	var total price.Amount
-	if c.FlatGuardrail > 0 && !c.namedIn(reported) {
-		cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0) // at list prices, and without the answer, which the flat price is for
-		if err != nil {
-			return 0, err
-		}
-		total = max(c.FlatGuardrail, cost)
+	total, err := c.namedGuardrailWorst(texts, reported)
+	if err != nil {
+		return 0, err
 	}
 	for i := range c.guardrails {
 		if shows(reported, c.guardrails[i].ID) {
@@ -245,6 +252,20 @@ func (c *Call) GuardrailsWorst(outputTokens int64, reported []wire.GuardrailUsag
 		}
 	}
 	return total, nil
+}
+
+// namedGuardrailWorst returns the most that the guardrail costs that the request names; zero if it names none, if the guardrail is an enforced one,
+// or if it is in reported.
+func (c *Call) namedGuardrailWorst(texts int64, reported []wire.GuardrailUsage) (price.Amount, error) {
+	if c.FlatGuardrail == 0 || c.namedIn(reported) {
+		return 0, nil
+	}
+	// The zero Guardrail has list prices. The answer is left out (0 output tokens), because the flat price is for that.
+	cost, err := new(Guardrail).worst(c.Demand.Body, texts, c.Demand.images, 0)
+	if err != nil {
+		return 0, err
+	}
+	return max(c.FlatGuardrail, cost), nil
 }
 
 // namedIn reports whether an answer has the units of the guardrail that the request names. If the request does not tell its id, any guardrail that
@@ -295,16 +316,17 @@ func stringValues(raw []byte) (n int64) {
 // stringEnd returns where a JSON string ends, behind its closing quotation mark; text begins behind the opening one. A string without an end ends
 // with the text.
 func stringEnd(text []byte) int {
-	for at := 0; ; {
-		next := bytes.IndexByte(text[at:], '"')
-		if next < 0 {
+	behind := 0 // the last quotation mark that was found, which does not end the string
+	for {
+		distance := bytes.IndexByte(text[behind:], '"')
+		if distance < 0 {
 			return len(text)
 		}
-		// An odd number of backslashes in front of the quotation mark makes it a part of the string.
-		inside := text[:at+next]
-		at += next + 1
-		if backslashes := len(inside) - len(bytes.TrimRight(inside, `\`)); backslashes%2 == 0 {
-			return at
+		before := text[:behind+distance]
+		behind += distance + 1
+		// An odd number of backslashes in front of a quotation mark makes it a part of the string.
+		if backslashes := len(before) - len(bytes.TrimRight(before, `\`)); backslashes%2 == 0 {
+			return behind
 		}
 	}
 }
@@ -324,32 +346,45 @@ func (a *Demand) fees(r *catalog.Resolved) (price.Amount, error) {
 		return 0, &catalog.UnpricedError{ModelID: a.ModelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
 	}
 	var total price.Amount
-	for _, fee := range [...]struct {
-		price        price.Amount // for each unit
-		count, units int64        // how many things of the request are billed, and how many units each has at most
-	}{
+	for _, f := range [...]fee{
 		{r.Fees.Request, 1, 1},
 		{r.Fees.Query, a.Queries, 1},
 		{image, a.images, 1},
 		{r.Fees.VideoSecond, a.videos, limits.VideoSeconds},
 		{r.Fees.AudioSecond, a.audios, limits.AudioSeconds},
 	} {
-		if fee.count == 0 || fee.price == 0 {
-			continue
+		amount, err := f.amount()
+		if err != nil {
+			return 0, err
 		}
-		n, ok := mul(fee.count, fee.units)
-		if ok {
-			n, ok = mul(int64(fee.price), n)
-		}
-		if !ok {
-			return 0, budget.ErrOverflow
-		}
-		var err error
-		if total, err = total.Add(price.Amount(n)); err != nil {
+		if total, err = total.Add(amount); err != nil {
 			return 0, err
 		}
 	}
 	return total, nil
+}
+
+// fee is one of the fees of a call.
+type fee struct {
+	price price.Amount // for each unit
+	count int64        // how many things of the request are billed
+	units int64        // how many units each of them has at most
+}
+
+// amount returns what the fee comes to.
+func (f fee) amount() (price.Amount, error) {
+	if f.count == 0 || f.price == 0 {
+		return 0, nil
+	}
+	units, ok := mul(f.count, f.units)
+	if !ok {
+		return 0, budget.ErrOverflow
+	}
+	n, ok := mul(int64(f.price), units)
+	if !ok {
+		return 0, budget.ErrOverflow
+	}
+	return price.Amount(n), nil
 }
 
 // mul returns a*b of non-negative numbers, and math.MaxInt64 and false if that does not fit.

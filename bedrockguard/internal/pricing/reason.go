@@ -7,8 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Reason says which part of a call makes the amount large that is reserved in a unit, and how to lower it. bound is how many input tokens were
-// reserved. tight says that they were computed from the text, and not from the length of the body. It is empty if there is no advice.
+// Reason says which part of a call makes the amount large that is reserved in a unit, and how to lower it; empty if there is no advice. bound is how
+// many input tokens were reserved. tight says that they were computed from the text, and not from the length of the body.
 func (c *Call) Reason(bound int64, tight bool, unit budget.Unit) string {
 	switch unit {
 	case budget.UnitCalls:
@@ -29,8 +29,7 @@ func (c *Call) costReason(bound int64, tight bool) string {
 	if err != nil {
 		return ""
 	}
-	// An operation that has a flat price has no tokens, so that there is nothing to compare as below.
-	if c.FlatOperation {
+	if c.FlatOperation { // it has no tokens whose cost could be the larger part
 		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.Flat)
 	}
 	// The worst case of the input without any output, and then of the output without input, show which is the larger part.
