@@ -18,9 +18,8 @@ func (p *Pressure) Used() float64 {
 	for i := range p.Balances {
 		b := &p.Balances[i]
 		switch {
-		case b.Observe:
-		// A latched account refuses every call, as a full one does.
-		case b.Latched || b.Max.N == 0:
+		case b.Observe: // it refuses nothing
+		case b.Latched || b.Max.N == 0: // a latched account refuses every call, as a full one does
 			fullest = max(fullest, 1)
 		default:
 			fullest = max(fullest, (float64(b.Settled.N)+float64(b.Pending.N))/float64(b.Max.N))

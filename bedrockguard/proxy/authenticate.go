@@ -41,7 +41,8 @@ func Keys(ring *keys.Ring) Callers {
 	if now == nil {
 		now = time.Now
 	}
-	return &keyHolders{ring, sigv4.New(sigv4.Options{Secrets: ring.Secrets, Now: now, Since: now().Add(-time.Second), Duplicates: sameAtOnce})}
+	since := now().Add(-time.Second) // the dates of requests are in whole seconds: one that is signed now may seem up to a second old
+	return &keyHolders{ring, sigv4.New(sigv4.Options{Secrets: ring.Secrets, Now: now, Since: since, Duplicates: sameAtOnce})}
 }
 
 // keyHolders are the Callers that Keys returns.

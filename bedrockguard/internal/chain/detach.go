@@ -81,7 +81,7 @@ type handlerResult struct {
 type dispatch struct {
 	guard   *Guard
 	sending *Sending
-	body    *bytes.Reader                 // in memory; nil for a request without one
+	body    *bytes.Reader                 // of the request; nil if it is empty, or not in memory
 	gate    *gate                         // around body if the caller can cancel, else nil
 	direct  bool                          // the HTTP client is net/http's own
 	next    middleware.DeserializeHandler // runs the transport
@@ -98,62 +98,62 @@ func (g *Guard) detaches(ctx context.Context) bool {
 // in a goroutine, so that run can return to the caller before it is done.
 func (d *dispatch) run(ctx, own context.Context) handlerResult {
 	if !d.guard.detaches(ctx) {
-		var a handlerResult
-		d.send(ctx, own, &a)
-		return a
+		var got handlerResult
+		d.send(ctx, own, &got)
+		return got
 	}
 	done := make(chan struct{})
-	var a handlerResult
+	var got handlerResult
 	go func() {
 		defer close(done)
 		defer func() {
-			if !a.returned {
-				a.panicked = recover() // arrived panics again in the caller's goroutine; nil means runtime.Goexit
+			if !got.returned {
+				got.panicked = recover() // arrived panics again in the caller's goroutine; nil means runtime.Goexit
 			}
 		}()
-		d.send(ctx, own, &a)
+		d.send(ctx, own, &got)
 	}()
 	select {
 	case <-done:
-		return d.arrived(&a)
+		return d.arrived(&got)
 	case <-ctx.Done():
-		return d.returnEarly(ctx, done, &a)
+		return d.returnEarly(ctx, done, &got)
 	}
 }
 
-// send hands the request to the transport under the context own, puts what that returns into a, and reads the answer. ctx is the caller's context.
-func (d *dispatch) send(ctx, own context.Context, a *handlerResult) {
-	a.out, a.md, a.err = d.handOver(own)
-	a.returned = true
-	d.observe(ctx, a)
+// send hands the request to the transport under the context own, puts what that returns into got, and reads the answer. ctx is the caller's context.
+func (d *dispatch) send(ctx, own context.Context, got *handlerResult) {
+	got.out, got.md, got.err = d.handOver(own)
+	got.returned = true
+	d.observe(ctx, got)
 }
 
 // arrived returns what the goroutine's handler returned. If that has panicked, arrived panics with the same value.
-func (d *dispatch) arrived(a *handlerResult) handlerResult {
-	if !a.returned && a.panicked != nil {
+func (d *dispatch) arrived(got *handlerResult) handlerResult {
+	if !got.returned && got.panicked != nil {
 		d.cancel()
-		panic(a.panicked)
+		panic(got.panicked)
 	}
 	// Without a panic, only runtime.Goexit ends a goroutine before it returns.
-	if !a.returned {
-		a.err = errors.New("bedrockguard: the HTTP client ended its goroutine")
+	if !got.returned {
+		got.err = errors.New("bedrockguard: the HTTP client ended its goroutine")
 	}
-	return *a
+	return *got
 }
 
 // returnEarly returns to a caller who has canceled, while the transport is still running. A goroutine waits until the transport has returned and
 // closed done. The goroutines are registered in Guard.drains, so that Guard.Close waits for them.
-func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *handlerResult) handlerResult {
+func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, got *handlerResult) handlerResult {
 	if d.gate != nil && d.gate.callOff() {
-		d.awaitUnsent(done, a)
+		d.awaitUnsent(done, got)
 	} else {
-		d.resolveInBackground(ctx, done, a)
+		d.resolveInBackground(ctx, done, got)
 	}
 	return handlerResult{err: &smithy.CanceledError{Err: ctx.Err()}}
 }
 
 // awaitUnsent ends a transport that has read nothing of the request's body, which was withdrawn. The caller's goroutine resolves the attempt.
-func (d *dispatch) awaitUnsent(done chan struct{}, a *handlerResult) {
+func (d *dispatch) awaitUnsent(done chan struct{}, got *handlerResult) {
 	d.cancel()
 	// Own registers a goroutine that takes none of the places for answers that are read on (Options.MaxDrains).
 	waiting := d.guard.drains.Own(d.cancel)
@@ -161,12 +161,12 @@ func (d *dispatch) awaitUnsent(done chan struct{}, a *handlerResult) {
 		defer d.guard.drains.End(waiting)
 		<-done
 		// The transport may have got an answer all the same, without reading the body.
-		discard(a)
+		discard(got)
 	}()
 }
 
 // resolveInBackground lets a goroutine resolve the attempt by what still arrives of the answer, within DrainTimeout.
-func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, a *handlerResult) {
+func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, got *handlerResult) {
 	drains := d.guard.drains
 	// Begin takes a place for an answer that is read on. It returns nil if none is free, or if the guard is closed: then the answer is cut, and
 	// charged with its worst case.
@@ -182,7 +182,7 @@ func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, 
 	go func() {
 		defer drains.End(reading)
 		<-done
-		d.conclude(ctx, a)
+		d.conclude(ctx, got)
 		timer.Stop()
 		d.cancel()
 	}()
@@ -190,7 +190,7 @@ func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, 
 
 // conclude resolves an attempt whose caller has canceled, now that the transport has returned: a stream by reading it to its end, any other
 // answer by what has arrived of it.
-func (d *dispatch) conclude(ctx context.Context, a *handlerResult) {
+func (d *dispatch) conclude(ctx context.Context, got *handlerResult) {
 	g, s := d.guard, d.sending
 	// The cache check gets the usage below, if there is any. Only without it cacheLost tells the check anything, at the end.
 	defer g.cacheLost(ctx, s.current().call, nil)
@@ -199,16 +199,16 @@ func (d *dispatch) conclude(ctx context.Context, a *handlerResult) {
 		return
 	}
 	at := s.current()
-	if !a.returned { // the transport has panicked or ended its goroutine: nothing proves that the request was not sent
+	if !got.returned { // the transport has panicked or ended its goroutine: nothing proves that the request was not sent
 		g.finish(ctx, at, event.OutcomeBroken)
 		return
 	}
-	g.settleAnswer(ctx, at, a.err)
+	g.settleAnswer(ctx, at, got.err)
 }
 
 // discard closes an answer that nobody reads.
-func discard(a *handlerResult) {
-	if resp, ok := a.out.RawResponse.(*smithyhttp.Response); ok && resp.Response != nil && resp.Body != nil {
+func discard(got *handlerResult) {
+	if resp, ok := got.out.RawResponse.(*smithyhttp.Response); ok && resp.Response != nil && resp.Body != nil {
 		resp.Body.Close()
 	}
 }
@@ -235,9 +235,9 @@ func (d *dispatch) unread() int {
 
 // observe notes the answer in the attempt, and reads it as far as the guard has to. It does so before any outer middleware returns, because the SDK's
 // decoder reads a stream before that. An answer that is no stream is read completely, so that its usage is known whether or not the caller reads it.
-func (d *dispatch) observe(ctx context.Context, a *handlerResult) {
-	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
-	if a.err != nil || !ok || resp.Response == nil {
+func (d *dispatch) observe(ctx context.Context, got *handlerResult) {
+	resp, ok := got.out.RawResponse.(*smithyhttp.Response)
+	if got.err != nil || !ok || resp.Response == nil {
 		return
 	}
 	if d.gate != nil && !d.gate.answered() {

@@ -106,7 +106,7 @@ func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 		header(req, tierHeader) == s.tier && header(req, latencyHeader) == s.latency && header(req, guardrailHeader) == s.guardrail
 }
 
-// lookAgain compares the request with the one that was read before, reads it again if it has changed, and reports whether it did. The caller
+// lookAgain compares the request with the one that was read before, reads it again if it has changed, and reports whether it has changed. The caller
 // has to go on with the returned request: a body that can be read only once was replaced with a copy in memory.
 func (g *Guard) lookAgain(ctx context.Context, c *Call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
 	if req == nil {

@@ -127,7 +127,8 @@ func (m *meteredBody) outcomeOf(err error) event.Outcome {
 func (m *meteredBody) Read(p []byte) (int, error) {
 	n, err := m.from.Read(p)
 	if killed := m.killed.Load(); killed != nil && err != nil {
-		// The goroutine may still wait for the network. Whoever comes first resolves the reservation, so that it is resolved once Read returns.
+		// The goroutine, which also calls end, may still wait for the network. The first of the two calls resolves the reservation, so that this has
+		// happened once Read returns.
 		m.end(event.OutcomeKilled)
 		return n, killed
 	}
