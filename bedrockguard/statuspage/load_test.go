@@ -87,6 +87,21 @@ func TestViewersShareALook(t *testing.T) {
 	}
 }
 
+// A store that answers again is shown soon after it hung: an operator looks at the page above all when something is wrong.
+func TestStoreThatHungIsShownSoonAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &countingStore{Store: memstore.New(memstore.Options{}), takes: time.Hour}
+		ledger, err := budget.Open(t.Context(), store, policy)
+		require.NoError(t, err)
+		page, err := statuspage.New(statuspage.Options{Ledger: ledger})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusServiceUnavailable, ask(t.Context(), page))
+		store.takes = 0
+		time.Sleep(21 * time.Second)
+		require.Equal(t, http.StatusOK, ask(t.Context(), page))
+	})
+}
+
 // A store that hangs is not asked again by each viewer, and does not hold them for good.
 func TestStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,7 +18,7 @@ const (
 	// restFactor says how long a snapshot is used if reading it was slow: one that took a second to read is used for nine. So a slow store
 	// spends at most a tenth of its time on the page.
 	restFactor = 9
-	// readTimeout bounds the reading of a snapshot.
+	// readTimeout bounds the reading of a snapshot, and how long one that failed is not tried again.
 	readTimeout = 20 * time.Second
 	// historyDays is how many days of usage are shown, including today.
 	historyDays = 31
@@ -98,7 +98,11 @@ func (p *Page) snapshot(ctx context.Context) (*snapshot, error) {
 	if err == nil {
 		s.last = next
 	}
-	s.until = time.Now().Add(max(freshFor, restFactor*time.Since(began)))
+	rest := restFactor * time.Since(began)
+	if err != nil {
+		rest = min(rest, readTimeout) // what hung may answer again at once
+	}
+	s.until = time.Now().Add(max(freshFor, rest))
 	return s.last, s.err
 }
 
