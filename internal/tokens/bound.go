@@ -58,9 +58,10 @@ func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	return n, true
 }
 
-// framing returns the tokens of a prompt besides its blocks. A prompt without messages still has a beginning.
+// framing returns the tokens of a prompt besides its blocks.
 func framing(p *Prompt, l *Limits) int64 {
-	n := mulSat(addSat(int64(max(p.Messages, 0)), 1), l.MessageTokens)
+	turns := addSat(int64(max(p.Messages, 0)), 1) // a prompt has a beginning, too, even without messages
+	n := mulSat(turns, l.MessageTokens)
 	n = addSat(n, mulSat(int64(len(p.Blocks)), l.BlockTokens))
 	n = addSat(n, mulSat(int64(max(p.Tools, 0)), l.ToolTokens))
 	n = addSat(n, l.Hidden.tokens(p))
@@ -81,8 +82,9 @@ func blockBound(b *Block, l *Limits) (int64, bool) {
 	}
 }
 
-// tokens bounds the tokens of an image of this size in pixels: by the fewest pixels that a token has, plus one row and one column of patches and two
-// tokens for what rounding adds, within the family's smallest and largest number. Without a size or limits it is the largest.
+// tokens bounds the tokens of an image of this size in pixels: its area over the fewest pixels that a token has, one more row and one more column of
+// patches, because each edge may be rounded up to whole patches, and two tokens for what else rounding adds. The result is kept within the family's
+// smallest and largest number; without a size or limits it is the largest.
 func (l ImageLimits) tokens(width, height int64) int64 {
 	if width <= 0 || height <= 0 || l.PixelsPerToken <= 0 || l.PatchPixels <= 0 {
 		return max(l.MaxTokens, 0)
@@ -92,19 +94,20 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 	return min(max(addSat(n, 2), l.MinTokens), l.MaxTokens)
 }
 
-// documentBound bounds a document by its pages, or by its unpacked text and its images. It returns false if the size of either is not known. One that
-// can be cited counts twice, because the service adds marks between its sentences.
-func documentBound(b *Block, l *Limits) (int64, bool) {
-	picture := max(l.Image.MaxTokens, 0) // of an image of unknown size, which each page of a PDF counts as too
-	// An unpacked format is one whose Bytes bounds the text, such as txt or docx.
-	n, known := b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)
+// documentBound bounds a document: a PDF by its pages, any other by its text and its images. It returns false if that size is not known.
+func documentBound(b *Block, l *Limits) (n int64, known bool) {
+	picture := max(l.Image.MaxTokens, 0) // the tokens of an image of unknown size, as each page of a PDF is one
 	if b.Format == formatPDF {
 		pages := int64(b.Pages)
-		n, known = addSat(max(mulSat(pages, l.PDFPageTextTokens), b.Bytes), mulSat(pages, picture)), pages > 0
-	} else if l.DocumentPictures {
-		n = addSat(n, mulSat(int64(b.Images), picture))
+		text := max(mulSat(pages, l.PDFPageTextTokens), b.Bytes) // Bytes is the text that was found in a PDF, if that is more than pages usually have
+		n, known = addSat(text, mulSat(pages, picture)), pages > 0
+	} else {
+		n, known = b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format) // a format whose Bytes bounds the text, such as txt or docx
+		if l.DocumentPictures {
+			n = addSat(n, mulSat(int64(b.Images), picture))
+		}
 	}
-	if b.Cited {
+	if b.Cited { // its text counts twice, because the service adds marks between the sentences
 		n = addSat(n, n)
 	}
 	return n, known

@@ -31,6 +31,7 @@ func nextChunk(s string, escaped bool) int {
 // lastEscape returns the offset of the last escape \uXXXX in s whose backslash is not escaped itself, or -1. One at the very beginning is not
 // returned, because the byte before it is not known. It is for texts without spaces that consist of escapes, such as Chinese.
 func lastEscape(s string) int {
+	// From the last one back to the first; LastIndex returns -1 when there is none left.
 	for i := strings.LastIndex(s, `\u`); i > 0; i = strings.LastIndex(s[:i], `\u`) {
 		if s[i-1] != '\\' {
 			return i
@@ -51,12 +52,12 @@ func runeStart(s string, i int) int {
 }
 
 // nextRun returns the length of the longest beginning of s in which no run of characters of one class is longer than runBytes. Bytes beyond
-// ASCII belong to the run before them.
+// ASCII belong to the run before them. It does not cut a character in two, and returns at least 1 so that its caller gets on.
 func nextRun(s string) int {
-	class, run := byteClass(0), 0 // of the bytes before; 0 is no class
+	class, run := byteClass(0), 0 // the class and the length of the present run; 0 is the class of none
 	for i := range len(s) {
 		c := classOf(s[i])
-		if c != class && c != classAny {
+		if c != class && c != classAny { // a run of another class begins here
 			class, run = c, 0
 		}
 		if run++; run > runBytes {

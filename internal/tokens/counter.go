@@ -84,7 +84,7 @@ func (c *Counter) Count(ctx context.Context, p *Prompt, l *Limits) (int64, bool,
 	n := framing(p, l)
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
-		t, ok := blockBound(b, l)
+		tokens, ok := blockBound(b, l)
 		if !ok {
 			return 0, false, nil
 		}
@@ -93,10 +93,10 @@ func (c *Counter) Count(ctx context.Context, p *Prompt, l *Limits) (int64, bool,
 			if err != nil {
 				return 0, false, err
 			}
-			// t is WideText, as in UpperBound, which the result must not exceed.
-			t = min(t, counted)
+			// Count never exceeds UpperBound, in which the text has the bound that tokens is so far.
+			tokens = min(tokens, counted)
 		}
-		n = addSat(n, t)
+		n = addSat(n, tokens)
 	}
 	return n, true, nil
 }

@@ -2,7 +2,6 @@ package tokens
 
 import (
 	"bytes"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -23,31 +22,46 @@ func DocumentBlock(format string, data []byte) Block {
 		size, _ := measureOffice(data)
 		b.Bytes, b.Images = size.text, size.pictures
 	case "txt", "md", "csv", "html":
-		switch {
-		case isPacked(data) || bytes.HasPrefix(data, []byte(compoundFile)):
-			// The file is of another kind than its format says, and its text may be longer than the file.
-			b.Bytes = 0
-		case plainUTF8(data):
-			b.Bytes += Lengthening(data)
-		default:
-			b.Bytes = mulSat(b.Bytes, bytesOfOne)
-		}
+		b.Bytes = plainTextBytes(data)
 	case "doc", "xls":
-		if b.Bytes = mulSat(b.Bytes, bytesOfOne); isPacked(data) { // programs that read these names go by how the data begin
+		if isPacked(data) { // programs that read these names go by how the data begin
 			size, _ := measureOffice(data)
 			b.Bytes, b.Images = size.text, size.pictures
-		} else if bytes.HasPrefix(data, []byte(compoundFile)) {
-			text, found, ok := measureWorkbook(data)
-			switch {
-			case ok && found:
-				b.Bytes = text
-			// A doc without a workbook is not packed, so that three times its bytes bound its text.
-			case found || format == "xls":
-				b.Bytes = 0
-			}
+		} else {
+			b.Bytes = oldOfficeBytes(format, data)
 		}
 	}
 	return b
+}
+
+// plainTextBytes bounds the bytes of UTF-8 that a file of text has for the model. It is 0 if the file is of another kind than its format says,
+// because its text may then be longer than the file.
+func plainTextBytes(data []byte) int64 {
+	switch {
+	case isPacked(data) || bytes.HasPrefix(data, []byte(compoundFile)):
+		return 0
+	case plainUTF8(data):
+		return int64(len(data)) + Lengthening(data)
+	default:
+		return mulSat(int64(len(data)), bytesOfOne)
+	}
+}
+
+// oldOfficeBytes bounds the bytes of text in a doc or an xls that is not packed. It is 0 if the text has no bound.
+func oldOfficeBytes(format string, data []byte) int64 {
+	ofFile := mulSat(int64(len(data)), bytesOfOne)
+	if !bytes.HasPrefix(data, []byte(compoundFile)) {
+		return ofFile
+	}
+	text, found, ok := measureWorkbook(data)
+	switch {
+	case found && ok:
+		return text
+	case found || format == "xls": // its workbook can't be measured, or was not found
+		return 0
+	default: // a doc without a workbook repeats nothing, so that its own bytes bound its text
+		return ofFile
+	}
 }
 
 // bytesOfOne is how many bytes of UTF-8 one byte of an old code page can become, for example the euro sign.
@@ -81,15 +95,6 @@ func unpackedFormat(format string) bool {
 func PDFPages(data []byte) (int, bool) {
 	size, ok := measurePDF(data)
 	return size.pages, ok
-}
-
-// isPageName reports whether b begins with the name /Page, and not with a longer one such as /Pages.
-func isPageName(b []byte) bool {
-	const name = "/Page"
-	if !bytes.HasPrefix(b, []byte(name)) {
-		return false
-	}
-	return len(b) == len(name) || strings.IndexByte("\x00\t\n\f\r ()<>[]{}/%", b[len(name)]) >= 0
 }
 
 // pdfSpace skips white space and comments.

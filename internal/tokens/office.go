@@ -25,42 +25,62 @@ func measureOffice(data []byte) (officeSize, bool) {
 	if err != nil {
 		return officeSize{}, false
 	}
-	var size officeSize
-	var parts [][]byte
-	var shared sharedStrings
-	left, uses := int64(maxUnpackedBytes), 0 // bytes that may still be unpacked; places that show an image
+	m := officeMeter{left: maxUnpackedBytes}
 	for _, f := range z.File {
-		if strings.Contains(f.Name, "/media/") {
-			size.pictures++
-		}
-		part, ok := unpackText(f, left)
-		// workbook.bin is the binary form of a workbook, whose text is not found by tags.
-		if !ok || strings.HasSuffix(f.Name, "workbook.bin") {
+		if !m.add(f) {
 			return officeSize{}, false
 		}
-		left -= int64(len(part))
-		if part, ok = readable(part); !ok {
-			return officeSize{}, false
-		}
-		// Lengthening is by how many bytes Unicode's normalisation can lengthen the part.
-		size.text = addSat(size.text, int64(len(part))+Lengthening(part))
-		// The attributes and the element by which a document shows an image.
-		for _, use := range [...]string{"embed=", "embed =", ":imagedata "} {
-			uses += bytes.Count(part, []byte(use))
-		}
-		if tagOf(part, "sst") >= 0 {
-			shared.add(part)
-		}
-		parts = append(parts, part)
 	}
-	size.pictures = max(size.pictures, uses)
-	if len(shared.lengths) > 0 {
-		// Any part may be a sheet, because names are free.
-		for _, part := range parts {
-			size.text = addSat(size.text, shared.shown(part))
-		}
-	}
+	size := m.size()
 	return size, size.text > 0
+}
+
+// officeMeter adds up what is found in the parts of one office file.
+type officeMeter struct {
+	left     int64         // how many bytes may still be unpacked
+	text     int64         // bytes of the texts of all parts, with what Unicode's normalisation can add
+	pictures int           // image files
+	uses     int           // places that show an image
+	shared   sharedStrings // the strings of a workbook
+	parts    [][]byte      // the texts, in UTF-8
+}
+
+// add unpacks a part and counts it. It returns false if the part can't be measured.
+func (m *officeMeter) add(f *zip.File) bool {
+	if strings.Contains(f.Name, "/media/") {
+		m.pictures++
+	}
+	part, ok := unpackText(f, m.left)
+	// workbook.bin is the binary form of a workbook, whose text is not found by tags.
+	if !ok || strings.HasSuffix(f.Name, "workbook.bin") {
+		return false
+	}
+	m.left -= int64(len(part))
+	if part, ok = readable(part); !ok {
+		return false
+	}
+	m.text = addSat(m.text, int64(len(part))+Lengthening(part))
+	// The attributes and the element by which a document shows an image.
+	for _, use := range [...]string{"embed=", "embed =", ":imagedata "} {
+		m.uses += bytes.Count(part, []byte(use))
+	}
+	if tagOf(part, "sst") >= 0 { // the table of a workbook's shared strings
+		m.shared.add(part)
+	}
+	m.parts = append(m.parts, part)
+	return true
+}
+
+// size returns the size of the whole file, when all its parts were added.
+func (m *officeMeter) size() officeSize {
+	size := officeSize{text: m.text, pictures: max(m.pictures, m.uses)}
+	if len(m.shared.lengths) > 0 {
+		// Any part may be a sheet, because names are free.
+		for _, part := range m.parts {
+			size.text = addSat(size.text, m.shared.shown(part))
+		}
+	}
+	return size
 }
 
 // headBytes is how much of a part is looked at to tell whether it is text.
@@ -111,35 +131,48 @@ func wide(text []byte) binary.ByteOrder {
 	}
 }
 
-// readable returns a part in UTF-8. A byte of an old code page becomes as many as it can be. It returns false for a text that a reader of XML
-// makes longer, or that is encoded so that its tags can't be found.
+// readable returns a part in UTF-8, and false for a text that a reader of XML makes longer, or that is encoded so that its tags can't be found.
 func readable(part []byte) ([]byte, bool) {
 	if order := wide(part); order != nil {
-		units := make([]uint16, len(part)/2)
-		for i := range units {
-			units[i] = order.Uint16(part[2*i:])
-		}
-		part = []byte(string(utf16.Decode(units)))
+		part = fromUTF16(part, order)
 	} else if !utf8.Valid(part) {
-		narrow := part
-		part = make([]byte, 0, 3*len(narrow))
-		for _, c := range narrow {
-			if c < utf8.RuneSelf {
-				part = append(part, c)
-			} else {
-				// U+FFFD has three bytes, as many as any character of an old code page becomes.
-				part = utf8.AppendRune(part, utf8.RuneError)
-			}
-		}
+		part = fromCodePage(part)
 	}
-	// A document type and its entities can make a text longer. A text that begins with a zero byte has four bytes for a character, and one that
-	// begins with "Lo" is EBCDIC, in which these are the bytes of "<?".
-	return part, !bytes.Contains(part, []byte("<!DOCTYPE")) && !bytes.Contains(part, []byte("<!ENTITY")) &&
-		!bytes.HasPrefix(part, []byte("\x00")) && !bytes.HasPrefix(part, []byte("Lo")) && usualEncoding(part) && namesAreShort(part)
+	// A document type and its entities can make a text longer.
+	grows := bytes.Contains(part, []byte("<!DOCTYPE")) || bytes.Contains(part, []byte("<!ENTITY"))
+	return part, !grows && usualEncoding(part) && namesAreShort(part)
 }
 
-// usualEncoding reports whether a text is in an encoding in which tags are ASCII: what it declares, if it declares one.
+// fromUTF16 returns a text of two bytes for each character in UTF-8.
+func fromUTF16(part []byte, order binary.ByteOrder) []byte {
+	units := make([]uint16, len(part)/2)
+	for i := range units {
+		units[i] = order.Uint16(part[2*i:])
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
+// fromCodePage returns a text of an old code page in UTF-8, as long as it can be: each byte beyond ASCII becomes U+FFFD, which has three bytes, as
+// many as any character of an old code page becomes.
+func fromCodePage(narrow []byte) []byte {
+	part := make([]byte, 0, 3*len(narrow))
+	for _, c := range narrow {
+		if c < utf8.RuneSelf {
+			part = append(part, c)
+		} else {
+			part = utf8.AppendRune(part, utf8.RuneError)
+		}
+	}
+	return part
+}
+
+// usualEncoding reports whether a text is in an encoding in which tags are ASCII, by its beginning, and by what it declares if it declares an
+// encoding.
 func usualEncoding(part []byte) bool {
+	// A text that begins with a zero byte has four bytes for a character, and one that begins with "Lo" is EBCDIC, in which these are the bytes of "<?".
+	if bytes.HasPrefix(part, []byte("\x00")) || bytes.HasPrefix(part, []byte("Lo")) {
+		return false
+	}
 	declared, _, ok := bytes.Cut(part[:min(len(part), headBytes)], []byte("?>"))
 	if !ok || !bytes.Contains(declared, []byte("<?xml")) {
 		return true
@@ -158,7 +191,7 @@ func usualEncoding(part []byte) bool {
 	return false
 }
 
-// namesAreShort reports whether tagOf finds every tag.
+// namesAreShort reports whether every tag's name is short enough for tagOf to find the tag.
 func namesAreShort(part []byte) bool {
 	for {
 		i := bytes.IndexByte(part, '<')
@@ -186,15 +219,14 @@ func (s *sharedStrings) add(part []byte) {
 			return
 		}
 		part = part[begin:]
-		// The next string begins n+1 bytes later.
-		n := tagOf(part[1:], "si")
-		if n < 0 {
-			n = len(part) - 1
+		next := len(part) // where the next string begins, or the part ends
+		if i := tagOf(part[1:], "si"); i >= 0 {
+			next = 1 + i
 		}
-		length := int64(n+1) + Lengthening(part[:n+1])
+		length := int64(next) + Lengthening(part[:next])
 		s.lengths = append(s.lengths, length)
 		s.longest = max(s.longest, length)
-		part = part[n+1:]
+		part = part[next:]
 	}
 }
 
@@ -242,32 +274,39 @@ func (s *sharedStrings) shown(sheet []byte) (n int64) {
 	}
 }
 
-// mayShowShared reports whether the tag of a cell can say that its value is the number of a shared string: whether its attribute t is "s", or
-// spelled in a way that is not understood.
+// xmlSpace is what XML allows between an element's name and its attributes.
+const xmlSpace = " \t\r\n"
+
+// mayShowShared reports whether the tag of a cell can say that its value is the number of a shared string: whether its attribute t is "s", may be
+// that in another spelling, or can't be read because the tag is no proper XML.
 func mayShowShared(tag []byte) bool {
 	for {
 		at := bytes.IndexByte(tag, '=')
 		if at < 0 {
 			return false
 		}
-		name := bytes.TrimRight(tag[:at], " \t\r\n")
-		value := bytes.TrimLeft(tag[at+1:], " \t\r\n")
-		if len(value) == 0 || value[0] != '"' && value[0] != '\'' {
+		before := bytes.TrimRight(tag[:at], xmlSpace)
+		value := bytes.TrimLeft(tag[at+1:], xmlSpace)
+		if len(value) == 0 || value[0] != '"' && value[0] != '\'' { // no quote begins the value
 			return true
 		}
 		end := bytes.IndexByte(value[1:], value[0])
-		if end < 0 {
+		if end < 0 { // the quote is not closed
 			return true
 		}
-		of := len(name) - 1
-		// name has all that stands before "=", so the attribute is t if white space comes before that letter. A prefix, as in x:t, is another
-		// attribute.
-		own := of > 0 && name[of] == 't' && strings.IndexByte(" \t\r\n", name[of-1]) >= 0
-		if text := value[1 : 1+end]; own && (string(text) == "s" || bytes.IndexByte(text, '&') >= 0) {
+		text := value[1 : 1+end]
+		isS := string(text) == "s" || bytes.IndexByte(text, '&') >= 0 // an entity may stand for the letter
+		if isS && endsWithT(before) {
 			return true
 		}
 		tag = value[2+end:]
 	}
+}
+
+// endsWithT reports whether a part of a tag ends with the name of the attribute t. A name with a prefix, as in x:t, is that of another attribute.
+func endsWithT(part []byte) bool {
+	last := len(part) - 1
+	return last > 0 && part[last] == 't' && strings.IndexByte(xmlSpace, part[last-1]) >= 0
 }
 
 // length returns the length of a cell's string. rest is what follows the cell's opening tag.

@@ -5,7 +5,6 @@ import (
 	"compress/zlib"
 	"errors"
 	"io"
-	"math"
 )
 
 // maxUnpackedBytes bounds how much of one file is unpacked to measure it. A file that unpacks to more has an unknown size.
@@ -32,69 +31,79 @@ func measurePDF(data []byte) (pdfSize, bool) {
 		return pdfSize{}, false
 	}
 	m := pdfMeter{left: maxUnpackedBytes, contents: map[int]int{}}
-	// First the parts that are not packed; what object streams hold is searched when stream unpacks them.
+	// First the parts that are not packed; what object streams hold is searched when they are unpacked.
 	m.structure(data)
-	for at := 0; ; {
-		i := bytes.Index(data[at:], []byte("stream"))
-		if i < 0 {
-			break
-		}
-		start := at + i
-		at = start + len("stream")
-		if dict, body, ok := pdfStream(data, start); ok && !m.stream(dict, body) {
-			return pdfSize{}, false
-		}
+	if !m.streams(data) {
+		return pdfSize{}, false
 	}
-	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed { // pages may be in an object stream that was not unpacked
+	notUnpacked := bytes.Count(data, []byte("/ObjStm")) - m.packed // object streams in which there may be pages
+	if m.objects == 0 || notUnpacked > 0 {
 		return pdfSize{}, false
 	}
 	// An outline has a /Count as well, which can only raise the number. A count that is larger than the file has bytes is wrong, and cut to that.
 	return pdfSize{pages: max(m.objects, min(m.declared, len(data))), text: m.total()}, true
 }
 
-// pdfMeter adds up what is found in the parts of one PDF. Its text fields are bounds in tokens.
+// pdfMeter adds up what is found in the parts of one PDF.
 type pdfMeter struct {
-	left     int64       // how many bytes may still be unpacked
-	objects  int         // page objects
-	packed   int         // object streams that were unpacked
-	declared int         // the largest page count that a page tree declares
-	contents map[int]int // by object: how often it is the content of a page
-	listed   int         // the largest number of times that one object is in one array
-	kids     int         // the largest number of times that the tree refers to one page
-	text     int64       // of content streams
-	forms    int64       // of forms
-	draws    int64       // uses of forms and pictures in pages
-	nested   int64       // the same in other forms
+	left   int64 // how many bytes may still be unpacked
+	packed int   // object streams that were unpacked
+
+	objects  int // page objects
+	declared int // the largest page count that a page tree declares
+
+	contents map[int]int // by object number: of how many pages the object is the content
+	listed   int         // how often the one array that has an object most often has it
+	kids     int         // how often the node of the page tree that refers to a page most often does
+
+	text   int64 // tokens that the text of all content streams can have, each shown once
+	forms  int64 // the same for all forms
+	draws  int64 // how often content streams draw a form or a picture
+	nested int64 // how often forms draw another form or a picture
 }
 
 // total returns the bound on the text of all pages. Which page shows what is not known, so each text counts as often as any can be shown: the
 // text of all content streams as often as the most used one, and that of all forms as often as all uses of forms together.
 func (m *pdfMeter) total() int64 {
-	shared := 1 // pages that have the same content stream
+	shows := m.contentShows()
+	// Any form may be the one that is drawn by all content streams, as often as these are shown, and by all forms. It counts at least once, even if
+	// nothing is found to draw it.
+	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), shows), m.nested))
+	// A form that draws others may itself be drawn so often, and these with it.
+	return addSat(mulSat(m.text, shows), mulSat(drawn, m.nested+1))
+}
+
+// contentShows returns how often the content stream that is shown most often can be shown, at least 1.
+func (m *pdfMeter) contentShows() int64 {
+	pages := 1 // that have the same content stream
 	for _, n := range m.contents {
-		shared = max(shared, n)
+		pages = max(pages, n)
 	}
-	// A page to which its tree refers several times shows its content so often. Declared pages that were not found show that of one that was: the
-	// division, rounded up, is how many declared pages there are for each one found.
-	again := max(m.kids, (min(m.declared, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
-	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again)) // how often the most used content is shown
-	// Each form may be drawn by each use in a page, as often as the page's content is shown, and by each use in another form; and a form that draws
-	// others is itself drawn so often.
-	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), uses), m.nested))
-	return addSat(mulSat(m.text, uses), mulSat(drawn, m.nested+1))
+	inOnePage := max(m.listed, 1) // a page's array of contents may have the same one repeatedly
+	// A page to which the tree refers several times shows its content so often. Declared pages that were not found show the content of one that was
+	// found: the division, rounded up, is how many declared pages there are for each one found.
+	declaredForEach := (min(m.declared, maxPDFPages) + m.objects - 1) / max(m.objects, 1)
+	ofOnePage := max(m.kids, declaredForEach, 1)
+	return mulSat(mulSat(int64(pages), int64(inOnePage)), int64(ofOnePage))
 }
 
 // structure searches for pages, page counts and the pages' contents in objects that are not packed: in the file, or in an object stream that was
 // unpacked.
 func (m *pdfMeter) structure(data []byte) {
+	m.dictionaries(data)
+	m.arrayObjects(data)
+}
+
+// dictionaries searches for the entries of dictionaries that tell of pages: /Type /Page, and /Count, /Kids and /Contents with their values.
+func (m *pdfMeter) dictionaries(data []byte) {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '/')
 		if i < 0 {
-			break
+			return
 		}
 		rest = rest[i+1:]
 		switch {
-		case bytes.HasPrefix(rest, []byte("Type")) && isPageName(pdfSpace(rest[len("Type"):])):
+		case bytes.HasPrefix(rest, []byte("Type")) && isPDFName(pdfSpace(rest[len("Type"):]), "/Page"):
 			m.objects++
 		case bytes.HasPrefix(rest, []byte("Count")):
 			m.declared = max(m.declared, pdfInt(pdfSpace(rest[len("Count"):])))
@@ -103,10 +112,14 @@ func (m *pdfMeter) structure(data []byte) {
 				m.kids = max(m.kids, mostRepeated(value))
 			}
 		case bytes.HasPrefix(rest, []byte("Contents")):
-			m.shows(pdfSpace(rest[len("Contents"):]))
+			m.addContents(pdfSpace(rest[len("Contents"):]))
 		}
 	}
-	for rest := data; ; { // arrays that are objects of their own, to which pages can refer
+}
+
+// arrayObjects searches for arrays that are objects of their own, to which pages can refer as their contents.
+func (m *pdfMeter) arrayObjects(data []byte) {
+	for rest := data; ; {
 		i := bytes.Index(rest, []byte("obj"))
 		if i < 0 {
 			return
@@ -135,11 +148,11 @@ func (m *pdfMeter) arrays(data []byte) {
 // maxPDFPages is the largest page count of a tree that is used: more than in any file that the service accepts.
 const maxPDFPages = 100_000
 
-// shows adds the content of a page: a reference, or an array of them.
-func (m *pdfMeter) shows(value []byte) {
+// addContents adds what a page has under /Contents: a reference to an object, or an array of references.
+func (m *pdfMeter) addContents(value []byte) {
 	if len(value) > 0 && value[0] == '[' {
 		m.listed = max(m.listed, mostRepeated(value))
-		// One page counts once for each object, however often its array has it: listed is for that.
+		// The page counts once for each object in its array; that the array may have an object repeatedly is in m.listed.
 		for n := range references(value) {
 			m.contents[n]++
 		}
@@ -148,7 +161,7 @@ func (m *pdfMeter) shows(value []byte) {
 	m.contents[pdfInt(value)]++
 }
 
-// mostRepeated returns the largest number of times that an array refers to one object.
+// mostRepeated returns how often an array refers to the object to which it refers most often. array begins with the bracket.
 func mostRepeated(array []byte) (most int) {
 	for _, n := range references(array) {
 		most = max(most, n)
@@ -156,7 +169,8 @@ func mostRepeated(array []byte) (most int) {
 	return most
 }
 
-// references counts how often each object number is in an array of references such as [7 0 R 8 0 R]: the number comes two words before the R.
+// references counts how often each object number is in an array of references such as [7 0 R 8 0 R], which begins with the bracket. The number of an
+// object comes two words before its R.
 func references(array []byte) map[int]int {
 	array = array[:min(len(array), maxArrayBytes)]
 	if end := bytes.IndexByte(array, ']'); end >= 0 {
@@ -196,12 +210,40 @@ func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
 	return dict, body, true
 }
 
+// streams adds all streams of a file that are not in another one, and returns false if one of them can't be measured.
+func (m *pdfMeter) streams(data []byte) bool {
+	for at := 0; ; {
+		i := bytes.Index(data[at:], []byte("stream"))
+		if i < 0 {
+			return true
+		}
+		start := at + i
+		at = start + len("stream")
+		if dict, body, ok := pdfStream(data, start); ok && !m.stream(dict, body) {
+			return false
+		}
+	}
+}
+
+// hasNoPageText reports whether a stream with this dictionary can't draw text on a page: it is an image, which counts with its page, a font, a table
+// of the file's objects, or data about the file.
+func hasNoPageText(dict []byte) bool {
+	switch {
+	case hasName(dict, "/Subtype", "/Image"), hasName(dict, "/Type", "/XRef"), hasName(dict, "/Type", "/Metadata"):
+		return true
+	// Fonts, by their format or by an entry that only they have.
+	case hasName(dict, "/Subtype", "/Type1C"), hasName(dict, "/Subtype", "/CIDFontType0C"), hasName(dict, "/Subtype", "/OpenType"),
+		bytes.Contains(dict, []byte("/FontFile")), bytes.Contains(dict, []byte("/Length1")):
+		return true
+	default:
+		return false
+	}
+}
+
 // stream adds one stream, by what its dictionary says that it is, and returns false if it can't be measured.
 func (m *pdfMeter) stream(dict, body []byte) bool {
-	switch {
-	case hasName(dict, "/Subtype", "/Image"), hasName(dict, "/Type", "/XRef"), bytes.Contains(dict, []byte("/Length1")), hasName(dict, "/Type", "/Metadata"),
-		bytes.Contains(dict, []byte("/FontFile")), hasName(dict, "/Subtype", "/Type1C"), hasName(dict, "/Subtype", "/CIDFontType0C"), hasName(dict, "/Subtype", "/OpenType"):
-		return true // images count with their page; fonts and tables have no text of the page
+	if hasNoPageText(dict) {
+		return true
 	}
 	plain, ok := m.unpack(dict, body)
 	if !ok {
@@ -229,9 +271,11 @@ func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 		m.left -= int64(len(body))
 		return body, m.left >= 0
 	}
-	// One "Decode" is the filter's own, and each /DecodeParms holds one: more means a second filter.
 	// /Fl is the short form of the filter's name.
-	if !bytes.Contains(dict, []byte("/FlateDecode")) && !bytes.Contains(dict, []byte("/Fl ")) || bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms")) {
+	flate := bytes.Contains(dict, []byte("/FlateDecode")) || bytes.Contains(dict, []byte("/Fl "))
+	// The names of filters end with "Decode", and each /DecodeParms holds that word as well: more of them mean a second filter.
+	second := bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms"))
+	if !flate || second {
 		return nil, false
 	}
 	z, err := zlib.NewReader(bytes.NewReader(body))
@@ -252,19 +296,33 @@ func hasName(dict []byte, key, name string) bool {
 			return false
 		}
 		rest = rest[i+len(key):]
-		if value := pdfSpace(rest); bytes.HasPrefix(value, []byte(name)) && (len(value) == len(name) || bytes.IndexByte(pdfDelimiters, value[len(name)]) >= 0) {
+		if isPDFName(pdfSpace(rest), name) {
 			return true
 		}
 	}
 }
 
+// isPDFName reports whether b begins with a name such as /Page, and not with a longer one such as /Pages.
+func isPDFName(b []byte, name string) bool {
+	if !bytes.HasPrefix(b, []byte(name)) {
+		return false
+	}
+	return len(b) == len(name) || bytes.IndexByte(pdfDelimiters, b[len(name)]) >= 0
+}
+
+// pdfDelimiters are the characters that end a name: white space, and those that begin or end something else.
 var pdfDelimiters = []byte("\x00\t\n\f\r ()<>[]{}/%")
 
-// contentText bounds the tokens of the text that a content stream shows, and counts its uses of forms and images. A stream without an operator that
-// shows text (Tj, TJ, ' or ") has none. Strings are in parentheses, or hexadecimal in angle brackets.
+// showsText reports whether a content stream may have one of the operators that show text: Tj, TJ, ' and ".
+func showsText(s []byte) bool {
+	return bytes.Contains(s, []byte("Tj")) || bytes.Contains(s, []byte("TJ")) || bytes.IndexByte(s, '\'') >= 0 || bytes.IndexByte(s, '"') >= 0
+}
+
+// contentText bounds the tokens of the text that a content stream shows, and counts its uses of forms and images. Strings are in parentheses, or
+// hexadecimal in angle brackets.
 func contentText(s []byte) (text, draws int64) {
 	draws = int64(bytes.Count(s, []byte(" Do")))
-	if !bytes.Contains(s, []byte("Tj")) && !bytes.Contains(s, []byte("TJ")) && !bytes.Contains(s, []byte("'")) && !bytes.Contains(s, []byte(`"`)) {
+	if !showsText(s) {
 		return 0, draws
 	}
 	var inside, strings int64 // bytes in strings, and how many strings
@@ -276,7 +334,7 @@ func contentText(s []byte) (text, draws int64) {
 			i += n
 		case '<':
 			end := bytes.IndexByte(s[i:], '>')
-			if end < 0 {
+			if end < 0 { // a string that is not closed goes on to the end
 				end = len(s) - i
 			}
 			// Two digits are a byte. The "<<" of a dictionary counts as a string too, which only raises the bound.
@@ -286,10 +344,11 @@ func contentText(s []byte) (text, draws int64) {
 			i++
 		}
 	}
-	return min(addSat(2*inside, strings), math.MaxInt64), draws
+	return addSat(2*inside, strings), draws
 }
 
-// literalString returns the length of the string at the beginning of s, including its parentheses. Parentheses in it are balanced or escaped.
+// literalString returns the length of the string at the beginning of s, including its parentheses. Parentheses in it are balanced or escaped. A
+// string that is not closed goes on to the end of s.
 func literalString(s []byte) int {
 	depth := 0
 	for i := 0; i < len(s); i++ {

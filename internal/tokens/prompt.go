@@ -19,7 +19,7 @@ type Block struct {
 	Escaped bool   // Text is the content of a JSON string literal, with its escapes
 	Text    string // the text of Text and JSON blocks
 	Format  string // "png", "pdf", ... for Image and Document
-	Bytes   int64  // the size of Image data, and of the text that a Document other than a PDF unpacks to
+	Bytes   int64  // the size of Image data, of the text that a Document unpacks to or, of a PDF, the most tokens that its text can have
 	Width   int    // in pixels; 0 if unknown
 	Height  int    // in pixels; 0 if unknown
 	Pages   int    // 0 if unknown

@@ -25,7 +25,7 @@ func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, er
 	}
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
-		if b.Kind != Text && b.Kind != JSON {
+		if b.Kind != Text && b.Kind != JSON { // an image or a document counts as in UpperBound
 			t, ok := blockBound(b, l)
 			if !ok {
 				return 0, false, nil
@@ -59,13 +59,15 @@ func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64,
 	return addSat(n, t), true, nil
 }
 
-// textBound is TextBound times some thousandths, rounded up, and at most the WideText of s.
+// textBound is TextBound times some thousandths, rounded up, and at most the WideText of s. With escaped, s is the content of a JSON string literal.
+// The only error is that of ctx.
 func textBound(ctx context.Context, s string, escaped bool, thousandths int64) (int64, error) {
 	scanner, err := textcost.ScanAll(ctx, s, escaped)
 	if err != nil {
 		return 0, err
 	}
-	// The bytes bound both the text's own cost and its product with the factor.
+	// Tokens is the bound by the characters and words of the whole text, and AtMostBytes cuts a bound down to the WideText of s. Both this bound and
+	// its product with the factor are cut.
 	bound := scanner.AtMostBytes(scanner.Tokens(s, len(s)), s)
 	return scanner.AtMostBytes(scale(bound, thousandths, 1000), s), nil
 }

@@ -7,13 +7,13 @@ import (
 )
 
 // measureWorkbook bounds the text of an xls file: its bytes, and the shared strings once more for each cell that shows them ([MS-XLS], of Excel
-// 97 to 2003). ok is false if the file is damaged or encrypted; found says whether it holds a workbook at all.
+// 97 to 2003). found says whether the file holds a workbook at all. ok is false if the file is damaged or encrypted; text is then 0.
 func measureWorkbook(data []byte) (text int64, found, ok bool) {
 	streams, ok := workbookStreams(data)
 	if !ok {
 		return 0, false, false
 	}
-	// A byte of the file may be a character of an old code page, which becomes up to bytesOfOne bytes.
+	// A byte of the file may be a character of an old code page, which becomes up to bytesOfOne, three, bytes of UTF-8.
 	text = mulSat(int64(len(data)), bytesOfOne)
 	for _, stream := range streams {
 		shown, ok := shownInWorkbook(stream)
@@ -28,36 +28,16 @@ func measureWorkbook(data []byte) (text int64, found, ok bool) {
 // Records of a workbook.
 const (
 	recordFilePass  = 0x002f // what follows is encrypted
-	recordContinue  = 0x003c
+	recordContinue  = 0x003c // more of the record before it, which was too long for one
 	recordShared    = 0x00fc // the table of shared strings
-	recordSharedUse = 0x00fd // a cell that shows one
+	recordSharedUse = 0x00fd // a cell that shows a shared string
 )
 
-// shownInWorkbook adds up the shared strings that cells show.
+// shownInWorkbook adds up the lengths of the shared strings that cells show. ok is false if the stream is damaged or encrypted.
 func shownInWorkbook(stream []byte) (shown int64, ok bool) {
-	var table sharedTexts
-	var uses []uint32
-	for before := uint16(0); len(stream) >= 4; {
-		// A record begins with its kind and its length, in two bytes each.
-		kind, n := binary.LittleEndian.Uint16(stream), int(binary.LittleEndian.Uint16(stream[2:]))
-		if n > len(stream)-4 {
-			return 0, false
-		}
-		body := stream[4 : 4+n]
-		stream = stream[4+n:]
-		switch {
-		case kind == recordFilePass:
-			return 0, false
-		case kind == recordShared, kind == recordContinue && before == recordShared:
-			// A table that is too long for one record goes on in the records directly after it.
-			table.records = append(table.records, body)
-			before = recordShared
-			continue
-		case kind == recordSharedUse && n >= 10:
-			// The record begins with row, column and format, in two bytes each.
-			uses = append(uses, binary.LittleEndian.Uint32(body[6:]))
-		}
-		before = kind
+	table, uses, ok := sharedInWorkbook(stream)
+	if !ok {
+		return 0, false
 	}
 	if len(uses) == 0 {
 		return 0, true
@@ -66,40 +46,71 @@ func shownInWorkbook(stream []byte) (shown int64, ok bool) {
 		return 0, false
 	}
 	for _, number := range uses {
-		// A number that the table does not have counts as its longest string.
-		length := table.longest
-		if int64(number) < int64(len(table.lengths)) {
-			length = table.lengths[number]
-		}
-		shown = addSat(shown, length)
+		shown = addSat(shown, table.length(number))
 	}
 	return shown, true
 }
 
-// sharedTexts is the table of shared strings of a workbook, in as many records as it takes.
-type sharedTexts struct {
-	records [][]byte // what is left of them
-	start   bool     // nothing was read of the first of them
-	lengths []int64
-	longest int64
+// sharedInWorkbook returns the table of shared strings, which is still to be read, and for each cell that shows a shared string the number of it. ok
+// is false if the stream is damaged or encrypted.
+func sharedInWorkbook(stream []byte) (table sharedTexts, uses []uint32, ok bool) {
+	inTable := false // the record before was a part of the table
+	for len(stream) >= 4 {
+		// A record begins with its kind and its length, in two bytes each.
+		kind, n := binary.LittleEndian.Uint16(stream), int(binary.LittleEndian.Uint16(stream[2:]))
+		if n > len(stream)-4 {
+			return table, nil, false
+		}
+		body := stream[4 : 4+n]
+		stream = stream[4+n:]
+		inTable = kind == recordShared || kind == recordContinue && inTable
+		switch {
+		case kind == recordFilePass:
+			return table, nil, false
+		case inTable:
+			table.records = append(table.records, body)
+		case kind == recordSharedUse && n >= 10:
+			// The record begins with row, column and format, in two bytes each.
+			uses = append(uses, binary.LittleEndian.Uint32(body[6:]))
+		}
+	}
+	return table, uses, true
 }
 
-// take returns the next n bytes, which may go on in the next record.
+// sharedTexts is the table of shared strings of a workbook, in as many records as it takes.
+type sharedTexts struct {
+	records [][]byte // what is still to be read: the rest of the present record, and the records after it
+	start   bool     // the present record was reached while reading, and nothing of it was read yet
+	lengths []int64  // of the strings that were read, by their numbers
+	longest int64    // of lengths
+}
+
+// length returns the length of a string by its number. A number that the table does not have counts as its longest string.
+func (s *sharedTexts) length(number uint32) int64 {
+	if int64(number) < int64(len(s.lengths)) {
+		return s.lengths[number]
+	}
+	return s.longest
+}
+
+// take returns the next n bytes, which may go on in the next record. ok is false if the table has less.
 func (s *sharedTexts) take(n int) (b []byte, ok bool) {
 	for n > 0 {
 		if len(s.records) == 0 {
 			return nil, false
 		}
-		part := s.records[0][:min(n, len(s.records[0]))]
-		b, n, s.start = append(b, part...), n-len(part), false
-		if s.records[0] = s.records[0][len(part):]; len(s.records[0]) == 0 {
+		present := s.records[0]
+		part := present[:min(n, len(present))]
+		b, n = append(b, part...), n-len(part)
+		s.records[0], s.start = present[len(part):], false
+		if len(s.records[0]) == 0 {
 			s.records, s.start = s.records[1:], true
 		}
 	}
 	return b, true
 }
 
-// read reads the lengths of all strings.
+// read reads the lengths of all strings. It returns false if a string is damaged, or if there is none.
 func (s *sharedTexts) read() bool {
 	// The table begins with two numbers: how often cells show its strings, and how many strings it has.
 	counts, ok := s.take(8)
@@ -109,7 +120,9 @@ func (s *sharedTexts) read() bool {
 	for len(s.records) > 0 {
 		length, ok := s.text()
 		if !ok {
-			return int64(len(s.lengths)) >= int64(binary.LittleEndian.Uint32(counts[4:])) // behind the last one there may be anything
+			// Behind the last string there may be anything, so what is there need not be a string.
+			announced := int64(binary.LittleEndian.Uint32(counts[4:]))
+			return int64(len(s.lengths)) >= announced
 		}
 		s.lengths = append(s.lengths, length)
 		s.longest = max(s.longest, length)
@@ -117,57 +130,23 @@ func (s *sharedTexts) read() bool {
 	return len(s.lengths) > 0
 }
 
-// text reads one string, and returns the length of its UTF-8, with what Unicode's normalisation can add to it (WideText).
+// The flags of a string in the table.
+const (
+	wideFlag      = 1 // its characters have two bytes each
+	phoneticFlag  = 4 // it has bytes on its pronunciation
+	formattedFlag = 8 // it has formats
+)
+
+// text reads one string, and returns the length of its UTF-8, with what Unicode's normalisation can add to it (WideText). ok is false if the table
+// ends before the string does.
 func (s *sharedTexts) text() (length int64, ok bool) {
-	const wideFlag, phoneticFlag, formattedFlag = 1, 4, 8
-	head, ok := s.take(3)
+	characters, flags, behind, ok := s.textHead()
 	if !ok {
 		return 0, false
 	}
-	// behind adds up the bytes that follow the characters: four for each run of a format, and those on pronunciation.
-	left, flags, behind := int(binary.LittleEndian.Uint16(head)), head[2], 0
-	if flags&formattedFlag != 0 {
-		runs, ok := s.take(2)
-		if !ok {
-			return 0, false
-		}
-		behind += 4 * int(binary.LittleEndian.Uint16(runs))
-	}
-	if flags&phoneticFlag != 0 {
-		size, ok := s.take(4)
-		if !ok {
-			return 0, false
-		}
-		// The size is a signed number, so that its highest bit is no part of it.
-		behind += int(binary.LittleEndian.Uint32(size) & (1<<31 - 1))
-	}
-	var units []uint16
-	for left > 0 {
-		if s.start { // a record into which characters go on begins with how wide they are
-			next, ok := s.take(1)
-			if !ok {
-				return 0, false
-			}
-			flags = next[0]
-		}
-		if len(s.records) == 0 {
-			return 0, false
-		}
-		width := 1 + int(flags&wideFlag)
-		// 0 if the record ends in the middle of a character, which is damage.
-		n := min(left, len(s.records[0])/width)
-		characters, ok := s.take(n * width)
-		if !ok || n == 0 {
-			return 0, false
-		}
-		for i := range n {
-			unit := uint16(characters[i*width])
-			if width == 2 {
-				unit |= uint16(characters[i*width+1]) << 8
-			}
-			units = append(units, unit)
-		}
-		left -= n
+	units, ok := s.characters(characters, flags)
+	if !ok {
+		return 0, false
 	}
 	if _, ok = s.take(behind); !ok {
 		return 0, false
@@ -175,52 +154,127 @@ func (s *sharedTexts) text() (length int64, ok bool) {
 	return WideText(string(utf16.Decode(units))), true
 }
 
+// textHead reads what stands before a string's characters: how many these are, the flags, and how many bytes follow behind the characters.
+func (s *sharedTexts) textHead() (characters int, flags byte, behind int, ok bool) {
+	head, ok := s.take(3)
+	if !ok {
+		return 0, 0, 0, false
+	}
+	characters, flags = int(binary.LittleEndian.Uint16(head)), head[2]
+	if flags&formattedFlag != 0 {
+		runs, ok := s.take(2)
+		if !ok {
+			return 0, 0, 0, false
+		}
+		behind += 4 * int(binary.LittleEndian.Uint16(runs)) // four bytes for each run of one format
+	}
+	if flags&phoneticFlag != 0 {
+		size, ok := s.take(4)
+		if !ok {
+			return 0, 0, 0, false
+		}
+		// The size is a signed number, so that its highest bit is no part of it.
+		behind += int(binary.LittleEndian.Uint32(size) & (1<<31 - 1))
+	}
+	return characters, flags, behind, true
+}
+
+// characters reads so many characters of a string with these flags, as units of UTF-16.
+func (s *sharedTexts) characters(left int, flags byte) (units []uint16, ok bool) {
+	for left > 0 {
+		if s.start { // a record into which characters go on begins with how wide they are
+			next, ok := s.take(1)
+			if !ok {
+				return nil, false
+			}
+			flags = next[0]
+		}
+		if len(s.records) == 0 {
+			return nil, false
+		}
+		width := 1 + int(flags&wideFlag)
+		// 0 if the record ends in the middle of a character, which is damage.
+		n := min(left, len(s.records[0])/width)
+		packed, ok := s.take(n * width)
+		if !ok || n == 0 {
+			return nil, false
+		}
+		for i := range n {
+			unit := uint16(packed[i*width])
+			if width == 2 {
+				unit |= uint16(packed[i*width+1]) << 8
+			}
+			units = append(units, unit)
+		}
+		left -= n
+	}
+	return units, true
+}
+
 // maxWorkbooks is how many streams of one file are measured. A file for two versions of Excel has two.
 const maxWorkbooks = 4
 
-// workbookStreams returns the streams of a compound file ([MS-CFB]) that hold a workbook.
+// Offsets in the header of a compound file ([MS-CFB]).
+const (
+	headerShift      = 30 // the size of a sector, as a power of two
+	headerDirectory  = 48 // the first sector of the directory
+	headerSmallest   = 56 // the size of the smallest stream that has sectors of its own
+	headerShortTable = 60 // the first sector of the table for shorter streams, which says which small sector follows which
+	headerMoreTables = 68 // the sector with which the list of tables goes on
+	headerTables     = 76 // the list of the sectors that hold the table of which sector follows which; it goes on to the end of the header
+	headerBytes      = 512
+)
+
+// Offsets in an entry of the directory, which begins with the stream's name.
+const (
+	entryNameEnd = 64
+	entryKind    = 66
+	entryStart   = 116 // the stream's first sector
+	entrySize    = 120 // the stream's length in bytes
+	entryBytes   = 128
+)
+
+// Kinds of entries of the directory.
+const (
+	kindStream = 2
+	kindRoot   = 5
+)
+
+const (
+	smallestStream = 4096 // of the streams with sectors of their own; shorter ones stand together in the root's stream
+	smallSector    = 64   // how large the sectors of the shorter ones are
+)
+
+// workbookStreams returns the streams of a compound file that hold a workbook. ok is false if the file is damaged, or has too many of them.
 func workbookStreams(data []byte) (streams [][]byte, ok bool) {
-	// The header has the first sector of the directory at 48, the size of the smallest stream with sectors of its own at 56, and the first
-	// sector of the table for the others at 60. An entry of the directory has 128 bytes: the name first, the kind at 66 (5 is the root, 2 a
-	// stream), the first sector at 116 and the size at 120.
 	f, ok := openCompound(data)
-	const smallest = 4096 // shorter streams stand together in one
-	if !ok || binary.LittleEndian.Uint32(data[56:]) != smallest {
+	if !ok || binary.LittleEndian.Uint32(data[headerSmallest:]) != smallestStream {
 		return nil, false
 	}
-	directory, ok := f.chain(f.fat, binary.LittleEndian.Uint32(data[48:]), f.sector)
+	directory, ok := f.chain(binary.LittleEndian.Uint32(data[headerDirectory:]))
 	if !ok {
 		return nil, false
 	}
-	var small []byte // the short streams
-	var smallFAT []uint32
-	for ; len(directory) >= 128; directory = directory[128:] {
-		start, size := binary.LittleEndian.Uint32(directory[116:]), int(binary.LittleEndian.Uint32(directory[120:]))
-		if directory[66] == 5 && size > 0 { // the root
-			// The root is the first entry. Its stream holds all short streams, in small sectors, and the table says which of these follow one
-			// another.
-			table, tableOK := f.chain(f.fat, binary.LittleEndian.Uint32(data[60:]), f.sector)
-			if small, ok = f.chain(f.fat, start, f.sector); !ok || !tableOK {
+	var short compound // the short streams, once the root was seen, which is the first entry
+	for ; len(directory) >= entryBytes; directory = directory[entryBytes:] {
+		entry := directory[:entryBytes]
+		start, size := binary.LittleEndian.Uint32(entry[entryStart:]), int(binary.LittleEndian.Uint32(entry[entrySize:]))
+		switch {
+		case entry[entryKind] == kindRoot && size > 0:
+			if short, ok = f.shortStreams(start, binary.LittleEndian.Uint32(data[headerShortTable:])); !ok {
 				return nil, false
 			}
-			smallFAT = numbers(table)
-			continue
+		case entry[entryKind] == kindStream && isWorkbook(entry[:entryNameEnd]):
+			of := &f
+			if size < smallestStream {
+				of = &short
+			}
+			stream, ok := of.chain(start)
+			if !ok || size > len(stream) || len(streams) == maxWorkbooks {
+				return nil, false
+			}
+			streams = append(streams, stream[:size])
 		}
-		if directory[66] != 2 || !isWorkbook(directory[:64]) {
-			continue
-		}
-		var stream []byte
-		if size < smallest {
-			const smallSector = 64
-			of := compound{sectors: small}
-			stream, ok = of.chain(smallFAT, start, smallSector)
-		} else {
-			stream, ok = f.chain(f.fat, start, f.sector)
-		}
-		if !ok || size > len(stream) || len(streams) == maxWorkbooks {
-			return nil, false
-		}
-		streams = append(streams, stream[:size])
 	}
 	return streams, true
 }
@@ -233,71 +287,87 @@ func isWorkbook(name []byte) bool {
 
 // compound is a file that holds streams in chains of sectors.
 type compound struct {
-	sectors []byte // behind the header
-	sector  int    // the size of one
-	fat     []uint32
+	sectors []byte   // all sectors, which stand behind the header
+	sector  int      // the size of one sector
+	fat     []uint32 // for each sector the number of the one that follows it in its stream
 }
 
-// openCompound reads the table that says which sector follows which.
+// openCompound finds the sectors of a compound file, and reads the table that says which sector follows which. ok is false if data are no such file,
+// or a damaged one.
 func openCompound(data []byte) (f compound, ok bool) {
-	const header = 512
-	le := binary.LittleEndian
-	if len(data) < header || !bytes.HasPrefix(data, []byte(compoundFile)) {
+	if len(data) < headerBytes || !bytes.HasPrefix(data, []byte(compoundFile)) {
 		return f, false
 	}
-	// The header tells the size of a sector, 512 or 4096 bytes, as a power of two. The first of the tables are listed in it from 76 on; 68 leads
-	// to the list of the others.
-	if shift := le.Uint16(data[30:]); shift == 9 || shift == 12 {
-		f.sector = 1 << shift
-	} else {
+	shift := binary.LittleEndian.Uint16(data[headerShift:])
+	if shift != 9 && shift != 12 { // a sector has 512 or 4096 bytes
 		return f, false
 	}
+	f.sector = 1 << shift
 	if len(data) < f.sector {
 		return f, false
 	}
 	// The header takes the place of one sector, even of a large one.
 	f.sectors = data[f.sector:]
-	tables := numbers(data[76:header])
-	next := le.Uint32(data[68:])
-	for range len(f.sectors) / f.sector { // further parts of the list of tables, each of which ends with the number of the next one
-		part, ok := f.at(next, f.sector)
-		if !ok {
-			break
-		}
-		list := numbers(part)
-		tables, next = append(tables, list[:len(list)-1]...), list[len(list)-1]
-	}
-	for _, number := range tables {
+	for _, number := range f.tables(data[:headerBytes]) {
 		// Unused entries have a number behind the end of the file, for which at returns false. A damaged list could name one table again and
 		// again: nothing is added to a table that is longer than the file.
-		if part, ok := f.at(number, f.sector); ok && len(f.fat) < len(data) {
+		if part, ok := f.at(number); ok && len(f.fat) < len(data) {
 			f.fat = append(f.fat, numbers(part)...)
 		}
 	}
 	return f, len(f.fat) > 0
 }
 
-// at returns a sector, of which the last one may be cut. It returns false behind the end of the file, and for a rest too short for one number.
-func (f *compound) at(number uint32, size int) ([]byte, bool) {
-	from := int64(number) * int64(size)
+// tables returns the numbers of the sectors that hold the table of which sector follows which. The list of them begins in the header.
+func (f *compound) tables(header []byte) []uint32 {
+	tables := numbers(header[headerTables:])
+	next := binary.LittleEndian.Uint32(header[headerMoreTables:])
+	for range len(f.sectors) / f.sector { // further parts of the list, each of which ends with the number of the next one; at most all sectors
+		part, ok := f.at(next)
+		if !ok {
+			break
+		}
+		list := numbers(part)
+		tables, next = append(tables, list[:len(list)-1]...), list[len(list)-1]
+	}
+	return tables
+}
+
+// shortStreams returns the streams that are too short for sectors of their own. They stand in small sectors, all in one stream, which begins at
+// start; the table that says which small sector follows which is a stream as well, which begins at table.
+func (f *compound) shortStreams(start, table uint32) (short compound, ok bool) {
+	fat, ok := f.chain(table)
+	if !ok {
+		return short, false
+	}
+	sectors, ok := f.chain(start)
+	if !ok {
+		return short, false
+	}
+	return compound{sectors: sectors, sector: smallSector, fat: numbers(fat)}, true
+}
+
+// at returns a sector by its number; the last one of the file may be cut. It returns false for a number behind the end of the file, and for a sector
+// that is cut to less than four bytes, in which no number has room.
+func (f *compound) at(number uint32) ([]byte, bool) {
+	from := int64(number) * int64(f.sector)
 	if from >= int64(len(f.sectors)) {
 		return nil, false
 	}
 	rest := f.sectors[from:]
-	return rest[:min(size, len(rest))], len(rest) >= 4
+	return rest[:min(f.sector, len(rest))], len(rest) >= 4
 }
 
-// chain returns the sectors from a first one on: number is its number, fat tells for each sector which one follows, and size is how many bytes one has.
-// Short streams have a table and a size of their own, so that these are not always those of f. It returns false for a chain that leads outside of the
-// file, or in a circle.
-func (f *compound) chain(fat []uint32, number uint32, size int) (all []byte, ok bool) {
+// chain returns the sectors of a stream one after another, from the sector with this number on. It returns false for a chain that leads outside of
+// the file, or in a circle.
+func (f *compound) chain(number uint32) (all []byte, ok bool) {
 	const lastSector = 0xfffffffa // this and larger numbers are ends of chains, and sectors of no stream
 	for number < lastSector {
-		part, ok := f.at(number, size)
-		if !ok || int64(number) >= int64(len(fat)) || len(all) > len(f.sectors) {
+		part, ok := f.at(number)
+		if !ok || int64(number) >= int64(len(f.fat)) || len(all) > len(f.sectors) {
 			return nil, false
 		}
-		all, number = append(all, part...), fat[number]
+		all, number = append(all, part...), f.fat[number]
 	}
 	return all, true
 }

@@ -94,51 +94,58 @@ type reading struct {
 // usage turns the counters into the kinds of tokens that are billed. family is the provider in the model id. writes is the longest lifetime for which
 // the request may write to the cache: cache writes that the answer does not break down by lifetime count for it.
 func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
-	n, u := &c.n, &r.usage
-	write := max(n[countWrite], n[countCachedWrite])
-	split := n[countWrite5m] + n[countWrite1h] // the writes that are broken down by lifetime
-	r.disagrees = split > 0 && split != write
-	u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens = n[countWrite5m], n[countWrite1h]
-	if rest := write - split; rest > 0 && writes >= price.CacheWrites1h {
-		u.CacheWrite1hInputTokens += rest
-	} else if rest > 0 {
-		u.CacheWrite5mInputTokens += rest
-	}
-	u.CacheReadInputTokens = max(n[countRead], n[countCached])
+	r.usage, r.disagrees = c.cacheUsage(writes)
+	u := &r.usage
 	cached := u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
-	inTotal := n[countInput] + cached // what the total is expected to hold besides the output
+	counted := c.n[countInput] // which includes the cached tokens in some families, and in others not
+	inTotal := counted + cached
 	switch c.placeOf(family, cached) {
+	case cachedBeside:
+		u.InputTokens = counted + cached
 	case cachedInside:
-		u.InputTokens, inTotal = n[countInput], n[countInput]
-	case cachedTwice:
-		// inTotal stays as it is, because the total has the cached tokens once more.
-		u.InputTokens, r.twice, r.disagrees = n[countInput], cached, true
+		u.InputTokens, inTotal = counted, counted
+	case cachedTwice: // inTotal stays the sum of both, because the total holds the cached tokens once more
+		u.InputTokens, r.twice, r.disagrees = counted, cached, true
 	case cachedNowhere:
-		u.InputTokens, r.disagrees = n[countInput]+cached, true
-	default:
-		u.InputTokens = n[countInput] + cached
+		u.InputTokens, r.disagrees = counted+cached, true
 	}
 	return c.readOutput(r, inTotal)
 }
 
-// readOutput sets the output tokens of a reading: to what the counters of output and reasoning say or, if that is more, to what the total leaves for
-// the output. Some families don't count the reasoning as output, which shows in the total, or in a reasoning that is larger than the output of which
-// it ought to be a part. What the total holds beyond both is taken for output, too, because output costs most. input is what the total is expected
-// to hold besides the output.
+// cacheUsage returns the tokens that were read from the cache and written to it, by lifetime, and nothing else in u. Writes whose lifetime the answer
+// does not tell count for the one in writes. It reports whether the breakdown by lifetime and the number of all writes disagree.
+func (c *counts) cacheUsage(writes price.CacheWrites) (u price.Usage, disagree bool) {
+	n := &c.n
+	u.CacheReadInputTokens = max(n[countRead], n[countCached])
+	u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens = n[countWrite5m], n[countWrite1h]
+	all := max(n[countWrite], n[countCachedWrite])
+	split := n[countWrite5m] + n[countWrite1h]
+	if rest := all - split; rest > 0 && writes >= price.CacheWrites1h {
+		u.CacheWrite1hInputTokens += rest
+	} else if rest > 0 {
+		u.CacheWrite5mInputTokens += rest
+	}
+	return u, split > 0 && split != all
+}
+
+// readOutput sets the output tokens of a reading to the larger one of two numbers: what the counters of output and reasoning tell, and what the total
+// leaves for the output. input is what the total is expected to hold besides the output. disagrees is set if these counters contradict each other.
 func (c *counts) readOutput(r reading, input int64) reading {
 	output, reasoning := c.n[countOutput], c.n[countReasoning]
-	whole := output
-	if reasoning > output {
-		whole = output + reasoning
+	counted := output
+	if reasoning > output { // it can't be a part of the output, so this family counts it apart
+		counted = output + reasoning
 	}
-	// told is the output by the total, which has input and output; without a total there is nothing to compare it with.
-	told, fits := whole, whole == output
-	if c.has[countTotal] {
-		told = c.n[countTotal] - input
-		// Reasoning may be a part of the output or come on top: both totals are as they should be.
-		fits = told == whole || told == output+reasoning
+	if !c.has[countTotal] {
+		r.usage.OutputTokens = counted
+		r.disagrees = r.disagrees || reasoning > output
+		return r
 	}
-	r.usage.OutputTokens = max(whole, told)
+	// What the total holds beyond all other counters is taken for output, too, because output costs most.
+	left := c.n[countTotal] - input
+	r.usage.OutputTokens = max(counted, left)
+	// Reasoning may be a part of the output or come on top of it: the total is as it should be in both cases.
+	fits := left == counted || left == output+reasoning
 	r.disagrees = r.disagrees || !fits
 	return r
 }
@@ -161,19 +168,20 @@ func countsCachedInside(family string) bool { return family == "openai" }
 // placeOf decides whether the input counter includes the cached tokens. In OpenAI's own dialect the field names say that it does. Anthropic and
 // Amazon document that it does not. For other families it does if the total is the sum of input and output, or the family is known for it.
 func (c *counts) placeOf(family string, cached int64) cachedPlace {
-	if cached == 0 { // then either answer gives the same usage
+	if cached == 0 { // then each place gives the same usage
 		return cachedInside
 	}
-	fits := c.n[countInput] >= cached // the input may include them
+	fits := c.n[countInput] >= cached // the input is large enough to include them
+	totalIsSum := c.has[countTotal] && c.n[countTotal] == c.n[countInput]+c.n[countOutput]
 	switch {
-	case c.has[countCached] || c.has[countCachedWrite]:
+	case c.has[countCached] || c.has[countCachedWrite]: // OpenAI's own dialect
 		if fits {
 			return cachedInside
 		}
 		return cachedNowhere
 	case family == "anthropic" || family == "amazon":
 		return cachedBeside
-	case fits && c.has[countTotal] && c.n[countTotal] == c.n[countInput]+c.n[countOutput]:
+	case fits && totalIsSum:
 		return cachedInside
 	case fits && countsCachedInside(family):
 		return cachedTwice
@@ -209,11 +217,10 @@ func merge(bedrock, body *counts, family string, writes price.CacheWrites) readi
 	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 
-// filledFrom returns c with the counters that it lacks taken from o. Those of the cache have to agree with c's input: countCached and
-// countCachedWrite say that the input includes the cached tokens, countRead and countWrite, as a rule, that it does not. So if c has one of the
-// first pair it gets no counter of the cache; if it has only one of the second pair it gets the other one; and if it has none of the four it
-// gets all, because its input is then taken to be counted as that of o. The split of the writes by lifetime is taken if it is not more than the
-// writes.
+// filledFrom returns c with the counters that it lacks taken from o. A counter of the cache is only taken if it agrees with c's input: countCached
+// and countCachedWrite say that the input includes the cached tokens, countRead and countWrite, as a rule, that it does not. If c has none of these
+// four it gets all that o has, because its input is then taken to be counted as that of o. The split of the writes by lifetime is taken if it is not
+// more than the writes.
 func (c *counts) filledFrom(o *counts) *counts {
 	out := *c
 	fill := func(f countField) {
@@ -224,16 +231,13 @@ func (c *counts) filledFrom(o *counts) *counts {
 	// countTotal and countReasoning are not filled: they are only compared with the other counters of their own source.
 	fill(countInput)
 	fill(countOutput)
-	if c.has[countRead] || c.has[countWrite] || c.has[countCached] || c.has[countCachedWrite] {
-		if !c.has[countCached] && !c.has[countCachedWrite] {
-			fill(countRead)
-			fill(countWrite)
-		}
-	} else {
-		// From countRead to countWrite there are only these two.
-		for f := countRead; f <= countWrite; f++ {
-			fill(f)
-		}
+	inside := c.has[countCached] || c.has[countCachedWrite] // c has counters of the cache that say that its input includes the cached tokens
+	beside := c.has[countRead] || c.has[countWrite]         // c has counters of the cache that, as a rule, say that it does not
+	if !inside {
+		fill(countRead)
+		fill(countWrite)
+	}
+	if !inside && !beside {
 		fill(countCached)
 		fill(countCachedWrite)
 	}

@@ -9,7 +9,7 @@ import "github.com/bedrockguard/bedrockguard-go/internal/request"
 // can enforce some; what is beyond counts as the last one's.
 const maxGuardrails = 8
 
-// guardrailUnit returns the unit that goes by a counter's name.
+// guardrailUnit returns the unit that a counter of this name counts, and false for a name that is none of a guardrail's counters.
 func guardrailUnit(name string) (GuardrailUnit, bool) {
 	switch name {
 	case "contentPolicyUnits":
@@ -69,8 +69,8 @@ func (r *usageReader) trace() error {
 	})
 }
 
-// assessments reads an object of the guardrails' trace, at any depth, and looks for invocationMetrics. They stand in an object, or in a list of
-// objects, under the guardrail's id, so that id is the nearest key around the present object.
+// assessments reads an object of the guardrails' trace, and goes into all objects and lists of objects in it until it finds invocationMetrics. The
+// object that holds these stands under the guardrail's id, directly or in a list: id is the key of the present object, empty for the trace itself.
 func (r *usageReader) assessments(id string) error {
 	return r.Object(func(key string) error {
 		switch c := r.Peek(); {
@@ -125,7 +125,8 @@ func (r *Reported) AddGuardrail(id string, units [NumGuardrailUnits]int64) {
 	}
 }
 
-// guardrail returns the usage of a guardrail, and adds one if there is none. Beyond maxGuardrails it returns the last one's.
+// guardrail returns the usage of the guardrail with this id, and adds it if it is missing. When there are maxGuardrails already, it returns the last
+// one's instead.
 func (r *Reported) guardrail(id string) *GuardrailUsage {
 	for i := range r.Guardrails {
 		if r.Guardrails[i].ID == id {

@@ -56,23 +56,28 @@ func (m *SSEMeter) Write(p []byte) (int, error) {
 			m.hold(rest)
 			break
 		}
-		line := rest[:end]
-		if len(m.line) > 0 {
-			m.hold(line)
-			line = m.line
-		}
-		m.afterCR = rest[end] == '\r'
+		m.endLine(rest[:end])
+		m.afterCR = rest[end] == '\r' // a line may end with a carriage return, a line feed, or both
 		rest = rest[end+1:]
-		// hold has stopped the meter if the line became too long.
-		if !m.sum.damaged {
-			m.takeLine(line)
-		}
-		m.line = emptied(m.line)
 	}
 	return len(p), nil
 }
 
-// hold keeps a part of a line until the rest comes. Requires mu held.
+// endLine takes in a line of which part is the end, or all of it, and forgets what hold has kept of it. Requires mu held.
+func (m *SSEMeter) endLine(part []byte) {
+	line := part
+	if len(m.line) > 0 {
+		m.hold(part)
+		line = m.line
+	}
+	// hold has stopped the meter if the line became too long.
+	if !m.sum.damaged {
+		m.takeLine(line)
+	}
+	m.line = emptied(m.line)
+}
+
+// hold keeps a part of a line until the rest comes, or stops the meter if it would then keep more than maxEventBytes. Requires mu held.
 func (m *SSEMeter) hold(part []byte) {
 	if len(m.line)+len(part)+len(m.data) > maxEventBytes {
 		m.stop()
@@ -108,7 +113,7 @@ func (m *SSEMeter) takeLine(line []byte) {
 	case "event":
 		m.errorName = string(value) == "error"
 	case "data":
-		if len(m.data)+len(value) >= maxEventBytes {
+		if len(m.data)+len(value) >= maxEventBytes { // a line feed may be added as well
 			m.stop()
 			return
 		}
@@ -134,14 +139,15 @@ func (m *SSEMeter) endEvent() {
 	m.data, m.hasData, m.errorName = emptied(m.data), false, false
 }
 
-// done takes in "[DONE]", by which OpenAI's chat ends a stream: the output that was counted is then complete. Behind an error it is not.
+// done takes in "[DONE]", by which OpenAI's chat ends a stream: the output that was counted is then complete. Behind an error it is not. Bedrock's
+// own counters need no such end: with them the usage is complete as soon as they come (see streamSum.learn).
 func (m *SSEMeter) done() {
 	if m.exception == "" && m.sum.body.has[countOutput] {
 		m.sum.complete = true
 	}
 }
 
-// event takes in the JSON of one event.
+// event takes in the JSON of one event. If it is not understood the meter stops.
 func (m *SSEMeter) event(data []byte) {
 	var e sseEvent
 	if e.scanObject(data, e.field) != nil {
@@ -153,18 +159,18 @@ func (m *SSEMeter) event(data []byte) {
 	m.sum.learn(&e.usageReader, e.metadata)
 }
 
-// failed takes in an event that is named "error", whatever it holds.
+// failed takes in an event that is named "error", whatever it holds: it always notes an exception.
 func (m *SSEMeter) failed(data []byte) {
 	var e sseEvent
 	if e.scanObject(data, e.field) != nil {
 		m.raise("unknown")
 		return
 	}
-	e.kind = "error"
+	e.kind = "error" // whatever type the event has: failure then returns a name in any case
 	m.raise(e.failure())
 }
 
-// raise notes an exception. The first one counts.
+// raise notes an exception, unless the name is empty. The first one counts.
 func (m *SSEMeter) raise(name string) {
 	if m.exception == "" {
 		m.exception = name
@@ -193,10 +199,10 @@ func (m *SSEMeter) Refused() int { return 0 }
 // sseEvent reads the JSON of one event.
 type sseEvent struct {
 	usageReader
-	kind    string // of its "type"
-	code    string // beside the type, as some errors have it
-	failing bool   // it has an error
-	reason  string // the code or the type of that
+	kind    string // the event's "type"; empty if it has none
+	code    string // the event's own "code", which some errors have beside the type
+	failing bool   // the event has an "error"
+	reason  string // the code of that error, or the error's type if it has no code; empty if it has neither
 }
 
 // field reads a field of an event: the type of the event and what tells an error itself, anything else as usageReader does.
@@ -214,7 +220,7 @@ func (e *sseEvent) field(key string) error {
 		t, err := e.Text()
 		e.code = request.Label(t.String())
 		return err
-	case key == "response" && c == '{':
+	case key == "response" && c == '{': // its type and its code are not those of the event, so usageReader reads all but its error
 		return e.Object(func(k string) error {
 			if k == "error" {
 				return e.errorField()
@@ -225,18 +231,17 @@ func (e *sseEvent) field(key string) error {
 	return e.usageReader.field(key)
 }
 
-// errorField reads an error's code, or its type where it has none.
+// errorField reads the value of "error". If it is an object, reason becomes the error's code, or its type where it has no code.
 func (e *sseEvent) errorField() error {
-	switch e.Peek() {
-	case '{': // read below
-	case 'n', 'f':
-		return e.Skip() // null or false: there is none
-	default:
-		e.failing = true
+	c := e.Peek()
+	if c == 'n' || c == 'f' { // null or false: there is no error
 		return e.Skip()
 	}
 	e.failing = true
-	kind := ""
+	if c != '{' {
+		return e.Skip()
+	}
+	kind := "" // the error's type
 	err := e.Object(func(key string) error {
 		if (key != "code" && key != "type") || e.Peek() != '"' {
 			return e.Skip()
@@ -256,7 +261,8 @@ func (e *sseEvent) errorField() error {
 	return err
 }
 
-// failure returns the name of the error that the event tells, and nothing if it tells none.
+// failure returns a name for the error that the event tells: its code or type, or "unknown" if it has neither. It is empty if the event tells no
+// error.
 func (e *sseEvent) failure() string {
 	switch {
 	case e.reason != "":

@@ -27,10 +27,10 @@ type StreamMeter struct {
 	mu        sync.Mutex
 	sum       streamSum // what the events have told so far
 	decoder   *eventstream.Decoder
-	buf       []byte // a frame that has not arrived completely
-	exception string // what Exception returns
-	frames    int    // seen so far
-	refused   string // the exception that was the first frame
+	buf       []byte // the beginning of a frame that has not arrived completely
+	frames    int    // whole frames seen so far
+	exception string // the type of the last exception or error; empty if there was none
+	refused   string // the type of an exception that was the very first frame; an error is none of the service's exceptions and never sets it
 }
 
 // NewStreamMeter returns a meter for one response. provider is the maker's name in the model id, such as "anthropic": it decides how the counts
@@ -54,7 +54,7 @@ func (m *StreamMeter) Write(p []byte) (int, error) {
 		switch {
 		case !ok:
 			m.stop()
-		case n == 0 || n > len(rest): // incomplete
+		case n == 0 || n > len(rest): // rest ends before the frame's length is known, or before the frame does
 			m.buf = append(m.buf, rest...)
 			rest = nil
 		default:
@@ -65,36 +65,36 @@ func (m *StreamMeter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fill adds what p has of the frame that is begun in the buffer: first what its prelude lacks, which tells the frame's length, then the rest. A frame
-// that is whole is read, and the buffer emptied. It returns what is left of p. Requires mu held.
+// fill adds to the buffer what p has of the frame that begins there: first what is missing of the prelude, which tells the frame's length, then what
+// is missing of the frame. It takes in a frame that is whole by that, and empties the buffer. It returns what is left of p. Requires mu held.
 func (m *StreamMeter) fill(p []byte) []byte {
+	p = m.fillTo(preludeBytes, p)
 	n, ok := frameLen(m.buf)
 	if !ok {
 		m.stop()
 		return nil
 	}
 	if n == 0 {
-		n = preludeBytes // its length is not known yet: first complete the prelude
+		return p // which is empty: it did not complete the prelude
 	}
-	take := min(n-len(m.buf), len(p))
-	m.buf = append(m.buf, p[:take]...)
-	if len(m.buf) >= preludeBytes {
-		if n, ok = frameLen(m.buf); !ok {
-			m.stop()
-			return nil
-		}
-	}
-	// From frameOverhead on, n is the length of a frame, and not that of its prelude.
-	if len(m.buf) == n && n >= frameOverhead {
+	p = m.fillTo(n, p)
+	if len(m.buf) == n {
 		m.frame(m.buf)
 		m.buf = m.buf[:0]
 	}
+	return p
+}
+
+// fillTo moves bytes from the beginning of p to the buffer until the buffer has n, or p is empty. It returns what is left of p. Requires mu held.
+func (m *StreamMeter) fillTo(n int, p []byte) []byte {
+	take := min(max(n-len(m.buf), 0), len(p))
+	m.buf = append(m.buf, p[:take]...)
 	return p[take:]
 }
 
-// frameLen returns the length of the frame that b begins with, 0 when its prelude is not complete, or false when the prelude
-// is damaged or tells an impossible length.
-func frameLen(b []byte) (int, bool) {
+// frameLen returns the length of the frame that b begins with. The length is 0 as long as b has less than the frame's prelude. It returns false when
+// the prelude is damaged or tells an impossible length.
+func frameLen(b []byte) (n int, ok bool) {
 	if len(b) < preludeBytes {
 		return 0, true
 	}
@@ -126,7 +126,7 @@ func (m *StreamMeter) frame(b []byte) {
 			m.refused = m.exception
 		}
 	case "error":
-		// An error is none of the service's own exceptions, so it is no refusal even as the first frame.
+		// An error is none of the service's own exceptions, so it does not set refused, even as the first frame.
 		m.exception = exceptionName(headerText(msg, ":error-code"))
 	case "event":
 		m.event(headerText(msg, ":event-type"), msg.Payload)
@@ -159,13 +159,14 @@ func (m *StreamMeter) event(kind string, payload []byte) {
 			m.stop()
 			return
 		}
-		if mayTell(inner) {
+		if mayTell(inner) { // else it can hold neither usage nor the end of the answer, and need not be parsed
 			m.learn(inner, false)
 		}
 	}
 }
 
-// chunkBytes decodes the event inside of {"bytes": base64}. Padding beside it is ignored.
+// chunkBytes decodes the event inside of a chunk, {"bytes": base64}. Other members, such as "p", by which Bedrock hides the length, are ignored. It
+// returns false for a chunk that is not of that form.
 func chunkBytes(payload []byte) ([]byte, bool) {
 	var p scanner
 	var data text
@@ -184,7 +185,8 @@ func chunkBytes(payload []byte) ([]byte, bool) {
 	return inner, err == nil
 }
 
-// learn takes in the JSON of one event. closing says that its counters are those of the whole answer. Requires mu held.
+// learn takes in the JSON of one event. closing says that its counters are those of the whole answer. So are those of an event that has metadata with
+// usage in it, as Nova's last chunk does: for such an event the reader has set metadata. Requires mu held.
 func (m *StreamMeter) learn(event []byte, closing bool) {
 	var r usageReader
 	if r.scanObject(event, r.field) != nil {

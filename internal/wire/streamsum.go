@@ -29,8 +29,9 @@ func newStreamSum(provider string, writes price.CacheWrites, header http.Header)
 }
 
 // mayTell reports whether an event can hold usage or the end of the answer. Most hold a few words of output and nothing else, and need not be parsed.
-// The texts are parts of the keys and values that matter, without a first letter that may be a capital, and the beginning of an escape that may hide
-// one.
+// It looks for parts of the keys and values that matter: of usage, tokenCount, stop_reason and message_stop, finish_reason, completionReason,
+// invocationMetrics, trace and model. Their first letters are left out where some dialect has a capital there. Any of these may be hidden by an
+// escape, so an event with an escape of the form \u may tell, too.
 func mayTell(event []byte) bool {
 	for _, s := range [...]string{"sage", "oken", "top", "inish_reason", "ompletion", "etrics", "trace", "odel", "\\u"} {
 		if bytes.Contains(event, []byte(s)) {
@@ -40,15 +41,17 @@ func mayTell(event []byte) bool {
 	return false
 }
 
-// learn takes in one event that was read. closing says that its counters are those of the whole answer. A chunk of a chat with choices can hold
-// a running sum, also while other choices go on: the chunk that concludes the chat has no choices, or has Bedrock's own counters.
+// learn takes in one event that was read, and notes whether the usage is complete with it. closing says that the event's counters are those of the
+// whole answer.
 func (s *streamSum) learn(r *usageReader, closing bool) {
 	s.note(r)
-	switch {
-	// Bedrock adds its counters to the last event; other counters may be running sums until the end is known.
-	case r.bedrock.has[countOutput],
-		closing && r.body.has[countOutput],
-		s.finished && r.body.has[countOutput] && !r.choosing:
+	if r.bedrock.has[countOutput] { // Bedrock adds its own counters to the last event alone
+		s.complete = true
+	}
+	// The model's own counters may be running sums until a stop reason was seen. A chunk of OpenAI's chat with choices can hold such a sum even then,
+	// while other choices go on: the chunk that concludes the chat has no choices.
+	ended := s.finished && !r.choosing
+	if r.body.has[countOutput] && (closing || ended) {
 		s.complete = true
 	}
 }
@@ -63,7 +66,7 @@ func (s *streamSum) note(r *usageReader) {
 	if r.served.Latency != "" {
 		s.served.Latency = r.served.Latency
 	}
-	if r.served.Model != "" && (r.routed || !s.routed) {
+	if r.served.Model != "" && (r.routed || !s.routed) { // no other name replaces one that a prompt router has told
 		s.served.Model, s.served.Routed, s.routed = r.served.Model, r.routed, r.routed
 	}
 	s.served.Guardrails = append(s.served.Guardrails, r.served.Guardrails...)
@@ -72,7 +75,8 @@ func (s *streamSum) note(r *usageReader) {
 
 // usage returns the usage of the whole response, and false where it is not known.
 func (s *streamSum) usage() (Reported, bool) {
-	if s.damaged || !s.complete || !s.body.has[countInput] && !s.bedrock.has[countInput] {
+	hasInput := s.body.has[countInput] || s.bedrock.has[countInput]
+	if s.damaged || !s.complete || !hasInput {
 		return Reported{}, false
 	}
 	out := s.served

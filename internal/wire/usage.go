@@ -29,8 +29,9 @@ func ParseUsage(provider string, writes price.CacheWrites, header http.Header, b
 	}
 	// Bedrock's own counters are in the header, or in the body under amazon-bedrock-invocationMetrics.
 	bedrock.raise(&r.bedrock)
-	if !bedrock.has[countInput] && !r.body.has[countInput] ||
-		!bedrock.has[countOutput] && !r.body.has[countOutput] && !r.embedding {
+	hasInput := bedrock.has[countInput] || r.body.has[countInput]
+	hasOutput := bedrock.has[countOutput] || r.body.has[countOutput] || r.embedding // an embedding has no output tokens to tell
+	if !hasInput || !hasOutput {
 		return Reported{}, false, nil
 	}
 	out := r.served // tier, latency, model and guardrails, from the body
@@ -127,7 +128,8 @@ func (r *usageReader) metadataField(key string) error {
 	return r.field(key)
 }
 
-// plainField reads the fields that stand directly in such an object: counters, what kind of answer it is, and what shows that it has ended.
+// plainField reads a field of an object that may hold usage, if it is one that field leaves to it: a single counter, a field that tells what kind of
+// answer it is, or one that shows that the answer has ended. Any other is passed over.
 func (r *usageReader) plainField(key string) error {
 	switch key {
 	// The counters that Titan and Llama have in the body itself, and not in an object.
@@ -143,11 +145,11 @@ func (r *usageReader) plainField(key string) error {
 		// Events before the end have the field with null.
 		r.finished = r.finished || err == nil && raw != "null"
 		return err
-	case "delta":
+	case "delta": // Anthropic's message_delta has the stop reason in it
 		if r.Peek() == '{' {
 			return r.Object(r.stopReasonField)
 		}
-	case "choices":
+	case "choices": // OpenAI's chat has a stop reason in each
 		if r.Peek() == '[' {
 			return r.Array(r.choice)
 		}
@@ -157,7 +159,7 @@ func (r *usageReader) plainField(key string) error {
 
 // choice reads one element of OpenAI's choices, for its stop reason.
 func (r *usageReader) choice() error {
-	r.choosing = true
+	r.choosing = true // in a stream, the counters of a chunk with choices may be a running sum
 	if r.Peek() != '{' {
 		return r.Skip()
 	}
@@ -190,25 +192,27 @@ func (r *usageReader) noteEnd(event string) {
 	}
 }
 
-// titanResults sums the output tokens of Titan's results. If the results are those of a rerank model, it notes that there are no output tokens.
+// titanResults sums the output tokens of Titan's results, one for each text that was written. If the results are those of a rerank model, it notes
+// that there are no output tokens.
 func (r *usageReader) titanResults() error {
 	var sum int64
-	told := false // there is a count
+	told := false // at least one result has a count
+	resultField := func(key string) error {
+		switch key {
+		case "tokenCount":
+			n, ok, err := r.tokenCount(key)
+			sum, told = min(sum+n, maxCount), told || ok
+			return err
+		case "relevance_score", "relevanceScore":
+			r.embedding = true
+		}
+		return r.Skip()
+	}
 	err := r.Array(func() error {
 		if r.Peek() != '{' {
 			return r.Skip()
 		}
-		return r.Object(func(key string) error {
-			switch key {
-			case "tokenCount":
-				n, ok, err := r.tokenCount(key)
-				sum, told = min(sum+n, maxCount), told || ok
-				return err
-			case "relevance_score", "relevanceScore":
-				r.embedding = true
-			}
-			return r.Skip()
-		})
+		return r.Object(resultField)
 	})
 	if told {
 		r.body.set(countOutput, sum)
@@ -319,24 +323,9 @@ func (r *usageReader) tokenCount(field string) (int64, bool, error) {
 
 // cacheDetails reads Converse's breakdown of the writes by lifetime. Any lifetime but five minutes counts as an hour, which is dearer.
 func (r *usageReader) cacheDetails(c *counts) error {
-	var sum [numCounts]int64
+	var sum [numCounts]int64 // only those of the two lifetimes are used
 	err := r.Array(func() error {
-		field, n := countWrite1h, int64(0) // until the element's ttl says otherwise
-		err := r.Object(func(key string) error {
-			switch key {
-			case "ttl":
-				raw, err := r.Value()
-				if raw == `"5m"` {
-					field = countWrite5m
-				}
-				return err
-			case "inputTokens":
-				var err error
-				n, _, err = r.tokenCount(key)
-				return err
-			}
-			return r.Skip()
-		})
+		field, n, err := r.cacheDetail()
 		sum[field] = min(sum[field]+n, maxCount)
 		return err
 	})
@@ -347,6 +336,28 @@ func (r *usageReader) cacheDetails(c *counts) error {
 		}
 	}
 	return err
+}
+
+// cacheDetail reads one element of Converse's breakdown: how many tokens were written, and the counter for their lifetime, which is that of an hour
+// unless the element says five minutes.
+func (r *usageReader) cacheDetail() (field countField, n int64, err error) {
+	field = countWrite1h
+	err = r.Object(func(key string) error {
+		switch key {
+		case "ttl":
+			raw, err := r.Value()
+			if raw == `"5m"` {
+				field = countWrite5m
+			}
+			return err
+		case "inputTokens":
+			var err error
+			n, _, err = r.tokenCount(key)
+			return err
+		}
+		return r.Skip()
+	})
+	return field, n, err
 }
 
 // iterations sums the steps of one Anthropic response. The counters outside of the list don't include all steps, so that the larger one of

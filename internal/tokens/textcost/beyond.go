@@ -11,16 +11,17 @@ import (
 // script; small Russian letters have a table of their own, by pairs. A unit of cost is 1/120 token. Scanner.added counts the bytes by which
 // Unicode's normalisation can lengthen the text.
 
-// lead is what the first byte of a character says about it. The character's four bytes are read as one number.
+// lead is what the first byte of a character says about it. Its masks are for four bytes from the first one on, read as one big-endian number: the
+// character, and as many bytes behind it as it has less than four.
 type lead struct {
-	fixed, pattern uint32 // the bits that are fixed in well-formed characters, and their values
+	fixed, pattern uint32 // the bits that are the same in all well-formed characters with this first byte, and their values
 	content        uint32 // the bits of the code point
-	below          uint16 // the code point before the lowest of this length
-	shift          uint8  // removes the bytes after the character
-	size           uint8
+	below          uint16 // the code point before the lowest that takes so many bytes
+	shift          uint8  // by how many bits decode shifts the joined bits of content, to remove those of the bytes behind the character
+	size           uint8  // of the character, in bytes
 }
 
-// leads is indexed by the first byte of a well-formed character. For other bytes no number fits the pattern.
+// leads has the lead of each first byte of a well-formed character. For all other bytes no number fits the pattern.
 var leads = func() (leads [256]lead) {
 	for b := range leads {
 		switch {
@@ -48,14 +49,15 @@ var leads = func() (leads [256]lead) {
 //
 // Except for very rare ones, no branch depends on the text: that is twice as fast where Latin letters with and without accents alternate.
 func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
-	heads := beyond &^ continuations(text)
-	// last is the offset of the byte after the first byte of the last character. A text of one script mostly has characters of one length.
-	last := bits.Len64(heads)
+	heads := beyond &^ continuations(text) // the first byte of each character
+	second := bits.Len64(heads)            // the offset of the byte after the first byte of the last character
+	// A text of one script mostly has characters of one length: then one or two bytes follow each head. If pairs or triples return false they have done
+	// nothing.
 	switch followers := beyond &^ heads; {
 	case followers == heads<<1 && s.pairs(text, heads, follows):
-		return last + 1
+		return second + 1
 	case followers == heads<<1|heads<<2 && s.triples(text, heads, follows):
-		return last + 2
+		return second + 2
 	}
 	end, formed := s.block.decode(text, heads, follows, bits.OnesCount64(beyond))
 	if !formed {
@@ -70,8 +72,9 @@ func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
 // returns false. It relies on each of them being followed by one byte inside of a character, within the block. This takes a third of the
 // instructions of decode and add: letters under piled-up marks went from 173 to 222 MB/s.
 func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
+	// last is the entry in plane of the character before, of which only the script is used, and all has the bits of all entries.
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
-	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
+	sum, changes, wrong := uint32(0), uint32(0), uint32(0) // of tokens and of the bit lengthened; of script; if its highest bit is set
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
 		// The fixed bits of both bytes are taken off in one subtraction. After any other first byte r is out of the range of two bytes,
@@ -80,7 +83,7 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 		wrong |= (r - 0x80) | (0x7ff - r)
 		b.characters[i&(blockBytes-1)] = r
 		i++
-		in := uint32(t.plane[r&0x7ff])
+		in := uint32(t.plane[r&0x7ff]) // the character's entry
 		change := (last ^ in) & planeScript
 		if follows>>at&1 == 0 {
 			change = 0
@@ -90,7 +93,8 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 		all |= in
 		last = in
 	}
-	if wrong>>31 != 0 || text[bits.Len64(heads)]&0xc0 != 0x80 { // the last character may end behind the block
+	// The caller has seen the second byte of each character, but for that of a last one which ends behind the block.
+	if wrong>>31 != 0 || text[bits.Len64(heads)]&0xc0 != 0x80 {
 		return false
 	}
 	s.finish(heads, sum, changes, all, last)
@@ -100,10 +104,12 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 // triples is pairs for characters of three bytes: it relies on each head being followed by two bytes inside of a character. It does not store the
 // characters, which finish reads only if there are Russian letters, of two bytes. It takes half of the instructions of decode and add.
 func (s *Scanner) triples(text *window, heads, follows uint64) bool {
+	// As in pairs, last is the entry of the character before, and wrong has its highest bit set if some character is not of three bytes.
 	t, last := s.table, uint32(s.script)
 	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
+		// The fixed bits of the three bytes are taken off in one subtraction.
 		r := uint32(text[at])<<12 + uint32(text[at+1])<<6 + uint32(text[at+2]) - (0xe0<<12 + 0x80<<6 + 0x80)
 		// A difference below 0 sets the highest bit. r ^ 0xd800 comes first, and is below 0x800 for a surrogate.
 		wrong |= (r - 0x800) | (0xffff - r) | (r ^ 0xd800 - 0x800) // neither below U+0800 nor above U+FFFF nor a surrogate
@@ -129,6 +135,7 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 // in table.plane, their tokens and the bit lengthened; changes is how often the script changes; all has the bits that any entry has, and last is
 // the last entry.
 func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
+	// The tokens add up in the bits of sum below lengthened, and how many characters have that bit adds up from lengthened on.
 	s.units += int64(sum&(lengthened-1)*Unit + changes*scriptChange)
 	s.added += int64(sum/lengthened) * addedInPlane
 	if all&russianBit != 0 {
@@ -141,11 +148,13 @@ func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
 // decode decodes the characters that begin at heads into b.characters, and stores in b.follows which of them have a bit in follows. It returns where
 // the last one ends, and whether they are well-formed and include all bytes beyond ASCII of the block, of which there are so many as bytes says.
 func (b *block) decode(text *window, heads, follows uint64, bytes int) (end int, formed bool) {
+	// wrong has a bit set if a character does not fit its lead's pattern. The highest bit of above stays set as long as no character takes too many
+	// bytes.
 	wrong, above, size, i := uint32(0), ^uint32(0), 0, 0
 	for ; heads != 0; heads &= heads - 1 {
 		end = bits.TrailingZeros64(heads) & (blockBytes - 1)
 		x := binary.BigEndian.Uint32(text[end : end+4])
-		lead := &leads[x>>24]
+		lead := &leads[x>>24] // by the first byte
 		// y joins neighbouring groups of six bits of the code point, and r both halves.
 		y := x & lead.content
 		y = y&0x003f003f | y>>2&0x1fc01fc0
@@ -153,7 +162,7 @@ func (b *block) decode(text *window, heads, follows uint64, bytes int) (end int,
 		b.characters[i&(blockBytes-1)], b.follows[i&(blockBytes-1)] = r, follows>>end&1 != 0
 		i++
 		wrong |= x&lead.fixed ^ lead.pattern
-		// The highest bit is set if r is above below: if it is not written in more bytes than it needs.
+		// The difference has its highest bit set if r is above lead.below, as it is unless it is written in more bytes than it needs.
 		above &= uint32(lead.below) - r
 		size = int(lead.size)
 		bytes -= size
@@ -171,13 +180,14 @@ func (b *block) decodeBroken(text *window, beyond, follows uint64) (heads uint64
 		b.characters[i&(blockBytes-1)], b.follows[i&(blockBytes-1)] = uint32(r), follows>>at&1 != 0
 		heads |= 1 << at
 		end = at + size
-		beyond &^= (1<<size - 1) << at
+		beyond &^= (1<<size - 1) << at // takes out all bytes of this character
 	}
 	return heads, end
 }
 
 // add adds the cost of the characters that decode has stored, which begin at heads.
 func (s *Scanner) add(heads uint64) {
+	// last is the entry in plane of the character before, of which only the script is used, and all has the bits of all entries.
 	b, plane, last, all := &s.block, &s.table.plane, uint32(s.script), uint32(0)
 	sum, changes, n := uint32(0), uint32(0), bits.OnesCount64(heads)
 	for i := range n {
@@ -197,14 +207,15 @@ func (s *Scanner) add(heads uint64) {
 	s.finish(heads, sum, changes, all, last)
 }
 
-// inPlane returns where table.plane has a character, without a branch: over is added if it is negative, for a character before planeEnd, and
-// else 0.
+// inPlane returns where table.plane has a character: at r, or at planeEnd for each r that is larger. It has no branch: over is negative for a smaller
+// r, and then added; else 0 is.
 func inPlane(r uint32) uint32 {
 	over := r - planeEnd
-	return (planeEnd + over&uint32(int32(over)>>31)) & (planeSize - 1)
+	return (planeEnd + over&uint32(int32(over)>>31)) & (planeSize - 1) // the mask changes nothing and saves a check
 }
 
-// addLong adds the bytes by which normalisation can lengthen the block's first n characters, if they are beyond the basic plane.
+// addLong adds the bytes by which normalisation can lengthen those of the block's first n characters that are beyond the basic plane, and one token
+// for each. For characters of the basic plane finish does that.
 func (s *Scanner) addLong(n int) {
 	for _, r := range s.block.characters[:n] {
 		if r > 0xffff {
@@ -217,10 +228,12 @@ func (s *Scanner) addLong(n int) {
 // addRussian adds the cost of small Russian letters. If one follows another Cyrillic letter, add has counted a change of script,
 // which is taken back.
 func (s *Scanner) addRussian(heads uint64) {
+	// last is the script of the character before, and letter its number if it is a small Russian letter, else 0.
 	b, t, last, letter, units, i := &s.block, s.table, uint32(s.script), uint32(s.letter), int64(0), 0
 	for ; heads != 0; heads &= heads - 1 {
 		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
-		// behind has the cost that block.read has added for the character before, which is taken back, and, if that is ASCII, its number.
+		// behind tells of the character before: the highest bit says whether it is ASCII. The lowest 8 bits have the cost that block.read has added
+		// because of it, which is taken back, and the 6 above these its number in table.cyrillic, if it is ASCII.
 		behind := t.behind[uint16(b.states[at])/rowUnit]
 		begins := uint32(int32(behind) >> 31) // all ones if the character before is ASCII
 		r := b.characters[i&(blockBytes-1)]
@@ -228,9 +241,10 @@ func (s *Scanner) addRussian(heads uint64) {
 		script := uint32(t.plane[inPlane(r)] & planeScript)
 		// All ones for a small Russian letter: russianBit is the highest of the 16 bits.
 		russian := uint32(int32(script<<16) >> 31)
-		before := letter&^begins | behind>>8&63
+		before := letter&^begins | behind>>8&63 // the number of the character before; behind has none for one beyond ASCII
 		letter = (r - cyrillicFirst + 1) & russian
-		cost := (uint32(t.cyrillic[(before<<6|letter)&(1<<12-1)]) - behind&0xff) & russian
+		cost := (uint32(t.cyrillic[(before<<6|letter)&(1<<12-1)]) - behind&0xff) & russian // 0 for any other character
+		// The change that add has counted between another Cyrillic letter, directly before, and this one.
 		if script == russianInPlane && last|begins == cyrillicInPlane {
 			cost -= scriptChange
 		}

@@ -21,16 +21,17 @@ const (
 	rowOfState = 1<<unitsShift - 1
 )
 
-// block is what reading up to 64 bytes has found.
+// block is what reading up to 64 bytes has found. A column is the place in a row of the table at which a byte has its cost; beyond ASCII is each
+// character above U+007E.
 type block struct {
 	states [blockBytes + 1]uint32 // before each byte: the row, and the units of the earlier bytes in its lane
 	lanes  [lanes + 1]int64       // the units of all lanes before each
 
-	columns    [blockBytes]uint8  // where in a row of the table each byte has its cost: the byte itself, columnBeyond or columnSkipped
+	columns    [blockBytes]uint8  // of each byte: the byte itself if it is ASCII, else columnBeyond, or columnSkipped inside of an escape
 	characters [blockBytes]uint32 // the characters beyond ASCII, one after another
 	follows    [blockBytes]bool   // whether each of them comes directly after another one
 
-	text window // a copy of the text, if that is too short for a window or has escapes of characters beyond ASCII
+	text window // a copy of the block's bytes, for a text too short for a window, or with escapes, over which their characters are written
 }
 
 // window returns the text from i on, padded with zeros if it is shorter than a window.
@@ -51,6 +52,8 @@ const determining = 3
 // before it.
 func (b *block) read(t *table, row uint16, skipped uint64) {
 	columns, states := &b.columns, &t.states
+	// The first row of each lane but the first does not matter before determining characters were read, so these lanes begin with row 0. Adding an
+	// entry of states to a state leads to the next row and adds the units of the byte.
 	state0, state1, state2, state3 := uint32(row), uint32(0), uint32(0), uint32(0)
 	if ahead := readAhead(skipped); ahead > 0 {
 		for i := laneBytes - ahead; i < laneBytes; i++ {
@@ -58,8 +61,8 @@ func (b *block) read(t *table, row uint16, skipped uint64) {
 			state2 += states[uint16(state2)+uint16(columns[i+laneBytes])]
 			state3 += states[uint16(state3)+uint16(columns[i+2*laneBytes])]
 		}
-		state1, state2, state3 = state1&rowOfState, state2&rowOfState, state3&rowOfState
-	} else {
+		state1, state2, state3 = state1&rowOfState, state2&rowOfState, state3&rowOfState // drops the units, which the lane before has
+	} else { // too many bytes before a lane are skipped: its first row follows from the last read ones of all bytes before it
 		state1 = b.rowAt(t, row, ^skipped&below(laneBytes))
 		state2 = b.rowAt(t, row, ^skipped&below(2*laneBytes))
 		state3 = b.rowAt(t, row, ^skipped&below(3*laneBytes))
@@ -81,18 +84,18 @@ func (b *block) read(t *table, row uint16, skipped uint64) {
 }
 
 // readAhead returns how many bytes before a lane have to be read so that they include the three characters that determine its first row: more than
-// three if some of them are skipped. It returns the same for all lanes, and 0 if ten do not suffice.
+// three if some of the bytes are skipped. It returns one number that is enough for each lane, and 0 if ten bytes are not enough for some lane.
 func readAhead(skipped uint64) int {
-	const most = determining + 7 // the seven skipped bytes are five of an escape of six, and one each of two short escapes
+	const most = determining + 7 // an escape of six bytes skips five, and two short escapes one each
 	switch {
 	case skipped == 0:
 		return determining
-	case skipped&(skipped<<1) == 0:
-		return 2 * determining // every other byte may be skipped
+	case skipped&(skipped<<1) == 0: // no two in a row are skipped, but every other one may be
+		return 2 * determining
 	}
-	before := skipped >> (laneBytes - most)
+	before := skipped >> (laneBytes - most) // its lowest bits are for the last bytes before the second lane
 	for range lanes - 1 {
-		if bits.OnesCount64(before&(1<<most-1)) > most-determining {
+		if bits.OnesCount64(before&(1<<most-1)) > most-determining { // fewer than three are read
 			return 0
 		}
 		before >>= laneBytes
@@ -100,10 +103,10 @@ func readAhead(skipped uint64) int {
 	return most
 }
 
-// rowAt returns the row after the columns of a block that have a bit in read, if the block begins with a row. It looks at no more of them
-// than determine the row.
+// rowAt returns the row after those bytes of a block that have a bit in read, if the block begins with row. It looks up no more than the last three
+// of them, which determine the row.
 func (b *block) rowAt(t *table, row uint16, read uint64) uint32 {
-	last := uint64(0)
+	last := uint64(0) // the highest bits of read, at most three
 	for i := 0; i < determining && read != 0; i++ {
 		highest := uint64(1) << (bits.Len64(read) - 1)
 		last, read = last|highest, read^highest

@@ -13,6 +13,7 @@ func Bound(text string, escaped bool) int64 {
 	return s.AtMostBytes(s.Tokens(text, len(text)), text)
 }
 
+// bytesOf returns the bytes of a text without copying them. They must not be changed.
 func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 // characterEnd returns the first place from i on at which a character may begin.

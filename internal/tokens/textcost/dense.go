@@ -23,12 +23,12 @@ const mostSigns = 16
 // blocks. It stops where the script changes often.
 func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 	from := i
-	for i < end && s.blocks == 0 {
+	for i < end && s.blocks == 0 { // beyond, too, sets blocks: where the script changes often
 		before := i
 		if text[i] >= beyond {
 			i = s.beyond(text, i, end)
 		}
-		signs := i
+		signs := i // where the signs begin
 		// Where neither step got on there is a letter or an escape, for which blocks are needed.
 		if i = s.signs(text, i, min(end, i+mostSigns), escaped); i == before {
 			break
@@ -72,9 +72,11 @@ func (s *Scanner) signs(text []byte, i, end int, escaped bool) int {
 // it stopped.
 func (s *Scanner) beyond(text []byte, i, end int) int {
 	t, units, script, letter, from := s.table, s.units, s.script, s.letter, i
+	// behind tells of the character before: in its lowest 8 bits by how much it makes the first character dearer, and in the 6 above these its number in
+	// table.cyrillic, if it is ASCII.
 	behind := t.behind[s.row/rowUnit]
-	first, changes := int64(behind&0xff), 0
-	if s.row != t.beyond {
+	first, changes := int64(behind&0xff), 0 // changes counts those of the script
+	if s.row != t.beyond {                  // the character before is ASCII
 		units -= scriptChange // the loop adds it for the first character, because no script is scriptNone
 		script, letter = scriptNone<<scriptShift, uint16(behind>>8&63)
 	}
@@ -82,7 +84,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 	for text = text[:end]; uint(i) < uint(len(text)) && text[i] >= beyond; {
 		r, size := decode(text[i:])
 		i += size
-		if l := r - cyrillicFirst; l < cyrillicLetters {
+		if l := r - cyrillicFirst; l < cyrillicLetters { // a small Russian letter: for a character before those l is a very large number
 			if script != russianInPlane && script != cyrillicInPlane {
 				units += scriptChange
 			}
@@ -91,7 +93,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 			script, letter, first = russianInPlane, uint16(l+1), 0
 			continue
 		}
-		last, in := script, t.plane[min(r, planeEnd)]
+		last, in := script, t.plane[min(r, planeEnd)] // the script of the character before, and the entry of this one
 		if script = in & planeScript; script != last {
 			units += scriptChange
 			// Four changes of script, and one more for each 16 bytes, are usual. After more of them the rest is left to blocks: cutting the text
@@ -105,7 +107,8 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		// The character before the next one is this one, no small Russian letter, so its number is 0. first was for the first character alone.
 		if letter, first = 0, 0; in&(lengthened|lengthenedBeyond) != 0 {
 			s.added += addedTo(r)
-			// In the basic plane the entry's tokens include the added bytes: addedInPlane has no bit of addedBeyond, so this adds nothing.
+			// For a character of the basic plane the entry's tokens include the added bytes, and nothing is added here: addedInPlane has no bit of
+			// addedBeyond. For one beyond it, addedBeyond tokens are.
 			units += addedTo(r) & addedBeyond * Unit
 		}
 		s.inexact = s.inexact || r == utf8.RuneError && size == 1

@@ -23,9 +23,9 @@ var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', '
 func (s *Scanner) backslashes(text []byte, i, n int, w *window) uint64 {
 	at := backslashes(w) & below(n)
 	if at == 0 {
-		i += n
+		i += n // behind the block
 		next := bytes.IndexByte(text[i:min(i+backslashSearch, len(text))], '\\')
-		if next < 0 {
+		if next < 0 { // none is within that distance
 			next = backslashSearch
 		}
 		s.backslash = i + next
@@ -46,11 +46,11 @@ func (s *Scanner) backslashes(text []byte, i, n int, w *window) uint64 {
 // The bytes of the block stay where they are, so that nothing is copied: with that, JSON inside of a JSON string went from 196 to 253 MB/s,
 // and Go code from 213 to 243.
 func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backslashes uint64) (of *window, remain int, free uint64) {
-	columns, escaped := &s.block.columns, uint64(0)
-	for left := backslashes; left != 0; {
+	columns, escaped := &s.block.columns, uint64(0) // escaped has all bytes of escapes
+	for left := backslashes; left != 0; {           // left has the backslashes that were not looked at yet
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
-		if short := escapes[w[at+1]]; short != 0 { // an escape of two bytes
-			if at+1 == blockBytes {
+		if short := escapes[w[at+1]]; short != 0 { // an escape of two bytes, for the character short
+			if at+1 == blockBytes { // its second byte is behind the block
 				n = at
 				break
 			}
@@ -74,16 +74,17 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 			break
 		}
 		n = max(n, at+size)
-		covered := uint64(1<<size-1) << at
+		covered := uint64(1<<size-1) << at // the bytes of this escape
 		escaped |= covered
 		left &^= covered
 		if character < beyond { // six bytes, such as \u0020: five are skipped
+			// Four bytes get columnSkipped at once; then the fifth gets it, and the sixth the character.
 			binary.LittleEndian.PutUint32(columns[at:], columnSkipped*0x01010101)
 			binary.LittleEndian.PutUint16(columns[at+4:], columnSkipped|uint16(character)<<8)
 			free |= 31 << at
 			continue
 		}
-		if w != &s.block.text {
+		if w != &s.block.text { // w is the text itself, which must not be changed
 			s.block.text, w = *w, &s.block.text
 		}
 		length := utf8.EncodeRune(w[at:], character)

@@ -62,7 +62,8 @@ const (
 	addedBeyond  = 8
 )
 
-// The code points of the table beyond the basic plane begin with the first of these; the second is a bound on their number.
+// Where the code points of the table that are beyond the basic plane begin, and how many there are from there to the last of them, with those between
+// that are not in the table.
 const (
 	addedFirst = 0x1d15e
 	addedSpan  = 0x1d1c0 - addedFirst + 1
@@ -83,7 +84,7 @@ func addedTo(r uint32) int64 {
 	switch {
 	case r <= 0xffff:
 		return int64(lengthens[r>>6]>>(r&63)&1) * addedInPlane
-	case r >= 0x1d15e && r <= 0x1d164 || r >= 0x1d1bb && r <= 0x1d1c0:
+	case r >= 0x1d15e && r <= 0x1d164 || r >= 0x1d1bb && r <= 0x1d1c0: // the last two ranges of the table
 		return addedBeyond
 	default:
 		return 0
@@ -107,6 +108,7 @@ func AtMostBytes(tokens int64, text string) int64 {
 func Lengthening(text []byte) (added int64) {
 	for ; len(text) >= windowSize; text = text[blockBytes:] {
 		t := (*window)(text)
+		// A block of which no byte has its highest bit set is ASCII.
 		if (word(t[:], 0)|word(t[:], 8)|word(t[:], 16)|word(t[:], 24)|word(t[:], 32)|word(t[:], 40)|word(t[:], 48)|word(t[:], 56))&highest != 0 {
 			added += lengthening64(t)
 		}
@@ -125,9 +127,10 @@ func Lengthening(text []byte) (added int64) {
 // lengthening64 returns by how many bytes normalisation can lengthen the characters that begin in a block. Only characters of four bytes
 // cause a branch.
 func lengthening64(text *window) (added int64) {
-	var first, found uint64
+	var first, found uint64 // a mask of the bytes with which a character of the table may begin; how many characters of up to three bytes are in it
 	for i := 0; i < blockBytes; i += 8 {
-		// The first bytes of the table's characters: 0xcc and 0xcd, 0xe0 and 0xe2, and those from 0xef on.
+		// The characters of the table begin with 0xcc or 0xcd, which differ in the lowest bit, with 0xe0 or 0xe2, which differ in the next one, or with
+		// 0xef or more: to such a byte's lower bits, 0x11 adds its highest bit.
 		x := word(text[:], i)
 		first |= gather(zeros((x^0xcc*each)&(0xfe*each))|zeros((x^0xe0*each)&(0xfd*each))|x&(x&^highest+0x11*each)&highest) << i
 	}
@@ -155,15 +158,13 @@ func lengthening64(text *window) (added int64) {
 // addedAt returns addedTo of the character at the beginning of text, and 0 inside of a character.
 func addedAt(text []byte) int64 {
 	switch b := text[0]; {
-	// No character of the table begins with a smaller byte, and those inside of a character are smaller too.
-	case b < 0xcc:
+	case b < 0xcc: // no character of the table begins with such a byte, and those inside of a character are smaller than 0xcc, too
 		return 0
-	// A second byte whose upper bits are 10 is inside of a character. After any other one the text is malformed.
-	case b < 0xe0:
+	case b < 0xe0: // a character of two bytes, if the second has the upper bits 10; else the text is malformed, and not lengthened
 		if len(text) > 1 && text[1]>>6 == 2 {
 			return addedTo(uint32(b&0x1f)<<6 | uint32(text[1]&0x3f))
 		}
-	case b < 0xf0:
+	case b < 0xf0: // a character of three bytes
 		if len(text) > 2 && text[1]>>6 == 2 {
 			return addedTo(uint32(b&0xf)<<12 | uint32(text[1]&0x3f)<<6 | uint32(text[2]&0x3f))
 		}

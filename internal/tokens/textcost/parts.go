@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// A scanner's state are its row, which stands for the last characters, the units of cost that it has added up, and the word that is open. added
-// counts the bytes by which Unicode's normalisation can lengthen the text; inexact says that malformed bytes make added wrong.
+// A scanner's state are its row, which stands for the last characters, the units of cost that it has added up, and the word that is open.
+// determining, three, is how many characters tell the row after them, whatever the row before. added counts the bytes by which Unicode's
+// normalisation can lengthen the text; inexact says that malformed bytes make added wrong.
 
 const (
 	partBytes  = 64 << 10  // the least that is worth a goroutine: it takes some microseconds to start, and the text some hundred to scan
@@ -53,7 +54,7 @@ type part struct {
 func scanParts(ctx context.Context, text string, count int, escaped bool) (Scanner, error) {
 	var parts [mostParts]part
 	var running sync.WaitGroup
-	from, last := 0, &parts[0]
+	from, last := 0, &parts[0] // the part that was found last, and where it begins; its end is only known when the next one is found
 	last.scanner = NewScanner()
 	for i := 1; i < count; i++ {
 		cut, next, found := startAt(text, max(len(text)/count*i, from), escaped)
@@ -71,9 +72,10 @@ func scanParts(ctx context.Context, text string, count int, escaped bool) (Scann
 		last.scanner = next
 	}
 	last.err = func() error {
-		defer running.Wait() // if this part panics, too
+		defer running.Wait() // runs even if this part panics
 		return last.scanner.scanPart(ctx, text, from, len(text), escaped)
 	}()
+	// The last part's scanner is at the end of the text, so the result has its state, and what all scanners have counted.
 	sum, err := &last.scanner, last.err
 	for i := range parts {
 		p := &parts[i]
@@ -100,8 +102,9 @@ const (
 // byte behind the place begins a character, or an escape begins at the place. In text without such a place, such as Chinese without spaces, startAt
 // finds none.
 func startAt(text string, at int, escaped bool) (place int, s Scanner, found bool) {
-	plain := 0 // how many bytes before the present one are no backslashes
+	plain := 0 // how many bytes directly before the present one are no backslashes, counted from longestEscape bytes before at on
 	for i := max(at-longestEscape, 0); i < min(at+startSearch, len(text)); i++ {
+		// After so many plain bytes the present one is not inside of an escape, and those before it are characters themselves.
 		if i >= at && plain >= longestEscape && text[i-1] < beyond && !isLetter(text[i-1]) && utf8.RuneStart(text[i]) {
 			return i, Scanner{table: fitted(), row: rowAfter(text[i-determining : i])}, true
 		}
@@ -110,7 +113,7 @@ func startAt(text string, at int, escaped bool) (place int, s Scanner, found boo
 				return i, Scanner{table: fitted(), row: row}, true
 			}
 		}
-		if plain++; text[i] == '\\' {
+		if plain++; text[i] == '\\' { // counts for the next byte
 			plain = 0
 		}
 	}
@@ -125,6 +128,7 @@ func beginsEscape(text string, i int) bool { return i > 0 && text[i] == '\\' && 
 // not certain.
 func rowBefore(text string, at int) (row uint16, known bool) {
 	const look = 4 * longestEscape // includes enough characters, however they are escaped
+	// Reading begins at an escape, because any other byte may be inside of one.
 	from := max(at-look, 0)
 	for from < at && !beginsEscape(text, from) {
 		from++
@@ -138,6 +142,7 @@ func rowBefore(text string, at int) (row uint16, known bool) {
 		from += size
 		row = t.after(row, last)
 	}
+	// If an escape goes on behind at, from is now behind it, too. Fewer characters than determining do not tell the row.
 	return row, from == at && characters >= determining && last < beyond && !isLetter(byte(last))
 }
 

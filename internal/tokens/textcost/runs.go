@@ -23,11 +23,12 @@ const (
 func classify(text *window, columns *[blockBytes]uint8) (c classes) {
 	for i := 0; i < blockBytes; i += 8 {
 		x := word(text[:], i)
-		high := x & highest
-		low := x ^ high
-		small := low | 0x20*each
-		// Of the two sums, the first has the highest bit of a byte set from a on, and the second only after z.
+		high := x & highest      // the highest bits, which bytes beyond ASCII have
+		low := x ^ high          // the other seven bits, so that no sum below carries into the next byte
+		small := low | 0x20*each // with capitals made small
+		// The first sum has the highest bit set in each byte from 'a' on, and the second in each after 'z'. The last mask has it in each ASCII byte.
 		letters := (small + (0x80-'a')*each) &^ (small + (0x7f-'z')*each) & (high ^ highest)
+		// One more makes 0x7f, too, have the highest bit.
 		c.beyond |= gather((low+each)&highest|high) << i
 		c.letters |= gather(letters) << i
 		// x<<2 moves the bit 0x20, which small letters have, to the highest.
@@ -62,7 +63,8 @@ func continuations(text *window) (at uint64) {
 	return at
 }
 
-// gather collects the highest bits of eight bytes into one byte: the multiplication moves bit 8j to bit 56+j, for j from 0 to 7.
+// gather collects the highest bits of eight bytes into one byte, the first one in its lowest bit. No other bits may be set. After the shift they are
+// bits 8j, for j from 0 to 7, and the multiplication moves each to bit 56+j.
 func gather(x uint64) uint64 { return x >> 7 * 0x0102040810204080 >> 56 }
 
 // below returns a mask of the first n bytes of a block.
@@ -73,9 +75,11 @@ func below(n int) uint64 {
 	return 1<<n - 1
 }
 
+// word returns eight bytes of text, from i on, as one number with the first byte in its lowest bits.
 func word(text []byte, i int) uint64 { return binary.LittleEndian.Uint64(text[i : i+8]) }
 
-// zeros sets the highest bit of each byte of x that is 0.
+// zeros returns a number with the highest bit of each byte set that is 0 in x, and no other bit: adding 0x7f to the lower seven bits of a byte sets
+// its highest bit unless they are 0.
 func zeros(x uint64) uint64 { return ^(x | (x&^highest + 0x7f*each)) & highest }
 
 // eightBytes returns the bytes of text from i on as a little-endian number, with zeros after the end of the text.

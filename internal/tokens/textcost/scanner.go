@@ -21,20 +21,20 @@ import "math/bits"
 // all its words.
 type Scanner struct {
 	table *table
-	units int64
+	units int64  // the cost so far, in which the letters of the open run count one by one
 	row   uint16 // the present row of table, which stands for the last characters
-	run   run
+	run   run    // the run to which the last character belongs, if any
 
-	script uint16 // of the last character, as it is in table.plane, if that is beyond ASCII
+	script uint16 // if the last character is beyond ASCII, its script, in the bits that an entry of table.plane has for it
 	letter uint16 // if the last character is a small Russian letter, its number from 1 on; else 0
 
-	added   int64 // by how many bytes normalisation can lengthen what was scanned
-	inexact bool  // added is not Lengthening of the text, because some bytes are malformed
+	added   int64 // by how many bytes Unicode's normalisation can lengthen what was scanned
+	inexact bool  // some bytes are malformed, so that added is wrong, and Lengthening has to read the text once more
 
-	backslash int // no backslash is between the present block and this offset
+	backslash int // from the present block up to this offset there is no backslash
 
-	blocks int   // how many blocks to scan before dense is tried again
-	pause  int   // what blocks was last set to because dense had scanned less than a block
+	blocks int   // how many blocks are scanned as such before dense, which scans character by character, is tried again
+	pause  int   // to what blocks was set the last time that dense had scanned less than a block; 0 once dense has scanned more
 	block  block // what reading the present block has found; a field, so that its arrays are made once
 }
 
@@ -56,13 +56,14 @@ func NewScanner() Scanner {
 	return Scanner{table: t, units: Unit, row: t.begin}
 }
 
-// Tokens returns the bound for the first at bytes of a text, which were scanned, rounded up.
+// Tokens returns the bound for the first at bytes of a text, all of which were scanned, rounded up to whole tokens.
 func (s *Scanner) Tokens(text string, at int) int64 {
-	// saved is what the open run would cost less, as a listed word, if the text ended here.
+	// saved is what the open run would cost less, as a listed word, if the text ended here. Adding Unit - 1 makes the division round up.
 	return (s.units - s.saved(bytesOf(text), at) + Unit - 1) / Unit
 }
 
-// AtMostBytes returns the smaller of tokens and the Bytes of a text that was scanned completely.
+// AtMostBytes returns the smaller of tokens and the Bytes of a text that was scanned completely: its length, and what normalisation can add to it.
+// The function of the same name reads the text for that; the scanner mostly knows it.
 func (s *Scanner) AtMostBytes(tokens int64, text string) int64 {
 	if s.inexact {
 		return AtMostBytes(tokens, text)
@@ -74,14 +75,16 @@ func (s *Scanner) AtMostBytes(tokens int64, text string) int64 {
 // a text can be scanned in pieces; each begins where the last one stopped.
 func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
 	i, end := from, characterEnd(text, to)
-	s.backslash = i
+	s.backslash = i // nothing is known of the text from here on
 	for i < end {
 		i += s.next(bytesOf(text), i, end, escaped)
 	}
 	return i
 }
 
-// next scans the text from i on, up to a block of it, and returns how many bytes it was. With escaped, the text is the inside of a JSON string.
+// next scans the text from i on, up to a block of it, and returns how many bytes it was. With escaped, the text is the inside of a JSON string. In
+// text of one script dense is faster, and is tried first. Otherwise the block's bytes get their classes and columns, and escapes those of their
+// characters; read adds up all bytes; characters corrects the cost of those beyond ASCII; and saves takes off what listed words cost less.
 func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	if s.blocks == 0 {
 		if n := s.dense(text, i, end, escaped); n > 0 {
@@ -89,21 +92,21 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		}
 	}
 	b := &s.block
-	n := min(end-i, blockBytes) // how many bytes of the block are scanned now: fewer if the text, a word or an escape ends or begins so
+	n := min(end-i, blockBytes) // how many bytes of the block are scanned now; fewer if a word or an escape goes on behind the block
 	full := n == blockBytes
 	window, skipped := b.window(text, i), uint64(0)
 	c := classify(window, &b.columns)
 	if escaped && i+n > s.backslash {
 		if at := s.backslashes(text, i, n, window); at != 0 {
-			// n is 0 if the block begins with the escape of a letter: that is scanned by itself.
+			// unescape may make n smaller. n is 0 if the block begins with the escape of a letter, which is scanned by itself.
 			if window, n, skipped = s.unescape(text, i, n, window, &c, at); n == 0 {
 				return s.escapedLetter(text, i)
 			}
 		}
 	}
-	// unescape may have made n smaller, and then the block ends before an escape, where no word goes on.
+	// If unescape has made n smaller the block ends before an escape, and no word goes on there.
 	if full && n == blockBytes {
-		// A word that continues after the block is left to the next block, unless it is the whole block.
+		// A word that may go on behind the block is left to the next block, unless it is the whole block. cut is how many letters the block ends with.
 		if cut := bits.LeadingZeros64(^c.letters); cut < n {
 			n -= cut
 		}
@@ -119,12 +122,13 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		if s.row == s.table.beyond {
 			follows |= 1
 		}
-		behind := s.characters(window, c.beyond&^c.skipped, follows) // the last character may continue after the end of the block
+		behind := s.characters(window, c.beyond&^c.skipped, follows) // where the last character ends, perhaps behind the block
 		// A shorter n ends before a letter or an escape, or where the text to scan ends, so that no character goes on behind it.
 		if n == blockBytes {
 			n = max(n, behind)
 		}
 	}
+	// characters has added all of the last character, so that of an n behind the block only the block is left to add.
 	s.units += b.until(min(n, blockBytes)) - s.saves(text, window, i, n, c)
 	s.row = uint16(b.states[min(n, blockBytes)])
 	return n
@@ -137,14 +141,14 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 // begins with the first byte of each other run and ends with the byte after each, takes out the runs that can't be listed words, and has words
 // look up those that remain: the first begin belongs to the first end, and so on.
 func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved int64) {
-	b, runs, continues := &s.block, c.letters|c.beyond, uint64(0)
+	b, runs, continues := &s.block, c.letters|c.beyond, uint64(0) // runs has all bytes that are in a run
 	if s.run.open {
-		continues = 1
+		continues = 1 // the byte before the block is in a run
 	}
-	before := runs<<1 | continues // the bytes whose predecessor is in a run
-	begins, ends := runs&^before, before&^runs&below(n)
-	single := begins << 1 & ends           // the ends of runs of one byte: no listed word is that short
-	spoils := c.capitals&before | c.beyond // a run with a capital behind its first letter, or with a byte beyond ASCII, is no listed word
+	before := runs<<1 | continues                       // the bytes whose predecessor is in a run
+	begins, ends := runs&^before, before&^runs&below(n) // the first byte of each run, and the byte after each that ends in the block
+	single := begins << 1 & ends                        // the ends of runs of one byte: no listed word is that short
+	spoils := c.capitals&before | c.beyond              // a run with a capital behind its first letter, or with a byte beyond ASCII, is no listed word
 	if s.run.open {
 		// This run began in an earlier block: it has the first bit of ends, and none in begins.
 		first := bits.TrailingZeros64(ends) // 64 if it is still open
@@ -156,19 +160,19 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 			return 0
 		}
 		saved = s.saved(text, i+first)
-		ends &= ends - 1
+		ends &= ends - 1 // takes out the lowest bit, which is that of first
 	}
 	s.run.open = false
 	// The run that stays open has the last bit of begins, and none in ends: words stops before it.
 	if last := min(n, blockBytes); runs>>(last-1)&1 == 1 {
-		start := bits.Len64(begins) - 1
+		start := bits.Len64(begins) - 1 // the highest bit of begins
 		s.run = run{open: true, start: i + start, units: b.until(last) - b.until(start), row: uint16(b.states[start])}
 		if c.beyond>>start != 0 {
 			s.run.start = unlisted
 		}
 	}
 	begins, ends = begins&^(single>>1), ends&^single
-	if spoils != 0 {
+	if spoils != 0 { // takes out the beginning and the end of each run that has a byte of spoils
 		begins, ends = begins&^beginsOf(spoils, runs), ends&^endsOf(spoils, runs)
 	}
 	return saved + s.words(window, begins, ends)
@@ -191,20 +195,23 @@ func beginsOf(spoils, runs uint64) uint64 {
 // a word is listed.
 func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 	b, space, w := &s.block, uint32(s.table.space), s.table.words
+	// Each turn takes the lowest bit out of both masks. "& (blockBytes - 1)" changes no number here: it saves a check of an index.
 	for ; ends != 0; ends, begins = ends&(ends-1), begins&(begins-1) {
 		end := bits.TrailingZeros64(ends) & (blockBytes - 1)
 		start := bits.TrailingZeros64(begins) & (blockBytes - 1)
-		mask := &masks[(end-start)&(blockBytes-1)]
-		first := word(text[:], start)
-		other := b.states[start]&rowOfState ^ space // 0 after a space
-		// As in table.saved: a small letter has the bit 0x20, and a capital lacks it. -other has its highest bit set for all other than 0.
+		mask := &masks[(end-start)&(blockBytes-1)]  // which bytes of first and last are letters of a word of this length
+		first := word(text[:], start)               // eight bytes of the text, the one at start in the lowest byte
+		other := b.states[start]&rowOfState ^ space // 0 after a single space, whose row is space
+		// The position of a word, as in table.saved, is by how much the word's number of tokens in that position is shifted in its slot. ^first>>3
+		// makes the bit 0x20, which a capital lacks, the bit capital. -other has its highest bit set for all other than 0.
 		position := tokensShift + ^first>>3&capital + uint64(-other>>31*afterOther)
 		// first and last become the letters of the word; 0x20 makes a capital at its beginning small.
 		first = first&mask.first | 0x20
 		last := word(text[:], start+8) & mask.last
-		slot := &w.slots[w.slot(hash(first, last))]
-		differs := slot.first ^ first | (slot.last^last)&lettersOfLast
-		tokens := slot.last >> (position & 63) & ((differs|-differs)>>63 - 1) // 0 if the word differs
+		slot := &w.slots[w.slot(hash(first, last))]                           // the only slot in which the word can be
+		differs := slot.first ^ first | (slot.last^last)&lettersOfLast        // 0 if it is the word of that slot
+		tokens := slot.last >> (position & 63) & ((differs|-differs)>>63 - 1) // 0 if the word differs: the mask is then 0, else all ones
+		// wordCosts of 0 tokens, which says that the word is not listed, is so high that nothing is saved.
 		saved += max(b.until(end)-b.until(start)-wordCosts[tokens&3], 0)
 	}
 	return saved
@@ -223,6 +230,7 @@ func (s *Scanner) saved(text []byte, at int) int64 {
 func (s *Scanner) escapedLetter(text []byte, i int) int {
 	// Escapes of two bytes, such as \n, never stand for a letter.
 	r, size := unicodeEscape(text[i:])
+	// The letter is its own column in the row. The entry leads to the next row in the low bits of state, and has the cost above them.
 	state := uint32(s.row) + s.table.states[s.row+uint16(r)]
 	s.units += int64(state >> unitsShift)
 	s.row, s.run = uint16(state), run{open: true, start: unlisted}

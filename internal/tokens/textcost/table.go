@@ -18,10 +18,11 @@ const Unit = 120
 // that were added up above them. A row stands for the possible characters before the present one. Rows are multiples of rowWidth: the sum of a
 // row and the column of a character is an index of states.
 type table struct {
-	// states has what a character adds to a state: its cost, and the difference from the present row to the row after it, to which the sum leads.
-	// In columnBeyond it has the part of the cost of a character beyond ASCII that depends on the character before.
+	// states has, for each row and column, what the character of that column adds to a state: its cost above the low 16 bits, and in these the step
+	// from the row to the one after the character. In columnBeyond it has that part of the cost of a character beyond ASCII which depends on the
+	// character before.
 	states [1 << 16]uint32
-	behind [1 << 16 / rowUnit]uint32 // by row/rowUnit: what it means for a following character beyond ASCII, see behindASCII
+	behind [1 << 16 / rowUnit]uint32 // by row/rowUnit: what the row's last character means for one beyond ASCII after it, see behindASCII
 
 	begin, space, beyond uint16 // the rows at the beginning of a text, after a single space, and after a character beyond ASCII
 
@@ -33,13 +34,13 @@ type table struct {
 	words *words
 }
 
-// Columns: each ASCII character is its own. A row is nine cache lines wide: were that number even, the same column of many rows would be
-// in a few sets of the processor's first cache, and would not fit there.
+// The column of an ASCII character is the character itself; there are two more. A row is nine cache lines wide: were that number even, the same
+// column of many rows would be in a few sets of the processor's first cache, and would not fit there.
 const (
-	columnBeyond  = beyond
-	columnSkipped = 0x80 // a byte that costs nothing and changes no row, such as the backslash of an escape
-	rowWidth      = 144
-	rowUnit       = 16 // divides rowWidth
+	columnBeyond  = beyond // any character beyond ASCII
+	columnSkipped = 0x80   // a byte that costs nothing and changes no row, such as the backslash of an escape
+	rowWidth      = 144    // entries of table.states from one row to the next
+	rowUnit       = 16     // divides rowWidth, so that row/rowUnit is a smaller index, and another one for each row
 )
 
 // Small Russian letters are numbered from 1 at U+0430. Before the first one the number is 0, or cyrillicSpace after a single space.
@@ -49,8 +50,8 @@ const (
 	cyrillicSpace   = 63
 )
 
-// behindASCII marks the rows of ASCII characters in table.behind. The bits below it have the cost that the last character adds to one beyond
-// ASCII, and the number that stands for it before a small Russian letter.
+// behindASCII marks the rows of ASCII characters in table.behind. Of the bits below it the lowest 8 have the cost that the row's last character adds
+// to one beyond ASCII, and the 6 above these the number that stands for it before a small Russian letter.
 const behindASCII = 1 << 31
 
 // beyond stands for any character beyond ASCII.
@@ -68,7 +69,7 @@ type stored struct {
 //go:embed costs.bin
 var costs string
 
-// Groups of the character two before a small letter.
+// Groups of the character two before a small letter. They only differ in the cost if the character between the two is a letter.
 const (
 	groupLetter = iota // a small letter, or a capital that does not follow a capital
 	groupSpace         // one space
@@ -101,8 +102,9 @@ var fitted = sync.OnceValue(func() *table {
 	s := newStored()
 	t := &table{cyrillic: s.cyrillic, words: newWords(wordList)}
 	rows := rows{table: t, stored: s, numbers: make(map[place]uint16)}
+	// The first of these calls numbers and fills all rows to which ASCII characters lead.
 	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
-	// A character beyond ASCII leads to the row beyond, which number did not know yet while it filled most rows.
+	// In each row a character beyond ASCII leads to the row beyond, which had no number yet when most rows were filled.
 	for _, row := range rows.numbers {
 		t.states[row+columnBeyond] += uint32(t.beyond) - uint32(row)
 	}
@@ -113,16 +115,18 @@ var fitted = sync.OnceValue(func() *table {
 	return t
 })
 
-// The parts of an entry of plane. The lower two can be added up for all characters of a block at once.
+// The parts of an entry of plane, as masks. planeTokens and lengthened can be added up for all characters of a block in one number, because the bits
+// of the script are taken out before and leave room between them.
 const (
 	planeTokens      = 7
 	lengthened       = 1 << 12 // normalisation can lengthen the character, which is of the basic plane
-	lengthenedBeyond = 1 << 13 // the same for one beyond it
-	planeScript      = 0x8ff8
+	lengthenedBeyond = 1 << 13 // the same for a character beyond the basic plane
+	planeScript      = 0x8ff8  // from scriptShift on 9 bits of the script, and the highest bit for russianBit
 	scriptShift      = 3
 )
 
-// planeEnd is behind the last character that normalisation can lengthen.
+// planeEnd is the code point after the last one that normalisation can lengthen: its entry is for all later ones, too. planeSize is the power of two
+// above it, so that a mask can bound an index.
 const (
 	planeEnd  = addedFirst + addedSpan
 	planeSize = 1 << 17
@@ -139,7 +143,8 @@ func (t *table) fillPlane(s *stored) {
 		added := uint16(addedTo(r))
 		// stored.plane has two bits for each character.
 		tokens := uint16(s.plane[r>>2] >> (r & 3 * 2) & 3)
-		if r >= 0x344 { // one token for each added byte; the marks before it have a cost of their own, which includes them
+		// One token more for each added byte, but not for the marks before U+0344, which have a cost of their own that includes those.
+		if r >= 0x344 {
 			tokens += added
 		}
 		if added > 0 {
@@ -165,7 +170,7 @@ type place struct {
 	last   byte // the character before; beyond stands for all that are not ASCII
 	group  int  // of the character before last, if last is a small letter
 	humped bool // last is a capital that follows a capital
-	again  bool // last is not a small letter, and equals the character before it
+	again  bool // last is not a small letter, and equals the character before it, so that a third one in a row is a repetition
 }
 
 // rows numbers the places that can occur in a text.
@@ -175,7 +180,8 @@ type rows struct {
 	numbers map[place]uint16
 }
 
-// number returns the row of a place. For a new place it fills the row, and those of the places that can follow.
+// number returns the row of a place. For a new place it fills the row, and by calling itself the rows of all places to which ASCII characters lead
+// from there.
 func (r *rows) number(p place) uint16 {
 	row, ok := r.numbers[p]
 	if ok {
@@ -186,7 +192,7 @@ func (r *rows) number(p place) uint16 {
 	for c := range byte(beyond) {
 		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift + uint32(r.number(p.then(c))) - uint32(row)
 	}
-	// The cost of a character beyond ASCII in this place. fitted adds the step to the row beyond.
+	// first is what the place adds to the cost of a character beyond ASCII. fitted adds the step from this row to the row beyond.
 	first := r.stored.pairs[int(p.last)<<7|beyond]
 	r.table.behind[row/rowUnit], r.table.states[row+columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
 	return row
@@ -254,6 +260,7 @@ func (s *stored) cost(p place, c byte) uint8 {
 	}
 }
 
+// isLower, isLetter and isUpper are for ASCII letters.
 func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
 
 func isLetter(c byte) bool { return isLower(c) || isUpper(c) }
@@ -268,7 +275,7 @@ const (
 	scriptSymbols  = 0x20
 	scriptEastAsia = 0x4e
 	scriptBeyond   = 0x100 // beyond the basic plane
-	scriptNone     = 0x101
+	scriptNone     = 0x101 // of no character; it differs from all scripts
 	russianBit     = 0x8000
 	scriptRussian  = scriptCyrillic | russianBit // small Russian letters
 )
