@@ -6,19 +6,21 @@ import (
 	"math/bits"
 )
 
-// Add returns a+b and whether it fits. If it does, the sum is larger than a only if b is positive; if it wraps around, it is the other way round.
+// Add returns a+b and whether it fits.
 func Add(a, b int64) (int64, bool) {
-	c := a + b
-	return c, (c > a) == (b > 0)
+	sum := a + b
+	grows := sum > a
+	return sum, grows == (b > 0) // a sum that wraps around is smaller for a positive b, and larger for a negative one
 }
 
-// Mul returns a*b of non-negative numbers and whether it fits.
+// Mul returns a*b of non-negative numbers and whether it fits. For negative ones it reports that it does not.
 func Mul(a, b int64) (int64, bool) {
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
 	return int64(lo), a >= 0 && b >= 0 && hi == 0 && lo <= math.MaxInt64
 }
 
-// MulDivCeil returns ceil(a*b/d) for non-negative a and b and positive d, and whether it fits. The product itself may be beyond int64.
+// MulDivCeil returns a*b/d, rounded up, for non-negative a and b and positive d, and whether it fits. The product itself may be beyond int64. For
+// other numbers it reports that it does not fit.
 func MulDivCeil(a, b, d int64) (int64, bool) {
 	if a < 0 || b < 0 || d <= 0 {
 		return 0, false

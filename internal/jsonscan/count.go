@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Count accepts an integer in any spelling that JSON has for one, such as 4096, 4096.0 and 4.096e3: no sign and no quotes.
+// Count returns the number of a non-negative integer in any spelling that JSON has for one, such as 4096, 4096.0 and 4.096e3, without quotes. It
+// fails for anything else.
 func Count(s string) (int64, error) {
 	n, err := Digits(s)
 	if err != nil && len(s) <= maxNumber && strings.ContainsAny(s, ".eE") {
@@ -15,7 +16,7 @@ func Count(s string) (int64, error) {
 	return n, err
 }
 
-// Digits accepts digits only.
+// Digits returns the number that a text of digits alone stands for, and fails for any other text.
 func Digits(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err
@@ -30,21 +31,21 @@ var errNoCount = errors.New("not a non-negative integer")
 // decimalCount reads a number with a fraction or an exponent that is an integer all the same. It joins the digits before and after the point. If the
 // exponent moves the point beyond the last digit, it appends zeros; else it cuts off the digits behind the point, which must be zeros.
 func decimalCount(s string) (int64, error) {
-	digits, exponent, _ := strings.Cut(strings.ToLower(s), "e")
-	shift := 0 // at first the exponent; then how many zeros to append or, if negative, how many digits are behind the point
-	if exponent != "" {
+	digits, power, _ := strings.Cut(strings.ToLower(s), "e")
+	exponent := 0
+	if power != "" {
 		var err error
-		if shift, err = strconv.Atoi(exponent); err != nil || shift < -maxNumber || shift > maxNumber {
+		if exponent, err = strconv.Atoi(power); err != nil || exponent < -maxNumber || exponent > maxNumber {
 			return 0, errNoCount
 		}
 	}
 	whole, fraction, _ := strings.Cut(digits, ".")
-	shift -= len(fraction)
 	all := whole + fraction
-	if shift >= 0 {
-		all += strings.Repeat("0", shift)
+	zeros := exponent - len(fraction) // how many to append; if negative, so many digits are behind the point instead
+	if zeros >= 0 {
+		all += strings.Repeat("0", zeros)
 	} else {
-		cut := max(len(all)+shift, 0)
+		cut := max(len(all)+zeros, 0)
 		if strings.Trim(all[cut:], "0") != "" {
 			return 0, errNoCount
 		}

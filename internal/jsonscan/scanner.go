@@ -19,9 +19,9 @@ type Scanner struct {
 	s     string   // the whole text
 	pos   int      // offset of the next byte to read
 	depth int      // how many objects and arrays are open
-	comma int      // offset of the comma before the current member; -1 if it is the first
-	start int      // offset of the current member's key
-	keys  []string // keys of the open objects, innermost last
+	comma int      // of the member whose key was read last: the offset of the comma before it, or -1 if it is the first of its object
+	start int      // of the same member: the offset of its key
+	keys  []string // the keys that were read of all open objects, those of the innermost object last
 	loose int      // how many calls of Verbatim are running: while there is one, an object may have a key twice
 	spare int      // what Spare returns: bytes that another spelling of the same values would not need
 }
@@ -98,7 +98,7 @@ func Plain(text string) string {
 			p := New(rest)
 			t, _ := p.Text() // Len has read it, so this can't fail
 			b.WriteString(`"` + t.String() + `"`)
-			rest = rest[p.pos:]
+			rest = rest[p.pos:] // behind the closing quote
 		default:
 			b.WriteByte(c)
 			rest = rest[1:]
@@ -131,7 +131,8 @@ func (p *Scanner) Object(field func(key string) error) error {
 		return err
 	}
 	base := len(p.keys)         // where this object's keys begin
-	var set map[string]struct{} // of them, once there are many
+	var set map[string]struct{} // the same keys, once there are many; nil before
+	// comma is the offset of the comma before the next member, and -1 before the first one.
 	for comma := -1; ; {
 		more, err := p.next('}', comma == -1)
 		if err != nil {
@@ -146,7 +147,7 @@ func (p *Scanner) Object(field func(key string) error) error {
 		if err != nil {
 			return err
 		}
-		if p.loose == 0 {
+		if p.loose == 0 { // no call of Verbatim is running, so a key may not come twice
 			if set, err = p.unique(base, key, set); err != nil {
 				return err
 			}
@@ -187,7 +188,8 @@ func (p *Scanner) open(bracket byte, reason string) error {
 	return nil
 }
 
-// next moves to the next member or element, past the comma if it is not the first. It returns false if the object or array has ended instead.
+// next moves to the next member or element, past the comma if it is not the first. It returns false if the object or array has ended instead, and has
+// then read its closing bracket.
 func (p *Scanner) next(closing byte, first bool) (bool, error) {
 	switch c := p.Peek(); {
 	case c == closing:
@@ -220,11 +222,11 @@ func (p *Scanner) key() (string, error) {
 }
 
 // unique adds a key of the innermost object, whose keys begin at base, and fails if it is there already. It compares the keys one by one until there
-// are many; then it puts them into a set, which it returns for the next call.
+// are many, and returns nil; then it puts them into a set, which it returns. set is what it returned for the key before.
 func (p *Scanner) unique(base int, key string, set map[string]struct{}) (map[string]struct{}, error) {
 	open := p.keys[base:]
 	p.keys = append(p.keys, key)
-	if set == nil && len(open) < linearKeys { // a nil set is returned as long as there are few
+	if set == nil && len(open) < linearKeys {
 		for _, k := range open {
 			if k == key {
 				return nil, p.Fail("duplicate key")
@@ -276,6 +278,7 @@ func (p *Scanner) Skip() error {
 	return err
 }
 
+// skipField is Skip for a member, in the form that Object calls.
 func (p *Scanner) skipField(string) error { return p.Skip() }
 
 // literal checks a number, true, false or null.

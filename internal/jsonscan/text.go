@@ -71,11 +71,11 @@ const (
 	tops = 0x8080808080808080
 )
 
-// special returns a word in which the highest bit of each byte is set that a string can't contain as it is: a quote, a backslash or a control
-// character. An exclusive or makes quotes, or backslashes, zero, and a subtraction of one then borrows into the highest bit; so does a subtraction of
-// 0x20 from a control character. &^ w takes out the bytes beyond ASCII, whose highest bit was set before. A borrow can continue into the bytes above,
-// so that only the first marked byte is reliable.
+// special returns a word in which the highest bit of a byte marks that a string can't contain this byte of w as it is: it is a quote, a backslash or
+// a control character. Only the first mark is reliable, because a subtraction can borrow from the bytes above.
 func special(w uint64) uint64 {
+	// An exclusive or makes quotes, or backslashes, zero, and subtracting one from zero sets the highest bit. So does subtracting 0x20 from a control
+	// character. &^ w takes out the bytes beyond ASCII, which had the highest bit before.
 	return (((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones) | (w - ones*' ')) &^ w & tops
 }
 
@@ -85,8 +85,8 @@ func word(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// plainLen returns how many bytes s has before the first special one. high has the highest bits of those bytes, and perhaps of some after
-// them: if it is zero all are ASCII.
+// plainLen returns how many bytes s has before the first special one: a quote, a backslash or a control character. high is those bytes, and perhaps
+// some after them, joined with "or", eight or one at a time: if none of its bytes has the highest bit set, all are ASCII.
 func plainLen(s string) (n int, high uint64) {
 	rest := s
 	for len(rest) >= 16 {
@@ -107,13 +107,14 @@ func plainLen(s string) (n int, high uint64) {
 	return len(s) - len(rest), high
 }
 
-// Text reads a string. It passes over plain text in steps of eight bytes, and looks at each escape.
+// Text reads a string. Its loop has two steps: plainLen passes over plain text, eight bytes at a time, up to the closing quote or an escape; then the
+// escapes that follow one another directly are read one by one.
 func (p *Scanner) Text() (Text, error) {
 	if p.Peek() != '"' {
 		return Text{}, p.Fail("expected a string")
 	}
 	start := p.pos + 1
-	saved, seen := 0, uint64(0) // by how much decoding shortens the text; all bits of its plain bytes, of which the highest tell whether it is ASCII
+	saved, seen := 0, uint64(0) // by how many bytes decoding shortens the text; all that plainLen has returned as high
 	for i := start; ; {
 		n, high := plainLen(p.s[i:])
 		i += n
@@ -123,13 +124,13 @@ func (p *Scanner) Text() (Text, error) {
 			p.pos = i
 			return Text{}, p.Fail("unterminated string")
 		case p.s[i] == '"':
-			return p.endText(start, i, saved, seen&tops != 0)
+			return p.endText(start, i, saved, seen&tops != 0) // it has to check the UTF-8 only of a text that is not all ASCII
 		case p.s[i] < ' ':
 			p.pos = i
 			return Text{}, p.Fail("control character in a string")
 		}
 		for i+1 < len(p.s) && p.s[i] == '\\' { // the byte is a backslash: one escape, or several in a row
-			if simple[p.s[i+1]] {
+			if simple[p.s[i+1]] { // an escape of two bytes
 				i += 2
 				saved++
 				continue
@@ -141,7 +142,7 @@ func (p *Scanner) Text() (Text, error) {
 			i += n
 			saved += n - utf8.RuneLen(r)
 		}
-		if i < len(p.s) && p.s[i] == '\\' {
+		if i < len(p.s) && p.s[i] == '\\' { // the loop has stopped at what is no escape
 			p.pos = i
 			return Text{}, p.Fail("invalid escape")
 		}
@@ -163,8 +164,8 @@ func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
 // simple has the characters that form an escape of two bytes with a backslash.
 var simple = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
-// unicodeEscape returns the character of the \u escape (or pair of surrogates) at the beginning of s, and its length. A surrogate without
-// its other half is read as encoding/json reads it. The length is 0 if there is no escape.
+// unicodeEscape returns the character of the \u escape (or pair of surrogates) at the beginning of s, and the length of the escape in bytes: 6, or 12
+// for a pair. A surrogate without its other half is the replacement character, as in encoding/json. The length is 0 if there is no escape.
 func unicodeEscape(s string) (r rune, n int) {
 	r, ok := hex4(s)
 	if !ok {

@@ -32,24 +32,30 @@ func Of(data []byte) (width, height int, ok bool) {
 	return width, height, true
 }
 
-// jpegSize goes from segment to segment up to the frame header (ITU T.81, section B.2.2). A segment begins with 0xff and its marker, after which most
-// have their length. A frame header has one of the markers 0xc0 to 0xcf, except for three that begin tables or extensions, and the height before the
-// width. Like other readers it skips bytes between segments.
+// jpegSize goes from segment to segment up to the frame header, which has the size (ITU T.81, section B.2.2). A segment begins with 0xff and its
+// marker, after which most have their length. Like other readers it skips bytes between segments. Without a frame header both results are 0.
 func jpegSize(data []byte) (width, height int) {
-	for i := 2; i+9 <= len(data); { // behind the two bytes that a JPEG begins with; nine reach to the end of a frame header's sizes
+	const frameHead = 9                     // bytes: 0xff, marker, two of length, one of precision, and two each of height and width
+	for i := 2; i+frameHead <= len(data); { // behind the two bytes that a JPEG begins with
 		marker := data[i+1]
 		switch {
 		case data[i] != 0xff || marker == 0xff: // no segment begins here, or a filling byte comes first
 			i++
-		case marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
+		case isFrameHeader(marker): // the height comes first
 			return int(binary.BigEndian.Uint16(data[i+7:])), int(binary.BigEndian.Uint16(data[i+5:]))
-		case marker >= 0xd0 && marker <= 0xd8 || marker <= 0x01: // markers without a length
+		case marker >= 0xd0 && marker <= 0xd8 || marker <= 0x01: // a marker alone, without a length
 			i += 2
-		default:
+		default: // the length is without the two bytes before it
 			i += 2 + int(binary.BigEndian.Uint16(data[i+2:]))
 		}
 	}
 	return 0, 0
+}
+
+// isFrameHeader reports whether a JPEG's segment with this marker is a frame header. Three of the markers from 0xc0 to 0xcf begin tables or
+// extensions.
+func isFrameHeader(marker byte) bool {
+	return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc
 }
 
 // IsJPEG reports whether data begins as a JPEG does, whose dimensions can stand far behind its beginning.
@@ -60,9 +66,9 @@ func IsJPEG(data []byte) bool { return bytes.HasPrefix(data, []byte("\xff\xd8"))
 func webPSize(h []byte) (width, height int) {
 	body := h[20:] // behind the names of file and chunk and their lengths; it has at least ten bytes, because Of asks for thirty
 	switch string(h[12:16]) {
-	case "VP8X": // like VP8L, whose sizes have 14 bits each, it stores them less one
+	case "VP8X": // width and height have three bytes each, and are stored less one
 		return 1 + uint24(body[4:]), 1 + uint24(body[7:])
-	case "VP8L":
+	case "VP8L": // they have 14 bits each, and are stored less one
 		if body[0] == 0x2f {
 			bits := binary.LittleEndian.Uint32(body[1:])
 			return 1 + int(bits&0x3fff), 1 + int(bits>>14&0x3fff)

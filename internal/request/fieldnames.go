@@ -16,8 +16,8 @@ const (
 	Breakpoint        // prompt_cache_breakpoint, OpenAI's, whose usual lifetime is half an hour
 )
 
-// CanBePlaced reports whether a form is one that a dialect whose cache points this module edits has as a key: an Element has the key of a Property.
-// Points of other forms are never edited and only count for the cost.
+// CanBePlaced reports whether a form that MarkerOf returns is one of the two that this module also writes: cache_control and cachePoint. Points of
+// other forms are never edited, and only count for the cost.
 func (m Marker) CanBePlaced() bool { return m == Control || m == Property }
 
 // MarkerOf returns the form of cache point that has this key in a JSON body, or NoMarker. Whether a cachePoint is an Element depends on what else its

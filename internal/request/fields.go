@@ -23,8 +23,8 @@ func SettingOf(field string) int { return slices.Index(settings[:], field) }
 // SettingName returns the field of a setting.
 func SettingName(number int) string { return settings[number] }
 
-// IsMarker reports whether a field is a cache point, in any dialect whose cache points can be edited, or is meant as one. Among settings a cache
-// point has no effect.
+// IsMarker reports whether a field is a cache point in a dialect whose cache points this module edits, or is meant as one: cacheControl is a
+// misspelling of cache_control that no dialect has. Among settings a cache point has no effect.
 func IsMarker(field string) bool {
 	return MarkerOf(field).CanBePlaced() || field == "cacheControl"
 }
@@ -38,16 +38,19 @@ func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 		return
 	}
 	fields := jsonscan.New(string(raw))
-	// SettingOf returns -1 for a field that is no setting. An error can only end the reading early.
+	// An error ends the reading early, and the members before it were read.
 	_ = fields.Object(func(key string) error {
 		value, err := fields.Value()
-		if err == nil && IsMarker(key) {
+		if err != nil {
+			return err
+		}
+		if IsMarker(key) {
 			misplaced(key)
 		}
-		if err == nil && SettingOf(key) >= 0 && value != "null" {
+		if isSetting := SettingOf(key) >= 0; isSetting && value != "null" {
 			s.Setting(key, value)
 		}
-		return err
+		return nil
 	})
 }
 

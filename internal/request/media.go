@@ -61,9 +61,10 @@ func (b Base64) DocumentTokens(format string) int64 {
 	return documentTokens(format, b.Bytes(), func() int64 { return pdfPages(b.decoder()) })
 }
 
-// Bytes returns how many bytes the text stands for, without decoding it. Len is its length with the escapes of the JSON string decoded. Padding is
-// looked for in Raw, where an escape would hide it; then the result is two too large at most.
+// Bytes returns how many bytes the text stands for, without decoding it.
 func (b Base64) Bytes() int64 {
+	// Each "=" at the end stands for no byte. In Raw, which still has the escapes of the JSON string, one may be hidden by an escape: then the result is
+	// too large, by two at most. Len is the length without escapes.
 	padding := len(b.Raw) - len(strings.TrimRight(b.Raw, "="))
 	return max(int64(b.Len)/4*3-int64(padding), 0)
 }
@@ -101,8 +102,8 @@ func pixelTokens(width, height int, ok bool) int64 {
 	return min(max(int64(min(width, maxEdge))*int64(min(height, maxEdge))/pixelsPerToken, 1), MaxImageTokens)
 }
 
-// Tokens returns how many tokens media are likely to count: 0 for videos, sound and content of which nothing is known, and for media that are
-// nowhere.
+// Tokens returns how many tokens media are likely to count: 0 for videos, sound and content of which nothing is known, and for media of which the
+// request does not tell where they are.
 func (m *Media) Tokens() int64 {
 	inline := m.From == Inline && len(m.Data) > 0 // the request carries them; Stored media are fetched by the service, so their size is not known
 	switch {

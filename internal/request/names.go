@@ -42,7 +42,7 @@ func TierName(raw string) string {
 		return ""
 	}
 	p, tier := jsonscan.New(raw), "unknown"
-	read := func() error {
+	readTier := func() error { // reads a string
 		t, err := p.Text()
 		if err == nil {
 			tier = strings.ToLower(t.String())
@@ -50,12 +50,13 @@ func TierName(raw string) string {
 		return err
 	}
 	if raw[0] == '"' {
-		_ = read() // the value was checked already
+		_ = readTier() // the value was checked already, so that no error can come here and below
 		return tier
 	}
+	// For a value that is no object Object does nothing but fail.
 	_ = p.Object(func(key string) error {
 		if key == "type" && p.Peek() == '"' {
-			return read()
+			return readTier()
 		}
 		return p.Skip()
 	})

@@ -15,15 +15,16 @@ const overlap = 64
 // pdfPages counts the page objects of a PDF that are visible, because they are not in a compressed object stream (ISO 32000-1, 7.7.3.3). It
 // returns 0 when none is visible. A read error counts as the end.
 func pdfPages(r io.Reader) int64 {
-	pages, kept := int64(0), 0 // kept: how many bytes at the beginning of buf are from the part before
+	pages := int64(0)
+	kept := 0 // how many bytes at the beginning of buf are from the part before
 	buf := make([]byte, 32<<10)
 	for pages < maxPages {
 		n, err := io.ReadFull(r, buf[kept:])
 		part := buf[:kept+n]
-		last := err != nil // ReadFull has not filled the buffer
+		last := err != nil // the file or an error has ended the reading before buf was full
 		end := len(part)
 		if !last {
-			end -= overlap // what begins after that is counted in the next part
+			end -= overlap // a page object that begins from here on may be cut, and is counted in the next part
 		}
 		pages += pagesIn(part, end)
 		if last {

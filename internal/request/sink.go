@@ -11,8 +11,8 @@ type Sink interface {
 	Message(index int, user bool)
 	// Block begins a block at an index of its section's or message's list. What follows belongs to it, up to the next one.
 	Block(k Kind, index int)
-	// Point tells of a cache point in the place of a block. open says that it names no lifetime; a ttl of zero is a lifetime that this module does
-	// not know.
+	// Point tells of a cache point in the place of a block. open says that the point names no lifetime, and ttl is then zero as well; otherwise a ttl
+	// of zero stands for a lifetime that this module does not know.
 	Point(index int, ttl time.Duration, open bool)
 
 	// TextBlock stands for a call of Block with the kind Text and one of Text, in one call, because a long conversation has thousands of such blocks.
@@ -22,7 +22,7 @@ type Sink interface {
 	CitedText(s string) // text of which parts are to be cited in the answer
 	JSON(d Marshaler)   // a value that serialises itself, such as the input of a tool
 	Media(m Media)
-	Flag(f Flag) // something that is no text, such as that citations are asked for
+	Flag(f Flag) // something about the block that is no text, such as that its tool is a strict one
 
 	// Setting tells of a field that changes what is cached without being in the prompt, and Fields of an object that goes to the model
 	// unchanged, of which some may be settings.
@@ -59,7 +59,7 @@ const (
 	Image
 	Document
 	Reasoning
-	Other
+	Other      // a kind of which the cache check only knows that the model reads it
 	SystemTool // a tool that runs at the service
 )
 
@@ -111,7 +111,7 @@ const (
 // service spells them: they are the cheap ones, and another spelling, such as "300s", may not be read as them.
 func Lifetime(name string) time.Duration {
 	d, err := time.ParseDuration(name)
-	misspelt := d == FiveMinutes && name != "5m" || d == HalfHour && name != "30m"
+	misspelt := d == FiveMinutes && name != "5m" || d == HalfHour && name != "30m" // a cheap lifetime in another spelling than the service's
 	if err != nil || d < 0 || misspelt {
 		return 0
 	}

@@ -25,9 +25,9 @@ type ImageLimits struct {
 // that should hold for every known family. The figures were chosen in 2026-11, above what had been published or recorded; they were not
 // compared with the live service, so a bound that turns out too low is reported and raised:
 //
-//   - framing: no provider publishes it; a few tokens for each message are usual, so 16 and 8 leave room;
+//   - framing: no provider publishes it; a few tokens for each message are usual, so 16 for a message, 8 for a block and 32 for a tool leave room;
 //   - a family's own text: gpt-oss begins each prompt with its channels and the date, Llama with two dates, Cohere with a preamble; Nova 2
-//     was recorded with some 500 tokens besides its tools; 512 for all, 1,024 for Cohere;
+//     was recorded with some 500 tokens besides its tools; 512 for all but Claude, with 64, and Cohere, with 1,024;
 //   - tools: a preamble of 264 to 530 tokens is published for Claude, others are longer; 1,500. A tool that the provider defines: computer
 //     use, its system text and two further tools are documented with 2,146 tokens together; 2,500 each;
 //   - citations: recorded requests had 790 and 1,480 more tokens than their own text; 2,500, and the text of each document once more,

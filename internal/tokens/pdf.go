@@ -53,8 +53,8 @@ type pdfMeter struct {
 	declared int // the largest page count that a page tree declares
 
 	contents map[int]int // by object number: of how many pages the object is the content
-	listed   int         // how often the one array that has an object most often has it
-	kids     int         // how often the node of the page tree that refers to a page most often does
+	listed   int         // the most times that one array refers to the same object
+	kids     int         // the most times that one node of the page tree refers to the same page
 
 	text   int64 // tokens that the text of all content streams can have, each shown once
 	forms  int64 // the same for all forms

@@ -199,16 +199,22 @@ func (s *sharedTexts) characters(left int, flags byte) (units []uint16, ok bool)
 		if !ok || n == 0 {
 			return nil, false
 		}
-		for i := range n {
-			unit := uint16(packed[i*width])
-			if width == 2 {
-				unit |= uint16(packed[i*width+1]) << 8
-			}
-			units = append(units, unit)
-		}
+		units = appendUnits(units, packed, width)
 		left -= n
 	}
 	return units, true
+}
+
+// appendUnits appends characters of one byte or two, as width says, to units of UTF-16.
+func appendUnits(units []uint16, packed []byte, width int) []uint16 {
+	for ; len(packed) >= width; packed = packed[width:] {
+		unit := uint16(packed[0])
+		if width == 2 {
+			unit |= uint16(packed[1]) << 8
+		}
+		units = append(units, unit)
+	}
+	return units
 }
 
 // maxWorkbooks is how many streams of one file are measured. A file for two versions of Excel has two.
@@ -225,20 +231,32 @@ const (
 	headerBytes      = 512
 )
 
-// Offsets in an entry of the directory, which begins with the stream's name.
-const (
-	entryNameEnd = 64
-	entryKind    = 66
-	entryStart   = 116 // the stream's first sector
-	entrySize    = 120 // the stream's length in bytes
-	entryBytes   = 128
-)
+// directoryEntry is an entry of the directory of a compound file, one for each stream.
+type directoryEntry struct {
+	name  []byte // in two bytes for each character, with zeros behind it
+	kind  byte   // kindStream, kindRoot or another one
+	start uint32 // the stream's first sector
+	size  int    // the stream's length in bytes
+}
 
 // Kinds of entries of the directory.
 const (
 	kindStream = 2
-	kindRoot   = 5
+	kindRoot   = 5 // whose stream holds the streams that are too short for sectors of their own
 )
+
+// entryBytes is how long an entry of the directory is.
+const entryBytes = 128
+
+// entryOf reads the entry at the beginning of a directory, which has to have entryBytes or more.
+func entryOf(directory []byte) directoryEntry {
+	return directoryEntry{
+		name:  directory[:64],
+		kind:  directory[66],
+		start: binary.LittleEndian.Uint32(directory[116:]),
+		size:  int(binary.LittleEndian.Uint32(directory[120:])),
+	}
+}
 
 const (
 	smallestStream = 4096 // of the streams with sectors of their own; shorter ones stand together in the root's stream
@@ -257,23 +275,22 @@ func workbookStreams(data []byte) (streams [][]byte, ok bool) {
 	}
 	var short compound // the short streams, once the root was seen, which is the first entry
 	for ; len(directory) >= entryBytes; directory = directory[entryBytes:] {
-		entry := directory[:entryBytes]
-		start, size := binary.LittleEndian.Uint32(entry[entryStart:]), int(binary.LittleEndian.Uint32(entry[entrySize:]))
+		entry := entryOf(directory)
 		switch {
-		case entry[entryKind] == kindRoot && size > 0:
-			if short, ok = f.shortStreams(start, binary.LittleEndian.Uint32(data[headerShortTable:])); !ok {
+		case entry.kind == kindRoot && entry.size > 0:
+			if short, ok = f.shortStreams(entry.start, binary.LittleEndian.Uint32(data[headerShortTable:])); !ok {
 				return nil, false
 			}
-		case entry[entryKind] == kindStream && isWorkbook(entry[:entryNameEnd]):
+		case entry.kind == kindStream && isWorkbook(entry.name):
 			of := &f
-			if size < smallestStream {
+			if entry.size < smallestStream {
 				of = &short
 			}
-			stream, ok := of.chain(start)
-			if !ok || size > len(stream) || len(streams) == maxWorkbooks {
+			stream, ok := of.chain(entry.start)
+			if !ok || entry.size > len(stream) || len(streams) == maxWorkbooks {
 				return nil, false
 			}
-			streams = append(streams, stream[:size])
+			streams = append(streams, stream[:entry.size])
 		}
 	}
 	return streams, true

@@ -121,7 +121,7 @@ func (w walk) guarded(b types.GuardrailConverseContentBlock) {
 	case *types.GuardrailConverseContentBlockMemberImage:
 		w.nonEmptyText(string(b.Value.Format))
 		data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes)
-		if !ok { // a source is missing or not known: there is no other kind
+		if !ok { // the source is missing, or of a kind that this version of the SDK does not know
 			w.opaque()
 			return
 		}
@@ -195,7 +195,7 @@ func (w walk) document(d *types.DocumentBlock) {
 		m.From, m.Data = request.Inline, s.Value
 	case *types.DocumentSourceMemberText:
 		w.citable(m.Cited, s.Value)
-		return
+		return // without media
 	case *types.DocumentSourceMemberContent:
 		for _, part := range s.Value {
 			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {

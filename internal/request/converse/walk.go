@@ -30,7 +30,7 @@ type walk struct {
 // all tells of the whole request.
 func (w walk) all(r *Request) {
 	w.settings(r)
-	if r.Tools != nil {
+	if r.Tools != nil { // else the section Tools is not begun, while those of system prompt and messages always are
 		w.sink.Enter(request.Tools)
 		for i, t := range r.Tools.Tools {
 			w.tool(i, t)
@@ -40,7 +40,7 @@ func (w walk) all(r *Request) {
 	for i, b := range r.System {
 		w.system(i, b)
 	}
-	// No Enter is needed here: the sink's Message says that the section is Messages.
+	// Messages begin without Enter: the sink's Message says that this is their section.
 	if w.beyond {
 		w.messagesBeyondText(r.Messages)
 	} else {
@@ -109,7 +109,7 @@ func (w walk) settings(r *Request) {
 // tool, and then the name of that tool.
 func (w walk) toolChoice(choice types.ToolChoice) {
 	switch choice := choice.(type) {
-	case nil:
+	case nil: // there is none
 	case *types.ToolChoiceMemberAuto:
 		w.sink.Setting("toolChoice", `{"auto":{}}`)
 	case *types.ToolChoiceMemberAny:
@@ -117,7 +117,7 @@ func (w walk) toolChoice(choice types.ToolChoice) {
 	case *types.ToolChoiceMemberTool:
 		w.sink.Setting("toolChoice", `{"tool":{}}`)
 		w.setting("toolChoice.name", choice.Value.Name)
-	default:
+	default: // a form that this version of the SDK does not know
 		w.sink.Setting("toolChoice", "other")
 	}
 }
@@ -200,7 +200,7 @@ func (w walk) system(i int, b types.SystemContentBlock) {
 		w.textBlock(i, b.Value)
 	case *types.SystemContentBlockMemberCachePoint:
 		w.point(i, b.Value)
-	// Block is called even if texts are left out, because the sink that leaves them out ignores blocks other than tools.
+	// These blocks are begun even if texts are left out: a sink that asks for that ignores blocks other than tools.
 	case *types.SystemContentBlockMemberGuardContent:
 		w.sink.Block(request.Other, i)
 		w.guarded(b.Value)

@@ -13,9 +13,11 @@ const inlineBytes = 16
 
 // String counts a string: as media if its key and its form say so, else as text. Short text goes to the bytes outside of blocks.
 func (m *meter) String(key string, t jsonscan.Text) {
+	// addDataURL counts the string if it is a data URL or an address, and returns false if it may be something else all the same.
+	if isMediaKey(key) && m.addDataURL(key, t) {
+		return
+	}
 	switch {
-	// addDataURL counts it if it is a data URL or an address, and returns false if it may be text all the same.
-	case isMediaKey(key) && m.addDataURL(key, t): // counted already
 	// Under these keys media stand without a media type, as base64 alone.
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		m.addMedia("image", "", t)
@@ -76,19 +78,19 @@ func (m *meter) addTimed(kind string) {
 	m.add(tokens.Block{Kind: tokens.Opaque})
 }
 
-// End counts what is only known at the end of an object: the media in its source, and the text that can be cited. Prompt.Hidden counts what makes the
-// service add text of its own to the prompt, as citations do.
+// End counts what is only known at the end of an object: the media in its source, and the text that can be cited.
 func (m *meter) End(o jsonbody.Object) {
-	if o.Cited {
+	if o.Cited { // Hidden counts what makes the service add text of its own to the prompt, as citations do
 		m.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(o.Raw)})
 	}
-	m.addAddress(&o) // of an object without a source
-	if o.HasSource {
-		before := len(m.req.Prompt.Blocks)
-		m.addSource(&o)
-		for i := range m.req.Prompt.Blocks[before:] {
-			m.req.Prompt.Blocks[before+i].Cited = o.Cited // package tokens then counts the marks in the text that a document unpacks to, too
-		}
+	if !o.HasSource {
+		m.addAddress(&o)
+		return
+	}
+	before := len(m.req.Prompt.Blocks)
+	m.addSource(&o)
+	for i := range m.req.Prompt.Blocks[before:] { // the blocks that addSource has added
+		m.req.Prompt.Blocks[before+i].Cited = o.Cited // package tokens then counts the marks in the text that a document unpacks to, too
 	}
 }
 
@@ -97,7 +99,7 @@ func (m *meter) End(o jsonbody.Object) {
 func markedUp(block string) (n int64) {
 	p := jsonscan.New(block)
 	var value func(key string) error
-	value = func(key string) error {
+	value = func(key string) error { // reads a value under a key, or in a list under it
 		switch p.Peek() {
 		case '{':
 			return p.Object(value)

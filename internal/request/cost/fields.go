@@ -13,18 +13,31 @@ import (
 // Field reads those fields, of the body or of Converse's additionalModelRequestFields, that decide by what the request is billed. raw is the value as
 // it stands.
 func (m *meter) Field(object, key, raw string) {
-	if object != "" && object != "additionalModelRequestFields" {
-		return
+	switch object {
+	case "":
+		m.ofBody(key, raw)
+		m.billing(key, raw)
+	case "additionalModelRequestFields":
+		m.billing(key, raw)
 	}
-	r := &m.req
-	if object == "" { // these tell the form of the body, which decides where its output limit is
-		m.responses = m.responses || key == "input"
-		m.messages = m.messages || key == "messages"
-		m.prompted = m.prompted || isPrompt(key, raw[0])
+}
+
+// ofBody reads a field that only has its meaning in the body itself: it tells the form of the body, which decides where the output limit is, or where
+// the body goes.
+func (m *meter) ofBody(key, raw string) {
+	m.responses = m.responses || key == "input"
+	m.messages = m.messages || key == "messages"
+	m.prompted = m.prompted || isPrompt(key, raw[0])
+	if key == "model" || key == "stream" {
+		m.routing(key, raw)
 	}
+}
+
+// billing reads a field that decides by what the request is billed, wherever it stands.
+func (m *meter) billing(key, raw string) {
 	switch key {
 	case "guardrailConfig", "guardrail_config", "amazon-bedrock-guardrailConfig":
-		r.Guardrail = r.Guardrail || raw != "null"
+		m.req.Guardrail = m.req.Guardrail || raw != "null"
 	case "performanceConfig":
 		m.performance(raw)
 	case "context_management", "contextManagement", "compaction":
@@ -42,10 +55,6 @@ func (m *meter) Field(object, key, raw string) {
 	case "background":
 		if raw[0] != 'f' && raw[0] != 'n' { // neither false nor null
 			m.unseen(key) // the answer is kept, and does not come with its usage
-		}
-	case "model", "stream":
-		if object == "" {
-			m.routing(key, raw)
 		}
 	}
 }
@@ -81,8 +90,8 @@ func (m *meter) performance(raw string) {
 	})
 }
 
-// compaction notes that the service may shorten the history. Each time it does is an inference of its own. An escape of the form \u may
-// hide the word "compact", so it counts as that word.
+// compaction notes that the service may shorten the history, which takes an inference of its own each time. An escape of the form \u may hide the
+// word "compact", so it counts as that word.
 func (m *meter) compaction(key, raw string) {
 	switch raw {
 	case "null", "false", "{}", "[]":
@@ -137,42 +146,60 @@ func (m *meter) retention(raw string) {
 // else; if it is not, a value that is no plain count is taken for a part of the prompt. within says that the field stands in Converse's
 // additionalModelRequestFields.
 func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
-	n, err := jsonscan.Count(v.Raw) // it accepts 4096.0 as well as 4096
-	none := sure && v.Raw == "null"
-	switch {
-	case err == nil: // a count
-	case none: // null stands for no limit
-		n = 0
-	case !sure: // it may be content instead
-		n = 0
-		m.Other(len(v.Raw))
-	default:
-		m.fail(&request.MalformedError{Field: v.Key, Offset: v.Offset, Reason: "not a non-negative integer"})
+	n, ok := m.limitOf(v, sure)
+	if !ok {
 		return
 	}
 	r := &m.req
-	// InvokeModel's body may be in Responses, which is only known at its end: ParseRequestIn uses this then.
-	if l == request.Output && v.Inside == "" && v.Key == "max_output_tokens" {
-		m.responsesLimit = max(m.responsesLimit, n)
-	}
-	in, bounds := m.takesLimit(v.Inside, v.Key) // whether the dialect has its limit there, and in bodies of which form
-	bounds = bounds && l == request.Output && !within
-	if bounds && in != anyForm {
-		m.limitIn[in] = max(m.limitIn[in], n)
-		bounds = false // the form of the body is only known at its end, so for now it is an ExtraTokens
-	}
-	switch {
-	case l == request.Choices:
+	switch l {
+	case request.Choices:
 		r.Choices = max(r.Choices, n)
-	case bounds:
-		r.MaxTokens = max(r.MaxTokens, n)
-		// A max_tokens of 0 asks for no answer; one that is null or no count is 0 here as well, and asks for nothing.
-		r.NoOutput = r.NoOutput || sure && !none && n == 0 && v.Key == "max_tokens"
-	case l == request.Thinking:
+	case request.Thinking:
 		r.Thinking = max(r.Thinking, n)
 		r.ExtraTokens = max(r.ExtraTokens, n)
+	case request.Output:
+		m.outputLimit(v, n, sure, within)
+	}
+}
+
+// outputLimit takes in a limit of the answer's tokens: n, which is 0 if the field sets no limit. Where the dialect has its limit in bodies of any
+// form it is a MaxTokens. Anywhere else it is an ExtraTokens, at least until the end of the body tells its form.
+func (m *meter) outputLimit(v jsonbody.Value, n int64, sure, within bool) {
+	r := &m.req
+	// InvokeModel's body may be in Responses, which is only known at its end: ParseRequestIn uses this then.
+	if v.Inside == "" && v.Key == "max_output_tokens" {
+		m.responsesLimit = max(m.responsesLimit, n)
+	}
+	form, takes := m.takesLimit(v.Inside, v.Key) // whether the dialect has its limit there, and in bodies of which form
+	takes = takes && !within
+	if takes && form == anyForm {
+		r.MaxTokens = max(r.MaxTokens, n)
+		// A max_tokens of 0 asks for no answer; null, and what is no count, asks for nothing.
+		isZero := sure && n == 0 && v.Raw != "null"
+		r.NoOutput = r.NoOutput || isZero && v.Key == "max_tokens"
+		return
+	}
+	if takes {
+		m.limitIn[form] = max(m.limitIn[form], n)
+	}
+	r.ExtraTokens = max(r.ExtraTokens, n)
+}
+
+// limitOf returns the number of a limit. It is 0 if the field sets none: if it is null or, where sure is false, may be content instead, which then
+// counts as text. For any other value limitOf makes ParseRequest return an error, and returns false.
+func (m *meter) limitOf(v jsonbody.Value, sure bool) (n int64, ok bool) {
+	n, err := jsonscan.Count(v.Raw) // it accepts 4096.0 as well as 4096
+	switch {
+	case err == nil:
+		return n, true
+	case !sure:
+		m.Other(len(v.Raw))
+		return 0, true
+	case v.Raw == "null":
+		return 0, true
 	default:
-		r.ExtraTokens = max(r.ExtraTokens, n)
+		m.fail(&request.MalformedError{Field: v.Key, Offset: v.Offset, Reason: "not a non-negative integer"})
+		return 0, false
 	}
 }
 
@@ -198,27 +225,28 @@ func (m *meter) Form(raw string) {
 	}
 }
 
-// converseSchema returns the schema in Converse's outputConfig, which holds it as a text, under the keys of path; and false for a config of another
-// form.
+// converseSchema returns the schema in Converse's outputConfig, which holds it as a text, below textFormat; and false for a config of another form.
 func converseSchema(config string) (schema string, ok bool) {
 	p := jsonscan.New(config)
-	path := []string{"textFormat", "structure", "jsonSchema", "schema"}
-	var inside func(depth int) func(string) error
-	inside = func(depth int) func(string) error {
+	// along returns a function that reads a member of an object: it goes on along the path if the member has the path's first key, and else passes it
+	// over.
+	var along func(path []string) func(key string) error
+	along = func(path []string) func(key string) error {
 		return func(key string) error {
+			onPath, atEnd := key == path[0], len(path) == 1
 			switch c := p.Peek(); {
-			case key != path[depth]: // passed over
-			case depth == len(path)-1 && c == '"':
+			case onPath && atEnd && c == '"':
 				t, err := p.Text()
 				schema, ok = t.String(), err == nil
 				return err
-			case depth < len(path)-1 && c == '{':
-				return p.Object(inside(depth + 1))
+			case onPath && !atEnd && c == '{':
+				return p.Object(along(path[1:]))
 			}
 			return p.Skip()
 		}
 	}
-	if p.Peek() != '{' || p.Object(inside(0)) != nil {
+	path := []string{"textFormat", "structure", "jsonSchema", "schema"}
+	if p.Peek() != '{' || p.Object(along(path)) != nil {
 		return "", false
 	}
 	return schema, ok

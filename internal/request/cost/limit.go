@@ -25,11 +25,11 @@ const (
 	Responses                // OpenAI's responses
 )
 
-// limitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one, and perhaps only in bodies of
-// one form.
+// limitPlace is where a dialect has its output limit.
 type limitPlace struct {
-	Config, Key string
-	In          bodyForm
+	Config string   // the object of the body in which it is; empty if it is a field of the body itself
+	Key    string   // the field's name
+	In     bodyForm // the bodies in which that field is the limit; anyForm for all
 }
 
 // bodyForm is the form of a body, for models that read more than one.
@@ -53,6 +53,7 @@ func formOf(messages, prompt bool) bodyForm {
 	}
 }
 
+// includes reports whether what holds for bodies of this form holds for a body. A body of which the form is not known is only included in anyForm.
 func (f bodyForm) includes(body bodyForm) bool { return f == anyForm || f == body }
 
 // places returns where a dialect can have its output limit, or nil if any field may be the limit. In a body without a limit it is set at the first
@@ -123,8 +124,8 @@ func (d Dialect) setsLimit(modelID string) bool {
 	}
 }
 
-// limits returns a function that reports whether a field is an output limit of this dialect, and in bodies of which form. If the dialect's places are
-// not known, every field may be the limit.
+// limits returns a function that reports whether a field is an output limit of this dialect, and in bodies of which form. inside is the object of the
+// body in which the field stands, empty for the body itself. If the dialect's places are not known, the function says so of every field.
 func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool) {
 	places := d.places(modelID)
 	return func(inside, key string) (bodyForm, bool) {
@@ -133,7 +134,7 @@ func (d Dialect) limits(modelID string) func(inside, key string) (bodyForm, bool
 				return p.In, true
 			}
 		}
-		return anyForm, places == nil
+		return anyForm, places == nil // not one of the places, or none is known
 	}
 }
 
@@ -149,29 +150,14 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 	form := formOf(e.messages, e.prompt)
 	// Only now is the form known: limits that are null where another form has its limit are left alone.
 	e.edits = slices.DeleteFunc(e.edits, func(c limitChange) bool { return !c.in.includes(form) })
-	// A limit for any form, for the body's own form, or under the name that Responses has for it in a body of Responses.
-	found := e.foundIn[anyForm] || form != anyForm && e.foundIn[form] || e.ofResponses && e.readsResponses(d)
-	if !found {
-		place, known := e.placeFor(form)
-		// setsLimit: the maker says that the model obeys a limit that is set for it.
-		known = known && d.setsLimit(modelID)
-		if e.readsResponses(d) && takesResponses(modelID) {
-			place, known = limitPlace{Key: "max_output_tokens"}, true
-		}
+	if !e.found(d, form) {
+		place, known := e.newPlace(d, modelID, form)
 		if !known {
 			return body, false
 		}
 		e.insert(text, place)
 	}
-	// The edits replace ranges of text from front to back. 64 bytes more are enough for the names around a limit that is added.
-	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
-	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
-	at := 0 // up to where text has been copied
-	for _, c := range e.edits {
-		out = append(append(out, text[at:c.from]...), c.text...)
-		at = c.to
-	}
-	out = append(out, text[at:]...)
+	out := e.apply(text)
 	r, err := ParseRequestIn(d, modelID, out) // what the service would read has to have the limit
 	// A MaxTokens of 0 means that no field counts as the limit. A thinking budget has to be smaller than the limit.
 	if err != nil || r.MaxTokens == 0 || r.MaxTokens > n || r.Thinking >= n {
@@ -183,28 +169,56 @@ func SetOutputLimit(d Dialect, modelID string, body []byte, n int64) ([]byte, bo
 // limitEdit finds what has to change in a body so that its output limit is at most n.
 type limitEdit struct {
 	jsonscan.Scanner
-	n       string                                    // the limit that is to be set, in digits
-	places  []limitPlace                              // where a limit can be set if there is none
-	takes   func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
-	config  int                                       // behind the brace of the object in which the dialect has its limit; 0 when there is none
-	empty   bool                                      // that object has no members
-	foundIn [promptForm + 1]bool                      // there is a limit, by the form of the bodies in which it counts as the limit
-	edits   []limitChange
+	n      string                                    // the limit that is to be set, in digits
+	places []limitPlace                              // where a limit can be set if there is none
+	takes  func(inside, key string) (bodyForm, bool) // whether a field is a limit of the dialect, and in which bodies
 
-	responses   bool // the body has Responses' "input"
-	messages    bool // the body has the messages of another dialect
-	prompt      bool // the body has a text to go on with
-	ofResponses bool // the body has the field that is the limit of Responses
+	// What the body has.
+	inConfig    int                  // the offset behind the brace of the object in which the dialect has its limit; 0 when there is no such object
+	configEmpty bool                 // that object has no members
+	foundIn     [promptForm + 1]bool // whether there is a limit, by the form of the bodies in which it counts as the limit
+	responses   bool                 // Responses' "input"
+	messages    bool                 // the messages of another dialect
+	prompt      bool                 // a text to go on with
+	ofResponses bool                 // the field that is the limit of Responses
+
+	edits []limitChange // what has to change
 }
 
-// placeFor returns where a limit is set in a body of a form.
-func (e *limitEdit) placeFor(form bodyForm) (limitPlace, bool) {
+// found reports whether a body of this form has a limit: one for bodies of any form, one for those of its own, or, in a body of Responses, one under
+// the name that Responses has for it.
+func (e *limitEdit) found(d Dialect, form bodyForm) bool {
+	ofOwnForm := form != anyForm && e.foundIn[form]
+	return e.foundIn[anyForm] || ofOwnForm || e.ofResponses && e.readsResponses(d)
+}
+
+// newPlace returns where a limit is set in a body of this form that has none. It returns false if the model is not known to obey a limit there.
+func (e *limitEdit) newPlace(d Dialect, modelID string, form bodyForm) (limitPlace, bool) {
+	if e.readsResponses(d) && takesResponses(modelID) {
+		return limitPlace{Key: "max_output_tokens"}, true
+	}
+	if !d.setsLimit(modelID) { // the maker does not say that its models obey a limit
+		return limitPlace{}, false
+	}
 	for _, p := range e.places {
 		if p.In.includes(form) {
 			return p, true
 		}
 	}
 	return limitPlace{}, false
+}
+
+// apply returns the text with all edits made, from front to back.
+func (e *limitEdit) apply(text string) []byte {
+	slices.SortFunc(e.edits, func(a, b limitChange) int { return cmp.Compare(a.from, b.from) })
+	const names = 64 // bytes, enough for the names around a limit that is added
+	out := make([]byte, 0, len(text)+len(e.n)*len(e.edits)+names)
+	at := 0 // up to where text has been copied
+	for _, c := range e.edits {
+		out = append(append(out, text[at:c.from]...), c.text...)
+		at = c.to
+	}
+	return append(out, text[at:]...)
 }
 
 // readsResponses reports whether a body whose dialect depends on the model is in that of Responses.
@@ -224,7 +238,7 @@ func isPrompt(key string, first byte) bool { return key == "prompt" && (first ==
 
 // limitChange puts text into the place of a range of the body.
 type limitChange struct {
-	from, to int
+	from, to int // the range, as offsets; empty where text is inserted
 	text     string
 	in       bodyForm // the bodies in which it is to be made
 }
@@ -239,20 +253,27 @@ func (e *limitEdit) field(key string) error {
 		e.ofResponses = e.ofResponses || key == "max_output_tokens"
 		return e.limit("", key)
 	case outputConfigs[key] && e.Peek() == '{':
-		own := len(e.places) > 0 && key == e.places[0].Config // all places of a dialect with a Config have the same
-		if own {
-			e.config, e.empty = e.Pos()+1, true
-		}
-		return e.Object(func(inner string) error {
-			// In the dialect's own object a member shows that it is not empty. A member of another object leaves that as it is.
-			if e.empty = e.empty && !own; request.LimitOf(inner) == request.Output {
-				return e.limit(key, inner)
-			}
-			return e.Skip()
-		})
+		return e.outputConfig(key)
 	default:
 		return e.Skip()
 	}
+}
+
+// outputConfig reads one of the objects in which dialects have their limit, under its key.
+func (e *limitEdit) outputConfig(key string) error {
+	own := len(e.places) > 0 && key == e.places[0].Config // this dialect's; all places of a dialect with a Config have the same
+	if own {
+		e.inConfig, e.configEmpty = e.Pos()+1, true
+	}
+	return e.Object(func(inner string) error {
+		if own {
+			e.configEmpty = false
+		}
+		if request.LimitOf(inner) == request.Output {
+			return e.limit(key, inner)
+		}
+		return e.Skip()
+	})
 }
 
 // limit reads an output limit, and notes a change if it is higher than n, in whatever place, or if it is null where the dialect has its limit.
@@ -267,7 +288,7 @@ func (e *limitEdit) limit(inside, key string) error {
 	e.foundIn[in] = e.foundIn[in] || takes
 	if raw == "null" {
 		if takes { // anywhere else null limits nothing, and is ignored
-			e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, in})
+			e.edits = append(e.edits, limitChange{from: from, to: e.Pos(), text: e.n, in: in})
 		}
 		return nil
 	}
@@ -276,23 +297,23 @@ func (e *limitEdit) limit(inside, key string) error {
 		return err
 	}
 	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit { // whatever the form of the body, since the service may read it all the same
-		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n, anyForm})
+		e.edits = append(e.edits, limitChange{from: from, to: e.Pos(), text: e.n, in: anyForm})
 	}
 	return nil
 }
 
 // insert sets a limit where none is: as the first member of its object.
 func (e *limitEdit) insert(text string, place limitPlace) {
-	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(place.Key)+":"+e.n
-	empty := strings.TrimSpace(text[at:]) == "}" // then no comma may follow the member
-	switch {
-	case place.Config != "" && e.config > 0: // the object is there
-		at, empty = e.config, e.empty
-	case place.Config != "": // the object is missing, so it is added with the member in it
+	member := strconv.Quote(place.Key) + ":" + e.n
+	at := strings.IndexByte(text, '{') + 1      // the beginning of the body itself
+	last := strings.TrimSpace(text[at:]) == "}" // no member follows, so that no comma may
+	if place.Config != "" && e.inConfig > 0 {   // the object that the place names is there
+		at, last = e.inConfig, e.configEmpty
+	} else if place.Config != "" { // the object is missing, so it is added with the member in it
 		member = strconv.Quote(place.Config) + ":{" + member + "}"
 	}
-	if !empty {
+	if !last {
 		member += ","
 	}
-	e.edits = append(e.edits, limitChange{at, at, member, anyForm})
+	e.edits = append(e.edits, limitChange{from: at, to: at, text: member, in: anyForm})
 }

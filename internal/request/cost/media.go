@@ -42,17 +42,21 @@ func isAddress(s string) bool {
 	return ok && scheme != "" && rest != "" && strings.IndexFunc(scheme, notOfScheme) < 0 && strings.IndexFunc(rest, unicode.IsSpace) < 0
 }
 
-// addAddress counts what a service fetches for an object of media that has no more than its address.
+// addAddress counts what a service fetches for an object of media without a source, which may have no more than its address.
 func (m *meter) addAddress(o *jsonbody.Object) {
-	// addSource counts the addresses of a source. Name is the object's type or, without one, its key. Without a colon are an empty object, and a plain
-	// string in the place of a list of blocks, which has no Raw.
-	if o.HasSource || !isMedium(o.Name()) && !isMedium(o.Key) || !strings.Contains(o.Raw, ":") {
+	// Name is the object's type or, without one, its key.
+	if !isMedium(o.Name()) && !isMedium(o.Key) {
+		return
+	}
+	// There is no member without a colon: an object may be empty, and a plain string in the place of a list of blocks has no Raw.
+	if !strings.Contains(o.Raw, ":") {
 		return
 	}
 	p := jsonscan.New(o.Raw)
-	_ = p.Object(func(key string) error { // it was read before
-		told := o.Key == "image_url" && key == "url" // String was given this one, and has counted it
-		if told || key != "url" && key != "uri" || p.Peek() != '"' {
+	_ = p.Object(func(key string) error { // it was read before, so that this can't fail
+		isAddressKey := key == "url" || key == "uri"
+		counted := o.Key == "image_url" && key == "url" // the walk has told String of this one
+		if !isAddressKey || counted || p.Peek() != '"' {
 			return p.Skip()
 		}
 		t, err := p.Text()
@@ -70,28 +74,34 @@ func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	if s == "" {
 		return false
 	}
-	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
-		mediaType, data, ok := cutDataURL(s[len("data:"):])
-		kind, format := request.MediaType(mediaType) // both are empty if there is no media type
-		packed := jsonscan.Text{Raw: data, Len: len(data)}
-		switch {
-		case !ok: // not base64, or no data URL after all
-		case key == "file_data" && kind == "":
-			m.addBareFile(packed)
-			return true
-		// Under other keys than image_url, data that are no base64 may be text, which addMedia counts too.
-		case kind != "" && (isBase64(packed) || key != "image_url"):
-			m.addMedia(kind, format, packed)
-			return true
-		}
-		if key == "image_url" { // certainly an image, but packed in an unknown way, so that its size is not known
-			m.add(tokens.Block{Kind: tokens.Opaque})
-		}
-		return false
+	const scheme = "data:"
+	if len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
+		return m.addInline(key, s[len(scheme):])
 	}
 	if isAddress(s) || key == "image_url" { // what is no data URL under image_url has to be some kind of address
 		m.Unseen(key)
 		return true
+	}
+	return false
+}
+
+// addInline counts what follows the scheme of a data URL, and reports, as addDataURL does, whether that is all that the string can be.
+func (m *meter) addInline(key, rest string) bool {
+	mediaType, data, ok := cutDataURL(rest)
+	kind, format := request.MediaType(mediaType) // both are empty if there is no media type
+	packed := jsonscan.Text{Raw: data, Len: len(data)}
+	switch {
+	case !ok: // not base64, or no data URL after all
+	case key == "file_data" && kind == "":
+		m.addBareFile(packed)
+		return true
+	// Under other keys than image_url, data that are no base64 may be text, which addMedia counts too.
+	case kind != "" && (isBase64(packed) || key != "image_url"):
+		m.addMedia(kind, format, packed)
+		return true
+	}
+	if key == "image_url" { // certainly an image, but packed in an unknown way, so that its size is not known
+		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
 	return false
 }
@@ -120,23 +130,11 @@ func (m *meter) addBareFile(t jsonscan.Text) {
 // addMedia counts base64 data of a kind and format, as request.MediaType names them. Of an image it decodes no more than the header. Data that are
 // not valid base64 may be read as text, or by a tolerant reader as media: they count as both.
 func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
-	s := data.String()
 	switch kind {
 	case "image":
-		if !isBase64(data) {
-			m.addText(data)
-			raw := tolerant(s)
-			// Width is 0 if no header of an image is found.
-			if b := tokens.ImageBlock(format, bytes.NewReader(raw), int64(len(raw))); b.Width > 0 {
-				m.add(b)
-			}
-			return
-		}
-		m.req.Embedded += int64(len(data.Raw)) // Embedded are the bytes whose length says nothing about tokens
-		size := int64(base64.StdEncoding.DecodedLen(len(s)))
-		m.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
+		m.addImage(format, data)
 	case "document":
-		if format == "" && isPDF(s) {
+		if format == "" && isPDF(data.String()) {
 			format = "pdf"
 		}
 		m.addDocument(format, data)
@@ -147,6 +145,23 @@ func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 	default: // a text, or of a kind that no dialect has
 		m.addText(data)
 	}
+}
+
+// addImage counts base64 data of an image in a format. Data that are not valid base64 count as text, and as an image if a tolerant reader finds one.
+func (m *meter) addImage(format string, data jsonscan.Text) {
+	s := data.String()
+	if !isBase64(data) {
+		m.addText(data)
+		raw := tolerant(s)
+		// Width is 0 if no header of an image is found.
+		if b := tokens.ImageBlock(format, bytes.NewReader(raw), int64(len(raw))); b.Width > 0 {
+			m.add(b)
+		}
+		return
+	}
+	m.req.Embedded += int64(len(data.Raw)) // Embedded are the bytes whose length says nothing about tokens
+	size := int64(base64.StdEncoding.DecodedLen(len(s)))
+	m.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
 }
 
 // tolerant decodes base64 as the most tolerant readers do: with or without padding, in either alphabet, and passing over everything else.
@@ -164,7 +179,7 @@ func tolerant(s string) []byte {
 		}
 	}, s)
 	if len(letters)%4 == 1 {
-		letters = letters[:len(letters)-1] // one letter has six bits, less than a byte
+		letters = letters[:len(letters)-1] // a letter behind the last group of four has six bits, less than a byte
 	}
 	decoded, _ := base64.RawStdEncoding.DecodeString(letters) // it can't fail: no other letters are left
 	return decoded
@@ -207,7 +222,28 @@ func (m *meter) addSource(o *jsonbody.Object) {
 	s := &o.Source
 	kinds := o.Kinds() // pairs of a kind and a format: the first is the likely one, the others are possible
 	kind, format := kinds[0][0], kinds[0][1]
-	if s.Remote != "" { // the service fetches it from an address
+	m.addFetched(s, kind)
+	// Data stand under one of their two names: Bedrocks says that it is "bytes", Bedrock's own. First are the data under the other name, and empty
+	// unless the source has both.
+	both := s.First.Raw != ""
+	onlyText := s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && !both
+	switch {
+	case s.Data.Raw == "" && s.Told && s.Type != "text": // the field is there, and empty
+		m.addEmpty(kind, format)
+	case s.Data.Raw == "": // there are no data, or an empty text
+	case onlyText:
+		m.addText(s.Data)
+	default:
+		m.addData(kinds, s.Data, s.Bedrocks)
+	}
+	if both { // the service reads one of the two, so both count
+		m.addData(kinds, s.First, !s.Bedrocks)
+	}
+}
+
+// addFetched counts what the service fetches for a source of this kind, from an address or from S3, as content of unknown size.
+func (m *meter) addFetched(s *jsonbody.Source, kind string) {
+	if s.Remote != "" {
 		m.unseen(s.Remote)
 		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
@@ -218,29 +254,17 @@ func (m *meter) addSource(o *jsonbody.Object) {
 		}
 		m.add(tokens.Block{Kind: tokens.Opaque})
 	}
-	// Bedrocks says that Data stand under Bedrock's name, "bytes". First are the data under the other name, if the source has both.
-	switch {
-	case s.Data.Raw == "": // Told: the field is there, and empty
-		if s.Told && s.Type != "text" {
-			m.addEmpty(kind, format)
-		}
-	case s.Type == "text" && !s.Bedrocks && len(kinds) == 1 && s.First.Raw == "": // it can't be anything but text
-		m.addText(s.Data)
-	default:
-		m.addData(kinds, s.Data, s.Bedrocks)
-	}
-	if s.First.Raw != "" { // data under both names for them: the service reads one of the two
-		m.addData(kinds, s.First, !s.Bedrocks)
-	}
 }
 
 // addData counts data that can be of any of these kinds, pairs of a kind and a format, as all of them. bedrocks says that the data have Bedrock's
 // form, in which a format stands beside them: then a document is of that format, whatever its first bytes are.
 func (m *meter) addData(kinds [][2]string, data jsonscan.Text, bedrocks bool) {
 	before := m.req.Embedded
-	embedded := int64(math.MaxInt64) // the bytes count once, and only if they are media for all kinds
+	// Embedded grows by the bytes that are media. They count once, and only if they are media for all kinds: so it ends as the smallest number that it
+	// has after any kind.
+	embedded := int64(math.MaxInt64)
 	for _, kind := range kinds {
-		m.req.Embedded = before // put back, so that after the call it tells what this kind has added
+		m.req.Embedded = before
 		if bedrocks && kind[0] == "document" {
 			m.addDocument(kind[1], data)
 		} else {

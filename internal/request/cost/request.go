@@ -18,32 +18,41 @@ import (
 
 // Request is what a request body tells about its cost.
 type Request struct {
+	// What the model reads.
 	Prompt         tokens.Prompt
-	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 if the field that the dialect has for it is not set
-	ExtraTokens    int64 // the largest limit that does not bound the answer: thinking budgets, and limits in fields that are not the dialect's
-	Thinking       int64 // the largest thinking budget; 0 when there is none
-	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
-	Choices        int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
-	CacheWrites    price.CacheWrites
-	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
-	Images         int64    // image blocks, for models that bill them apart
-	Videos         int64    // videos, for models that bill them by the second
-	Audios         int64    // sounds, for models that bill them by the second
-	DocumentImages bool     // images may be read as pages of documents
-	Queries        int64    // search units that a rerank request can be billed; 0 for other models
-	Texts          int64    // texts and other inputs to embed, one by one
-	ServiceTier    string   // the tier asked for in the body, in lower case; empty when none or not one known
-	OtherTier      string   // another tier that the body asks for in another place, so that either may count; empty when there is none
-	Latency        string   // the mode asked for in a performanceConfig, in lower case; empty when none
-	Guardrail      bool     // the body names a guardrail
-	Compacts       bool     // the service may shorten the history in inferences of their own
-	Unpriced       string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
-	AlsoUnpriced   []string // further features of that kind
-	Unseen         string   // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
-	Model          string   // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
-	Stream         bool     // the body asks for a stream
-	ToolPoints     int      // elements of lists of tools that are a cache point and nothing else, as Converse has them; Prompt.Tools counts them
-	StoredPictures []int    // indexes of those Opaque blocks of Prompt that are pictures which the service fetches
+	Embedded       int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
+	ToolPoints     int    // elements of lists of tools that are a cache point and nothing else, as Converse has them; Prompt.Tools counts them
+	StoredPictures []int  // indexes of those Opaque blocks of Prompt that are pictures which the service fetches
+	DocumentImages bool   // images may be read as pages of documents
+	Unseen         string // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
+
+	// What limits the answer.
+	MaxTokens   int64 // the largest output limit found in any field, thinking budgets included; 0 if the field that the dialect has for it is not set
+	ExtraTokens int64 // the largest limit that does not bound the answer: thinking budgets, and limits in fields that are not the dialect's
+	Thinking    int64 // the largest thinking budget; 0 when there is none
+	NoOutput    bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
+	Choices     int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
+
+	// What is billed in another way than by tokens.
+	Images       int64    // image blocks, for models that bill them apart
+	Videos       int64    // videos, for models that bill them by the second
+	Audios       int64    // sounds, for models that bill them by the second
+	Queries      int64    // search units that a rerank request can be billed; 0 for other models
+	Texts        int64    // texts and other inputs to embed, one by one
+	Unpriced     string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
+	AlsoUnpriced []string // further features of that kind
+
+	// What decides the price of a token, and what else costs tokens.
+	CacheWrites price.CacheWrites // the dearest writes to the prompt cache that the body can cause
+	ServiceTier string            // the tier asked for in the body, in lower case; empty when none or not one known
+	OtherTier   string            // another tier that the body asks for in another place, so that either may count; empty when there is none
+	Latency     string            // the mode asked for in a performanceConfig, in lower case; empty when none
+	Guardrail   bool              // the body names a guardrail
+	Compacts    bool              // the service may shorten the history in inferences of their own
+
+	// Where the request goes.
+	Model  string // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
+	Stream bool   // the body asks for a stream
 }
 
 // ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
@@ -63,24 +72,37 @@ func ParseRequestIn(d Dialect, modelID string, body []byte) (Request, error) {
 	if err != nil {
 		return Request{}, request.Malformed(err)
 	}
+	m.finish(d)
+	return m.req, nil
+}
+
+// finish fills in what is only known at the end of a body.
+func (m *meter) finish(d Dialect) {
 	m.req.Prompt.OtherBytes = m.other
-	// The rest is only known at the end of the body.
 	if m.prompts > 1 { // each prompt gets as many answers as the body asks for
 		m.req.Choices = timesAtMost(m.req.Choices, m.prompts)
 	}
-	if d == OfModel && m.responses && !m.messages && !m.prompted { // a body of Responses
-		m.req.MaxTokens = max(m.req.MaxTokens, m.responsesLimit)
+	m.req.MaxTokens = m.maxTokens(d)
+	if m.rerank {
+		m.req.Queries = max((m.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1) // rounded up
+	}
+}
+
+// maxTokens returns the largest limit of the body if one of its limits is where the dialect has its limit, in bodies of its form. It returns 0 if
+// none is, because a service may ignore limits in other places.
+func (m *meter) maxTokens(d Dialect) int64 {
+	limit := m.req.MaxTokens // in places that hold for bodies of any form
+	ofResponses := d == OfModel && m.responses && !m.messages && !m.prompted
+	if ofResponses {
+		limit = max(limit, m.responsesLimit)
 	}
 	if form := formOf(m.messages, m.prompted); form != anyForm { // anyForm is a body of which nobody knows how it is read
-		m.req.MaxTokens = max(m.req.MaxTokens, m.limitIn[form])
+		limit = max(limit, m.limitIn[form])
 	}
-	if m.req.MaxTokens > 0 { // else the body does not set the limit that its dialect has, and other limits may be ignored
-		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
+	if limit == 0 {
+		return 0
 	}
-	if m.rerank {
-		m.req.Queries = max((m.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1)
-	}
-	return m.req, nil
+	return max(limit, m.req.ExtraTokens)
 }
 
 // timesAtMost returns a*b of two positive numbers, at most math.MaxInt64.
@@ -118,7 +140,7 @@ type meter struct {
 	takesLimit     func(inside, key string) (bodyForm, bool) // whether a field is the output limit of the body's dialect, and in which bodies
 	limitIn        [promptForm + 1]int64                     // the output limit in places that hold for one form of bodies
 	responsesLimit int64                                     // the output limit by its name in Responses, which InvokeModel's body may be in
-	responses      bool                                      // the body has Responses' "input"
+	responses      bool                                      // the body has the field "input", as Responses' bodies do
 	messages       bool                                      // the body has the messages of another dialect
 	prompted       bool                                      // the body has a text to go on with
 }

@@ -17,7 +17,7 @@ func (m *meter) Tool(t jsonbody.Tool) {
 	if t.Points.Alone && t.Points.Control.Form == request.NoMarker && !t.Points.Null {
 		r.ToolPoints++
 	}
-	switch {
+	switch { // HasSpec says that the definition is in Converse's form, in which the schema's place is known
 	case !t.HasSpec && t.Strict: // which of its fields is the schema depends on the dialect, so all count
 		m.schema(int64(len(t.Raw)))
 	case t.HasSpec && (t.Strict || t.Spec.Strict) && t.Spec.Schema != "":

@@ -13,9 +13,9 @@ func (w *walk) content(key string) error {
 		start := w.Pos()
 		t, err := w.Text()
 		if err == nil {
-			w.sink.Block(-1) // the index of a plain string
+			w.sink.Block(-1) // the index of a plain string, which stands in no list
 			w.sink.String("content", t)
-			w.sink.End(Object{Key: key, Plain: true, Span: Span{start, w.Pos()}})
+			w.sink.End(Object{Key: key, Plain: true, Span: Span{start, w.Pos()}}) // for a block that is an object, object does that
 		}
 		return err
 	case 'n': // null, which holds nothing
@@ -49,7 +49,7 @@ func (w *walk) object(o *Object, member func(key string) error) error {
 	o.Depth = w.depth
 	w.depth++
 	if err := w.Object(member); err != nil {
-		return err
+		return err // which ends the walk, so that depth need not be put back
 	}
 	w.depth--
 	w.end(o, start)
@@ -64,7 +64,8 @@ func (w *walk) end(o *Object, start int) {
 	w.sink.End(*o)
 }
 
-// member reads a member of an object of content, one of those that tell what the object is or anything else.
+// member reads a member of an object of content, one of those that tell what the object is or anything else. o.Fields counts all but cache points and
+// those that only a meter looks at.
 func (w *walk) member(o *Object, key string) error {
 	switch c := w.Peek(); {
 	case key == "citations" && c == '{':
@@ -73,9 +74,9 @@ func (w *walk) member(o *Object, key string) error {
 	case key == "source" && c == '{':
 		o.Fields++
 		return w.sourceOf(o)
-	case w.meter != nil && key == "format" && c == '{': // of the output, inside of the "text" of Responses
+	case w.meter != nil && key == "format" && c == '{': // the format of the answer, which Responses has inside of "text"
 		return w.form()
-	case w.meter != nil && key == "id" && o.Name() == "prompt": // of a prompt template that the service keeps
+	case w.meter != nil && key == "id" && o.Name() == "prompt": // the id of a prompt template that the service keeps
 		return w.kept("prompt")
 	case (key == "type" || key == "format" || key == "media_type") && c == '"':
 		o.Fields++
@@ -93,7 +94,7 @@ func (w *walk) word(o *Object, key string) error {
 	switch key {
 	case "type":
 		o.Type, o.Typed = t.String(), true
-		if o.Depth == 0 || w.meter != nil { // inside of a block, a prompt counts it as any other word
+		if o.Depth == 0 || w.meter != nil { // the type of an object inside of a block is just a word in WalkPrompt
 			w.sink.Type(t)
 			return nil
 		}
@@ -110,12 +111,14 @@ func (w *walk) word(o *Object, key string) error {
 // block that names a kind decides that of the block.
 func (w *walk) plainMember(o *Object, key string) error {
 	w.bytes(keyBytes(key))
-	// A form that can be placed is one that EditBody can write. Other cache points, of gateways and OpenAI, only matter to the cost.
-	if form := request.MarkerOf(key); form.CanBePlaced() || w.meter != nil && form != request.NoMarker {
+	// A form that can be placed is one that this module edits. Cache points of other forms, of gateways and OpenAI, only matter to the cost.
+	form := request.MarkerOf(key)
+	isPoint := form.CanBePlaced() || w.meter != nil && form != request.NoMarker
+	if isPoint {
 		return w.marker(&o.Points, form, key)
 	}
 	o.Fields++
-	if o.Depth == 0 && !o.Keyed && w.meter == nil {
+	if w.meter == nil && o.Depth == 0 && !o.Keyed { // a block, of which no key has told the kind yet
 		o.Kind, o.Keyed = request.KindOfKey(key)
 	}
 	return w.part(key)
@@ -132,16 +135,9 @@ func (w *walk) part(key string) error {
 		if w.meter == nil || c == '{' || c == '[' && key != "input" {
 			return w.own()
 		}
-	case "image_url": // an object with the address, which is read under this key as if it stood here itself
+	case "image_url": // in some dialects an object with the address, in others the address itself
 		if c == '{' {
-			o := Object{Key: key}
-			return w.object(&o, func(k string) error {
-				if k == "url" {
-					o.Fields++
-					return w.memberValue(key)
-				}
-				return w.plainMember(&o, k)
-			})
+			return w.imageURL(key)
 		}
 	}
 	if w.meter != nil {
@@ -152,15 +148,23 @@ func (w *walk) part(key string) error {
 	return w.memberValue(key)
 }
 
+// imageURL reads an object with the address of an image, which stands under a key. The address is read as if it stood under that key itself.
+func (w *walk) imageURL(key string) error {
+	o := Object{Key: key}
+	return w.object(&o, func(k string) error {
+		if k == "url" {
+			o.Fields++
+			return w.memberValue(key)
+		}
+		return w.plainMember(&o, k)
+	})
+}
+
 // whole reads a member that a meter is told of in one call, and reports whether it is one; otherwise nothing was read. c is the first byte of the
 // value.
 func (w *walk) whole(key string, c byte) (bool, error) {
 	switch key {
-	case "arguments", "parameters":
-		if c == '{' || c == '[' {
-			return true, w.own()
-		}
-	case "tool_results": // Cohere's, which are rendered as text
+	case "arguments", "parameters", "tool_results": // the last are Cohere's, which the service renders as text
 		if c == '{' || c == '[' {
 			return true, w.own()
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // metered reads, for a meter, a field of the body or of additionalModelRequestFields that is none of tools, system prompt and messages. Fields of all
-// dialects are read by the same rules, because the dialect is not known.
+// dialects are read by the same rules, because the dialect is not known. Any field without a case of its own may be a setting or content.
 func (w *walk) metered(key string) error {
 	c := w.Peek()
 	switch key {
@@ -37,12 +37,13 @@ func (w *walk) metered(key string) error {
 		if c == '{' {
 			return w.simple()
 		}
-		return w.beside(key) // which names no mode, but may be content
+		return w.beside(key) // anything but an object names no mode, and may be content
 	}
 	return w.setting(key, true)
 }
 
-// simple reads a field of which the sink's Field, which fieldOf calls with the value, tells all that matters. The value's bytes count as text.
+// simple reads a field without looking into it: fieldOf calls the sink's Field with the value, which is all that the meter needs to know. The value's
+// bytes count as text.
 func (w *walk) simple() error {
 	raw, err := w.Value()
 	w.bytes(len(raw))
@@ -50,7 +51,7 @@ func (w *walk) simple() error {
 }
 
 // setting reads a field outside of the prompt: a limit of the answer, the form of the answer, an object of further settings, or content. sure says
-// that a field with the name of a limit is a limit; in an object of unknown purpose it may be something else.
+// that the field stands where a field with the name of a limit can only be a limit, and not in an object of unknown purpose.
 func (w *walk) setting(key string, sure bool) error {
 	if request.MarkerOf(key) != request.NoMarker { // a cache point outside of the prompt
 		return w.beside(key)
@@ -65,37 +66,46 @@ func (w *walk) setting(key string, sure bool) error {
 		return w.form()
 	case additional:
 		if sure && c == '{' {
-			outer := w.within
-			w.within = true // the model's own dialect, inside of Converse's
-			err := w.Object(func(k string) error { return w.fieldOf(key, k, w.top) })
-			w.within = outer
-			return err
+			return w.ofModel()
 		}
 	}
 	if c != '{' || isContent(key) {
 		return w.part(key)
 	}
-	// An object of further settings. A field in it with the name of a limit is surely a limit only if the purpose of the object is known.
-	sure = sure && hasSettings(key)
-	outer := w.inside // put back behind the object
+	return w.settings(key, sure && hasSettings(key))
+}
+
+// settings reads an object of further settings, under a key. sure is that of setting, for each of its members.
+func (w *walk) settings(key string, sure bool) error {
+	outer := w.inside
 	w.inside = strings.TrimPrefix(outer+"/"+key, "/")
 	err := w.Object(func(k string) error { return w.setting(k, sure) })
 	w.inside = outer
 	return err
 }
 
-// limit reads a field that limits the answer, and tells the meter of it.
+// ofModel reads the object additionalModelRequestFields, which has the model's own dialect inside of Converse's: each member is read as one of a
+// body.
+func (w *walk) ofModel() error {
+	outer := w.within
+	w.within = true
+	err := w.Object(func(k string) error { return w.fieldOf(additional, k, w.top) })
+	w.within = outer
+	return err
+}
+
+// limit reads a field that limits the answer, and tells the meter of it. sure is that of setting.
 func (w *walk) limit(l request.Limit, key string, sure bool) error {
 	w.Peek() // skips white space, so that at is where the value begins
 	at := w.Pos()
 	raw, err := w.Value()
 	if err == nil {
-		w.meter.Limit(l, Value{key, raw, at, w.inside}, sure, w.within)
+		w.meter.Limit(l, Value{Key: key, Raw: raw, Offset: at, Inside: w.inside}, sure, w.within)
 	}
 	return err
 }
 
-// hasSettings reports whether an object under this key holds settings.
+// hasSettings reports whether an object under this key is known to hold settings and nothing else.
 func hasSettings(key string) bool {
 	switch key {
 	case "inferenceConfig", "inference_config", "textGenerationConfig", "generationConfig", "generation_config", "thinking",
@@ -134,10 +144,10 @@ func (w *walk) documents(key string) error {
 		return w.beside(key)
 	}
 	return w.Array(func() error {
-		w.Peek() // skips white space, so that start is where the document begins
+		c := w.Peek() // skips white space, so that start is where the document begins
 		start := w.Pos()
 		var err error
-		if c := w.Peek(); c == '{' || c == '[' { // it is rendered as text, whatever its keys are called
+		if c == '{' || c == '[' { // the service renders it as text, so it is told of as JSON, whatever its keys are called
 			err = w.own()
 		} else {
 			err = w.value(key)
@@ -190,17 +200,17 @@ func (w *walk) input(key string) error {
 // body.
 func (w *walk) item() error {
 	var o Object
-	var i item
+	var i item // what kept has to know of the object besides its type
 	err := w.object(&o, func(key string) error {
-		// before is how many blocks the meter has counted: if there are more behind the member, it held content.
-		c, before := w.Peek(), w.meter.Blocks()
-		ofPrompt := key == "id" && o.Name() == "prompt" // of a prompt template: member tells the meter of it
+		isString := w.Peek() == '"'
+		ofPrompt := o.Name() == "prompt" // the id of a prompt template is not that of an item: member tells the meter of it
+		before := w.meter.Blocks()       // if the meter has counted more blocks behind the member, this one held content
 		err := w.member(&o, key)
 		switch key {
 		case "id":
-			i.id = i.id || c == '"' && !ofPrompt
+			i.id = i.id || isString && !ofPrompt
 		case "role":
-			i.role = c == '"'
+			i.role = isString
 		case "content", "encrypted_content":
 			i.hasContent = i.hasContent || w.meter.Blocks() > before
 		}
@@ -217,8 +227,8 @@ const ItemReference = "item_reference"
 
 // item is which fields an item of the input has, whatever its type.
 type item struct {
-	id         bool
-	role       bool
+	id         bool // it has an id, under which the service may keep the item
+	role       bool // it has a role, as messages do
 	hasContent bool // its content is in the body, as text or encrypted
 }
 
@@ -229,7 +239,7 @@ func (i *item) kept(kind string) string {
 	whole := false
 	switch kind {
 	case "":
-		whole = i.role
+		whole = i.role // it is a message
 	case "reasoning":
 		if i.id && !i.hasContent {
 			return kind

@@ -11,17 +11,11 @@ import (
 // cache point, but its key still takes the place of one.
 func (w *walk) marker(points *Points, form request.Marker, key string) error {
 	comma, start := w.Member() // the offsets of the comma before the member, or -1, and of its key
-	c := w.Peek()
-	if c != '{' {
-		if c != 'n' { // null is allowed
-			w.sink.Misshapen(w.Pos(), "expected an object")
-		}
+	if w.Peek() != '{' {
 		points.Null = true
-		raw, err := w.Value()
-		w.bytes(len(raw))
-		return err
+		return w.noPoint()
 	}
-	p := Point{Form: form, TTL: request.FiveMinutes, Open: true}
+	p := Point{Form: form, TTL: request.FiveMinutes, Open: true} // until a member names another lifetime
 	err := w.Object(func(k string) error {
 		raw, err := w.Value()
 		w.bytes(len(raw))
@@ -44,12 +38,23 @@ func (w *walk) marker(points *Points, form request.Marker, key string) error {
 	return nil
 }
 
+// noPoint reads a value that is no object in the place of a cache point. null is allowed there.
+func (w *walk) noPoint() error {
+	if w.Peek() != 'n' {
+		w.sink.Misshapen(w.Pos(), "expected an object")
+	}
+	raw, err := w.Value()
+	w.bytes(len(raw))
+	return err
+}
+
 // alone recognises an object that holds nothing but a cachePoint: then the point is an Element, and takes the place of a block or a tool. fields is
 // how many other members it has, start the offset of its brace. To remove a point that is an element of a list (depth 0), the whole object is cut
 // with a comma.
 func (w *walk) alone(points *Points, fields, start, depth int) {
-	p := &points.Property
-	if points.Alone = p.Form != request.NoMarker && fields == 0; !points.Alone {
+	p := &points.Property // the point with the key cachePoint
+	points.Alone = p.Form != request.NoMarker && fields == 0
+	if !points.Alone {
 		return
 	}
 	p.Form = request.Element
@@ -59,6 +64,7 @@ func (w *walk) alone(points *Points, fields, start, depth int) {
 	if depth > 0 {
 		return // the object is no element of the list, so that only the point in it is cut
 	}
+	// With the comma before the object or, if it is the first of its list, the one after it.
 	if before := strings.TrimRight(w.body[:start], whiteSpace); strings.HasSuffix(before, ",") {
 		p.Cut = Span{len(before) - 1, w.Pos()}
 	} else {

@@ -6,13 +6,13 @@ import "cmp"
 // them. The kind of media may only be known when the outer object ends.
 func (w *walk) sourceOf(o *Object) error {
 	o.HasSource = true
-	inner := Object{Key: "source"}
+	inner := Object{Key: "source"} // the source as an object of content, for what is no data and no address
 	return w.object(&inner, func(key string) error {
 		c := w.Peek()
 		switch {
 		case key == "s3Location" || key == "s3_location":
 			return w.stored(o, &inner, key)
-		case c != '"':
+		case c != '"': // all others that are known are strings
 			return w.plainMember(&inner, key)
 		case key == "data" || key == "bytes":
 			return w.data(&o.Source, key)
@@ -39,7 +39,7 @@ func (w *walk) stored(o, inner *Object, key string) error {
 // data reads the data of a source. A source with both names for them has two: the earlier one is kept as First.
 func (w *walk) data(s *Source, key string) error {
 	t, err := w.Text()
-	s.First = s.Data
+	s.First = s.Data // empty, unless the other name came before
 	s.Data, s.Told, s.Bedrocks = t, true, key == "bytes"
 	return err
 }

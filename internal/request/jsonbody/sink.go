@@ -18,7 +18,8 @@ type Sink interface {
 	// Enter begins a list of the request's own tools, its system prompt or its messages, and Leave ends it. A body can have two lists of tools.
 	Enter(s request.Section)
 	Leave()
-	// Message begins a turn of any conversation, MessageField tells of a member that has no place in one, and EndMessage ends it.
+	// Message begins a message, or another turn of a conversation, and EndMessage ends a message. MessageField is for WalkPrompt alone: it tells of a
+	// member of a message besides role and content, which shows the dialect.
 	Message(index int)
 	MessageField(key string)
 	EndMessage(role string)
@@ -93,27 +94,31 @@ type Point struct {
 // Points are the cache points among the members of an object, by the key that they are written with.
 type Points struct {
 	Control, Property Point
-	Alone             bool // the object holds nothing but a cachePoint, so that it is an element of its list and no block
-	Null              bool // it has the key of a cache point with a value that is none, such as null, so that no point can be added there
+	Alone             bool // the object holds nothing but a cachePoint, which takes the place of a block or a tool
+	Null              bool // the object has the key of a cache point with a value that is none, such as null, so that no point can be added there
 }
 
 // Object is an object of content, when it ends: a message or a block, or anything in one.
 type Object struct {
-	Key    string // the key that it stands under, or that of the list that it is an element of
-	Depth  int    // in how many other objects of the same block it stands
-	Span   Span
-	Raw    string       // as it stands
-	Plain  bool         // it is a plain string in the place of a list of blocks
-	Typed  bool         // it has a field "type" that is a string
-	Type   string       // the value of that field
-	Keyed  bool         // one of a block's members has a key that tells its kind
-	Kind   request.Kind // by that key
-	Fields int          // how many members it has besides cache points
-	Format string       // its field "format"
-	Cited  bool         // citations are asked for of what it holds
-	Points Points       // the cache points among its members
+	// Where it stands.
+	Key   string // the key that it stands under, or that of the list that it is an element of
+	Depth int    // in how many other objects of the same block it stands
+	Span  Span
+	Raw   string // the object as it stands in the body
 
-	MediaType string // of a field beside the source, which has one of its own
+	// What it is.
+	Plain     bool         // it is a plain string in the place of a list of blocks
+	Typed     bool         // it has a field "type" that is a string
+	Type      string       // the value of that field
+	Keyed     bool         // it is a block of which some member has a key that tells the block's kind; for WalkPrompt alone
+	Kind      request.Kind // the kind that this key tells
+	Format    string       // its field "format"
+	MediaType string       // its field "media_type", beside that of the source
+
+	// What it holds.
+	Fields    int    // how many members it has besides cache points
+	Points    Points // the cache points among its members
+	Cited     bool   // citations are asked for of what it holds
 	HasSource bool   // it has an object "source"
 	Source    Source // where its data come from; zero without a source
 }
@@ -170,19 +175,21 @@ func (o *Object) Kinds() (all [][2]string) {
 
 // Tool is a definition of a tool, or what stands in the place of one.
 type Tool struct {
-	Index int
+	Index int // in the list of tools
 	Span  Span
-	Raw   string // as it stands
-	Len   int    // of Raw, without white space and escapes
+	Raw   string // the definition as it stands in the body
+	Len   int    // the length of Raw without white space and escapes
 
+	// Members of the definition itself.
 	Name     string // in its JSON spelling
 	Type     string
-	Strict   bool // its input has to fit its schema, or a grammar
-	Deferred bool // it is loaded when it is needed
-	Function bool // it has OpenAI's form
-	Fields   int  // how many members it has besides cache points
-	Points   Points
+	Strict   bool   // its input has to fit its schema, or a grammar
+	Deferred bool   // it is loaded when it is needed
+	Function bool   // it has OpenAI's form
+	Fields   int    // how many members it has besides cache points
+	Points   Points // the cache points among the members
 
+	// What stands in an object of its own.
 	HasSpec bool   // Spec is filled in: from a toolSpec, in WalkPrompt from a systemTool as well
 	Spec    Spec   // of a definition in Converse's form, which Nova shares
 	System  string // the value of a systemTool, as it stands

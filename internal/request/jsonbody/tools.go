@@ -55,7 +55,7 @@ func (w *walk) tools(string) error {
 // Spare counts.
 func (w *walk) definition(index int) error {
 	t := &w.tool
-	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}} // without what the tool before has left, except for the memory of its list
+	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}} // empty; only the memory of the list Others is used again
 	start, spare := w.Pos(), w.Spare()
 	if err := w.Object(w.toolField); err != nil {
 		return err
@@ -98,13 +98,17 @@ func (w *walk) toolField(key string) error {
 	case key == "function":
 		t.Function = true
 		if c == '{' {
-			return w.Object(func(k string) error {
-				t.Strict = t.Strict || k == "strict" && w.Peek() == 't'
-				_, err := w.passed()
-				return err
-			})
+			return w.Object(w.functionField)
 		}
 	}
+	_, err := w.passed()
+	return err
+}
+
+// functionField reads a member of the object in which OpenAI's form has the definition of a tool. Only strict is looked at, whether it is true.
+func (w *walk) functionField(key string) error {
+	c := w.Peek()
+	w.tool.Strict = w.tool.Strict || key == "strict" && c == 't'
 	_, err := w.passed()
 	return err
 }
@@ -128,7 +132,7 @@ func (w *walk) systemTool(t *Tool, c byte) (err error) {
 func (w *walk) specField(key string) (err error) {
 	s := &w.tool.Spec
 	_, start := w.Member() // the offset of the key
-	// A point in here is nested, where the service accepts none: a meter is not told of it.
+	// A point in here is nested, where the service accepts none, so that it costs nothing: a meter is not told of it.
 	if form := request.MarkerOf(key); w.meter == nil && form.CanBePlaced() {
 		return w.marker(&s.Points, form, key)
 	}
@@ -145,7 +149,7 @@ func (w *walk) specField(key string) (err error) {
 	case key == "inputSchema" && c == '{':
 		return w.Object(w.schemaField)
 	}
-	if _, err = w.passed(); err == nil && w.meter == nil {
+	if _, err = w.passed(); err == nil && w.meter == nil { // a field that is not known
 		s.Others = append(s.Others, w.From(start))
 	}
 	return err

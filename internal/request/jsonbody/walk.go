@@ -30,9 +30,10 @@ type walk struct {
 	sink  Sink  // that is told of everything
 	meter Meter // the same sink, for Walk; nil for WalkPrompt, which tells of the prompt alone
 
-	within bool   // it reads additionalModelRequestFields, in which the model's own dialect stands inside of Converse's
-	inside string // the object of settings that it reads, by the keys on the way to it, joined with slashes; empty for the body itself
-	depth  int    // how many objects are open in a block
+	// Where the walk is.
+	within bool   // inside of additionalModelRequestFields, in which the model's own dialect stands inside of Converse's
+	inside string // the object of settings that is being read, by the keys on the way to it, joined with slashes; empty for the body itself
+	depth  int    // how many objects are open in the present block
 	tool   Tool   // the definition that is being read
 }
 
@@ -47,9 +48,10 @@ func (w *walk) passed() (string, error) {
 // field reads a member of the body itself.
 func (w *walk) field(key string) error { return w.fieldOf("", key, w.top) }
 
-// fieldOf reads a member of the body or of one of its objects, whose key is then object, and calls the sink's Field with its value as it stands.
+// fieldOf reads a member, by a call of read, and then calls the sink's Field with its value as it stands. object is the key of the object in which
+// the member stands, and empty for a member of the body itself.
 func (w *walk) fieldOf(object, key string, read func(key string) error) error {
-	w.Peek()
+	w.Peek() // skips white space, so that start is where the value begins
 	start := w.Pos()
 	err := read(key)
 	if err == nil {
@@ -146,11 +148,11 @@ func (w *walk) misplaced(key, reason string) error {
 	return w.value(key)
 }
 
-// message reads a message. Its role may come last.
+// message reads a message. The sink is told of its role at the end, because that may be its last member.
 func (w *walk) message() error {
-	var o Object
+	var o Object // the message itself, for a meter
 	role := ""
-	w.Peek()
+	w.Peek() // skips white space, so that start is where the brace is
 	start := w.Pos()
 	err := w.Object(func(key string) error {
 		switch {

@@ -3,6 +3,7 @@ package corpus
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"strings"
 	"unicode"
 )
@@ -17,9 +18,25 @@ const (
 // generators returns the generators by the kind of text that each makes, one piece with each call. Only Splices is not among them: that
 // kind joins pieces of all these.
 func generators() map[string]generator {
+	kinds := make(map[string]generator)
+	maps.Copy(kinds, wordGenerators())
+	maps.Copy(kinds, signGenerators())
+	maps.Copy(kinds, recordGenerators())
+	maps.Copy(kinds, codeGenerators())
+	maps.Copy(kinds, scriptGenerators())
+	return kinds
+}
+
+// englishWords returns the words of the English text, with repetitions.
+func englishWords() []string {
+	return strings.FieldsFunc(seed("english"), func(r rune) bool { return !unicode.IsLetter(r) })
+}
+
+// wordGenerators returns the generators of words and of what looks like words, in ASCII for the most part.
+func wordGenerators() map[string]generator {
 	english := strings.Split(strings.TrimSpace(seed("english")), "\n")
-	words := strings.FieldsFunc(seed("english"), func(r rune) bool { return !unicode.IsLetter(r) })
-	kinds := map[string]generator{
+	words := englishWords()
+	return map[string]generator{
 		"english":      func(r source, b *strings.Builder) { b.WriteString(r.from(english)); b.WriteString(" ") },
 		"word order":   func(r source, b *strings.Builder) { b.WriteString(r.from(words)); b.WriteString(" ") },
 		"shuffled":     func(r source, b *strings.Builder) { shuffled(r, b, r.from(words)) },
@@ -27,48 +44,72 @@ func generators() map[string]generator {
 		"random lower": func(r source, b *strings.Builder) { r.chars(b, lower, 1, 12); b.WriteByte(' ') },
 		"random mixed": func(r source, b *strings.Builder) { r.chars(b, lower+upper, 1, 12); b.WriteByte(' ') },
 		"random upper": func(r source, b *strings.Builder) { r.chars(b, upper, 1, 12); b.WriteByte(' ') },
+		"upper case":   func(r source, b *strings.Builder) { b.WriteString(strings.ToUpper(r.from(english))); b.WriteByte('\n') },
+		"alternating":  func(r source, b *strings.Builder) { alternating(b, r.from(words)) },
+		"leetspeak":    func(r source, b *strings.Builder) { b.WriteString(leet.Replace(r.from(english))); b.WriteByte('\n') },
+		"identifiers":  func(r source, b *strings.Builder) { identifier(r, b, words) },
+		"names":        names,
+		"chemistry":    chemistry,
+	}
+}
+
+// signGenerators returns the generators of characters that form no words, in ASCII for the most part.
+func signGenerators() map[string]generator {
+	return map[string]generator{
 		"random ascii": func(r source, b *strings.Builder) {
 			r.chars(b, lower+upper+digits+punct+" ", 20, 80)
 			b.WriteByte('\n')
 		},
-		"upper case":  func(r source, b *strings.Builder) { b.WriteString(strings.ToUpper(r.from(english))); b.WriteByte('\n') },
-		"alternating": func(r source, b *strings.Builder) { alternating(b, r.from(words)) },
-		"leetspeak":   func(r source, b *strings.Builder) { b.WriteString(leet.Replace(r.from(english))); b.WriteByte('\n') },
-		"identifiers": func(r source, b *strings.Builder) { identifier(r, b, words) },
-		"names":       names,
-		"chemistry":   chemistry,
-		"repeated":    repeated,
+		"repeated": repeated,
 		"base64": func(r source, b *strings.Builder) {
 			// 57 bytes make 76 characters, the usual length of a line of base64.
 			b.WriteString(base64.StdEncoding.EncodeToString(r.bytes(57)))
 			b.WriteByte('\n')
 		},
-		"base32":       func(r source, b *strings.Builder) { r.chars(b, lower+"234567", 20, 60); b.WriteByte('\n') },
-		"hex":          func(r source, b *strings.Builder) { fmt.Fprintf(b, "%x ", r.bytes(4+r.IntN(60))) },
-		"uuids":        uuid,
+		"base32":      func(r source, b *strings.Builder) { r.chars(b, lower+"234567", 20, 60); b.WriteByte('\n') },
+		"hex":         func(r source, b *strings.Builder) { fmt.Fprintf(b, "%x ", r.bytes(4+r.IntN(60))) },
+		"uuids":       uuid,
+		"numbers":     func(r source, b *strings.Builder) { r.chars(b, digits, 1, 20); b.WriteByte(r.pick(" \n,;\t")) },
+		"rule lines":  ruleLine,
+		"punctuation": func(r source, b *strings.Builder) { r.chars(b, punct, 1, 30); b.WriteByte(r.pick(" \n")) },
+		"white space": func(r source, b *strings.Builder) { r.chars(b, " \t\n\r", 1, 20); b.WriteByte('x') },
+		"control":     func(r source, b *strings.Builder) { b.WriteByte(byte(r.IntN(32))) },
+	}
+}
+
+// recordGenerators returns the generators of what programs write: tables, logs, differences, addresses and JSON.
+func recordGenerators() map[string]generator {
+	words := englishWords()
+	return map[string]generator{
 		"csv":          csvLine,
-		"numbers":      func(r source, b *strings.Builder) { r.chars(b, digits, 1, 20); b.WriteByte(r.pick(" \n,;\t")) },
 		"fixed width":  fixedWidth,
 		"space tables": func(r source, b *strings.Builder) { spaceTable(r, b, words) },
-		"rule lines":   ruleLine,
-		"punctuation":  func(r source, b *strings.Builder) { r.chars(b, punct, 1, 30); b.WriteByte(r.pick(" \n")) },
-		"white space":  func(r source, b *strings.Builder) { r.chars(b, " \t\n\r", 1, 20); b.WriteByte('x') },
-		"control":      func(r source, b *strings.Builder) { b.WriteByte(byte(r.IntN(32))) },
 		"logs":         func(r source, b *strings.Builder) { logLine(r, b, words) },
 		"diff":         func(r source, b *strings.Builder) { diffLine(r, b, strings.Split(seed("go"), "\n")) },
 		"urls":         func(r source, b *strings.Builder) { url(r, b, words) },
 		"json":         func(r source, b *strings.Builder) { jsonObject(r, b, words, false) },
 		"json lines":   func(r source, b *strings.Builder) { jsonObject(r, b, words, true) },
-		"minified js":  minified,
+	}
+}
+
+// codeGenerators returns the generators of source code: one for each of the embedded texts of code, and minified JavaScript.
+func codeGenerators() map[string]generator {
+	kinds := map[string]generator{"minified js": minified}
+	for _, name := range []string{"go", "python", "javascript", "rust", "other_code", "markup"} {
+		blocks := strings.SplitAfter(seed(name), "\n")
+		kinds["code "+strings.ReplaceAll(name, "_", " ")] = func(r source, b *strings.Builder) { codeBlock(r, b, blocks) }
+	}
+	return kinds
+}
+
+// scriptGenerators returns the generators of text beyond ASCII, and one of prose for each of the languages.
+func scriptGenerators() map[string]generator {
+	kinds := map[string]generator{
 		"emoji":        emoji,
 		"combining":    combining,
 		"rare scripts": rareScript,
 		"any plane":    anyPlane,
 		"mixed script": mixedScript,
-	}
-	for _, name := range []string{"go", "python", "javascript", "rust", "other_code", "markup"} {
-		blocks := strings.SplitAfter(seed(name), "\n")
-		kinds["code "+strings.ReplaceAll(name, "_", " ")] = func(r source, b *strings.Builder) { codeBlock(r, b, blocks) }
 	}
 	for name, text := range languages() {
 		sentences := strings.SplitAfter(text, ". ")
@@ -124,15 +165,13 @@ func identifier(r source, b *strings.Builder, words []string) {
 	style := r.IntN(5)
 	for i := range 1 + r.IntN(5) {
 		word := strings.ToLower(r.from(words))
-		switch style {
-		case 0, 1:
-			if i > 0 || style == 1 {
-				word = strings.ToUpper(word[:1]) + word[1:]
-			}
-		case 2, 3:
-			if i > 0 {
-				b.WriteByte("_-"[style-2])
-			}
+		switch {
+		case style == 0 && i > 0, style == 1: // camelCase, CapitalCase
+			word = strings.ToUpper(word[:1]) + word[1:]
+		case style == 2 && i > 0:
+			b.WriteByte('_')
+		case style == 3 && i > 0:
+			b.WriteByte('-')
 		}
 		b.WriteString(word)
 	}

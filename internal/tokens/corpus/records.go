@@ -80,16 +80,16 @@ func url(r source, b *strings.Builder, words []string) {
 
 // jsonObject writes an object of six members, on one line if compact, else with a line for each.
 func jsonObject(r source, b *strings.Builder, words []string, compact bool) {
-	colon, comma, end := ": ", ",\n  ", "\n}\n"
+	colon, newLine, end := ": ", "\n  ", "\n}\n"
 	if compact {
-		colon, comma, end = ":", ",", "}\n"
+		colon, newLine, end = ":", "", "}\n"
 	}
 	b.WriteByte('{')
 	for i := range 6 {
-		if i > 0 || !compact {
-			// Before the first member the comma is left out, and only the line break remains.
-			b.WriteString(strings.TrimPrefix(comma, strings.Repeat(",", 1-min(i, 1))))
+		if i > 0 {
+			b.WriteByte(',')
 		}
+		b.WriteString(newLine)
 		fmt.Fprintf(b, "%q%s", strings.ToLower(r.from(words)), colon)
 		switch r.IntN(6) {
 		case 0:

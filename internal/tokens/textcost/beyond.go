@@ -74,7 +74,8 @@ func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
 func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 	// last is the entry in plane of the character before, of which only the script is used, and all has the bits of all entries.
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
-	sum, changes, wrong := uint32(0), uint32(0), uint32(0) // of tokens and of the bit lengthened; of script; if its highest bit is set
+	// sum and changes are for finish. wrong has its highest bit set if some character is not of two bytes.
+	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
 		// The fixed bits of both bytes are taken off in one subtraction. After any other first byte r is out of the range of two bytes,
@@ -104,7 +105,7 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 // triples is pairs for characters of three bytes: it relies on each head being followed by two bytes inside of a character. It does not store the
 // characters, which finish reads only if there are Russian letters, of two bytes. It takes half of the instructions of decode and add.
 func (s *Scanner) triples(text *window, heads, follows uint64) bool {
-	// As in pairs, last is the entry of the character before, and wrong has its highest bit set if some character is not of three bytes.
+	// As in pairs, last is the entry of the character before, sum and changes are for finish, and wrong is for characters that are not of three bytes.
 	t, last := s.table, uint32(s.script)
 	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
@@ -215,7 +216,7 @@ func inPlane(r uint32) uint32 {
 }
 
 // addLong adds the bytes by which normalisation can lengthen those of the block's first n characters that are beyond the basic plane, and one token
-// for each. For characters of the basic plane finish does that.
+// for each of these bytes. For characters of the basic plane finish does both.
 func (s *Scanner) addLong(n int) {
 	for _, r := range s.block.characters[:n] {
 		if r > 0xffff {

@@ -134,8 +134,9 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	return n
 }
 
-// saves returns how much less the listed words that end in the block cost than their letters, which read has added up, and remembers in s.run
-// the run that is still open at the block's end. The block begins at i and has n bytes; c has the classes of its bytes.
+// saves returns how much less the listed words that end in the block cost than their letters, which read has added up, and remembers in s.run the run
+// that is still open at the block's end. The block begins at i, and c has the classes of its bytes. n is how many of its bytes are scanned, or more
+// than blockBytes if the last character goes on behind the block.
 //
 // It first takes the run that was open before the block, which has its own record in s.run, and the one that stays open. Then it makes two masks,
 // begins with the first byte of each other run and ends with the byte after each, takes out the runs that can't be listed words, and has words
@@ -150,7 +151,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 	single := begins << 1 & ends                        // the ends of runs of one byte: no listed word is that short
 	spoils := c.capitals&before | c.beyond              // a run with a capital behind its first letter, or with a byte beyond ASCII, is no listed word
 	if s.run.open {
-		// This run began in an earlier block: it has the first bit of ends, and none in begins.
+		// This run began in an earlier block: it has the first bit of ends, and none in begins. Its units grow by what its bytes in this block cost.
 		first := bits.TrailingZeros64(ends) // 64 if it is still open
 		if c.beyond&below(first) != 0 {
 			s.run.start = unlisted
@@ -167,7 +168,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved
 	if last := min(n, blockBytes); runs>>(last-1)&1 == 1 {
 		start := bits.Len64(begins) - 1 // the highest bit of begins
 		s.run = run{open: true, start: i + start, units: b.until(last) - b.until(start), row: uint16(b.states[start])}
-		if c.beyond>>start != 0 {
+		if c.beyond>>start != 0 { // the run has a byte beyond ASCII
 			s.run.start = unlisted
 		}
 	}

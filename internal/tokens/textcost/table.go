@@ -57,13 +57,13 @@ const behindASCII = 1 << 31
 // beyond stands for any character beyond ASCII.
 const beyond = 0x7f
 
-// stored is costs.bin.
+// stored is costs.bin: the cost of a character in units, by what is in the brackets. Only plane has tokens.
 type stored struct {
 	letters  [groups * 32 * 32]uint8 // [group of the character two before][class of the one before][small letter]
 	pairs    [128 * 128]uint8        // [character before][any ASCII character but a small letter, or beyond]
 	repeats  [128]uint8              // [ASCII character] that comes for at least the third time in a row
-	cyrillic [64 * 64]uint8
-	plane    [1 << 16 / 4]uint8 // the tokens of each character of the basic plane, in two bits
+	cyrillic [64 * 64]uint8          // as table.cyrillic
+	plane    [1 << 16 / 4]uint8      // the tokens of each character of the basic plane, in two bits
 }
 
 //go:embed costs.bin

@@ -61,6 +61,7 @@ type listed struct {
 	first, last uint64 // the first eight letters, the first one in the lowest byte, and the rest
 }
 
+// The parts of listed.last: the numbers of tokens from tokensShift on, and below it the letters.
 const (
 	tokensShift   = 56
 	lettersOfLast = 1<<tokensShift - 1
