@@ -114,7 +114,7 @@ func (p *Scanner) Text() (Text, error) {
 		return Text{}, p.Fail("expected a string")
 	}
 	start := p.pos + 1
-	saved, seen := 0, uint64(0) // by how many bytes decoding shortens the text; all that plainLen has returned as high
+	saved, seen := 0, uint64(0) // by how many bytes decoding shortens the text; its plain bytes joined with "or", eight at a time
 	for i := start; ; {
 		n, high := plainLen(p.s[i:])
 		i += n
@@ -124,7 +124,8 @@ func (p *Scanner) Text() (Text, error) {
 			p.pos = i
 			return Text{}, p.Fail("unterminated string")
 		case p.s[i] == '"':
-			return p.endText(start, i, saved, seen&tops != 0) // it has to check the UTF-8 only of a text that is not all ASCII
+			notASCII := seen&tops != 0 // some byte has the highest bit set
+			return p.endText(start, i, saved, notASCII)
 		case p.s[i] < ' ':
 			p.pos = i
 			return Text{}, p.Fail("control character in a string")
@@ -149,11 +150,11 @@ func (p *Scanner) Text() (Text, error) {
 	}
 }
 
-// endText returns the string from start to end, the offset of its closing quote. saved is by how much decoding its escapes shortens it. check asks
-// whether it is valid UTF-8; callers leave that out for ASCII, which always is.
-func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
+// endText returns the string from start to end, the offset of its closing quote. saved is by how much decoding its escapes shortens it. Text that is
+// not all ASCII has to be valid UTF-8.
+func (p *Scanner) endText(start, end, saved int, notASCII bool) (Text, error) {
 	raw := p.s[start:end]
-	if check && !utf8.ValidString(raw) {
+	if notASCII && !utf8.ValidString(raw) {
 		return Text{}, p.Fail("invalid UTF-8")
 	}
 	p.pos = end + 1

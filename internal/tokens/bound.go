@@ -99,7 +99,7 @@ func documentBound(b *Block, l *Limits) (n int64, known bool) {
 	picture := max(l.Image.MaxTokens, 0) // the tokens of an image of unknown size, as each page of a PDF is one
 	if b.Format == formatPDF {
 		pages := int64(b.Pages)
-		text := max(mulSat(pages, l.PDFPageTextTokens), b.Bytes) // Bytes is the text that was found in a PDF, if that is more than pages usually have
+		text := max(mulSat(pages, l.PDFPageTextTokens), b.Bytes) // Bytes are here the most tokens that the text found in the PDF can have
 		n, known = addSat(text, mulSat(pages, picture)), pages > 0
 	} else {
 		n, known = b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format) // a format whose Bytes bounds the text, such as txt or docx

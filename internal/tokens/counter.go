@@ -39,7 +39,7 @@ var patterns = map[string]string{
 type Counter struct {
 	seeds    [2]maphash.Seed                    // for the two halves of a chunk's hash
 	counts   *lru                               // by chunk
-	encoding func() (*tiktoken.Tiktoken, error) // the vocabulary; loads it once
+	encoding func() (*tiktoken.Tiktoken, error) // loads the vocabulary when it is called first, and returns the same one or the same error from then on
 }
 
 // NewCounter returns a counter with the vocabulary CL100K or O200K that remembers up to entries chunks; zero or less means

@@ -107,8 +107,9 @@ func unpackText(f *zip.File, left int64) ([]byte, bool) {
 
 // isText reports whether a part begins as text does: in two bytes for a character or more, or without control characters.
 func isText(head []byte) bool {
-	// Two zeros in front of the first tag are four bytes for a character: text that readable refuses.
-	if wide(head) != nil || bytes.HasPrefix(head, []byte("\x00\x00")) && bytes.IndexByte(head[:min(len(head), 4)], '<') > 0 {
+	// Two zeros in front of the first tag are four bytes for a character: text as well, though readable refuses it.
+	fourBytes := bytes.HasPrefix(head, []byte("\x00\x00")) && bytes.IndexByte(head[:min(len(head), 4)], '<') > 0
+	if fourBytes || wide(head) != nil {
 		return true
 	}
 	for _, c := range head {
@@ -317,12 +318,11 @@ func (s *sharedStrings) length(rest []byte) int64 {
 	if v < 0 {
 		return s.longest
 	}
-	value := rest[v:]
-	end := bytes.IndexByte(value, '>')
-	if end < 0 || end+1 >= len(value) || value[end+1] < '0' || value[end+1] > '9' {
+	_, value, _ := bytes.Cut(rest[v:], []byte(">")) // nothing if the tag does not end here
+	if len(value) == 0 || value[0] < '0' || value[0] > '9' {
 		return s.longest
 	}
-	if number := pdfInt(value[end+1:]); number < len(s.lengths) {
+	if number := pdfInt(value); number < len(s.lengths) {
 		return s.lengths[number]
 	}
 	return s.longest

@@ -212,8 +212,9 @@ func merge(bedrock, body *counts, family string, writes price.CacheWrites) readi
 	if !bedrock.any() {
 		return body.usage(family, writes)
 	}
-	a, b := bedrock.filledFrom(body).usage(family, writes), body.filledFrom(bedrock).usage(family, writes)
-	u, differ := dearer(a.usage, b.usage)
+	a := bedrock.filledFrom(body).usage(family, writes)
+	b := body.filledFrom(bedrock).usage(family, writes)
+	u, differ := dearer(a.usage, b.usage) // the larger count of each kind
 	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 

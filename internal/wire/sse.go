@@ -25,11 +25,11 @@ type SSEMeter struct {
 	sum       streamSum // what the events have told so far
 	begun     bool      // a first line was seen, which alone may have a byte order mark
 	afterCR   bool      // a line feed that comes next belongs to the line end before it
-	line      []byte    // one that has not arrived completely
-	data      []byte    // of the event that is coming
-	hasData   bool      // that event has a data line, though it may be empty
-	errorName bool      // that event is named "error"
-	exception string    // what Exception returns
+	line      []byte    // the beginning of a line that has not arrived completely
+	data      []byte    // the data of the event that is arriving
+	hasData   bool      // the event has a data line, though it may be empty
+	errorName bool      // the event is named "error"
+	exception string    // the code or type of the first error; empty if there was none
 }
 
 // NewSSEMeter returns a meter for one response. provider is the maker's name in the model id, such as "openai": it decides how the counts in the

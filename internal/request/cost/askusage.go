@@ -25,7 +25,7 @@ func AskForUsage(body []byte) ([]byte, bool) {
 		return splice(text, e.inOptions, e.inOptions, asked+","), true
 	case e.inOptions >= 0:
 		return splice(text, e.inOptions, e.inOptions, asked), true
-	case e.nullStart >= 0 && e.nullEnd > 0: // stream_options is null
+	case e.nullStart >= 0 && e.nullEnd > 0: // stream_options is null, and becomes an object
 		return splice(text, e.nullStart, e.nullEnd, "{"+asked+"}"), true
 	default: // there are no stream_options
 		at := strings.IndexByte(text, '{') + 1 // a body that says that it streams is not empty

@@ -10,8 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// Field reads those fields, of the body or of Converse's additionalModelRequestFields, that decide by what the request is billed. raw is the value as
-// it stands.
+// Field reads those fields, of the body or of Converse's additionalModelRequestFields, that decide by what the request is billed; and those of the body
+// that tell its form, or where it goes. raw is the value as it stands.
 func (m *meter) Field(object, key, raw string) {
 	switch object {
 	case "":
@@ -227,27 +227,27 @@ func (m *meter) Form(raw string) {
 
 // converseSchema returns the schema in Converse's outputConfig, which holds it as a text, below textFormat; and false for a config of another form.
 func converseSchema(config string) (schema string, ok bool) {
-	p := jsonscan.New(config)
-	// along returns a function that reads a member of an object: it goes on along the path if the member has the path's first key, and else passes it
-	// over.
-	var along func(path []string) func(key string) error
-	along = func(path []string) func(key string) error {
-		return func(key string) error {
-			onPath, atEnd := key == path[0], len(path) == 1
-			switch c := p.Peek(); {
-			case onPath && atEnd && c == '"':
-				t, err := p.Text()
-				schema, ok = t.String(), err == nil
-				return err
-			case onPath && !atEnd && c == '{':
-				return p.Object(along(path[1:]))
-			}
-			return p.Skip()
+	value := config
+	for _, key := range [...]string{"textFormat", "structure", "jsonSchema", "schema"} {
+		if value, ok = memberOf(value, key); !ok {
+			return "", false
 		}
 	}
-	path := []string{"textFormat", "structure", "jsonSchema", "schema"}
-	if p.Peek() != '{' || p.Object(along(path)) != nil {
+	if value[0] != '"' {
 		return "", false
 	}
-	return schema, ok
+	return unquoted(value), true
+}
+
+// memberOf returns the value that an object has under a key, as it stands; and false if it has none, or if the text is no object.
+func memberOf(object, key string) (value string, ok bool) {
+	p := jsonscan.New(object)
+	err := p.Object(func(k string) error {
+		raw, err := p.Value()
+		if k == key {
+			value, ok = raw, true
+		}
+		return err
+	})
+	return value, ok && err == nil
 }

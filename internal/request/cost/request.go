@@ -121,11 +121,11 @@ func ParseExtra(fields []byte) (Request, error) {
 	return ParseRequest("", fields)
 }
 
-// Amazon Bedrock's pricing page (2026-11): a rerank query covers up to 100 document chunks, and a document of more than 512
-// tokens, the query's included, is several. A token has at least one byte, and a long query takes half of the chunk.
+// How rerank models are billed, by Amazon Bedrock's pricing page (2026-11): a query covers up to 100 chunks of documents, and a document of more than
+// 512 tokens, with those of the query, is several chunks.
 const (
 	rerankChunksPerQuery = 100
-	rerankChunkBytes     = 256
+	rerankChunkBytes     = 256 // of a document: a token has at least one byte, and a long query takes half of the 512 tokens
 )
 
 // meter is the sink that bounds what a body can cost. What it does not understand it counts as text, or as content of unknown size.
@@ -154,6 +154,7 @@ func (m *meter) Block(int)             {}
 func (m *meter) Cited()                {}
 func (m *meter) Misshapen(int, string) {}
 
+// These methods note what they are told in one line each. Blocks returns how many blocks the prompt has so far.
 func (m *meter) Message(int)     { m.req.Prompt.Messages++ }
 func (m *meter) Input()          { m.req.Texts++ }
 func (m *meter) Prompt()         { m.prompts++ }

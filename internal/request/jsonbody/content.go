@@ -131,8 +131,9 @@ func (w *walk) part(key string) error {
 	c := w.Peek()
 	switch key {
 	case "input", "json", "input_schema", "inputSchema":
-		// The input of a tool call is an object, so that a meter reads a list in its place as content.
-		if w.meter == nil || c == '{' || c == '[' && key != "input" {
+		// The input of a tool call is an object. A list under "input" is something else, which a meter reads as content.
+		isOwn := c == '{' || c == '[' && key != "input"
+		if isOwn || w.meter == nil {
 			return w.own()
 		}
 	case "image_url": // in some dialects an object with the address, in others the address itself

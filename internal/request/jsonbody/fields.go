@@ -250,9 +250,9 @@ func (i *item) kept(kind string) string {
 	case "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "computer_call", "computer_call_output",
 		"local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output",
 		"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "input_text", "input_image", "input_file":
-		whole = true
+		whole = true // these come with all that they hold, whether they have an id or not
 	case ItemReference:
-		whole = true // the meter has noted it when it was told of the type
+		whole = true // it is not, but the meter has noted it already, when it was told of the type
 	}
 	if whole || !i.id {
 		return ""

@@ -160,7 +160,7 @@ func (o *Object) Kinds() (all [][2]string) {
 	for _, name := range [...]string{o.Name(), o.Key} {
 		switch name {
 		case "image", "document", "audio", "video":
-		default:
+		default: // no name of a kind
 			continue
 		}
 		other := [2]string{name, cmp.Or(o.Format, o.MediaType)} // its own fields beside the source

@@ -8,8 +8,8 @@ import (
 
 // Some tokenizers convert text to Unicode's normalisation form C first. That shortens nearly all text, but lengthens a few characters: those
 // that are excluded from composition, such as U+0958, and those that a following mark decomposes because it comes before theirs in the
-// canonical order, as U+0323 after U+00E9. The table has the former, and those marks. It is of Unicode 15.1;
-// internal/tools/tokenizers/lengthened.py makes it with Python's unicodedata.
+// canonical order, as U+0323 after U+00E9. The table has the former, and those marks, as the first and the last code point of each range. It is of
+// Unicode 15.1; internal/tools/tokenizers/lengthened.py makes it with Python's unicodedata.
 var lengthening = [...][2]rune{
 	{0x31b, 0x31b},
 	{0x323, 0x328},
@@ -106,6 +106,7 @@ func AtMostBytes(tokens int64, text string) int64 {
 // Lengthening returns by how many bytes, at most, Unicode's normalisation form C can lengthen a text. For ASCII that is 0, which takes as
 // long as reading it from memory. Malformed text is not lengthened.
 func Lengthening(text []byte) (added int64) {
+	// A window has some bytes behind its block, where the block's last character may go on. The rest of the text, too short for a window, comes below.
 	for ; len(text) >= windowSize; text = text[blockBytes:] {
 		t := (*window)(text)
 		// A block of which no byte has its highest bit set is ASCII.

@@ -157,7 +157,8 @@ func rowAfter(last string) uint16 {
 	return row
 }
 
-// after returns the row after a character that comes in a row. Each byte of one beyond ASCII may stand for it.
+// after returns the row after a character that comes in a row. A single byte of a character beyond ASCII may stand for that character: each is larger
+// than beyond.
 func (t *table) after(row uint16, character rune) uint16 {
 	if character >= beyond {
 		return t.beyond

@@ -94,7 +94,7 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	b := &s.block
 	n := min(end-i, blockBytes) // how many bytes of the block are scanned now; fewer if a word or an escape goes on behind the block
 	full := n == blockBytes
-	window, skipped := b.window(text, i), uint64(0)
+	window, skipped := b.window(text, i), uint64(0) // skipped has the bytes of escapes whose column is columnSkipped: unescape fills it in
 	c := classify(window, &b.columns)
 	if escaped && i+n > s.backslash {
 		if at := s.backslashes(text, i, n, window); at != 0 {

@@ -189,7 +189,7 @@ func (r *rows) number(p place) uint16 {
 	}
 	row = uint16(len(r.numbers)) * rowWidth
 	r.numbers[p] = row
-	for c := range byte(beyond) {
+	for c := range byte(beyond) { // the cost goes above the low 16 bits, and the step to the row of the next place into them
 		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift + uint32(r.number(p.then(c))) - uint32(row)
 	}
 	// first is what the place adds to the cost of a character beyond ASCII. fitted adds the step from this row to the row beyond.
@@ -212,7 +212,7 @@ func (p place) then(c byte) place {
 	}
 }
 
-// asGroup returns the group of the last character, for a small letter two characters later.
+// asGroup returns the group that the last character of the place will have when it is the one two before a small letter.
 func (p place) asGroup() int {
 	switch {
 	case isLower(p.last) || isUpper(p.last) && !p.humped:
