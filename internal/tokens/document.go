@@ -19,7 +19,7 @@ func DocumentBlock(format string, data []byte) Block {
 		size, _ := measurePDF(data)
 		b.Pages, b.Bytes = size.pages, size.text
 	case "docx", "xlsx":
-		size, _ := measureOffice(data)
+		size, _ := measureOffice(data) // zero as well, if the file can't be measured
 		b.Bytes, b.Images = size.text, size.pictures
 	case "txt", "md", "csv", "html":
 		b.Bytes = plainTextBytes(data)

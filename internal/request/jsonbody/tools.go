@@ -132,7 +132,7 @@ func (w *walk) systemTool(t *Tool, c byte) (err error) {
 func (w *walk) specField(key string) (err error) {
 	s := &w.tool.Spec
 	_, start := w.Member() // the offset of the key
-	// A point in here is nested, where the service accepts none, so that it costs nothing: a meter is not told of it.
+	// A point in here is nested, where the service accepts none: a meter is not told of it.
 	if form := request.MarkerOf(key); w.meter == nil && form.CanBePlaced() {
 		return w.marker(&s.Points, form, key)
 	}
