@@ -38,8 +38,8 @@ type group struct {
 	deniedSince time.Time  // since when every call has been denied; zero if the last call was admitted
 }
 
-// wishLines are the lines by which a group sees that other processes wait for room. They record it as a wish, which is the closed latch of a
-// separate account beside the limit's. A line of that account shows it.
+// wishLines are the lines by which a group sees that other processes wait for room. A process that waits leaves a wish: the closed latch of a
+// separate account beside the limit's. A line of that account, which is asked for beside the group's own lines, shows the latch.
 type wishLines struct {
 	balanceLines []driver.Line // to read with Balances: the group's lines, followed by one for the wishes on each line that can refuse
 	wishOf       []int         // for each line of wishes in balanceLines, the index of the group's line that the wishes are for
@@ -68,40 +68,56 @@ const (
 )
 
 // lease is a share of a group's limits and the calls that it serves. The share is drawn in one or more grants, which are reservations in the
-// store inside. On each line all grants of a lease are booked in the same bucket, so that it does not matter which grant pays for which
+// store inside. On each line all grants of a lease are booked in the same bucket of time, so that it does not matter which grant pays for which
 // call: what the calls need fills the grants in the order in which they were drawn.
 type lease struct {
-	group      *group
-	lines      []driver.Line // the group's
-	grants     []*grant      // in the order in which they were drawn
-	unanswered []*grant      // grants whose Reserve got no answer: they are voided before any other step
-	granted    driver.Charge // the sum of all grants
-	dims       []driver.Key  // the Dims of the call that the last grant was drawn for: no kill flag held for these at that time
-	base       []int64       // by line: what others had settled when the last grant was drawn; nil if no line has thresholds
-	maxes      []int64       // by line: the Max in force at that time; nil if base is nil
-	calls      []*call       // all that were ever admitted
-	uses       []*leaseUse   // the calls' amounts by scope, for the rows of usage; at most MaxShares
+	group   *group
+	lines   []driver.Line // the group's
+	storeMu contextMutex  // held during steps in the store inside that concern this lease
 
-	// Four moments by this process's clock:
-	// sent: just before the first grant's Reserve was sent
-	// drawn: just before the last grant's Reserve was sent
-	// until: the lease admits no call from then on
-	// lapses: the store inside may expire a grant from then on, which charges it in full
-	sent, drawn, until, lapses time.Time
-	at                         time.Time // of the first grant's Reserve, by the store's clock; zero while there is no answer
+	leaseGrants
+	leaseTimes
+	leaseCalls
+	leaseEnd
+}
 
+// leaseGrants are what a lease has drawn from the store inside.
+type leaseGrants struct {
+	grants       []*grant      // in the order in which they were drawn
+	unanswered   []*grant      // grants whose Reserve got no answer: they are voided before any other step
+	granted      driver.Charge // the sum of all grants
+	dims         []driver.Key  // the Dims of the call that the last grant was drawn for: no kill flag held for these at that time
+	base         []int64       // by line: what others had settled when the last grant was drawn; nil if no line has thresholds
+	maxes        []int64       // by line: the Max in force at that time; nil if base is nil
+	thresholdIDs []driver.ID   // ids of settlements of nothing, whose answers tell askThresholds which thresholds were reached
+}
+
+// leaseTimes are the moments of a lease, by this process's clock except for at.
+type leaseTimes struct {
+	sent   time.Time // just before the first grant's Reserve was sent
+	drawn  time.Time // just before the last grant's Reserve was sent
+	until  time.Time // the lease admits no call from then on
+	lapses time.Time // the store inside may expire a grant from then on, which charges it in full
+	at     time.Time // of the first grant's Reserve, by the store's clock; zero while there is no answer
+}
+
+// leaseCalls are the calls of a lease and their sums.
+type leaseCalls struct {
+	calls     []*call       // all that were ever admitted
+	uses      []*leaseUse   // the calls' amounts by scope, for the rows of usage; at most MaxShares
 	settled   driver.Charge // the sum of the calls that have ended
 	pending   driver.Charge // the worst cases of the calls in flight
 	inFlight  int           // how many calls are in flight
 	estimates int           // how many calls were settled with their worst case because nobody knows what they cost
+}
 
-	closed       bool // the lease admits no more calls
-	closedAt     time.Time
-	givenBackAt  time.Time    // when it was last given back to the store inside
-	queued       bool         // it waits in Store.toForget or Store.toForgetLater, the queues of leases of which nothing has to be known any more
-	queuedCalls  int          // how many calls it had then; Store.queuedCalls is the sum over the queued leases
-	storeMu      contextMutex // held during steps in the store inside that concern this lease
-	thresholdIDs []driver.ID  // ids of settlements of nothing, whose answers tell askThresholds which thresholds were reached
+// leaseEnd says how far the end of a lease has come: it is closed, then given back, and then waits in a queue until its calls are forgotten.
+type leaseEnd struct {
+	closed      bool // the lease admits no more calls
+	closedAt    time.Time
+	givenBackAt time.Time // when it was last given back to the store inside
+	queued      bool      // it waits in Store.toForget or Store.toForgetLater, the queues of leases of which nothing has to be known any more
+	queuedCalls int       // how many calls it had when it was queued; Store.queuedCalls is the sum over the queued leases
 }
 
 // grant is one reservation in the store inside.
@@ -127,11 +143,8 @@ func newGroup(lines []driver.Line, length time.Duration) *group {
 		l := &g.lines[i]
 		l.Notify = slices.Clone(l.Notify) // the lines are kept, and their caller may change its own
 		g.reportedUntil[i] = make([]time.Time, len(l.Notify))
-		// Calls on a latching line are not leased, because a denial that comes too early would close the latch. A lease admits calls only in the
-		// bucket of time in which it was drawn: a calendar window, or a sixtieth of a rolling one. Where that is shorter than half the length of a
-		// lease, leases would not be worth their drawing. How long a bucket is can be seen at any moment: here it is the one at 1970.
-		span := l.Window.At(time.Unix(0, 0))
-		if l.Latch || span.Next-span.Start < int64(length/2) {
+		// A denial that comes too early would close a latch.
+		if l.Latch || bucketLength(l.Window) < length/2 {
 			g.leasable = false
 		}
 		if !slices.Contains(g.units, l.Unit) {
@@ -140,6 +153,13 @@ func newGroup(lines []driver.Line, length time.Duration) *group {
 	}
 	g.prepareWishLines()
 	return g
+}
+
+// bucketLength returns about how long a window's buckets of time are: a calendar window is one bucket, a rolling window has sixty, and the one of a
+// lifetime never ends. A lease admits calls only in the bucket in which it was drawn, so that short buckets make leases that are not worth drawing.
+func bucketLength(w driver.Window) time.Duration {
+	span := w.At(time.Unix(0, 0)) // any moment would do: all buckets of a window are about as long as that of 1970
+	return time.Duration(span.Next - span.Start)
 }
 
 // hasThresholds reports whether any line has thresholds to report.
@@ -154,6 +174,16 @@ func sameRule(a, b *driver.Line) bool {
 		(a.Window == b.Window || a.Window.String() == b.Window.String())
 }
 
+// hasRules reports whether the group's lines are the same rules as these lines, which have the same accounts in the same order.
+func (g *group) hasRules(lines []driver.Line) bool {
+	for i := range lines {
+		if !sameRule(&g.lines[i], &lines[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // groupOf returns the group of a call's lines and makes it if there is none. If the rules of the lines have changed, a new group replaces
 // the old one, whose leases admit no more calls. Requires mu held.
 func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
@@ -164,11 +194,7 @@ func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
 	}
 	g := s.groups[string(key)]
 	if g != nil {
-		same := true
-		for i := range lines {
-			same = same && sameRule(&g.lines[i], &lines[i])
-		}
-		if same {
+		if g.hasRules(lines) {
 			g.lastUsed = now
 			return g
 		}
@@ -189,14 +215,14 @@ func (s *Store) closeLease(l *lease, now time.Time) {
 	}
 	l.closed, l.closedAt = true, now
 	l.group.open = slices.DeleteFunc(l.group.open, func(o *lease) bool { return o == l })
-	// A lease whose time is over ended by itself; others are closed early, for example by a wish. As long as l.at is zero, no grant of the lease was
-	// answered. The size stays at 2 calls or more, because a grant for one call would save no step.
-	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() { // it was too large
+	answered := !l.at.IsZero()                        // a grant of it was answered, so that the lease has times
+	endedByItself := answered && !now.Before(l.until) // and was not closed early, for example because of a wish
+	if endedByItself && l.halfUnused() {              // it was too large; a grant for fewer than 2 calls would save no step
 		l.group.wantedCalls = max(l.group.wantedCalls/2, 2)
 	}
 }
 
-// halfUnused reports whether less than half of a lease was spent, in every unit.
+// halfUnused reports whether the calls of a lease, those in flight included, need no more than half of it, in every unit.
 func (l *lease) halfUnused() bool {
 	for _, u := range l.group.units {
 		if l.settled[u]+l.pending[u] > l.granted[u]/2 {
@@ -263,15 +289,15 @@ func (l *lease) cover() (sum driver.Charge) {
 			part = smaller(part, g.correctingTo)
 		}
 		for u := range sum {
-			// addUp leaves the sum as it is if it would overflow, which also counts the smaller amount.
+			// addUp leaves the sum as it is if it would overflow: that errs on the same side.
 			sum[u] = addUp(sum[u], part[u])
 		}
 	}
 	return sum
 }
 
-// uncovered reports whether the lease needs more than its cover. As long as the lease is open, its cover is all that it was granted: a grant that is
-// settled before the lease is closed, because its calls have used it up (usedUp), is settled in full.
+// uncovered reports whether the lease needs more than its cover. An open lease is covered by all that it was granted: if one of its grants is settled
+// already, that is because the calls have used it up (usedUp), and so it was settled in full.
 func (l *lease) uncovered() bool {
 	if !l.closed {
 		return !l.group.within(l.needed(), l.granted)

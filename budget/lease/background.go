@@ -57,9 +57,8 @@ func (s *Store) catchUp() {
 	}
 	_ = s.giveBackEnded(ctx, now, math.MaxInt)
 	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.unanswered) > 0 }) {
-		if l.storeMu.tryLock() { // if it is locked, a grant is being drawn for it
-			// It first voids the grants that got no answer, which is what these leases need.
-			_ = s.settleSpentGrants(ctx, l)
+		if l.storeMu.tryLock() { // if storeMu is locked, a grant is being drawn for the lease, which voids them, too
+			_ = s.settleSpentGrants(ctx, l) // before it settles anything, it voids the grants that got no answer, which is what these leases need
 			l.storeMu.unlock()
 		}
 	}

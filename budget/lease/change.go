@@ -52,14 +52,24 @@ func (s *Store) judge(c *call, change driver.Change) (isNew bool, err error) {
 	if c.changes == nil {
 		return true, nil
 	}
-	switch ids := c.changes.ids; {
-	case ids[len(ids)-1] == change.ID:
+	ids := c.changes.ids
+	if ids[len(ids)-1] == change.ID {
 		return false, nil
-	// The upper bits of Seen are how many corrections this process had made when the caller looked. An id that is not the last one is a late repeat.
-	case change.Seen>>innerBits < c.changes.last || slices.Contains(ids, change.ID):
+	}
+	correctionsSeen := change.Seen >> innerBits // how many corrections this process had made when the caller looked
+	lateRepeat := slices.Contains(ids, change.ID)
+	if correctionsSeen < c.changes.last || lateRepeat {
 		return false, driver.ErrSuperseded
 	}
 	return true, nil
+}
+
+// lastCorrection returns the number of the call's last correction (Store.corrected after it); 0 if there was none. Requires mu held.
+func (c *call) lastCorrection() int64 {
+	if c.changes == nil {
+		return 0
+	}
+	return c.changes.last
 }
 
 // noteChange remembers a correction of a call inside a lease. Requires mu held.

@@ -61,14 +61,17 @@ func (s *Store) drawNow(ctx context.Context, g *group, r *driver.Reservation) (d
 	if err != nil {
 		return driver.Decision{}, answered, err
 	}
-	of, d, way, err := func() (*lease, driver.Decision, route, error) {
-		defer l.storeMu.unlock() // openAndAdmit may give the lease back, which needs the mutex
-		return s.extend(ctx, l, r)
-	}()
+	of, d, way, err := s.extendAndUnlock(ctx, l, r)
 	if err == nil && d.Admitted {
 		return s.openAndAdmit(ctx, of, r, d)
 	}
 	return d, way, err
+}
+
+// extendAndUnlock is extend, and then unlocks the lease's storeMu: openAndAdmit, which comes next, may give the lease back, and locks it again.
+func (s *Store) extendAndUnlock(ctx context.Context, l *lease, r *driver.Reservation) (of *lease, d driver.Decision, way route, err error) {
+	defer l.storeMu.unlock()
+	return s.extend(ctx, l, r)
 }
 
 // lockLease returns the lease to draw for, with its storeMu held, so that it can't be given back before the draw is answered.
@@ -120,19 +123,28 @@ func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.forget(now) // else a busy process would remember ever more calls between two rounds of the background work
-	if !g.lastDrawn.IsZero() && !g.cutDown && now.Sub(g.lastDrawn) < s.length/2 {
-		// The last grant was as large as was wanted, and did not last for half a length.
-		g.wantedCalls = min(2*g.wantedCalls, largestShare)
+	s.forget(now)                                          // else a busy process would remember ever more calls between two rounds of the background work
+	asLargeAsWanted := !g.lastDrawn.IsZero() && !g.cutDown // the last grant was
+	if asLargeAsWanted && now.Sub(g.lastDrawn) < s.length/2 {
+		g.wantedCalls = min(2*g.wantedCalls, largestShare) // it did not last for half a length: the next one is larger
 	}
 	if n := len(g.open); n > 0 {
-		l := g.open[n-1] // the newest
-		// The lease must be young enough, still admit calls, not lapse before the call can expire, and be able to keep the amounts of this call's
-		// scope apart (carries).
-		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) && l.carries(r.Call) {
-			return l
+		if newest := g.open[n-1]; s.mayExtend(newest, r, now) {
+			return newest
 		}
 	}
+	return newLease(g)
+}
+
+// mayExtend reports whether another grant for an open lease could serve a call: the lease is young enough for one, still admits calls, does not
+// lapse before the call can expire, and can keep the amounts of this call's scope apart (carries).
+func (s *Store) mayExtend(l *lease, r *driver.Reservation, now time.Time) bool {
+	young := now.Before(l.sent.Add(lifetimes * s.length))
+	return young && now.Before(l.until) && !l.tooShortFor(r, now) && l.carries(r.Call)
+}
+
+// newLease returns a lease without grants.
+func newLease(g *group) *lease {
 	return &lease{group: g, lines: g.lines, storeMu: newContextMutex()}
 }
 
@@ -159,7 +171,7 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 				s.learn(l.group, r, &d, nil)
 			}
 			return of, d, answered, err
-		case amount == l.group.counted(r.Charge): // the grant was no larger than the call, in the units that count
+		case amount == l.group.counted(r.Charge): // the grant was just as large as the call, in the units that count: there is no room for the call either
 			return l, d, denied, nil
 		}
 		s.tighten(l.group, balances != nil)
@@ -167,29 +179,37 @@ func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of
 	return l, driver.Decision{}, askStore, nil
 }
 
-// reserveGrant reserves a grant in the store inside, and adds it to its lease if it is admitted. The grant's TTL is longer than any call of its
-// lease can last, so that it expires only if this process has died. It is Tentative, because a refusal must close no latch. As long as there is no
-// answer, the grant is in l.unanswered. balances are what the room was when it was last read for this grant; nil if it was not read. of is nil unless
-// the grant is admitted.
-func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservation, amount driver.Charge, balances []driver.Balance) (of *lease, d driver.Decision, err error) {
+// newGrant returns a grant to reserve for a lease, and its TTL. The TTL is longer than any call of the lease can last, so that the grant expires only
+// if this process has died. askForWishes says that the answer to the grant must show the wishes of other processes, because no balances have. The
+// grant is in l.unanswered until there is an answer.
+func (s *Store) newGrant(l *lease, r *driver.Reservation, amount driver.Charge, askForWishes bool) (*grant, time.Duration, error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed { // Close has already listed the leases to give back
-		s.mu.Unlock()
-		return l, d, errLeaseClosed
+		return nil, 0, errLeaseClosed
 	}
 	ttl := (lifetimes+2)*s.length + max(l.group.ttl, r.TTL)
 	if ttl < 0 { // the sum has wrapped
-		s.mu.Unlock()
-		return l, d, driver.ErrOverflow
+		return nil, 0, driver.ErrOverflow
 	}
 	g := &grant{id: driver.NewID(), amount: amount, lines: l.lines}
-	if balances == nil && l.group.grantLines != nil { // no balances have shown the wishes of other processes, so this grant's answer must
+	if askForWishes && l.group.grantLines != nil { // nil if the room is read before each grant of this group, which shows the wishes, too
 		g.lines = l.group.grantLines
 	}
 	l.unanswered = append(l.unanswered, g)
 	// live has the leases whose final amount is not settled yet, and leases has each lease under the ids of its grants.
 	s.live[l], s.leases[g.id] = struct{}{}, l
-	s.mu.Unlock()
+	return g, ttl, nil
+}
+
+// reserveGrant reserves a grant in the store inside, and adds it to its lease if it is admitted. The grant is Tentative, because a refusal must close
+// no latch. balances are what the room was when it was last read for this grant; nil if it was not read. of is the lease that the grant went to, and
+// means nothing unless the grant is admitted.
+func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservation, amount driver.Charge, balances []driver.Balance) (of *lease, d driver.Decision, err error) {
+	g, ttl, err := s.newGrant(l, r, amount, balances == nil)
+	if err != nil {
+		return l, d, err
+	}
 	dims := slices.Clone(r.Dims)
 	// changingLeases counts the step, so that balances that are read while it runs are read again.
 	s.changingLeases(func() {
@@ -198,30 +218,40 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil && !refused(err) { // no answer: nobody knows whether the grant was reserved
-			// A new lease is put aside until this grant is voided. One with other grants goes on, and voids it before its next draw.
-			if len(l.grants) == 0 {
-				s.closeLease(l, sent)
-				l.group.unansweredLease = l
-			}
-			s.wakeBackground() // to have it voided
+			s.putAsideUnanswered(l, sent)
 			return
 		}
 		l.unanswered = l.unanswered[:len(l.unanswered)-1] // g is the last one: storeMu keeps other draws of this lease away
-		told := l.group.takeWishes(g, &d, sent)           // the wishes of other processes that the answer shows
-		if err == nil && d.Admitted {
-			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl) // it was reserved one ttl before it expires
-			of.dims = dims
-			of.observe(balances) // what others have settled, for thresholds
-			// yieldToWishes closes the leases on the accounts of these wishes, this one included: then openAndAdmit gives it back.
-			s.yieldToWishes(told, sent)
+		wishes := l.group.takeWishes(g, &d, sent)         // those of other processes that the answer shows
+		if err != nil || !d.Admitted {
+			s.dropRefused(l, g)
 			return
 		}
-		delete(s.leases, g.id) // the grant was refused, and has no entry in the store inside
-		if len(l.grants)+len(l.unanswered) == 0 {
-			delete(s.live, l)
-		}
+		of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl) // it was reserved one ttl before it expires
+		of.dims = dims
+		of.observe(balances) // what others have settled, for thresholds
+		// yieldToWishes closes the leases on the accounts of these wishes, this one included: then openAndAdmit gives it back.
+		s.yieldToWishes(wishes, sent)
 	})
 	return of, d, err
+}
+
+// putAsideUnanswered has a grant voided that got no answer. A new lease is put aside until then. One with other grants goes on, and voids the grant
+// before its next draw. Requires mu held.
+func (s *Store) putAsideUnanswered(l *lease, now time.Time) {
+	if len(l.grants) == 0 {
+		s.closeLease(l, now)
+		l.group.unansweredLease = l
+	}
+	s.wakeBackground() // which voids the grant
+}
+
+// dropRefused forgets a grant that was refused, and so has no entry in the store inside; and its lease, if that has no other grant. Requires mu held.
+func (s *Store) dropRefused(l *lease, g *grant) {
+	delete(s.leases, g.id)
+	if len(l.grants)+len(l.unanswered) == 0 {
+		delete(s.live, l)
+	}
 }
 
 // granted adds a grant to its lease. sent is just before its Reserve was sent, by this process's clock, and at when it was reserved, by the store's
@@ -229,7 +259,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservatio
 func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
 	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
 		s.closeLease(l, sent)
-		l = &lease{group: l.group, lines: l.lines, storeMu: newContextMutex()}
+		l = newLease(l.group)
 		s.live[l], s.leases[g.id] = struct{}{}, l
 	}
 	if len(l.grants) == 0 { // the first one expires first, and with it the lease lapses
@@ -252,15 +282,13 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 func (s *Store) openAndAdmit(ctx context.Context, l *lease, r *driver.Reservation, d driver.Decision) (driver.Decision, route, error) {
 	s.mu.Lock()
 	now := s.now()
-	if now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l) {
+	usedUp := now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l)
+	if usedUp { // by other calls of this process
 		s.mu.Unlock()
-		return driver.Decision{}, drawLease, nil // other calls of this process have used up the grant
+		return driver.Decision{}, drawLease, nil
 	}
-	// barred: the lease must admit no call, because somebody needs its room or a flag covers the call, or because the store inside has to say again
-	// which observe-only lines are full. ended: the time of the lease is over, or too short for the call, or this process's clock was set back.
-	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wishOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
-	ended := now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses)
-	if barred || ended || !l.carries(r.Call) || !l.fits(r.Charge) {
+	observedFull := len(d.Observed) > 0 // observe-only lines are full: the store inside has to say for the call alone which
+	if observedFull || s.barred(l, r, now) || l.over(now) || !l.hasRoomFor(r, now) {
 		s.closeLease(l, now)
 		s.mu.Unlock()
 		_, err := s.giveBack(ctx, l, false)
@@ -269,13 +297,26 @@ func (s *Store) openAndAdmit(ctx context.Context, l *lease, r *driver.Reservatio
 	if !slices.Contains(l.group.open, l) {
 		l.group.open = append(l.group.open, l)
 	}
-	c := s.calls[r.ID]
-	if c == nil {
-		d = s.admit(l, r, now)
-	}
-	s.mu.Unlock()
-	if c != nil { // the same id was reserved meanwhile
+	if s.calls[r.ID] != nil { // the same id was reserved meanwhile
+		s.mu.Unlock()
 		return driver.Decision{}, drawLease, nil
 	}
+	d = s.admit(l, r, now)
+	s.mu.Unlock()
 	return d, answered, nil
+}
+
+// barred reports whether a lease that was just drawn for a call must not admit it: because this store or the lease was closed meanwhile, somebody
+// needs the lease's room, or a kill flag covers the call. Requires mu held.
+func (s *Store) barred(l *lease, r *driver.Reservation, now time.Time) bool {
+	roomNeeded := s.beingDenied(l.lines) || s.wishOn(l.lines, now)
+	return s.closed || l.closed || roomNeeded || s.flags.holding(r, now.Add(s.offset)) != nil
+}
+
+// over reports whether the time in which a lease admits calls is over, or this process's clock was set back to before the last draw.
+func (l *lease) over(now time.Time) bool { return now.Before(l.drawn) || !now.Before(l.until) }
+
+// tooShortFor reports whether a lease may lapse, so that the store inside charges it, before a call can expire.
+func (l *lease) tooShortFor(r *driver.Reservation, now time.Time) bool {
+	return now.Add(r.TTL).After(l.lapses)
 }

@@ -138,14 +138,18 @@ func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 		s.flags.stale = true
 		s.wakeBackground()
 	case !asked.Before(s.flags.asOf): // else another Kills, which asked later, has brought newer flags
-		f := knownFlags{asOf: asked, changes: changes, stale: s.flags.stale} // stale is set again if a signal came since the question
-		for _, k := range all {
-			k.Scope.Tags = maps.Clone(k.Scope.Tags)
-			f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
-		}
-		s.flags = f
+		s.flags.replace(all, asked)
 	}
 	return all, nil
+}
+
+// replace makes these the known flags, which were asked for at a moment. It leaves stale as it is: it is set if a signal came since the question.
+func (f *knownFlags) replace(all []driver.Kill, asked time.Time) {
+	f.all, f.dims, f.asOf = nil, nil, asked
+	for _, k := range all {
+		k.Scope.Tags = maps.Clone(k.Scope.Tags) // all is the caller's
+		f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
+	}
 }
 
 // SetPolicy implements Store. The store inside holds the policy; leases do not depend on it.

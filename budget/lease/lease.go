@@ -52,26 +52,48 @@ type Store struct {
 	wake   chan struct{} // holds a token if a round of the background work is due
 	work   sync.WaitGroup
 
-	mu            sync.Mutex
-	closed        bool
-	groups        map[string]*group        // by the keys of the group's accounts, one after the other
-	calls         map[driver.ID]*call      // the calls that this process remembers, those in leases and those that were sent to the store inside
-	leases        map[driver.ID]*lease     // leases by the ids of their entries in the store inside, as long as their calls are remembered
-	live          map[*lease]struct{}      // leases with grants whose final amount is not yet settled in the store inside
-	toForget      []*lease                 // all other leases, in the order in which they were given back: the first is forgotten next
-	toForgetLater []*lease                 // leases from toForget with expired calls, which are remembered for longer
-	queuedCalls   int                      // how many calls the leases in toForget and toForgetLater have
-	directCalls   []directCall             // calls that were sent to the store inside one by one, oldest first
-	denying       map[driver.Key]int       // by account: for how many calls idle leases are being given back before a denial; a lease that is drawn then would take that room
-	wishedUntil   map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
-	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
-	flags         knownFlags               // the kill flags, as they were last read
-	offset        time.Duration            // how far the store's clock is ahead of this process's, measured with the last grant
-	timed         bool                     // the offset has been measured
-	stepsUnderWay int                      // how many steps that change leases in the store inside run now
-	stepsEnded    uint64                   // how many such steps have ended
+	mu     sync.Mutex // guards all that follows
+	closed bool
+	groups map[string]*group // by the keys of the group's accounts, one after the other
+	flags  knownFlags        // the kill flags, as they were last read
+	rememberedCalls
+	roomShortage
+	innerClock
+	leaseSteps
+}
 
-	corrected int64 // how many corrections were made inside leases: the upper part of Revision; guarded by mu
+// rememberedCalls are the leases and calls that a process knows. A lease is live first, and then waits in toForget or toForgetLater until its calls
+// are forgotten.
+type rememberedCalls struct {
+	calls         map[driver.ID]*call  // the calls that this process remembers, those in leases and those that were sent to the store inside
+	leases        map[driver.ID]*lease // leases by the ids of their entries in the store inside, as long as their calls are remembered
+	live          map[*lease]struct{}  // leases with grants whose final amount is not yet settled in the store inside
+	toForget      []*lease             // all other leases, in the order in which they were given back: the first is forgotten next
+	toForgetLater []*lease             // leases from toForget with expired calls, which are remembered for longer
+	queuedCalls   int                  // how many calls the leases in toForget and toForgetLater have
+	directCalls   []directCall         // calls that were sent to the store inside one by one, oldest first
+	corrected     int64                // how many corrections were made inside leases: the upper part of Revision
+}
+
+// roomShortage is what a process knows about accounts that have too little room.
+type roomShortage struct {
+	// denying is, by account, for how many calls idle leases are being given back before a denial. A lease that is drawn meanwhile would take the
+	// room that this frees.
+	denying     map[driver.Key]int
+	wishedUntil map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
+	roomMade    uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
+}
+
+// innerClock is what a process knows of the clock of the store inside.
+type innerClock struct {
+	offset time.Duration // how far that clock is ahead of this process's, measured with the last grant
+	timed  bool          // the offset has been measured
+}
+
+// leaseSteps counts steps that change leases in the store inside, so that balances that are read while one runs are read again.
+type leaseSteps struct {
+	stepsUnderWay int    // how many run now
+	stepsEnded    uint64 // how many have ended
 }
 
 var (
@@ -108,9 +130,10 @@ func newStore(store driver.Store, o Options, now func() time.Time) (*Store, erro
 	}
 	s := &Store{
 		inner: store, length: o.Length, retention: o.Retention, maxRemembered: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
+		groups:          make(map[string]*group),
+		rememberedCalls: rememberedCalls{calls: make(map[driver.ID]*call), leases: make(map[driver.ID]*lease), live: make(map[*lease]struct{})},
 		// roomMade begins at 1, because a lastDenial that holds nothing has 0: it must never look valid.
-		groups: make(map[string]*group), calls: make(map[driver.ID]*call), leases: make(map[driver.ID]*lease), live: make(map[*lease]struct{}),
-		denying: make(map[driver.Key]int), wishedUntil: make(map[driver.Key]time.Time), roomMade: 1,
+		roomShortage: roomShortage{denying: make(map[driver.Key]int), wishedUntil: make(map[driver.Key]time.Time), roomMade: 1},
 	}
 	rand.Read(s.owner[:])
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -178,25 +201,28 @@ func (s *Store) Close() error {
 	s.work.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	kept, last := 0, error(nil)
-	// Each lease is given back once. A draw that is under way may still add a lease meanwhile, so the list is read again until it has no new one.
-	// No new draw begins, because the store is closed.
-	for seen := make(map[*lease]bool); ; {
-		rest := s.liveLeases(func(l *lease) bool { return !seen[l] })
+	if kept, err := s.giveBackLive(ctx); err != nil {
+		return fmt.Errorf("budget: %d leases could not be given back and will be charged in full: %w", kept, err)
+	}
+	return nil
+}
+
+// giveBackLive gives each live lease back once, after the store was closed, so that no new draw begins. A draw that is under way may still add a
+// lease meanwhile: so the list is read again until it has no new one. It returns how many leases it could not give back, and the last error.
+func (s *Store) giveBackLive(ctx context.Context) (kept int, last error) {
+	tried := make(map[*lease]bool)
+	for {
+		rest := s.liveLeases(func(l *lease) bool { return !tried[l] })
 		if len(rest) == 0 {
-			break
+			return kept, last
 		}
 		for _, l := range rest {
-			seen[l] = true
+			tried[l] = true
 		}
 		if n, err := s.giveBackAll(ctx, rest); err != nil {
 			kept, last = kept+n, err
 		}
 	}
-	if last != nil {
-		return fmt.Errorf("budget: %d leases could not be given back and will be charged in full: %w", kept, last)
-	}
-	return nil
 }
 
 // liveLeases returns the leases that wanted selects among those with grants to settle.

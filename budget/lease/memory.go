@@ -84,7 +84,8 @@ func pack(reserved, actual driver.Charge) string {
 // unpack decodes what pack has encoded. rest is what was appended to it. It reads the varints itself, because binary.Uvarint would need a copy of
 // the text as bytes.
 func unpack(packed string) (reserved, actual driver.Charge, rest string) {
-	next := func() (n uint64) { // reads a varint off the front of packed
+	// next reads a varint off the front of packed: seven bits in each byte, the lowest ones first; the last byte is below 0x80.
+	next := func() (n uint64) {
 		for shift := 0; len(packed) > 0; shift += 7 {
 			b := packed[0]
 			packed = packed[1:]
@@ -195,7 +196,8 @@ func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, d
 		if !live && now.Sub(l.givenBackAt) < keep {
 			break
 		}
-		if s.dequeue(queue); live {
+		s.dequeue(queue)
+		if live {
 			s.enqueue(queue, l)
 			break
 		}

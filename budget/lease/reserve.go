@@ -44,15 +44,10 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		var way route
 		var err error
 		d, g, way, err = s.answerLocally(ctx, &r)
-		if way == readFlags {
-			if _, err = s.Kills(ctx); err == nil {
-				// A repeat of a call in a lease is answered by the flags that were just read. Any other call starts again, at the default below.
-				if d, known, err := s.replay(&r); known {
-					return d, err
-				}
-			}
-		}
-		if way == drawLease {
+		switch way {
+		case readFlags:
+			d, way, err = s.readFlagsFor(ctx, &r)
+		case drawLease:
 			d, way, err = s.draw(ctx, g, &r)
 		}
 		switch {
@@ -62,7 +57,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 			d, err = s.direct(ctx, g, r, nil)
 		case way == denied:
 			d, err = s.direct(ctx, g, r, &d)
-		default: // start again: the flags have been read, or other calls have used up what was drawn
+		default: // start again: the flags have been read (readFlags), or other calls have used up what was drawn (drawLease)
 			continue
 		}
 		if !errors.Is(err, errOvertaken) {
@@ -70,6 +65,18 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 		}
 	}
 	return s.direct(ctx, g, r, nil) // after maxRoutes tries
+}
+
+// readFlagsFor reads the kill flags. A repeat of a call in a lease is then answered by them. For any other call it returns the route readFlags: the
+// Reserve starts again.
+func (s *Store) readFlagsFor(ctx context.Context, r *driver.Reservation) (driver.Decision, route, error) {
+	if _, err := s.Kills(ctx); err != nil {
+		return driver.Decision{}, answered, err
+	}
+	if d, known, err := s.replay(r); known {
+		return d, answered, err
+	}
+	return driver.Decision{}, readFlags, nil
 }
 
 // answerLocally answers from what this process knows, or says who can answer. It does no I/O. It also returns the group of the call's lines; nil
@@ -80,16 +87,9 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 		return driver.Decision{}, nil, answered, err
 	}
 	defer s.mu.Unlock()
-	if c := s.calls[r.ID]; c != nil && c.lease == nil { // the store inside knows this id, and answers a repeat
-		return driver.Decision{}, nil, askStore, nil
-	} else if c != nil { // a repeat of a call in a lease
-		l := c.lease
-		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // no flag held for these Dims when the lease was drawn
-		if c.state == driver.Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
-			return driver.Decision{}, nil, readFlags, nil
-		}
-		d, err := s.again(c, r)
-		return d, nil, answered, err
+	if c := s.calls[r.ID]; c != nil {
+		d, way, err := s.answerRepeat(c, r, now)
+		return d, nil, way, err
 	}
 	g := s.groupOf(r.Lines, now)
 	g.ttl = max(g.ttl, r.TTL) // a grant must not expire before the calls that it may serve
@@ -113,6 +113,20 @@ func (s *Store) answerLocally(ctx context.Context, r *driver.Reservation) (drive
 	return driver.Decision{}, g, drawLease, nil
 }
 
+// answerRepeat is answerLocally for a call that was reserved before. Requires mu held.
+func (s *Store) answerRepeat(c *call, r *driver.Reservation, now time.Time) (driver.Decision, route, error) {
+	l := c.lease
+	if l == nil { // the store inside knows this id
+		return driver.Decision{}, askStore, nil
+	}
+	checkedWhenDrawn := containsAll(l.dims, r.Dims) && !l.over(now) // no flag held for these Dims when the lease was drawn
+	if c.state == driver.Pending && !checkedWhenDrawn && !s.flags.fresh(now, s.length) {
+		return driver.Decision{}, readFlags, nil
+	}
+	d, err := s.again(c, r)
+	return d, answered, err
+}
+
 // replay is again for a caller that does not hold mu. known is false if no such call is remembered any more.
 func (s *Store) replay(r *driver.Reservation) (d driver.Decision, known bool, err error) {
 	s.mu.Lock()
@@ -128,11 +142,11 @@ func (s *Store) replay(r *driver.Reservation) (d driver.Decision, known bool, er
 // again answers a repeated reservation of a call in a lease, by the kill flags that are known. Requires mu held.
 func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	sameLine := func(a, b driver.Line) bool { return a.Account == b.Account && a.Unit == b.Unit }
-	switch {
-	case c.state != driver.Pending:
+	if c.state != driver.Pending {
 		return driver.Decision{}, driver.ErrResolved
-	// A call in a lease counts in the lease's lines.
-	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
+	}
+	sameLines := slices.EqualFunc(c.lease.lines, r.Lines, sameLine) // a call in a lease counts in the lease's lines
+	if c.owner != r.Owner || c.reserved() != r.Charge || !sameLines {
 		return driver.Decision{}, driver.ErrIDConflict
 	}
 	if k := s.flags.holding(r, s.now().Add(s.offset)); k != nil {
@@ -141,19 +155,17 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. A lease admits calls from l.drawn to l.until, if
-// they expire before l.lapses, when the store inside may charge it. When a lease was drawn, the store checked the kill flags for the lease's Dims
-// only: a call with other Dims may use it only while the known flags are fresh, which they are for one length after they were read. stale reports
-// that there is no lease now, but that one would do if the flags were read again. Requires mu held.
+// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. stale reports that there is no lease now, but that
+// one would do if the kill flags were read again. Requires mu held.
 func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
 		switch {
-		case now.Before(l.drawn) || !now.Before(l.until):
-			over = append(over, l) // its time is over, or this process's clock was set back
-		// Nothing to do if a lease was found before, or if this one can't serve the call. carries is false if it has calls of too many scopes.
-		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
-		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
+		case l.over(now):
+			over = append(over, l)
+		case roomy != nil || !l.hasRoomFor(r, now): // a lease was found before, or this one can't serve the call
+			continue
+		case !s.sureOfFlags(l, r, now):
 			stale = true
 		default:
 			roomy = l
@@ -164,6 +176,18 @@ func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy 
 		s.closeLease(l, now)
 	}
 	return roomy, stale && roomy == nil
+}
+
+// hasRoomFor reports whether a lease can serve a call: the call can expire before the lease lapses, its worst case fits, and the lease can keep its
+// amounts apart (carries).
+func (l *lease) hasRoomFor(r *driver.Reservation, now time.Time) bool {
+	return !l.tooShortFor(r, now) && l.fits(r.Charge) && l.carries(r.Call)
+}
+
+// sureOfFlags reports whether all kill flags that may cover a call are known. When a lease was drawn, the store inside checked the flags for the
+// lease's Dims only: a call with other Dims may use it only while the known flags are fresh, for one length after they were read. Requires mu held.
+func (s *Store) sureOfFlags(l *lease, r *driver.Reservation, now time.Time) bool {
+	return containsAll(l.dims, r.Dims) || s.flags.fresh(now, s.length)
 }
 
 // admit books a call in a lease that has room for it. Requires mu held.
@@ -185,9 +209,7 @@ func (s *Store) admit(l *lease, r *driver.Reservation, now time.Time) driver.Dec
 const maxReturns = 3
 
 // direct asks the store inside for one call. first is nil, or the denial of a grant that was just as large as the call: then the store has been
-// asked already, and that is its first answer. A call that lacks room is denied only after this process has given back all that it does not need
-// in the accounts that denied it: a process's own unused shares must not deny its calls. Asking several times closes no latch too early, because
-// latching lines are never leased and so have no unused shares.
+// asked already, and that is its first answer.
 func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, first *driver.Decision) (d driver.Decision, err error) {
 	if _, err := s.lock(ctx); err != nil {
 		return driver.Decision{}, err
@@ -200,24 +222,35 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 	s.mu.Unlock()
 	defer end(&d)              // by then d is the decision that is returned
 	s.observeCall(g, r.Charge) // later grants are sized by the usual call
-	var latched []driver.Denial
-	for round := 0; ; round++ {
-		asked := s.now()
-		if round == 0 && first != nil {
-			d = *first
-		} else {
-			d, err = s.inner.Reserve(ctx, r)
-		}
-		if err != nil || d.Admitted || d.Killed != nil {
-			s.learn(g, &r, &d, err)
-			return d, err
-		}
-		if round == 0 { // until this call is answered, no other call of this process may draw what is given back for it
-			defer s.holdOffLeases(r.Lines)()
-		}
-		latched = keepFirstDenials(r.Lines, d.Denied, latched)
+	asked := s.now()
+	if first != nil {
+		d = *first
+	} else {
+		d, err = s.inner.Reserve(ctx, r)
+	}
+	if !lacksRoom(&d, err) {
+		s.learn(g, &r, &d, err)
+		return d, err
+	}
+	defer s.holdOffLeases(r.Lines)() // until this call is answered, no other call of this process may draw what is given back for it
+	return s.giveBackAndAsk(ctx, g, r, d, asked)
+}
+
+// lacksRoom reports whether an answer of the store inside denies a call for lack of room, and for no other reason.
+func lacksRoom(d *driver.Decision, err error) bool {
+	return err == nil && !d.Admitted && d.Killed == nil
+}
+
+// giveBackAndAsk goes on with a call that the store inside has denied for lack of room: d is that answer, and asked the moment at which it was asked
+// for. A process's own unused shares must not deny its calls. So it gives back all that this process does not need in the accounts that denied the
+// call, and asks again. Once there is nothing to give back, or after maxReturns rounds, it returns the denial. Asking several times closes no latch
+// too early, because latching lines are never leased and so have no unused shares.
+func (s *Store) giveBackAndAsk(ctx context.Context, g *group, r driver.Reservation, d driver.Decision, asked time.Time) (driver.Decision, error) {
+	var firstDenials []driver.Denial // of lines with a latch
+	for returns := 0; ; returns++ {
+		firstDenials = keepFirstDenials(r.Lines, d.Denied, firstDenials)
 		idle := s.idleOn(r.Lines, d.Denied)
-		if len(idle) == 0 || round == maxReturns {
+		if len(idle) == 0 || returns == maxReturns {
 			s.rememberDenial(g, r, d.Denied, asked)
 			// wish lets other processes know that a call waits for room, so that they give back what they do not need.
 			s.wish(ctx, g, &r, d.Denied)
@@ -225,6 +258,12 @@ func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, firs
 		}
 		if _, err := s.giveBackAll(ctx, idle); err != nil {
 			return driver.Decision{}, err
+		}
+		var err error
+		asked = s.now()
+		if d, err = s.inner.Reserve(ctx, r); !lacksRoom(&d, err) {
+			s.learn(g, &r, &d, err)
+			return d, err
 		}
 	}
 }
@@ -278,15 +317,17 @@ func (s *Store) holdOffLeases(lines []driver.Line) (end func()) {
 
 // learn records what a decision of the store inside about one call shows: a kill flag that this process did not know, or that a known one is gone;
 // that not all calls of the group are denied any more; and how much was reserved for the call. It also removes from the decision those
-// observe-only denials that are caused by this process's own unused shares.
+// observe-only denials that are caused by this process's own unused shares. With an error the decision shows nothing. g is nil for a call whose id
+// was known before.
 func (s *Store) learn(g *group, r *driver.Reservation, d *driver.Decision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g != nil && err == nil && d.Admitted {
 		g.deniedSince = time.Time{}
 	}
-	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
-		c.packed = pack(r.Charge, driver.Charge{}) // settleDirect compares the cost with it
+	justReserved := err == nil && d.Admitted && !d.Replayed
+	if c := s.calls[r.ID]; justReserved && c != nil && c.lease == nil {
+		c.packed = pack(r.Charge, driver.Charge{}) // settleDirect compares the cost with what was reserved
 	}
 	switch {
 	case d.Killed != nil:
@@ -337,12 +378,14 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	memory, latches := min(denialMemory, s.length/8), false
+	memory, repeatable := min(denialMemory, s.length/8), true
 	for i := range denied {
 		d := &denied[i]
 		line := &r.Lines[d.Line]
 		s.adjust(&d.Balance, line)
-		latches = latches || line.Latch || d.Latched || line.Observe
+		if line.Latch || d.Latched || line.Observe {
+			repeatable = false
+		}
 		if d.ResetAfter > 0 {
 			memory = min(memory, d.ResetAfter) // then time has made room
 		}
@@ -351,7 +394,7 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 		return
 	}
 	g.looksToSkip = skipLooks // there is hardly any room: the next grants need not read the room again
-	if !latches {
+	if repeatable {
 		g.lastDenial = lastDenial{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
 	}
 }
@@ -359,32 +402,38 @@ func (s *Store) rememberDenial(g *group, r driver.Reservation, denied []driver.D
 // repeatDenial returns the last denial of a group, with what is left of its ResetAfter, for a call that would certainly get the same denial: it needs
 // at least as much on the lines that denied, and no more on the others. For any other call it returns nil. Requires mu held.
 func (s *Store) repeatDenial(g *group, r *driver.Reservation, now time.Time) []driver.Denial {
-	f := &g.lastDenial
-	if f.roomMade != s.roomMade || now.Before(f.at) || !now.Before(f.until) {
+	last := &g.lastDenial
+	if last.roomMade != s.roomMade || now.Before(last.at) || !now.Before(last.until) {
 		return nil
 	}
-	again, next := make([]driver.Denial, 0, len(f.denied)), 0 // next: the index in f.denied of the first line that was not compared yet
+	repeated := make([]driver.Denial, 0, len(last.denied))
 	for i := range r.Lines {
 		line := &r.Lines[i]
-		larger := r.Charge[line.Unit] - f.charge[line.Unit]
-		if next == len(f.denied) || f.denied[next].Line != i {
-			if larger > 0 {
-				return nil // the last denial does not show whether this line has room for it
+		more := r.Charge[line.Unit] - last.charge[line.Unit] // how much more this call needs than the one that was denied
+		next := len(repeated)                                // the index in last.denied of the first line that was not compared yet
+		if next == len(last.denied) || last.denied[next].Line != i {
+			if more > 0 {
+				return nil // the line had room for the last call, and nobody knows whether it has room for this one
 			}
 			continue
 		}
-		d := f.denied[next]
-		next++
-		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
-			// A smaller call might fit. A larger one has to wait longer in a rolling window (the only kind with a Length), or never fits.
+		d := last.denied[next]
+		if more != 0 && !deniesLarger(&d, line, more, r.Charge[line.Unit]) {
 			return nil
 		}
 		if d.ResetAfter > 0 {
-			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1) // not 0, which would say that waiting never helps
+			d.ResetAfter = max(d.ResetAfter-now.Sub(last.at), 1) // not 0, which would say that waiting never helps
 		}
-		again = append(again, d)
+		repeated = append(repeated, d)
 	}
-	return again
+	return repeated
+}
+
+// deniesLarger reports whether a line that denied a call would say the same to one that needs more, which is amount in all. A smaller call (more is
+// negative) might fit. A larger one has to wait for longer in a rolling window, the only kind with a Length, and never fits if it exceeds the Max.
+func deniesLarger(d *driver.Denial, line *driver.Line, more, amount int64) bool {
+	rolling := line.Window.Length() > 0
+	return more > 0 && !rolling && amount <= d.Max
 }
 
 // directCall is a call that was sent to the store inside, and since when its id is remembered.
@@ -410,7 +459,8 @@ func (s *Store) beginDirect(id driver.ID) (end func(*driver.Decision)) {
 		defer s.mu.Unlock()
 		c.users--
 		// Only a Reserve that was refused leaves nothing behind. After an error d is the zero Decision, and the store inside may know the id.
-		c.kept = c.kept || d == nil || len(d.Denied) == 0 && d.Killed == nil
+		refusedReserve := d != nil && (len(d.Denied) > 0 || d.Killed != nil)
+		c.kept = c.kept || !refusedReserve
 		if !c.kept && c.users == 0 && s.calls[id] == c {
 			delete(s.calls, id)
 		}

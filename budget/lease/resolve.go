@@ -35,20 +35,19 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		s.mu.Unlock()
 		return driver.Posting{}, errShares
 	}
-	before := *c // to undo the booking if the store inside refuses it
+	before := *c
 	p, err := s.settleLocal(c, st, now)
-	if err == nil && c.state == driver.Voided { // settleLocal has done nothing
-		s.mu.Unlock()
-		return s.settleVoided(ctx, c, st)
-	}
-	booked := *c
+	booked, voided := *c, c.state == driver.Voided
 	s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		return driver.Posting{}, err
+	case voided: // settleLocal has done nothing
+		return s.settleVoided(ctx, c, st)
 	}
 	crossed, err := s.giveBackIfDue(ctx, c.lease, true)
 	if err != nil {
-		s.unbook(c, before, booked, err)
+		s.unbook(c, before, booked, err) // if the store inside has refused the amount
 		return driver.Posting{}, err
 	}
 	p.Crossed = append(p.Crossed, crossed...)
@@ -85,14 +84,11 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimated bool, now time.Time) error {
 	l := c.lease
 	reserved, before, reference := unpack(c.packed) // before is what is posted so far: zero for a pending call
-	settled, pending := minus(l.settled, before), l.pending
-	if c.state == driver.Pending {
-		pending = minus(pending, reserved)
-	}
 	u := l.findUse(c.whose.UsageKey())
-	settledOfUse, pendingOfUse := minus(u.settled, before), u.pending
+	settled, settledOfUse := minus(l.settled, before), minus(u.settled, before) // without this call, as the next two
+	pending, pendingOfUse := l.pending, u.pending
 	if c.state == driver.Pending {
-		pendingOfUse = minus(pendingOfUse, reserved)
+		pending, pendingOfUse = minus(pending, reserved), minus(pendingOfUse, reserved)
 	}
 	settled, ok := settled.Plus(actual)
 	if _, fits := settled.Plus(pending); !ok || !fits {
@@ -111,7 +107,7 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 	u.settled, _ = settledOfUse.Plus(actual) // can't overflow: it is a part of the lease's sum
 	u.pending = pendingOfUse
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
-	s.roomMade++ // there may be room again, so that no remembered denial is repeated: see freed
+	s.roomMade++ // there may be room again, so that no remembered denial is repeated
 	return nil
 }
 
@@ -149,21 +145,8 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 // again. With report set, it first closes a lease whose accounts have reached a threshold, and returns the thresholds that the store inside
 // reports.
 func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]driver.Crossing, error) {
-	s.mu.Lock()
-	uncovered := l.uncovered()
-	due := report && l.thresholdDue(s.now())
-	if due {
-		s.closeLease(l, s.now()) // else new calls could keep it in use, and the threshold would be reported late
-	}
-	if uncovered {
-		s.closeLeasesOn(l.lines)
-	}
-	over := l.closed && (l.inFlight == 0 || s.idleAndWished(l, s.now()))
-	if over {
-		s.live[l] = struct{}{} // again, if it was given back before: the store inside has to learn the new amount
-	}
-	s.mu.Unlock()
-	if !over && !uncovered {
+	due, uncovered := s.isDue(l, report)
+	if !due && !uncovered {
 		return nil, nil
 	}
 	crossed, err := s.giveBack(ctx, l, report)
@@ -171,6 +154,25 @@ func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]dri
 		err = nil
 	}
 	return crossed, err
+}
+
+// isDue reports, for giveBackIfDue, whether a lease has ended or others wish for its unused room (due), and whether the store inside has less reserved
+// than the lease needs (uncovered). It closes the leases that must admit no more calls because of that.
+func (s *Store) isDue(l *lease, report bool) (due, uncovered bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	uncovered = l.uncovered()
+	if report && l.thresholdDue(s.now()) {
+		s.closeLease(l, s.now()) // else new calls could keep it in use, and the threshold would be reported late
+	}
+	if uncovered {
+		s.closeLeasesOn(l.lines)
+	}
+	due = l.closed && (l.inFlight == 0 || s.idleAndWished(l, s.now()))
+	if due {
+		s.live[l] = struct{}{} // again, if it was given back before: the store inside has to learn the new amount
+	}
+	return due, uncovered
 }
 
 // settleDirect settles a call that was sent to the store inside, or one that nobody knows. Requires that beginDirect was called for its id.
@@ -264,12 +266,11 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 	if err := to.Validate(); err != nil {
 		return driver.Posting{}, err
 	}
-	id, actual, change := to.ID, to.Actual, to.Change
 	now, err := s.lock(ctx)
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	c := s.calls[id]
+	c := s.calls[to.ID]
 	if c == nil || c.lease == nil {
 		s.mu.Unlock()
 		return s.correctDirect(ctx, to, c != nil)
@@ -278,47 +279,57 @@ func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posti
 		s.mu.Unlock()
 		return driver.Posting{}, errShares
 	}
-	p, before := driver.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
-	isNew, superseded := s.judge(c, change)        // isNew is false for a repeat of the same change; superseded is an error if another one was newer
-	alreadySo := c.actual() == actual && !c.estimated
-	switch {
-	case c.state == driver.Pending:
-		p, err, isNew = driver.Posting{}, driver.ErrNotFound, false // nothing is posted yet that could be replaced
-	case superseded != nil:
-		p, err = driver.Posting{}, superseded
-	case !isNew || alreadySo:
-		p.Replayed = true
-	default:
-		err = s.book(c, driver.Settled, actual, false, now)
-	}
-	// A change that left the amount as it was is remembered, too, so that its own repeat is recognised.
-	previous := int64(0) // the number of the call's correction before this one
-	if c.changes != nil {
-		previous = c.changes.last
-	}
-	if isNew && err == nil {
-		s.noteChange(c, change)
-	}
-	l, booked := c.lease, *c
-	if l.uncovered() {
-		s.closeLeasesOn(l.lines)
-	}
-	storeMustKnow := l.allSettled() || l.uncovered() // else it learns the amount when the lease is given back
-	if storeMustKnow {
-		s.live[l] = struct{}{} // again, if it was given back before
-	}
+	before, previous := *c, c.lastCorrection() // to undo the correction if the store inside refuses it
+	p, isNew, err := s.correctLocal(c, to, now)
+	booked := *c
+	storeMustKnow := s.mustTellCorrection(c.lease)
 	s.mu.Unlock()
 	if err != nil || !storeMustKnow {
 		return p, err
 	}
-	if _, err = s.giveBack(ctx, l, false); err != nil {
+	if _, err = s.giveBack(ctx, c.lease, false); err != nil {
 		s.unbook(c, before, booked, err)
 		if isNew && refused(err) {
-			s.dropChange(c, change, previous)
+			s.dropChange(c, to.Change, previous)
 		}
 		return driver.Posting{}, err
 	}
 	return p, nil
+}
+
+// correctLocal books a correction of a call in its lease. isNew is false for a repeat of the last one. A correction that leaves the amount as it was
+// is remembered, too, so that its own repeat is recognised. Requires mu held.
+func (s *Store) correctLocal(c *call, to driver.Correction, now time.Time) (p driver.Posting, isNew bool, err error) {
+	if c.state == driver.Pending { // nothing is posted yet that could be replaced
+		return driver.Posting{}, false, driver.ErrNotFound
+	}
+	isNew, err = s.judge(c, to.Change) // the error says that another correction was newer
+	if err != nil {
+		return driver.Posting{}, isNew, err
+	}
+	p = driver.Posting{From: c.state}
+	if alreadySo := c.actual() == to.Actual && !c.estimated; !isNew || alreadySo {
+		p.Replayed = true
+	} else if err = s.book(c, driver.Settled, to.Actual, false, now); err != nil {
+		return p, isNew, err
+	}
+	if isNew {
+		s.noteChange(c, to.Change)
+	}
+	return p, isNew, nil
+}
+
+// mustTellCorrection reports whether the store inside has to be told at once of a correction in a lease, because the lease is settled there already,
+// or needs more than it has reserved. Else the store learns the amount when the lease is given back. Requires mu held.
+func (s *Store) mustTellCorrection(l *lease) bool {
+	if l.uncovered() {
+		s.closeLeasesOn(l.lines)
+	}
+	must := l.allSettled() || l.uncovered()
+	if must {
+		s.live[l] = struct{}{} // again, if it was given back before
+	}
+	return must
 }
 
 // correctDirect corrects an entry of the store inside that is no call in a lease of this process. known says that the call was made through this
@@ -363,9 +374,12 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
-			// A pending call expires at its moment, which counts from l.sent. book charges the worst case, marked as an estimate. If the sum would
-			// overflow, the call stays pending, which counts for the same amount.
-			if charged < limit && c.state == driver.Pending && now.Sub(l.sent) >= c.moment && s.book(c, driver.Expired, c.reserved(), true, now) == nil {
+			hasExpired := c.state == driver.Pending && now.Sub(l.sent) >= c.moment // a call's moment counts from l.sent
+			if !hasExpired || charged >= limit {
+				continue
+			}
+			// The worst case is charged, marked as an estimate. If the sum would overflow, the call stays pending, which counts for the same amount.
+			if err := s.book(c, driver.Expired, c.reserved(), true, now); err == nil {
 				charged++
 			}
 		}

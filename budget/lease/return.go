@@ -81,20 +81,19 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 		estimated := l.estimates > 0 || targets[i] != settled[i]
 		switch {
 		case !g.posted:
-			if g.tried == nil {
+			if g.tried == nil { // else the settlement that was tried before is repeated
 				g.tried = &driver.Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
 				if !report || l.inFlight > 0 { // nobody could pass the reports on, or worst cases would reach a threshold too early
 					g.tried.Lines = withoutThresholds(g.lines)
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
-		// The amount or its shares have changed since, or the mark as an estimate has to go, which a correction clears.
-		case !g.isSettledAs(targets[i], shares[i]) || g.estimated && !estimated:
+		case !g.isSettledAs(targets[i], shares[i]), g.estimated && !estimated: // other amounts, or the mark as an estimate has to go
 			return func() error { return s.correctGrant(ctx, g, targets[i], shares[i]) }
 		}
 	}
 	switch {
-	case !l.exact(): // calls are in flight: it stays live, and is corrected when they end
+	case !l.exact(): // calls are in flight: the lease stays live, and is corrected when they end
 		return nil
 	case report && l.thresholdDue(s.now()):
 		return func() error { return s.askThresholds(ctx, l, crossed) }
@@ -104,25 +103,27 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 }
 
 // settleSpentGrants voids grants that got no answer, and settles those that are used up, so that their entries are not pending for longer than
-// need be. One that can't be settled stays pending, which counts for the same amount. Requires the lease's storeMu held.
+// need be. It returns an error only if a grant could not be voided: one that can't be settled stays pending, which counts for the same amount.
+// Requires the lease's storeMu held.
 func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
-	for len(l.unanswered) > 0 && err == nil {
-		s.changingLeases(func() { err = s.voidUnansweredGrant(ctx, l) })
+	for len(l.unanswered) > 0 {
+		if s.changingLeases(func() { err = s.voidUnansweredGrant(ctx, l) }); err != nil {
+			return err
+		}
 	}
-	for err == nil {
+	for {
 		s.mu.Lock()
 		g := s.usedUp(l)
 		s.mu.Unlock()
 		if g == nil {
 			return nil
 		}
-		var none []driver.Crossing // these lines have no thresholds to report
+		var none []driver.Crossing // usedUp settles without thresholds, so that none is reported
 		var failed error
 		if s.changingLeases(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
-			return nil
+			return nil // it stays pending
 		}
 	}
-	return err
 }
 
 // usedUp returns a grant that has nothing left and can be settled, or nil. It is never the last grant, which takes whatever more the calls
@@ -207,8 +208,8 @@ func (s *Store) correctGrant(ctx context.Context, g *grant, target driver.Charge
 		return err
 	}
 	s.mu.Lock()
-	before := g.correcting // an earlier correction got no answer: either of its amounts may be posted
-	if before {
+	earlierUnanswered := g.correcting // an earlier correction got no answer: either of its amounts may be posted
+	if earlierUnanswered {
 		g.settledAs = smaller(g.settledAs, g.correctingTo)
 	}
 	g.correcting, g.correctingTo = true, target
@@ -218,7 +219,7 @@ func (s *Store) correctGrant(ctx context.Context, g *grant, target driver.Charge
 	defer s.mu.Unlock()
 	if err != nil && !errors.Is(err, driver.ErrNotFound) { // an entry that the store has forgotten can't be corrected any more
 		if refused(err) {
-			g.correcting = before // this correction was certainly not posted
+			g.correcting = earlierUnanswered // this correction was certainly not posted
 		}
 		return err
 	}

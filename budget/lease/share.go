@@ -33,14 +33,13 @@ func (g *group) counted(c driver.Charge) (of driver.Charge) {
 // wantedGrant returns how large a grant the process would like to have: enough for the calls that it usually makes in one length. oversized is
 // true if the call r alone is larger than that.
 func (g *group) wantedGrant(r *driver.Reservation) (ask driver.Charge, oversized bool) {
+	usual := g.callSize
+	if usual == (driver.Charge{}) { // this is the group's first call: its size is the usual one
+		usual = r.Charge
+	}
 	for _, u := range g.units {
-		need := r.Charge[u]
-		// So many calls of the usual size. An average of sizes is never negative; max only says so to times. Before the first call there is no
-		// usual size, and the body replaces the amount: the size of this call is the usual one.
-		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (driver.Charge{}) {
-			ask[u] = times(need, g.wantedCalls)
-		}
-		oversized = oversized || need > ask[u]
+		ask[u] = times(usual[u], g.wantedCalls)
+		oversized = oversized || r.Charge[u] > ask[u]
 	}
 	return ask, oversized
 }
@@ -53,43 +52,48 @@ func (g *group) wantedGrant(r *driver.Reservation) (ask driver.Charge, oversized
 func (s *Store) grantAmount(ctx context.Context, g *group, r *driver.Reservation) (amount driver.Charge, balances []driver.Balance, way route, err error) {
 	s.mu.Lock()
 	now := s.now()
-	amount, oversized := g.wantedGrant(r)
+	wanted, oversized := g.wantedGrant(r)
+	roomNeeded := s.beingDenied(g.lines) || s.wishOn(g.lines, now) // by a call that is about to be denied, or by another process
 	// A wish says that a call of another process waits for room. Without grantLines the answers to this group's grants show none. Then the room is
 	// read in any case, which shows them, too.
-	look := g.grantLines == nil
-	way = drawLease
+	mustRead := g.grantLines == nil
+	amount, way = wanted, drawLease
 	switch {
-	// No grant is drawn for a call that is larger than a wanted grant, on an account on which a call is about to be denied or another process waits,
-	// or for a window that ends soon.
-	case oversized || s.beingDenied(g.lines) || s.wishOn(g.lines, now) || s.nearEdge(g, now):
+	case oversized || roomNeeded || s.nearEdge(g, now):
 		way = askStore
-	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length): // there is no limit, or the quota has enough
+	case len(g.lines) == 0 || !mustRead && g.entitled(wanted, now, quotaLives*s.length): // there is no limit, or the quota has enough
 		g.cutDown = false
-		g.takeFromQuota(amount)
-	case !look && g.looksToSkip > 0: // there was hardly any room when it was last read, so that it is not worth reading again yet
+		g.takeFromQuota(wanted)
+	case !mustRead && g.looksToSkip > 0: // there was hardly any room when it was last read, so that it is not worth reading again yet
 		g.looksToSkip--
 		amount, way = g.leastGrant(r)
-	default: // read the room, and work out the quota anew
+	default:
 		s.mu.Unlock()
-		if balances, err = s.inner.Balances(ctx, g.balanceLines); err != nil || len(balances) != len(g.balanceLines) {
-			return amount, nil, answered, cmp.Or(err, errAnswers)
-		}
-		s.mu.Lock()
-		// yieldToWishes remembers the wishes, and closes this process's leases on their accounts.
-		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wishOn(g.lines, now) {
-			way = askStore
-			break // out of the switch
-		}
-		balances = balances[:len(g.lines)] // the others showed wishes
-		s.divide(g, amount, balances, now)
-		g.observedFull = false
-		for i, b := range balances {
-			g.observedFull = g.observedFull || g.lines[i].Observe && b.Left() < r.Charge[g.lines[i].Unit]
-		}
-		amount, way = g.cutToQuota(amount, r)
+		return s.grantByRoom(ctx, g, r, wanted, now)
 	}
 	s.mu.Unlock()
-	return amount, balances, way, err
+	return amount, nil, way, nil
+}
+
+// grantByRoom reads the room, works out the quota anew, and cuts the wanted amount down to it. It returns what grantAmount returns.
+func (s *Store) grantByRoom(ctx context.Context, g *group, r *driver.Reservation, wanted driver.Charge, now time.Time) (amount driver.Charge, balances []driver.Balance, way route, err error) {
+	if balances, err = s.inner.Balances(ctx, g.balanceLines); err != nil || len(balances) != len(g.balanceLines) {
+		return wanted, nil, answered, cmp.Or(err, errAnswers)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.yieldToWishes(g.wishesIn(balances, now), now) // remembers the wishes, and closes this process's leases on their accounts
+	if s.wishOn(g.lines, now) {
+		return wanted, balances, askStore, nil
+	}
+	balances = balances[:len(g.lines)] // the others showed wishes
+	s.divide(g, wanted, balances, now)
+	g.observedFull = false
+	for i, b := range balances {
+		g.observedFull = g.observedFull || g.lines[i].Observe && b.Left() < r.Charge[g.lines[i].Unit]
+	}
+	amount, way = g.cutToQuota(wanted, r)
+	return amount, balances, way, nil
 }
 
 // entitled reports whether the quota is not older than lives and large enough for a grant of this amount.
@@ -236,9 +240,8 @@ func (s *Store) usable(lines []driver.Line, at time.Time) time.Duration {
 	usable := s.length
 	for i := range lines {
 		// A grain earlier, because the store may have rounded the moment up into the next bucket.
-		if end := lines[i].Window.At(at.Add(-clockGrain)).Next; end-at.UnixNano() < int64(usable) {
-			usable = time.Duration(end - at.UnixNano())
-		}
+		bucketEnd := lines[i].Window.At(at.Add(-clockGrain)).Next
+		usable = min(usable, time.Duration(bucketEnd-at.UnixNano()))
 	}
 	return usable
 }

@@ -84,7 +84,7 @@ func (s *Store) noteReported(l *lease, st driver.Settlement, crossed []driver.Cr
 			if total < line.Threshold(m, l.maxes[i]) {
 				continue
 			}
-			quiet := s.length // another process has reported it, at an unknown time
+			quiet := s.length // another process has reported it, at an unknown time: after one length this process asks again
 			if slices.ContainsFunc(crossed, func(c driver.Crossing) bool { return c.Line == i && c.Mark == m }) {
 				quiet = quietAfter(line.Window, now.Add(s.offset))
 			}
@@ -99,7 +99,7 @@ func quietAfter(w driver.Window, at time.Time) time.Duration {
 	switch span := w.At(at); {
 	case span.End == math.MaxInt64:
 		return math.MaxInt64
-	case w.Length() > 0:
+	case w.Length() > 0: // a rolling window, whose oldest bucket begins at Since and whose present one begins at Start
 		return time.Duration(span.Start - span.Since)
 	default:
 		return time.Duration(span.End - at.UnixNano())

@@ -61,27 +61,15 @@ func (l *lease) shares(targets []driver.Charge) [][]driver.Share {
 // no correction is needed for the shares alone. If the other grants could then not be divided, because a use would have to give more than it has,
 // all grants are divided anew.
 func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge) [][]driver.Share {
-	rest := make([]driver.Charge, len(l.uses)) // by use: what is in no share yet
-	reset := func() {
-		for k, u := range l.uses {
-			rest[k] = of(u)
-		}
-	}
-	reset()
 	kept := make([]bool, len(targets)) // by grant: it keeps its shares
 	for i, g := range l.grants {
 		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i] // correcting: a correction got no answer, and the amount is not certain
-		for _, share := range g.shares {
-			if kept[i] {
-				// Never -1: shares are made from the uses, and no use is ever removed.
-				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
-				rest[k] = minus(rest[k], share.Amount)
-			}
-		}
 	}
-	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) { // negative: less than nothing is left
+	rest := l.restOfUses(kept, of)
+	isNegative := func(c driver.Charge) bool { return c.Validate() != nil } // less than nothing is left
+	if slices.ContainsFunc(rest, isNegative) {
 		clear(kept)
-		reset()
+		rest = l.restOfUses(kept, of)
 	}
 	all := make([][]driver.Share, len(targets))
 	for i := range targets {
@@ -92,6 +80,26 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 		all[i] = l.fill(targets[i], rest) // takes the amounts out of rest
 	}
 	return all
+}
+
+// restOfUses returns, by use, what its amount leaves for the other grants after the shares of those grants that keep theirs. It is negative where they
+// have more.
+func (l *lease) restOfUses(kept []bool, of func(*leaseUse) driver.Charge) []driver.Charge {
+	rest := make([]driver.Charge, len(l.uses))
+	for k, u := range l.uses {
+		rest[k] = of(u)
+	}
+	for i, g := range l.grants {
+		if !kept[i] {
+			continue
+		}
+		for _, share := range g.shares {
+			// Never -1: shares are made from the uses, and no use is ever removed.
+			k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
+			rest[k] = minus(rest[k], share.Amount)
+		}
+	}
+	return rest
 }
 
 // fill takes a target out of what is left of the uses, one after the other, and returns how much each of them gave. The shares are sorted by usage
@@ -133,23 +141,29 @@ type ownSum struct {
 // back their leases, with worst cases for the calls that were in flight then.
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (page []driver.UsageRow, err error) {
 	limit = max(1, min(limit, usagePage))
-	for full := true; full && len(page) < limit; { // one page may become shorter, when rows of it are corrected to zero
+	for more := true; more && len(page) < limit; { // a page of the store inside may become shorter, when rows of it are corrected to zero
 		var part []driver.UsageRow
-		next := from
-		// undisturbed asks again if a lease was changed during the question, and then runs the returned function with mu held.
-		err := s.undisturbed(ctx, func() (func(), error) {
-			all, err := s.inner.Usage(ctx, from, limit)
-			if part, full = all, len(all) == limit; full {
-				next = driver.UsageMark{Day: all[limit-1].Day, After: all[limit-1].Key}
-			}
-			return func() { part = s.ownUsage(from, limit, all) }, err
-		})
-		if err != nil {
+		if part, from, more, err = s.readUsage(ctx, from, limit); err != nil {
 			return nil, err
 		}
-		page, from = append(page, part...), next
+		page = append(page, part...)
 	}
 	return page[:min(len(page), limit)], nil
+}
+
+// readUsage reads a page of usage of the store inside, and adds what this process spent in its leases. more says that the page was full, so that there
+// may be another one, which begins at next.
+func (s *Store) readUsage(ctx context.Context, from driver.UsageMark, limit int) (page []driver.UsageRow, next driver.UsageMark, more bool, err error) {
+	// undisturbed asks again if a lease was changed during the question, and then runs the returned function with mu held.
+	err = s.undisturbed(ctx, func() (addOwn func(), err error) {
+		inner, err := s.inner.Usage(ctx, from, limit)
+		page, next, more = inner, from, len(inner) == limit
+		if more {
+			next = driver.UsageMark{Day: inner[limit-1].Day, After: inner[limit-1].Key}
+		}
+		return func() { page = s.ownUsage(from, limit, inner) }, err
+	})
+	return page, next, more, err
 }
 
 // unpostedUsage returns, by row of usage, what the calls of this process's leases have spent, less what the store inside has posted for these
@@ -188,25 +202,16 @@ func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 // limit: if it is full, rows behind its last one belong to the next page. Requires mu held.
 func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRow) []driver.UsageRow {
 	own := s.unpostedUsage()
-	full := len(page) == limit
-	var last driver.UsageRow // of the page as the store inside has it
+	before, full := driver.UsageRow{Day: from.Day, Key: from.After}, len(page) == limit // before: the page begins behind this row
+	var last driver.UsageRow                                                            // of the page as the store inside has it
 	if full {
 		last = page[limit-1]
 	}
-	for i := range page {
-		at := ownSum{page[i].Day.Unix(), page[i].Key}
-		if row := own[at]; row != nil {
-			for unit := range row.Charge {
-				page[i].Charge[unit] = max(0, addUp(page[i].Charge[unit], row.Charge[unit]))
-			}
-			delete(own, at)
-		}
-	}
-	for _, row := range own {
-		begin := driver.UsageRow{Day: from.Day, Key: from.After}
-		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &last) > 0
-		// A row that the store inside does not have, and that would be below zero (Validate), is left out: there is nothing to subtract from.
-		if outside || row.Charge == (driver.Charge{}) || row.Charge.Validate() != nil {
+	addToRows(page, own)
+	for _, row := range own { // those that the store inside does not have
+		outside := compareRows(row, &before) <= 0 || full && compareRows(row, &last) > 0
+		belowZero := row.Charge.Validate() != nil // then there is nothing to subtract from
+		if outside || belowZero || row.Charge == (driver.Charge{}) {
 			continue
 		}
 		page = append(page, *row)
@@ -214,6 +219,21 @@ func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRo
 	page = slices.DeleteFunc(page, func(r driver.UsageRow) bool { return r.Charge == driver.Charge{} })
 	slices.SortFunc(page, func(a, b driver.UsageRow) int { return compareRows(&a, &b) })
 	return page
+}
+
+// addToRows adds this process's own sums to those rows of a page that they belong to, and takes them out of own. No row becomes less than zero.
+func addToRows(page []driver.UsageRow, own map[ownSum]*driver.UsageRow) {
+	for i := range page {
+		at := ownSum{page[i].Day.Unix(), page[i].Key}
+		row := own[at]
+		if row == nil {
+			continue
+		}
+		for unit := range row.Charge {
+			page[i].Charge[unit] = max(0, addUp(page[i].Charge[unit], row.Charge[unit]))
+		}
+		delete(own, at)
+	}
 }
 
 // compareRows orders rows as stores return them.

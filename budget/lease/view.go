@@ -42,19 +42,19 @@ func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err 
 		}
 		s.mu.Lock()
 		// changingLeases counts the steps that change leases in the store inside: those that run now, and those that have ended.
-		ended, still := s.stepsEnded, s.stepsUnderWay == 0
+		endedBefore, noneBefore := s.stepsEnded, s.stepsUnderWay == 0
 		s.mu.Unlock()
 		adjust, err := ask()
 		if err != nil {
 			return err
 		}
 		s.mu.Lock()
-		still = still && s.stepsUnderWay == 0 && s.stepsEnded == ended
-		if still {
+		noneRan := noneBefore && s.stepsUnderWay == 0 && s.stepsEnded == endedBefore
+		if noneRan {
 			adjust()
 		}
 		s.mu.Unlock()
-		if still || try == tries {
+		if noneRan || try == tries {
 			return nil
 		}
 		if err := rest(ctx, pause); err != nil { // so that the steps under way can finish

@@ -95,8 +95,8 @@ func (g *group) prepareWishLines() {
 	slices.SortFunc(g.grantLines, byAccount)
 	for i := range g.grantLines {
 		at := slices.IndexFunc(g.balanceLines, func(l driver.Line) bool { return l.Account == g.grantLines[i].Account })
-		if at >= len(g.lines) { // a line of wishes
-			at = g.wishOf[at-len(g.lines)]
+		if wishes := at - len(g.lines); wishes >= 0 { // a line of wishes: balanceLines has them behind the group's lines
+			at = g.wishOf[wishes]
 		}
 		g.grantLineOf = append(g.grantLineOf, at)
 	}
@@ -195,6 +195,17 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	if len(lines) == 0 {
 		return
 	}
+	recorded, err := s.leaveWishes(ctx, lines, lives, asked)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.yieldToWishes(recorded, s.now())
+}
+
+// leaveWishes leaves a wish for room on each of these lines in the store inside, for as long as lives says, and returns the wishes that are there now.
+func (s *Store) leaveWishes(ctx context.Context, lines []driver.Line, lives []time.Duration, asked time.Time) ([]wish, error) {
 	// One reservation with a line for each wish, of 1 against a Max of zero. It is always refused, so that its TTL means nothing, and what remains are
 	// the latches.
 	w := driver.Reservation{ID: driver.NewID(), Owner: s.owner, TTL: s.length}
@@ -206,7 +217,7 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	slices.SortFunc(w.Lines, byAccount)
 	d, err := s.inner.Reserve(ctx, w)
 	if err != nil {
-		return
+		return nil, err
 	}
 	var recorded []wish
 	for _, refusal := range d.Denied {
@@ -221,9 +232,7 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 		}
 		recorded = append(recorded, one)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.yieldToWishes(recorded, s.now())
+	return recorded, nil
 }
 
 // linesToWishFor returns the lines on which to record a wish for a denied call, and how long each wish lasts: those that denied it and have none
@@ -240,7 +249,8 @@ func (s *Store) linesToWishFor(g *group, r *driver.Reservation, denied []driver.
 		}
 		line := &r.Lines[d.Line]
 		need, unspent := r.Charge[line.Unit], d.Max-d.Settled
-		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent { // leases are not why it is denied
+		otherReason := d.Latched || line.Latch || line.Observe // the line denies for another reason than room
+		if otherReason || d.Max < 0 || need > unspent {        // or there would be no room even without leases
 			return nil, nil
 		}
 		// More than twice the usual size of a call, or at least a 64th of what is not spent.
