@@ -44,7 +44,7 @@ func newChange(ctx context.Context, store Store, reason string) (driver.Change, 
 	if err := c.Validate(); err != nil {
 		return driver.Change{}, err
 	}
-	err := persist(ctx, func() (err error) {
+	err := persist(ctx, func() (err error) { // persist repeats a step while the store does not answer
 		c.Seen, err = store.Revision(ctx)
 		return storeError("revision", err)
 	})

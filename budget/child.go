@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -99,6 +100,7 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	if b != nil {
 		next.node.Parent, next.path, next.depth = b.node, b.path+"/"+c.Name, b.depth+1
 	}
+	// The limit is split by who spends. Its Max is for all models, regions and profiles that the calls of the child may name.
 	next.limit = Limit{Name: childPrefix + next.path, Window: Lifetime, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
 	// The scope in which the child was opened decides its account. Calls of the child may carry more, such as a principal that is filled in
 	// later, and must still count in that account.
@@ -110,59 +112,71 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	return next, nil
 }
 
-// allowance returns the Max for a child: what a child with the same path has used before, plus what the parent has left now. It is no more than
-// asked, the Max that the caller asks for; zero for none. The parent has left what its fullest limit has left. Limits count that hold for every call
-// of the child. A limit that holds for some calls only, such as those of one model, counts only if asked is zero and there is no other.
+// allowance returns the Max for a child: what a child with the same path has used before, plus what the parent has left now. asked is the Max that
+// the caller asks for, and the most that is returned; zero if the caller has asked for none. The parent has left what is left of the fullest of those
+// of its limits that hold for every call of the child. A limit that holds for some calls only, such as those of one model, takes their place if there
+// is no such limit and asked is zero.
 func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quantity) (Quantity, error) {
-	wanted := asked
-	if wanted.Unit == 0 {
-		wanted.Unit = UnitUSD
-	}
-	b.limit.Max = Quantity{N: 0, Unit: wanted.Unit} // for the moment, so that Balances also returns the child's own account
+	unit := cmp.Or(asked.Unit, UnitUSD)
+	// The key of the child's account has the limit's unit in it. With that, Balances also returns the child's own account; the Max does not matter yet.
+	b.limit.Max = Quantity{N: 0, Unit: unit}
 	balances, err := l.Balances(ctx, driver.WithBranch(s, b.node))
 	if err != nil {
 		return Quantity{}, err
 	}
 	sure := b.parent.sureLimits(l.rules.Load().policy.Limits, s)
-	var tightest *AccountBalance        // of the limits that hold for every call, the one with the least left
-	var tightestPerhaps *AccountBalance // likewise, of those that hold for some calls only
-	var used int64
-	for i := range balances {
-		at := &balances[i]
-		lessThan := func(other *AccountBalance) bool { return other == nil || at.Left().N < other.Left().N }
-		counts := at.Max.Unit == wanted.Unit && !at.Observe
-		switch {
-		case at.Limit == b.limit.Name:
-			used = at.Settled.N + min(at.Pending.N, math.MaxInt64-at.Settled.N)
-		case counts && sure[at.Limit] && lessThan(tightest):
-			tightest = at
-		case counts && !sure[at.Limit] && lessThan(tightestPerhaps):
-			tightestPerhaps = at
-		}
-	}
-	// A limit that holds for some calls only stands in for a Max that nobody has given. A Max that was asked for is not lowered by it.
-	if tightest == nil && asked.Unit == 0 {
-		tightest = tightestPerhaps
+	fullest := fullestOf(balances, unit, func(limit string) bool { return sure[limit] })
+	if fullest == nil && asked.Unit == 0 {
+		fullest = fullestOf(balances, unit, func(limit string) bool { return !sure[limit] && limit != b.limit.Name })
 	}
 	switch {
-	case tightest == nil && asked.Unit == 0:
+	case fullest == nil && asked.Unit == 0:
 		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, quote.Clip(b.path))
-	case tightest == nil:
+	case fullest == nil:
 		return asked, nil // no limit of the parent counts in this unit for every call
+	case fullest.Left().N == 0:
+		return Quantity{}, nothingLeft(fullest, asked)
 	}
-	left := tightest.Left().N
-	if left == 0 {
-		return Quantity{}, &ExceededError{
-			Limit: tightest.Limit, Scope: tightest.Scope, Max: tightest.Max, Settled: tightest.Settled, Pending: tightest.Pending, Requested: asked,
-			ResetAfter: tightest.ResetAfter, Latched: tightest.Latched, Reason: "there is nothing left for a child",
+	used := usedIn(balances, b.limit.Name)
+	most := Quantity{N: used + min(fullest.Left().N, math.MaxInt64-used), Unit: unit} // at most MaxInt64, because the sum could overflow
+	if asked.Unit != 0 {
+		most.N = min(asked.N, most.N)
+	}
+	return most, nil
+}
+
+// fullestOf returns the balance with the least left, of those limits that count in this unit, are enforced, and have a name that selects selects; nil
+// if there is none.
+func fullestOf(balances []AccountBalance, unit Unit, selects func(limit string) bool) *AccountBalance {
+	var fullest *AccountBalance
+	for i := range balances {
+		b := &balances[i]
+		if b.Max.Unit != unit || b.Observe || !selects(b.Limit) {
+			continue
+		}
+		if fullest == nil || b.Left().N < fullest.Left().N {
+			fullest = b
 		}
 	}
-	// Limited to MaxInt64, because the sum could overflow.
-	wanted.N = used + min(left, math.MaxInt64-used)
-	if asked.Unit != 0 {
-		wanted.N = min(asked.N, wanted.N)
+	return fullest
+}
+
+// usedIn returns what is settled and pending under the limit of this name, at most MaxInt64; 0 if no balance is of this limit.
+func usedIn(balances []AccountBalance, limit string) (used int64) {
+	for _, b := range balances {
+		if b.Limit == limit {
+			used = b.Settled.N + min(b.Pending.N, math.MaxInt64-b.Settled.N)
+		}
 	}
-	return wanted, nil
+	return used
+}
+
+// nothingLeft returns the error for a child that can't be opened, because a limit of its parent is full.
+func nothingLeft(full *AccountBalance, asked Quantity) error {
+	return &ExceededError{
+		Limit: full.Limit, Scope: full.Scope, Max: full.Max, Settled: full.Settled, Pending: full.Pending, Requested: asked,
+		ResetAfter: full.ResetAfter, Latched: full.Latched, Reason: "there is nothing left for a child",
+	}
 }
 
 // alive returns an error if b or one of its parents has ended. The root, a nil b, never ends.
@@ -209,22 +223,8 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 	parent := b.parent.key(s)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lines := b.depth // one for the limit of each child from the root to b
-	for _, l := range policy {
-		if !l.Match.mayApply(s) { // it selects no call of the child, whatever the call leaves open now
-			continue
-		}
-		_, keys := l.accounts(s)
-		lines += len(keys)
-		switch {
-		case l.MaxDepth > 0 && b.depth > l.MaxDepth:
-			return nil, fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep: make its calls as its parent, or raise MaxDepth", ErrExceeded, l.Name, l.MaxDepth, quote.Value(b.path), b.depth)
-		case l.MaxChildren > 0 && f.open[parent] >= l.MaxChildren:
-			return nil, fmt.Errorf("%w: limit %q lets at most %d children of one parent be open, and %s would be one more: end one of them first, or raise MaxChildren", ErrExceeded, l.Name, l.MaxChildren, quote.Value(b.path))
-		}
-	}
-	if lines > MaxLimits {
-		return nil, fmt.Errorf("%w: %d limits would hold for the calls of %s, its parents' included, at most %d", ErrInvalidScope, lines, quote.Value(b.path), MaxLimits)
+	if err := b.mayJoin(policy, s, f.open[parent]); err != nil {
+		return nil, err
 	}
 	if f.open == nil {
 		f.open = make(map[Key]int)
@@ -237,6 +237,29 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 			delete(f.open, parent)
 		}
 	}, nil
+}
+
+// mayJoin returns an error if b would be too deep, or one child too many beside its siblings, the open children of its parent, or if too many limits
+// would hold for its calls.
+func (b *branch) mayJoin(policy []Limit, s Scope, siblings int) error {
+	lines := b.depth // how many accounts a call of b counts in; so far one for the limit of each child from the root to b
+	for _, l := range policy {
+		if !l.Match.mayApply(s) { // it selects no call of the child, whatever the call leaves open now
+			continue
+		}
+		_, keys := l.accounts(s) // one, or two if an older version kept the account under another spelling of the time zone
+		lines += len(keys)
+		switch {
+		case l.MaxDepth > 0 && b.depth > l.MaxDepth:
+			return fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep: make its calls as its parent, or raise MaxDepth", ErrExceeded, l.Name, l.MaxDepth, quote.Value(b.path), b.depth)
+		case l.MaxChildren > 0 && siblings >= l.MaxChildren:
+			return fmt.Errorf("%w: limit %q lets at most %d children of one parent be open, and %s would be one more: end one of them first, or raise MaxChildren", ErrExceeded, l.Name, l.MaxChildren, quote.Value(b.path))
+		}
+	}
+	if lines > MaxLimits {
+		return fmt.Errorf("%w: %d limits would hold for the calls of %s, its parents' included, at most %d", ErrInvalidScope, lines, quote.Value(b.path), MaxLimits)
+	}
+	return nil
 }
 
 // key names a parent in siblings.open. It is made from the scope's values and the path of b, which is empty if the parent is the root.

@@ -94,18 +94,13 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	})
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
-	for version := int64(-1); ; { // of the document that was last looked at; -1 for none yet, as versions begin at zero
+	seen := int64(-1) // the version of the document that was last looked at; -1 for none yet, as versions begin at zero
+	for {
 		d, err := l.PolicyDocument(ctx)
-		// If the store did not answer, the next look asks again. An empty text is a document that was removed: the policy stays.
-		if err == nil && d.Version != version {
-			if version = d.Version; len(d.Text) > 0 {
-				p, err := ReadPolicy(bytes.NewReader(d.Text))
-				if err == nil {
-					err = l.SetPolicy(p)
-				}
-				if err != nil {
-					return fmt.Errorf("version %d of the policy is not followed: %w", d.Version, err)
-				}
+		if err == nil && d.Version != seen { // if the store did not answer, the next look asks again
+			seen = d.Version
+			if err := l.enforce(d); err != nil {
+				return err
 			}
 		}
 		select {
@@ -115,4 +110,19 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// enforce makes the ledger enforce a document of the store. An empty text is a document that was removed: the policy stays.
+func (l *Ledger) enforce(d driver.PolicyDocument) error {
+	if len(d.Text) == 0 {
+		return nil
+	}
+	p, err := ReadPolicy(bytes.NewReader(d.Text))
+	if err == nil {
+		err = l.SetPolicy(p)
+	}
+	if err != nil {
+		return fmt.Errorf("version %d of the policy is not followed: %w", d.Version, err)
+	}
+	return nil
 }

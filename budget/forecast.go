@@ -17,9 +17,10 @@ type Forecast struct {
 	FullIn time.Duration
 }
 
+// A forecast goes by how fast accounts filled in the last hour: by their pace.
 const (
 	paceBuckets  = 60          // of one minute each
-	maxPaced     = 4096        // how many accounts are remembered
+	maxPaces     = 4096        // how many accounts are remembered
 	leastElapsed = time.Minute // an average over a shorter time means little
 )
 
@@ -51,7 +52,7 @@ func (p *paces) add(account Key, n, minute int64) {
 	defer p.mu.Unlock()
 	at := p.all[account]
 	if at == nil {
-		if p.all == nil || len(p.all) >= maxPaced { // start again: for an hour forecasts are too low, but the memory stays bounded
+		if p.all == nil || len(p.all) >= maxPaces { // start again: for an hour forecasts are too low, but the memory stays bounded
 			p.all = make(map[Key]*pace)
 		}
 		at = &pace{minute: minute}
@@ -86,8 +87,8 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 	return sum
 }
 
-// forecast returns the forecast that is reported with a threshold, for an account in whose window settled of max is spent. If the window would
-// end, and so be empty again, before the limit is reached at the present rate, FullIn stays zero. Only a calendar window ends in that sense.
+// forecast returns the forecast that is reported with a threshold. settled is what is spent in the account's window, and max the limit in force. If the
+// window would end, and so be empty again, before the limit is reached at the present rate, FullIn stays zero. Only a calendar window ends so.
 func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)
@@ -101,9 +102,9 @@ func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Fore
 	if perHour <= 0 || settled >= max {
 		return f
 	}
-	full := float64(max-settled) / perHour * float64(time.Hour) // until the limit is reached, in nanoseconds
-	left := float64(math.MaxInt64)                              // until the window ends
-	if calendar := l.Window != Lifetime && l.Window.Length() == 0; calendar {
+	full := float64(max-settled) / perHour * float64(time.Hour)               // until the limit is reached, in nanoseconds
+	left := float64(math.MaxInt64)                                            // until the window ends
+	if calendar := l.Window != Lifetime && l.Window.Length() == 0; calendar { // only a rolling window has a Length
 		left = float64(span.End - now.UnixNano())
 	}
 	if full < left {

@@ -71,13 +71,13 @@ func (k *knownKills) remember(err *KilledError) {
 	flag := Flag{Scope: err.Scope, Patterns: err.Patterns}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var live []knownKill
+	var live []knownKill // the other flags that are still remembered
 	for _, known := range k.all() {
-		if now.Before(known.until) && known.flag.Object() != flag.Object() {
+		anotherFlag := known.flag.Object() != flag.Object() // two versions of one flag have the same object
+		if now.Before(known.until) && anotherFlag {
 			live = append(live, known)
 		}
 	}
-	// live has the other flags that are still remembered; an older version of this flag is left out.
 	live = append(live, knownKill{flag: flag, dims: err.Scope.Dims(), err: err, until: now.Add(killMemory)})
 	k.known.Store(&live)
 }

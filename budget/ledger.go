@@ -107,11 +107,11 @@ type Request struct {
 	Tentative bool
 }
 
-// validate returns an error if the request is invalid. scope is the error that its scope has caused, or nil.
-func (r *Request) validate(scope error) error {
-	charge := r.Worst.Validate()
-	if scope != nil || charge != nil {
-		return errors.Join(scope, charge)
+// validate returns an error if the request is invalid. invalidScope is the error that its scope has caused, or nil.
+func (r *Request) validate(invalidScope error) error {
+	invalidCharge := r.Worst.Validate()
+	if invalidScope != nil || invalidCharge != nil {
+		return errors.Join(invalidScope, invalidCharge)
 	}
 	if r.TTL < 0 {
 		return fmt.Errorf("%w: a TTL of %s", driver.ErrInvalidCharge, r.TTL)
@@ -155,11 +155,11 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 		Reservation: driver.Reservation{ID: driver.NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL},
 		Scope:       req.Scope, plan: unlimited,
 	}
-	// Without lines only a kill flag can refuse, and refusal turns it into the error. If the store did not answer, ExpiresAt stays zero.
-	if d, err := l.store.Reserve(ctx, r.Reservation); err == nil && !d.Admitted {
-		_, err := l.refusal(unlimited, &r.Reservation, &d)
-		return nil, err
-	} else if err == nil {
+	if d, err := l.store.Reserve(ctx, r.Reservation); err == nil { // if the store did not answer, ExpiresAt stays zero
+		if !d.Admitted { // without lines only a kill flag can refuse, which refusal turns into the error
+			_, err := l.refusal(unlimited, &r.Reservation, &d)
+			return nil, err
+		}
 		r.ExpiresAt = d.ExpiresAt
 	}
 	return r, nil
@@ -234,8 +234,7 @@ func (l *Ledger) refusal(p *plan, r *driver.Reservation, d *driver.Decision) (ac
 		err := d.Killed.Err()
 		l.killed.remember(err)
 		return Key{}, err
-	// A line that the reservation does not have comes from a broken store: then nothing that it says is used.
-	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
+	case len(d.Denied) > 0 && p.hasLinesOf(d.Denied):
 		last, waiting := p.lastToFit(r, d.Denied)
 		err := p.exceeded(r, &d.Denied[last])
 		err.Waiting = waiting
@@ -245,26 +244,38 @@ func (l *Ledger) refusal(p *plan, r *driver.Reservation, d *driver.Decision) (ac
 	}
 }
 
-// lastToFit returns the index in denied of the line to tell the caller about: the one that gets room last. Some lines are only waiting: they get
-// room when pending calls end, or soon, as a paced limit does. Others are full of settled spend, or latched, and get room only when their window
-// has passed, if ever. If there is one of the others, the last of them is returned. waiting reports whether all lines are only waiting.
-func (p *plan) lastToFit(r *driver.Reservation, denied []driver.Denial) (last int, waiting bool) {
-	wait := func(i int) (onlyWaiting bool, d time.Duration) {
-		if d = denied[i].ResetAfter; d <= 0 { // never
-			d = math.MaxInt64
+// hasLinesOf reports whether the plan has all lines that a store has denied. If not, the store is broken, and nothing that it says is used.
+func (p *plan) hasLinesOf(denied []driver.Denial) bool {
+	for i := range denied {
+		if !p.hasLine(denied[i].Line) {
+			return false
 		}
-		return p.waiting(r, &denied[i]), d
 	}
-	waiting, longest := wait(0)
+	return true
+}
+
+// lastToFit returns the index in denied of the line to tell the caller about: the one that gets room last. A line may be only waiting: it gets room
+// when pending calls end, or soon, as a paced limit does. Any other line is full of settled spend, or latched, and gets room only when its window has
+// passed, if ever; so it comes after all lines that are only waiting. waiting reports whether all lines are only waiting.
+func (p *plan) lastToFit(r *driver.Reservation, denied []driver.Denial) (last int, waiting bool) {
+	waiting = p.waiting(r, &denied[0]) // the line at last is only waiting
 	for i := 1; i < len(denied); i++ {
-		onlyWaiting, d := wait(i)
-		longerOfItsKind := onlyWaiting == waiting && d > longest
-		firstOfTheOthers := waiting && !onlyWaiting
-		if longerOfItsKind || firstOfTheOthers {
-			last, waiting, longest = i, onlyWaiting, d
+		thisWaits := p.waiting(r, &denied[i])
+		laterOfItsKind := thisWaits == waiting && roomAfter(&denied[i]) > roomAfter(&denied[last])
+		firstOfTheOthers := waiting && !thisWaits
+		if laterOfItsKind || firstOfTheOthers {
+			last, waiting = i, thisWaits
 		}
 	}
 	return last, waiting
+}
+
+// roomAfter returns how long it takes until time alone makes room on a line that denied a call; MaxInt64 if it never does.
+func roomAfter(d *driver.Denial) time.Duration {
+	if d.ResetAfter <= 0 {
+		return math.MaxInt64
+	}
+	return d.ResetAfter
 }
 
 // waiting reports whether a line without room would have it if no call were pending or, if its limit is paced, will have it after some time. The line

@@ -142,15 +142,22 @@ func surelyMatches(pattern, value string) bool {
 	return pattern == "" || value != "" && glob.Match(pattern, value)
 }
 
-// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty. A Not
-// that only might select these calls leaves some of them; one that surely selects all of them leaves none.
+// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty. So a
+// Not must leave some of them, and that it does unless it surely selects all.
 func (m Match) mayApply(s Scope) bool {
-	return m.every(&s, mayMatch) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, surelyMatches) })
+	leavesNone := m.anyNot(&s, surelyMatches)
+	return m.every(&s, mayMatch) && !leavesNone
 }
 
-// surelySelects reports whether Selects would select all of these calls. Here a Not counts as soon as it might select one of them.
+// surelySelects reports whether Selects would select all of these calls. So no Not may even possibly select one of them.
 func (m Match) surelySelects(s Scope) bool {
-	return m.every(&s, surelyMatches) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, mayMatch) })
+	mayLeaveSomeOut := m.anyNot(&s, mayMatch)
+	return m.every(&s, surelyMatches) && !mayLeaveSomeOut
+}
+
+// anyNot reports whether a Not selects the scope, where matches judges its patterns.
+func (m *Match) anyNot(s *Scope, matches func(pattern, value string) bool) bool {
+	return slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(s, matches) })
 }
 
 // every reports whether the pattern of every field and tag matches the scope's value, as matches judges it. It leaves out Not.
@@ -178,10 +185,9 @@ func (m *Match) problems() (problems []string) {
 	for tag, pattern := range m.Tags {
 		patterns["tag "+quote.Clip(tag)] = pattern
 	}
-	// Sorted, because a map has no order. Alternatives says what is wrong with a pattern: nothing for an empty one.
-	for _, where := range slices.Sorted(maps.Keys(patterns)) {
-		if _, err := glob.Alternatives(patterns[where]); err != "" {
-			problems = append(problems, where+": "+err)
+	for _, where := range slices.Sorted(maps.Keys(patterns)) { // sorted, because a map has no order
+		if _, problem := glob.Alternatives(patterns[where]); problem != "" { // an empty pattern has none
+			problems = append(problems, where+": "+problem)
 		}
 	}
 	if len(m.Not) > maxNot {
@@ -204,10 +210,11 @@ func (m *Match) problems() (problems []string) {
 	return problems
 }
 
-// everything reports whether the match certainly selects every call, because each of its patterns is empty or only stars. The empty scope has to be
-// there for every, and its values are not looked at. A Not is left out: the match of a Not, for which this is asked, has none.
+// everything reports whether the match certainly selects every call, because each of its patterns is empty or only stars. Its own Not does not count:
+// this is only asked of a match that is a Not itself, and has none.
 func (m *Match) everything() bool {
-	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
+	onlyStars := func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" }
+	return m.every(new(Scope), onlyStars) // any scope would do, because only the patterns are looked at
 }
 
 // Policy is what Open enforces. A policy without limits protects nothing: Validate refuses it, and for Open it stands for the policy in the store.
@@ -243,45 +250,59 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
+// maxNotify is how many Notify fractions a limit may have: a store remembers for each of them when it was reported.
+const maxNotify = 62
+
+// problemList is what is wrong with a limit, in the order in which it is found.
+type problemList []string
+
+// add adds a problem if bad is true.
+func (p *problemList) add(bad bool, format string, args ...any) {
+	if bad {
+		*p = append(*p, fmt.Sprintf(format, args...))
+	}
+}
+
 // problems returns everything that is wrong with a limit by itself.
-func (l Limit) problems() (problems []string) {
-	add := func(bad bool, format string, args ...any) {
-		if bad {
-			problems = append(problems, fmt.Sprintf(format, args...))
-		}
-	}
-	add(l.Name == "" || len(l.Name) > driver.MaxScopeValue, "a name of 1 to %d bytes is needed", driver.MaxScopeValue)
-	add(strings.HasPrefix(l.Name, key.Own), "names that begin with a zero byte are this library's own")
-	add(strings.HasPrefix(l.Name, childPrefix), "names that begin with %q are those of children", childPrefix)
-	add(!l.Max.Unit.Valid(), "Max has no unit")
-	add(l.Paced && l.Window == Lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
-	add(l.Paced && l.Latch, "Paced and Latch contradict each other: one waits for room, and the other stays closed")
-	add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
+func (l Limit) problems() []string {
+	var all problemList
+	all.add(l.Name == "" || len(l.Name) > driver.MaxScopeValue, "a name of 1 to %d bytes is needed", driver.MaxScopeValue)
+	all.add(strings.HasPrefix(l.Name, key.Own), "names that begin with a zero byte are this library's own")
+	all.add(strings.HasPrefix(l.Name, childPrefix), "names that begin with %q are those of children", childPrefix)
+	all.add(!l.Max.Unit.Valid(), "Max has no unit")
+	all.add(l.Paced && l.Window == Lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
+	all.add(l.Paced && l.Latch, "Paced and Latch contradict each other: one waits for room, and the other stays closed")
+	all.add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
 	// USD returns a negative amount for what is beyond int64.
-	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
-	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
+	all.add(l.Max.N < 0, "Max is negative or beyond the range of int64")
+	all.add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
 	for _, problem := range l.Match.problems() {
-		add(true, "Match: %s", problem)
+		all.add(true, "Match: %s", problem)
 	}
-	for i, m := range l.MaxFor {
-		for _, problem := range m.Match.problems() {
-			add(true, "MaxFor %d: %s", i, problem)
-		}
-		add(m.Max.Unit != l.Max.Unit || m.Max.N < 0, "MaxFor %d counts %s, want %s from 0 on", i, m.Max.Unit, l.Max.Unit)
-		beyond := l.beyond(m.Match)
-		add(beyond != "", "MaxFor %d matches by %s, which the limit is not split by", i, beyond)
-	}
+	l.maxForProblems(&all)
 	if err := l.Window.Validate(); err != nil {
 		// The caller puts ErrInvalidPolicy in front of every problem.
-		problems = append(problems, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
+		all.add(true, "%s", strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
 	}
-	add(l.Per&^perAll != 0, "Per holds unknown bits")
-	add(len(l.PerTags) > driver.MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), driver.MaxScopeTags)
-	add(len(l.Notify) > 62, "%d Notify fractions, at most 62", len(l.Notify))
+	all.add(l.Per&^perAll != 0, "Per holds unknown bits")
+	all.add(len(l.PerTags) > driver.MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), driver.MaxScopeTags)
+	all.add(len(l.Notify) > maxNotify, "%d Notify fractions, at most %d", len(l.Notify), maxNotify)
 	for _, f := range l.Notify {
-		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f) // written so that NaN is refused, too
+		all.add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f) // written so that NaN is refused, too
 	}
-	return problems
+	return all
+}
+
+// maxForProblems adds what is wrong with each MaxFor of a limit.
+func (l *Limit) maxForProblems(all *problemList) {
+	for i, m := range l.MaxFor {
+		for _, problem := range m.Match.problems() {
+			all.add(true, "MaxFor %d: %s", i, problem)
+		}
+		all.add(m.Max.Unit != l.Max.Unit || m.Max.N < 0, "MaxFor %d counts %s, want %s from 0 on", i, m.Max.Unit, l.Max.Unit)
+		beyond := l.beyond(m.Match)
+		all.add(beyond != "", "MaxFor %d matches by %s, which the limit is not split by", i, beyond)
+	}
 }
 
 // accounts returns the values of a scope that split the limit, as split does, and the keys of the account with these values. Max is not part

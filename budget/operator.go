@@ -185,14 +185,14 @@ func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error
 // Entries yields the entries that q selects, in the order of their ids, or one error. A Max of zero means all.
 func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		rest := q.Max // how many more to yield; with a Max of zero it counts down below zero, and never ends the loop
-		question := q // for the next page
+		rest, limited := q.Max, q.Max > 0 // how many more to yield, if that is limited
+		question := q                     // for the next page
 		all := pages("entries", func(last *Entry) ([]Entry, error) {
 			if last != nil {
 				question.After = last.ID
 			}
 			question.Max = maxEntries
-			if q.Max > 0 {
+			if limited {
 				question.Max = min(rest, maxEntries)
 			}
 			return o.store.Entries(ctx, question)
@@ -201,7 +201,8 @@ func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error]
 			if !yield(e, err) || err != nil {
 				return
 			}
-			if rest--; rest == 0 {
+			rest--
+			if limited && rest == 0 {
 				return
 			}
 		}

@@ -39,32 +39,40 @@ func fieldsOf(s *Scope) [6]string {
 	return [6]string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project}
 }
 
+// planRow is a line of a plan while the plan is made.
+type planRow struct {
+	line  driver.Line
+	limit int   // the index of its limit
+	scope Scope // the values of its account
+}
+
+// appendRows appends a row for each account in which calls of a scope count under the limit, whose index is given. That is one account, or two if an
+// older version kept the limit under another spelling of the time zone.
+func (l *Limit) appendRows(rows []planRow, index int, s Scope) []planRow {
+	of, accounts := l.accounts(s)
+	for n, account := range accounts {
+		line := driver.Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}
+		if n == 0 { // the sums of the second account refuse, too, but thresholds are reported once, for the first
+			line.Notify = l.Notify
+		}
+		rows = append(rows, planRow{line, index, of})
+	}
+	return rows
+}
+
 // newPlan returns the plan of a scope: a line for each of its accounts, in those of the policy's limits that applies selects for it, and of the
 // children that its calls belong to.
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	limits = branchOf(&s).limits(limits) // the policy's, and those of the child that the calls belong to and of its parents
 	p := &plan{of: fieldsOf(&s), under: limits, dims: s.Dims()}
-	type row struct {
-		line  driver.Line
-		limit int
-		scope Scope
-	}
-	var rows []row
+	var rows []planRow
 	for i, l := range limits {
-		if !applies(l.Match, s) {
-			continue
-		}
-		of, accounts := l.accounts(s)
-		for n, account := range accounts {
-			line := driver.Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}
-			if n == 0 { // the second account is that of an older version: its sums refuse, but thresholds are reported once, for the first
-				line.Notify = l.Notify
-			}
-			rows = append(rows, row{line, i, of})
+		if applies(l.Match, s) {
+			rows = l.appendRows(rows, i, s)
 		}
 	}
 	// All reservations have their lines in one order, so that stores that lock rows can't deadlock.
-	slices.SortFunc(rows, func(a, b row) int { return bytes.Compare(a.line.Account[:], b.line.Account[:]) })
+	slices.SortFunc(rows, func(a, b planRow) int { return bytes.Compare(a.line.Account[:], b.line.Account[:]) })
 	for _, r := range rows {
 		p.lines = append(p.lines, r.line)
 		p.limits = append(p.limits, r.limit)
@@ -72,6 +80,9 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	}
 	return p
 }
+
+// hasLine reports whether the plan has a line with this index. Only a broken store answers with another one.
+func (p *plan) hasLine(line int) bool { return line >= 0 && line < len(p.lines) }
 
 // exceeded returns the error that tells a caller of a store's denial of a reservation.
 func (p *plan) exceeded(r *driver.Reservation, d *driver.Denial) *ExceededError {
@@ -89,7 +100,7 @@ func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*Excee
 	var errs []*ExceededError
 	for i := range denials {
 		d := &denials[i]
-		if d.Line < 0 || d.Line >= len(p.lines) {
+		if !p.hasLine(d.Line) {
 			continue
 		}
 		err := p.exceeded(r, d)
@@ -106,7 +117,7 @@ func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*Excee
 func (p *plan) crossed(posting driver.Posting, paces *paces, now time.Time) []Crossed {
 	var all []Crossed
 	for _, c := range posting.Crossed {
-		if c.Line < 0 || c.Line >= len(p.lines) {
+		if !p.hasLine(c.Line) {
 			continue
 		}
 		l := p.under[p.limits[c.Line]]

@@ -130,16 +130,20 @@ func (f *policyFile) syntax(raw []byte, err error) {
 		e.Problem = "empty: want limits"
 	}
 	if _, rest, found := strings.Cut(err.Error(), "line "); found {
-		// The digits that the text begins with: all but what is left without them. Without any, Line stays 0.
-		digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
-		e.Line, _ = strconv.Atoi(digits)
+		e.Line = leadingNumber(rest)
 		if _, rest, found = strings.Cut(rest, "column "); found {
-			digits = rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
-			e.Column, _ = strconv.Atoi(digits)
+			e.Column = leadingNumber(rest)
 		}
 		e.Column = max(e.Column, 1)
 	}
 	f.errs = append(f.errs, e)
+}
+
+// leadingNumber returns the number that a text begins with; 0 if it does not begin with a digit.
+func leadingNumber(text string) int {
+	behind := strings.TrimLeft(text, "0123456789")
+	number, _ := strconv.Atoi(text[:len(text)-len(behind)])
+	return number
 }
 
 // resolve follows aliases. It returns nil, and records one problem, if the file has too many nodes with aliases followed, or is nested too
@@ -148,14 +152,15 @@ func (f *policyFile) resolve(n *yaml.Node, depth int) *yaml.Node {
 	for n != nil && n.Kind == yaml.AliasNode && depth <= maxFileDepth {
 		n, depth = n.Alias, depth+1
 	}
-	if f.nodes++; n == nil || depth > maxFileDepth || f.nodes > maxFileNodes {
-		if f.nodes <= maxFileNodes+1 {
-			f.add(n, "too deep, or too many aliases")
-			f.nodes = maxFileNodes + 1 // all further nodes are beyond the bound, so that this is recorded once
-		}
-		return nil
+	f.nodes++
+	if n != nil && depth <= maxFileDepth && f.nodes <= maxFileNodes {
+		return n
 	}
-	return n
+	if recordedBefore := f.nodes > maxFileNodes+1; !recordedBefore {
+		f.add(n, "too deep, or too many aliases")
+		f.nodes = maxFileNodes + 1 // from now on each node is one too many, and recordedBefore is true
+	}
+	return nil
 }
 
 // mapping reads a mapping: it calls field with each key, the key's node and the value's node. It records a problem for each key that is not in
@@ -170,6 +175,7 @@ func (f *policyFile) mapping(n *yaml.Node, depth int, what string, keys []string
 	}
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
+		// Followed at the depth of this mapping: what reads a list or a mapping in it counts one level more.
 		at, value := n.Content[i], f.resolve(n.Content[i+1], depth)
 		switch key := at.Value; {
 		case value == nil: // resolve has recorded why
@@ -231,7 +237,8 @@ func (f *policyFile) count(n *yaml.Node, what string) int {
 func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	found := false
 	f.mapping(n, 0, "the file", []string{"limits"}, func(_ string, _, value *yaml.Node) {
-		if found = true; value.Kind != yaml.SequenceNode {
+		found = true
+		if value.Kind != yaml.SequenceNode {
 			f.add(value, "limits is a list")
 			return
 		}
@@ -336,8 +343,8 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 	}
 }
 
-// matchKeys are the keys of a match. The last one is "not", which a match under "not" can't have. They are a copy: append finds no room behind the
-// array perNames.
+// matchKeys are the keys of a match. The last one is "not", which a match under "not" can't have. append copies perNames, and does not write to it,
+// because an array has no room behind its last element.
 var matchKeys = append(perNames[:], "tags", "not")
 
 // match reads a match, with the keys that are allowed there. The numbers are depths in the file, as in limit; a match that is nested deeper, in
@@ -354,24 +361,30 @@ func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 			}
 			return
 		}
-		if key != "tags" {
-			*fields[key] = f.pattern(value, key) // mapping passes on the keys that are in keys: all but tags and not are in fields
+		if key == "tags" {
+			m.Tags = f.tags(value)
 			return
 		}
-		f.mapping(value, 4, "tags", nil, func(name string, at, pattern *yaml.Node) {
-			if name == "" || len(name) > driver.MaxScopeValue {
-				f.add(at, "the name of a tag has 1 to %d bytes", driver.MaxScopeValue)
-			}
-			if m.Tags == nil {
-				m.Tags = make(map[string]string)
-			}
-			m.Tags[name] = f.pattern(pattern, "tag "+quote.Clip(name))
-		})
-		if len(m.Tags) > driver.MaxScopeTags {
-			f.add(value, "%d tags: no call has more than %d, so that the limit can never match", len(m.Tags), driver.MaxScopeTags)
-		}
+		*fields[key] = f.pattern(value, key) // mapping passes on the keys that are in keys: all but tags and not are in fields
 	})
 	return m
+}
+
+// tags reads the patterns for tags, by the tags' names; nil if there are none.
+func (f *policyFile) tags(n *yaml.Node) (tags map[string]string) {
+	f.mapping(n, 4, "tags", nil, func(name string, at, pattern *yaml.Node) {
+		if name == "" || len(name) > driver.MaxScopeValue {
+			f.add(at, "the name of a tag has 1 to %d bytes", driver.MaxScopeValue)
+		}
+		if tags == nil {
+			tags = make(map[string]string)
+		}
+		tags[name] = f.pattern(pattern, "tag "+quote.Clip(name))
+	})
+	if len(tags) > driver.MaxScopeTags {
+		f.add(n, "%d tags: no call has more than %d, so that the limit can never match", len(tags), driver.MaxScopeTags)
+	}
+	return tags
 }
 
 // not reads a match under the key not, which excludes calls.

@@ -75,7 +75,7 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 	}
 	sums := make(map[usageSum]*UsageRow)
 	from := driver.UsageMark{Day: driver.UsageDay(q.Since)} // where the next page begins
-	if q.Since.After(from.Day) {                            // that day has begun before Since
+	if q.Since.After(from.Day) {                            // Since is in the middle of that day: the next one is the first to begin after it
 		from.Day = from.Day.AddDate(0, 0, 1)
 	}
 	for {

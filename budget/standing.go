@@ -24,21 +24,6 @@ func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.
 	return func(yield func(Standing, error) bool) {
 		var accounts []Account  // those that the store has not been asked about yet
 		var lines []driver.Line // for each of these, the line by which the store is asked
-		// ask asks about these and yields their balances. It returns false if the caller wants no more, or after an error.
-		ask := func() bool {
-			balances, err := o.store.Balances(ctx, lines)
-			if err != nil {
-				yield(Standing{}, storeError("standing", err))
-				return false
-			}
-			for i, b := range balances {
-				if !yield(standing(accounts[i], &lines[i], &b), nil) {
-					return false
-				}
-			}
-			accounts, lines = nil, nil
-			return true
-		}
 		for a, err := range o.Accounts(ctx, q) {
 			if err != nil {
 				yield(Standing{}, err)
@@ -49,14 +34,34 @@ func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.
 				continue
 			}
 			accounts, lines = append(accounts, a), append(lines, line)
-			if len(lines) == standingBatch && !ask() {
+			if len(lines) < standingBatch {
+				continue
+			}
+			if !o.yieldStandings(ctx, accounts, lines, yield) {
 				return
 			}
+			accounts, lines = nil, nil
 		}
 		if len(lines) > 0 {
-			ask()
+			o.yieldStandings(ctx, accounts, lines, yield)
 		}
 	}
+}
+
+// yieldStandings reads the balances of accounts by their lines, and yields their standings. It returns false if the caller wants no more, or after an
+// error.
+func (o *Operator) yieldStandings(ctx context.Context, accounts []Account, lines []driver.Line, yield func(Standing, error) bool) bool {
+	balances, err := o.store.Balances(ctx, lines)
+	if err != nil {
+		yield(Standing{}, storeError("standing", err))
+		return false
+	}
+	for i, b := range balances {
+		if !yield(standing(accounts[i], &lines[i], &b), nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // standing returns the Standing of an account, from the balance that the store has returned for it.

@@ -53,31 +53,49 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			return nil, t.refusal(&req)
 		}
 		receipt, account, err := l.reserveStep(ctx, req)
-		var e *ExceededError
-		// Waiting says that waiting may help, because the limits are full of pending calls only, or are rates.
-		if !errors.As(err, &e) || !e.Waiting { // it is admitted, or waiting does not help
-			// lastRefusal is nil if no call of its queue has been refused yet: then the store's error is returned.
+		refusal := worthWaiting(err)
+		if refusal == nil { // it is admitted, or waiting does not help
 			if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because ctx ended
-				err = cmp.Or(t.lastRefusal(&req), err)
+				err = cmp.Or(t.lastRefusal(&req), err) // the store's error if no call of its queue has been refused yet
 			}
 			return receipt, err
 		}
 		t = l.waiting.join(account, t) // it may be another account than before that is full now
-		t.refused(e)
-		next := pause // until the store is asked again
-		// The limit is a rate, and nothing is pending whose end could make room: only time does, and the refusal says when.
-		if e.Paced && e.Pending.N == 0 {
-			next = e.ResetAfter
-		} else if l.starving(waiting, p.lines, t) { // other processes now leave room for this call: it asks more often
-			next = min(next, starvedAsks)
-		}
-		ends, bounded := waiting.Deadline()
-		comesTooLate := bounded && e.Paced && next > time.Until(ends)
+		t.refused(refusal)
+		next := l.nextAsk(waiting, refusal, p.lines, t, pause)
 		// wait returns false if the time for waiting is over, and true if the call is to ask again.
-		if comesTooLate || !t.wait(waiting, next) {
+		if comesTooLate(waiting, refusal, next) || !t.wait(waiting, next) {
 			return nil, err
 		}
 	}
+}
+
+// worthWaiting returns the refusal of a call for which waiting may help, because its limits are full of pending calls only, or are rates; nil if err is
+// no such refusal.
+func worthWaiting(err error) *ExceededError {
+	var e *ExceededError
+	if errors.As(err, &e) && e.Waiting {
+		return e
+	}
+	return nil
+}
+
+// nextAsk returns how long the first call of a queue, which was refused with e, waits until it asks the store again: usually the pause.
+func (l *Ledger) nextAsk(ctx context.Context, e *ExceededError, lines []driver.Line, t *ticket, pause time.Duration) time.Duration {
+	onlyTimeMakesRoom := e.Paced && e.Pending.N == 0 // the limit is a rate, and nothing is pending whose end could make room
+	if onlyTimeMakesRoom {
+		return e.ResetAfter
+	}
+	if l.starving(ctx, lines, t) { // other processes now leave room for this call: it asks more often
+		return min(pause, starvedAsks)
+	}
+	return pause
+}
+
+// comesTooLate reports whether a rate will have room only after the time for waiting is over.
+func comesTooLate(ctx context.Context, e *ExceededError, next time.Duration) bool {
+	ends, bounded := ctx.Deadline()
+	return bounded && e.Paced && next > time.Until(ends)
 }
 
 // letOthers waits for a moment (yieldFor) if a call of another process has waited too long for the account of a ticket, so that it gets the room
@@ -202,7 +220,8 @@ func (w *waitingRoom) remove(t *ticket) {
 			break
 		}
 	}
-	if w.queues[t.account] = queue; len(queue) == 0 {
+	w.queues[t.account] = queue
+	if len(queue) == 0 {
 		delete(w.queues, t.account)
 		delete(w.last, t.account)
 	}

@@ -65,7 +65,7 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 		if s.of == nil {
 			s.of = make(map[Key]*shared)
 		}
-		// With now, the first look for this account comes lookEvery later.
+		// As if it had looked just now: a call that gets room before lookEvery has passed costs no look.
 		known = &shared{looked: now}
 		s.of[account] = known
 	}
@@ -86,9 +86,7 @@ func (l *Ledger) sharedLine(lines []driver.Line, account Key) (driver.Line, bool
 }
 
 // yields reports whether a call of another process has waited so long for room on line's account that it should get room before the next call
-// of this process. It looks in the store for wishes for that account: those of other processes, because it leaves out the slot in which this
-// process has left its own. There is a wish if the latch of a slot's account is closed. It looks at most once per lookEvery, and repeats its
-// last answer in between. If the store does not answer, it reports false.
+// of this process. It looks in the store for wishes of other processes, at most once per lookEvery, and repeats its last answer in between.
 func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	now := time.Now()
 	l.sharing.mu.Lock()
@@ -105,6 +103,16 @@ func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	if !due {
 		return yields // the answer of the last look
 	}
+	yields = l.findsWish(ctx, line, own)
+	l.sharing.mu.Lock()
+	defer l.sharing.mu.Unlock()
+	known.yields = yields
+	return yields
+}
+
+// findsWish reports whether the store holds a wish for room on line's account, which is so if the latch of a slot's account is closed. It leaves out
+// the slot own, in which this process has left its own wish; -1 for none. If the store does not answer, it reports false.
+func (l *Ledger) findsWish(ctx context.Context, line *driver.Line, own int) bool {
 	var looks []driver.Line
 	for slot := range wishSlots {
 		if slot != own {
@@ -117,11 +125,7 @@ func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
 	balances, err := l.store.Balances(ctx, looks)
-	yields = err == nil && slices.ContainsFunc(balances, func(b driver.Balance) bool { return b.Latched })
-	l.sharing.mu.Lock()
-	defer l.sharing.mu.Unlock()
-	known.yields = yields
-	return yields
+	return err == nil && slices.ContainsFunc(balances, func(b driver.Balance) bool { return b.Latched })
 }
 
 // starve leaves a wish for room on line's account, unless this process has left one that still lasts. The wish is a reservation on a line with a
