@@ -353,7 +353,7 @@ func (l Limit) split(s Scope) (of Scope) {
 
 // key returns the key of the account with these values of a scope, as split returns them, for a window that is written in this way.
 func (l Limit) key(of Scope, window string) Key {
-	var stack [16]string
+	var stack [16]string // room for the parts of most limits, so that they are not allocated
 	// These three dimensions always have a part, which is empty if the limit is not split by it: split leaves it empty.
 	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)
 	for _, k := range l.PerTags {

@@ -18,7 +18,7 @@ type scopeValue struct {
 // one left empty. If both set a field differently, the outer value stays and every call under the context is refused with ErrInvalidScope.
 func WithScope(ctx context.Context, s Scope) context.Context {
 	outer, err := ScopeFrom(ctx)
-	merged, conflict := s.Under(outer)
+	merged, conflict := s.Under(outer) // the outer scope, with s where it is empty; conflict says that both set a field differently
 	if err == nil {
 		err = conflict
 	}

@@ -57,7 +57,7 @@ func (f *knownFlags) add(k driver.Kill) {
 // remove removes a flag, if it is known. It counts as a change in any case.
 func (f *knownFlags) remove(flag driver.Flag) {
 	f.changes++
-	object := flag.Object()
+	object := flag.Object() // the same for all versions of one flag, whatever its reason and its end
 	if i := slices.IndexFunc(f.all, func(k driver.Kill) bool { return k.Flag().Object() == object }); i >= 0 {
 		f.all, f.dims = slices.Delete(f.all, i, i+1), slices.Delete(f.dims, i, i+1)
 	}

@@ -86,46 +86,58 @@ var concurrentRules = []rule{
 		if s.h.Reopen != nil {
 			stores = append(stores, s.reopen())
 		}
-		var killed, late, admitted, asked atomic.Int64
-		enough := make(chan struct{}) // some were admitted; or ten thousand were refused, so that a store that refuses everything does not hang the suite
-		var once sync.Once
+		race := killRace{enough: make(chan struct{})}
 		var workers sync.WaitGroup
 		for w := range s.h.Workers {
-			workers.Go(func() {
-				for n := 0; n < 20; { // 20 calls that begin after the Kill
-					// killed is read before the call begins: a call that overlaps the Kill may be admitted or refused.
-					after := killed.Load() == 1
-					r := s.newReservation(1, line("a", driver.Lifetime, 1<<40))
-					r.Dims = callScope.Dims()
-					d, err := stores[w%len(stores)].Reserve(s.ctx, r)
-					if err == nil && d.Admitted {
-						s.remember(r.ID, r.Lines)
-						admitted.Add(1)
-						if after {
-							late.Add(1)
-						}
-					}
-					if asked.Add(1) >= 10_000 || admitted.Load() >= 50 {
-						once.Do(func() { close(enough) })
-					}
-					if after {
-						n++
-					}
-				}
-			})
+			workers.Go(func() { s.raceWithKill(stores[w%len(stores)], &race) })
 		}
 		workers.Go(func() {
-			<-enough
+			<-race.enough
 			if err := s.store.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: callScope.Workflow}, Reason: "stop"}, NewChange()); err != nil {
 				s.t.Error(err)
 			}
 			// killed is set even if the Kill has failed, because the workers end only after that.
-			killed.Store(1)
+			race.killed.Store(true)
 		})
 		workers.Wait()
-		require.GreaterOrEqual(s.t, admitted.Load(), int64(50), "admitted before Kill")
-		require.Zero(s.t, late.Load(), "admitted after Kill returned")
+		require.GreaterOrEqual(s.t, race.admitted.Load(), int64(50), "admitted before Kill")
+		require.Zero(s.t, race.late.Load(), "admitted after Kill returned")
 	}},
+}
+
+// killRace is what the workers of ConcurrentKillIsFinal share with the goroutine that kills their scope.
+type killRace struct {
+	asked    atomic.Int64
+	admitted atomic.Int64
+	late     atomic.Int64 // those that were admitted although they began after the Kill
+	killed   atomic.Bool  // the Kill has returned
+	// enough is closed once some were admitted; or ten thousand were refused, so that a store that refuses everything does not hang the suite.
+	enough chan struct{}
+	once   sync.Once // to close enough
+}
+
+// raceWithKill makes calls of callScope until 20 have begun after the Kill.
+func (s *subject) raceWithKill(store driver.Store, race *killRace) {
+	for n := 0; n < 20; {
+		// killed is read before the call begins: a call that overlaps the Kill may be admitted or refused.
+		after := race.killed.Load()
+		r := s.newReservation(1, line("a", driver.Lifetime, 1<<40))
+		r.Dims = callScope.Dims()
+		d, err := store.Reserve(s.ctx, r)
+		if err == nil && d.Admitted {
+			s.remember(r.ID, r.Lines)
+			race.admitted.Add(1)
+			if after {
+				race.late.Add(1)
+			}
+		}
+		if race.asked.Add(1) >= 10_000 || race.admitted.Load() >= 50 {
+			race.once.Do(func() { close(race.enough) })
+		}
+		if after {
+			n++
+		}
+	}
 }
 
 // compete makes 60 reservations and settles, voids or abandons at random those that are admitted. It returns how many were.

@@ -28,9 +28,10 @@ func (s *subject) killAll(flags ...driver.Kill) {
 	}
 }
 
-// The rules of kill flags with patterns or with an end. callScope has the principal ci, the workflow nightly, a model and the tag team=core. s.kills
+// The rules of kill flags with patterns. callScope has the principal ci, the workflow nightly, a model and the tag team=core. s.kills
 // returns the flags in force, s.records the audit trail, and s.revision its length. s.killAll sets flags, and s.revive removes one without patterns.
-var flagRules = []rule{
+// s.flagRefusingCall returns the flag that refuses a call of a scope, nil if it is admitted.
+var patternRules = []rule{
 	{"PatternsRefuseWhatTheyMatch", "a flag with patterns refuses each call that has all of its values, whatever they stand for, and spares all others", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "night*", Tags: map[string]string{"team": "?ore"}}, Patterns: true, Reason: "runaway"})
@@ -113,11 +114,15 @@ var flagRules = []rule{
 		require.ErrorIs(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: large}, NewChange()), driver.ErrInvalidScope)
 		require.Zero(s.t, s.revision())
 	}},
+}
+
+// The rules of kill flags with an end, with the helpers of patternRules.
+var flagEndRules = []rule{
 	{"AFlagEnds", "a flag with an end holds until then by the store's clock and is told until then, with patterns and without; one that is set again has its new end", func(s *subject) {
 		l := line("a", driver.Lifetime, 100)
 		until := s.clock.Now().Add(time.Hour)
 		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}, Until: until}, driver.Kill{Scope: driver.Scope{Principal: "d*"}, Patterns: true, Until: until})
-		dev := driver.Scope{Principal: "dev"}
+		dev := driver.Scope{Principal: "dev"} // covered by the flag with patterns, as callScope is by the other one
 		for _, scope := range []driver.Scope{callScope, dev} {
 			k := s.flagRefusingCall(scope, l)
 			require.NotNil(s.t, k)

@@ -38,7 +38,7 @@ func (s *subject) revive(scope driver.Scope) {
 	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: scope}, NewChange()))
 }
 
-// The rules of kill flags. s.flagRefusing makes a reservation in a scope and returns the flag that refused it, nil if it was admitted; callScope is
+// The rules of the calls that a kill flag refuses. s.flagRefusing makes a reservation in a scope and returns the flag that refused it, nil if it was admitted; callScope is
 // the scope that most flags are tried on. s.kills returns the flags in force. s.reserve makes a reservation, which must be
 // admitted; s.newReservation returns one that s.admit sends. line(name, window, max) is a limit in nano-USD. s.requireBalance checks what an account
 // has settled and pending.
@@ -101,6 +101,10 @@ var killRules = []rule{
 		s.correct(settled, 2)
 		s.requireBalance(l, 2, 0)
 	}},
+}
+
+// The rules of kill flags as a store keeps them, with the helpers of killRules. s.kill sets a flag, and s.revive removes one.
+var flagRules = []rule{
 	{"KillAgainReplacesTheReason", "one scope has one flag", func(s *subject) {
 		s.kill(callScope, "first")
 		s.clock.Advance(time.Minute)

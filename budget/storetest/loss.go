@@ -166,7 +166,7 @@ func (r *rich) stillRefuses(lost string) {
 		}
 		require.False(r.t, d.Admitted, "%s, after the loss of %s", what, lost)
 	}
-	look := func() {
+	askAll := func() {
 		for what, l := range r.lines {
 			refuses(what, r.newReservation(5, l))
 		}
@@ -174,12 +174,12 @@ func (r *rich) stillRefuses(lost string) {
 		q.Dims = callScope.Dims()
 		refuses("a kill flag", q)
 	}
-	look()
+	askAll()
 	if err := r.store.Revive(r.ctx, driver.Flag{Scope: callScope}, r.revival); err != nil { // it arrives once more
 		require.True(r.t, isAny(err, driver.ErrLost, driver.ErrSuperseded), "%v", err)
 	}
 	if _, err := r.store.Settle(r.ctx, r.settlement(r.pending, 6)); err != nil {
 		require.ErrorIs(r.t, err, driver.ErrLost)
 	}
-	look()
+	askAll()
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// The rules of marks. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles an amount and
+// The rules of when a mark is reported. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles an amount and
 // returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted. s.settle settles it with an
 // amount, s.correct replaces that, and s.override(l, n, d) replaces the Max of an account with n for d. line(name, window, max) is a limit in
 // nano-USD.
@@ -76,6 +76,11 @@ var markRules = []rule{
 		s.clock.Advance(5 * 365 * 24 * time.Hour)
 		require.Empty(s.t, s.spendAndGetMarks(1, l))
 	}},
+}
+
+// The rules of what takes settled spend to a mark, with the helpers of markRules. s.settleAndGetMarks settles a reservation with an amount and returns
+// the marks that were reported, and s.expiredReservation returns one that was charged because nobody settled it in time.
+var markReasonRules = []rule{
 	{"MarksReachedWithoutASettlementAreReportedByTheNext", "spend that a correction took to a mark is reported by the next settlement, if only of nothing", func(s *subject) {
 		for name, w := range map[string]driver.Window{"a": driver.Daily, "b": driver.Rolling(time.Hour)} {
 			l := line(name, w, 100)

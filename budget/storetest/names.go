@@ -43,11 +43,11 @@ func sameTimes(all []driver.Booking) []driver.Booking {
 	return all
 }
 
-// The rules of what a store tells of entries, accounts and periods: whose they are, and what is in them. callScope and fullScope are the scopes of
-// calls, the latter with a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, s.settleWith makes
-// a settlement that s.settlement returned, and s.latchedLine returns a line whose latch a refusal has closed. s.entry returns what the store
-// remembers of a reservation, and whether it does. s.expire(n) requires that n reservations are charged.
-var nameRules = []rule{
+// The rules of what entries tell of their calls: whose they are, and where they count. callScope and fullScope are the scopes of calls, the latter with
+// a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, and s.settleWith makes a settlement that
+// s.settlement returned. s.entry returns what the store remembers of a reservation, and whether it does. s.expire(n) requires that n reservations are
+// charged.
+var entryNameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		r := s.newReservation(3, l)
@@ -158,6 +158,11 @@ var nameRules = []rule{
 		require.Len(s.t, pages(driver.Query{Reference: "the seventh"}), 1)
 		require.Empty(s.t, pages(driver.Query{Reference: "the"}))
 	}},
+}
+
+// The rules of what a store tells of accounts, with the helpers of entryNameRules. s.accounts returns a page of accounts, those behind a key, and
+// s.latchedLine a line whose latch a refusal has closed.
+var accountRules = []rule{
 	{"AccountsHaveNames", "an account tells its limit and the values that split it, from the first line that was booked there", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		l.Limit, l.Scope = "team-day\xff", fullScope
@@ -200,7 +205,7 @@ var nameRules = []rule{
 		require.NotNil(s.t, override)
 		require.Equal(s.t, int64(5), override.Max)
 		require.True(s.t, until.Equal(override.Until))
-		// A latch is closed until the end of the day that refused.
+		// The latch of a daily limit stays closed until the end of the day that refused.
 		require.True(s.t, at.Equal(time.Unix(0, driver.Daily.At(start).End)), "%s", at)
 		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, nil, NewChange()))
 		require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{latched.Account}, NewChange()))
@@ -236,6 +241,10 @@ var nameRules = []rule{
 			require.Equal(s.t, want, got)
 		}
 	}},
+}
+
+// The rules of what a store tells of an account's past windows, its periods. s.periods returns a page of them, those that begin after a moment.
+var periodRules = []rule{
 	{"PeriodsTellWhatWasSpentWhen", "an account's past windows are told with what was settled and is pending there, oldest first, in pages", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		for n := range int64(3) {
@@ -286,23 +295,7 @@ var nameRules = []rule{
 // forgotten ones included, and pending what unresolved ones have reserved. Accounts that the library keeps for itself, whose names begin with a zero
 // byte, are left out. Nobody may use the ledger meanwhile.
 func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
-	type place struct {
-		account driver.Key
-		start   int64
-	}
-	sums := make(map[place][2]int64) // settled and pending
-	for _, e := range walk.AllEntries(ctx, t, store) {
-		for _, b := range e.Lines {
-			at := place{b.Account, b.Start.UnixNano()}
-			sum := sums[at]
-			if e.State == driver.Pending {
-				sum[1] += b.Amount
-			} else {
-				sum[0] += b.Amount
-			}
-			sums[at] = sum
-		}
-	}
+	sums := sumsOf(walk.AllEntries(ctx, t, store))
 	const page = 1000
 	for after, more := (driver.Key{}), true; more; {
 		accounts, err := store.Accounts(ctx, after, page)
@@ -315,19 +308,47 @@ func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 				maps.DeleteFunc(sums, func(at place, _ [2]int64) bool { return at.account == a.Key })
 				continue
 			}
-			periods, err := store.Periods(ctx, a.Key, time.Time{}, 10_000)
-			require.NoError(t, err)
-			require.True(t, slices.IsSortedFunc(periods, func(a, b driver.Period) int { return a.Start.Compare(b.Start) }))
-			for _, p := range periods {
-				at := place{a.Key, p.Start.UnixNano()}
-				require.Equal(t, [2]int64{p.Settled, p.Pending}, [2]int64{sums[at][0] + p.Forgotten, sums[at][1]}, "account %s %x, settled and pending from %s on", a.Limit, a.Key, p.Start.UTC())
-				// What is left in sums at the end has no period.
-				delete(sums, at)
-			}
+			requirePeriods(ctx, t, store, a, sums)
 		}
 	}
-	for at, sum := range sums {
+	for at, sum := range sums { // what is left: those that have no period
 		// Entries of nothing, such as voided ones, need no period.
 		require.Equal(t, [2]int64{}, sum, "account %x has no period at %s", at.account, time.Unix(0, at.start).UTC())
+	}
+}
+
+// place is a period of an account, for AddUp.
+type place struct {
+	account driver.Key
+	start   int64 // when the period begins, in nanoseconds since 1970
+}
+
+// sumsOf adds up what entries have in each period of each account: settled first, and then pending.
+func sumsOf(entries []driver.Entry) map[place][2]int64 {
+	sums := make(map[place][2]int64)
+	for _, e := range entries {
+		for _, b := range e.Lines {
+			at := place{b.Account, b.Start.UnixNano()}
+			sum := sums[at]
+			if e.State == driver.Pending {
+				sum[1] += b.Amount
+			} else {
+				sum[0] += b.Amount
+			}
+			sums[at] = sum
+		}
+	}
+	return sums
+}
+
+// requirePeriods requires that each period of an account has what the entries add up to, and takes these sums out of sums.
+func requirePeriods(ctx context.Context, t require.TestingT, store driver.Store, a driver.Account, sums map[place][2]int64) {
+	periods, err := store.Periods(ctx, a.Key, time.Time{}, 10_000)
+	require.NoError(t, err)
+	require.True(t, slices.IsSortedFunc(periods, func(a, b driver.Period) int { return a.Start.Compare(b.Start) }))
+	for _, p := range periods {
+		at := place{a.Key, p.Start.UnixNano()}
+		require.Equal(t, [2]int64{p.Settled, p.Pending}, [2]int64{sums[at][0] + p.Forgotten, sums[at][1]}, "account %s %x, settled and pending from %s on", a.Limit, a.Key, p.Start.UTC())
+		delete(sums, at)
 	}
 }

@@ -87,6 +87,11 @@ var reserveRules = []rule{
 		require.Equal(s.t, driver.Pending, e.State)
 		s.settle(r, 3)
 	}},
+}
+
+// The rules of ids and of what a reservation hands over, with the helpers of reserveRules. s.requireConflict reserves, and requires that the same id
+// can't be reserved again after a change of the reservation.
+var repeatRules = []rule{
 	{"ReserveReplayChangesNothing", "the same reservation again is admitted as Replayed and adds nothing: its first reply may have been lost", func(s *subject) {
 		l := line("a", driver.Daily, 100)
 		r := s.newReservation(6, l)
@@ -163,6 +168,10 @@ var reserveRules = []rule{
 		s.requireBalance(l, 0, 0)
 		require.Empty(s.t, s.allEntries())
 	}},
+}
+
+// The rules of lines with Observe, with the helpers of reserveRules.
+var observeRules = []rule{
 	{"ObserveLinesRefuseNothing", "a rehearsed limit counts and reports beyond its Max, and never refuses", func(s *subject) {
 		l := line("a", driver.Daily, 10)
 		l.Observe = true

@@ -116,11 +116,20 @@ func (h Harness) complete() Harness {
 	return h
 }
 
+// allRules returns the rules of the suite, in the order in which they run.
+func allRules() []rule {
+	return slices.Concat(
+		reserveRules, repeatRules, observeRules, settleRules, orphanRules, lateSettleRules, voidRules, correctRules, expireRules, windowRules, rollingRules,
+		markRules, markReasonRules, latchRules, overrideRules, killRules, flagRules, patternRules, flagEndRules,
+		lateChangeRules, repeatedChangeRules, unlatchRules, trailRules, changeRules, policyRules, entryNameRules, accountRules, periodRules,
+		usageRules, usageRowRules, shareRules, usageLimitRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules,
+	)
+}
+
 // Run checks every sentence of the contract of driver.Store.
 func Run(t *testing.T, h Harness) {
 	h = h.complete()
-	rules := slices.Concat(reserveRules, settleRules, voidRules, correctRules, expireRules, windowRules, rollingRules, markRules,
-		latchRules, overrideRules, killRules, flagRules, changeRules, policyRules, nameRules, usageRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules)
+	rules := allRules()
 	for name, why := range h.Exceptions {
 		if why == "" || !slices.ContainsFunc(rules, func(r rule) bool { return r.name == name }) {
 			t.Errorf("storetest: an exception from %q for the reason %q: no such rule, or no reason", name, why)

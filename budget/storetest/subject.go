@@ -234,7 +234,7 @@ func (s *subject) allEntries() []driver.Entry {
 	return walk.AllEntries(s.ctx, s.t, s.store)
 }
 
-// maxMoments bounds for how many moments verifySums adds the accounts up.
+// maxMoments bounds for how many moments verifySums adds the accounts up, because each of them costs a balance of each account.
 const maxMoments = 50
 
 // verifySums adds every account up from the entries, for the present moment and for moments at which something was booked: settled must be what
@@ -244,24 +244,15 @@ func (s *subject) verifySums() {
 		return
 	}
 	entries, lines := s.allEntries(), make(map[driver.Key]driver.Line)
-	times := map[int64]bool{s.clock.Now().UnixNano(): true}
 	for _, booked := range s.booked {
 		for _, l := range booked {
 			// Any line of the account will do: only its window and its unit are used.
 			lines[l.Account] = l
 		}
 	}
-	for _, e := range entries {
-		require.False(s.t, (e.State == driver.Pending || e.State == driver.Voided) && e.Actual != driver.Charge{}, "%s %s has posted", e.State, e.ID)
-		require.Equal(s.t, e.State == driver.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
-		// Each moment costs a balance of each account.
-		if len(times) < maxMoments {
-			times[e.ReservedAt.UnixNano()] = true
-		}
-	}
 	// The argument is evaluated here, so that this puts the present time back.
 	defer s.clock.Set(s.clock.Now())
-	for _, at := range slices.Sorted(maps.Keys(times)) {
+	for _, at := range s.momentsOf(entries) {
 		s.clock.Set(time.Unix(0, at))
 		for _, l := range lines {
 			settled, pending := s.sumOfEntries(entries, l, time.Unix(0, at))
@@ -269,6 +260,21 @@ func (s *subject) verifySums() {
 			require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "%s account %s at %s: settled and pending, from the entries and from the account", l.Window, l.Account, time.Unix(0, at).UTC())
 		}
 	}
+}
+
+// momentsOf returns the present moment and some of those at which entries were reserved, at most maxMoments together, in nanoseconds since 1970 and
+// oldest first. It also requires that the state of each entry agrees with what the entry says of its amount and of its end.
+func (s *subject) momentsOf(entries []driver.Entry) []int64 {
+	moments := map[int64]bool{s.clock.Now().UnixNano(): true}
+	for _, e := range entries {
+		postsNothing := e.State == driver.Pending || e.State == driver.Voided
+		require.False(s.t, postsNothing && e.Actual != driver.Charge{}, "%s %s has posted", e.State, e.ID)
+		require.Equal(s.t, e.State == driver.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
+		if len(moments) < maxMoments {
+			moments[e.ReservedAt.UnixNano()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(moments))
 }
 
 // sumOfEntries adds up what entries have settled and pending in an account, in the window that counts at a moment.

@@ -205,6 +205,10 @@ var usageRules = []rule{
 		// Each day has 5 rows: the third one begins behind 10.
 		require.Equal(s.t, all[10:], page)
 	}},
+}
+
+// The rules of how many rows of usage a day may have, with the helpers of usageRules.
+var usageRowRules = []rule{
 	{"ADayHasSoManyRows", "what would be one row too many is added to the row of other, and is taken out of it when it is corrected; the next day has rows again", func(s *subject) {
 		l := line("a", driver.Lifetime, 100_000)
 		for n := range UsageRows {
@@ -231,6 +235,11 @@ var usageRules = []rule{
 		s.settledCall(1, driver.Scope{Workflow: "late"}, l)
 		require.Equal(s.t, int64(1), s.usageByDayAndScope()["2026-03-11 workflow=late"])
 	}},
+}
+
+// The rules of shares, with the helpers of usageRules. Shares say how an amount that was spent for several scopes divides among them: an entry of a
+// store of leases stands for many calls.
+var shareRules = []rule{
 	{"SharesDivideUsage", "a settlement and a correction that say how their amount divides are told that way, and none is lost", func(s *subject) {
 		l := line("a", driver.Lifetime, 1000)
 		r := s.newReservation(100, l)
@@ -298,9 +307,13 @@ var usageRules = []rule{
 		s.requireBalance(l, 10, 50)
 		require.Equal(s.t, map[string]int64{today: 10}, s.usageByDayAndScope())
 	}},
+}
+
+// The rules of the bounds on usage: how much a row holds, for how long it is kept, and who sees it. Their helpers are those of usageRules.
+var usageLimitRules = []rule{
 	{"UsageOverflowIsRefused", "an amount that would take a row of usage out of the store's range is ErrOverflow, and nothing changes", func(s *subject) {
-		// A store may keep a row of usage in several parts, and so hold several times its largest sum there. So the same amount is settled up to a
-		// hundred times, until one settlement is refused.
+		// A store may keep a row of usage in several parts, and so hold several times its largest sum there. So the same amount is settled again and
+		// again, in another account each time, until one settlement is refused: after a hundred times at the latest.
 		for n := range 100 {
 			l := line(fmt.Sprint("limit ", n), driver.Lifetime, s.h.MaxSum)
 			r := s.newCallReservation(s.h.MaxSum-1, callScope, l)

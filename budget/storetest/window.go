@@ -173,8 +173,8 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 		d, err := s.ask(r)
 		require.NoError(s.t, err)
 		if !d.Admitted {
-			// length/30 are two sixtieths.
-			require.Greater(s.t, n+sum(now.Add(-length-length/30)), l.Max, "refused though there was room")
+			tolerated := length / 30 // two sixtieths
+			require.Greater(s.t, n+sum(now.Add(-length-tolerated)), l.Max, "refused though there was room")
 			continue
 		}
 		log = append(log, spend{now, n})
