@@ -84,14 +84,7 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	// What is deferred runs in reverse order: cancel ends the goroutine, and Wait waits for its end.
 	defer listening.Wait()
 	defer cancel()
-	listening.Go(func() {
-		_ = l.Signal(ctx, func() { // if the store can't signal, asking at intervals is enough
-			select {
-			case told <- struct{}{}:
-			default: // a look is due already
-			}
-		})
-	})
+	listening.Go(func() { l.listen(ctx, told) })
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
 	seen := int64(-1) // the version of the document that was last looked at; -1 for none yet, as versions begin at zero
@@ -110,6 +103,17 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// listen puts a token into told whenever the store signals a change, until ctx ends. If the store can't signal, it returns at once: asking at
+// intervals is enough.
+func (l *Ledger) listen(ctx context.Context, told chan<- struct{}) {
+	_ = l.Signal(ctx, func() {
+		select {
+		case told <- struct{}{}:
+		default: // a look is due already
+		}
+	})
 }
 
 // enforce makes the ledger enforce a document of the store. An empty text is a document that was removed: the policy stays.

@@ -194,18 +194,21 @@ func (m *Match) problems() (problems []string) {
 		problems = append(problems, fmt.Sprintf("%d Not, at most %d", len(m.Not), maxNot))
 	}
 	for i := range m.Not {
-		not := &m.Not[i]
-		where := fmt.Sprintf("Not %d", i)
-		if len(not.Not) > 0 {
-			problems = append(problems, where+" has a Not of its own")
-			continue // nothing else in it is looked at
-		}
-		if not.everything() {
-			problems = append(problems, where+" selects everything, so that nothing is left")
-		}
-		for _, problem := range not.problems() {
-			problems = append(problems, where+": "+problem)
-		}
+		problems = append(problems, m.Not[i].problemsAsNot(fmt.Sprintf("Not %d", i))...)
+	}
+	return problems
+}
+
+// problemsAsNot returns why the match is invalid as a Not of another match. where is its place there.
+func (m *Match) problemsAsNot(where string) (problems []string) {
+	if len(m.Not) > 0 {
+		return []string{where + " has a Not of its own"} // nothing else in it is looked at
+	}
+	if m.everything() {
+		problems = append(problems, where+" selects everything, so that nothing is left")
+	}
+	for _, problem := range m.problems() {
+		problems = append(problems, where+": "+problem)
 	}
 	return problems
 }

@@ -81,17 +81,25 @@ func ReadPolicy(r io.Reader) (Policy, error) {
 		root = root.Content[0]
 	}
 	p := f.policy(root)
+	if len(f.errs) == 0 { // else the problems of the policy as a whole may only follow from those
+		f.validate(root, p)
+	}
 	if err := f.err(); err != nil {
 		return Policy{}, err
 	}
-	if err := p.Validate(); err != nil { // problems of the policy as a whole
-		// Validate joins its errors, one a line, and each begins with the text of ErrInvalidPolicy.
-		for _, line := range strings.Split(err.Error(), "\n") {
-			f.add(root, "%s", strings.TrimPrefix(line, ErrInvalidPolicy.Error()+": "))
-		}
-		return Policy{}, f.err()
-	}
 	return p, nil
+}
+
+// validate records the problems of a policy as a whole.
+func (f *policyFile) validate(root *yaml.Node, p Policy) {
+	err := p.Validate()
+	if err == nil {
+		return
+	}
+	// Validate joins its errors, one a line, and each begins with the text of ErrInvalidPolicy.
+	for _, line := range strings.Split(err.Error(), "\n") {
+		f.add(root, "%s", strings.TrimPrefix(line, ErrInvalidPolicy.Error()+": "))
+	}
 }
 
 // policyFile collects what is wrong in a file while it is read. Its methods read one value of the file each. They record what is wrong with it

@@ -30,12 +30,8 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	if err = req.validate(err); err != nil {
 		return nil, err
 	}
-	waiting := ctx // bounds the waiting, and ctx alone the requests to the store
-	if req.MaxWait > 0 {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithTimeout(ctx, req.MaxWait)
-		defer cancel()
-	}
+	waiting, cancel := bounded(ctx, req.MaxWait) // bounds the waiting, and ctx alone the requests to the store
+	defer cancel()
 	var t *ticket // the call's place in a queue; nil as long as no account has refused it and no other call waits
 	defer func() { l.waiting.leave(t) }()
 	if account, busy := l.waiting.busy(p.lines); busy {
@@ -94,8 +90,8 @@ func (l *Ledger) nextAsk(ctx context.Context, e *ExceededError, lines []driver.L
 
 // comesTooLate reports whether a rate will have room only after the time for waiting is over.
 func comesTooLate(ctx context.Context, e *ExceededError, next time.Duration) bool {
-	ends, bounded := ctx.Deadline()
-	return bounded && e.Paced && next > time.Until(ends)
+	ends, hasEnd := ctx.Deadline()
+	return hasEnd && e.Paced && next > time.Until(ends)
 }
 
 // letOthers waits for a moment (yieldFor) if a call of another process has waited too long for the account of a ticket, so that it gets the room
@@ -129,12 +125,17 @@ func (l *Ledger) starving(ctx context.Context, lines []driver.Line, t *ticket) b
 
 // reserveStep is Reserve with req.StepTimeout. It also returns the account that refused the call.
 func (l *Ledger) reserveStep(ctx context.Context, req Request) (r *Receipt, account Key, err error) {
-	if req.StepTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, req.StepTimeout)
-		defer cancel()
-	}
+	ctx, cancel := bounded(ctx, req.StepTimeout)
+	defer cancel()
 	return l.reserve(ctx, req)
+}
+
+// bounded returns a context that ends after d at the latest. A d of zero sets no bound.
+func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
 }
 
 // waitingRoom holds the calls that wait, in one queue for each account that refused them. Its zero value is empty.

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -110,20 +111,20 @@ func New(store driver.Store, o Options) (*Store, error) {
 	return newStore(store, o, time.Now)
 }
 
+// complete returns the options with the defaults that zeros stand for.
+func (o Options) complete() Options {
+	o.Length = cmp.Or(o.Length, DefaultLength)
+	o.Retention = cmp.Or(o.Retention, DefaultRetention)
+	o.MaxRemembered = cmp.Or(o.MaxRemembered, DefaultRemembered)
+	return o
+}
+
 // newStore is New with a clock, which tests replace.
 func newStore(store driver.Store, o Options, now func() time.Time) (*Store, error) {
 	if store == nil {
 		return nil, fmt.Errorf("%w: no store to lease from", driver.ErrInvalidPolicy)
 	}
-	if o.Length == 0 {
-		o.Length = DefaultLength
-	}
-	if o.Retention == 0 {
-		o.Retention = DefaultRetention
-	}
-	if o.MaxRemembered == 0 {
-		o.MaxRemembered = DefaultRemembered
-	}
+	o = o.complete()
 	if o.Length < time.Second || o.Length > 10*time.Minute || o.Retention < 0 || o.MaxRemembered < 0 {
 		return nil, fmt.Errorf("%w: leases of %s, %d calls remembered for %s, want 1s to 10m, and neither a negative number nor a negative time",
 			driver.ErrInvalidPolicy, o.Length, o.MaxRemembered, o.Retention)

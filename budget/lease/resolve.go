@@ -31,10 +31,6 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 		defer end(nil)
 		return s.settleDirect(ctx, st)
 	}
-	if len(st.Shares) > 0 {
-		s.mu.Unlock()
-		return driver.Posting{}, errShares
-	}
 	before := *c
 	p, err := s.settleLocal(c, st, now)
 	booked, voided := *c, c.state == driver.Voided
@@ -61,6 +57,8 @@ var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", driver.
 // which is spend that nothing is reserved for. Requires mu held.
 func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (driver.Posting, error) {
 	switch {
+	case len(st.Shares) > 0:
+		return driver.Posting{}, errShares
 	case c.owner != st.Owner:
 		return driver.Posting{}, driver.ErrIDConflict
 	case c.state == driver.Voided:

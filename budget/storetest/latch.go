@@ -84,6 +84,10 @@ var latchRules = []rule{
 		s.clock.Set(s.moment("2026-03-11T00:00:00Z"))
 		require.Empty(s.t, s.admit(s.newReservation(1, l)).Observed)
 	}},
+}
+
+// The rules of when a latch opens, and for whom it is closed, with the helpers of latchRules.
+var latchEndRules = []rule{
 	{"LatchEndsWithItsWindow", "a calendar latch opens when the window that refused has ended", func(s *subject) {
 		l := s.latchedLine("a", driver.Daily)
 		end := s.moment("2026-03-11T00:00:00Z")

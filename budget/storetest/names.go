@@ -113,6 +113,10 @@ var entryNameRules = []rule{
 		e, _ = s.entry(r.ID)
 		require.Equal(s.t, want(5, 1), sameTimes(e.Lines))
 	}},
+}
+
+// The rule of queries for entries, with the helpers of entryNameRules.
+var entryQueryRules = []rule{
 	{"EntriesAreSelectedByWhoseTheyAre", "a query by scope, time or reference tells all entries that it selects, in pages, and no others", func(s *subject) {
 		l := line("a", driver.Daily, 1000)
 		var mine []driver.ID

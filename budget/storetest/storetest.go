@@ -120,9 +120,9 @@ func (h Harness) complete() Harness {
 func allRules() []rule {
 	return slices.Concat(
 		reserveRules, repeatRules, observeRules, settleRules, orphanRules, lateSettleRules, voidRules, correctRules, expireRules, windowRules, rollingRules,
-		markRules, markReasonRules, latchRules, overrideRules, killRules, flagRules, patternRules, flagEndRules,
-		lateChangeRules, repeatedChangeRules, unlatchRules, trailRules, changeRules, policyRules, entryNameRules, accountRules, periodRules,
-		usageRules, usageRowRules, shareRules, usageLimitRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules,
+		markRules, markReasonRules, latchRules, latchEndRules, overrideRules, killRules, flagRules, patternRules, flagEndRules,
+		lateChangeRules, repeatedChangeRules, unlatchRules, trailRules, changeRules, policyRules, entryNameRules, entryQueryRules, accountRules, periodRules,
+		usageRules, usageStateRules, usageRowRules, shareRules, usageLimitRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules,
 	)
 }
 

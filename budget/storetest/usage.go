@@ -151,6 +151,10 @@ var usageRules = []rule{
 		s.settledCall(1, driver.Scope{}, line("a", driver.Daily, 100))
 		require.Equal(s.t, map[string]int64{today: 5}, s.usageByDayAndScope())
 	}},
+}
+
+// The rules of how usage follows the states of a reservation, and of how it is read, with the helpers of usageRules.
+var usageStateRules = []rule{
 	{"UsageFollowsStates", "what is pending or voided is no usage, what expired is until its truth arrives, and what was corrected is as it was corrected, on the day of the reservation", func(s *subject) {
 		l := line("a", driver.Lifetime, 1000)
 		mine := driver.Scope{Workflow: "w"}

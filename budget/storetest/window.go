@@ -149,22 +149,29 @@ var rollingRules = []rule{
 	}},
 }
 
+// admitted is an amount that was admitted at a moment.
+type admitted struct {
+	at time.Time
+	n  int64
+}
+
+// admittedLog is what was admitted, oldest first.
+type admittedLog []admitted
+
+// sum returns what was admitted after a moment.
+func (log admittedLog) sum(after time.Time) (n int64) {
+	for _, a := range log {
+		if a.at.After(after) {
+			n += a.n
+		}
+	}
+	return n
+}
+
 // rolling reserves at random and compares each answer with a log of what was admitted. A store may count spend for a sixtieth of the window longer
 // than the window's length, because it adds up in buckets; what it refuses must not fit even so, with another sixtieth for the present bucket.
 func (s *subject) rolling(random *rand.Rand, length time.Duration) {
-	type spend struct {
-		at time.Time
-		n  int64
-	}
-	var log []spend
-	sum := func(after time.Time) (n int64) { // what was admitted after a moment
-		for _, l := range log {
-			if l.at.After(after) {
-				n += l.n
-			}
-		}
-		return n
-	}
+	var log admittedLog
 	l := line(length.String(), driver.Rolling(length), 100)
 	for range 400 {
 		s.clock.Advance(time.Duration(random.Int64N(int64(length) / 8)))
@@ -174,11 +181,11 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 		require.NoError(s.t, err)
 		if !d.Admitted {
 			tolerated := length / 30 // two sixtieths
-			require.Greater(s.t, n+sum(now.Add(-length-tolerated)), l.Max, "refused though there was room")
+			require.Greater(s.t, n+log.sum(now.Add(-length-tolerated)), l.Max, "refused though there was room")
 			continue
 		}
-		log = append(log, spend{now, n})
-		require.LessOrEqual(s.t, sum(now.Add(-length)), l.Max, "an interval of %s holds too much", length)
+		log = append(log, admitted{now, n})
+		require.LessOrEqual(s.t, log.sum(now.Add(-length)), l.Max, "an interval of %s holds too much", length)
 		// Settled or pending, it counts for the same amount.
 		if random.IntN(2) == 0 {
 			s.settle(r, n)
