@@ -87,8 +87,8 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 	return sum
 }
 
-// forecast returns the forecast that is reported with a threshold. settled is what is spent in the account's window, and max the limit in force. If the
-// window would end, and so be empty again, before the limit is reached at the present rate, FullIn stays zero. Only a calendar window ends so.
+// forecast returns the forecast that is reported with a threshold. settled is what is spent in the account's window, and max the limit in force. If
+// the window would end, and so be empty again, before the limit is reached at the present rate, FullIn stays zero. Only a calendar window ends so.
 func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)

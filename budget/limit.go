@@ -134,10 +134,11 @@ func (m Match) Selects(s Scope) bool {
 	return m.every(&s, glob.Match) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.Selects(s) })
 }
 
-// mayMatch reports whether a pattern can match, if an empty value is one that is not known yet.
+// mayMatch reports whether a pattern matches a value, or may match it later: an empty value is one that is not known yet.
 func mayMatch(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
 
-// surelyMatches reports whether a pattern matches in any case, if an empty value is one that is not known yet.
+// surelyMatches reports whether a pattern matches a value in any case. An empty value is one that is not known yet: only the empty pattern,
+// which selects everything, is sure to match it.
 func surelyMatches(pattern, value string) bool {
 	return pattern == "" || value != "" && glob.Match(pattern, value)
 }

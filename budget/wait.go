@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,8 +67,8 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	}
 }
 
-// worthWaiting returns the refusal of a call for which waiting may help, because its limits are full of pending calls only, or are rates; nil if err is
-// no such refusal.
+// worthWaiting returns the refusal of a call for which waiting may help, because its limits are full of pending calls only, or are rates; nil if err
+// is no such refusal.
 func worthWaiting(err error) *ExceededError {
 	var e *ExceededError
 	if errors.As(err, &e) && e.Waiting {
@@ -190,14 +191,10 @@ func (w *waitingRoom) join(account Key, t *ticket) *ticket {
 	t.account = account
 	queue := w.queues[account]
 	at := len(queue)
-	// The place behind all tickets with smaller numbers.
-	for at > 0 && queue[at-1].number > t.number {
+	for at > 0 && queue[at-1].number > t.number { // to the place behind all tickets with smaller numbers
 		at--
 	}
-	queue = append(queue, nil)
-	copy(queue[at+1:], queue[at:])
-	queue[at] = t
-	w.queues[account] = queue
+	w.queues[account] = slices.Insert(queue, at, t)
 	return t
 }
 

@@ -353,7 +353,7 @@ func smaller(a, b driver.Charge) driver.Charge {
 	return a
 }
 
-// minus returns a - b in every unit. Neither may be negative.
+// minus returns a - b in every unit, which may be below zero.
 func minus(a, b driver.Charge) driver.Charge {
 	for u := range a {
 		a[u] -= b[u]

@@ -140,10 +140,12 @@ func (s *Store) forgetDirectCall(now time.Time) {
 // they may still be settled. Requires mu held.
 func (s *Store) forgetOldest(now time.Time) {
 	for range len(s.toForget) + len(s.directCalls) + len(s.toForgetLater) { // each at most once, because some are kept
-		switch {
-		case s.queuedCalls+len(s.directCalls) <= s.maxRemembered:
+		if s.queuedCalls+len(s.directCalls) <= s.maxRemembered {
 			return
-		case len(s.directCalls) > 0 && (len(s.toForget) == 0 || s.directCalls[0].at.Before(s.toForget[0].givenBackAt)):
+		}
+		directIsOldest := len(s.directCalls) > 0 && (len(s.toForget) == 0 || s.directCalls[0].at.Before(s.toForget[0].givenBackAt))
+		switch {
+		case directIsOldest:
 			s.forgetDirectCall(now)
 		case len(s.toForget) > 0:
 			s.forgetFirst(&s.toForget, s.forgetOrKeep)

@@ -50,14 +50,7 @@ func (l *lease) correctPeriod(all []driver.Period, line *driver.Line) {
 		if !p.Start.Equal(start) {
 			continue
 		}
-		for _, g := range l.grants {
-			if g.posted {
-				p.Settled -= g.settledAs[line.Unit]
-			} else {
-				p.Pending -= g.amount[line.Unit]
-			}
-		}
-		p.Settled, p.Pending = addUp(p.Settled, l.settled[line.Unit]), addUp(p.Pending, l.pending[line.Unit])
+		p.Settled, p.Pending = l.inPlaceOfGrants(p.Settled, p.Pending, line.Unit)
 	}
 }
 

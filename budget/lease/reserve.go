@@ -155,8 +155,8 @@ func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
 	return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. stale reports that there is no lease now, but that
-// one would do if the kill flags were read again. Requires mu held.
+// findRoom returns the oldest lease in which a call fits, and closes the leases whose time is over. stale reports that there is no lease now, but
+// that one would do if the kill flags were read again. Requires mu held.
 func (s *Store) findRoom(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {

@@ -154,8 +154,8 @@ func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]dri
 	return crossed, err
 }
 
-// isDue reports, for giveBackIfDue, whether a lease has ended or others wish for its unused room (due), and whether the store inside has less reserved
-// than the lease needs (uncovered). It closes the leases that must admit no more calls because of that.
+// isDue reports, for giveBackIfDue, whether a lease has ended or others wish for its unused room (due), and whether the store inside has less
+// reserved than the lease needs (uncovered). It closes the leases that must admit no more calls because of that.
 func (s *Store) isDue(l *lease, report bool) (due, uncovered bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,8 +82,8 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 	return all
 }
 
-// restOfUses returns, by use, what its amount leaves for the other grants after the shares of those grants that keep theirs. It is negative where they
-// have more.
+// restOfUses returns, by use, what its amount leaves for the other grants after the shares of those grants that keep theirs. It is negative where
+// they have more.
 func (l *lease) restOfUses(kept []bool, of func(*leaseUse) driver.Charge) []driver.Charge {
 	rest := make([]driver.Charge, len(l.uses))
 	for k, u := range l.uses {
@@ -151,8 +151,8 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (pa
 	return page[:min(len(page), limit)], nil
 }
 
-// readUsage reads a page of usage of the store inside, and adds what this process spent in its leases. more says that the page was full, so that there
-// may be another one, which begins at next.
+// readUsage reads a page of usage of the store inside, and adds what this process spent in its leases. more says that the page was full, so that
+// there may be another one, which begins at next.
 func (s *Store) readUsage(ctx context.Context, from driver.UsageMark, limit int) (page []driver.UsageRow, next driver.UsageMark, more bool, err error) {
 	// undisturbed asks again if a lease was changed during the question, and then runs the returned function with mu held.
 	err = s.undisturbed(ctx, func() (addOwn func(), err error) {
@@ -170,32 +170,37 @@ func (s *Store) readUsage(ctx context.Context, from driver.UsageMark, limit int)
 // leases. That can be below zero, for example while worst cases of calls in flight are posted. Requires mu held.
 func (s *Store) unpostedUsage() map[ownSum]*driver.UsageRow {
 	own := make(map[ownSum]*driver.UsageRow)
-	add := func(day time.Time, u *leaseUse, c driver.Charge, sign int64) {
-		day = driver.UsageDay(day)
-		at := ownSum{day.Unix(), u.key}
-		row := own[at]
-		if row == nil {
-			row = &driver.UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
-			own[at] = row
-		}
-		for unit := range c {
-			row.Charge[unit] += sign * c[unit]
-		}
-	}
 	for l := range s.live {
 		if len(l.grants) == 0 {
 			continue
 		}
+		lastDrawn := l.grants[len(l.grants)-1].at
 		for _, u := range l.uses { // all of it on the day of the last grant, which mostly is that of all grants
-			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
+			row := rowOf(own, lastDrawn, u)
+			for unit := range u.settled {
+				row.Charge[unit] += u.settled[unit]
+			}
 		}
 		for _, g := range l.grants { // those that are not settled yet have no shares
 			for _, share := range g.shares {
-				add(g.at, l.findUse(share.Call.UsageKey()), share.Amount, -1)
+				row := rowOf(own, g.at, l.findUse(share.Call.UsageKey()))
+				row.Charge = minus(row.Charge, share.Amount)
 			}
 		}
 	}
 	return own
+}
+
+// rowOf returns the row of a use on the day of a moment, and makes it if there is none.
+func rowOf(own map[ownSum]*driver.UsageRow, at time.Time, u *leaseUse) *driver.UsageRow {
+	day := driver.UsageDay(at)
+	key := ownSum{day.Unix(), u.key}
+	row := own[key]
+	if row == nil {
+		row = &driver.UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
+		own[key] = row
+	}
+	return row
 }
 
 // ownUsage returns a page of usage of the store inside, with what unpostedUsage returns added. The page begins after from, and was read with this

@@ -86,14 +86,7 @@ func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 		if !counts || len(l.grants) == 0 || line.Window.At(l.at).Start < since {
 			continue
 		}
-		for _, g := range l.grants {
-			if g.posted {
-				settled -= g.settledAs[line.Unit]
-			} else {
-				pending -= g.amount[line.Unit]
-			}
-		}
-		settled, pending = addUp(settled, l.settled[line.Unit]), addUp(pending, l.pending[line.Unit])
+		settled, pending = l.inPlaceOfGrants(settled, pending, line.Unit)
 	}
 	// At the very end of a window the clocks of the process and the store may disagree about what counts, so that a difference can be
 	// negative.
@@ -102,6 +95,19 @@ func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 		// Nothing is used, so that there is nothing to wait for.
 		b.ResetAfter = 0
 	}
+}
+
+// inPlaceOfGrants takes two sums of the store inside, which have the lease's grants in them, and returns them with what the lease's calls have spent
+// and reserved in the place of the grants. Requires mu held.
+func (l *lease) inPlaceOfGrants(settled, pending int64, u driver.Unit) (int64, int64) {
+	for _, g := range l.grants {
+		if g.posted {
+			settled -= g.settledAs[u]
+		} else {
+			pending -= g.amount[u]
+		}
+	}
+	return addUp(settled, l.settled[u]), addUp(pending, l.pending[u])
 }
 
 // addUp returns a + b, or a if that wraps.
@@ -163,13 +169,13 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 		if err != nil {
 			return nil, err
 		}
-		last := len(part) < page.Max
-		if !last {
+		isLast := len(part) < page.Max // the store inside has no more entries
+		if !isLast {
 			page.After = part[len(part)-1].ID
 		}
 		all = append(all, s.foreign(part)...)
-		if last || covered(all, page.After) >= q.Max {
-			return firstOf(all, q.Max, last, page.After), nil
+		if isLast || upTo(all, page.After) >= q.Max {
+			return firstOf(all, q.Max, isLast, page.After), nil
 		}
 	}
 }
@@ -197,8 +203,8 @@ func (s *Store) foreign(part []driver.Entry) []driver.Entry {
 	return slices.DeleteFunc(part, func(e driver.Entry) bool { return s.leases[e.ID] != nil })
 }
 
-// covered counts the entries up to an id: the last one of the page that was read last from the store inside, so that none is missing among them.
-func covered(all []driver.Entry, to driver.ID) (n int) {
+// upTo counts the entries with ids up to this one. If the store inside has been read up to it, none is missing among them.
+func upTo(all []driver.Entry, to driver.ID) (n int) {
 	for i := range all {
 		if bytes.Compare(all[i].ID[:], to[:]) <= 0 {
 			n++
@@ -207,8 +213,8 @@ func covered(all []driver.Entry, to driver.ID) (n int) {
 	return n
 }
 
-// firstOf returns the first n entries by id. Unless complete is set, entries beyond the id to are left out first, because others may be missing
-// between them.
+// firstOf returns the first n entries by id. complete says that all are there. If not, the store inside was read up to the id to, and entries beyond
+// it are left out, because others may be missing between them.
 func firstOf(all []driver.Entry, n int, complete bool, to driver.ID) []driver.Entry {
 	if !complete {
 		all = slices.DeleteFunc(all, func(e driver.Entry) bool { return bytes.Compare(e.ID[:], to[:]) > 0 })

@@ -45,7 +45,8 @@ func wishKey(account driver.Key) driver.Key { return key.Of("wanted", string(acc
 // rollingBuckets is how many buckets of time a rolling window has.
 const rollingBuckets = 60
 
-// shortestWish is the shortest life of a wish, for which a limit may have a rolling window. A call whose window ends sooner leaves none.
+// shortestWish is the shortest life of a wish, because it is the length of a rolling window, and a second is the shortest of those. A call whose
+// window ends sooner leaves no wish.
 const shortestWish = time.Second
 
 // wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one has
@@ -204,7 +205,8 @@ func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denie
 	s.yieldToWishes(recorded, s.now())
 }
 
-// leaveWishes leaves a wish for room on each of these lines in the store inside, for as long as lives says, and returns the wishes that are there now.
+// leaveWishes leaves a wish for room on each of these lines in the store inside, for as long as lives says, and returns the wishes that are there
+// now.
 func (s *Store) leaveWishes(ctx context.Context, lines []driver.Line, lives []time.Duration, asked time.Time) ([]wish, error) {
 	// One reservation with a line for each wish, of 1 against a Max of zero. It is always refused, so that its TTL means nothing, and what remains are
 	// the latches.

@@ -23,7 +23,7 @@ type kindOfChange struct {
 	begin func(s *subject) (first, second func(driver.Change) error, state func() any)
 }
 
-// flagOf returns the reason of the only kill flag, or "no flag".
+// flagOf returns the reason of the only kill flag, or "no flag": the state of a kindOfChange that sets or removes a flag.
 func (s *subject) flagOf() any {
 	kills := s.kills()
 	if len(kills) == 0 {
@@ -180,9 +180,9 @@ var repeatedChangeRules = slices.Concat(
 	}),
 )
 
-// The rules of changes that kindsOfChange does not have, most of them of Unlatch. s.latchedLine returns a line whose latch a refusal has closed, and of
-// whose 10 nano-USD 5 are left; s.refuse makes a reservation that must be refused. A change is late if another one of the same object was made before
-// it is handed to the store.
+// The rules of changes that kindsOfChange does not have, most of them of Unlatch. s.latchedLine returns a line whose latch a refusal has closed, and
+// of whose 10 nano-USD 5 are left; s.refuse makes a reservation that must be refused. A change is late if another one of the same object was made
+// before it is handed to the store.
 var unlatchRules = []rule{
 	{"ARepeatIsToldAsMadeUnlatch", "an Unlatch that its author repeats is told as made, and opens nothing that was latched since", func(s *subject) {
 		l, c := s.latchedLine("a", driver.Lifetime), s.newChange()
@@ -227,9 +227,9 @@ var unlatchRules = []rule{
 	}},
 }
 
-// The rules of the audit trail. s.newChange returns a change whose caller has seen all changes so far; NewChange returns one that no other supersedes,
-// because its caller claims to have seen all that will ever be made. s.records returns the audit trail, s.revision its length, and s.makeChange makes
-// the change that a row of it describes. s.kill, s.override and s.correct make changes that must succeed.
+// The rules of the audit trail. s.newChange returns a change whose caller has seen all changes so far; NewChange returns one that no other
+// supersedes, because its caller claims to have seen all that will ever be made. s.records returns the audit trail, s.revision its length, and
+// s.makeChange makes the change that a row of it describes. s.kill, s.override and s.correct make changes that must succeed.
 var trailRules = []rule{
 	{"ChangesOfOtherThingsSupersedeNothing", "a change is judged by its own flag, account or reservation alone", func(s *subject) {
 		l, c := line("a", driver.Lifetime, 10), s.newChange()
@@ -309,7 +309,8 @@ var trailRules = []rule{
 	}},
 }
 
-// The rules of changes that are invalid, concurrent, or made by another process, with the helpers of trailRules.
+// The rules of changes that are invalid, concurrent, or made by another process, with the helpers of trailRules. s.reopen returns another handle on
+// the same ledger, as another process would have it, and s.flagRefusing the kill flag that refuses a call of a scope.
 var changeRules = []rule{
 	{"AChangeThatIsRefusedIsNone", "what can't be changed is no row", func(s *subject) {
 		pending := s.reserve(1, line("a", driver.Lifetime, 10))

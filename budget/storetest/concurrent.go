@@ -12,8 +12,8 @@ import (
 )
 
 // The rules of concurrent steps. s.reopen returns another handle on the same ledger, as another process would have it; a store that lives in one
-// process has none. s.remember notes where a reservation is booked, so that the accounts can be added up at the end. A hold is what a pending
-// reservation has set aside.
+// process has none. s.newReservation returns a reservation that is not sent to the store. s.remember notes where a reservation is booked, so that the
+// accounts can be added up at the end. A hold is what a pending reservation has set aside.
 var concurrentRules = []rule{
 	{"ConcurrentReservesStayWithinTheLimit", "check and spend are one step: many callers at a tight limit, over all handles, never exceed it together", func(s *subject) {
 		stores := []driver.Store{s.store}

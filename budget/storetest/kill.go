@@ -38,8 +38,8 @@ func (s *subject) revive(scope driver.Scope) {
 	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: scope}, NewChange()))
 }
 
-// The rules of the calls that a kill flag refuses. s.flagRefusing makes a reservation in a scope and returns the flag that refused it, nil if it was admitted; callScope is
-// the scope that most flags are tried on. s.kills returns the flags in force. s.reserve makes a reservation, which must be
+// The rules of the calls that a kill flag refuses. s.flagRefusing makes a reservation in a scope and returns the flag that refused it, nil if it was
+// admitted; callScope is the scope that most flags are tried on. s.kills returns the flags in force. s.reserve makes a reservation, which must be
 // admitted; s.newReservation returns one that s.admit sends. line(name, window, max) is a limit in nano-USD. s.requireBalance checks what an account
 // has settled and pending.
 var killRules = []rule{

@@ -8,10 +8,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// The rules of when a mark is reported. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles an amount and
-// returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted. s.settle settles it with an
-// amount, s.correct replaces that, and s.override(l, n, d) replaces the Max of an account with n for d. line(name, window, max) is a limit in
-// nano-USD.
+// The rules of when a mark is reported. A mark is a threshold: an element of Line.Notify, told by its index. s.spendAndGetMarks reserves and settles
+// an amount and returns the marks that were reported with the settlement; s.reserve makes a reservation, which must be admitted. s.settle settles it
+// with an amount, s.correct replaces that, and s.override(l, n, d) replaces the Max of an account with n for d. line(name, window, max) is a limit
+// in nano-USD.
 var markRules = []rule{
 	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
 		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Lifetime, 100))
@@ -78,8 +78,8 @@ var markRules = []rule{
 	}},
 }
 
-// The rules of what takes settled spend to a mark, with the helpers of markRules. s.settleAndGetMarks settles a reservation with an amount and returns
-// the marks that were reported, and s.expiredReservation returns one that was charged because nobody settled it in time.
+// The rules of what takes settled spend to a mark, with the helpers of markRules. s.settleAndGetMarks settles a reservation with an amount and
+// returns the marks that were reported, and s.expiredReservation returns one that was charged because nobody settled it in time.
 var markReasonRules = []rule{
 	{"MarksReachedWithoutASettlementAreReportedByTheNext", "spend that a correction took to a mark is reported by the next settlement, if only of nothing", func(s *subject) {
 		for name, w := range map[string]driver.Window{"a": driver.Daily, "b": driver.Rolling(time.Hour)} {

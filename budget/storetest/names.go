@@ -43,10 +43,10 @@ func sameTimes(all []driver.Booking) []driver.Booking {
 	return all
 }
 
-// The rules of what entries tell of their calls: whose they are, and where they count. callScope and fullScope are the scopes of calls, the latter with
-// a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, and s.settleWith makes a settlement that
-// s.settlement returned. s.entry returns what the store remembers of a reservation, and whether it does. s.expire(n) requires that n reservations are
-// charged.
+// The rules of what entries tell of their calls: whose they are, and where they count. callScope and fullScope are the scopes of calls, the latter
+// with a value for everything. s.admit makes a reservation that s.newReservation returned, s.reserve does both, and s.settleWith makes a settlement
+// that s.settlement returned. s.entry returns what the store remembers of a reservation, and whether it does. s.expire(n) requires that n
+// reservations are charged.
 var entryNameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
 		l := line("a", driver.Daily, 100)

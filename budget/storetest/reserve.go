@@ -90,7 +90,8 @@ var reserveRules = []rule{
 }
 
 // The rules of ids and of what a reservation hands over, with the helpers of reserveRules. s.requireConflict reserves, and requires that the same id
-// can't be reserved again after a change of the reservation.
+// can't be reserved again after a change of the reservation. key(name) is the key of an account or an owner, and s.expire(n) requires that n
+// reservations are charged.
 var repeatRules = []rule{
 	{"ReserveReplayChangesNothing", "the same reservation again is admitted as Replayed and adds nothing: its first reply may have been lost", func(s *subject) {
 		l := line("a", driver.Daily, 100)

@@ -8,12 +8,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// The rules of a Settle in time. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.newReservation returns one that is not
-// sent to the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD: usd(n) is a charge of n, and
-// line(name, window, max) a limit on an account. sorted puts limits into the order of a reservation. s.settle settles a reservation with an amount;
-// s.settlement returns such a settlement, and s.settleWith sends it. s.requireBalance checks what an account has settled and pending in its
-// present window. s.entry returns what the store remembers of a reservation, and whether it does. s.expire(n) requires that n are charged.
-// A hold is what a pending reservation has set aside.
+// The rules of a Settle in time. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.newReservation returns one that
+// is not sent to the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD: usd(n) is a charge of n, and line(name,
+// window, max) a limit on an account. sorted puts limits into the order of a reservation. s.settle settles a reservation with an amount;
+// s.settlement returns such a settlement, and s.settleWith sends it. s.requireBalance checks what an account has settled and pending in its present
+// window. s.entry returns what the store remembers of a reservation, and whether it does. s.expire(n) requires that n are charged. A hold is what a
+// pending reservation has set aside.
 var settleRules = []rule{
 	{"SettlePostsTheTruth", "pending goes out in full and the actual amount comes in, in every line", func(s *subject) {
 		a, b := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100)
@@ -67,8 +67,8 @@ var settleRules = []rule{
 	}},
 }
 
-// The rules of a Settle without a hold, with the helpers of settleRules. An orphan is an entry whose spend was posted without a pending reservation. A
-// tombstone is the entry of a Void which came before its Reserve.
+// The rules of a Settle without a hold, with the helpers of settleRules. An orphan is an entry whose spend was posted without a pending reservation.
+// A tombstone is the entry of a Void which came before its Reserve.
 var orphanRules = []rule{
 	{"SettleOfAnUnknownIDIsPostedAsOrphan", "spend is never dropped: without a reservation it is booked in the windows of now", func(s *subject) {
 		l := line("a", driver.Daily, 100)

@@ -86,15 +86,15 @@ func (s *subject) usageByDayAndScope() map[string]int64 {
 	return sums
 }
 
-// today is the day at which the clock begins, as the texts of usageByDayAndScope have it.
+// today is the day at which the clock begins, and the space behind it, as the texts of usageByDayAndScope begin.
 const today = "2026-03-10 "
 
 // The rules of Usage: the sums of what was spent, by UTC day and by the scope of the call. s.settledCall reserves and settles a call of a scope.
 // s.newCallReservation returns a reservation for one that is not sent to the store, and s.callSettlement a settlement of it; s.admit and
 // s.settleWith send these. walk.Shares returns shares in nano-USD by workflow, in the order that a settlement needs. fullScope is a scope with a
 // value for everything, callScope one with a few, and start the moment at which the clock begins. s.reserve makes a reservation without a Call,
-// s.settle settles one, s.correct replaces what was posted, and s.expire(n) requires that n reservations are charged. usd(n) is a charge of n
-// nano-USD.
+// s.settle settles one, s.correct replaces what was posted, and s.expire(n) requires that n reservations are charged. s.kill sets a flag, and
+// s.flagRefusing returns the one that refuses a call of a scope. usd(n) is a charge of n nano-USD.
 var usageRules = []rule{
 	{"UsageIsAddedUpByDayAndScope", "what is settled is added to the row of its UTC day and its call's principal, workflow, model, region and tags, in every unit, whatever the limits are", func(s *subject) {
 		l := line("a", driver.Lifetime, 1000)
