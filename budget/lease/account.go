@@ -103,12 +103,26 @@ type leaseTimes struct {
 
 // leaseCalls are the calls of a lease and their sums.
 type leaseCalls struct {
-	calls     []*call       // all that were ever admitted
-	uses      []*leaseUse   // the calls' amounts by scope, for the rows of usage; at most MaxShares
-	settled   driver.Charge // the sum of the calls that have ended
-	pending   driver.Charge // the worst cases of the calls in flight
-	inFlight  int           // how many calls are in flight
-	estimates int           // how many calls were settled with their worst case because nobody knows what they cost
+	calls     []*call     // all that were ever admitted
+	uses      []*leaseUse // the calls' amounts by scope, for the rows of usage; at most MaxShares
+	callSums              // of all calls
+	inFlight  int         // how many calls are in flight
+	estimates int         // how many calls were settled with their worst case because nobody knows what they cost
+}
+
+// callSums are the amounts of several calls, added up.
+type callSums struct {
+	settled driver.Charge // what the calls have cost that have ended
+	pending driver.Charge // the worst cases of the calls in flight
+}
+
+// without returns the sums without a call: without its worst case if it is in flight, and without what is posted for it, which is zero then.
+func (s callSums) without(inFlight bool, worst, posted driver.Charge) callSums {
+	s.settled = minus(s.settled, posted)
+	if inFlight {
+		s.pending = minus(s.pending, worst)
+	}
+	return s
 }
 
 // leaseEnd says how far the end of a lease has come: it is closed, then given back, and then waits in a queue until its calls are forgotten.

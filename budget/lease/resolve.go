@@ -81,18 +81,18 @@ func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (drive
 // part of the lease with the call's scope (its leaseUse), and adds the actual amount. Requires mu held.
 func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimated bool, now time.Time) error {
 	l := c.lease
-	reserved, before, reference := unpack(c.packed) // before is what is posted so far: zero for a pending call
 	u := l.findUse(c.whose.UsageKey())
-	settled, settledOfUse := minus(l.settled, before), minus(u.settled, before) // without this call, as the next two
-	pending, pendingOfUse := l.pending, u.pending
-	if c.state == driver.Pending {
-		pending, pendingOfUse = minus(pending, reserved), minus(pendingOfUse, reserved)
-	}
-	settled, ok := settled.Plus(actual)
-	if _, fits := settled.Plus(pending); !ok || !fits {
+	reserved, posted, reference := unpack(c.packed) // posted is zero for a call in flight
+	inFlight := c.state == driver.Pending
+	ofLease, ofUse := l.callSums.without(inFlight, reserved, posted), u.callSums.without(inFlight, reserved, posted)
+	settled, ok := ofLease.settled.Plus(actual)
+	if _, fits := settled.Plus(ofLease.pending); !ok || !fits {
 		return driver.ErrOverflow
 	}
-	if c.state == driver.Pending {
+	ofLease.settled = settled
+	ofUse.settled, _ = ofUse.settled.Plus(actual) // can't overflow: it is a part of the lease's sum
+	l.callSums, u.callSums = ofLease, ofUse
+	if inFlight {
 		l.inFlight--
 	}
 	if c.estimated {
@@ -101,9 +101,6 @@ func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimate
 	if estimated {
 		l.estimates++
 	}
-	l.settled, l.pending = settled, pending
-	u.settled, _ = settledOfUse.Plus(actual) // can't overflow: it is a part of the lease's sum
-	u.pending = pendingOfUse
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
 	s.roomMade++ // there may be room again, so that no remembered denial is repeated
 	return nil

@@ -17,9 +17,9 @@ import (
 // leaseUse is the part of a lease that belongs to one row of usage: the amounts of all of its calls with the same principal, workflow, model,
 // region and tags.
 type leaseUse struct {
-	key              driver.Key   // of the row: Call.UsageKey
-	call             *driver.Call // one of these calls
-	settled, pending driver.Charge
+	key      driver.Key   // of the row: Call.UsageKey
+	call     *driver.Call // one of these calls
+	callSums              // of these calls
 }
 
 // findUse returns the lease's use with a key, or nil.
