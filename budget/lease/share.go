@@ -87,7 +87,7 @@ func (s *Store) grantByRoom(ctx context.Context, g *group, r *driver.Reservation
 		return wanted, balances, askStore, nil
 	}
 	balances = balances[:len(g.lines)] // the others showed wishes
-	s.divide(g, wanted, balances, now)
+	s.setQuota(g, wanted, balances, now)
 	g.observedFull = false
 	for i, b := range balances {
 		g.observedFull = g.observedFull || g.lines[i].Observe && b.Left() < r.Charge[g.lines[i].Unit]
@@ -152,10 +152,10 @@ func (s *Store) tighten(g *group, looked bool) {
 // errAnswers says that the store inside broke its contract.
 var errAnswers = errors.New("budget: the store inside did not answer for each line")
 
-// divide works out a group's quota: of what each line has left, one part in holders + 1. Holders are the processes that hold leases there. A
+// setQuota works out a group's quota: of what each line has left, one part in holders + 1. Holders are the processes that hold leases there. A
 // single holder so leaves half to processes that come later, and ten thousand of them leave almost nothing unused. Nobody knows how many there
 // are, so the number is estimated from what others have pending, as if each had as much pending as this process usually has. Requires mu held.
-func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, now time.Time) {
+func (s *Store) setQuota(g *group, ask driver.Charge, balances []driver.Balance, now time.Time) {
 	g.quotaAt = now
 	for _, u := range g.units {
 		g.quota[u] = math.MaxInt64 // no bound, until the lines set one
