@@ -35,20 +35,18 @@ func (s *session) findPredecessor(p *prompt.Prompt) predecessor {
 			best = predecessor{conversation: conv, shared: shared}
 		}
 	}
-	// Either nothing is known, or one of the two requests is the beginning of the other, so that none can be nearer.
-	if best.conversation == nil || best.shared == len(best.conversation.blocks) || best.shared == len(p.Records()) {
+	if best.conversation == nil {
 		return best
 	}
+	oneExtendsTheOther := best.shared == len(best.conversation.blocks) || best.shared == len(p.Records())
 	tools, system := heads(p)
-	// The two have the same head and differ in their messages only.
-	if best.shared > tools+system {
-		return best
+	onlyMessagesDiffer := best.shared > tools+system
+	if oneExtendsTheOther || onlyMessagesDiffer {
+		return best // none can be nearer
 	}
-	// The head has changed, or the two have no more than the head in common: messages are compared without it.
-	for _, conv := range s.conversations {
-		common := commonMessages(conv.messages(), p.Records()[tools+system:])
-		moreThanBest := common > best.sharedMessages // which is 0 until this loop has set it, also for the nearest one so far
-		if moreThanBest || common > 0 && conv == best.conversation {
+	now := messageRecords(p)
+	for _, conv := range s.conversations { // compares the messages, whatever stands before them
+		if common := commonMessages(conv.messages(), now); common > best.sharedMessages { // 0 until this loop has set it
 			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.Records()), sharedMessages: common}
 		}
 	}
@@ -130,10 +128,9 @@ func (t *Turn) compare() {
 		return
 	}
 	tools, system := heads(t.prompt)
-	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.Records()) // one is the beginning of the other
 	head := tools + system
-	// The head is the same, with as many blocks as before, and only messages differ.
-	headUnchanged := head == conv.tools+conv.system && t.past.shared >= head
+	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.Records()) // one is the beginning of the other
+	headUnchanged := head == conv.tools+conv.system && t.past.shared >= head                 // only messages differ
 	if extends || headUnchanged {
 		// conv.begun is how many blocks of the predecessor are in the cache, because their response has begun.
 		t.avoidable = conv.upTo(min(t.past.shared, conv.begun))
@@ -144,7 +141,8 @@ func (t *Turn) compare() {
 	} else {
 		t.headChanged(tools, system) // which sets t.avoidable if the conversation goes on; else it stays zero
 	}
-	// conv.alive is how many blocks can still be in the cache after the pause since the predecessor.
+	// conv.alive is how many blocks can still be in the cache after the pause since the predecessor. Both sizes are of prefixes, so that Bytes tells
+	// which one is longer.
 	if alive := conv.upTo(conv.alive(t.call.At.Sub(conv.lastAt))); t.avoidable.Bytes > alive.Bytes {
 		t.avoidable = alive
 	}
@@ -167,21 +165,25 @@ func (t *Turn) stake(f Finding, amount prompt.Size) Finding {
 // block of the system prompt that differs. tools and system are how many blocks these have in the request.
 func (t *Turn) headChanged(tools, system int) {
 	conv, p := t.past.conversation, t.prompt
-	oldTools, newTools := conv.blocks[:conv.tools], p.Records()[:tools]
-	lost := conv.total().Minus(conv.upTo(t.past.shared)) // it was cached and has to be written again
 	if conv.total() == (prompt.Size{}) {
 		return // nothing can be lost of a request without text and media
 	}
+	lost := conv.total().Minus(conv.upTo(t.past.shared)) // it was cached and has to be written again
 	// A list of tools has changed if the common beginning ends inside of the old one or of the new one.
 	if t.past.shared < conv.tools || t.past.shared < tools {
-		t.toolsChanged(oldTools, newTools, lost)
+		t.toolsChanged(conv.blocks[:conv.tools], p.Records()[:tools], lost)
 	}
-	if !t.past.continues(t.prompt.Records()[tools+system:]) {
+	if !t.past.continues(p.Records()[tools+system:]) {
 		return // another conversation, with another system prompt
 	}
-	// The whole request before could have been read. old and now are the blocks of the two system prompts.
-	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
-	old, now := conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.Records()[tools:tools+system]
+	t.avoidable = conv.upTo(min(conv.sent, conv.begun)) // the whole request before could have been read
+	t.systemChanged(conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.Records()[tools:tools+system], tools, lost)
+}
+
+// systemChanged adds a finding for the first block that differs between the system prompts of two requests, or for a different number of blocks; none
+// if both are equal. tools is how many blocks stand before the new one, and lost the size of what has to be sent again.
+func (t *Turn) systemChanged(old, now []prompt.Record, tools int, lost prompt.Size) {
+	p := t.prompt
 	for k := range min(len(old), len(now)) {
 		if old[k].Hash == now[k].Hash {
 			continue
@@ -230,31 +232,30 @@ type toolDiff struct {
 
 // diffTools compares the tools of two requests. A tool that is gone and one of the same name that is new count as one that was changed.
 func diffTools(old, now []prompt.Record) toolDiff {
-	// before counts the old tools by their hash, less those that are kept; names counts the new ones by the hash of their name.
-	before, names := make(map[uint64]int, len(old)), make(map[uint64]int, len(old))
-	d := toolDiff{sameContent: len(old) == len(now)}
+	gone := make(map[uint64]int, len(old)) // how many old tools have a hash and are not among the new ones
 	for i := range old {
-		before[old[i].Hash]++
-		d.sameContent = d.sameContent && i < len(now) && old[i].Canonical == now[i].Canonical
+		gone[old[i].Hash]++
 	}
-	kept := 0
+	added := make(map[uint64]int, len(old)) // how many new tools have a name, by its hash, and are not among the old ones
+	d := toolDiff{sameContent: len(old) == len(now)}
 	for i := range now {
-		if before[now[i].Hash] > 0 {
-			before[now[i].Hash]--
-			kept++
+		d.sameContent = d.sameContent && old[i].Canonical == now[i].Canonical
+		if gone[now[i].Hash] > 0 {
+			gone[now[i].Hash]--
 		} else {
-			names[now[i].Name]++
+			added[now[i].Name]++
 			d.added++
 		}
 	}
+	kept := len(now) - d.added
 	d.sameSet = kept == len(old) && kept == len(now)
 	for i := range old {
-		if before[old[i].Hash] <= 0 {
+		if gone[old[i].Hash] <= 0 {
 			continue // it was kept
 		}
-		before[old[i].Hash]--
-		if names[old[i].Name] > 0 {
-			names[old[i].Name]--
+		gone[old[i].Hash]--
+		if added[old[i].Name] > 0 {
+			added[old[i].Name]--
 			d.changed++
 			d.added-- // the new one of that name was counted as added above
 		} else {
@@ -271,9 +272,9 @@ const longBlock = 64
 // message; and none if the request is a branch of the conversation. Requires that tools and system prompt are the same, and that neither request is
 // the beginning of the other.
 func (t *Turn) messagesChanged() {
-	conv, p := t.past.conversation, t.prompt
-	at := t.past.shared
+	conv, p, at := t.past.conversation, t.prompt, t.past.shared
 	old, now := conv.blocks[at:], p.Records()[at:]
+	lost := conv.total().Minus(conv.upTo(at)) // it was cached and has to be written again
 	if reappear(old, now) {
 		if t.call.Compacted {
 			return // the caller has announced that it rewrites the history
@@ -282,59 +283,76 @@ func (t *Turn) messagesChanged() {
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("a block of the history, %s, is not what it was in the request before: %d blocks from there on have to be written again", p.Blocks[at].Kind, len(old)),
-		}, conv.total().Minus(conv.upTo(at))))
+		}, lost))
 		return
 	}
-	if t.dropped(old, now) {
+	if t.dropped(old, now) || t.branches(old) {
 		return // dropped has added its finding
-	}
-	// A branch goes back to an earlier message, or asks the last one again. A request that replaces the last message and goes on may be one too, but
-	// not if that happens again and again. conv.sent differs from the length of conv.blocks if the last request was itself shorter than the
-	// conversation, and so went back.
-	changesLastMessage := old[0].Message == conv.blocks[len(conv.blocks)-1].Message
-	goesFurther := p.Records()[len(p.Records())-1].Message > old[0].Message
-	if !changesLastMessage || !goesFurther || conv.sent != len(conv.blocks) {
-		return // a branch
 	}
 	if t.past.forks = conv.forks + 1; t.past.forks >= manyForks && !t.call.Compacted {
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("each of the last %d requests has changed the newest message of the one before", t.past.forks),
-		}, conv.total().Minus(conv.upTo(at))))
+		}, lost))
 	}
+}
+
+// branches reports whether the request certainly is a branch: it goes back to an earlier message, or asks the last one again, or the request before went
+// back itself. One that replaces the last message and goes on may be a branch too, but not if that happens again and again. old are the conversation's
+// blocks from the first different one on.
+func (t *Turn) branches(old []prompt.Record) bool {
+	conv, now := t.past.conversation, t.prompt.Records()
+	changesLastMessage := old[0].Message == conv.blocks[len(conv.blocks)-1].Message
+	goesFurther := now[len(now)-1].Message > old[0].Message
+	wentBack := conv.sent != len(conv.blocks) // the request before was shorter than the conversation
+	return !changesLastMessage || !goesFurther || wentBack
 }
 
 // dropped adds a finding if the history has lost uses of tools and their results, and returns whether it has. A branch of the conversation
 // looks the same, except that in a branch the same request was sent twice and got two answers: s.asked counts how often it was sent. old and now
 // are the blocks from the first different one on.
 func (t *Turn) dropped(old, now []prompt.Record) bool {
-	s, p := t.session, t.prompt
 	if old[0].User || !now[len(now)-1].User || t.call.Compacted {
 		return false // what is gone has to begin with the assistant's turn, and the request to end with the user's; or a compaction was announced
 	}
-	gone := 0
-	for i := range old {
-		tool := old[i].Kind == prompt.ToolUse || old[i].Kind == prompt.ToolResult
-		if tool && !slices.ContainsFunc(now, func(r prompt.Record) bool { return r.Hash == old[i].Hash }) {
-			gone++
-		}
-	}
-	base := t.past.shared - 1 // the last block of the request that the dropped turns have answered
-	for base >= 0 && p.Records()[base].Section == prompt.Messages && !p.Records()[base].User {
-		base--
-	}
-	// A lost turn of tools is at least two blocks, a use and its result. asked returns 1 if that base was sent as a request once.
-	if gone < 2 || base < 0 || p.Records()[base].Section != prompt.Messages || s.asked(p.Records()[base].Chain) != 1 {
+	gone := goneToolBlocks(old, now)
+	// A lost turn of tools is at least two blocks, a use and its result.
+	if gone < 2 || t.timesAsked() != 1 {
 		return false
 	}
 	conv := t.past.conversation
 	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
 	t.follows.habit.drops++ // a copy of the conversation's count, which learn stores when the request is sent
 	t.add(t.stake(Finding{
-		Rule: ruleDropped, Where: p.Blocks[t.past.shared].Where.String(), Suspected: t.follows.habit.drops < manyDrops,
+		Rule: ruleDropped, Where: t.prompt.Blocks[t.past.shared].Where.String(), Suspected: t.follows.habit.drops < manyDrops,
 		Detail: fmt.Sprintf("%d blocks of tool turns that the request before held are gone from the history: what stands behind them has to be written again", gone),
 	}, conv.total().Minus(conv.upTo(t.past.shared))))
 	return true
+}
+
+// goneToolBlocks returns how many uses of tools and results among the old blocks are nowhere among the new ones.
+func goneToolBlocks(old, now []prompt.Record) (gone int) {
+	for i := range old {
+		tool := old[i].Kind == prompt.ToolUse || old[i].Kind == prompt.ToolResult
+		if tool && !slices.ContainsFunc(now, func(r prompt.Record) bool { return r.Hash == old[i].Hash }) {
+			gone++
+		}
+	}
+	return gone
+}
+
+// timesAsked returns how often the request was sent that the dropped turns have answered: it ends with the last common block of the user. It returns 0
+// if the common blocks have no message of the user.
+func (t *Turn) timesAsked() int {
+	common := t.prompt.Records()[:t.past.shared]
+	end := len(common) - 1
+	for end >= 0 && common[end].Section == prompt.Messages && !common[end].User {
+		end--
+	}
+	if end < 0 || common[end].Section != prompt.Messages {
+		return 0
+	}
+	return t.session.asked(common[end].Chain)
 }
 
 // manyDrops is how often a conversation has to lose tool turns before the finding is certain.
@@ -347,11 +365,16 @@ const manyForks = 3
 // half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists
 // begin with the changed block.
 func reappear(old, now []prompt.Record) bool {
-	var long, same int64            // bytes of the old history's long blocks, and of those that the new one has at the same place
-	asked, answered := false, false // among these is a question of the user, or an answer
-	for k := 1; k < len(old); k++ {
-		// UpTo is the size up to and including a block, so the difference is the size of block k.
-		n := old[k].UpTo.Minus(old[k-1].UpTo).Bytes
+	return keepsPlaces(old, now) || keepsPair(old, now)
+}
+
+// keepsPlaces reports whether at least half of the text of the old history's long blocks stands at the same places of the new one. Among the blocks that
+// do must be a question of the user and an answer, because different conversations may have the same question, or the same answer.
+func keepsPlaces(old, now []prompt.Record) bool {
+	var long, same int64 // bytes of the old history's long blocks, and of those that the new one has at the same place
+	asked, answered := false, false
+	for k := 1; k < len(old); k++ { // from 1, because block 0 has changed
+		n := bytesAt(old, k)
 		equal := k < len(now) && old[k].Hash == now[k].Hash
 		answered = answered || equal && isAnswer(&old[k], n)
 		if n < longBlock {
@@ -363,22 +386,29 @@ func reappear(old, now []prompt.Record) bool {
 			asked = asked || old[k].User
 		}
 	}
-	if asked && answered && 2*same >= long {
-		return true // both are required, because different conversations may have the same question, or the same answer
-	}
-	next := make(map[[2]uint64]bool, len(old)) // the old history's pairs of consecutive blocks that are unlikely to be equal by chance
+	return asked && answered && 2*same >= long
+}
+
+// keepsPair reports whether the new history has, anywhere, two consecutive blocks of the old one that are unlikely to be equal by chance.
+func keepsPair(old, now []prompt.Record) bool {
+	pairs := make(map[[2]uint64]bool, len(old)) // of the old history, by the hashes of both blocks
 	for k := 1; k+1 < len(old); k++ {
-		first, second := old[k].UpTo.Minus(old[k-1].UpTo).Bytes, old[k+1].UpTo.Minus(old[k].UpTo).Bytes
+		first, second := bytesAt(old, k), bytesAt(old, k+1)
 		if first >= longBlock && (isAnswer(&old[k], first) || isAnswer(&old[k+1], second)) {
-			next[[2]uint64{old[k].Hash, old[k+1].Hash}] = true
+			pairs[[2]uint64{old[k].Hash, old[k+1].Hash}] = true
 		}
 	}
 	for k := range len(now) - 1 {
-		if next[[2]uint64{now[k].Hash, now[k+1].Hash}] {
+		if pairs[[2]uint64{now[k].Hash, now[k+1].Hash}] {
 			return true
 		}
 	}
 	return false
+}
+
+// bytesAt returns the size of block k, of which k is at least 1: UpTo is the size up to and including a block.
+func bytesAt(blocks []prompt.Record, k int) int64 {
+	return blocks[k].UpTo.Minus(blocks[k-1].UpTo).Bytes
 }
 
 // isAnswer reports whether a block is the assistant's and unlikely to be equal to another one by chance.
@@ -386,21 +416,11 @@ func isAnswer(r *prompt.Record, bytes int64) bool {
 	return !r.User && r.Section == prompt.Messages && (bytes >= longBlock || r.Kind == prompt.ToolUse)
 }
 
-// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. levels has, for each section, a hash of
-// the settings on which its cache depends. What is lost is what both requests have in common from the first section on whose hash has changed.
+// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. What is lost is what both requests have in
+// common from the first section on whose level, the hash of the settings on which its cache depends, has changed.
 func (t *Turn) settingsChanged() {
-	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
-	from := -1 // the first block that is lost
-	// start is the index of the section's first block in the request before. levelOf returns the hash for the new request.
-	for s, start := range [...]int{prompt.Tools: 0, prompt.System: conv.tools, prompt.Messages: conv.tools + conv.system} {
-		if s == int(prompt.Messages) && conv.settings.All == p.Settings.All {
-			break // only images can have changed the level, and they are not a setting
-		}
-		if conv.levels[s] != levelOf(&p.Settings, prompt.Section(s), provider) {
-			from = start
-			break
-		}
-	}
+	conv := t.past.conversation
+	from := t.firstInvalid()
 	if from < 0 || t.past.shared <= from {
 		return // no setting has changed, or the requests have nothing in common that it could drop
 	}
@@ -409,6 +429,21 @@ func (t *Turn) settingsChanged() {
 	if t.session.scale.Low(lost) >= t.call.Model.MinTokens {
 		t.add(t.stake(t.settingsFinding(Finding{}), lost))
 	}
+}
+
+// firstInvalid returns the first block of the request before whose cache a change of settings has invalidated, or -1.
+func (t *Turn) firstInvalid() int {
+	conv, settings, provider := t.past.conversation, &t.prompt.Settings, t.call.Model.Provider
+	switch {
+	case conv.levels[prompt.Tools] != levelOf(settings, prompt.Tools, provider):
+		return 0
+	case conv.levels[prompt.System] != levelOf(settings, prompt.System, provider):
+		return conv.tools
+	// If all settings are the same, only images have changed the level of messages, and they are no setting.
+	case conv.settings.All != settings.All && conv.levels[prompt.Messages] != levelOf(settings, prompt.Messages, provider):
+		return conv.tools + conv.system
+	}
+	return -1
 }
 
 // settingsFinding fills in a finding about changed settings: which ones, and from which section on the cache is lost.
@@ -428,7 +463,7 @@ func (t *Turn) settingsFinding(f Finding) Finding {
 // locationChanged adds a finding if model, profile, region or account have changed in the middle of a conversation.
 func (t *Turn) locationChanged() {
 	conv := t.past.conversation
-	if conv.model == t.call.Model.ID && conv.location == t.call.Place {
+	if conv.sharesLocation(&t.call) {
 		return
 	}
 	shared := conv.upTo(t.past.shared)

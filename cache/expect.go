@@ -2,20 +2,21 @@ package cache
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // expect sets t.expected to the longest prefix of the request that it should read from the cache. If there is a longer one that it can't read, expect
-// adds a finding that says why. Prefixes are compared by their chain, the hash of all their blocks. Requires s.mu held.
+// adds a finding that says why. Requires s.mu held.
 func (t *Turn) expect() {
-	p, s := t.prompt, t.session
 	location := locationHash(t.call.Model.ID, t.call.Place)
 	var wanted cachedPrefix // the longest prefix that can't be read
-	var why obstacle
-	for i := range s.cached {
-		prefix := &s.cached[i]
-		if prefix.block >= len(p.Records()) || p.Records()[prefix.block].Chain != prefix.chain {
+	var why obstacle        // why it can't
+	for i := range t.session.cached {
+		prefix := &t.session.cached[i]
+		if !prefix.begins(t.prompt) {
 			continue
 		}
 		o := t.obstacle(prefix, location)
@@ -42,21 +43,17 @@ func (t *Turn) expect() {
 // beingWritten returns the longest prefix of the request that a running request is writing and that this one could read after it, or nil. It sets
 // t.Begun to the channel that is closed when the running request's response begins, so that this one can wait for it.
 func (t *Turn) beingWritten(location uint64) *cachedPrefix {
-	var best *cachedPrefix
+	var longest *cachedPrefix
 	for _, r := range t.session.running {
 		for i := range r.writes {
 			prefix := &r.writes[i]
-			isPrefix := prefix.block < len(t.prompt.Records()) && t.prompt.Records()[prefix.block].Chain == prefix.chain
-			isLonger := best == nil || prefix.block > best.block
-			if !isPrefix || !isLonger {
-				continue
-			}
-			if t.obstacle(prefix, location) == readable {
-				best, t.Begun = prefix, r.begun
+			isLonger := longest == nil || prefix.block > longest.block
+			if isLonger && prefix.begins(t.prompt) && t.obstacle(prefix, location) == readable {
+				longest, t.Begun = prefix, r.begun
 			}
 		}
 	}
-	return best
+	return longest
 }
 
 // obstacle is why a request can't read an entry of the cache.
@@ -72,14 +69,13 @@ const (
 	unmarked               // the request has no cache point at its end or behind it
 )
 
-// obstacle returns why the request can't read an entry, or readable. An entry is read from a cache point at its last block or behind it, if the model
-// looks back from there as far as the entry.
+// obstacle returns why the request, at a location, can't read an entry with which it begins, or readable. An entry is read from a cache point at its
+// last block or behind it, if the model looks back from there as far as the entry.
 func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	switch {
 	case prefix.location != location:
 		return elsewhere
-	// levelOf is the hash of those settings of this request on which the section of the prefix's last block depends.
-	case prefix.settings != levelOf(&t.prompt.Settings, t.prompt.Records()[prefix.block].Section, t.call.Model.Provider):
+	case prefix.level != t.call.levelAt(t.prompt, prefix.block): // the hash of the settings on which the section of the entry's last block depends
 		return otherSettings
 	case !t.call.At.Before(prefix.expires):
 		return expired
@@ -104,15 +100,16 @@ func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 	m := &t.call.Model
 	f := Finding{Tokens: lost, NanoUSD: m.writtenAgain(lost)}
 	switch why {
-	case expired: // the entry's last use was one lifetime before it expired; 1e9 is a second
+	case expired:
+		lastUse := prefix.expires.Add(-prefix.ttl)
 		f.Rule = ruleExpired
-		f.Detail = fmt.Sprintf("%s after the last use, the entry of %s has lapsed: about %d tokens are written again", t.call.At.Sub(prefix.expires.Add(-prefix.ttl)).Round(1e9), ttlName(prefix.ttl), lost)
+		f.Detail = fmt.Sprintf("%s after the last use, the entry of %s has lapsed: about %d tokens are written again", t.call.At.Sub(lastUse).Round(time.Second), ttlName(prefix.ttl), lost)
 	case unready:
-		f.Rule = ruleFanOut
-		f.Detail = fmt.Sprintf("%d requests that run at the same time write the same prefix of about %d tokens", 1+t.writing(prefix), prefix.tokens)
 		if t.session.tracker.policy.HoldFanOut > 0 {
 			return // the request waits for t.Begun, and can read it then
 		}
+		f.Rule = ruleFanOut
+		f.Detail = fmt.Sprintf("%d requests that run at the same time write the same prefix of about %d tokens", 1+t.writing(prefix), prefix.tokens)
 	case tooFar:
 		f.Rule = ruleLookback
 		f.Detail = fmt.Sprintf("the next cache point stands more than %d blocks behind what the request before wrote", m.lookback())
@@ -128,20 +125,17 @@ func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 		}
 		f = t.settingsFinding(f)
 	default:
-		return // a change of location has its own finding
+		return // elsewhere: locationChanged reports that
 	}
 	t.add(f)
 }
 
-// writing counts the running requests that write an entry.
+// writing counts the running requests that write an entry. This one is not among them yet.
 func (t *Turn) writing(prefix cachedPrefix) int {
 	n := 0
 	for _, r := range t.session.running {
-		for i := range r.writes {
-			if r.writes[i].sameEntry(&prefix) {
-				n++
-				break
-			}
+		if slices.ContainsFunc(r.writes, func(w cachedPrefix) bool { return w.sameEntry(&prefix) }) {
+			n++
 		}
 	}
 	return n
@@ -150,30 +144,37 @@ func (t *Turn) writing(prefix cachedPrefix) int {
 // frozen finds a last cache point that stays at the same block while the conversation grows. The finding replaces the one of the rule uncached-tail,
 // which says the same without the cause. A model with a maximum has none, because it may not cache more.
 func (t *Turn) frozen() {
-	conv, p := t.past.conversation, t.prompt
-	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {
-		return // one of the two requests has no points, or this one does not continue all of the other
+	last := t.unmovedPoint()
+	if last == nil {
+		return
 	}
-	// The linter is only made for its lastPoint. At least two blocks must be new, an answer and what follows it.
-	l := linter{p: p, m: &t.call.Model, scale: t.session.scale}
-	last := l.lastPoint()
-	before := conv.points[len(conv.points)-1].block
-	if last == nil || last.Section != prompt.Messages || last.Block != before || len(p.Records()) < conv.sent+2 {
-		return // the last point is not in the messages or has moved, or the conversation has not grown
-	}
-	behind := t.size.Minus(p.UpTo(last.Block))
+	behind := t.size.Minus(t.prompt.UpTo(last.Block))
 	if t.session.scale.Low(behind) < max(t.call.Model.MinTokens, 1024) || t.call.Model.MaxTokens > 0 {
 		return // fewer tokens are no finding for the rule uncached-tail either
 	}
-	for i := range t.found {
-		if t.found[i].Rule == ruleTail {
-			t.found = append(t.found[:i], t.found[i+1:]...)
-			break
-		}
+	if i := slices.IndexFunc(t.found, func(f Finding) bool { return f.Rule == ruleTail }); i >= 0 {
+		t.found = slices.Delete(t.found, i, i+1)
 	}
 	tokens := t.session.scale.Mid(behind)
 	t.add(Finding{
 		Rule: ruleFrozen, Where: last.String(), Tokens: tokens, NanoUSD: t.call.Model.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point has not moved since the request before, and about %d tokens behind it are paid for in full", tokens),
 	})
+}
+
+// unmovedPoint returns the request's last point if it stands in the messages, at the same block as that of the request before, although the
+// conversation has grown; else nil.
+func (t *Turn) unmovedPoint() *prompt.Point {
+	conv := t.past.conversation
+	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {
+		return nil // one of the two requests has no points, or this one does not continue all of the other
+	}
+	l := linter{p: t.prompt} // for lastPoint, which needs no more
+	last := l.lastPoint()
+	before := conv.points[len(conv.points)-1].block
+	hasGrown := len(t.prompt.Records()) >= conv.sent+2 // by at least an answer and what follows it
+	if last == nil || last.Section != prompt.Messages || last.Block != before || !hasGrown {
+		return nil
+	}
+	return last
 }

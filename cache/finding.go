@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 )
 
 // Finding is one reason why a prompt will not cache, or did not. It never contains prompt text.
@@ -50,28 +52,11 @@ func (f Finding) money() string {
 	if f.NanoUSD <= 0 {
 		return ""
 	}
-	s := dollars(f.NanoUSD) + " a call"
+	s := estimate.Dollars(f.NanoUSD) + " a call"
 	if f.NanoUSDPerDay > 0 {
-		s += ", " + dollars(f.NanoUSDPerDay) + " a day at the present rate"
+		s += ", " + estimate.Dollars(f.NanoUSDPerDay) + " a day at the present rate"
 	}
 	return s
-}
-
-// dollars prints nano-USD with the significant digits.
-func dollars(nano int64) string {
-	usd := float64(nano) / 1e9
-	switch {
-	case usd >= 100:
-		return fmt.Sprintf("$%.0f", usd)
-	case usd >= 1:
-		return fmt.Sprintf("$%.2f", usd)
-	case usd >= 0.01:
-		return fmt.Sprintf("$%.4f", usd)
-	case usd >= 0.00001:
-		return fmt.Sprintf("$%.6f", usd)
-	default:
-		return fmt.Sprintf("$%.9f", usd)
-	}
 }
 
 // Render prints the finding for a terminal of the given width in columns: what, where, why, what it costs and what to change, in a paragraph

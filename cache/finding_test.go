@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -20,7 +21,7 @@ func TestFindingsRender(t *testing.T) {
 	require.Contains(t, f.Render(60), "\n  costs   $0.0434 a call, $12.40 a day at the present rate\n")
 	require.Equal(t, "unheard-of: x", Finding{Rule: "unheard-of", Detail: "x"}.String())
 	for nano, want := range map[int64]string{1: "$0.000000001", 20_000: "$0.000020", 10_000_000: "$0.0100", 1_500_000_000: "$1.50", 250_000_000_000: "$250"} {
-		require.Equal(t, want, dollars(nano))
+		require.Equal(t, want, estimate.Dollars(nano))
 	}
 	require.Equal(t, []string{"5m", "1h", "90m", "an unknown lifetime"}, []string{ttlName(prompt.FiveMinutes), ttlName(prompt.OneHour), ttlName(90 * prompt.OneHour / 60), ttlName(0)})
 }

@@ -31,14 +31,14 @@ func (t *Turn) learn() {
 	if conv == nil {
 		return
 	}
-	// f.met says by lifetime whether this request could read the newest turn of the one before; 0 is five minutes.
-	if f.on && f.habit.trial && f.met[0] { // the trial of the request before could be read, for which only five minutes count
+	// f.habit.trial says that the request before was a trial, and f.met[0] that this one comes within five minutes, in which it can read what that wrote.
+	if f.on && f.habit.trial && f.met[0] {
 		s.trials--
 		s.trialsWon++
 	}
 	s.costs.add(&t.call.Model, s.scale.Mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	step := t.addStep()
-	if f.on { // a branch that follows the same request must not count its trial or its step again: Follow ignores a step of -1
+	if f.on { // another request that follows the same one, a branch, must not count its trial or step again: Follow ignores a step of -1
 		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
 	conv.habit = f.habit // the habit of the conversation before with this request added, or an empty one for a new conversation
@@ -65,31 +65,30 @@ func (t *Turn) addStep() int {
 	if !f.on && hasHistory(t.prompt) {
 		depth = odds.UnknownDepth // its conversation began before anything was seen of it
 	}
-	tracker := s.tracker
-	tracker.mu.Lock()
-	defer tracker.mu.Unlock()
+	s.tracker.mu.Lock()
+	defer s.tracker.mu.Unlock()
+	steps := &s.tracker.steps
 	if f.on { // it follows the last request of its conversation, and may have read it within either lifetime
-		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
+		steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
 	}
-	number := tracker.steps.Add(s.number, depth, at)
-	if s.calls.n <= 3 { // including this one
-		if s.calls.n > 1 { // it follows the last request of its workflow; whether it could read that does not matter
-			tracker.steps.Follow(s.step, at, true)
+	number := steps.Add(s.number, depth, at)
+	if rank := s.calls.Count(); rank <= 3 { // in the workflow, from 1
+		if rank > 1 { // it follows the last request of its workflow; whether it could read that does not matter
+			steps.Follow(s.step, at, true)
 		}
-		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
+		s.step = steps.Add(s.number, odds.WorkflowDepth+rank, at)
 	}
 	return number
 }
 
 // readable returns how many tokens a request could read, if the one before it had written its whole prefix with the given lifetime. It could have
-// points at four ends: of each of its two newest user turns, of the system prompt and of the tools. The longest of these prefixes that this request
-// has too counts.
+// points at four ends, all of them numbers of its blocks: of each of its two newest user turns, of the system prompt and of the tools.
 func (t *Turn) readable(ttl time.Duration) int64 {
 	conv := t.past.conversation
 	if conv == nil || t.gap >= ttl || !t.sameLocation {
 		return 0
 	}
-	best := 0 // in blocks of the previous request, of which userEnd and before are too
+	best := 0 // the longest of these prefixes that this request has too, as a number of blocks
 	for _, end := range [...]int{t.userEnd, t.before, conv.tools + conv.system, conv.tools} {
 		if end <= t.past.shared {
 			best = max(best, end)

@@ -80,7 +80,7 @@ func (m *Model) paidAgain(tokens int64) int64 {
 	if m.CacheReadPrice <= 0 {
 		return 0
 	}
-	return nanoUSD(tokens, m.InputPrice-m.CacheReadPrice)
+	return estimate.NanoUSD(tokens, m.InputPrice-m.CacheReadPrice)
 }
 
 // writtenAgain returns what tokens cost too much when they are written again although they could be read.
@@ -88,7 +88,7 @@ func (m *Model) writtenAgain(tokens int64) int64 {
 	if m.CacheReadPrice <= 0 {
 		return 0
 	}
-	return nanoUSD(tokens, m.CacheWrite5mPrice-m.CacheReadPrice)
+	return estimate.NanoUSD(tokens, m.CacheWrite5mPrice-m.CacheReadPrice)
 }
 
 // newest returns the index of the first block of a request's last user message, and of the last block before the assistant message that precedes it,
@@ -133,12 +133,13 @@ func turnEnds(p *prompt.Prompt) (newest, before int) {
 // noPoint finds a prefix that the next request will have too and that is long enough, but has no cache point: all before the newest user message.
 func (l *linter) noPoint() {
 	first, _ := newest(l.p)
-	// bounded is the estimate, corrected by the token count of a response; low is its lower bound.
-	if l.m.MinTokens <= 0 || l.counted.Bounded(l.p, first-1, l.scale.Low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
+	end := first - 1 // the last block of that prefix; -1 if it is empty, which has no tokens
+	// Bounded is the estimate, corrected by the token count of a response; Low is its lower bound. certain counts what can't be less.
+	if l.m.MinTokens <= 0 || l.counted.Bounded(l.p, end, l.scale.Low) < l.m.MinTokens || !l.certain(-1, end, l.m.MinTokens) {
 		return
 	}
 	// The finding tells the lower of two likely numbers: the estimate alone, and the estimate corrected by the count.
-	tokens := min(l.scale.Mid(l.p.UpTo(first-1)), l.counted.Bounded(l.p, first-1, l.scale.Mid))
+	tokens := min(l.scale.Mid(l.p.UpTo(end)), l.counted.Bounded(l.p, end, l.scale.Mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
@@ -146,7 +147,8 @@ func (l *linter) noPoint() {
 }
 
 // certain reports whether the blocks behind one block, up to and including another, certainly have enough tokens. Tokens that a response has counted
-// are certain; for the other blocks, the pieces of their text are counted that no token joins. behind is -1 for the prompt's beginning.
+// are certain; in the other blocks, CountsAtLeast counts words and numbers, each of which is at least one token. behind is -1 for the prompt's
+// beginning.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
 	// The count is of the first k.Blocks blocks, so it is of use only if the range begins with the prompt and has them all.
@@ -160,30 +162,35 @@ func (l *linter) certain(behind, block int, enough int64) bool {
 // the model's minimum, are no finding.
 func (l *linter) tail() {
 	last := l.lastPoint()
-	if last == nil || len(l.p.Blocks) == 0 {
+	if last == nil || len(l.p.Blocks) == 0 || l.mayEnd(last) {
 		return
 	}
-	final := l.p.Blocks[len(l.p.Blocks)-1]
-	behind := l.p.Total().Minus(l.p.UpTo(last.Block))
-	if final.Section != prompt.Messages || l.scale.Low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
-		return // no messages, too little behind the point, or a Final request: it demands a call of a single tool, so that no turn follows
+	if l.m.MaxTokens > 0 && l.scale.High(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4 {
+		return // the prefix may be so near the model's maximum that no more can be cached: three quarters, because it is an estimate
 	}
-	switch {
-	case last.Section == prompt.Messages && final.Message-last.Message < 2:
-		return // behind the point are at most the rest of its message and the next message, which are the newest turn
-	case last.Section != prompt.Messages && final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools:
-		return // a question to a model without tools: no turn may follow
-	case l.m.MaxTokens > 0 && l.scale.High(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4:
-		return // the prefix may be near the model's maximum, so that no more can be cached
+	final := len(l.p.Blocks) - 1
+	behind, enough := l.p.Total().Minus(l.p.UpTo(last.Block)), max(l.m.MinTokens, 1024)
+	if l.scale.Low(behind) < enough || !l.certain(last.Block, final, enough) {
+		return // Low is a lower bound of an estimate, and certain counts what can't be less
 	}
-	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
-		return // low is only an estimate; certain counts what can't be less
-	}
-	tokens := min(l.scale.Mid(behind), l.counted.Bounded(l.p, len(l.p.Blocks)-1, l.scale.Mid))
+	tokens := min(l.scale.Mid(behind), l.counted.Bounded(l.p, final, l.scale.Mid))
 	l.add(Finding{
-		Rule: ruleTail, Where: final.Where.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
+		Rule: ruleTail, Where: l.p.Blocks[final].Where.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),
 	})
+}
+
+// mayEnd reports whether what follows the last point may rightly have no point: it is no more than the newest turn, or no turn may follow it.
+func (l *linter) mayEnd(last *prompt.Point) bool {
+	final := &l.p.Blocks[len(l.p.Blocks)-1]
+	switch {
+	case final.Section != prompt.Messages || l.p.Final: // there are no messages, or the request demands a call of a single tool
+		return true
+	case last.Section == prompt.Messages: // the rest of the point's message and the next message at most are the newest turn
+		return final.Message-last.Message < 2
+	default: // a single message to a model without tools is a question after which none may follow
+		return final.Message == 0 && l.p.Blocks[0].Section != prompt.Tools
+	}
 }
 
 // lastPoint returns the last point that comes after a block, or nil.
@@ -206,7 +213,7 @@ func (l *linter) longTurn() {
 		return
 	}
 	for _, pt := range l.p.Points {
-		if pt.Block >= previous && pt.Block-previous < l.m.lookback() {
+		if behind := pt.Block - previous; behind >= 0 && behind < l.m.lookback() {
 			return // this point is at the end of the previous request, or near enough behind its end
 		}
 	}

@@ -2,7 +2,7 @@ package cache
 
 import (
 	"math"
-	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
@@ -71,12 +71,7 @@ func (m *Model) offers(ttl time.Duration) bool {
 	if len(m.TTLs) == 0 {
 		return ttl == prompt.FiveMinutes
 	}
-	for _, t := range m.TTLs {
-		if t == ttl {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.TTLs, ttl)
 }
 
 // writePrice returns the price of writing for a lifetime, in pico-USD per token; 0 if it is not known.
@@ -85,20 +80,4 @@ func (m *Model) writePrice(ttl time.Duration) int64 {
 		return m.CacheWrite1hPrice
 	}
 	return m.CacheWrite5mPrice
-}
-
-// nanoUSD prices tokens in nano-USD, rounded up. It is 0 without a price, and math.MaxInt64 if the result would be larger.
-func nanoUSD(tokens, picoPerToken int64) int64 {
-	if tokens <= 0 || picoPerToken <= 0 {
-		return 0
-	}
-	hi, lo := bits.Mul64(uint64(tokens), uint64(picoPerToken)) // in pico-USD, of which 1000 are a nano-USD
-	if hi >= 1000 {
-		return math.MaxInt64 // the quotient would not fit, and Div64 would panic
-	}
-	q, rem := bits.Div64(hi, lo, 1000)
-	if rem > 0 {
-		q++
-	}
-	return int64(min(q, math.MaxInt64))
 }

@@ -94,7 +94,7 @@ type placer struct {
 	strays []stray       // points of the caller that can't stay where they are
 
 	judged bool // judge, the function that place was called with, has decided whether the newest turn gets a point
-	drop   int  // the caller's points after this block or a later one are removed
+	drop   int  // the caller's points after the block with this index, or after a later one, are removed; the number of blocks removes none
 }
 
 // spot is a block that will be followed by a point.
@@ -125,20 +125,18 @@ func (pl *placer) find(block int) (int, bool) {
 func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
-		ttl := pl.m.nearest(pt.TTL)      // the longest on offer that is not longer, or else the shortest
-		open := pt.Open || ttl != pt.TTL // it named no lifetime, or one that the model does not offer
-		if pt.Block >= pl.drop {         // the caller's points from there on have only cost money
+		if pt.Block >= pl.drop { // the caller's points from there on have only cost money
 			pl.strays = append(pl.strays, stray{point: i, block: -1})
 			continue
 		}
-		if !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) { // it can stay, unless it is the second after its block
-			if at, taken := pl.find(pt.Block); !taken {
-				pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, open: open, dead: pl.futile(pt.Block)})
-				continue
-			}
+		ttl := pl.m.nearest(pt.TTL)      // the longest on offer that is not longer, or else the shortest
+		open := pt.Open || ttl != pt.TTL // it named no lifetime, or one that the model does not offer
+		at, taken := pl.find(pt.Block)   // taken: another point stands after the same block
+		if canStay := !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) && !taken; canStay {
+			pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, open: open, dead: pl.futile(pt.Block)})
+		} else { // moveTarget returns the nearest earlier block after which it may be, or -1
+			pl.strays = append(pl.strays, stray{point: i, block: pl.moveTarget(pt), ttl: ttl, open: open})
 		}
-		// moveTarget returns the nearest earlier block after which it may be, or -1.
-		pl.strays = append(pl.strays, stray{point: i, block: pl.moveTarget(pt), ttl: ttl, open: open})
 	}
 }
 
@@ -192,18 +190,19 @@ func (pl *placer) want(block int) {
 	if block < 0 {
 		return
 	}
-	if _, taken := pl.find(block); taken || len(pl.spots) >= pl.room && !pl.yield() { // yield makes room if a point has no effect
+	if _, taken := pl.find(block); taken {
+		return
+	}
+	if len(pl.spots) >= pl.room && !pl.yield() { // yield makes room if a point has no effect
 		return
 	}
 	s := spot{block: block, point: -1, open: true} // lifetimes sets the lifetime of an open one
-	for i := range pl.strays {
-		if r := &pl.strays[i]; r.block == block && !r.taken {
-			r.taken = true
-			s.point, s.ttl, s.open, s.moved = r.point, r.ttl, r.open, true
-			break
-		}
+	if i := slices.IndexFunc(pl.strays, func(r stray) bool { return r.block == block && !r.taken }); i >= 0 {
+		r := &pl.strays[i]
+		r.taken = true
+		s.point, s.ttl, s.open, s.moved = r.point, r.ttl, r.open, true
 	}
-	at, _ := pl.find(block) // again, because yield may have removed a spot before it
+	at, _ := pl.find(block) // only now, because yield may have removed a spot before it
 	pl.spots = slices.Insert(pl.spots, at, s)
 }
 
@@ -234,25 +233,23 @@ func (pl *placer) lag(newest, before int) int {
 	return pl.last(before+1, before+reach-1)
 }
 
-// lifetimes sets the lifetime of each point, so that no point has a shorter one than a point that follows it. The first loop goes backwards and
-// raises each point to the longest lifetime that the caller asked for behind it; the second one gives the open points the lifetime of new ones,
-// within the bounds of the caller's points around them.
+// lifetimes sets the lifetime of each point, so that no point has a shorter one than a point that follows it.
 func (pl *placer) lifetimes() {
+	// Backwards: each point gets the longest lifetime that the caller asked for at it or behind it.
 	longest := time.Duration(0)
 	for i := len(pl.spots) - 1; i >= 0; i-- {
 		s := &pl.spots[i]
-		if s.open {
-			s.ttl = longest // at least what the caller's points behind it ask for
-			continue
+		if !s.open { // the caller has asked for its lifetime
+			longest = max(longest, s.ttl)
 		}
-		longest = max(longest, s.ttl)
 		s.ttl = longest
 	}
+	// Forwards: the open points get the lifetime of new ones, or that of the caller's point before them if it is shorter; but never less than above.
 	before := pl.fresh
 	for i := range pl.spots {
 		s := &pl.spots[i]
 		if s.open {
-			s.ttl = max(s.ttl, min(pl.fresh, before)) // at most the lifetime of the caller's point before it
+			s.ttl = max(s.ttl, min(pl.fresh, before))
 		} else {
 			before = s.ttl
 		}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 //   - A level is the hash of those settings on which the cache of a section depends: see levelOf.
 //   - An entry is what the service's cache holds of one prefix. It is found only at its location and level, until it expires.
 //   - The predecessor of a request is the earlier request that it continues.
+//   - A newest turn is a prompt's last user turn. To write it is to write the prefix that ends with it, which the next request can read.
+//   - A trial is such a write before anything is known of the conversation.
 
 // session is what is remembered of one workflow.
 type session struct {
@@ -32,7 +35,7 @@ type session struct {
 	cached        []cachedPrefix  // prefixes that the cache should hold, the newest last
 	running       []*Turn         // requests that were checked and whose responses have not begun
 	scale         estimate.Scale  // estimates tokens
-	calls         callTimes
+	calls         odds.CallTimes
 	gaps          Gaps
 	ratio         odds.HitRatio
 	streak        streaks
@@ -43,37 +46,39 @@ type session struct {
 
 	// The following fields decide whether writing to the cache pays.
 	prefixes  []knownPrefix // beginnings that several requests may share
-	unread    int           // how many writes were not read: of prefixes that were seen before, and of newest turns
+	unread    int           // how many writes no request has read yet; a read takes one off, and the more there are, the later the next is tried
 	costs     lifetimeCosts // whether points should ask for an hour
-	step      int           // the number of the workflow's last request in Tracker.steps; only its first three have one
-	trials    int           // how many newest turns were written as a trial, and not read so far
-	trialsWon int           // how many newest turns were written as a trial and then read
-	losses    int           // how many responses in a row read nothing of what should have been cached
-	pause     int           // for how many requests nothing is written
+	step      int           // the number in Tracker.steps of the last of its first three requests; later ones are not added there by workflow
+	trials    int           // how many trials were written and not read so far
+	trialsWon int           // how many trials were written and then read
+	losses    int           // how many responses in a row read nothing of what should have been cached; at most fewLosses
+	pause     int           // for how many more requests nothing is written
 	everRead  bool          // a response has read something from the cache
 }
 
 // conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Later requests only extend
 // it.
 type conversation struct {
-	blocks   []prompt.Record
-	texts    prompt.Memory // by which the next request's texts are recognised without reading them
-	tools    int           // how many blocks the tools have
-	system   int           // how many blocks the system prompt has
-	location string        // Call.Place of the last request: its region, profile and account
-	model    string        // its ID in the last request, of which settings, lastAt and points are too
-	settings prompt.Settings
-	lastAt   time.Time
+	blocks  []prompt.Record
+	texts   prompt.Memory    // by which the next request's texts are recognised without reading them
+	begun   int              // how many of the blocks were in a request whose response has begun
+	forks   int              // how many requests in a row have replaced its last message
+	counted estimate.Counted // the token count of the last response, for its blocks
+	habit   habit            // whether what its requests write is usually read by the next one
+
+	// The following fields are those of its last request, which may be shorter than the conversation.
+	tools    int // how many blocks the tools have
+	system   int // how many blocks the system prompt has
+	sent     int // how many blocks it had in all
+	userEnd  int // how many blocks it had up to the end of its newest user turn
+	before   int // how many blocks it had up to the end of the user turn before that; 0 if there was none
 	points   []conversationPoint
-	sent     int              // how many blocks the last request had
-	begun    int              // how many of the blocks were in a request whose response has begun
-	forks    int              // how many requests in a row have replaced its last message
-	counted  estimate.Counted // the token count of the last response, for its blocks
-	level    uint64           // messagesLevel of the last request
-	levels   sectionLevels    // of the last request
-	userEnd  int              // how many blocks the last request had up to the end of its newest user turn
-	before   int              // how many blocks it had up to the end of the user turn before that; 0 if there was none
-	habit    habit            // whether what its requests write is usually read by the next one
+	location string // Call.Place: region, profile and account
+	model    string // the model's ID
+	settings prompt.Settings
+	level    uint64        // messagesLevel of the settings
+	levels   sectionLevels // levelOf of each section
+	lastAt   time.Time     // when it was made
 }
 
 // conversationPoint is a cache point of a conversation's last request.
@@ -87,7 +92,7 @@ type cachedPrefix struct {
 	chain    uint64 // the Chain of its last block
 	block    int    // the last block of the prefix
 	location uint64 // locationHash of the model and Call.Place
-	settings uint64 // levelOf its last section
+	level    uint64 // levelOf its last section
 	tokens   int64  // of the whole prefix; 0 in a cachedPrefix that stands for none
 	ttl      time.Duration
 	expires  time.Time
@@ -98,8 +103,13 @@ type cachedPrefix struct {
 }
 
 // sameEntry reports whether two prefixes are the same entry of the cache: the same blocks, in the same place, under the same settings.
-func (p *cachedPrefix) sameEntry(o *cachedPrefix) bool {
-	return p.chain == o.chain && p.location == o.location && p.settings == o.settings
+func (prefix *cachedPrefix) sameEntry(o *cachedPrefix) bool {
+	return prefix.chain == o.chain && prefix.location == o.location && prefix.level == o.level
+}
+
+// begins reports whether a prompt begins with the prefix.
+func (prefix *cachedPrefix) begins(p *prompt.Prompt) bool {
+	return prefix.block < len(p.Records()) && p.Records()[prefix.block].Chain == prefix.chain
 }
 
 const (
@@ -137,41 +147,6 @@ func (g *Gaps) add(d time.Duration) {
 	default:
 		g.Long++
 	}
-}
-
-// average moves an average towards a new value by an eighth of the difference. Before the first value the average is 0.
-func average(old, value int64) int64 {
-	if old == 0 {
-		return value
-	}
-	return old + (value-old)/8
-}
-
-// callTimes remembers when the last calls were made.
-type callTimes struct {
-	at [32]time.Time // a ring
-	n  int           // how many calls there have been
-}
-
-// add records a call.
-func (c *callTimes) add(t time.Time) {
-	c.at[c.n%len(c.at)] = t
-	c.n++
-}
-
-// perDay returns how many calls a day are made at the present rate, or 0 if that is not known: with fewer than three calls, or if the remembered ones
-// came within a second.
-func (c *callTimes) perDay() float64 {
-	k := min(c.n, len(c.at))
-	if k < 3 {
-		return 0
-	}
-	last, first := c.at[(c.n-1)%len(c.at)], c.at[(c.n-k)%len(c.at)]
-	span := last.Sub(first)
-	if span < time.Second {
-		return 0
-	}
-	return float64(k-1) * float64(24*time.Hour) / float64(span) // k calls have k-1 pauses between them
 }
 
 // streaks count for how many calls in a row something has happened.
@@ -213,25 +188,16 @@ func (s *session) knownTexts(buf []prompt.Memory) []prompt.Memory {
 }
 
 // keep remembers a request: it extends a conversation, or is a part of one, or begins a new one. It returns that conversation, now the most recently
-// used, or nil for a request without blocks. If several conversations qualify, the request belongs to the longest.
+// used, or nil for a request without blocks.
 func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
-	n := min(len(p.Records()), maxConversationBlocks)
+	n := min(len(p.Records()), maxConversationBlocks) // how many blocks are remembered
 	if n == 0 {
 		return nil
 	}
-	best := -1 // the index of the conversation to which it belongs
-	for i, conv := range s.conversations {
-		shared := commonChain(conv.blocks, p.Records()[:n])
-		oneExtendsTheOther := shared == len(conv.blocks) || shared == n
-		isLonger := best < 0 || len(conv.blocks) > len(s.conversations[best].blocks)
-		if oneExtendsTheOther && isLonger {
-			best = i
-		}
-	}
 	var conv *conversation
-	if best >= 0 {
-		conv = s.conversations[best]
-		s.conversations = slices.Delete(s.conversations, best, best+1)
+	if at := s.belongsTo(p.Records()[:n]); at >= 0 {
+		conv = s.conversations[at]
+		s.conversations = slices.Delete(s.conversations, at, at+1)
 	} else {
 		conv = s.newConversation()
 	}
@@ -239,10 +205,30 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 	if n > len(conv.blocks) { // else the request is a part of the conversation, which stays as long as it is
 		s.extend(conv, p, n)
 	}
-	tools, system := heads(p)
-	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n)) // of the first n blocks, which are all that is remembered
+	conv.setLast(c, p, n)
+	return conv
+}
+
+// belongsTo returns the index of the conversation of which these blocks are a part or a continuation, or -1: the longest, if there are several.
+func (s *session) belongsTo(blocks []prompt.Record) int {
+	best := -1
+	for i, conv := range s.conversations {
+		shared := commonChain(conv.blocks, blocks)
+		oneExtendsTheOther := shared == len(conv.blocks) || shared == len(blocks)
+		isLonger := best < 0 || len(conv.blocks) > len(s.conversations[best].blocks)
+		if oneExtendsTheOther && isLonger {
+			best = i
+		}
+	}
+	return best
+}
+
+// setLast notes a request as the conversation's last one. n is how many of its blocks are remembered. Of the fields that are not set here, Send sets
+// forks afterwards, and learn the habit.
+func (conv *conversation) setLast(c *Call, p *prompt.Prompt, n int) {
+	tools, system := heads(p) // how many blocks each of them has
+	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n))
 	conv.location, conv.model, conv.settings, conv.lastAt = c.Place, c.Model.ID, p.Settings, c.At
-	// Send sets forks after this, and learn the habit.
 	conv.points, conv.sent, conv.forks = conv.points[:0], n, 0
 	conv.level, conv.levels = messagesLevel(&p.Settings), levelsOf(&p.Settings, c.Model.Provider)
 	conv.userEnd, conv.before = turnEnds(p)
@@ -252,7 +238,17 @@ func (s *session) keep(c *Call, p *prompt.Prompt) *conversation {
 			conv.points = append(conv.points, conversationPoint{pt.Block, max(pt.TTL, prompt.FiveMinutes)})
 		}
 	}
-	return conv
+}
+
+// sharesLocation reports whether a request finds its prefixes where the conversation's last request left them.
+func (conv *conversation) sharesLocation(c *Call) bool {
+	return conv.location == c.Place && conv.model == c.Model.ID
+}
+
+// sharesMessages reports whether a request also has the level of messages of the conversation's last request. Only then can it read what that one
+// wrote of the messages.
+func (conv *conversation) sharesMessages(c *Call, p *prompt.Prompt) bool {
+	return conv.sharesLocation(c) && conv.level == messagesLevel(&p.Settings)
 }
 
 // newConversation returns an empty conversation. If there are enough, the one that was used longest ago is forgotten. Its slices are used
@@ -264,7 +260,7 @@ func (s *session) newConversation() *conversation {
 	}
 	old := s.conversations[len(s.conversations)-1]
 	s.conversations = s.conversations[:len(s.conversations)-1]
-	// Forget returns by how much the memory of texts grows, which is no positive number. The records of the blocks go away as well.
+	// Forget returns, as numbers below zero, how many texts and bytes are remembered less. The records of the blocks go away as well.
 	texts, retained := old.texts.Forget()
 	s.tracker.grown(s, texts-len(old.blocks), retained)
 	conv := &conversation{blocks: old.blocks[:0], texts: old.texts, points: old.points[:0]}
@@ -281,32 +277,14 @@ func (s *session) extend(conv *conversation, p *prompt.Prompt, n int) {
 	s.tracker.grown(s, blocks+texts, retained)
 }
 
-// commonChain returns how many blocks two requests have in common from the start. It is a binary search: if two blocks have the same Chain, all
-// blocks before them are the same too.
+// commonChain returns how many blocks two requests have in common from the start. If two blocks have the same Chain, all blocks before them are the
+// same too, so that a binary search finds the first ones that differ.
 func commonChain(a, b []prompt.Record) int {
-	low, high := 0, min(len(a), len(b))
-	for low < high {
-		mid := (low + high + 1) / 2
-		if a[mid-1].Chain == b[mid-1].Chain {
-			low = mid
-		} else {
-			high = mid - 1
-		}
-	}
-	return low
+	return sort.Search(min(len(a), len(b)), func(i int) bool { return a[i].Chain != b[i].Chain })
 }
 
-// commonMessages returns how many blocks of messages two requests have in common from the first message on. It is a binary search like that of
-// commonChain, by the hash of all message blocks up to a block, without tools and system prompt.
+// commonMessages returns how many blocks of messages two requests have in common from the first message on. It is like commonChain, by the hash of
+// all message blocks up to a block, without tools and system prompt.
 func commonMessages(a, b []prompt.Record) int {
-	low, high := 0, min(len(a), len(b))
-	for low < high {
-		mid := (low + high + 1) / 2
-		if a[mid-1].MessagesChain == b[mid-1].MessagesChain {
-			low = mid
-		} else {
-			high = mid - 1
-		}
-	}
-	return low
+	return sort.Search(min(len(a), len(b)), func(i int) bool { return a[i].MessagesChain != b[i].MessagesChain })
 }

@@ -46,6 +46,11 @@ func levelsOf(s *prompt.Settings, provider string) sectionLevels {
 	return levels
 }
 
+// levelAt returns levelOf for the section of a block: the level of a cache entry that ends with that block of this call's prompt.
+func (c *Call) levelAt(p *prompt.Prompt, block int) uint64 {
+	return levelOf(&p.Settings, p.Records()[block].Section, c.Model.Provider)
+}
+
 // changedSettings returns the names of the kinds of settings that differ between two requests.
 func changedSettings(old, now *prompt.Settings) []string {
 	var names []string
@@ -77,7 +82,7 @@ func (m *Model) forgets(p *prompt.Prompt, shared int) bool {
 	if m.Provider != anthropic || !slices.ContainsFunc(forgetful[:], func(part string) bool { return strings.Contains(m.ID, part) }) {
 		return false
 	}
-	asks := false // the newest user turn has more than results of tools
+	asks := false // the newest user turn has more than results of tools: the user asks anew
 	i := len(p.Blocks) - 1
 	for ; i >= 0 && p.Blocks[i].Section == prompt.Messages && p.Blocks[i].User; i-- {
 		asks = asks || p.Blocks[i].Kind != prompt.ToolResult

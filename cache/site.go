@@ -20,7 +20,7 @@ type site struct {
 	bound  int              // the same for the caller's points that have to be moved
 	starts [3]int           // by section: the index of its first block
 	upTo   []prompt.Size    // size of the prompt up to and including each block
-	told   estimate.Counted // how many tokens a response has reported for a beginning of the prompt
+	told   estimate.Counted // how many tokens a response has reported for a beginning of the prompt; zero if none has
 
 	// holdsReasoning keeps its last answer in these fields, because it has to read all blocks of a message.
 	looked  bool // the next two are set
@@ -28,9 +28,9 @@ type site struct {
 	reasons bool // that message holds reasoning
 }
 
-// newSite returns the site of a prompt for one model. All sizes that matter are known then.
+// newSite returns the site of a prompt for one model, with the sizes of its blocks. A Factor of 0 says that no response has been seen.
 func newSite(p *prompt.Prompt, m *Model, o PlaceOptions) site {
-	tools, system := heads(p)
+	tools, system := heads(p) // how many blocks each of them has
 	s := site{p: p, m: m, scale: estimate.Scale{Factor: max(o.Factor, 0)}, end: len(p.Blocks)}
 	s.starts = [...]int{prompt.Tools: 0, prompt.System: tools, prompt.Messages: tools + system}
 	if o.Before > 0 {
@@ -41,8 +41,8 @@ func newSite(p *prompt.Prompt, m *Model, o PlaceOptions) site {
 	return s
 }
 
-// weigh sums up the sizes of the blocks. Unlike Prompt.Record it reads no text. It serialises documents only while their size matters: if the model
-// has no maximum, that is until its minimum is reached.
+// weigh sums up the sizes of the blocks. Unlike Prompt.Record it reads no text. A document counts nothing until Measure has serialised it, which is
+// only done while sizes matter: if the model has no maximum, that is until its minimum is reached.
 func (s *site) weigh() {
 	s.upTo = make([]prompt.Size, len(s.p.Blocks))
 	var sum prompt.Size
@@ -137,11 +137,11 @@ func (s *site) lastBefore(from, to, end int) int {
 // user messages together with the assistant's messages before it. Turns without such a block are skipped.
 func (s *site) turns() (newest, before int) {
 	newest, before = -1, -1
-	i := len(s.p.Blocks) - 1
-	for i = s.skip(i, false); i >= s.starts[prompt.Messages] && before < 0; { // skip passes over an assistant's message at the end
+	i := s.skip(len(s.p.Blocks)-1, false) // past an assistant's message at the end
+	for i >= s.starts[prompt.Messages] && before < 0 {
 		end := i                           // the last block of the turn's user messages
 		i = s.skip(s.skip(i, true), false) // past these and the assistant's messages before them
-		at := s.last(i+1, end)
+		at := s.last(i+1, end)             // the last block of the turn that a point can follow, or -1
 		switch {
 		case at < 0: // the turn is skipped
 		case newest < 0:
@@ -157,8 +157,9 @@ func (s *site) turns() (newest, before int) {
 // tool, or has no tools and a single user turn. Then writing its newest turn to the cache costs a quarter more than plain input and saves nothing. If
 // another request follows after all, that one writes the turn.
 func (s *site) single() bool {
-	// There are no tools if the system prompt starts at block 0, and a single user turn if going back over it leads out of the messages.
-	return s.p.Final || s.starts[prompt.System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[prompt.Messages]
+	hasNoTools := s.starts[prompt.System] == 0
+	beforeTurn := s.skip(s.skip(len(s.p.Blocks)-1, false), true) // the block before the newest user turn
+	return s.p.Final || hasNoTools && beforeTurn < s.starts[prompt.Messages]
 }
 
 // skip goes back from block i over user messages, or over all others if user is false, and returns the block before them.

@@ -2,10 +2,11 @@ package cache
 
 import (
 	"container/list"
-	"math"
+	"context"
 	"sync"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/estimate"
 	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
@@ -32,6 +33,20 @@ type Call struct {
 	Compacted bool
 }
 
+// compactionKey is the key of WithCompaction in a context.
+type compactionKey struct{}
+
+// WithCompaction returns a context that announces that the workflow's next call may rewrite its history, once, so that this is no finding.
+func WithCompaction(ctx context.Context) context.Context {
+	return context.WithValue(ctx, compactionKey{}, true)
+}
+
+// Compacted reports whether a context announces a compaction.
+func Compacted(ctx context.Context) bool {
+	announced, _ := ctx.Value(compactionKey{}).(bool)
+	return announced
+}
+
 // Usage is what a response reports about its input. Each token is in one class only.
 type Usage struct {
 	InputTokens        int64 // neither read nor written
@@ -44,20 +59,8 @@ type Usage struct {
 	Billed int
 }
 
-func (u Usage) written() int64 { return sum(u.CacheWrite5mTokens, u.CacheWrite1hTokens) }
-func (u Usage) total() int64   { return sum(u.InputTokens, u.CacheReadTokens, u.written()) }
-
-// sum adds counts that are not negative. It returns math.MaxInt64 instead of overflowing.
-func sum(counts ...int64) int64 {
-	var n int64
-	for _, c := range counts {
-		if n > math.MaxInt64-max(c, 0) {
-			return math.MaxInt64
-		}
-		n += max(c, 0)
-	}
-	return n
-}
+func (u Usage) written() int64 { return estimate.Sum(u.CacheWrite5mTokens, u.CacheWrite1hTokens) }
+func (u Usage) total() int64   { return estimate.Sum(u.InputTokens, u.CacheReadTokens, u.written()) }
 
 // Tracker remembers what each workflow sent, and compares it with new requests. It keeps hashes and sizes. It also keeps the memory of long
 // texts of recent requests alive, up to 256 MB in all, to recognise them without reading them again; for a text that was cut out of a larger

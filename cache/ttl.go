@@ -43,27 +43,28 @@ func (m *Model) hourPays(g Gaps) bool {
 	if write1h <= write5m {
 		return medium > 0 // an hour costs no more, and is of use only after a pause of medium length
 	}
-	saved := estimate.MulDiv(medium, g.PrefixTokens, 1) // without overflow
-	more := uint64(estimate.MulDiv(short+medium+long, g.NewTokens, 1)) + uint64(estimate.MulDiv(long, g.PrefixTokens, 1))
-	savedHi, savedLo := bits.Mul64(uint64(saved), uint64(write5m-read))
-	moreHi, moreLo := bits.Mul64(more, uint64(write1h-write5m))
+	// The tokens on both sides of the formula. MulDiv with a divisor of 1 is a product that can't overflow, and Mul64 one of 128 bits.
+	readAgain := estimate.MulDiv(medium, g.PrefixTokens, 1)
+	written := uint64(estimate.MulDiv(short+medium+long, g.NewTokens, 1)) + uint64(estimate.MulDiv(long, g.PrefixTokens, 1))
+	savedHi, savedLo := bits.Mul64(uint64(readAgain), uint64(write5m-read))
+	moreHi, moreLo := bits.Mul64(written, uint64(write1h-write5m))
 	return savedHi > moreHi || savedHi == moreHi && savedLo > moreLo
 }
 
-// lifetimeCosts are three sums over a workflow's last requests, in pico-USD: what they would have cost without cache points, and with a
-// point at the end of each for five minutes or for an hour.
+// lifetimeCosts are sums over a workflow's last requests, in pico-USD: what they would have cost without cache points, and with a point at the end of
+// each for five minutes or for an hour.
 type lifetimeCosts struct {
-	none, five, hour int64 // without points, with points for five minutes, with points for an hour
-	n                int   // how many requests were added
-	long             bool  // points ask for an hour now
+	none, five, hour int64
+	n                int  // how many requests were added
+	long             bool // points ask for an hour now: what hourPays has returned last
 }
 
 // fewCosts is how many requests have to be known before points ask for an hour.
 const fewCosts = 4
 
-// hourPays reports whether points should ask for an hour, for a prompt of so many tokens. They begin to when an hour would have been cheaper than
-// five minutes, and would have saved, compared with no points, at least what writing this prompt costs more than sending it. They stop when an hour
-// would have cost as much as no cache points, or more.
+// hourPays decides whether points ask for an hour from now on, for a prompt of so many tokens, and remembers that. They begin to when an hour would
+// have been cheaper than five minutes, and would have saved, compared with no points, at least what writing this prompt costs more than sending it.
+// They stop when an hour would have cost as much as no cache points, or more. Between these two, nothing changes.
 func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 	premium := estimate.MulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1) // what writing costs more than sending
 	switch {
@@ -75,8 +76,8 @@ func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 	return b.long
 }
 
-// add adds a request with its number of tokens, and how many of these could have been read with either lifetime. After every maxCosts requests the
-// sums are halved, so that newer requests weigh more.
+// add adds a request with its number of tokens, and how many of these could have been read if the request before had written for five minutes or for
+// an hour. After every maxCosts requests the sums are halved, so that newer requests weigh more.
 func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
 	price := func(read, write int64) int64 {
 		return estimate.MulDiv(read, m.CacheReadPrice, 1) + estimate.MulDiv(tokens-read, write, 1)

@@ -19,36 +19,44 @@ type Turn struct {
 	Begun <-chan struct{}
 
 	session *session // what is remembered of its workflow
-	call    Call
-	prompt  *prompt.Prompt // nil after Send
-	past    predecessor    // the earlier request that it most likely continues, and how many blocks they share
-	found   []Finding      // so far: of the request until Check returns them as Findings, of the response in End
+	state   turnState
+	begun   chan struct{} // closed when the response begins
+	found   []Finding     // so far: of the request until Check returns them as Findings, of the response in End
+	rules   map[Rule]int  // for how many requests in a row, including this one, each rule was found
 
+	// The request.
+	call   Call
+	prompt *prompt.Prompt // nil after Send
+	size   prompt.Size    // of the whole prompt
+	sent   int            // how many of its blocks are remembered; set by Send
+	points int            // how many cache points it has
+	all1h  bool           // it has points, and each asks for an hour
+	writes []cachedPrefix // the prefixes that it writes, or reads if the cache has them: those before its points, the shortest first
+
+	// What it has in common with the earlier request that it most likely continues, its predecessor.
+	past          predecessor      // the predecessor, and how many blocks they share
+	follows       follows          // whether it continues a conversation, and what it could read of it
+	gap           time.Duration    // the pause since the predecessor; 0 if there is none
+	userEnd       int              // how many blocks the predecessor had up to its newest user turn
+	before        int              // how many it had up to the user turn before that
+	sameLocation  bool             // model, region, profile and account are those of the predecessor
+	sameLevel     bool             // the settings on which cached messages depend are those of the predecessor
+	forgets       bool             // the model drops thinking that both requests have
+	countedBefore estimate.Counted // the count that the predecessor's response has reported
 	conversation  *conversation    // that it belongs to; set by Send
-	writes        []cachedPrefix   // the prefixes that the request writes
-	expected      cachedPrefix     // the longest prefix that it should read; its tokens are 0 if there is none
-	avoidable     prompt.Size      // what it could read if nothing were wrong
-	countedBefore estimate.Counted // the count that the response to the previous request has reported
+
+	// What it should read from the cache.
+	expected  cachedPrefix // the longest prefix that it should read; its tokens are 0 if there is none
+	avoidable prompt.Size  // what it could read if nothing were wrong
 	// avoidableTokens is the estimate of avoidable from before the response; it does not change after Check.
 	avoidableTokens int64
-	sent            int           // how many blocks the request has
-	rules           map[Rule]int  // for how many requests in a row, including this one, each rule was found
-	begun           chan struct{} // closed when the response begins
-	state           turnState
-	size            prompt.Size   // of the whole prompt
-	points          int           // how many cache points it has
-	all1h           bool          // it has points, and each asks for an hour
-	unproven        bool          // Fix gave the previous request no point, because writing was not known to pay
-	forgets         bool          // the model drops thinking from its history
-	placed          bool          // Fix has placed its points
-	follows         follows       // whether it continues a conversation, and what it could read of it
-	gap             time.Duration // the pause since the previous request; 0 if there is none
-	userEnd, before int           // how many blocks the previous request had up to its newest user turn, and up to the one before that
-	sameLocation    bool          // model, region, profile and account are those of the previous request
-	sameLevel       bool          // the settings on which cached messages depend are those of the previous request
-	trial           bool          // it writes its newest turn before anything is known of the conversation
-	wrote           knownPrefix   // the prefix that it writes because it was seen before
-	saw             []knownPrefix // beginnings of it that Fix has counted as seen, which others can read once its response begins
+
+	// What Fix has decided. The zero values are those of a request that it has not seen.
+	placed   bool          // Fix has placed its points
+	unproven bool          // Fix gave the predecessor no point, because writing was not known to pay
+	trial    bool          // it writes its newest turn before anything is known of the conversation
+	wrote    knownPrefix   // the prefix that it writes because it was seen before; its chain is 0 if there is none
+	saw      []knownPrefix // beginnings of it that Fix has counted as seen, which others can read once its response begins
 }
 
 // turnState is how far a request has got.
@@ -65,39 +73,26 @@ const (
 // counts as running. Requires s.mu held.
 func (s *session) check(c Call, p *prompt.Prompt) *Turn {
 	var buf [maxConversations]prompt.Memory
-	p.Record(s.knownTexts(buf[:0])) // texts of earlier requests are recognised by their address, and not read again
-	return s.checkRecorded(c, p, s.findPredecessor(p), false)
+	p.Record(s.knownTexts(buf[:0]))                           // texts of earlier requests are recognised by their address, and not read again
+	return s.checkRecorded(c, p, s.findPredecessor(p), false) // false: Fix has not placed its points
 }
 
-// checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held. It
-// collects what the request alone shows, what a comparison with the earlier request that it continues shows, loops, and the findings of a tripped
-// workflow.
+// checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held.
 func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.Total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
 	if conv := t.past.conversation; conv != nil {
 		t.unproven = placed && len(conv.points) == 0
-		// The count of the response before, also if the request has not all of its blocks; t.past.counted() below is zero then.
-		t.countedBefore = t.past.conversation.counted
+		t.countedBefore = conv.counted                     // also if this request does not have all of the blocks that were counted
 		t.forgets = t.call.Model.forgets(p, t.past.shared) // the model drops thinking that both requests have, so that less is read
 	}
-	// With placed, Fix decides how many points there are, so that fewer are no loss.
-	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
-		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
-	}
-	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, earlier: s.conversations, counted: t.past.counted()}
-	l.all()
-	for _, f := range l.found {
-		if f.Rule != ruleBelowMinimum || !t.wasWritten() { // the estimate of the size was wrong if the prefix is known to be cached
-			t.add(f)
-		}
-	}
+	t.lint()
 	if c.Model.Explicit || c.Model.Implicit { // the model caches, at cache points or by itself
 		t.compare()
 		t.expect()
 	}
 	t.findLoop()
-	for _, f := range s.tripped {
+	for _, f := range s.tripped { // empty unless the workflow has tripped
 		t.add(f)
 	}
 	slices.SortStableFunc(t.found, func(a, b Finding) int { return rank(a) - rank(b) })
@@ -112,15 +107,28 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	return t
 }
 
+// lint adds the findings that the request alone shows.
+func (t *Turn) lint() {
+	s, p, m := t.session, t.prompt, &t.call.Model
+	// If Fix has placed the points, it has decided how many there are, so that fewer are no loss.
+	if want := s.tracker.policy.MinPoints; len(p.Points) < want && m.Explicit && !t.placed {
+		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
+	}
+	l := linter{p: p, m: m, scale: s.scale, known: t.past.shared, earlier: s.conversations, counted: t.past.counted()}
+	l.all()
+	for _, f := range l.found {
+		if f.Rule != ruleBelowMinimum || !t.wasWritten() { // the estimate of the size was wrong if the prefix is known to be cached
+			t.add(f)
+		}
+	}
+}
+
 // wasWritten reports whether a response has shown that the prefix before one of the request's points is cached. Then the prefix is exact: a response
 // has reported its tokens. Location, settings and expiry do not matter, because the only question is whether the prefix is long enough to be cached.
 func (t *Turn) wasWritten() bool {
-	for _, prefix := range t.session.cached {
-		// It was only estimated, or is no beginning of this request.
-		if !prefix.exact || prefix.block >= len(t.prompt.Records()) || t.prompt.Records()[prefix.block].Chain != prefix.chain {
-			continue
-		}
-		if slices.ContainsFunc(t.prompt.Points, func(pt prompt.Point) bool { return pt.Block == prefix.block }) {
+	for i := range t.session.cached {
+		prefix := &t.session.cached[i]
+		if prefix.exact && prefix.begins(t.prompt) && slices.ContainsFunc(t.prompt.Points, func(pt prompt.Point) bool { return pt.Block == prefix.block }) {
 			return true
 		}
 	}
@@ -171,7 +179,7 @@ func missesPoints(r Rule) bool {
 // priceByDay sets each finding's cost per day, from its cost per call and the workflow's present rate of calls, if both are known: an unknown one is
 // 0. A cost that is too large for an int64 is left out.
 func (s *session) priceByDay(found []Finding) {
-	rate := s.calls.perDay()
+	rate := s.calls.PerDay()
 	for i := range found {
 		if usd := float64(found[i].NanoUSD) * rate; usd > 0 && usd < 1<<62 {
 			found[i].NanoUSDPerDay = int64(usd)
@@ -186,24 +194,25 @@ const manySame = 5
 // Each repetition is priced as if it were all read from the cache, the least that its input can cost, or at one pico-USD a token if that price is not
 // known.
 func (t *Turn) findLoop() {
-	p, streak := t.prompt, &t.session.streak
-	if len(p.Records()) == 0 {
+	if len(t.prompt.Records()) == 0 {
 		return
 	}
-	same := streak.same
-	// The Chain of the last block is the hash of all blocks.
-	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
-		same++
-	} else {
-		same = 1
+	same := 1 // how many requests in a row are the same, including this one
+	if streak := &t.session.streak; requestHash(t.prompt) == streak.lastChain {
+		same += streak.same
 	}
 	if same >= manySame {
 		tokens := t.session.scale.Mid(t.size)
 		t.add(Finding{
-			Rule: ruleIdentical, Tokens: tokens, NanoUSD: nanoUSD(tokens, max(t.call.Model.CacheReadPrice, 1)),
+			Rule: ruleIdentical, Tokens: tokens, NanoUSD: estimate.NanoUSD(tokens, max(t.call.Model.CacheReadPrice, 1)),
 			Detail: fmt.Sprintf("the same request was sent %d times in a row", same),
 		})
 	}
+}
+
+// requestHash returns the hash of all blocks and settings of a prompt that has blocks. The Chain of the last block is the hash of all blocks.
+func requestHash(p *prompt.Prompt) uint64 {
+	return hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All)
 }
 
 // Avoidable returns about how many input tokens the request could have read from the cache, if the previous request had written its whole
@@ -214,35 +223,20 @@ func (t *Turn) Avoidable() int64 { return t.avoidableTokens }
 // Send records that the request is sent: its time, its blocks and what it shows about the workflow. It does nothing for a turn that was sent already
 // or has ended, or for an empty prompt.
 func (t *Turn) Send() {
-	s := t.session
+	s, p := t.session, t.prompt
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.state != checked || len(t.prompt.Records()) == 0 {
 		return // an empty prompt leaves the state as it is, so that Begin and End do nothing either
 	}
 	t.state = sent
-	s.calls.add(t.call.At)
-	s.asks[s.asksN%maxAsks] = t.prompt.Records()[len(t.prompt.Records())-1].Chain // asked counts how often it is there
-	s.asksN++
-	// t.rules are the counts of findings in a row that Check has computed. Blocks beyond maxConversationBlocks are not remembered.
-	s.streak.rules, t.sent = t.rules, min(len(t.prompt.Records()), maxConversationBlocks)
-	p, streak := t.prompt, &s.streak
-	// What findLoop has only looked at is counted now: requests in a row with the same blocks and settings.
-	if chain := hash.Mix(p.Records()[len(p.Records())-1].Chain, p.Settings.All); chain == streak.lastChain {
-		streak.same++
-	} else {
-		streak.same, streak.lastChain = 1, chain
-	}
-	if conv := t.past.conversation; conv != nil { // copied now, because keep will overwrite them if the request extends this conversation
-		t.gap, t.userEnd, t.before = t.call.At.Sub(conv.lastAt), conv.userEnd, conv.before
-		t.sameLocation, t.sameLevel = conv.location == t.call.Place && conv.model == t.call.Model.ID, conv.level == messagesLevel(&p.Settings)
-	}
-	// The gaps decide which lifetime pays, by the averages of what requests repeat and what they add.
-	if conv := t.past.conversation; conv != nil && t.past.shared > 0 {
-		s.gaps.add(t.call.At.Sub(conv.lastAt))
-		shared := p.UpTo(t.past.shared - 1)
-		s.gaps.PrefixTokens = average(s.gaps.PrefixTokens, s.scale.Mid(shared))
-		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.Mid(t.size.Minus(shared)))
+	s.calls.Add(t.call.At)
+	t.sent = min(len(p.Records()), maxConversationBlocks) // blocks beyond that are not remembered
+	s.countRequest(p)
+	s.streak.rules = t.rules // the counts of findings in a row that Check has computed
+	if t.past.conversation != nil {
+		t.copyPredecessor()
+		t.addGap()
 	}
 	if t.conversation = s.keep(&t.call, p); t.conversation != nil {
 		t.conversation.forks = t.past.forks // keep has set it to 0
@@ -251,10 +245,41 @@ func (t *Turn) Send() {
 	t.prompt = nil // the caller may reset it now
 }
 
+// countRequest counts a request that is sent: among the last requests with these blocks, which asked counts, and in the streak of equal requests, at
+// which findLoop has only looked.
+func (s *session) countRequest(p *prompt.Prompt) {
+	s.asks[s.asksN%maxAsks] = p.Records()[len(p.Records())-1].Chain
+	s.asksN++
+	if h := requestHash(p); h == s.streak.lastChain {
+		s.streak.same++
+	} else {
+		s.streak.same, s.streak.lastChain = 1, h
+	}
+}
+
+// copyPredecessor copies what is needed of the predecessor, because keep overwrites it if this request extends the same conversation.
+func (t *Turn) copyPredecessor() {
+	conv := t.past.conversation
+	t.gap, t.userEnd, t.before = t.call.At.Sub(conv.lastAt), conv.userEnd, conv.before
+	t.sameLocation, t.sameLevel = conv.sharesLocation(&t.call), conv.level == messagesLevel(&t.prompt.Settings)
+}
+
+// addGap counts the pause since the predecessor, and adds to the averages of what requests repeat and what they add. These decide which lifetime pays.
+func (t *Turn) addGap() {
+	if t.past.shared == 0 {
+		return
+	}
+	s := t.session
+	s.gaps.add(t.gap)
+	shared := t.prompt.UpTo(t.past.shared - 1)
+	s.gaps.PrefixTokens = estimate.Average(s.gaps.PrefixTokens, s.scale.Mid(shared))
+	s.gaps.NewTokens = estimate.Average(s.gaps.NewTokens, s.scale.Mid(t.size.Minus(shared)))
+}
+
 // planWrites sets t.writes to the prefixes that the request will write: one for each cache point whose prefix the model may cache, as far as the
 // estimate of its size tells: high and low are bounds, and only a prefix that is surely too short or too long is left out. Requires s.mu held.
 func (t *Turn) planWrites() {
-	p, m := t.prompt, &t.call.Model
+	p, m, scale := t.prompt, &t.call.Model, t.session.scale
 	t.all1h = len(p.Points) > 0
 	for i := range p.Points {
 		pt := &p.Points[i]
@@ -262,24 +287,25 @@ func (t *Turn) planWrites() {
 		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.Records()) {
 			continue // a point before any block, or inside of one, encloses no prefix
 		}
-		tooShort := m.MinTokens > 0 && t.session.scale.High(p.UpTo(pt.Block)) < m.MinTokens
-		tooLong := m.MaxTokens > 0 && t.session.scale.Low(p.UpTo(pt.Block)) > m.MaxTokens
-		if tooShort || tooLong {
-			continue
+		tooShort := m.MinTokens > 0 && scale.High(p.UpTo(pt.Block)) < m.MinTokens
+		tooLong := m.MaxTokens > 0 && scale.Low(p.UpTo(pt.Block)) > m.MaxTokens
+		if !tooShort && !tooLong {
+			t.writes = append(t.writes, t.prefixBefore(pt))
 		}
-		r := &p.Records()[pt.Block]
-		// Besides its blocks, an entry depends on model and place, for which locationHash stands, and on the settings, for which levelOf does.
-		prefix := cachedPrefix{
-			chain: r.Chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.Mid(r.UpTo), size: r.UpTo,
-			ttl: max(pt.TTL, prompt.FiveMinutes), // a lifetime that is not known is 0, and counts as five minutes
-		}
-		prefix.settings, prefix.message = levelOf(&p.Settings, r.Section, m.Provider), r.Section == prompt.Messages
-		prefix.expires = t.call.At.Add(prefix.ttl)
-		t.writes = append(t.writes, prefix)
 	}
 }
 
-// findCached returns the same prefix of those that the cache should hold, or nil.
+// prefixBefore returns the cache entry that the request writes at a point, as it is before any response has counted its tokens.
+func (t *Turn) prefixBefore(pt *prompt.Point) cachedPrefix {
+	p, r := t.prompt, &t.prompt.Records()[pt.Block]
+	ttl := max(pt.TTL, prompt.FiveMinutes) // a lifetime that is not known is 0, and counts as five minutes
+	return cachedPrefix{
+		chain: r.Chain, block: pt.Block, location: locationHash(t.call.Model.ID, t.call.Place), level: t.call.levelAt(p, pt.Block),
+		tokens: t.session.scale.Mid(r.UpTo), size: r.UpTo, ttl: ttl, expires: t.call.At.Add(ttl), message: r.Section == prompt.Messages,
+	}
+}
+
+// findCached returns the same entry among those that the cache should hold, or nil.
 func (s *session) findCached(prefix *cachedPrefix) *cachedPrefix {
 	for i := range s.cached {
 		if known := &s.cached[i]; known.sameEntry(prefix) {
@@ -311,8 +337,8 @@ func (t *Turn) begin() {
 			s.cached = append(s.cached, prefix)
 		case !t.call.At.Before(known.expires):
 			*known = prefix // the old entry has expired, so this one is new
-		case prefix.expires.After(known.expires):
-			known.expires, known.ttl = prefix.expires, prefix.ttl // reading an entry renews its lifetime
+		case prefix.expires.After(known.expires): // the request does not write but reads it, which renews its lifetime
+			known.expires, known.ttl = prefix.expires, prefix.ttl
 		}
 	}
 	if over := len(s.cached) - maxCached; over > 0 { // the oldest are forgotten
@@ -325,7 +351,7 @@ func (t *Turn) begin() {
 	t.stopRunning()
 }
 
-// stopRunning removes the turn from the running ones, and wakes requests that wait for it. Requires s.mu held.
+// stopRunning removes the turn from the running ones, once, and wakes requests that wait for it. Requires s.mu held.
 func (t *Turn) stopRunning() {
 	s := t.session
 	if i := slices.Index(s.running, t); i >= 0 {

@@ -29,20 +29,13 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 	}
 	t.state = ended
 	t.found = nil // Findings keeps those of the request
-	if u.Contradicts || u.InputTokens < 0 || u.CacheReadTokens < 0 || u.CacheWrite5mTokens < 0 || u.CacheWrite1hTokens < 0 {
+	if u.contradictory() {
 		t.add(Finding{Rule: ruleContradiction, Repeated: 1, Detail: "the counters of the response contradict each other"})
 		return t.found
 	}
-	if u.Billed > 0 {
-		tokens := estimate.MulDiv(u.total(), int64(u.Billed), 1) // the product, without overflow: each attempt was billed for the same input
-		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
-	}
+	t.judgeRetries(u)
 	s.scale.Learn(t.size, u.total())
-	// The count is remembered if it is right and belongs to exactly the blocks that the conversation remembers: not if the counters are known to
-	// double, the conversation was forgotten since (then it is empty), or the request had blocks beyond maxConversationBlocks.
-	if !s.doubled && t.conversation != nil && t.sent <= len(t.conversation.blocks) && t.sent < maxConversationBlocks {
-		t.conversation.counted = estimate.Counted{Blocks: t.sent, Tokens: u.total()}
-	}
+	t.keepCount(u)
 	t.confirmCached(u)
 	if t.call.Model.Explicit || t.call.Model.Implicit { // the model caches, at cache points or by itself
 		t.judge(u)
@@ -55,12 +48,33 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 	return t.found
 }
 
-// confirmCached corrects what the cache should hold, s.cached, by what the response says. t.writes are the prefixes that the request wrote, the
-// shortest first.
+// contradictory reports whether the counters can't be right.
+func (u Usage) contradictory() bool {
+	return u.Contradicts || u.InputTokens < 0 || u.CacheReadTokens < 0 || u.CacheWrite5mTokens < 0 || u.CacheWrite1hTokens < 0
+}
+
+// judgeRetries finds earlier attempts of the call that were billed: each for the same input.
+func (t *Turn) judgeRetries(u Usage) {
+	if u.Billed > 0 {
+		tokens := estimate.MulDiv(u.total(), int64(u.Billed), 1) // the product, without overflow
+		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: estimate.NanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
+	}
+}
+
+// keepCount remembers the count if it is right and belongs to exactly the blocks that the conversation remembers: not if the counters are known to
+// double, the conversation was forgotten since (then it is empty), or the request had blocks beyond maxConversationBlocks.
+func (t *Turn) keepCount(u Usage) {
+	if !t.session.doubled && t.conversation != nil && t.sent <= len(t.conversation.blocks) && t.sent < maxConversationBlocks {
+		t.conversation.counted = estimate.Counted{Blocks: t.sent, Tokens: u.total()}
+	}
+}
+
+// confirmCached corrects what the cache should hold, s.cached, by what the response says. t.writes are the prefixes of the request that end with a
+// cache point, the shortest first: begin has added them to s.cached.
 func (t *Turn) confirmCached(u Usage) {
 	s := t.session
-	held := sum(u.CacheReadTokens, u.written())
-	if held == 0 { // nothing is cached there
+	held := estimate.Sum(u.CacheReadTokens, u.written()) // the tokens of the longest of them, which the cache holds now
+	if held == 0 {                                       // it holds none
 		s.cached = slices.DeleteFunc(s.cached, func(prefix cachedPrefix) bool {
 			return slices.ContainsFunc(t.writes, func(own cachedPrefix) bool { return own.sameEntry(&prefix) })
 		})
@@ -70,22 +84,25 @@ func (t *Turn) confirmCached(u Usage) {
 		prefix := &s.cached[i]
 		for k := range t.writes {
 			own := &t.writes[k]
-			if !prefix.sameEntry(own) {
-				continue
-			}
-			switch {
-			case k == len(t.writes)-1: // the longest prefix is all that was read and written; a count that may be doubled is not exact
+			switch longest := k == len(t.writes)-1; {
+			case !own.sameEntry(prefix):
+			case longest: // a count that may be doubled is not exact
 				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
 			case !prefix.exact: // a shorter prefix is estimated until a response has counted it, and can't have more than the longest
 				prefix.tokens = min(s.scale.Mid(own.size), held)
 			}
 		}
 	}
-	if e := &t.expected; e.tokens > 0 && u.CacheReadTokens > 0 { // reading an entry renews its lifetime
-		for i := range s.cached {
-			if prefix := &s.cached[i]; prefix.sameEntry(e) {
-				prefix.expires = t.call.At.Add(prefix.ttl)
-			}
+	if t.expected.tokens > 0 && u.CacheReadTokens > 0 {
+		t.renew(&t.expected)
+	}
+}
+
+// renew lets an entry that was read live for another lifetime.
+func (t *Turn) renew(read *cachedPrefix) {
+	for i := range t.session.cached {
+		if prefix := &t.session.cached[i]; prefix.sameEntry(read) {
+			prefix.expires = t.call.At.Add(prefix.ttl)
 		}
 	}
 }
@@ -152,7 +169,7 @@ func (t *Turn) judgeLifetime(u Usage) {
 	cached := t.session.cached
 	for i := range cached {
 		for j := range t.writes {
-			if cached[i].sameEntry(&t.writes[j]) && cached[i].ttl == prompt.OneHour {
+			if cached[i].chain == t.writes[j].chain && cached[i].ttl == prompt.OneHour {
 				cached[i].ttl, cached[i].expires = prompt.FiveMinutes, t.call.At.Add(prompt.FiveMinutes)
 			}
 		}
@@ -170,7 +187,7 @@ func (t *Turn) judgeWrites(u Usage) {
 	}
 	if streak.written >= manyWritten {
 		t.add(Finding{
-			Rule: ruleNeverRead, Tokens: u.written(), NanoUSD: nanoUSD(u.written(), m.CacheWrite5mPrice-m.InputPrice),
+			Rule: ruleNeverRead, Tokens: u.written(), NanoUSD: estimate.NanoUSD(u.written(), m.CacheWrite5mPrice-m.InputPrice),
 			Detail: fmt.Sprintf("%d calls in a row wrote to the cache and read nothing", streak.written),
 		})
 	}
@@ -180,24 +197,26 @@ func (t *Turn) judgeWrites(u Usage) {
 // response with thinking was seen to do that (2026-11). From then on the workflow's counters are used as estimates only, and what was learned about
 // its tokens begins anew.
 func (t *Turn) doubled(u Usage) bool {
-	s, e := t.session, &t.expected
-	half := e.wrote / 2                          // e is what was expected to be read, and e.wrote what the response said that it wrote of it
+	s, e := t.session, &t.expected // e is the prefix that this response was expected to read
+	half := e.wrote / 2            // of the tokens that the earlier response said that it wrote of the prefix
+	if !e.exact || half < minDoubled || u.CacheReadTokens <= 0 {
+		return false // no response has counted the prefix, half of the write is small, or nothing was read
+	}
 	off := u.CacheReadTokens - (e.tokens - half) // by how much the read differs from the prefix without the half that was reported twice
-	if !e.exact || half < minDoubled || u.CacheReadTokens <= 0 || max(off, -off) > max(half/50, 16) {
-		return false // nothing was counted or read, half is small, or the read is off by more than a fiftieth of half and by more than 16 tokens
+	if max(off, -off) > max(half/50, 16) {
+		return false // by more than a fiftieth of half, and by more than 16 tokens
 	}
 	s.doubled, s.scale = true, estimate.Scale{}
 	s.scale.Learn(e.size, u.CacheReadTokens)
 	for i := range s.cached {
-		prefix := &s.cached[i]
-		if prefix.sameEntry(e) {
+		if prefix := &s.cached[i]; prefix.sameEntry(e) {
 			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0 // what was read is a count to rely on, and nothing of it is doubled any more
 		} else {
 			prefix.exact = false // its response may have told too much as well
 		}
 	}
 	t.add(Finding{
-		Rule: ruleDoubled, Suspected: true, Tokens: half, NanoUSD: nanoUSD(half, t.call.Model.writePrice(e.ttl)),
+		Rule: ruleDoubled, Suspected: true, Tokens: half, NanoUSD: estimate.NanoUSD(half, t.call.Model.writePrice(e.ttl)),
 		Detail: fmt.Sprintf("an earlier response said that it wrote %d tokens, and half of them were there to be read", e.wrote),
 	})
 	return true
@@ -206,9 +225,8 @@ func (t *Turn) doubled(u Usage) bool {
 // minDoubled is by how many tokens a report has to be too large to count as doubled.
 const minDoubled = 128
 
-// idle finds calls in which nothing is read or written. Why depends on the request: the prompt or the prefix before its last point is too short, or
-// its points have no effect. A request without points is a finding only after several in a row whose input did not shrink: then a conversation grows
-// uncached.
+// idle finds calls in which nothing is read or written. Why depends on the request: the prompt or the prefix before its last point is too short, its
+// points have no effect, or it has none.
 func (t *Turn) idle(u Usage) {
 	nothing := u.CacheReadTokens == 0 && u.written() == 0
 	m, streak := &t.call.Model, &t.session.streak
@@ -219,27 +237,37 @@ func (t *Turn) idle(u Usage) {
 		if nothing && len(t.writes) > 0 && !t.writes[len(t.writes)-1].message {
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: u.total(), Detail: fmt.Sprintf("nothing was cached: the whole request has %d tokens, and nothing shorter than %d is cached", u.total(), m.MinTokens)})
 		}
-		return
-	case len(t.writes) > 0 && t.expected.tokens == 0: // it had points to write at, and nothing was there to be read
-		last := t.session.scale.Mid(t.writes[len(t.writes)-1].size)
-		if last < 2*m.MinTokens { // last is an estimate, so the prefix may be too short
-			t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
-		} else {
-			t.add(Finding{Rule: ruleSilentMiss, Tokens: last, NanoUSD: m.paidAgain(last), Detail: fmt.Sprintf("cache points enclose about %d tokens, and the response neither read nor wrote any: the points did not arrive, or the model ignores them", last)})
-		}
-		return
-	case t.points > 0:
-		return // another finding says why: a point is misplaced, or what was expected was not read
+	case len(t.writes) > 0 && t.expected.tokens == 0:
+		t.pointless()
+	case t.points == 0:
+		t.growsUncached(u)
+	} // else another finding says why: a point is misplaced, or what was expected was not read
+}
+
+// pointless adds a finding for a request that had points to write at, when nothing was there to be read and nothing was written.
+func (t *Turn) pointless() {
+	m := &t.call.Model
+	last := t.session.scale.Mid(t.writes[len(t.writes)-1].size) // an estimate, so that twice the minimum may still be too short
+	if last < 2*m.MinTokens {
+		t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
+	} else {
+		t.add(Finding{Rule: ruleSilentMiss, Tokens: last, NanoUSD: m.paidAgain(last), Detail: fmt.Sprintf("cache points enclose about %d tokens, and the response neither read nor wrote any: the points did not arrive, or the model ignores them", last)})
 	}
-	// An input that is smaller than the one before counts as the first of another conversation.
+}
+
+// growsUncached counts requests without points in a row whose input did not shrink, and adds a finding after several: then a conversation grows
+// uncached. An input that is smaller than the one before counts as the first of another conversation.
+func (t *Turn) growsUncached(u Usage) {
+	streak := &t.session.streak
 	if streak.idle == 0 || u.total() >= streak.idleTotal {
 		streak.idle++
 	} else {
 		streak.idle = 1
 	}
 	streak.idleTotal = u.total()
+	// t.avoidable is the size of what could have been read if the previous request had written all of its prefix; 0 if there is no such request.
 	if tokens := t.session.scale.Mid(t.avoidable); streak.idle >= manyIdle && tokens > 0 {
-		t.add(Finding{Rule: ruleIdle, Tokens: tokens, NanoUSD: m.paidAgain(tokens), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", streak.idle, u.total())})
+		t.add(Finding{Rule: ruleIdle, Tokens: tokens, NanoUSD: t.call.Model.paidAgain(tokens), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", streak.idle, u.total())})
 	}
 }
 
@@ -247,13 +275,10 @@ func (t *Turn) idle(u Usage) {
 // cache. The requests after that get the same findings, which the policy may refuse.
 func (t *Turn) trip(u Usage) {
 	s := t.session
-	if s.scale.Low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
-		return // what could be read may be shorter than what the model caches, or the model takes no cache points
+	if !t.countsForTrip() {
+		return
 	}
-	if t.unproven && len(t.Findings) == 0 {
-		return // the previous request got no cache point, because writing was not known to pay, and nothing is wrong with this one
-	}
-	// t.avoidable is what could be read if nothing had changed: a size, of which mid is the most likely number of tokens and low a lower bound.
+	// t.avoidable is the size of what could be read if nothing had changed, and Mid the most likely number of its tokens.
 	avoidable := s.scale.Mid(t.avoidable)
 	if previous := t.countedBefore; previous.Blocks > 0 { // no more can be read than the previous request had
 		avoidable = min(avoidable, previous.Tokens)
@@ -270,13 +295,29 @@ func (t *Turn) trip(u Usage) {
 		Detail: fmt.Sprintf("%.0f %% of the input that could have been read from the cache was read in the last %d calls, and the floor is %.0f %%", 100*share, s.ratio.Calls(), 100*floor),
 	}
 	t.add(f)
-	s.tripped = []Finding{f}
-	// The capacity is cut off so that append copies: t.Findings belongs to the caller. The causes are those of the request, then of the response.
-	for _, c := range append(t.Findings[:len(t.Findings):len(t.Findings)], t.found...) {
-		if c.Rule != ruleTripped && len(s.tripped) < maxCauses {
-			s.tripped = append(s.tripped, c)
+	s.tripped = append([]Finding{f}, t.causes()...)
+}
+
+// countsForTrip reports whether the call says something about the share that is read from the cache.
+func (t *Turn) countsForTrip() bool {
+	m := &t.call.Model
+	mayBeTooShort := t.session.scale.Low(t.avoidable) < max(m.MinTokens, 1) // the lower bound of what could be read
+	// Fix gave the previous request no cache point, because writing was not known to pay, and nothing is wrong with this one.
+	onPurpose := t.unproven && len(t.Findings) == 0
+	return !mayBeTooShort && m.Explicit && !onPurpose // Explicit: the model takes cache points
+}
+
+// causes returns at most maxCauses findings of the turn other than the trip: first those of the request, then those of the response.
+func (t *Turn) causes() []Finding {
+	var causes []Finding
+	for _, found := range [...][]Finding{t.Findings, t.found} {
+		for _, f := range found {
+			if f.Rule != ruleTripped && len(causes) < maxCauses {
+				causes = append(causes, f)
+			}
 		}
 	}
+	return causes
 }
 
 // maxCauses bounds how many findings a refusal lists besides the trip itself.

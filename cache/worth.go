@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
@@ -31,17 +32,17 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 	var buf [maxConversations]prompt.Memory
 	known := s.knownTexts(buf[:0])
 	p.Record(known)
-	prev := s.findPredecessor(p)
+	prev := s.findPredecessor(p) // the earlier request that p most likely continues
 	v := verdict{session: s, call: &c, p: p, past: &prev}
 	v.follows = s.follow(&c, p, &prev)
-	s.settle(&v.follows, prev.conversation) // before decide, which asks how many writes were not read
+	s.settle(&v.follows, prev.conversation) // counts what prev wrote as read or unread, before decide asks how many writes are unread
 	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.Factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
 			q.Adopt(p, known) // takes over p's hashes
 			p = q
 		} else {
-			v.trial, v.wrote = false, knownPrefix{} // the points that decide allowed are not in the request
+			v.trial, v.wrote = false, knownPrefix{} // nothing is written: the points that decide allowed are not in the request
 		}
 	}
 	// What decide has found is kept in the turn: learn records it once the request is sent, and stopRunning once it is answered.
@@ -65,7 +66,7 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	if conv == nil {
 		return follows{}
 	}
-	tools, system := heads(p)
+	tools, system := heads(p) // how many blocks each of them has
 	if prev.shared <= tools+system && !prev.continues(p.Records()[tools+system:]) {
 		return follows{} // another conversation that has at most tools and system prompt in common
 	}
@@ -73,19 +74,15 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	f.habit.turns++
 	gap := c.At.Sub(conv.lastAt)
 	f.lapsed = gap >= prompt.FiveMinutes
-	// An entry can be read only with the same location, model and settings, and until its lifetime ends.
-	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == levelOf(&p.Settings, prompt.Messages, c.Model.Provider)
-	for i, life := range ttlClasses {
-		alive := same && gap < life
-		// conv.userEnd is how many blocks the predecessor had up to its newest user turn, and conv.before up to the one before that.
-		met := alive && conv.userEnd <= prev.shared
-		f.habit.tail[i].Add(met)
-		f.met[i] = met
-		before := conv.before
-		if before == 0 {
-			before = conv.userEnd // there was no turn before it, so that both are kept or changed together
-		}
-		f.habit.before[i].Add(alive && before <= prev.shared)
+	// The ends of the predecessor's newest user turn and of the one before that, as numbers of blocks. Without a turn before, which is 0, both are
+	// kept or changed together.
+	newest, before := conv.userEnd, cmp.Or(conv.before, conv.userEnd)
+	sharesMessages := conv.sharesMessages(c, p)
+	for class, life := range ttlClasses {
+		alive := sharesMessages && gap < life // an entry that the predecessor wrote can be read
+		f.met[class] = alive && newest <= prev.shared
+		f.habit.tail[class].Add(f.met[class])
+		f.habit.before[class].Add(alive && before <= prev.shared)
 	}
 	return f
 }
@@ -104,10 +101,9 @@ type verdict struct {
 	saw   []knownPrefix // the prefixes that seenBefore has recorded, which count as answered once the response begins
 }
 
-// decide restricts where the placer may put new points: only after blocks before pl.end. It starts with the prefix that is cached already, and
-// extends it to a block whose prefix is likely to be read. pl.fresh is the lifetime of new points, which it may shorten. It also decides which of the
-// caller's points are removed: those from block pl.drop on.
-// Requires the session's lock held.
+// decide restricts where the placer may put new points: only after blocks before pl.end. That is the prefix that is cached already, extended to a
+// block whose prefix is likely to be read. pl.fresh is the lifetime of new points, which it may shorten. It also decides which of the caller's points
+// are removed: those from block pl.drop on. Requires the session's lock held.
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.counted() // the placer need not guess whether the newest turn pays, and has the last response's token count
@@ -118,38 +114,49 @@ func (v *verdict) decide(pl *placer) {
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= prompt.FiveMinutes {
 		return // writing costs no more than sending, as on Nova, so that points may be anywhere: pl.end stays as it is
 	}
-	all := len(pl.p.Blocks)
-	newest, before := pl.turns() // the last blocks of the newest user turn and of the one before it that points may follow, or -1
-	paused := s.pause > 0
-	if paused {
+	// Both before pl.end is lowered, up to which they look for blocks. seenBefore is asked even during a pause, because it records what it sees.
+	newest, before := pl.turns()
+	seen := v.seenBefore(pl)
+	if s.pause > 0 { // the last responses read nothing although they should have: no point is placed
 		s.pause--
-	}
-	seen := v.seenBefore(pl) // a block, or -1; asked even during a pause, because it records what it sees
-	// From here on points may only be in the prefix that the cache holds, unless allow extends it.
-	pl.end = v.held(pl)
-	allow := func(block int) { pl.end = max(pl.end, block+1) }
-	switch i := ttlClass(pl.fresh); { // i is for the lifetime of the new points: outcomes are counted by lifetime
-	case paused: // the last responses read nothing although they should have
 		pl.end = 0
-	case newest >= 0 && !v.p.Final && v.newestPays(i): // no turn follows a Final request
-		allow(newest)
-	// The turn before the newest one: later requests usually still have it, the last responses read what they should, and another one is likely.
-	case before >= 0 && v.follows.on && v.follows.habit.before[i].Likely() && v.follows.habit.misses < fewMisses &&
-		!s.rarelyGoesOn(v.follows.habit.turns, v.call.At):
-		allow(before)
-	// A beginning that earlier requests had. s.calls.n is how many requests the workflow has sent before this one: the second one writes the
-	// beginning unless a third one is unlikely, and later ones always.
-	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
-		// learn counts the prefix as written once the request is sent, and as unread until another one reads it.
-		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
-		allow(seen)
+	} else {
+		held := v.held(pl)
+		pl.end = max(held, v.likelyRead(pl, held, newest, before, seen)+1)
 	}
-	if pl.end < all && v.refuted() { // the caller's own points behind pl.end have only cost money
+	if pl.end < len(pl.p.Blocks) && v.refuted() { // the caller's own points behind pl.end have only cost money
 		pl.drop = pl.end
 		if !v.follows.lapsed { // what was written less than five minutes ago can still be read, so points in the common blocks stay
 			pl.drop = max(pl.end, v.past.shared)
 		}
 	}
+}
+
+// likelyRead returns the last block of a prefix that a later request is likely to read if this one writes it, or -1. newest and before are the last
+// blocks of the newest user turn and of the one before it that points may follow, and seen is the last block of a beginning that earlier requests had;
+// each may be -1. held is how many blocks the cache holds.
+func (v *verdict) likelyRead(pl *placer, held, newest, before, seen int) int {
+	s, at := v.session, v.call.At
+	requests := s.calls.Count()           // that the workflow has sent before this one
+	switch class := ttlClass(pl.fresh); { // outcomes are counted by lifetime: class is that of the new points
+	case newest >= 0 && !v.p.Final && v.newestPays(class): // no turn follows a Final request
+		return newest
+	case before >= 0 && v.follows.on && v.goesOn(&v.follows.habit.before[class]): // later requests usually still have that turn
+		return before
+	// The second request writes the beginning unless a third one is unlikely, and later ones always.
+	case seen >= held && (requests > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+requests+1, at)):
+		// learn counts the prefix as written once the request is sent, and as unread until another one reads it.
+		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
+		return seen
+	}
+	return -1
+}
+
+// goesOn reports whether a conversation that is known is likely to go on with what it has written: the outcomes in a Trend of its habit say so, its
+// last responses read what they should, and another request is likely.
+func (v *verdict) goesOn(outcomes *odds.Trend) bool {
+	h := &v.follows.habit
+	return outcomes.Likely() && h.misses < fewMisses && !v.session.rarelyGoesOn(h.turns, v.call.At)
 }
 
 // held returns the length, in blocks, of the longest prefix that the cache holds. A point at its end only reads, and so costs nothing.
@@ -158,22 +165,22 @@ func (v *verdict) held(pl *placer) int {
 	longest := -1
 	for i := range v.session.cached {
 		prefix := &v.session.cached[i]
-		// Passed over is one that is no longer than the best so far, is no beginning of this request, belongs to another location or other settings,
-		// or has expired.
-		if prefix.block <= longest || prefix.block >= len(v.p.Records()) || v.p.Records()[prefix.block].Chain != prefix.chain || prefix.location != location ||
-			prefix.settings != levelOf(&v.p.Settings, v.p.Records()[prefix.block].Section, v.call.Model.Provider) || !v.call.At.Before(prefix.expires) {
-			continue
-		}
-		if pl.suits(prefix.block) { // a point may follow its last block
+		isLonger := prefix.block > longest
+		if isLonger && v.canRead(prefix, location) && pl.suits(prefix.block) { // suits: a point may follow its last block
 			longest = prefix.block
 		}
 	}
 	return longest + 1
 }
 
+// canRead reports whether the request, at a location, can read an entry of the cache: it begins with it, has its level, and the entry has not expired.
+func (v *verdict) canRead(prefix *cachedPrefix, location uint64) bool {
+	return prefix.begins(v.p) && prefix.location == location && prefix.level == v.call.levelAt(v.p, prefix.block) && v.call.At.Before(prefix.expires)
+}
+
 // placeOf returns the hash of what a cache entry for the prefix up to a block depends on besides the blocks.
 func (v *verdict) placeOf(block int) uint64 {
-	return hash.Mix(locationHash(v.call.Model.ID, v.call.Place), levelOf(&v.p.Settings, v.p.Records()[block].Section, v.call.Model.Provider))
+	return hash.Mix(locationHash(v.call.Model.ID, v.call.Place), v.call.levelAt(v.p, block))
 }
 
 // seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1. Once is enough, plus twice for each
@@ -186,49 +193,47 @@ func (v *verdict) seenBefore(pl *placer) int {
 	if common == tools || common == system {
 		common = -1 // this prefix is counted already, as the tools or as the tools with the system prompt
 	}
-	var seen [3]int // by index of blocks: how many earlier requests had that prefix, in time for an entry of the new points' lifetime
-	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
+	blocks, class := [...]int{tools, system, common}, ttlClass(pl.fresh)
+	// By index of blocks: how many earlier requests had that prefix, in time for an entry of the new points' lifetime.
+	seen := [...]int{v.sighted(tools, timesSeen{})[class], v.sighted(system, timesSeen{})[class], v.sighted(common, first)[class]}
+	enough := 1 + 2*v.session.unread // asked only now: a prefix that this request reads is no longer unread
+	longest := -1
 	for n, block := range blocks {
-		if block < 0 {
-			continue
-		}
-		k := knownPrefix{chain: v.p.Records()[block].Chain, place: v.placeOf(block)}
-		v.saw = append(v.saw, k)
-		// sight takes the count for a prefix that is new to it: 0 for the head, and 1 for a beginning that the previous request had in time.
-		if block != common {
-			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(ttlClasses)]int{})[i]
-		} else {
-			seen[n] = v.session.sight(k.chain, k.place, v.call.At, first)[i]
-		}
-	}
-	longest, enough := -1, 1+2*v.session.unread
-	for n, block := range blocks { // the longest that was seen often enough and that no running request is about to write
-		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.Records()[block].Chain) {
+		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.Records()[block].Chain) { // no running request is about to write it
 			longest = max(longest, block)
 		}
 	}
 	return longest
 }
 
-// common returns the last block that a request has in common with the previous one and that a point may follow, or -1. first is, by lifetime, the
-// count with which sight records that prefix the first time: 1 if an entry that the previous request wrote would still live, because that request had
-// the prefix too.
-func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
-	conv := v.past.conversation
-	// There is no previous request, or with another place, model or settings what it wrote of the messages can't be read.
-	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != levelOf(&v.p.Settings, prompt.Messages, v.call.Model.Provider) {
-		return -1, first
+// sighted records that the request has the prefix up to a block, and returns how many earlier requests had it. first is the result for a prefix that is
+// not known. A block of -1 stands for no prefix.
+func (v *verdict) sighted(block int, first timesSeen) timesSeen {
+	if block < 0 {
+		return timesSeen{}
 	}
-	for n, life := range ttlClasses {
+	k := knownPrefix{chain: v.p.Records()[block].Chain, place: v.placeOf(block)}
+	v.saw = append(v.saw, k)
+	return v.session.sight(k.chain, k.place, v.call.At, first)
+}
+
+// common returns the last block that a request has in common with the previous one and that a point may follow, or -1. first is how often that prefix
+// was seen if it is not known yet: once for each lifetime in which an entry that the previous request wrote would still live.
+func (v *verdict) common(pl *placer) (block int, first timesSeen) {
+	conv := v.past.conversation
+	if conv == nil || !conv.sharesMessages(v.call, v.p) {
+		return -1, first // there is no previous request, or what it wrote of the messages can't be read
+	}
+	for class, life := range ttlClasses {
 		if v.call.At.Sub(conv.lastAt) < life {
-			first[n] = 1
+			first[class] = 1
 		}
 	}
 	return pl.last(0, v.past.shared-1), first
 }
 
-// writes reports whether a running request is writing the prefix with this chain hash. It says no if the policy makes this request wait until the
-// other one has written.
+// writes reports whether a running request is writing the prefix with this chain hash, so that this one need not. It says no if the policy has a
+// HoldFanOut, because this request then waits until the other one has written, and reads.
 func (s *session) writes(chain uint64) bool {
 	if s.tracker.policy.HoldFanOut > 0 {
 		return false
@@ -250,13 +255,13 @@ const fewMisses = 2
 // earlier turns tell. For a first request it may be a trial, a write before anything is known of the conversation: then v.trial is set. class is the
 // index in ttlClasses of the lifetime.
 func (v *verdict) newestPays(class int) bool {
-	s, f, at := v.session, &v.follows, v.call.At
+	s, at := v.session, v.call.At
 	switch {
-	case f.on:
-		return f.habit.tail[class].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
+	case v.follows.on:
+		return v.goesOn(&v.follows.habit.tail[class])
 	case !v.mayTry():
 		return false
-	case hasHistory(v.p): // its rank in its conversation is not known, and such requests are counted apart
+	case hasHistory(v.p): // its rank in its conversation, the depth, is not known: such requests are counted apart, under UnknownDepth
 		v.trial = !s.rarelyGoesOn(odds.UnknownDepth, at)
 	default: // the first turn of a conversation
 		v.trial = s.conversationsGoOn(at)

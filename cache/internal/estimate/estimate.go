@@ -1,11 +1,7 @@
-// Package estimate converts sizes of prompts into numbers of tokens, as far as responses have shown what a token is.
+// Package estimate converts sizes of prompts into numbers of tokens, as far as responses have shown what a token is, and tokens into money.
 package estimate
 
-import (
-	"math/bits"
-
-	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
-)
+import "github.com/bedrockguard/bedrockguard-go/cache/prompt"
 
 // Scale converts the sizes of a prompt into tokens. These tokenizers are not published, so an estimate is a range: a token of English or
 // code is two to six bytes long, and three and a half on average. Once a response of the workflow has reported its count, the average is
@@ -78,17 +74,4 @@ func (k Counted) Bounded(p *prompt.Prompt, block int, estimate func(prompt.Size)
 	default:
 		return k.Tokens + estimate(amount.Minus(p.UpTo(k.Blocks-1)))
 	}
-}
-
-// MulDiv returns a*b/c without overflow of the product: 0 if a number is not positive, and the largest int64 if the result would be larger.
-func MulDiv(a, b, c int64) int64 {
-	if a <= 0 || b <= 0 || c <= 0 {
-		return 0
-	}
-	hi, lo := bits.Mul64(uint64(a), uint64(b))
-	if hi >= uint64(c) { // the quotient would not fit, and Div64 would panic
-		return 1<<63 - 1
-	}
-	q, _ := bits.Div64(hi, lo, uint64(c))
-	return int64(min(q, 1<<63-1))
 }

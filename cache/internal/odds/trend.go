@@ -1,5 +1,5 @@
 // Package odds tells by what happened to earlier requests whether what the next one writes to the cache is likely to be read. It knows no prompts:
-// an outcome is a yes or a no at a time.
+// an outcome is a yes or a no at a time. CallTimes tells how often a workflow calls.
 package odds
 
 // Trend predicts whether the next prefix of a conversation will be read again, from what happened to the earlier ones. An outcome is
