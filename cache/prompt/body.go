@@ -98,9 +98,10 @@ type bodySink struct {
 
 // part is what one member of the body holds: a section, or a piece of one.
 type part struct {
-	section        Section
-	blocks, leaves int // how many it has; leaves are the pieces of the blocks' content
-	start          int // index of its first block
+	section Section
+	start   int // index of its first block
+	blocks  int // how many it has
+	leaves  int // how many leaves, the pieces of its blocks' content, it has; until Leave: how many there were before it
 }
 
 // bodyPoint is a cache point in any form. Its Block counts from the first block of its part.
@@ -140,7 +141,6 @@ func (s *bodySink) Misshapen(offset int, reason string) {
 // Enter begins a member of the body that holds a section, or a piece of one.
 func (s *bodySink) Enter(section request.Section) {
 	s.p.Enter(Section(section))
-	// Until Leave, leaves is how many there were before the part, and not how many it has.
 	s.parts[s.opened] = part{section: Section(section), start: len(s.p.Blocks), leaves: len(s.p.leaves)}
 }
 
@@ -173,15 +173,7 @@ func (s *bodySink) EndMessage(role string) {
 // finish sets the prompt's settings and cache points, now that the dialect is known. Points in the form of another dialect become flaws.
 func (s *bodySink) finish() {
 	p := s.p
-	for i, value := range s.settings {
-		if value == "" {
-			continue
-		}
-		p.Setting(request.SettingName(i), value) // in the order of package request, so that the order in the body makes no difference
-	}
-	if s.citations {
-		p.Cited()
-	}
+	s.finishSettings()
 	if s.signs&topMarker != 0 { // in Claude's bodies the marker stands in the wrong place, in others it is of another dialect
 		rule := TopLevelMarker
 		if p.dialect != anthropicBody {
@@ -190,22 +182,39 @@ func (s *bodySink) finish() {
 		p.Flaw(rule, "")
 	}
 	for i := range s.points {
-		point := &s.points[i]
-		if point.form != p.dialect.form() {
-			p.Flaw(WrongDialect, point.Where.String())
-			continue
-		}
-		if point.Block >= 0 { // it was counted from the first block of its part
-			point.Block += s.parts[point.part].start
-		}
-		if point.deferred {
-			p.Flaw(DeferredMarker, point.Where.String())
-		}
-		if p.dialect == converseBody && point.Nested {
-			point.Span = Span{} // its removal would leave an empty block
-		}
-		p.Points = append(p.Points, point.Point)
+		s.finishPoint(&s.points[i])
 	}
 	// The sections come in the order of the cache; within one, points stay in the order of the body.
 	slices.SortStableFunc(p.Points, func(a, b Point) int { return int(a.Section) - int(b.Section) })
+}
+
+// finishSettings sets the settings in the order of package request, so that their order in the body makes no difference.
+func (s *bodySink) finishSettings() {
+	for i, value := range s.settings {
+		if value != "" {
+			s.p.Setting(request.SettingName(i), value)
+		}
+	}
+	if s.citations {
+		s.p.Cited()
+	}
+}
+
+// finishPoint adds a point to the prompt's, or a flaw if it is in the form of another dialect. One on a deferred tool is both a point and a flaw.
+func (s *bodySink) finishPoint(point *bodyPoint) {
+	p := s.p
+	if point.form != p.dialect.form() {
+		p.Flaw(WrongDialect, point.Where.String())
+		return
+	}
+	if point.Block >= 0 { // it was counted from the first block of its part
+		point.Block += s.parts[point.part].start
+	}
+	if point.deferred {
+		p.Flaw(DeferredMarker, point.Where.String())
+	}
+	if p.dialect == converseBody && point.Nested {
+		point.Span = Span{} // its removal would leave an empty block
+	}
+	p.Points = append(p.Points, point.Point)
 }

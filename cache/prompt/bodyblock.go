@@ -19,6 +19,7 @@ func (s *bodySink) Block(index int) {
 	s.filled, s.closes = false, false
 }
 
+// last returns the block that is being read.
 func (s *bodySink) last() *Block { return s.p.last() }
 
 // End ends an object: a plain string, an object inside of a block, an element of a list that is nothing but a cache point, or a block.
@@ -28,7 +29,7 @@ func (s *bodySink) End(o jsonbody.Object) {
 		b := s.last()
 		b.blank, b.NoPoint = !s.filled, true // a string can hold no cache point; FixBody may turn it into a list, which can
 		b.plain = Span(o.Span)
-	case o.Depth > 0: // inside of a block
+	case o.Depth > 0: // inside of a block: a 1 stands directly in it
 		s.media(&o)
 		if o.Depth == 1 && o.Key == "document" && o.Format != "pdf" {
 			s.closes = true // users report a 400 for a point directly behind such a document (2026-03)
@@ -36,8 +37,7 @@ func (s *bodySink) End(o jsonbody.Object) {
 		s.keep(&o.Points, s.last().Index, bodyPoint{Point: Point{Nested: true}})
 	case o.Points.Alone: // no block at all
 		index := s.last().Index
-		// Block had begun one, which is taken back.
-		s.p.Blocks, s.p.open = s.p.Blocks[:len(s.p.Blocks)-1], false
+		s.p.Blocks, s.p.open = s.p.Blocks[:len(s.p.Blocks)-1], false // takes back the block that Block has begun
 		s.keep(&o.Points, index, bodyPoint{})
 	default:
 		s.endBlock(&o)
@@ -45,36 +45,40 @@ func (s *bodySink) End(o jsonbody.Object) {
 	}
 }
 
-// endBlock sets a block's kind and properties. A block tells its kind by a field type, as in Anthropic's bodies, or by a key, as in Nova's and
-// Converse.
+// endBlock sets a block's kind and properties.
 func (s *bodySink) endBlock(o *jsonbody.Object) {
 	b := s.last()
 	// A point can be added if the block has a member besides its points, and no key of a point with a value like null: no key may come twice.
 	b.Span, b.room = Span(o.Span), o.Fields > 0 && !o.Points.Null
 	b.NoPoint = !b.room || s.closes
-	kind := o.Kind // by a key, if there is one; a type counts before it
-	switch {
-	case o.Typed:
-		s.signs |= signOfType(o.Type)
-		known := false
-		if kind, known = request.KindOfType(o.Type); !known {
-			s.leaf(o.Type, leaf{}) // a kind of block that is not known differs from others by its type
-		}
-	case o.Keyed:
-		s.signs |= keyedBlock
-	default:
-		kind = request.Other
-	}
-	b = s.last()
-	if b.Kind = kinds[kind]; b.Kind == Other { // kinds has this package's kind for one of package request
+	if b.Kind = kinds[s.kindOf(o)]; b.Kind == Other { // kinds has this package's kind for one of package request
 		s.p.Unknown++
 	}
 	b.blank = b.Kind == Text && !s.filled
 	s.media(o)
 }
 
-// keep adds the cache points of an object to s.points. index is the object's in its list, and like has what else is known of the points: whether they
-// are nested in a block, or stand on a tool that is deferred.
+// kindOf returns the kind of a block, which a field type tells, as in Anthropic's bodies, or else a key, as in Nova's and Converse. It notes what that is
+// a sign of, and adds a type that is not known to the block, so that its hash differs from that of blocks of other types.
+func (s *bodySink) kindOf(o *jsonbody.Object) request.Kind {
+	switch {
+	case o.Typed:
+		s.signs |= signOfType(o.Type)
+		kind, known := request.KindOfType(o.Type)
+		if !known {
+			s.leaf(o.Type, leaf{})
+		}
+		return kind
+	case o.Keyed:
+		s.signs |= keyedBlock
+		return o.Kind
+	default:
+		return request.Other
+	}
+}
+
+// keep adds the cache points of an object to s.points. index is the object's in its list. like is a point that has what else is known of them: whether
+// they are nested in a block, or stand on a tool that is deferred.
 func (s *bodySink) keep(points *jsonbody.Points, index int, like bodyPoint) {
 	for _, found := range [...]jsonbody.Point{points.Control, points.Property} {
 		switch found.Form {

@@ -12,7 +12,7 @@ const (
 	converseBody                 // a Converse request as JSON
 )
 
-// form returns the form of cache point that a dialect has.
+// form returns the form of cache point that a dialect has. It is not asked of noDialect.
 func (d dialect) form() request.Marker {
 	switch d {
 	case anthropicBody:
@@ -45,7 +45,8 @@ const (
 // dialect tells the dialect from the signs, the surest first; the provider decides where they leave it open. No body may stop being understood when
 // its cache points are taken away, so cache points never decide alone, except that a block of nothing but a cache point is Converse's.
 func (s signs) dialect(provider string) dialect {
-	has := func(sign signs) bool { return s&sign != 0 }
+	has := func(oneOf signs) bool { return s&oneOf != 0 }
+	keysAlone := has(keyedBlock|elementMarker) && !has(typedBlock) // blocks tell their kinds by keys, and none by a type
 	switch {
 	case !has(hasMessages):
 		return noDialect
@@ -57,7 +58,7 @@ func (s signs) dialect(provider string) dialect {
 		return noDialect
 	case has(converseField):
 		return converseBody
-	case has(bedrockShape), has(keyedBlock|elementMarker) && !has(typedBlock): // has(a|b) asks for one of the two
+	case has(bedrockShape), keysAlone:
 		return s.bedrockDialect(provider)
 	// Without a provider, blocks with a type are Claude's, but not beside a message of the system, which is usual in OpenAI's shape.
 	case provider == "anthropic", provider == "" && has(typedBlock) && !has(systemMessage):

@@ -80,15 +80,12 @@ func (e *bodyEdit) add(edit Edit) bool {
 	switch {
 	case text == "":
 		return false
-	case e.wraps && e.p.wraps(edit.After):
+	case e.wraps && e.p.wraps(edit.After): // the plain string becomes a list
 		return e.wrap(b.plain, text)
 	case !b.room: // a plain string, or a block that holds nothing besides cache points
 		return false
-	}
-	for i := range e.p.Points {
-		if pt := &e.p.Points[i]; pt.Block == edit.After && !pt.Nested && !e.removed[i] {
-			return false // a point stands there, and stays
-		}
+	case e.pointStays(edit.After):
+		return false
 	}
 	at := Span{b.Span.End - 1, b.Span.End - 1} // before the closing brace, as a property of the block
 	if e.p.dialect == converseBody {
@@ -99,6 +96,16 @@ func (e *bodyEdit) add(edit Edit) bool {
 	}
 	e.splices = append(e.splices, splice{at, text})
 	return true
+}
+
+// pointStays reports whether a point stands after a block that no edit removes.
+func (e *bodyEdit) pointStays(block int) bool {
+	for i := range e.p.Points {
+		if pt := &e.p.Points[i]; pt.Block == block && !pt.Nested && !e.removed[i] {
+			return true
+		}
+	}
+	return false
 }
 
 // wraps reports whether a block is a plain string in the place of which Claude's bodies allow a list of blocks.

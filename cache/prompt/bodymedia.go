@@ -26,9 +26,11 @@ func (s *bodySink) media(o *jsonbody.Object) {
 		s.last().Bytes -= len(from.Data.Raw)
 	}
 	kind, _ := o.Media() // "image", "document" and so on; of a media type that is not known, what stands before its slash
+	unknownFile := from.MediaType != "" && (kind == "application" || kind == "text")
+	isFile := kind == "document" || unknownFile
 	data := request.Base64{Text: from.Data}
 	// Video, sound and kinds that are not known count nothing. A remote image counts as a large one, and a remote document as one page.
-	switch isFile := kind == "document" || from.MediaType != "" && (kind == "application" || kind == "text"); {
+	switch {
 	case kind == "image" && inline:
 		s.p.Media(Image, data.ImageTokens())
 	case kind == "image" && remote:

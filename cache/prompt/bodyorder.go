@@ -9,10 +9,7 @@ func (s *bodySink) arrange() {
 	if slices.IsSortedFunc(parts, func(a, b part) int { return int(a.section) - int(b.section) }) {
 		return
 	}
-	blocks := s.p.Blocks
-	for i := len(blocks) - 1; i > 0; i-- { // until the last loop, leafEnd is the number of leaves of the block, because ends change when blocks move
-		blocks[i].leafEnd -= blocks[i-1].leafEnd
-	}
+	endsToCounts(s.p.Blocks) // because ends change when blocks move
 	// The parts themselves stay where they are, because cache points hold indexes of them: order is sorted in their stead.
 	order := [len(s.parts)]int{0, 1, 2, 3}
 	for i := 1; i < len(parts); i++ { // an insertion sort, in which equal sections keep their order
@@ -20,14 +17,25 @@ func (s *bodySink) arrange() {
 			s.swap(order[:], j)
 		}
 	}
-	start, leafEnd := 0, 0
+	countsToEnds(s.p.Blocks)
+	start := 0
 	for _, i := range order[:len(parts)] {
 		parts[i].start = start
 		start += parts[i].blocks
 	}
-	for i := range blocks { // sums them up, so that leafEnd is an end again
-		leafEnd += blocks[i].leafEnd
-		blocks[i].leafEnd = leafEnd
+}
+
+// endsToCounts makes leafEnd, the index after a block's last leaf, the number of its leaves.
+func endsToCounts(blocks []Block) {
+	for i := len(blocks) - 1; i > 0; i-- {
+		blocks[i].leafEnd -= blocks[i-1].leafEnd
+	}
+}
+
+// countsToEnds undoes endsToCounts, in the order that the blocks have now.
+func countsToEnds(blocks []Block) {
+	for i := 1; i < len(blocks); i++ {
+		blocks[i].leafEnd += blocks[i-1].leafEnd
 	}
 }
 

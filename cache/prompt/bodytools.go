@@ -12,7 +12,7 @@ import (
 
 // Tool adds a definition of a tool, and its cache points. An element of the list that is nothing but a cache point is no tool.
 func (s *bodySink) Tool(t jsonbody.Tool) {
-	if t.Function {
+	if t.Function { // a "function" in the shape of OpenAI's tools
 		s.signs |= openAIShape
 	}
 	if t.HasSpec || t.System != "" { // a toolSpec or systemTool: the key tells the kind, as in Converse's and Nova's blocks
@@ -44,10 +44,10 @@ func (s *bodySink) endTool(t *jsonbody.Tool) {
 	}
 	name := cmp.Or(t.Name, t.Spec.Name.Raw)
 	s.leaf(name, leaf{})
-	s.last().Bytes -= len(name) // the whole definition, which has the name too, counts
-	// Len is without white space and escapes, but it counts the points.
+	s.last().Bytes -= len(name) // leaf has counted it, but the whole definition below has the name too
+	// t.Len is the length without white space and escapes, of the definition with its points.
 	whole, length := s.withoutPoints(t), t.Len
-	if len(whole) != len(t.Raw) {
+	if len(whole) != len(t.Raw) { // it had points
 		length = jsonscan.Len(whole)
 	}
 	s.p.sizedJSON(whole, length)

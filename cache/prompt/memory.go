@@ -29,39 +29,44 @@ func (m *Memory) Keep(p *Prompt, blocks int) (texts int, bytes int64) {
 	if len(leaves) > maxRemembered || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.hasIdentity() }) {
 		leaves = nil // too many to remember, or none of them could be recognised
 	}
-	// Both results begin with what goes away, and what is kept is added. An old record behind the new ones is dropped.
-	texts = -len(m.leaves)
-	stay := min(len(leaves), len(m.leaves))
-	bytes = -retainedBy(m.leaves[stay:])
-	clear(m.leaves[stay:])
-	m.leaves = m.leaves[:stay]
+	before := len(m.leaves)
+	bytes = m.cut(min(len(leaves), before)) // old records behind the new ones
 	for i := range leaves {
 		r := leafRecord{leafHash: p.leafHashes[i]}
 		if leaves[i].hasIdentity() { // it can be recognised by its address; else at stays nil
 			r.at = leaves[i].id
 		}
-		switch {
-		case i == len(m.leaves):
-			m.leaves = append(m.leaves, r)
-		case m.leaves[i] != r:
-			bytes -= m.leaves[i].retains()
-			m.leaves[i] = r
-		default: // it is the same as before, and its bytes are counted already
-			continue
-		}
-		bytes += r.retains()
+		bytes += m.set(i, &r)
 	}
-	return texts + len(m.leaves), bytes
+	return len(m.leaves) - before, bytes
+}
+
+// set replaces the record at an index, or appends it, and returns how many more bytes are kept alive; less is negative.
+func (m *Memory) set(i int, r *leafRecord) int64 {
+	if i == len(m.leaves) {
+		m.leaves = append(m.leaves, *r)
+		return r.retains()
+	}
+	old := &m.leaves[i]
+	if *old == *r {
+		return 0
+	}
+	more := r.retains() - old.retains()
+	*old = *r
+	return more
+}
+
+// cut drops the records from an index on, and returns how many more bytes are kept alive, which is never positive.
+func (m *Memory) cut(from int) int64 {
+	bytes := -retainedBy(m.leaves[from:])
+	clear(m.leaves[from:])
+	m.leaves = m.leaves[:from]
+	return bytes
 }
 
 // Forget empties the memory, and returns what Keep would: how many more texts it holds now, and how many more bytes it keeps alive. Neither is
 // positive.
-func (m *Memory) Forget() (texts int, bytes int64) {
-	texts, bytes = -len(m.leaves), -retainedBy(m.leaves)
-	clear(m.leaves)
-	m.leaves = m.leaves[:0]
-	return texts, bytes
-}
+func (m *Memory) Forget() (texts int, bytes int64) { return -len(m.leaves), m.cut(0) }
 
 // retains returns how many bytes of text the record keeps in memory.
 func (r *leafRecord) retains() int64 {

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"math"
 	"strconv"
 	"unicode/utf16"
 
@@ -32,37 +33,19 @@ func (p *Prompt) CountsAtLeast(first, last int, tokens int64) bool {
 // pieces in the public vocabularies that cut at all. quoted says that the text is the inside of a JSON string: then each escape counts as what it
 // stands for.
 func piecesIn(s string, quoted bool, enough int64) int64 {
-	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
-	pieces, run, before := int64(0), 0, space // run counts the bytes of the kind before, since that kind began
+	pieces, run, before := int64(0), 0, ofSpace // run counts the bytes of the kind before, since that kind began
 	for i := 0; i < len(s) && pieces < enough; {
 		c, n, times := s[i], 1, 1 // a byte, how many bytes of s stand for it, and how often it comes
 		if quoted && c == '\\' {
 			c, n, times = escapedByte(s[i:])
 		}
 		i += n
-		kind := sign
-		switch {
-		case c <= ' ':
-			kind = space
-		case isDigit(c):
-			kind = digit
-		case c|0x20 >= 'a' && c|0x20 <= 'z':
-			kind = letter
-		case c >= 0x80:
-			kind = other
-		}
+		kind := kindOf(c)
 		if kind != before {
 			run = 0
 		}
-		longest := len(s) // how many bytes of this kind a piece can have
-		switch kind {
-		case digit:
-			longest = 3
-		case other:
-			longest = 24
-		}
 		for range times { // more than once for an escape that stands for several bytes
-			if kind != space && run%longest == 0 {
+			if kind != ofSpace && run%kind.longest() == 0 { // a piece begins
 				pieces++
 			}
 			run++
@@ -72,10 +55,50 @@ func piecesIn(s string, quoted bool, enough int64) int64 {
 	return pieces
 }
 
-// escapedByte returns the first byte of what an escape stands for, the length of the escape, and how many bytes like that one there are.
+// pieceKind is what kind of bytes a piece consists of.
+type pieceKind uint8
+
+const (
+	ofSpace pieceKind = iota
+	ofLetters
+	ofDigits
+	ofSigns
+	ofOthers // not ASCII
+)
+
+// kindOf returns the kind of a byte.
+func kindOf(c byte) pieceKind {
+	switch {
+	case c <= ' ':
+		return ofSpace
+	case isDigit(c):
+		return ofDigits
+	case c|0x20 >= 'a' && c|0x20 <= 'z':
+		return ofLetters
+	case c >= 0x80:
+		return ofOthers
+	default:
+		return ofSigns
+	}
+}
+
+// longest returns how many bytes a piece of this kind can have.
+func (k pieceKind) longest() int {
+	switch k {
+	case ofDigits:
+		return 3
+	case ofOthers:
+		return 24
+	default:
+		return math.MaxInt
+	}
+}
+
+// escapedByte returns the first byte of what the escape at the beginning of s stands for, the length of the escape, and how many bytes of the same kind
+// it stands for: one for an ASCII character, and two or three in UTF-8 for any other.
 func escapedByte(s string) (c byte, n, times int) {
-	const many = 0x80 // stands for any character that is not ASCII
-	if len(s) < 6 || s[1] != 'u' {
+	const many = 0x80              // stands for any character that is not ASCII
+	if len(s) < 6 || s[1] != 'u' { // a backslash and a letter or sign, such as \n
 		return jsonscan.Unescape(s[:2])[0], 2, 1
 	}
 	switch r, _ := strconv.ParseUint(s[2:6], 16, 16); {

@@ -100,7 +100,7 @@ type Block struct {
 	Span Span
 
 	leafEnd int  // index, in Prompt.leaves, after its last leaf: a leaf is one piece of a block's content
-	blank   bool // text of a body without any character but white space
+	blank   bool // it was parsed from a body and is text without any character but white space
 	room    bool // it was parsed from a body and contains something besides cache points, so that a point can be inserted
 	plain   Span // the range of a string that the body has in the place of a list of blocks; zero if the block is no such string
 }
@@ -173,12 +173,12 @@ type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
 
 // leaf is one piece of content. If a piece with the same address is remembered, it is not hashed again.
 type leaf struct {
-	id     unsafe.Pointer // the address of the content, or of the value that serialises to it; nil if that can't be used
+	id     unsafe.Pointer // the address of the content, or of the value that serialises to it; nil if it can't be recognised by an address
 	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
 	n      int            // bytes of the text at that address
-	binary bool           // from a []byte, whose content may change under the same address
+	binary bool           // its bytes are no text: those of a []byte, whose content may change under the same address, or a word that only counts for the hash
 	json   bool           // the text is JSON: in a tool definition it also gets a hash without regard to the order of keys
-	fresh  bool           // it was read when it was hashed, and not recognised by its address
+	fresh  bool           // for tests: it was read when it was hashed, and not recognised by its address
 	sized  bool           // a document whose size is in its block
 	quoted bool           // the inside of a JSON string, its escapes not resolved
 	doc    Marshaler      // content that serialises itself; nil for any other
@@ -346,11 +346,13 @@ func (p *Prompt) Flaw(rule, where string) { p.Flaws = append(p.Flaws, Flaw{rule,
 // blocks that have a point or may get one.
 func (p *Prompt) Empty(block int) bool {
 	b := &p.Blocks[block]
-	if b.Kind != Text || b.blank {
-		return b.blank // which is set for text alone
+	switch {
+	case b.blank: // it comes from a body, whose reader has found only white space
+		return true
+	case b.Kind != Text:
+		return false
 	}
-	// Of a body, blank has told already; quoted leaves come from a body only.
-	for _, l := range p.leavesOf(block) {
+	for _, l := range p.leavesOf(block) { // a quoted leaf comes from a body too, where blank would be set
 		if l.doc != nil || l.quoted || strings.TrimSpace(l.text()) != "" {
 			return false
 		}

@@ -58,23 +58,14 @@ func (p *Prompt) Record(known []Memory) {
 	p.leafHashes = slices.Grow(p.leafHashes[:0], len(p.leaves))[:len(p.leaves)]
 	var chain, messagesChain uint64
 	var upTo Size
-	next := 0 // index of the next leaf
+	firstLeaf := 0 // of the block
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
 		r := &p.records[i]
 		// The hashes begin with the kind, so that blocks of two kinds with the same content differ.
 		*r = Record{Hash: uint64(b.Kind) + 1, Canonical: uint64(b.Kind) + 1, Message: int32(b.Message), Section: b.Section, Kind: b.Kind, User: b.User}
-		for first := next; next < b.leafEnd; next++ {
-			l := p.recognise(next, b.Kind == ToolDefinition, known)
-			r.Hash, r.Canonical = hash.Mix(r.Hash, l.plain), hash.Mix(r.Canonical, l.canon)
-			if next == first {
-				r.Name = l.plain
-			}
-			if doc := &p.leaves[next]; doc.doc != nil && !doc.sized { // its size is added to the block's once
-				b.Bytes += l.n
-				doc.sized = true
-			}
-		}
+		p.recordContent(b, r, firstLeaf, known)
+		firstLeaf = b.leafEnd
 		upTo = upTo.Plus(b.Size())
 		// The same content has another Chain in another section, and another MessagesChain in another message.
 		chain = hash.Mix(chain, r.Hash+uint64(b.Section))
@@ -82,6 +73,22 @@ func (p *Prompt) Record(known []Memory) {
 			messagesChain = hash.Mix(messagesChain, r.Hash+uint64(b.Message)<<1) // the shift has no meaning: any mixture of the two would do
 		}
 		r.Chain, r.MessagesChain, r.UpTo = chain, messagesChain, upTo
+	}
+}
+
+// recordContent takes the leaves of a block, the pieces of its content, into the hashes of its record. It adds the sizes of documents, which are known
+// only now, to the block's.
+func (p *Prompt) recordContent(b *Block, r *Record, firstLeaf int, known []Memory) {
+	for i := firstLeaf; i < b.leafEnd; i++ {
+		h := p.recognise(i, b.Kind == ToolDefinition, known)
+		r.Hash, r.Canonical = hash.Mix(r.Hash, h.plain), hash.Mix(r.Canonical, h.canon)
+		if i == firstLeaf {
+			r.Name = h.plain
+		}
+		if l := &p.leaves[i]; l.doc != nil && !l.sized {
+			b.Bytes += h.n
+			l.sized = true
+		}
 	}
 }
 

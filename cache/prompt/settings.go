@@ -44,9 +44,8 @@ func (s *Settings) ofKind(name string) *uint64 {
 func (p *Prompt) Setting(name, value string) {
 	s := &p.Settings
 	kind := s.ofKind(name)
-	for _, sum := range [...]*uint64{&s.All, kind} { // both hashes take in the name and the value
-		*sum = hash.Mix(hash.Mix(*sum, hash.String(name)), hash.String(value))
-	}
+	with := func(sum uint64) uint64 { return hash.Mix(hash.Mix(sum, hash.String(name)), hash.String(value)) }
+	s.All, *kind = with(s.All), with(*kind)
 	p.Final = p.Final || kind == &s.ToolChoice && namesTool(value) // with a single tool demanded, the request asks for one answer
 }
 
@@ -58,7 +57,7 @@ func namesTool(choice string) bool {
 	}
 	_ = s.Object(func(key string) error { // a choice that can't be read names no tool
 		raw, err := s.Value()
-		names = names || key == "tool" || key == "type" && raw == `"tool"`
+		names = names || key == "tool" || key == "type" && raw == `"tool"` // {"tool":{"name":"f"}}, or {"type":"tool","name":"f"}
 		return err
 	})
 	return names

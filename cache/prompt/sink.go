@@ -28,7 +28,7 @@ func (s promptSink) Text(text string)                 { s.p.Text(text) }
 func (s promptSink) CitedText(text string)            { s.p.Text(text) }
 func (s promptSink) JSON(d request.Marshaler)         { s.p.Document(d) }
 func (s promptSink) Setting(name, value string)       { s.p.Setting(name, value) }
-func (s promptSink) Grammar(request.Marshaler)        {}
+func (s promptSink) Grammar(request.Marshaler)        {} // this and the next matter only to the cost
 func (s promptSink) Unpriced(string)                  {}
 
 // Point adds a cache point. open says that it names no lifetime.
@@ -46,7 +46,7 @@ func (s promptSink) Media(m request.Media) {
 	if len(m.Data) > 0 {
 		s.p.Binary(m.Data)
 	}
-	switch tokens := m.Tokens(); {
+	switch tokens := m.Tokens(); { // how many tokens it is likely to count
 	case tokens == 0: // video, sound, content of which nothing is known, and media that are missing
 	case m.Kind == request.Picture:
 		s.p.Media(Image, tokens)

@@ -67,49 +67,87 @@ func (p *Prompt) Volatile(block int) Volatile {
 // directories. One with a label counts before an earlier one without. It reads a text once, and looks closer only around hyphens, which a UUID has,
 // and colons, which a time has and which follow a name.
 func findVolatile(s string) Volatile {
-	var best Volatile
-	count := int32(0)
-	note := func(kind volatileKind, at int, labelled bool) {
-		count++
-		if best.kind == volatileNone || labelled && !best.labelled {
-			best = Volatile{kind: kind, labelled: labelled, offset: int32(min(at, math.MaxInt32))}
-		}
-	}
+	f := volatileFinder{s: s}
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '-':
-			if n := uuidAround(s, i); n > 0 {
-				note(volatileID, i-8, labelledBy(s, i-8, idLabels)) // its first hyphen follows eight digits
-				i += n - 9                                          // to its last byte
-			}
+			i = f.atHyphen(i)
 		case ':':
-			if start, end := timeAround(s, i); end > 0 {
-				note(volatileTimestamp, start, labelledBy(s, start, timeLabels))
-				i = end - 1
-			} else if at := valueBehind(s, i); at > 0 {
-				// Unix time of our years has 10 digits in seconds, 13 in milliseconds, and begins with 1.
-				if n := digitsFrom(s, at); (n == 10 || n == 13) && s[at] == '1' && labelledBy(s, at, epochLabels) {
-					note(volatileTimestamp, at, true)
-				} else if n := hexFrom(s, at); n >= 5 && labelledBy(s, at, nonceLabels) {
-					note(volatileNonce, at, true)
-				}
-			}
+			i = f.atColon(i)
 		}
 	}
-	// Working is searched for without its first letter, which may be a capital. None of these has a label.
-	for _, k := range [...]struct {
-		kind volatileKind
-		text string
-	}{{volatileGitStatus, "git status"}, {volatileGitStatus, "Git status"}, {volatileGitStatus, "gitStatus"}, {volatileGitStatus, "nothing to commit"}, {volatileDirectory, "orking directory: "}, {volatileDirectory, "cwd: "}} {
-		if at := strings.Index(s, k.text); at >= 0 {
-			note(k.kind, at, false)
+	f.phrases()
+	f.best.count = f.count
+	if f.best.kind != volatileNone {
+		f.best.line = int32(1 + strings.Count(s[:f.best.offset], "\n"))
+	}
+	return f.best
+}
+
+// volatileFinder looks through one text.
+type volatileFinder struct {
+	s     string
+	best  Volatile // so far
+	count int32    // how many were found
+}
+
+// note records what was found at an offset.
+func (f *volatileFinder) note(kind volatileKind, at int, labelled bool) {
+	f.count++
+	if f.best.kind == volatileNone || labelled && !f.best.labelled {
+		f.best = Volatile{kind: kind, labelled: labelled, offset: int32(min(at, math.MaxInt32))}
+	}
+}
+
+// atHyphen notes a UUID whose first hyphen is at i. It returns the offset of the last byte that needs no further look: i if there is no UUID.
+func (f *volatileFinder) atHyphen(i int) int {
+	start := i - uuidHead
+	if !isUUID(f.s, start) {
+		return i
+	}
+	f.note(volatileID, start, labelledBy(f.s, start, idLabels))
+	return start + uuidBytes - 1
+}
+
+// atColon notes a time whose first colon is at i, or a time or a random number that follows the colon and a name. It returns what atHyphen does.
+func (f *volatileFinder) atColon(i int) int {
+	if start, end := timeAround(f.s, i); end > 0 {
+		f.note(volatileTimestamp, start, labelledBy(f.s, start, timeLabels))
+		return end - 1
+	}
+	at := valueBehind(f.s, i)
+	if at == 0 {
+		return i
+	}
+	// Unix time of our years has 10 digits in seconds, 13 in milliseconds, and begins with 1.
+	if n := digitsFrom(f.s, at); (n == 10 || n == 13) && f.s[at] == '1' && labelledBy(f.s, at, epochLabels) {
+		f.note(volatileTimestamp, at, true)
+	} else if n := hexFrom(f.s, at); n >= 5 && labelledBy(f.s, at, nonceLabels) {
+		f.note(volatileNonce, at, true)
+	}
+	return i
+}
+
+// phrases notes each phrase that the text contains. None of these has a label.
+func (f *volatileFinder) phrases() {
+	for _, k := range volatilePhrases {
+		if at := strings.Index(f.s, k.text); at >= 0 {
+			f.note(k.kind, at, false)
 		}
 	}
-	best.count = count
-	if best.kind != volatileNone {
-		best.line = int32(1 + strings.Count(s[:best.offset], "\n"))
-	}
-	return best
+}
+
+// volatilePhrases are phrases that come before what differs. Working is searched for without its first letter, which may be a capital.
+var volatilePhrases = [...]struct {
+	kind volatileKind
+	text string
+}{
+	{volatileGitStatus, "git status"},
+	{volatileGitStatus, "Git status"},
+	{volatileGitStatus, "gitStatus"},
+	{volatileGitStatus, "nothing to commit"},
+	{volatileDirectory, "orking directory: "},
+	{volatileDirectory, "cwd: "},
 }
 
 // Words that say that the text after them belongs to this moment or to this request.
@@ -138,32 +176,38 @@ func labelledBy(s string, at int, words []string) bool {
 	return false
 }
 
-// uuidAround returns 36 if i is the first hyphen of a UUID, else 0.
-func uuidAround(s string, i int) int {
-	start := i - 8
-	if start < 0 || start+36 > len(s) || start > 0 && isHex(s[start-1]) {
-		return 0 // there is no room for one, or its first group has more than eight digits
+const (
+	uuidBytes = 36 // digits in groups of 8, 4, 4, 4 and 12, with hyphens between them
+	uuidHead  = 8  // the digits before the first hyphen
+)
+
+// isUUID reports whether a UUID begins at start, which may be outside of the text.
+func isUUID(s string, start int) bool {
+	if start < 0 || start+uuidBytes > len(s) || start > 0 && isHex(s[start-1]) {
+		return false // there is no room for one, or its first group has more than eight digits
 	}
-	for k := range 36 {
+	for k := range uuidBytes {
 		c := s[start+k]
 		if k == 8 || k == 13 || k == 18 || k == 23 {
 			if c != '-' {
-				return 0
+				return false
 			}
 		} else if !isHex(c) {
-			return 0
+			return false
 		}
 	}
-	return 36
+	return true
 }
 
-// timeAround returns the range of a time of day whose first colon is at i: hours, minutes and seconds, or hours and minutes after a date.
+// timeAround returns the range of a time of day whose first colon is at i: hours, minutes and seconds, or hours and minutes after a date. An end of 0
+// says that there is none.
 func timeAround(s string, i int) (start, end int) {
 	if i < 2 || i+3 > len(s) || !isDigit(s[i-1]) || !isDigit(s[i-2]) || !isDigit(s[i+1]) || !isDigit(s[i+2]) {
-		return 0, 0
+		return 0, 0 // not two digits on each side of the colon
 	}
-	if i > 2 && isDigit(s[i-3]) || s[i-2] > '2' || s[i+1] > '5' {
-		return 0, 0 // too many digits, or no hour, or no minute
+	tooManyDigits := i > 2 && isDigit(s[i-3])
+	if tooManyDigits || s[i-2] > '2' || s[i+1] > '5' { // by their first digits, 29 hours are let through, and no more than 59 minutes
+		return 0, 0
 	}
 	start, end = i-2, i+3
 	seconds := end+3 <= len(s) && s[end] == ':' && isDigit(s[end+1]) && isDigit(s[end+2])

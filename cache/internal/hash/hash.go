@@ -29,7 +29,7 @@ func Sample(text string) uint64 {
 		return String(text)
 	}
 	var h uint64
-	step := (len(text) - 8) / (sampledWords - 1)
+	step := (len(text) - 8) / (sampledWords - 1) // so that the last word of eight bytes ends with the text, or shortly before its end
 	for i := range sampledWords {
 		h = Mix(h, binary.LittleEndian.Uint64([]byte(text[i*step:i*step+8])))
 	}

@@ -42,27 +42,30 @@ func (c *canonicalizer) peek() byte {
 }
 
 // value reads a value and returns its hash. The hashes of an object's members are mixed once more and added up, so that their order makes no
-// difference; those of an array's elements are mixed in order.
+// difference; those of an array's elements are mixed in order. depth is how many objects and arrays the value stands in.
 func (c *canonicalizer) value(depth int) uint64 {
 	if depth > maxNesting {
 		c.bad = true
 	}
-	switch c.peek() { // 0, which is no text any more, is left to token
+	switch c.peek() {
 	case '{':
-		return c.members('}', func() uint64 {
-			key := c.token()
-			if c.peek() != ':' {
-				c.bad = true
-				return 0
-			}
-			c.pos++
-			return Mix(key, c.value(depth+1))
-		}, func(sum, member uint64) uint64 { return sum + Mix(member, 1) })
+		return c.members('}', func() uint64 { return c.member(depth + 1) }, func(sum, member uint64) uint64 { return sum + Mix(member, 1) })
 	case '[':
 		return c.members(']', func() uint64 { return c.value(depth + 1) }, Mix)
-	default:
+	default: // a string, number or word; or nothing, which is no JSON
 		return c.token()
 	}
+}
+
+// member reads a member of an object, its key, a colon and its value, and returns its hash.
+func (c *canonicalizer) member(depth int) uint64 {
+	key := c.token()
+	if c.peek() != ':' {
+		c.bad = true
+		return 0
+	}
+	c.pos++
+	return Mix(key, c.value(depth))
 }
 
 // members reads an object or array from its opening bracket to the closing one. member reads one member or element and returns its hash, and fold
@@ -87,32 +90,43 @@ func (c *canonicalizer) members(closing byte, member func() uint64, fold func(su
 	}
 }
 
-// token reads a string, number or word.
+// token reads a string, number or word, and returns the hash of its text; 0 if there is none.
 func (c *canonicalizer) token() uint64 {
-	if c.peek() == 0 {
+	first := c.peek() // which skips the white space before the token
+	if first == 0 {
 		return 0
 	}
 	start := c.pos
-	if c.s[c.pos] == '"' { // a string: up to the next quote that no backslash precedes
-		for c.pos++; c.pos < len(c.s) && c.s[c.pos] != '"'; c.pos++ {
-			if c.s[c.pos] == '\\' {
-				c.pos++
-			}
-		}
-		if c.pos >= len(c.s) {
-			c.bad = true
-			return 0
-		}
-		c.pos++
-		return String(c.s[start:c.pos])
+	if first == '"' {
+		c.pastString()
+	} else {
+		c.pastWord()
 	}
-	// A number or a word ends before white space or a sign. It is not checked, since equal texts have equal hashes anyway.
-	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n,:{}[]\"", c.s[c.pos]) < 0 {
-		c.pos++
-	}
-	if c.pos == start {
-		c.bad = true
+	if c.bad {
 		return 0
 	}
 	return String(c.s[start:c.pos])
+}
+
+// pastString goes past a string: up to the next quote that no backslash precedes.
+func (c *canonicalizer) pastString() {
+	for c.pos++; c.pos < len(c.s) && c.s[c.pos] != '"'; c.pos++ {
+		if c.s[c.pos] == '\\' {
+			c.pos++
+		}
+	}
+	if c.pos >= len(c.s) {
+		c.bad = true
+		return
+	}
+	c.pos++
+}
+
+// pastWord goes past a number or a word, which ends before white space or a sign. It is not checked, since equal texts have equal hashes anyway.
+func (c *canonicalizer) pastWord() {
+	start := c.pos
+	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n,:{}[]\"", c.s[c.pos]) < 0 {
+		c.pos++
+	}
+	c.bad = c.bad || c.pos == start // a sign stands where a value has to be
 }

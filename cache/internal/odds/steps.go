@@ -11,10 +11,10 @@ type step struct {
 	met      bool // the request that followed could read all of this one from the cache
 }
 
-// Depths of requests with an unknown place in their conversation, and of a workflow's first requests.
+// Depths that are no rank in a conversation.
 const (
-	UnknownDepth  = 0
-	WorkflowDepth = 1000 // plus the number of the request in its workflow, counted from 1
+	UnknownDepth  = 0    // of a request that continues a conversation of which nothing was seen before
+	WorkflowDepth = 1000 // plus its rank in its workflow, counted from 1: of one of a workflow's first requests
 )
 
 // Steps are the last requests of all workflows. They say how many of the requests at a depth, their rank in their conversation counted from 1, were
@@ -46,7 +46,7 @@ func (k *Steps) Follow(number int, at time.Time, met bool) {
 		if k.gap == 0 {
 			k.gap = gap // the first pause
 		}
-		k.gap += (gap - k.gap) / 8
+		k.gap += (gap - k.gap) / 8 // by an eighth of the difference, so that newer pauses weigh more
 	}
 	s.followed, s.met = true, s.met || met // several branches can follow one request
 }
@@ -75,7 +75,7 @@ func (k *Steps) count(workflow uint64, depth int, now time.Time) (met, over, ope
 
 const (
 	fewSteps = 2 // so many requests with a known outcome are needed before they prevent another write
-	fewOpen  = 1 // so many second requests may be written before any of them was followed by a third
+	fewOpen  = 1 // so many second requests may be written, and no more until one of them was followed by a third that could read it
 )
 
 // RarelyGoOn reports whether less than a third of the requests at a depth were followed by one that could read them: of the workflow's

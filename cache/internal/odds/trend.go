@@ -7,43 +7,68 @@ package odds
 // outcome and what followed a bad one are counted separately, so that occasional changes can be told from a change in each request. The zero
 // value knows nothing.
 type Trend struct {
-	last   uint8       // 0 if nothing is known, 1 if the last outcome was bad, 2 if it was good
-	counts [2][2]uint8 // by the outcome before and the outcome after it
+	last      outcome
+	afterBad  tally // the outcomes that have followed a bad one
+	afterGood tally // those that have followed a good one
 }
+
+// tally counts outcomes.
+type tally struct{ bad, good uint8 }
+
+// outcome is what happened to a prefix.
+type outcome uint8
+
+const (
+	unknown outcome = iota // nothing is known yet
+	bad                    // it was not met again in time
+	good
+)
 
 // maxOutcomes is how many outcomes are counted before the counts are halved, so that newer ones weigh more.
 const maxOutcomes = 16
 
 // Add records an outcome: whether the prefix was read again, or could have been.
 func (t *Trend) Add(met bool) {
-	now := uint8(1)
+	now := bad
 	if met {
-		now = 2
+		now = good
 	}
-	if t.last > 0 {
-		row := &t.counts[t.last-1] // of what has followed outcomes like the last one
-		row[now-1]++
-		if row[0]+row[1] > maxOutcomes {
-			row[0], row[1] = row[0]/2, row[1]/2
-		}
+	switch t.last {
+	case bad:
+		t.afterBad.add(met)
+	case good:
+		t.afterGood.add(met)
 	}
 	t.last = now
+}
+
+// add counts an outcome.
+func (y *tally) add(met bool) {
+	if met {
+		y.good++
+	} else {
+		y.bad++
+	}
+	if y.bad+y.good > maxOutcomes {
+		y.bad, y.good = y.bad/2, y.good/2
+	}
 }
 
 // Likely reports whether more than half of the outcomes after one like the last were good. To begin with, one good outcome counts as
 // following a good one, and one bad outcome as following a bad one.
 func (t *Trend) Likely() bool {
 	switch t.last {
-	case 1:
-		return t.counts[0][1] > t.counts[0][0]+1
-	case 2:
-		return t.counts[1][1]+1 > t.counts[1][0]
+	case bad:
+		return t.afterBad.good > t.afterBad.bad+1
+	case good:
+		return t.afterGood.good+1 > t.afterGood.bad
 	default:
 		return false
 	}
 }
 
-// Broken reports whether the last outcome was bad and no good one is likely to follow it, and whether a bad one has followed a bad one before.
+// Broken reports whether the last outcome was bad and no good one is likely to follow it, and whether ever, so far as is remembered, a bad one has
+// followed a bad one.
 func (t *Trend) Broken() (broken, again bool) {
-	return t.last == 1 && !t.Likely(), t.counts[0][0] > 0
+	return t.last == bad && !t.Likely(), t.afterBad.bad > 0
 }
