@@ -141,8 +141,7 @@ func (t *Turn) compare() {
 	} else {
 		t.headChanged(tools, system) // which sets t.avoidable if the conversation goes on; else it stays zero
 	}
-	// conv.alive is how many blocks can still be in the cache after the pause since the predecessor. Both sizes are of prefixes, so that Bytes tells
-	// which one is longer.
+	// conv.alive is how many blocks can still be in the cache after the pause since the predecessor. Of two prefixes Bytes tells the longer one.
 	if alive := conv.upTo(conv.alive(t.call.At.Sub(conv.lastAt))); t.avoidable.Bytes > alive.Bytes {
 		t.avoidable = alive
 	}
@@ -232,37 +231,31 @@ type toolDiff struct {
 
 // diffTools compares the tools of two requests. A tool that is gone and one of the same name that is new count as one that was changed.
 func diffTools(old, now []prompt.Record) toolDiff {
-	gone := make(map[uint64]int, len(old)) // how many old tools have a hash and are not among the new ones
-	for i := range old {
-		gone[old[i].Hash]++
+	hash := func(r *prompt.Record) uint64 { return r.Hash }
+	name := func(r *prompt.Record) uint64 { return r.Name }
+	gone, added := without(old, now, hash), without(now, old, hash)
+	changed := len(gone) - len(without(gone, added, name))
+	return toolDiff{
+		sameSet:     len(gone) == 0 && len(added) == 0,
+		sameContent: slices.EqualFunc(old, now, func(a, b prompt.Record) bool { return a.Canonical == b.Canonical }),
+		added:       len(added) - changed, removed: len(gone) - changed, changed: changed,
 	}
-	added := make(map[uint64]int, len(old)) // how many new tools have a name, by its hash, and are not among the old ones
-	d := toolDiff{sameContent: len(old) == len(now)}
-	for i := range now {
-		d.sameContent = d.sameContent && old[i].Canonical == now[i].Canonical
-		if gone[now[i].Hash] > 0 {
-			gone[now[i].Hash]--
+}
+
+// without returns those of a that have no equal in b, by a key. Each of b is the equal of one of a at most.
+func without(a, b []prompt.Record, key func(*prompt.Record) uint64) (rest []prompt.Record) {
+	equals := make(map[uint64]int, len(b)) // how many of b have a key and are not taken yet
+	for i := range b {
+		equals[key(&b[i])]++
+	}
+	for i := range a {
+		if k := key(&a[i]); equals[k] > 0 {
+			equals[k]--
 		} else {
-			added[now[i].Name]++
-			d.added++
+			rest = append(rest, a[i])
 		}
 	}
-	kept := len(now) - d.added
-	d.sameSet = kept == len(old) && kept == len(now)
-	for i := range old {
-		if gone[old[i].Hash] <= 0 {
-			continue // it was kept
-		}
-		gone[old[i].Hash]--
-		if added[old[i].Name] > 0 {
-			added[old[i].Name]--
-			d.changed++
-			d.added-- // the new one of that name was counted as added above
-		} else {
-			d.removed++
-		}
-	}
-	return d
+	return rest
 }
 
 // longBlock is the size in bytes from which two blocks are unlikely to be equal by chance.
@@ -297,9 +290,9 @@ func (t *Turn) messagesChanged() {
 	}
 }
 
-// branches reports whether the request certainly is a branch: it goes back to an earlier message, or asks the last one again, or the request before went
-// back itself. One that replaces the last message and goes on may be a branch too, but not if that happens again and again. old are the conversation's
-// blocks from the first different one on.
+// branches reports whether the request certainly is a branch: it goes back to an earlier message, or asks the last one again, or the request before
+// went back itself. One that replaces the last message and goes on may be a branch too, but not if that happens again and again. old are the
+// conversation's blocks from the first different one on.
 func (t *Turn) branches(old []prompt.Record) bool {
 	conv, now := t.past.conversation, t.prompt.Records()
 	changesLastMessage := old[0].Message == conv.blocks[len(conv.blocks)-1].Message
@@ -341,8 +334,8 @@ func goneToolBlocks(old, now []prompt.Record) (gone int) {
 	return gone
 }
 
-// timesAsked returns how often the request was sent that the dropped turns have answered: it ends with the last common block of the user. It returns 0
-// if the common blocks have no message of the user.
+// timesAsked returns how often the request was sent that the dropped turns have answered: it ends with the last common block of the user. It returns
+// 0 if the common blocks have no message of the user.
 func (t *Turn) timesAsked() int {
 	common := t.prompt.Records()[:t.past.shared]
 	end := len(common) - 1
@@ -362,14 +355,14 @@ const manyDrops = 2
 const manyForks = 3
 
 // reappear reports whether the new history still has what followed the changed block in the old one: long blocks at the same places, with at least
-// half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Both lists
-// begin with the changed block.
+// half of the text of all long ones, or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch. Block 0 of
+// both is the changed one.
 func reappear(old, now []prompt.Record) bool {
 	return keepsPlaces(old, now) || keepsPair(old, now)
 }
 
-// keepsPlaces reports whether at least half of the text of the old history's long blocks stands at the same places of the new one. Among the blocks that
-// do must be a question of the user and an answer, because different conversations may have the same question, or the same answer.
+// keepsPlaces reports whether at least half of the text of the old history's long blocks stands at the same places of the new one. Among the blocks
+// that do must be a question of the user and an answer, because different conversations may have the same question, or the same answer.
 func keepsPlaces(old, now []prompt.Record) bool {
 	var long, same int64 // bytes of the old history's long blocks, and of those that the new one has at the same place
 	asked, answered := false, false
@@ -416,8 +409,8 @@ func isAnswer(r *prompt.Record, bytes int64) bool {
 	return !r.User && r.Section == prompt.Messages && (bytes >= longBlock || r.Kind == prompt.ToolUse)
 }
 
-// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. What is lost is what both requests have in
-// common from the first section on whose level, the hash of the settings on which its cache depends, has changed.
+// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. What is lost is what both requests have
+// in common from the first section on whose level, the hash of the settings on which its cache depends, has changed.
 func (t *Turn) settingsChanged() {
 	conv := t.past.conversation
 	from := t.firstInvalid()

@@ -162,8 +162,7 @@ func (t *Turn) frozen() {
 	})
 }
 
-// unmovedPoint returns the request's last point if it stands in the messages, at the same block as that of the request before, although the
-// conversation has grown; else nil.
+// unmovedPoint returns the request's last point if it stands in the messages where the last one stood before, while the conversation grew; else nil.
 func (t *Turn) unmovedPoint() *prompt.Point {
 	conv := t.past.conversation
 	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {

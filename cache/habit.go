@@ -7,8 +7,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
-// ttlClasses are the lifetimes for which outcomes are counted separately: an entry of an hour may still be there when one of five minutes
-// has expired.
+// ttlClasses are the lifetimes for which outcomes are counted separately: an entry of an hour may outlive one of five minutes.
 var ttlClasses = [...]time.Duration{prompt.FiveMinutes, prompt.OneHour}
 
 // ttlClass returns the index in ttlClasses for a lifetime.
@@ -35,8 +34,7 @@ type habit struct {
 	wrote  time.Duration               // the lifetime with which its last request wrote its newest turn; 0 if it did not
 }
 
-// knownPrefix is a prefix of earlier requests of the workflow: tools, tools with the system prompt, or what two requests in a row had in
-// common.
+// knownPrefix is a prefix of earlier requests of the workflow: tools, tools with the system prompt, or what two requests in a row had in common.
 type knownPrefix struct {
 	chain    uint64        // the hash of all its blocks
 	place    uint64        // the hash of what a cache entry depends on besides: model, location and settings
@@ -50,8 +48,8 @@ type knownPrefix struct {
 // maxPrefixes bounds how many are remembered of a workflow; the one that was seen longest ago is dropped first.
 const maxPrefixes = 64
 
-// sight records that a request has a prefix, and returns how often requests had it before. chain and place identify the prefix: see knownPrefix. first
-// is the result for a prefix that is not known.
+// sight records that a request has a prefix, and returns how often requests had it before. chain and place identify the prefix: see knownPrefix.
+// first is the result for a prefix that is not known.
 func (s *session) sight(chain, place uint64, at time.Time, first timesSeen) timesSeen {
 	oldest := -1
 	for i := range s.prefixes {

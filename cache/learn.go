@@ -31,7 +31,7 @@ func (t *Turn) learn() {
 	if conv == nil {
 		return
 	}
-	// f.habit.trial says that the request before was a trial, and f.met[0] that this one comes within five minutes, in which it can read what that wrote.
+	// The request before was a trial, and this one comes within five minutes (met[0]) and has its whole prefix, so that it can read what that wrote.
 	if f.on && f.habit.trial && f.met[0] {
 		s.trials--
 		s.trialsWon++

@@ -147,8 +147,7 @@ func (l *linter) noPoint() {
 }
 
 // certain reports whether the blocks behind one block, up to and including another, certainly have enough tokens. Tokens that a response has counted
-// are certain; in the other blocks, CountsAtLeast counts words and numbers, each of which is at least one token. behind is -1 for the prompt's
-// beginning.
+// are certain; in other blocks CountsAtLeast counts words and numbers, each at least one token. behind is -1 for the prompt's beginning.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
 	// The count is of the first k.Blocks blocks, so it is of use only if the range begins with the prompt and has them all.

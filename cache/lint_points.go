@@ -38,33 +38,37 @@ func (l *linter) points() {
 // position checks the place of a point, and reports at most one mistake: the first that applies. index is that of the point, for a look at the point
 // before it.
 func (l *linter) position(pt *prompt.Point, index int) {
-	illegal := func(what string) {
-		l.add(Finding{Rule: rulePosition, Where: pt.String(), Detail: "a cache point stands " + what})
-	}
 	switch {
 	case pt.Nested:
-		illegal("inside of a block")
-		return
+		l.illegal(pt, "inside of a block")
 	case !l.m.takes(pt.Section):
 		l.add(Finding{Rule: ruleSection, Where: pt.String(), Detail: "this model takes no cache point in " + pt.Section.String()})
-		return
 	case pt.Block < 0:
-		illegal("before any content of its section or message")
-		return
+		l.illegal(pt, "before any content of its section or message")
 	case index > 0 && l.p.Points[index-1].Block == pt.Block && !l.p.Points[index-1].Nested:
-		illegal("behind the same block as another one")
-		return
+		l.illegal(pt, "behind the same block as another one")
+	default:
+		l.behind(pt, &l.p.Blocks[pt.Block])
 	}
-	switch b := &l.p.Blocks[pt.Block]; { // Empty reports a text of nothing but white space, or of nothing at all
+}
+
+// illegal adds a finding about a point at a place where the service accepts none.
+func (l *linter) illegal(pt *prompt.Point, where string) {
+	l.add(Finding{Rule: rulePosition, Where: pt.String(), Detail: "a cache point stands " + where})
+}
+
+// behind checks a point by the block behind which it stands. Empty reports a text of nothing but white space, or of nothing at all.
+func (l *linter) behind(pt *prompt.Point, b *prompt.Block) {
+	switch {
 	case b.Kind == prompt.Reasoning:
-		illegal("behind a reasoning block")
+		l.illegal(pt, "behind a reasoning block")
 	case b.Kind == prompt.Text && b.Bytes == 0 && l.p.Empty(pt.Block):
-		illegal("behind an empty text")
+		l.illegal(pt, "behind an empty text")
 	case l.p.InClaudeBody() && l.p.Empty(pt.Block):
 		// Converse has been seen to accept white space as text (2026-11). For Claude's own body format users report a rejection.
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Suspected: true, Detail: "a cache point stands behind white space, which the service refuses in some requests"})
 	case l.m.Provider == nova && pt.Section == prompt.Messages && b.Kind != prompt.Text:
-		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
+		l.illegal(pt, "behind a "+b.Kind.String()+", and this model takes it behind text alone")
 	case b.Kind == prompt.Document: // NoPoint is set for the formats after which a rejection is reported
 		l.add(Finding{
 			Rule: ruleAfterDocument, Where: pt.String(), Suspected: !b.NoPoint,

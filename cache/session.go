@@ -56,8 +56,7 @@ type session struct {
 	everRead  bool          // a response has read something from the cache
 }
 
-// conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Later requests only extend
-// it.
+// conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Later requests only extend it.
 type conversation struct {
 	blocks  []prompt.Record
 	texts   prompt.Memory    // by which the next request's texts are recognised without reading them
@@ -223,8 +222,7 @@ func (s *session) belongsTo(blocks []prompt.Record) int {
 	return best
 }
 
-// setLast notes a request as the conversation's last one. n is how many of its blocks are remembered. Of the fields that are not set here, Send sets
-// forks afterwards, and learn the habit.
+// setLast notes a request as the conversation's last one. n is how many of its blocks are remembered. Later Send sets forks, and learn the habit.
 func (conv *conversation) setLast(c *Call, p *prompt.Prompt, n int) {
 	tools, system := heads(p) // how many blocks each of them has
 	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n))

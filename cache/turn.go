@@ -245,8 +245,7 @@ func (t *Turn) Send() {
 	t.prompt = nil // the caller may reset it now
 }
 
-// countRequest counts a request that is sent: among the last requests with these blocks, which asked counts, and in the streak of equal requests, at
-// which findLoop has only looked.
+// countRequest counts a request that is sent: by its blocks, for asked, and in the streak of equal requests, at which findLoop has only looked.
 func (s *session) countRequest(p *prompt.Prompt) {
 	s.asks[s.asksN%maxAsks] = p.Records()[len(p.Records())-1].Chain
 	s.asksN++
@@ -264,7 +263,7 @@ func (t *Turn) copyPredecessor() {
 	t.sameLocation, t.sameLevel = conv.sharesLocation(&t.call), conv.level == messagesLevel(&t.prompt.Settings)
 }
 
-// addGap counts the pause since the predecessor, and adds to the averages of what requests repeat and what they add. These decide which lifetime pays.
+// addGap adds the pause since the predecessor, what this request repeats of it and what it adds to the Gaps, which decide which lifetime pays.
 func (t *Turn) addGap() {
 	if t.past.shared == 0 {
 		return

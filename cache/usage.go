@@ -169,7 +169,7 @@ func (t *Turn) judgeLifetime(u Usage) {
 	cached := t.session.cached
 	for i := range cached {
 		for j := range t.writes {
-			if cached[i].chain == t.writes[j].chain && cached[i].ttl == prompt.OneHour {
+			if cached[i].sameEntry(&t.writes[j]) && cached[i].ttl == prompt.OneHour {
 				cached[i].ttl, cached[i].expires = prompt.FiveMinutes, t.call.At.Add(prompt.FiveMinutes)
 			}
 		}

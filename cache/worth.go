@@ -74,8 +74,7 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	f.habit.turns++
 	gap := c.At.Sub(conv.lastAt)
 	f.lapsed = gap >= prompt.FiveMinutes
-	// The ends of the predecessor's newest user turn and of the one before that, as numbers of blocks. Without a turn before, which is 0, both are
-	// kept or changed together.
+	// The ends of the predecessor's newest user turn and of the one before, as numbers of blocks. Without one before, which is 0, both are the same.
 	newest, before := conv.userEnd, cmp.Or(conv.before, conv.userEnd)
 	sharesMessages := conv.sharesMessages(c, p)
 	for class, life := range ttlClasses {
@@ -133,8 +132,8 @@ func (v *verdict) decide(pl *placer) {
 }
 
 // likelyRead returns the last block of a prefix that a later request is likely to read if this one writes it, or -1. newest and before are the last
-// blocks of the newest user turn and of the one before it that points may follow, and seen is the last block of a beginning that earlier requests had;
-// each may be -1. held is how many blocks the cache holds.
+// blocks of the newest user turn and of the one before it that points may follow, and seen is the last block of a beginning that earlier requests
+// had; each may be -1. held is how many blocks the cache holds.
 func (v *verdict) likelyRead(pl *placer, held, newest, before, seen int) int {
 	s, at := v.session, v.call.At
 	requests := s.calls.Count()           // that the workflow has sent before this one
@@ -173,7 +172,8 @@ func (v *verdict) held(pl *placer) int {
 	return longest + 1
 }
 
-// canRead reports whether the request, at a location, can read an entry of the cache: it begins with it, has its level, and the entry has not expired.
+// canRead reports whether the request, at a location, can read an entry: it begins with the entry, has its level, which is the hash of the settings
+// that the entry depends on, and the entry has not expired.
 func (v *verdict) canRead(prefix *cachedPrefix, location uint64) bool {
 	return prefix.begins(v.p) && prefix.location == location && prefix.level == v.call.levelAt(v.p, prefix.block) && v.call.At.Before(prefix.expires)
 }
@@ -206,8 +206,8 @@ func (v *verdict) seenBefore(pl *placer) int {
 	return longest
 }
 
-// sighted records that the request has the prefix up to a block, and returns how many earlier requests had it. first is the result for a prefix that is
-// not known. A block of -1 stands for no prefix.
+// sighted records that the request has the prefix up to a block, and returns how many earlier requests had it. first is the result for a prefix that
+// is not known. A block of -1 stands for no prefix.
 func (v *verdict) sighted(block int, first timesSeen) timesSeen {
 	if block < 0 {
 		return timesSeen{}

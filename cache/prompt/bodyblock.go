@@ -29,7 +29,7 @@ func (s *bodySink) End(o jsonbody.Object) {
 		b := s.last()
 		b.blank, b.NoPoint = !s.filled, true // a string can hold no cache point; FixBody may turn it into a list, which can
 		b.plain = Span(o.Span)
-	case o.Depth > 0: // inside of a block: a 1 stands directly in it
+	case o.Depth > 0: // inside of a block; at depth 1 it stands directly in it
 		s.media(&o)
 		if o.Depth == 1 && o.Key == "document" && o.Format != "pdf" {
 			s.closes = true // users report a 400 for a point directly behind such a document (2026-03)
@@ -58,8 +58,8 @@ func (s *bodySink) endBlock(o *jsonbody.Object) {
 	s.media(o)
 }
 
-// kindOf returns the kind of a block, which a field type tells, as in Anthropic's bodies, or else a key, as in Nova's and Converse. It notes what that is
-// a sign of, and adds a type that is not known to the block, so that its hash differs from that of blocks of other types.
+// kindOf returns the kind of a block, which a field type tells, as in Anthropic's bodies, or else a key, as in Nova's and Converse. It notes what
+// that is a sign of, and adds a type that is not known to the block, so that its hash differs from that of blocks of other types.
 func (s *bodySink) kindOf(o *jsonbody.Object) request.Kind {
 	switch {
 	case o.Typed:
@@ -77,8 +77,8 @@ func (s *bodySink) kindOf(o *jsonbody.Object) request.Kind {
 	}
 }
 
-// keep adds the cache points of an object to s.points. index is the object's in its list. like is a point that has what else is known of them: whether
-// they are nested in a block, or stand on a tool that is deferred.
+// keep adds the cache points of an object to s.points. index is the object's in its list. like is a point that has what else is known of them:
+// whether they are nested in a block, or stand on a tool that is deferred.
 func (s *bodySink) keep(points *jsonbody.Points, index int, like bodyPoint) {
 	for _, found := range [...]jsonbody.Point{points.Control, points.Property} {
 		switch found.Form {

@@ -19,17 +19,23 @@ func (s *bodySink) media(o *jsonbody.Object) {
 		s.text(from.Data)
 		return
 	}
-	// The data are in the body, or the service fetches them: from an address, of which Remote is the field, or from S3.
-	inline, remote := from.Data.Raw != "", from.Remote != "" || from.Stored
-	if inline {
+	if from.Data.Raw != "" {
 		s.leaf(from.Data.Raw, leaf{binary: true}) // for the hash: media count tokens and no text
 		s.last().Bytes -= len(from.Data.Raw)
 	}
+	s.mediaTokens(o)
+}
+
+// mediaTokens adds the tokens of an object's source. Video, sound and kinds that are not known count nothing. An image that the service fetches
+// counts as a large one, and such a document as one page.
+func (s *bodySink) mediaTokens(o *jsonbody.Object) {
+	from := &o.Source
+	data := request.Base64{Text: from.Data}
+	// The data are in the body, or the service fetches them: from an address, of which Remote is the field, or from S3.
+	inline, remote := from.Data.Raw != "", from.Remote != "" || from.Stored
 	kind, _ := o.Media() // "image", "document" and so on; of a media type that is not known, what stands before its slash
 	unknownFile := from.MediaType != "" && (kind == "application" || kind == "text")
 	isFile := kind == "document" || unknownFile
-	data := request.Base64{Text: from.Data}
-	// Video, sound and kinds that are not known count nothing. A remote image counts as a large one, and a remote document as one page.
 	switch {
 	case kind == "image" && inline:
 		s.p.Media(Image, data.ImageTokens())

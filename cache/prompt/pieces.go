@@ -94,8 +94,8 @@ func (k pieceKind) longest() int {
 	}
 }
 
-// escapedByte returns the first byte of what the escape at the beginning of s stands for, the length of the escape, and how many bytes of the same kind
-// it stands for: one for an ASCII character, and two or three in UTF-8 for any other.
+// escapedByte returns the first byte of what the escape at the beginning of s stands for, the length of the escape, and how many bytes of the same
+// kind it stands for: one for an ASCII character, and two or three in UTF-8 for any other.
 func escapedByte(s string) (c byte, n, times int) {
 	const many = 0x80              // stands for any character that is not ASCII
 	if len(s) < 6 || s[1] != 'u' { // a backslash and a letter or sign, such as \n

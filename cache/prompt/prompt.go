@@ -176,7 +176,7 @@ type leaf struct {
 	id     unsafe.Pointer // the address of the content, or of the value that serialises to it; nil if it can't be recognised by an address
 	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
 	n      int            // bytes of the text at that address
-	binary bool           // its bytes are no text: those of a []byte, whose content may change under the same address, or a word that only counts for the hash
+	binary bool           // no text: a []byte, whose content may change under the same address, or a word that only changes the hash
 	json   bool           // the text is JSON: in a tool definition it also gets a hash without regard to the order of keys
 	fresh  bool           // for tests: it was read when it was hashed, and not recognised by its address
 	sized  bool           // a document whose size is in its block

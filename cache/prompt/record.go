@@ -76,8 +76,8 @@ func (p *Prompt) Record(known []Memory) {
 	}
 }
 
-// recordContent takes the leaves of a block, the pieces of its content, into the hashes of its record. It adds the sizes of documents, which are known
-// only now, to the block's.
+// recordContent takes the leaves of a block, the pieces of its content, into the hashes of its record. It adds the sizes of documents, which are
+// known only now, to the block's.
 func (p *Prompt) recordContent(b *Block, r *Record, firstLeaf int, known []Memory) {
 	for i := firstLeaf; i < b.leafEnd; i++ {
 		h := p.recognise(i, b.Kind == ToolDefinition, known)

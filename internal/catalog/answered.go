@@ -126,11 +126,12 @@ func higherOf(a, b *Resolved) *Resolved {
 		return b
 	}
 	cost := func(r *Resolved) int64 { return int64(r.Price.Rates.Input) + int64(r.Price.Rates.Output) }
+	dearer, other := a, b
 	if cost(b) > cost(a) {
-		a, b = b, a
+		dearer, other = b, a
 	}
-	merged := *a
-	q := a.quote().higher(b.quote())
+	merged := *dearer
+	q := dearer.quote().higher(other.quote())
 	merged.Price, merged.LatencyOptimized, merged.Fees, merged.Media, merged.tiers = q.price, q.latency, q.fees, q.media, q.tiers
 	merged.Assumed = q.assumed
 	return &merged

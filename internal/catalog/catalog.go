@@ -37,8 +37,8 @@ type Catalog struct {
 	told   recent            // results of Answered, by the name that an answer tells
 	same   recent            // positive results of SameModel, by name and by model id in place of a region
 
-	spell sync.Once
-	named spellings // the models by the ways to write their names; spell builds it on first use
+	spell sync.Once // builds named on first use
+	named spellings // the models by the ways to write their names
 }
 
 // Default returns the models that are compiled into the library, in the same catalog every time. If the embedded table were invalid, which

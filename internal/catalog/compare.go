@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"cmp"
+
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
@@ -9,19 +11,10 @@ import (
 // has a price for long contexts, both its prices count.
 func (r *Resolved) DearerIn(other *Resolved) string {
 	mine, theirs := r.quote(), other.quote()
-	tiers := func(t tierTable) [4]int64 { // the factors of all service tiers, the standard one first
-		all := [4]int64{int64(price.TierStandard), int64(t.flex), int64(t.priority), int64(t.ultrafast)}
-		for i, factor := range all {
-			if factor == 0 {
-				all[i] = int64(price.TierStandard)
-			}
-		}
-		return all
-	}
-	myTiers, theirTiers := tiers(mine.tiers), tiers(theirs.tiers)
-	for _, rates := range pairs(&mine.price, &theirs.price) {
+	myTiers, theirTiers := mine.tiers.factors(), theirs.tiers.factors()
+	for _, pair := range pairs(&mine.price, &theirs.price) {
 		for i := range myTiers {
-			if class := higherClass(effective(rates[0]), effective(rates[1]), myTiers[i], theirTiers[i]); class != "" {
+			if class := higherClass(effective(pair.mine), effective(pair.theirs), myTiers[i], theirTiers[i]); class != "" {
 				return class
 			}
 		}
@@ -36,16 +29,30 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 	return higherExtra(r, other)
 }
 
+// factors returns the factors of all service tiers, the standard one first. A tier without one has that of the standard tier.
+func (t tierTable) factors() [4]int64 {
+	all := [4]int64{int64(price.TierStandard), int64(t.flex), int64(t.priority), int64(t.ultrafast)}
+	for i, factor := range all {
+		if factor == 0 {
+			all[i] = int64(price.TierStandard)
+		}
+	}
+	return all
+}
+
+// ratePair are the rates of two models for one request.
+type ratePair struct{ mine, theirs price.Rates }
+
 // pairs returns the rates of two prices that can apply to the same request: the usual ones, and, if mine has a price for long contexts, that one
 // against what theirs charges for a context of that length.
-func pairs(mine, theirs *price.Price) [][2]price.Rates {
-	all := [][2]price.Rates{{mine.Rates, theirs.Rates}}
+func pairs(mine, theirs *price.Price) []ratePair {
+	all := []ratePair{{mine.Rates, theirs.Rates}}
 	if mine.LongContext.Threshold > 0 {
 		against := theirs.Rates
 		if theirs.LongContext.Threshold > 0 && theirs.LongContext.Threshold <= mine.LongContext.Threshold {
 			against = theirs.LongContext.Rates
 		}
-		all = append(all, [2]price.Rates{mine.LongContext.Rates, against})
+		all = append(all, ratePair{mine.LongContext.Rates, against})
 	}
 	return all
 }
@@ -79,8 +86,7 @@ func higherClass(mine, theirs price.Rates, myTier, theirTier int64) string {
 	return ""
 }
 
-// higherExtra compares what is billed besides text: it returns "fees" or "media" if r has a higher one, and nothing if it has none. A media rate of
-// zero is that of text.
+// higherExtra compares what is billed besides text: it returns "fees" or "media" if r has a higher one, and nothing if it has none.
 func higherExtra(r, other *Resolved) string {
 	mine, theirs := r.Fees.list(), other.Fees.list()
 	for i := range mine {
@@ -88,23 +94,20 @@ func higherExtra(r, other *Resolved) string {
 			return "fees"
 		}
 	}
-	media := func(m MediaRates, text price.Rates) [4]price.PicoUSD {
-		all := [4]price.PicoUSD{m.ImageInput, m.AudioInput, m.ImageOutput, m.AudioOutput}
-		for i := range all {
-			// The first two are for input.
-			if all[i] == 0 && i < 2 {
-				all[i] = text.Input
-			} else if all[i] == 0 {
-				all[i] = text.Output
-			}
-		}
-		return all
-	}
-	myMedia, theirMedia := media(r.Media, r.Price.Rates), media(other.Media, other.Price.Rates)
+	myMedia, theirMedia := r.mediaRates(), other.mediaRates()
 	for i := range myMedia {
 		if myMedia[i] > theirMedia[i] {
 			return "media"
 		}
 	}
 	return ""
+}
+
+// mediaRates returns the rates of MediaRates in a fixed order. One that is zero is that of text.
+func (r *Resolved) mediaRates() [4]price.PicoUSD {
+	text := r.Price.Rates
+	return [...]price.PicoUSD{
+		cmp.Or(r.Media.ImageInput, text.Input), cmp.Or(r.Media.AudioInput, text.Input),
+		cmp.Or(r.Media.ImageOutput, text.Output), cmp.Or(r.Media.AudioOutput, text.Output),
+	}
 }

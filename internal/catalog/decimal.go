@@ -18,21 +18,22 @@ const maxDecimalDigits = 8
 // refused.
 func parseDecimal(s string, scale int) (int64, error) {
 	whole, frac, point := strings.Cut(s, ".")
-	if whole == "" || point && frac == "" || len(whole) > maxDecimalDigits || len(frac) > 32 || !digits(whole) || !digits(frac) {
+	missing := whole == "" || point && frac == "" // no digit before the point, or none behind one
+	tooLong := len(whole) > maxDecimalDigits || len(frac) > 32
+	if missing || tooLong || !digits(whole) || !digits(frac) {
 		return 0, fmt.Errorf("price %q is not a plain decimal below 100000000", printable(s, 32))
 	}
 	var n int64
 	for _, c := range whole {
 		n = n*10 + int64(c-'0')
 	}
-	for i := range scale {
+	for i := range scale { // as many digits behind the point, with zeros for those that are missing
 		n *= 10
 		if i < len(frac) {
 			n += int64(frac[i] - '0')
 		}
 	}
-	// Any digit behind the scale rounds up.
-	if len(frac) > scale && strings.Trim(frac[scale:], "0") != "" {
+	if len(frac) > scale && strings.Trim(frac[scale:], "0") != "" { // any digit behind the scale rounds up
 		n++
 	}
 	return n, nil

@@ -30,8 +30,8 @@ type MediaRates struct {
 // feeList has the fields of Fees in their order, so that a loop can handle them.
 type feeList [11]price.Amount
 
-// firstServiceFee is the index of the first fee for something that the service does besides running the model: the geo premium does not
-// apply to these fees.
+// firstServiceFee is the index, in a feeList, of WebSearch, with which the fees for something that the service does besides running the model begin:
+// the geo premium does not apply to these.
 const firstServiceFee = 8
 
 // list returns the fields of f in their order; feeList.fees is the way back.
@@ -87,24 +87,21 @@ func (r MediaRates) higher(s MediaRates) MediaRates {
 	}
 }
 
-// feesAt returns the final fees of a model in a region whose rates have the given factor, in thousandths. A fee that FeeOverrides only has
-// for other regions is the highest of those, or the base fee times the factor if that is more.
+// feesAt returns the final fees of a model in a region whose rates have the given factor, in thousandths. A fee that FeeOverrides only has for other
+// regions is the highest of those, or the base fee times the factor if that is more. Fees for services have a factor of their own, 1000 in a
+// commercial region and more anywhere else, and do not follow the entries of other regions.
 func (m *Model) feesAt(region string, factor int64) Fees {
-	listed := m.FeeOverrides[region].list()
-	var highest feeList
+	base := m.Fees.list()
+	final := base.by(factor)
 	if !homeRegion(region) { // in a home region, a US one, the base price applies whatever other regions cost
 		for _, fees := range m.FeeOverrides {
-			highest = highest.higher(fees.list())
+			final = final.higher(fees.list())
 		}
 	}
-	base := m.Fees.list()
-	final := base.by(factor).higher(highest)
-	// Fees for services have a factor of their own, 1000 in a commercial region and more anywhere else. They do not follow the entries of other
-	// regions.
 	service := base.by(serviceFactor(region))
 	copy(final[firstServiceFee:], service[firstServiceFee:])
-	for i, fee := range listed {
-		if fee > 0 {
+	for i, fee := range m.FeeOverrides[region].list() {
+		if fee > 0 { // the region has an entry for it
 			final[i] = fee
 		}
 	}

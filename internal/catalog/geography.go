@@ -26,7 +26,8 @@ type geography struct {
 	regions []string // what the names of its regions start with
 }
 
-// geographies returns the prefixes of system-defined inference profiles, as of 2026-11-28.
+// geographies returns the prefixes of system-defined inference profiles, as of 2026-11-28. A region may belong to several, as Tokyo does to apac and
+// jp.
 func geographies() [9]geography {
 	return [...]geography{
 		{"us", []string{"us-east-", "us-west-"}},

@@ -40,21 +40,21 @@ func parseARN(s string) (arn, bool) {
 		return arn{}, false
 	}
 	parts := strings.SplitN(s, ":", 6) // arn, partition, service, region, account, resource
-	if len(parts) != 6 || !partitionName(parts[1]) || parts[2] != "bedrock" && parts[2] != "sagemaker" {
+	if len(parts) != 6 {
 		return arn{}, false
 	}
-	if parts[3] != "" && !regionName(parts[3]) {
+	partition, service, region := parts[1], parts[2], parts[3]
+	if !partitionName(partition) || service != "bedrock" && service != "sagemaker" || region != "" && !regionName(region) {
 		return arn{}, false
 	}
 	kind, resource, found := strings.Cut(parts[5], "/")
 	if !found || kind == "" || resource == "" {
 		return arn{}, false
 	}
-	if parts[2] == "sagemaker" {
-		// So it differs from all kinds of Bedrock's own ARNs, which may say what model they run.
-		kind = "sagemaker " + kind
+	if service == "sagemaker" {
+		kind = "sagemaker " + kind // so it differs from all kinds of Bedrock's own ARNs, which may say what model they run
 	}
-	return arn{region: parts[3], kind: kind, resource: resource}, true
+	return arn{region: region, kind: kind, resource: resource}, true
 }
 
 // partitionName reports whether s has the form of an AWS partition's name, such as "aws" or "aws-us-gov".

@@ -53,7 +53,7 @@ type regional struct {
 	assumed bool  // no price is known for the region
 }
 
-// higher returns the higher of each of two rates and factors. It is assumed if either is.
+// higher returns the higher of each of two rates and factors. It is assumed if either is. The zero value changes nothing.
 func (r regional) higher(s regional) regional {
 	return regional{r.rates.higher(s.rates), max(r.factor, s.factor), r.assumed || s.assumed}
 }
@@ -101,7 +101,8 @@ func (m *Model) regionAt(base classes, profile, region string) regional {
 	}
 	for geo, rates := range m.GeoOverrides {
 		g, _ := knownGeography(geo)
-		if geo != profileGlobal && (geo == profile || g.contains(region)) {
+		applies := geo == profile || g.contains(region)
+		if geo != profileGlobal && applies {
 			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
@@ -116,12 +117,11 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 	premium := max(m.GeoPremium, 1000)
 	switch partitionOf(region) {
 	case partitionGov:
-		return by(base, m.govFactor(), true)
-	// No price is known there: the highest factor that any rule has is used.
-	case partitionOther:
-		// The default factor at least, because unlistedFactor() is 1000 for a model with one price in all commercial regions.
-		factor := max(m.govFactor(), combined(premium, max(m.unlistedFactor(), unlistedFactor)))
-		return by(base, factor, true).higher(m.highestEntry(base))
+		return by(base, m.govFactor(), true) // true: the price is assumed
+	case partitionOther: // no price is known there: the highest factor that any rule has is used
+		// The constant is the default factor. It counts at least, because the model's own is 1000 if it has one price in all commercial regions.
+		unlisted := max(m.unlistedFactor(), unlistedFactor)
+		return by(base, max(m.govFactor(), combined(premium, unlisted)), true).higher(m.highestEntry(base))
 	}
 	if homeRegion(region) {
 		return by(base, premium, false)
@@ -136,19 +136,25 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 // anywhere returns the highest rates that a call from an unknown region can have: of all regions in the profile's geography, and without a
 // profile of all regions in the commercial partition and in GovCloud.
 func (m *Model) anywhere(base classes, profile string) regional {
-	// Of what the rules for single regions give, the highest counts.
+	// The price of the home regions in the US, or that of a region which no table lists.
+	commercial := by(base, max(m.GeoPremium, 1000), false).higher(m.unlistedAt(base, unlistedRegion))
 	gov := by(base, m.govFactor(), true)
-	at := gov
-	if profile != profileGov {
-		// The price of the home regions in the US, or that of a region which no table lists.
-		at = by(base, max(m.GeoPremium, 1000), false).higher(m.unlistedAt(base, unlistedRegion))
-		if profile == "" {
-			// A profile of another geography is not called from GovCloud, while a call without one may be.
-			at = at.higher(gov)
-		}
+	entries := m.entriesFor(base, profile)
+	switch profile {
+	case profileGov:
+		return gov.higher(entries)
+	case "":
+		return commercial.higher(gov).higher(entries)
+	default: // a profile of another geography is not called from GovCloud
+		return commercial.higher(entries)
 	}
-	// Without a profile, and for an unknown one, g contains no region.
-	g, _ := knownGeography(profile)
+}
+
+// entriesFor returns the highest entry that can apply to a call with a profile, of the model's tables by region and by geography: of all entries if
+// there is no profile, except that for global ones. Its factor is 0 if there is none.
+func (m *Model) entriesFor(base classes, profile string) regional {
+	var at regional
+	g, _ := knownGeography(profile) // without a profile, and for an unknown one, it contains no region
 	for region, rates := range m.RegionOverrides {
 		if profile == "" || g.contains(region) {
 			at = at.higher(listed(classesOf(rates).completeLike(base), base))
@@ -162,7 +168,7 @@ func (m *Model) anywhere(base classes, profile string) regional {
 	return at
 }
 
-// highestEntry returns the highest commercial entry of the model's own tables by region and by geography.
+// highestEntry returns the highest commercial entry of the model's own tables by region and by geography. Its factor is 0 if there is none.
 func (m *Model) highestEntry(base classes) regional {
 	var at regional
 	for region, rates := range m.RegionOverrides {
@@ -227,7 +233,7 @@ func combined(a, b int64) int64 { return int64(scale(price.PicoUSD(a), b, 1000))
 
 // higher returns the higher of each value of two quotes.
 func (q quote) higher(p quote) quote {
-	q.price.LongContext = higherLongContext(&q.price, &p.price) // this and the next step read the usual rates, before they change
+	q.price.LongContext = higherLongContext(&q.price, &p.price) // this and the next step read the usual rates before they change
 	q.latency = higherLatency(q, p)
 	q.price.Rates = classesOf(q.price.Rates).higher(classesOf(p.price.Rates)).rates()
 	q.fees = q.fees.list().higher(p.fees.list()).fees()

@@ -99,8 +99,8 @@ func (c classes) higher(d classes) classes {
 // scale returns n*mul/div for non-negative numbers, rounded up. A result that does not fit, and a division by zero, becomes the largest
 // possible rate. No limit has room for that, so the call is refused instead of being priced too low.
 func scale(n price.PicoUSD, mul, div int64) price.PicoUSD {
-	hi, lo := bits.Mul64(uint64(n), uint64(mul))
-	if hi >= uint64(div) {
+	hi, lo := bits.Mul64(uint64(n), uint64(mul)) // the product, in 128 bits
+	if hi >= uint64(div) {                       // the quotient would not fit into 64 bits; also if div is 0
 		return math.MaxInt64
 	}
 	q, r := bits.Div64(hi, lo, uint64(div))

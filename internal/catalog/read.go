@@ -79,49 +79,68 @@ func decodeFile(data []byte) (modelFile, error) {
 
 // checkKeys refuses what encoding/json accepts: a field that occurs twice, one in capitals, text after the end.
 func checkKeys(data []byte) error {
-	type level struct {
-		keys map[string]bool // of the object so far; nil in an array
-		key  bool            // the next token is a key
-	}
-	var stack []level // the open objects and arrays, the innermost last
+	var open nesting
 	dec := json.NewDecoder(bytes.NewReader(data))
 	for started := false; ; started = true {
 		token, err := dec.Token()
-		if err == io.EOF && started && len(stack) == 0 {
+		ended := started && len(open) == 0 // before this token
+		switch {
+		case err == io.EOF && ended:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return &FileError{Problem: fmt.Sprintf("is not JSON near byte %d", dec.InputOffset()), Err: err}
-		}
-		if started && len(stack) == 0 {
+		case ended:
 			return &FileError{Problem: fmt.Sprintf("goes on after its end at byte %d", dec.InputOffset())}
 		}
-		top := len(stack) - 1
-		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
-			stack = stack[:top]
-			continue
-		}
-		if top >= 0 && stack[top].key {
-			name, _ := token.(string)
-			if stack[top].keys[name] || name != strings.ToLower(name) {
-				return &FileError{Problem: fmt.Sprintf("field %q at byte %d is repeated or not lower case", printable(name, 64), dec.InputOffset())}
-			}
-			stack[top].keys[name], stack[top].key = true, false
-			continue
-		}
-		if top >= 0 { // the token is a value: after it an object has a key again
-			stack[top].key = stack[top].keys != nil
-		}
-		if _, ok := token.(json.Delim); ok && len(stack) >= maxDepth {
-			return &FileError{Problem: fmt.Sprintf("is nested more than %d deep at byte %d", maxDepth, dec.InputOffset())}
-		}
-		switch token {
-		case json.Delim('{'):
-			stack = append(stack, level{keys: make(map[string]bool), key: true})
-		case json.Delim('['):
-			stack = append(stack, level{})
+		if err := open.take(token, dec.InputOffset()); err != nil {
+			return err
 		}
 	}
+}
+
+// nesting are the open objects and arrays at a place of a JSON text, the innermost last.
+type nesting []level
+
+// level is an open object or array.
+type level struct {
+	keys map[string]bool // of the object so far; nil for an array
+	key  bool            // the next token is a key
+}
+
+// take goes past a token, which ends at an offset. It refuses keys as checkKeys does, and too deep nesting.
+func (n *nesting) take(token json.Token, offset int64) error {
+	delim, isDelim := token.(json.Delim)
+	if isDelim && (delim == '}' || delim == ']') {
+		*n = (*n)[:len(*n)-1]
+		return nil
+	}
+	if len(*n) > 0 {
+		inner := &(*n)[len(*n)-1]
+		if inner.key {
+			return inner.takeKey(token, offset)
+		}
+		inner.key = inner.keys != nil // the token is a value: after it an object has a key again
+	}
+	if isDelim && len(*n) >= maxDepth {
+		return &FileError{Problem: fmt.Sprintf("is nested more than %d deep at byte %d", maxDepth, offset)}
+	}
+	switch token {
+	case json.Delim('{'):
+		*n = append(*n, level{keys: make(map[string]bool), key: true})
+	case json.Delim('['):
+		*n = append(*n, level{})
+	}
+	return nil
+}
+
+// takeKey adds a key to an object. It refuses one that the object has already, or with capitals.
+func (l *level) takeKey(token json.Token, offset int64) error {
+	name, _ := token.(string)
+	if l.keys[name] || name != strings.ToLower(name) {
+		return &FileError{Problem: fmt.Sprintf("field %q at byte %d is repeated or not lower case", printable(name, 64), offset)}
+	}
+	l.keys[name], l.key = true, false
+	return nil
 }
 
 // modelFile converts the file, and reports every price that can't be parsed.
@@ -152,9 +171,27 @@ func (c *converter) model(raw modelJSON) Model {
 		MaxInputTokens:  raw.MaxInputTokens, MaxOutputTokens: raw.MaxOutputTokens, ToolPromptTokens: raw.ToolPromptTokens,
 		CountTokens: raw.CountTokens, Source: raw.Source,
 	}
+	c.prices(&m, &raw)
+	m.Tiers, m.TierOverrides = tiers(raw.Tiers), tierOverrides(raw.TierOverrides)
+	m.FeeOverrides = c.feeOverrides(raw.FeeOverrides)
+	if raw.Embedding != nil {
+		// The two types have the same fields, so that one converts to the other; below, too.
+		m.Embedding = EmbeddingLimits(*raw.Embedding)
+	}
+	if raw.Rerank != nil {
+		m.Rerank = RerankLimits(*raw.Rerank)
+	}
+	if raw.Cache != nil {
+		m.Cache = c.cacheRules(*raw.Cache)
+	}
+	return m
+}
+
+// prices converts the prices that a model may have or not have: each is nil in a file that does not tell it.
+func (c *converter) prices(m *Model, raw *modelJSON) {
 	if raw.Price != nil {
 		m.Price.Rates = c.rates(*raw.Price)
-		m.Free = spelledFree(*raw.Price, m)
+		m.Free = spelledFree(*raw.Price, *m)
 	}
 	if long := raw.LongContext; long != nil {
 		m.Price.LongContext = price.LongContext{Threshold: long.Above, Rates: c.rates(long.Price)}
@@ -169,30 +206,30 @@ func (c *converter) model(raw modelJSON) Model {
 			AudioInput: c.rate(media.AudioInput), AudioOutput: c.rate(media.AudioOutput),
 		}
 	}
-	m.Tiers = tiers(raw.Tiers)
-	for region, factors := range raw.TierOverrides {
-		if m.TierOverrides == nil {
-			m.TierOverrides = make(map[string]map[string]price.Tier, len(raw.TierOverrides))
-		}
-		m.TierOverrides[region] = tiers(factors)
+}
+
+// tierOverrides returns the factors of service tiers by region, nil for none.
+func tierOverrides(raw map[string]map[string]int64) map[string]map[string]price.Tier {
+	if len(raw) == 0 {
+		return nil
 	}
-	for region, fees := range raw.FeeOverrides {
-		if m.FeeOverrides == nil {
-			m.FeeOverrides = make(map[string]Fees, len(raw.FeeOverrides))
-		}
-		m.FeeOverrides[region] = c.fees(fees)
+	overrides := make(map[string]map[string]price.Tier, len(raw))
+	for region, factors := range raw {
+		overrides[region] = tiers(factors)
 	}
-	if raw.Embedding != nil {
-		// The two types have the same fields, so that one converts to the other; below, too.
-		m.Embedding = EmbeddingLimits(*raw.Embedding)
+	return overrides
+}
+
+// feeOverrides converts fees by region, nil for none.
+func (c *converter) feeOverrides(raw map[string]feesJSON) map[string]Fees {
+	if len(raw) == 0 {
+		return nil
 	}
-	if raw.Rerank != nil {
-		m.Rerank = RerankLimits(*raw.Rerank)
+	overrides := make(map[string]Fees, len(raw))
+	for region, fees := range raw {
+		overrides[region] = c.fees(fees)
 	}
-	if raw.Cache != nil {
-		m.Cache = c.cacheRules(*raw.Cache)
-	}
-	return m
+	return overrides
 }
 
 // tiers returns the factors of service tiers, nil for none.
@@ -262,10 +299,12 @@ func (c *converter) rates(raw ratesJSON) price.Rates {
 	}
 }
 
+// rate converts one rate in USD per million tokens.
 func (c *converter) rate(text string) price.PicoUSD {
 	return price.PicoUSD(c.decimal(text, scalePicoPerMTok))
 }
 
+// fee converts one fee in USD.
 func (c *converter) fee(text string) price.Amount {
 	return price.Amount(c.decimal(text, scaleNano))
 }

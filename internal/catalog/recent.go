@@ -49,8 +49,8 @@ func (r *recent) get(modelID, region string) *Resolved {
 // put remembers a resolution. If there are too many, all are dropped, which costs little: those in use come back with their next call.
 func (r *recent) put(modelID, region string, resolved *Resolved) {
 	key := callKey{strings.Clone(modelID), strings.Clone(printable(region, maxKeyBytes))}
-	if key.region != region {
-		return // neither a region nor a model: invalid input must not be kept in memory
+	if key.region != region { // printable has cut it, or replaced what no region or model id has: invalid input must not be kept in memory
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

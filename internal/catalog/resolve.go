@@ -29,7 +29,7 @@ type Resolved struct {
 	// Model has the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
 
-	tiers       tierTable  // the factors of the service tiers for this model and region, the catalog's where the model has none
+	tiers       tierTable  // the factors of the service tiers for this model and region; where it has none, the highest of any model
 	highestTier price.Tier // the highest factor of any tier and model in the catalog, for tiers that are not known
 }
 
@@ -87,16 +87,7 @@ func (c *Catalog) Lookup(modelID, region string) (*Resolved, error) {
 // priced returns the final price of a found model for calls from a region: the rules of the package comment give a quote for model, profile and
 // region, and the discount is taken off at last.
 func (c *Catalog) priced(f found, region string) *Resolved {
-	if !regionName(region) {
-		region = "" // unknown
-	}
-	if region == "" {
-		region = f.region
-	}
-	q := f.model.quoteAt(f.profile, region)
-	if f.region != "" && f.region != region { // either region may bill the call
-		q = q.higher(f.model.quoteAt(f.profile, f.region))
-	}
+	q := f.quoteFrom(region)
 	if f.model.mode() == ModeChat { // an answer does not count its image tokens separately, so all output has the higher rate
 		q.price.Rates.Output = max(q.price.Rates.Output, q.media.ImageOutput)
 		if q.price.LongContext.Threshold > 0 {
@@ -104,14 +95,26 @@ func (c *Catalog) priced(f found, region string) *Resolved {
 		}
 	}
 	if off := c.discountOf(f.model.ID); off > 0 {
-		// by multiplies by what the discount leaves, in thousandths.
-		q = q.by(1000 - off)
+		q = q.by(1000 - off) // what the discount leaves, in thousandths
 	}
 	return &Resolved{
 		ModelID: f.model.ID, Profile: f.profile, Price: q.price, LatencyOptimized: q.latency, Fees: q.fees, Media: q.media,
 		Assumed: q.assumed, Model: f.model, tiers: q.tiers.or(c.tiers),
 		highestTier: max(price.TierStandard, c.tiers.flex, c.tiers.priority, c.tiers.ultrafast),
 	}
+}
+
+// quoteFrom returns the list price of a call from a region. A text that is no region's name stands for an unknown region; then that of the id counts.
+// If the id has another region than the caller, either may bill the call, so the higher of both prices counts.
+func (f found) quoteFrom(region string) quote {
+	if !regionName(region) {
+		region = f.region
+	}
+	q := f.model.quoteAt(f.profile, region)
+	if f.region != "" && f.region != region {
+		q = q.higher(f.model.quoteAt(f.profile, f.region))
+	}
+	return q
 }
 
 // hidesText reports whether an id is that of a managed prompt, with or without escapes.
@@ -151,16 +154,15 @@ func (c *Catalog) find(id string, follow bool) (found, string) {
 // findMapped returns what the target of a mapped id says. The region of an ARN is kept, unless the target has one. A prompt that is not mapped with
 // its version may be mapped without it.
 func (c *Catalog) findMapped(id string) (found, bool) {
-	// Empty for an id that is no ARN.
-	a, _ := parseARN(id)
+	a, _ := parseARN(id) // empty for an id that is no ARN
 	target, ok := c.mapped[id]
 	if !ok {
-		// withoutVersion returns any id but a prompt's as it is, which is then looked up once more.
-		if target, ok = c.mapped[withoutVersion(id, a)]; !ok {
-			return found{}, false
-		}
+		target, ok = c.mapped[withoutVersion(id, a)] // which is the id itself unless it is a prompt's
 	}
-	f, reason := c.find(target, false)
+	if !ok {
+		return found{}, false
+	}
+	f, reason := c.find(target, false) // false: a target is not looked up among the mappings
 	if f.region == "" {
 		f.region = a.region
 	}
@@ -195,12 +197,12 @@ func (c *Catalog) findProfile(id string) (found, string) {
 	if m, ok := c.byID[id]; ok {
 		return found{model: m}, ""
 	}
-	prefix, rest, known := cutGeography(id)
+	prefix, rest, known := cutGeography(id) // known: the prefix is that of a geography
 	m, ok := c.byID[rest]
 	switch {
 	case ok && known:
 		return found{model: m, profile: prefix}, ""
-	case ok && prefix != "":
+	case ok && prefix != "": // something else stands before the id of a model
 		return found{}, "the model is known but its geography is not: add the id as an alias of the model, or map it"
 	}
 	return found{}, "the model is unknown: " + adviceAdd

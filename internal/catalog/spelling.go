@@ -51,9 +51,8 @@ func (s *spellings) find(name string) []*Model {
 	}
 	var buffer [128]byte
 	cuts := levelsOf(name)
-	for level := range s {
-		// s[level] has the models' names with as much left out as the level says; the given name may have had less to leave out.
-		for _, cut := range cuts[:level+1] {
+	for level := range s { // of the models' names: the higher, the more of these is left out
+		for _, cut := range cuts[:level+1] { // of the given name as much may be left out, or less: it may have been written without
 			for _, spelled := range [...]string{cut, withoutProvider(cut)} {
 				key := fold(buffer[:0], spelled)
 				if models := s[level][string(key)]; models != nil {
@@ -65,20 +64,22 @@ func (s *spellings) find(name string) []*Model {
 	return nil
 }
 
-// levelsOf returns the forms of a name, one for each level. A version is a last part like "-v1", or like "-1" before a colon, as in
-// "gpt-oss-120b-1:0".
+// levelsOf returns the forms of a name, one for each level.
 func levelsOf(name string) [spellingLevels]string {
 	bare, _, colon := strings.Cut(name, ":")
 	unversioned := bare
-	if at := strings.LastIndexByte(bare, '-'); at > 0 {
-		last := bare[at+1:]
-		// Without the colon a number at the end may be a part of the model's name.
-		numbered := colon && len(last) <= 2 && digits(last)
-		if numbered || len(last) > 1 && (last[0] == 'v' || last[0] == 'V') && digits(last[1:]) {
-			unversioned = bare[:at]
-		}
+	if at := strings.LastIndexByte(bare, '-'); at > 0 && isVersion(bare[at+1:], colon) {
+		unversioned = bare[:at]
 	}
 	return [...]string{name, bare, unversioned, withoutDate(unversioned)}
+}
+
+// isVersion reports whether the last part of a name is a version: "v1", or, before a colon, "1" as in "gpt-oss-120b-1:0". Without the colon a number
+// at the end may be a part of the model's name.
+func isVersion(last string, colon bool) bool {
+	numbered := colon && len(last) <= 2 && digits(last)
+	spelled := len(last) > 1 && (last[0] == 'v' || last[0] == 'V') && digits(last[1:])
+	return numbered || spelled
 }
 
 // withoutProvider removes "anthropic." or "meta-llama/".
@@ -112,7 +113,8 @@ func withoutDate(name string) string {
 // month: its year begins with 2, and its month with 0 or 1.
 func dated(s, layout string) bool {
 	for i := range len(layout) {
-		if layout[i] == '0' && (s[i] < '0' || s[i] > '9') || layout[i] != '0' && s[i] != layout[i] {
+		isDigit := s[i] >= '0' && s[i] <= '9'
+		if layout[i] == '0' && !isDigit || layout[i] != '0' && s[i] != layout[i] {
 			return false
 		}
 	}

@@ -13,7 +13,8 @@ type tierTable struct{ flex, priority, ultrafast price.Tier }
 // models.json, 2026-11-28: flex of Voxtral Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
 func leastTiers() tierTable { return tierTable{flex: 600, priority: 2000, ultrafast: 6000} }
 
-// higher returns, for each tier, the higher factor of those in t and in a map by the service's names of the tiers.
+// higher returns, for each tier, the higher factor of those in t and in a map by the service's names of the tiers. A tier that the map lacks has 0
+// there.
 func (t tierTable) higher(named map[string]price.Tier) tierTable {
 	return tierTable{
 		flex: max(t.flex, named["flex"]), priority: max(t.priority, named["priority"]), ultrafast: max(t.ultrafast, named["ultrafast"]),

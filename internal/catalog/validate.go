@@ -68,12 +68,8 @@ func (c *checker) identity() {
 func (c *checker) prices() {
 	m := c.model
 	c.factors()
-	priceless := m.Price == (price.Price{}) && m.Fees == (Fees{}) && m.Media == (MediaRates{}) && m.LatencyOptimized == nil &&
-		len(m.GeoOverrides)+len(m.RegionOverrides)+len(m.GlobalOverrides)+len(m.FeeOverrides) == 0
-	if m.Unpriced || m.Free { // it is only checked that there is no price
-		c.require(priceless || !m.Unpriced, "is marked unpriced and has a price: drop one of them")
-		c.require(priceless || !m.Free, "is marked free and has a price or a fee: drop one of them")
-		c.require(!m.Unpriced || !m.Free, "is marked unpriced and free: drop one of them")
+	if m.Unpriced || m.Free {
+		c.priceless()
 		return
 	}
 	c.rates("price", m.Price.Rates)
@@ -94,6 +90,16 @@ func (c *checker) prices() {
 	c.require(m.Mode != ModeRerank || m.Fees.Query > 0, "a reranker needs a fee per query")
 	c.require(m.Mode != ModeImage || m.Fees.OutputImage > 0, "an image model needs a fee per output image")
 	c.require(m.Mode != ModeVideo || m.Fees.OutputVideoSecond > 0, "a video model needs a fee per second of output video")
+}
+
+// priceless checks that a model which is unpriced or free, and not both, has no price.
+func (c *checker) priceless() {
+	m := c.model
+	ok := m.Price == (price.Price{}) && m.Fees == (Fees{}) && m.Media == (MediaRates{}) && m.LatencyOptimized == nil &&
+		len(m.GeoOverrides)+len(m.RegionOverrides)+len(m.GlobalOverrides)+len(m.FeeOverrides) == 0
+	c.require(ok || !m.Unpriced, "is marked unpriced and has a price: drop one of them")
+	c.require(ok || !m.Free, "is marked free and has a price or a fee: drop one of them")
+	c.require(!m.Unpriced || !m.Free, "is marked unpriced and free: drop one of them")
 }
 
 // factors checks the factors on prices.

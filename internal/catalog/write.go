@@ -37,7 +37,7 @@ func FormatModels(w io.Writer, r io.Reader) error {
 		return &FileError{Problem: "cannot be written", Err: err}
 	}
 	var out bytes.Buffer
-	layout(&out, text, "", 2)
+	layout(&out, text, "", 2) // a line for each field of the file, and for each element of these
 	out.WriteByte('\n')
 	if _, err := out.WriteTo(w); err != nil {
 		return &FileError{Problem: "cannot be written", Err: err}
@@ -58,8 +58,9 @@ func marshal(v any) (json.RawMessage, error) {
 // get a line for each element; all others are written on one line.
 func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int) {
 	line := oneLine(value)
-	broken := levels > 0 || len(indent)+len(line) > maxLine // over several lines
-	if isScalar := value[0] != '{' && value[0] != '['; isScalar || !broken {
+	isScalar := value[0] != '{' && value[0] != '['
+	fits := levels <= 0 && len(indent)+len(line) <= maxLine
+	if isScalar || fits {
 		out.WriteString(line)
 		return
 	}
@@ -72,23 +73,26 @@ func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int)
 		}
 		out.WriteString("\n  " + indent)
 		if value[0] == '{' {
-			key, _ := dec.Token()
-			name, _ := marshal(key)
-			out.Write(name)
-			out.WriteString(": ")
+			writeKey(out, dec)
 		}
 		var element json.RawMessage
 		_ = dec.Decode(&element)
-		// The third level, inside of the list "models", has the models, with a line for each field; deeper levels are only broken if they are too long.
-		isModel := levels == 1 && value[0] == '[' && element[0] == '{'
-		next := max(levels-1, 0)
-		if isModel {
-			next = 1
+		inner := max(levels-1, 0)
+		if isModel := levels == 1 && value[0] == '[' && element[0] == '{'; isModel {
+			inner = 1 // an element of the list "models", the second level, also gets a line for each of its fields
 		}
-		layout(out, element, indent+"  ", next)
+		layout(out, element, indent+"  ", inner)
 	}
 	out.WriteString("\n" + indent)
 	out.WriteByte(value[len(value)-1])
+}
+
+// writeKey copies the next key of an object, and a colon.
+func writeKey(out *bytes.Buffer, dec *json.Decoder) {
+	key, _ := dec.Token()
+	name, _ := marshal(key)
+	out.Write(name)
+	out.WriteString(": ")
 }
 
 // oneLine adds a space after each comma and colon to a value that is marshaled without any, except in strings.

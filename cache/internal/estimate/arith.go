@@ -33,7 +33,8 @@ func MulDiv(a, b, c int64) int64 {
 	return int64(min(q, 1<<63-1))
 }
 
-// NanoUSD returns the price of tokens in nano-USD, rounded up, at so many pico-USD a token. It is 0 without a price, and math.MaxInt64 if the result would be larger.
+// NanoUSD returns the price of tokens in nano-USD, rounded up, at so many pico-USD a token. It is 0 without a price, and math.MaxInt64 if the result
+// would be larger.
 func NanoUSD(tokens, picoPerToken int64) int64 {
 	if tokens <= 0 || picoPerToken <= 0 {
 		return 0
