@@ -17,6 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
+// dynamoName is the name of dynamo: a constant, because openDynamo, to which dynamo refers, needs it.
 const dynamoName = "dynamodb"
 
 var dynamo = Backend{Name: dynamoName, Shared: true, Remote: true, Start: startDynamo, open: openDynamo}

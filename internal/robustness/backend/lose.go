@@ -44,7 +44,7 @@ func loseRow(tables []table, random *rand.Rand, count func(query string) (int, e
 		}
 		all += rows[i]
 	}
-	n := random.IntN(all) // the number of the row among all tables; the loop subtracts the rows of each table that it is not in
+	n := random.IntN(all) // the number of the row among those of all tables; the loop makes it the number in its own table
 	for i, t := range tables {
 		if n < rows[i] {
 			// The %[1]s is the table's name, %[2]s its key and %[3]d the number of the row in the order of the keys.
@@ -112,35 +112,62 @@ func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Ran
 	switch {
 	case err != nil:
 		return "", err
-	case random.IntN(4) == 0: // the whole key
+	case random.IntN(4) == 0:
 		return key, rdb.Del(ctx, key).Err()
 	case kind == "hash":
-		fields, err := rdb.HKeys(ctx, key).Result()
-		if err != nil {
-			return "", err
-		}
-		field := fields[random.IntN(len(fields))]
-		return fmt.Sprintf("field %q of %s", field, key), rdb.HDel(ctx, key, field).Err()
+		return loseField(ctx, rdb, key, random)
 	default: // a sorted set: the store has no keys of any other type
-		members, err := rdb.ZRange(ctx, key, 0, -1).Result()
-		if err != nil {
-			return "", err
-		}
-		member := members[random.IntN(len(members))]
-		return fmt.Sprintf("member %q of %s", member, key), rdb.ZRem(ctx, key, member).Err()
+		return loseMember(ctx, rdb, key, random)
 	}
+}
+
+// loseField removes a field of a hash.
+func loseField(ctx context.Context, rdb *redis.Client, key string, random *rand.Rand) (string, error) {
+	fields, err := rdb.HKeys(ctx, key).Result()
+	if err != nil {
+		return "", err
+	}
+	field := fields[random.IntN(len(fields))]
+	return fmt.Sprintf("field %q of %s", field, key), rdb.HDel(ctx, key, field).Err()
+}
+
+// loseMember removes a member of a sorted set.
+func loseMember(ctx context.Context, rdb *redis.Client, key string, random *rand.Rand) (string, error) {
+	members, err := rdb.ZRange(ctx, key, 0, -1).Result()
+	if err != nil {
+		return "", err
+	}
+	member := members[random.IntN(len(members))]
+	return fmt.Sprintf("member %q of %s", member, key), rdb.ZRem(ctx, key, member).Err()
 }
 
 // Lose removes an item. One time in four it is a gate, one of 64 equal items of which each transaction checks one; else it is drawn from all others.
 func (s *dynamoServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
-	client, name, closeClient := dynamoClient(address)
+	client, table, closeClient := dynamoClient(address)
 	defer closeClient()
-	var gates, others []map[string]types.AttributeValue
-	pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{TableName: &name, ConsistentRead: aws.Bool(true), ProjectionExpression: aws.String("pk, sk")})
+	from, gates, err := keysOf(ctx, client, table)
+	if err != nil {
+		return "", err
+	}
+	if random.IntN(4) == 0 {
+		from = gates
+	}
+	// In a fixed order, so that the same random numbers draw the same item.
+	slices.SortFunc(from, func(a, b map[string]types.AttributeValue) int {
+		return cmp.Or(strings.Compare(textOf(a["pk"]), textOf(b["pk"])), strings.Compare(textOf(a["sk"]), textOf(b["sk"])))
+	})
+	key := from[random.IntN(len(from))]
+	_, err = client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &table, Key: key})
+	return textOf(key["pk"]) + " " + textOf(key["sk"]), err
+}
+
+// keysOf returns the keys of all items of a table: of the gates, and of the others.
+func keysOf(ctx context.Context, client *dynamodb.Client, table string) (others, gates []map[string]types.AttributeValue, err error) {
+	pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true), ProjectionExpression: aws.String("pk, sk")})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return "", err
+			return nil, nil, err
 		}
 		for _, key := range page.Items {
 			if strings.HasPrefix(textOf(key["pk"]), "gate#") {
@@ -150,17 +177,7 @@ func (s *dynamoServer) Lose(ctx context.Context, address string, random *rand.Ra
 			}
 		}
 	}
-	from := others
-	if random.IntN(4) == 0 {
-		from = gates
-	}
-	// In a fixed order, so that the same random numbers draw the same item.
-	slices.SortFunc(from, func(a, b map[string]types.AttributeValue) int {
-		return cmp.Or(strings.Compare(textOf(a["pk"]), textOf(b["pk"])), strings.Compare(textOf(a["sk"]), textOf(b["sk"])))
-	})
-	key := from[random.IntN(len(from))]
-	_, err := client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &name, Key: key})
-	return textOf(key["pk"]) + " " + textOf(key["sk"]), err
+	return others, gates, nil
 }
 
 // textOf returns the text of an attribute that has one.

@@ -40,6 +40,7 @@ func (l *memoryLedger) now() time.Time {
 // memoryHandle is one of a ledger's handles: closing it leaves the others open.
 type memoryHandle struct{ *memstore.Store }
 
+// Close implements budget.Store.
 func (memoryHandle) Close() error { return nil }
 
 type memoryServer struct{}

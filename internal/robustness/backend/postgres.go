@@ -160,22 +160,22 @@ func schemaOf(address string) string {
 type postgresStore struct {
 	*pgstore.Store
 	pool  *pgxpool.Pool
-	wrote string // a query whose result differs after each time that the store has deleted old entries; empty if Expire does not wait for that
+	marks string // a query whose result differs after each time that the store has deleted old entries; empty if Expire does not wait for that
 }
 
 // Expire also waits until old entries were deleted if the ledger has a retention of its own. The store deletes them in the background after each
 // Expire, and a test that closes the store at once would end that early.
 func (s postgresStore) Expire(ctx context.Context, limit int) (int, error) {
-	if s.wrote == "" {
+	if s.marks == "" {
 		return s.Store.Expire(ctx, limit)
 	}
 	var before, after string
-	if err := s.pool.QueryRow(ctx, s.wrote).Scan(&before); err != nil {
+	if err := s.pool.QueryRow(ctx, s.marks).Scan(&before); err != nil {
 		return 0, err
 	}
 	n, err := s.Store.Expire(ctx, limit)
-	for after = before; err == nil && after == before; { // asks again and again until the row differs
-		err = s.pool.QueryRow(ctx, s.wrote).Scan(&after)
+	for after = before; err == nil && after == before; { // asks again and again until the result differs
+		err = s.pool.QueryRow(ctx, s.marks).Scan(&after)
 	}
 	return n, err
 }
@@ -198,15 +198,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 	if o.Via != "" {
 		addr = o.Via
 	}
-	config, err := pgxpool.ParseConfig("postgres://postgres@" + addr + "/postgres?sslmode=disable")
-	if err != nil {
-		return nil, err
-	}
-	config.MaxConns, config.ConnConfig.ConnectTimeout = poolSize, connectTimeout
-	if o.Relaxed { // without AllowVolatile, below, pgstore refuses such a session
-		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, err := postgresPool(ctx, addr, o.Relaxed)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +208,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 		Clock:         o.Clock,
 		Retention:     o.retention(),
 		Timeout:       o.Timeout,
-		AllowVolatile: o.Relaxed,
+		AllowVolatile: o.Relaxed, // else pgstore refuses the sessions of a relaxed pool
 	})
 	if err != nil {
 		pool.Close()
@@ -224,7 +216,20 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 	}
 	p := postgresStore{Store: store, pool: pool}
 	if o.Retention != 0 { // deleting old entries updates the row of meta, which gives that row another ctid (its place in the table)
-		p.wrote = "SELECT ctid::text FROM " + schemaOf("/"+schema) + ".meta"
+		p.marks = "SELECT ctid::text FROM " + schemaOf("/"+schema) + ".meta"
 	}
 	return p, nil
+}
+
+// postgresPool returns a pool of connections to a server. If it is relaxed, a commit does not wait for the disk.
+func postgresPool(ctx context.Context, addr string, relaxed bool) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig("postgres://postgres@" + addr + "/postgres?sslmode=disable")
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns, config.ConnConfig.ConnectTimeout = poolSize, connectTimeout
+	if relaxed {
+		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	}
+	return pgxpool.NewWithConfig(ctx, config)
 }

@@ -197,12 +197,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 			if cut.Half {
 				_, _ = to.Write(buf[:n/2]) // if it fails, all of the message is lost
 			}
-			if cut.Silent() {
-				p.dig(client, server)
-				_, _ = io.Copy(io.Discard, from) // until the one who sends gives up, or Disarm closes the connection
-				return
-			}
-			cut.end(client, server) // closes the connections, which ends the pump of the other direction, too
+			p.lose(cut, client, server, from)
 			return
 		}
 		if n > 0 {
@@ -217,6 +212,16 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 			return
 		}
 	}
+}
+
+// lose does with the connections what a cut does, and returns when nothing comes from the sender of the message any more.
+func (p *Proxy) lose(cut *Cut, client, server, sender *net.TCPConn) {
+	if cut.Silent() {
+		p.dig(client, server)
+		_, _ = io.Copy(io.Discard, sender) // until the sender gives up, or Disarm closes the connection
+		return
+	}
+	cut.end(client, server) // closes the connections, which ends the pump of the other direction, too
 }
 
 // dig remembers the connections of a black hole.

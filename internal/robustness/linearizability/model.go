@@ -21,7 +21,7 @@ import (
 type state struct {
 	accounts [numAccounts]sums
 	flags    [numFlags]bool // whether each kill flag is set
-	holds    string         // a byte for each reservation: its phase, otherBit, and from actualShift on the amount that was posted
+	holds    string         // a byte for each reservation: its phase, otherBit, and from actualShift on the amount that was posted, 0 if none was
 
 	revision  int64                // of the last change of this history
 	flagged   [numFlags]lastChange // of each flag
@@ -54,32 +54,33 @@ type model struct {
 	seed maphash.Seed // for hashes of states
 }
 
-// porcupine returns the model in the form of the checker, porcupine. Its Step returns the states in which the ledger can be after an operation with
-// this answer: none if the answer is wrong. If the answer was lost, the ledger may be in the old or in the new state. Because such an operation has
-// no end in the history, the checker may also place it at any later time.
+// porcupine returns the model in the form of the checker, porcupine. A state there is a state, an input an op and an output a result.
 func (m *model) porcupine() porcupine.Model {
 	return (&porcupine.NondeterministicModel{
 		Init: func() []any { return []any{state{holds: string(make([]byte, len(m.plan.holds)))}} },
-		Step: func(s, input, output any) []any {
-			got, asked := output.(result), input.(op)
-			next, want := m.step(s.(state), asked)
-			switch {
-			case got.unknown && next == s.(state): // it would change nothing
-				return []any{next}
-			case got.unknown: // it may not have happened yet, or have happened
-				return []any{s, next}
-			case !sameAnswer(got, want):
-				return nil
-			default:
-				return []any{next}
-			}
-		},
+		Step: func(s, input, output any) []any { return m.after(s.(state), input.(op), output.(result)) },
 		Hash: func(s any) uint64 { return maphash.Comparable(m.seed, s.(state)) },
 		DescribeOperation: func(input, output any) string {
 			return fmt.Sprintf("%s -> %s", input.(op), output.(result))
 		},
 		DescribeState: func(s any) string { return fmt.Sprintf("%+v %v", s.(state).accounts, s.(state).flags) },
 	}).ToModel()
+}
+
+// after returns the states in which the ledger can be after an operation with this answer: none if the answer is wrong. If the answer was lost, the
+// ledger may be in the old or in the new state. Because such an operation has no end in the history, the checker may also place it at any later time.
+func (m *model) after(s state, asked op, got result) []any {
+	next, want := m.step(s, asked)
+	switch {
+	case got.unknown && next == s: // it would change nothing
+		return []any{next}
+	case got.unknown: // it may not have happened yet, or have happened
+		return []any{s, next}
+	case !sameAnswer(got, want):
+		return nil
+	default:
+		return []any{next}
+	}
 }
 
 // sameAnswer reports whether a store's answer is the one that the model wants.
@@ -147,20 +148,20 @@ func (m *model) reserve(s state, o op) (state, result) {
 
 // settle posts the amount in every phase but settled: a voided or unknown reservation too, because the money was spent.
 func (m *model) settle(s state, o op) (state, result) {
-	b := s.holds[o.hold]
-	phase := b & phaseMask
-	switch {
-	case phase == settled && int64(b>>actualShift) == o.amount:
-		return s, result{replayed: true, from: driver.Settled}
-	case phase == settled:
+	var told result
+	switch b := s.holds[o.hold]; b & phaseMask {
+	case settled:
+		if int64(b>>actualShift) == o.amount {
+			return s, result{replayed: true, from: driver.Settled}
+		}
 		return s, result{err: driver.ErrResolved}
-	case phase == pending:
-		return m.release(s, o.hold).post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Pending}
-	case phase == none: // spend that was never set aside
-		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{}
+	case pending:
+		s, told.from = m.release(s, o.hold), driver.Pending
+	case none: // spend that was never set aside, which has no state before
 	default: // voided, or a tombstone, which is a voided reservation for a store
-		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Voided}
+		told.from = driver.Voided
 	}
+	return m.settledWith(s, o.hold, 0, o.amount), told
 }
 
 // void gives a pending reservation back. One that is unknown leaves a tombstone.
@@ -177,35 +178,32 @@ func (m *model) void(s state, o op) (state, result) {
 	}
 }
 
-// correct replaces the posted amount of a settled reservation, or posts one for a voided reservation. A correction that was made before (not fresh)
-// changes nothing.
+// correct replaces the posted amount of a settled reservation, or posts one for a voided reservation, which stays voided until an amount other than 0
+// is posted for it. A correction that was made before (not fresh) changes nothing.
 func (m *model) correct(s state, o op) (state, result) {
 	b := s.holds[o.hold]
-	before, phase := int64(b>>actualShift), b&phaseMask // before is 0 unless an amount was posted
-	if phase == none || phase == pending || phase == tombstone {
+	before, phase := int64(b>>actualShift), b&phaseMask // before is 0 for a voided one
+	var from driver.State
+	switch phase {
+	case settled:
+		from = driver.Settled
+	case voided:
+		from = driver.Voided
+	default: // none, pending or a tombstone
 		return s, result{err: budget.ErrNotFound}
 	}
 	fresh, err := s.lastOf(o.hold).judge(s, o)
-	switch {
-	case err != nil:
+	if err != nil {
 		return s, result{err: err}
-	case !fresh && phase == voided:
-		return s, result{replayed: true, from: driver.Voided}
-	case !fresh:
-		return s, result{replayed: true, from: driver.Settled}
 	}
-	// The audit trail gets a record even if no amount changes.
-	s = s.correctedBy(o)
-	switch { // a voided reservation stays voided until an amount other than 0 is posted for it
-	case phase == settled && before == o.amount:
-		return s, result{replayed: true, from: driver.Settled}
-	case phase == voided && o.amount == 0:
-		return s, result{replayed: true, from: driver.Voided}
-	case phase == voided:
-		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Voided}
-	default:
-		return s.post(m.plan.holds[o.hold], before, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Settled}
+	if !fresh {
+		return s, result{replayed: true, from: from}
 	}
+	s = s.correctedBy(o) // the audit trail gets a record even if no amount changes
+	if before == o.amount {
+		return s, result{replayed: true, from: from}
+	}
+	return m.settledWith(s, o.hold, before, o.amount), result{from: from}
 }
 
 // errImpossible is an answer that no store gives, so that an order of the operations in which a change comes elsewhere than in the audit trail is
@@ -220,7 +218,7 @@ func (l lastChange) judge(s state, o op) (fresh bool, err error) {
 		return false, nil
 	case l.revision > o.seen:
 		return false, budget.ErrSuperseded
-	case o.revision <= s.revision: // also if o was not made, so that its revision is 0
+	case o.revision <= s.revision: // the trail has it before a change that came first in this order; or it was not made, and its revision is 0
 		return false, errImpossible
 	}
 	return true, nil
@@ -231,7 +229,7 @@ const correctedWidth = 2 + 2 + 8
 
 // lastOf returns what corrected a reservation last.
 func (s state) lastOf(hold int) lastChange {
-	for at := 0; at < len(s.corrected); at += correctedWidth {
+	for at := 0; at < len(s.corrected); at += correctedWidth { // a record begins with the number of its reservation
 		if c := s.corrected[at:]; int(c[0])<<8|int(c[1]) == hold {
 			return lastChange{int64(binary.BigEndian.Uint64([]byte(c[4:correctedWidth]))), int(c[2])<<8 | int(c[3])}
 		}
@@ -255,7 +253,7 @@ func (s state) correctedBy(o op) state {
 	return s
 }
 
-// release subtracts a pending reservation's amounts from its accounts.
+// release subtracts the amount of reservation i, which is pending, from its accounts. Its byte stays as it is.
 func (m *model) release(s state, i int) state {
 	h := m.plan.holds[i]
 	for _, a := range h.accounts {
@@ -272,12 +270,12 @@ func (h hold) reserved(other bool) int64 {
 	return h.amount
 }
 
-// post replaces what a reservation has posted in its accounts.
-func (s state) post(h hold, before, after int64) state {
-	for _, a := range h.accounts {
-		s.accounts[a].settled += after - before
+// settledWith returns the state in which a reservation is settled with an amount, in place of what it had posted before.
+func (m *model) settledWith(s state, i int, before, amount int64) state {
+	for _, a := range m.plan.holds[i].accounts {
+		s.accounts[a].settled += amount - before
 	}
-	return s
+	return s.with(i, posted(amount))
 }
 
 // with returns the state with another byte for reservation i.

@@ -35,19 +35,17 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 	for a := range p.max {
 		p.max[a] = int64(8 + each*clients/12 + random.IntN(12))
 	}
-	recent, lost := make([][]int, clients), 0 // the reservations that each client has made; how many losses there are
+	recent, lost := make([][]int, clients), 0 // the reservations that each client has made; how many losses were drawn
 	p.clients = make([][]op, clients)
 	for range each {
 		for c := range clients {
 			o := p.draw(random, &recent[c])
 			if n := len(p.clients[c]); n > 0 && random.IntN(20) == 0 {
-				o = p.clients[c][n-1] // asked again, although it was answered
+				o = p.clients[c][n-1] // asked again, although it was answered, and with the same loss
 			}
-			if random.IntN(100) < losses && lost < maxOverlap-clients {
-				o.loss = neverSent + loss(random.IntN(4)) // any of the four
-				lost++
-			} else if o.isChange() && random.IntN(3) == 0 && lost < maxOverlap-clients { // changes are repeated late more often than the rest
-				o.loss = repeatedLate
+			mayLose := lost < maxOverlap-clients
+			if what, drawn := drawLoss(random, losses, o.isChange(), mayLose); drawn {
+				o.loss = what
 				lost++
 			}
 			p.clients[c] = append(p.clients[c], o)
@@ -57,6 +55,18 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 		p.insist(random, c)
 	}
 	return p
+}
+
+// drawLoss draws whether an operation meets a loss, and which. Changes are repeated late more often than the rest.
+func drawLoss(random *rand.Rand, percent int, isChange, mayLose bool) (what loss, drawn bool) {
+	switch {
+	case random.IntN(100) < percent && mayLose:
+		return neverSent + loss(random.IntN(4)), true // any of the four
+	case isChange && random.IntN(3) == 0 && mayLose:
+		return repeatedLate, true
+	default:
+		return delivered, false
+	}
 }
 
 // draw returns one client's next operation. Of 100 about 42 reserve, 20 settle, 14 void, 5 correct, 11 read balances, 2 kill and 6 revive, so that

@@ -40,7 +40,7 @@ func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int
 		lost = func() int { return 0 }
 	}
 	r := &recorder{plan: p, stores: stores, nonce: rand.Uint64(), lost: lost, begun: time.Now(), clients: len(p.clients), seen: make(map[int]int64)}
-	if first, err := stores[0].Revision(ctx); err == nil { // else the whole trail is read
+	if first, err := stores[0].Revision(ctx); err == nil { // else first stays 0, and tellRevisions reads the whole audit trail
 		r.first = first
 	}
 	var clients sync.WaitGroup
@@ -60,20 +60,10 @@ func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int
 
 // tellRevisions writes down which revision each change has made, by the audit trail.
 func (r *recorder) tellRevisions(ctx context.Context) {
-	made := make(map[budget.ID]int64)
-	for after := r.first; ; {
-		page, err := r.page(ctx, after)
-		if err != nil {
-			r.failed = append(r.failed, err)
-			return
-		}
-		if len(page) == 0 { // the end of the trail
-			break
-		}
-		for _, record := range page {
-			made[record.ID] = record.Revision
-		}
-		after = page[len(page)-1].Revision
+	made, err := r.trail(ctx)
+	if err != nil {
+		r.failed = append(r.failed, err)
+		return
 	}
 	for i := range r.history {
 		o := r.history[i].Input.(op)
@@ -81,6 +71,24 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 			o.revision = made[r.changeID(o.change)] // 0 if the trail does not have it
 			r.history[i].Input = o
 		}
+	}
+}
+
+// trail returns the revisions of all changes since the history began, by the changes' ids.
+func (r *recorder) trail(ctx context.Context) (map[budget.ID]int64, error) {
+	made := make(map[budget.ID]int64)
+	for after := r.first; ; {
+		page, err := r.page(ctx, after)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 { // the end of the trail
+			return made, nil
+		}
+		for _, record := range page {
+			made[record.ID] = record.Revision
+		}
+		after = page[len(page)-1].Revision
 	}
 }
 
@@ -94,8 +102,8 @@ func (r *recorder) page(ctx context.Context, after int64) (page []driver.Record,
 	return page, err
 }
 
-// look sets op.seen of a change: the ledger's revision before its client asked first, which a repeat keeps. It returns false if that can't be read;
-// then the change is left out.
+// look sets op.seen of a change: the ledger's revision before its client asked first, which a repeat keeps. A change has one client, so that nobody
+// else looks for it meanwhile. It returns false if the revision can't be read; then the change is left out.
 func (r *recorder) look(ctx context.Context, s budget.Store, o op) (op, bool) {
 	r.mu.Lock()
 	seen, known := r.seen[o.change]
@@ -140,36 +148,42 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 		}
 	}
 	call := time.Since(r.begun)
-	lost := result{unknown: true}
 	switch o.loss {
 	case neverSent: // all that is done is to write it down
-		r.note(client, o, lost, call)
+		r.note(client, o, noAnswer, call)
 	case sentLate:
-		r.note(client, o, lost, call)
+		r.note(client, o, noAnswer, call)
 		r.sendLate(ctx, store, o, random)
-	default:
-		before := r.lost()
-		got, err := r.ask(ctx, store, o)
-		// If the network has lost a message, the store's client may have sent the request twice, and the answer is that to the second: so the first is
-		// one more operation in the history, without an answer.
-		if err == nil && r.lost() > before {
-			r.note(client, o, lost, call)
-		}
-		if err != nil {
-			got = lost
-			r.mu.Lock()
-			r.failed = append(r.failed, fmt.Errorf("%s: %w", o, err))
-			r.mu.Unlock()
-		}
-		if o.loss == replyLost {
-			got = lost
-		}
-		r.note(client, o, got, call)
-		if o.loss == repeatedLate { // the repetition is an operation of its own, to which nobody hears the answer
-			r.note(client, o, lost, time.Since(r.begun))
-			r.sendLate(ctx, store, o, random)
-		}
+	case repeatedLate:
+		r.doNow(ctx, store, client, o, call)
+		r.note(client, o, noAnswer, time.Since(r.begun)) // the repetition is an operation of its own, to which nobody hears the answer
+		r.sendLate(ctx, store, o, random)
+	default: // delivered or replyLost
+		r.doNow(ctx, store, client, o, call)
 	}
+}
+
+// noAnswer is what a client learns that gets no answer.
+var noAnswer = result{unknown: true}
+
+// doNow asks the store, and writes the answer down unless it is lost. call is when the client asked.
+func (r *recorder) doNow(ctx context.Context, store budget.Store, client int, o op, call time.Duration) {
+	before := r.lost()
+	got, err := r.ask(ctx, store, o)
+	// If the network has lost a message, the store's client may have sent the request twice, and the answer is that to the second: so the first is
+	// one more operation in the history, without an answer.
+	if err == nil && r.lost() > before {
+		r.note(client, o, noAnswer, call)
+	}
+	if err != nil {
+		r.mu.Lock()
+		r.failed = append(r.failed, fmt.Errorf("%s: %w", o, err))
+		r.mu.Unlock()
+	}
+	if err != nil || o.loss == replyLost {
+		got = noAnswer
+	}
+	r.note(client, o, got, call)
 }
 
 // sendLate lets a request arrive when nobody waits for it any more, so that its answer is dropped.
