@@ -242,7 +242,7 @@ func diffTools(old, now []prompt.Record) toolDiff {
 	}
 }
 
-// without returns those of a that have no equal in b, by a key. Each of b is the equal of one of a at most.
+// without returns those of a that have no equal in b, which is one with the same key. Each of b is the equal of one of a at most.
 func without(a, b []prompt.Record, key func(*prompt.Record) uint64) (rest []prompt.Record) {
 	equals := make(map[uint64]int, len(b)) // how many of b have a key and are not taken yet
 	for i := range b {
@@ -280,7 +280,7 @@ func (t *Turn) messagesChanged() {
 		return
 	}
 	if t.dropped(old, now) || t.branches(old) {
-		return // dropped has added its finding
+		return // dropped has added its finding, and a branch is none
 	}
 	if t.past.forks = conv.forks + 1; t.past.forks >= manyForks && !t.call.Compacted {
 		t.add(t.stake(Finding{

@@ -161,7 +161,7 @@ func (l *linter) certain(behind, block int, enough int64) bool {
 // the model's minimum, are no finding.
 func (l *linter) tail() {
 	last := l.lastPoint()
-	if last == nil || len(l.p.Blocks) == 0 || l.mayEnd(last) {
+	if last == nil || len(l.p.Blocks) == 0 || l.needsNoMore(last) {
 		return
 	}
 	if l.m.MaxTokens > 0 && l.scale.High(l.p.UpTo(last.Block)) >= l.m.MaxTokens*3/4 {
@@ -179,8 +179,8 @@ func (l *linter) tail() {
 	})
 }
 
-// mayEnd reports whether what follows the last point may rightly have no point: it is no more than the newest turn, or no turn may follow it.
-func (l *linter) mayEnd(last *prompt.Point) bool {
+// needsNoMore reports whether what follows the last point rightly has no point: it is no more than the newest turn, or no turn may follow it.
+func (l *linter) needsNoMore(last *prompt.Point) bool {
 	final := &l.p.Blocks[len(l.p.Blocks)-1]
 	switch {
 	case final.Section != prompt.Messages || l.p.Final: // there are no messages, or the request demands a call of a single tool

@@ -46,7 +46,7 @@ type session struct {
 
 	// The following fields decide whether writing to the cache pays.
 	prefixes  []knownPrefix // beginnings that several requests may share
-	unread    int           // how many writes no request has read yet; a read takes one off, and the more there are, the later the next is tried
+	unread    int           // how many writes no request has read so far: each lets the next one wait until its prefix was seen twice more
 	costs     lifetimeCosts // whether points should ask for an hour
 	step      int           // the number in Tracker.steps of the last of its first three requests; later ones are not added there by workflow
 	trials    int           // how many trials were written and not read so far
@@ -258,7 +258,7 @@ func (s *session) newConversation() *conversation {
 	}
 	old := s.conversations[len(s.conversations)-1]
 	s.conversations = s.conversations[:len(s.conversations)-1]
-	// Forget returns, as numbers below zero, how many texts and bytes are remembered less. The records of the blocks go away as well.
+	// Forget returns, as numbers that are not positive, how many more texts and bytes are remembered. The records of the blocks go away as well.
 	texts, retained := old.texts.Forget()
 	s.tracker.grown(s, texts-len(old.blocks), retained)
 	conv := &conversation{blocks: old.blocks[:0], texts: old.texts, points: old.points[:0]}

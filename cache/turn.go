@@ -73,8 +73,9 @@ const (
 // counts as running. Requires s.mu held.
 func (s *session) check(c Call, p *prompt.Prompt) *Turn {
 	var buf [maxConversations]prompt.Memory
-	p.Record(s.knownTexts(buf[:0]))                           // texts of earlier requests are recognised by their address, and not read again
-	return s.checkRecorded(c, p, s.findPredecessor(p), false) // false: Fix has not placed its points
+	p.Record(s.knownTexts(buf[:0])) // texts of earlier requests are recognised by their address, and not read again
+	const placed = false            // Fix has not placed the points
+	return s.checkRecorded(c, p, s.findPredecessor(p), placed)
 }
 
 // checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held.
@@ -223,10 +224,11 @@ func (t *Turn) Avoidable() int64 { return t.avoidableTokens }
 // Send records that the request is sent: its time, its blocks and what it shows about the workflow. It does nothing for a turn that was sent already
 // or has ended, or for an empty prompt.
 func (t *Turn) Send() {
-	s, p := t.session, t.prompt
+	s := t.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.state != checked || len(t.prompt.Records()) == 0 {
+	p := t.prompt
+	if t.state != checked || len(p.Records()) == 0 {
 		return // an empty prompt leaves the state as it is, so that Begin and End do nothing either
 	}
 	t.state = sent

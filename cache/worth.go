@@ -46,7 +46,8 @@ func (t *Tracker) Fix(c Call, p *prompt.Prompt, apply func([]prompt.Edit) *promp
 		}
 	}
 	// What decide has found is kept in the turn: learn records it once the request is sent, and stopRunning once it is answered.
-	turn := s.checkRecorded(c, p, prev, true) // true: the points are placed
+	const placed = true
+	turn := s.checkRecorded(c, p, prev, placed)
 	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
 	return turn
 }

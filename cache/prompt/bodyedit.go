@@ -134,8 +134,8 @@ func (e *bodyEdit) apply(body []byte) []byte {
 	}
 	out, from := make([]byte, 0, size), 0 // from is up to where body has been copied or cut
 	for _, s := range e.splices {
-		if s.Start < from { // the removal before it has cut the comma that this one begins with, so it cuts the comma behind it instead
-			// PastComma returns the offset behind that comma, or the same one if none follows.
+		if s.Start < from { // it begins with a comma that the removal before has cut already, so it cuts the comma behind it instead
+			// PastComma returns the offset of what follows the comma behind s.End, or s.End itself if no comma follows.
 			s.Start, s.End = from, jsonbody.PastComma(body, s.End)
 		}
 		out = append(append(out, body[from:s.Start]...), s.text...)

@@ -87,7 +87,7 @@ func (s *bodySink) withoutPoints(t *jsonbody.Tool) string {
 	b.Grow(len(t.Raw))
 	from := t.Span.Start
 	for _, cut := range cuts {
-		if cut.Start < from { // the comma before it was cut with the member before it, so cut the comma behind it
+		if cut.Start < from { // it begins with a comma that the cut before has taken already, so it takes the comma behind it instead
 			cut = jsonbody.Span{Start: from, End: jsonbody.PastComma(s.body, cut.End)}
 		}
 		b.WriteString(s.body[from:cut.Start])
