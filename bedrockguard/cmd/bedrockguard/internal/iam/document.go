@@ -57,7 +57,7 @@ type Condition struct {
 	Operator string // as written in the document
 	Key      string
 	Values   []string
-	op       operator
+	op       operator // Operator, split into its parts
 }
 
 // Parse parses a document. The error has all mistakes, each as a *SyntaxError.
@@ -92,11 +92,11 @@ func ParseAll(raw []byte, kind Kind) ([]*Policy, error) {
 }
 
 // parser turns the nodes of one document into a policy. It goes on after a mistake and collects them all. The kind of a node is '{' for an object,
-// '[' for a list, 's' for a string and 0 for null, and its method what returns that in words.
+// '[' for a list, 's' for a string and 0 for null, and its method what returns that in words. The at of a node or a field is its place in the text.
 type parser struct {
-	kind     Kind
-	version  string
-	problems []error
+	kind     Kind    // of the document
+	version  string  // of the policy language, as the document says; known once all its members but Statement are read
+	problems []error // each is a *SyntaxError
 }
 
 // wrong notes a mistake and its place.
@@ -128,20 +128,28 @@ func (p *parser) policy(n *node) *Policy {
 		}
 	}
 	p.version = policy.Version
-	switch {
-	case statements == nil:
+	if statements == nil {
 		p.wrong(n.at, "a policy without Statement")
-	case statements.kind == '{':
-		policy.Statements = []Statement{p.statement(statements)}
-	case statements.kind != '[' || len(statements.items) == 0:
-		p.wrong(statements.at, "Statement: want a statement, or a list of at least one")
-	default:
-		for _, item := range statements.items {
-			policy.Statements = append(policy.Statements, p.statement(item))
-		}
+	} else {
+		policy.Statements = p.statements(statements)
 	}
 	p.distinctSids(policy.Statements)
 	return policy
+}
+
+// statements parses the value of Statement: one statement, or a list of at least one.
+func (p *parser) statements(n *node) (all []Statement) {
+	if n.kind == '{' {
+		return []Statement{p.statement(n)}
+	}
+	if n.kind != '[' || len(n.items) == 0 {
+		p.wrong(n.at, "Statement: want a statement, or a list of at least one")
+		return nil
+	}
+	for _, item := range n.items {
+		all = append(all, p.statement(item))
+	}
+	return all
 }
 
 // distinctSids notes statements whose name another one in the same policy has.
@@ -157,7 +165,8 @@ func (p *parser) distinctSids(all []Statement) {
 	}
 }
 
-// unknown notes a member that does not exist, and suggests one of names that only differs in upper and lower case.
+// unknown notes a member that does not exist. names are the members that do: one that only differs in upper and lower case is suggested, or else all
+// of them. of is what has these members.
 func (p *parser) unknown(f field, of string, names ...string) {
 	for _, name := range names {
 		if strings.EqualFold(name, f.name) {
@@ -178,28 +187,7 @@ func (p *parser) statement(n *node) Statement {
 	has := make(map[string]bool)
 	for _, f := range n.fields {
 		has[f.name] = true
-		switch f.name {
-		case "Sid":
-			s.Sid = p.sid(f.value)
-		case "Effect":
-			if s.Effect = p.text(f.value, "Effect"); s.Effect != Allow && s.Effect != Deny {
-				p.wrong(f.value.at, "Effect %q: want %q or %q", s.Effect, Allow, Deny)
-			}
-		case "Action":
-			s.Actions = p.list(f, p.action)
-		case "NotAction":
-			s.NotActions = p.list(f, p.action)
-		case "Resource":
-			s.Resources = p.list(f, p.resource)
-		case "NotResource":
-			s.NotResources = p.list(f, p.resource)
-		case "Condition":
-			s.Conditions = p.conditions(f.value)
-		case "Principal", "NotPrincipal":
-			p.wrong(f.at, "%s belongs to the policy of a resource: a %s holds for whom it is attached to", f.name, p.kind)
-		default:
-			p.unknown(f, "a statement", "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
-		}
+		p.member(&s, f)
 	}
 	if !has["Effect"] {
 		p.wrong(n.at, "a statement without Effect")
@@ -215,7 +203,34 @@ func (p *parser) statement(n *node) Statement {
 	return s
 }
 
-// text parses a string.
+// member parses one member of a statement into s.
+func (p *parser) member(s *Statement, f field) {
+	switch f.name {
+	case "Sid":
+		s.Sid = p.sid(f.value)
+	case "Effect":
+		s.Effect = p.text(f.value, "Effect")
+		if s.Effect != Allow && s.Effect != Deny {
+			p.wrong(f.value.at, "Effect %q: want %q or %q", s.Effect, Allow, Deny)
+		}
+	case "Action":
+		s.Actions = p.list(f, p.action)
+	case "NotAction":
+		s.NotActions = p.list(f, p.action)
+	case "Resource":
+		s.Resources = p.list(f, p.resource)
+	case "NotResource":
+		s.NotResources = p.list(f, p.resource)
+	case "Condition":
+		s.Conditions = p.conditions(f.value)
+	case "Principal", "NotPrincipal":
+		p.wrong(f.at, "%s belongs to the policy of a resource: a %s holds for whom it is attached to", f.name, p.kind)
+	default:
+		p.unknown(f, "a statement", "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
+	}
+}
+
+// text parses a string; name is what it is, for the mistake that is noted if it is none. It returns the empty text for any other value.
 func (p *parser) text(n *node, name string) string {
 	if n.kind != 's' {
 		p.wrong(n.at, "%s: want a string, and this is %s", name, n.what())
@@ -248,7 +263,7 @@ func (p *parser) sid(n *node) string {
 	return sid
 }
 
-// list parses a string, or a list of strings, and calls check for each.
+// list parses a string, or a list of strings, and calls check for each. Other values in the list are noted (text) and left out.
 func (p *parser) list(f field, check func(*node)) []string {
 	items := f.value.items
 	if f.value.kind != '[' {
@@ -259,7 +274,8 @@ func (p *parser) list(f field, check func(*node)) []string {
 	}
 	list := make([]string, 0, len(items))
 	for _, item := range items {
-		if text := p.text(item, f.name); item.kind == 's' {
+		text := p.text(item, f.name)
+		if item.kind == 's' {
 			check(item)
 			list = append(list, text)
 		}
@@ -270,23 +286,26 @@ func (p *parser) list(f field, check func(*node)) []string {
 // action checks an action: SERVICE:ACTION, with wildcards only after the colon, or an asterisk alone.
 func (p *parser) action(n *node) {
 	service, name, ok := strings.Cut(n.text, ":")
-	valid := func(text, more string) bool {
-		return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
-			return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(more, c)
-		})
-	}
 	switch {
 	case n.text == "*" || n.text == "*:*":
 	case !ok:
 		p.wrong(n.at, "action %q: want SERVICE:ACTION, or *", n.text)
-	case !valid(service, "-"):
+	case !alphanumeric(service, "-"):
 		p.wrong(n.at, "action %q: %q is no service; it can't have wildcards", n.text, service)
-	case !valid(name, "*?"):
+	case !alphanumeric(name, "*?"):
 		p.wrong(n.at, "action %q: %q is no action", n.text, name)
 	}
 }
 
-// resource checks a resource: an ARN, or an asterisk alone.
+// alphanumeric reports whether a text has letters, digits and the further characters, and at least one of them.
+func alphanumeric(text, further string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(further, c)
+	})
+}
+
+// resource checks a resource: an ARN, or an asterisk alone. In a service control policy an ARN has all of its parts, which colons separate, unless it
+// has an asterisk, which may stand for several of them; in other kinds of documents IAM completes an ARN that lacks parts.
 func (p *parser) resource(n *node) {
 	if n.text == "*" {
 		return
@@ -296,13 +315,13 @@ func (p *parser) resource(n *node) {
 		return
 	}
 	p.variables(n)
-	// In other kinds of documents IAM completes an ARN that lacks parts.
-	if short := strings.Count(n.text, ":") < arnParts-1; short && p.kind == ServiceControl && !strings.Contains(n.text, "*") {
+	short := strings.Count(n.text, ":") < arnParts-1
+	if short && p.kind == ServiceControl && !strings.Contains(n.text, "*") {
 		p.wrong(n.at, "resource %q: an ARN has six parts", n.text)
 	}
 }
 
-// variables notes a variable without an end. In the older version of the language there are none.
+// variables notes a variable, ${NAME}, without an end. In the older version of the language there are none.
 func (p *parser) variables(n *node) {
 	if p.version == version2008 {
 		return

@@ -8,8 +8,7 @@ import (
 
 // Whether a statement applies, and each part of it, is a tri: yes, no, or maybe if it depends on keys that are not known. both is the tri for "and",
 // either that for "or". glob makes a pattern of a text with wildcards, and literal one in which every character stands for itself; overlaps reports
-// whether there is a text that two patterns match. compareARN compares ARNs part by part. version is the version of the document, on which the
-// meaning of variables depends.
+// whether there is a text that two patterns match. version is the version of the document, on which the meaning of variables depends.
 
 // Request is a request that IAM has to decide on. It remembers which unknown keys were used, so it must be used by one goroutine.
 type Request struct {
@@ -44,7 +43,7 @@ func (r *Request) lookup(key string) ([]string, tri) {
 	return nil, maybe
 }
 
-// ask remembers that an unknown key was used.
+// ask remembers that an unknown key was used, so that a verdict that depends on it can name it.
 func (r *Request) ask(key string) {
 	if r.asked == nil {
 		r.asked = make(map[string]string)
@@ -82,28 +81,13 @@ type Verdict struct {
 	Unknown []string
 }
 
-// Evaluate decides on a request under all layers. An explicit Deny in any of them wins; otherwise each has to allow.
+// Evaluate decides on a request under all layers. An explicit Deny in any of them wins; otherwise each has to allow. If something only may deny the
+// request, or only may allow it, the first such reason is kept, unless a later one denies the request for certain.
 func Evaluate(layers []Layer, r *Request) Verdict {
 	r.asked = nil
-	verdict := Verdict{Outcome: Allowed, By: "every layer allows it"}
-	for _, layer := range layers {
-		for _, policy := range layer.Policies {
-			for i := range policy.Statements {
-				s := &policy.Statements[i]
-				if s.Effect != Deny {
-					continue
-				}
-				switch s.applies(r, policy.Version) {
-				case yes:
-					return Verdict{Outcome: Denied, Explicit: true, By: named(layer, s)}
-				case maybe:
-					// The first reason is kept. A later statement may still deny the request for certain.
-					if verdict.Outcome == Allowed {
-						verdict = Verdict{Outcome: Depends, Explicit: true, By: named(layer, s)}
-					}
-				}
-			}
-		}
+	verdict := explicitDeny(layers, r)
+	if verdict.Outcome == Denied {
+		return verdict
 	}
 	for _, layer := range layers {
 		switch layer.allows(r) {
@@ -117,6 +101,30 @@ func Evaluate(layers []Layer, r *Request) Verdict {
 	}
 	if verdict.Outcome == Depends {
 		verdict.Unknown = slices.Sorted(maps.Values(r.asked))
+	}
+	return verdict
+}
+
+// explicitDeny returns what the Deny statements of all layers say: Denied by the first one that applies, Depends by the first one that may apply, and
+// Allowed if none does.
+func explicitDeny(layers []Layer, r *Request) Verdict {
+	verdict := Verdict{Outcome: Allowed, By: "every layer allows it"}
+	for _, layer := range layers {
+		for _, policy := range layer.Policies {
+			for i := range policy.Statements {
+				s := &policy.Statements[i]
+				if s.Effect != Deny {
+					continue
+				}
+				applies := s.applies(r, policy.Version)
+				if applies == yes {
+					return Verdict{Outcome: Denied, Explicit: true, By: named(layer, s)}
+				}
+				if applies == maybe && verdict.Outcome == Allowed {
+					verdict = Verdict{Outcome: Depends, Explicit: true, By: named(layer, s)}
+				}
+			}
+		}
 	}
 	return verdict
 }
@@ -145,17 +153,18 @@ func (l *Layer) allows(r *Request) tri {
 // applies returns whether a statement is about a request. It checks the parts in order and stops at the first that does not hold. If that is a
 // condition, the keys for which the conditions have asked are forgotten again, because the outcome does not depend on them.
 func (s *Statement) applies(r *Request, version string) tri {
-	verdict := s.aboutAction(r.Action)
+	if s.aboutAction(r.Action) == no { // it is yes or no, because the action is known
+		return no
+	}
+	verdict := s.aboutResource(r, version)
 	if verdict == no {
 		return no
 	}
-	if verdict = verdict.both(s.aboutResource(r, version)); verdict == no {
-		return no
-	}
-	asked := maps.Clone(r.asked)
+	asked := maps.Clone(r.asked) // holds adds the keys on which a condition depends
 	for i := range s.Conditions {
-		if verdict = verdict.both(s.Conditions[i].holds(r, version)); verdict == no {
-			r.asked = asked // it does not hold whatever their values are
+		verdict = verdict.both(s.Conditions[i].holds(r, version))
+		if verdict == no {
+			r.asked = asked
 			return no
 		}
 	}
@@ -200,14 +209,18 @@ func (r *Request) matchesResource(text, version string, undocumented tri) tri {
 	if text == "*" {
 		return yes
 	}
-	want, known := r.expand(text, version, true)
+	// expand reads * and ? as wildcards, and replaces variables. known is no if one of them has no value, and maybe if that is not known.
+	const wildcards = true
+	want, known := r.expand(text, version, wildcards)
 	switch {
 	case r.Resource == "*", known == no:
 		return undocumented
 	case known == maybe:
 		return maybe
 	}
-	verdict := compareARN(want, glob(r.Resource), true)
+	// compareARN compares part by part; parts that want lacks match anything, because IAM completes resources.
+	const complete = true
+	verdict := compareARN(want, glob(r.Resource), complete)
 	if verdict == no && len(want.split(arnParts)) < arnParts {
 		return undocumented
 	}

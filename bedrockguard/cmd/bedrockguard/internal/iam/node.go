@@ -29,17 +29,17 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e
 
 // node is a value of JSON, with its place.
 type node struct {
-	kind   byte // '{', '[', 's' for a string, 'n' for a number, 'b' for a boolean, 0 for null
-	text   string
-	fields []field
-	items  []*node
-	at     Position
+	kind   byte     // '{' for an object, '[' for a list, 's' for a string, 'n' for a number, 'b' for a boolean, 0 for null
+	text   string   // of a string, a number or a boolean
+	fields []field  // of an object
+	items  []*node  // of a list
+	at     Position // where it begins
 }
 
 // field is a member of an object.
 type field struct {
 	name  string
-	at    Position
+	at    Position // where the name begins
 	value *node
 }
 
@@ -60,7 +60,7 @@ func (n *node) what() string {
 	return "null"
 }
 
-// reader parses JSON into nodes. encoding/json decides what is valid.
+// reader parses JSON into nodes. encoding/json decides what is valid, and gives the offsets from which the places are computed.
 type reader struct {
 	raw     []byte
 	decoder *json.Decoder
@@ -134,7 +134,7 @@ func (r *reader) next() (json.Token, int, error) {
 	return nil, at, r.problem(at, "no JSON: %v", err)
 }
 
-// value parses a value, which is inside of depth others; io.EOF if the text has ended.
+// value parses a value. depth is how many others it is inside of. It returns io.EOF if the text has ended and depth is 0.
 func (r *reader) value(depth int) (*node, error) {
 	token, at, err := r.next()
 	if err != nil {
@@ -164,7 +164,7 @@ func (r *reader) value(depth int) (*node, error) {
 	return n, err
 }
 
-// within turns an end of the text inside of a value into an error.
+// within turns io.EOF into a mistake if it came inside of a value, at a depth from 1 on. Other errors, and io.EOF at depth 0, stay as they are.
 func (r *reader) within(err error, depth int) error {
 	if depth > 0 && errors.Is(err, io.EOF) {
 		return r.problem(len(r.raw), "no JSON: it ends in the middle")
@@ -172,7 +172,8 @@ func (r *reader) within(err error, depth int) error {
 	return err
 }
 
-// object parses the members of an object into n.fields. A name that occurs twice is a mistake, because readers differ in which one counts.
+// object parses the members of an object into n.fields. The object is inside of depth values, and so its members are inside of one more. A name that
+// occurs twice is a mistake, because readers differ in which one counts.
 func (r *reader) object(n *node, depth int) error {
 	seen := make(map[string]bool)
 	for r.decoder.More() {
@@ -197,7 +198,7 @@ func (r *reader) object(n *node, depth int) error {
 	return r.end(depth)
 }
 
-// list parses the items of a list into n.items.
+// list parses the items of a list into n.items. The list is inside of depth values.
 func (r *reader) list(n *node, depth int) error {
 	for r.decoder.More() {
 		value, err := r.value(depth + 1)
@@ -209,9 +210,9 @@ func (r *reader) list(n *node, depth int) error {
 	return r.end(depth)
 }
 
-// end parses the bracket that closes an object or a list.
+// end parses the bracket that closes an object or a list, which is inside of depth values. It is called when the decoder has no more members or
+// items: then the next token is that bracket, or the text has ended. An end before the bracket is inside of the value, so that it is always a mistake.
 func (r *reader) end(depth int) error {
-	// More was false, so that the next token is the bracket, or the text ends here, which is an error also in an outermost value.
 	_, _, err := r.next()
 	return r.within(err, depth+1)
 }

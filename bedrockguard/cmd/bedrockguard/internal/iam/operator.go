@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,19 +29,21 @@ const (
 
 // comparison is how an operator compares a value of the request (given) with one of the document (want).
 type comparison struct {
-	wild, variables bool // whether the document's value may have wildcards, and variables
-	compare         func(want pattern, given string) tri
-	check           func(want string) error // whether a document may have this value; nil if it may have any
+	wild      bool                                 // * and ? in the document's value are wildcards
+	variables bool                                 // ${NAME} in the document's value is a variable
+	compare   func(want pattern, given string) tri // nil for null, which compares nothing
+	check     func(want string) error              // whether a document may have this value; nil if it may have any
 }
 
-// comparisons are indexed by the names of operators, in lower case. A negated operator is the opposite of the one without Not.
+// comparisons are indexed by the names of operators, in lower case. A negated operator is the opposite of the one without Not. Under an operator
+// without the mark wild or variables, wildcards or variables stand for themselves.
 var comparisons = map[string]comparison{
 	"stringequals":             {variables: true, compare: matches},
 	"stringequalsignorecase":   {variables: true, compare: matchesFolded},
 	"stringlike":               {variables: true, wild: true, compare: matches},
 	"arnequals":                {variables: true, wild: true, compare: matchesARN},
 	"arnlike":                  {variables: true, wild: true, compare: matchesARN},
-	"bool":                     {compare: sameBool, check: checkBool, variables: true},
+	"bool":                     {variables: true, compare: sameBool, check: checkBool},
 	"binaryequals":             {compare: matches, check: checkBinary},
 	"ipaddress":                {compare: inNetwork, check: checkNetwork},
 	"numericequals":            {compare: ordered(number, 0), check: checkNumber},
@@ -104,19 +107,6 @@ func matchesARN(want pattern, given string) tri { return compareARN(want, litera
 // sameBool compares true and false.
 func sameBool(want pattern, given string) tri { return triOf(strings.EqualFold(want.String(), given)) }
 
-// String returns a pattern as it is written.
-func (p pattern) String() string {
-	var b strings.Builder
-	for _, s := range p {
-		if s.kind == 'c' {
-			b.WriteRune(s.char)
-		} else {
-			b.WriteByte(s.kind)
-		}
-	}
-	return b.String()
-}
-
 // inNetwork returns whether the request's IP address is in the document's network.
 func inNetwork(want pattern, given string) tri {
 	network, err := parseNetwork(want.String())
@@ -137,8 +127,8 @@ func parseNetwork(text string) (netip.Prefix, error) {
 }
 
 // ordered makes a comparison of numbers or dates, which read parses. It holds if the request's value, compared with the document's, is one of
-// results: -1 smaller, 0 equal, 1 larger. If a value can't be parsed, AWS documents no result.
-func ordered(read func(string) (*big.Rat, error), results ...int) func(pattern, string) tri {
+// orders: -1 smaller, 0 equal, 1 larger. If a value can't be parsed, AWS documents no result.
+func ordered(read func(string) (*big.Rat, error), orders ...int) func(pattern, string) tri {
 	return func(want pattern, given string) tri {
 		wanted, err := read(want.String())
 		if err != nil {
@@ -148,12 +138,7 @@ func ordered(read func(string) (*big.Rat, error), results ...int) func(pattern, 
 		if err != nil {
 			return maybe
 		}
-		for _, result := range results {
-			if value.Cmp(wanted) == result {
-				return yes
-			}
-		}
-		return no
+		return triOf(slices.Contains(orders, value.Cmp(wanted)))
 	}
 }
 
@@ -171,7 +156,7 @@ func number(text string) (*big.Rat, error) {
 // dateForms are the forms of ISO 8601 in W3C's note.
 var dateForms = [...]string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02", "2006-01"}
 
-// date parses a moment: in one of the forms, or in seconds since 1970. A text of four digits is a year and no number of seconds.
+// date parses a moment: in one of the forms, or in seconds since 1970. A text of four digits or fewer is a year and no number of seconds.
 func date(text string) (*big.Rat, error) {
 	for _, form := range dateForms {
 		if at, err := time.Parse(form, text); err == nil {
@@ -188,10 +173,13 @@ func date(text string) (*big.Rat, error) {
 	return nil, fmt.Errorf("%q is no date: want such as 2026-11-29T12:00:00Z", text)
 }
 
+// checkNumber accepts a decimal number.
 func checkNumber(text string) error { _, err := number(text); return err }
 
+// checkDate accepts a moment, as date parses it.
 func checkDate(text string) error { _, err := date(text); return err }
 
+// checkNetwork accepts an IP address, or a range of them.
 func checkNetwork(text string) error {
 	if _, err := parseNetwork(text); err != nil {
 		return fmt.Errorf("%q is no IP address or range", text)
@@ -207,6 +195,7 @@ func checkBool(text string) error {
 	return fmt.Errorf("%q: want true or false", text)
 }
 
+// checkBinary accepts base64.
 func checkBinary(text string) error {
 	if _, err := base64.StdEncoding.DecodeString(text); err != nil {
 		return fmt.Errorf("%q is no base64", text)

@@ -49,7 +49,7 @@ func (r *Request) expand(text, version string, wild bool) (pattern, tri) {
 	}
 	pieces, err := splitVariables(text)
 	if err != nil {
-		return nil, maybe
+		return nil, maybe // a variable without an end, which the parser has refused
 	}
 	var p pattern
 	known := yes

@@ -16,7 +16,8 @@ import (
 
 // An account is where one limit counts for one set of values that split the limit, such as one workflow. A period is one window of an account, or
 // a part of a rolling window; settled is what finished calls were charged in it, pending what calls in flight have reserved. An override replaces
-// the limit's maximum in one account until a moment, and a latched account stays closed after a refusal.
+// the limit's maximum in one account until a moment, and a latched account stays closed after a refusal. The first argument of output.NewTable is
+// the text that is printed in place of a table without rows.
 
 // LimitsCommand returns the command bedrockguard limits, with its flags and its help.
 func LimitsCommand() *cli.Command {
@@ -26,7 +27,7 @@ func LimitsCommand() *cli.Command {
 	}
 }
 
-// limitJSON is a limit for JSON.
+// limitJSON is a limit for JSON. Of a limit that is not in the policy, but has accounts in the store, only Name and Accounts are known.
 type limitJSON struct {
 	Name     string               `json:"name"`
 	Max      *output.QuantityJSON `json:"max,omitempty"`
@@ -36,7 +37,7 @@ type limitJSON struct {
 	Latch    bool                 `json:"latch,omitempty"`
 	Observe  bool                 `json:"observe,omitempty"`
 	MaxFor   int                  `json:"max_for,omitempty"` // how many exceptions it has
-	Accounts int                  `json:"accounts"`
+	Accounts int                  `json:"accounts"`          // how many accounts it has
 	InPolicy bool                 `json:"in_policy"`
 }
 
@@ -50,13 +51,8 @@ func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	all := []*limitJSON{}
 	byName := make(map[string]*limitJSON)
 	for i := range policy.Limits {
-		l := &policy.Limits[i]
-		most := output.JSONQuantity(l.Max)
-		listed := &limitJSON{Name: l.Name, Max: &most, Window: l.Window.String(), Notify: l.Notify, Latch: l.Latch, Observe: l.Observe, MaxFor: len(l.MaxFor), InPolicy: true}
-		if by := output.SplitText(l); by != "nothing" {
-			listed.Per = strings.Split(by, ", ")
-		}
-		all, byName[l.Name] = append(all, listed), listed
+		listed := jsonLimit(&policy.Limits[i])
+		all, byName[listed.Name] = append(all, listed), listed
 	}
 	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
 		if err != nil {
@@ -71,6 +67,21 @@ func limits(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if c.Bool("json") {
 		return output.PrintJSON(c, all)
 	}
+	return printLimits(c, all)
+}
+
+// jsonLimit returns a limit of the policy for JSON. Its accounts are not counted yet.
+func jsonLimit(l *budget.Limit) *limitJSON {
+	most := output.JSONQuantity(l.Max)
+	listed := &limitJSON{Name: l.Name, Max: &most, Window: l.Window.String(), Notify: l.Notify, Latch: l.Latch, Observe: l.Observe, MaxFor: len(l.MaxFor), InPolicy: true}
+	if by := output.SplitText(l); by != "nothing" {
+		listed.Per = strings.Split(by, ", ")
+	}
+	return listed
+}
+
+// printLimits prints limits as a table.
+func printLimits(c *cli.Command, all []*limitJSON) error {
 	t := output.NewTable("There is no policy, and no call was booked yet.", "LIMIT", "MAX", "WINDOW", "SPLIT BY", "ACCOUNTS", "NOTES")
 	for _, l := range all {
 		if !l.InPolicy {
@@ -112,11 +123,11 @@ func AccountsCommand() *cli.Command {
 // accountJSON is an account for JSON. Account is the account's key in hexadecimal.
 type accountJSON struct {
 	Limit    string           `json:"limit"`
-	Scope    output.ScopeJSON `json:"scope"`
+	Scope    output.ScopeJSON `json:"scope"` // the values that split the limit; empty for a limit that is not split
 	Account  string           `json:"account"`
 	Override *overrideJSON    `json:"override,omitempty"`
 	Latched  *time.Time       `json:"latched_until,omitempty"`
-	Periods  []periodJSON     `json:"periods,omitempty"`
+	Periods  []periodJSON     `json:"periods,omitempty"` // only with --periods
 }
 
 // periodJSON is what was booked in a period, in the unit of the account's limit.
@@ -143,12 +154,8 @@ func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 			listed.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
 		}
 		if c.Bool("periods") {
-			// These are all periods that begin after the zero time, so all there are.
-			for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
-				if err != nil {
-					return err
-				}
-				listed.Periods = append(listed.Periods, periodJSON{p.Start.UTC(), p.Settled, p.Pending, p.Forgotten})
+			if listed.Periods, err = periodsOf(ctx, d, a.Key); err != nil {
+				return err
 			}
 		}
 		all = append(all, listed)
@@ -160,26 +167,39 @@ func accounts(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return printAccounts(c, all)
 }
 
+// periodsOf returns all periods of an account, the newest last: they are those that begin after the zero time.
+func periodsOf(ctx context.Context, d *commandline.Desk, account budget.Key) (all []periodJSON, err error) {
+	for p, err := range d.Periods(ctx, account, time.Time{}) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, periodJSON{p.Start.UTC(), p.Settled, p.Pending, p.Forgotten})
+	}
+	return all, nil
+}
+
 // order returns the text by which accounts are sorted: limit, and then values.
 func (a *accountJSON) order() string { return a.Limit + "\x00" + output.AccountText(a.Scope.Scope()) }
 
-// printAccounts prints accounts as a table, or with --periods a row for each of their periods.
+// printAccounts prints accounts as a table, or with --periods a row for each of their periods. nameOf prints the values of an account, or its key if
+// the store does not know them yet.
 func printAccounts(c *cli.Command, all []accountJSON) error {
 	w := c.Root().Writer
 	const none = "No account of these values is known."
 	if !c.Bool("periods") {
 		t := output.NewTable(none, "LIMIT", "ACCOUNT", "KEY", "NOTES")
 		for i := range all {
-			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true} // only to print its notes
-			// nameOf prints the values of the account, or its key if the store does not know them yet.
-			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), all[i].Account, s.notes())
+			a := &all[i]
+			s := standing{Latched: a.Latched, Override: a.Override, known: true} // only to print its notes
+			t.Row(a.Limit, nameOf(a.Limit, a.Scope.Scope(), a.Account), a.Account, s.notes())
 		}
 		return t.End(w)
 	}
 	t := output.NewTable(none, "LIMIT", "ACCOUNT", "PERIOD FROM", "SETTLED", "PENDING", "OF THAT FORGOTTEN")
 	for i := range all {
-		for _, p := range all[i].Periods {
-			t.Row(all[i].Limit, nameOf(all[i].Limit, all[i].Scope.Scope(), all[i].Account), output.When(p.Start), fmt.Sprint(p.Settled), fmt.Sprint(p.Pending), fmt.Sprint(p.Forgotten))
+		a := &all[i]
+		for _, p := range a.Periods {
+			t.Row(a.Limit, nameOf(a.Limit, a.Scope.Scope(), a.Account), output.When(p.Start), fmt.Sprint(p.Settled), fmt.Sprint(p.Pending), fmt.Sprint(p.Forgotten))
 		}
 	}
 	return t.End(w)

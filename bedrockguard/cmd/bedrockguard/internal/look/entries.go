@@ -47,6 +47,7 @@ type entryJSON struct {
 	Actual     map[string]int64 `json:"actual"`
 }
 
+// jsonEntry converts an entry for JSON.
 func jsonEntry(e *budget.Entry) entryJSON {
 	return entryJSON{
 		e.ID.String(), e.State.String(), e.Estimated, e.Orphan, e.ReservedAt.UTC(), output.Moment(e.ResolvedAt), output.JSONScope(e.Scope), e.Operation, e.Reference,
@@ -64,13 +65,18 @@ func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		listed := make([]entryJSON, len(all))
-		for i := range all {
-			listed[i] = jsonEntry(&all[i])
-		}
-		return output.PrintJSON(c, listed)
+	if !c.Bool("json") {
+		return printEntries(c, all, hidden)
 	}
+	listed := make([]entryJSON, len(all))
+	for i := range all {
+		listed[i] = jsonEntry(&all[i])
+	}
+	return output.PrintJSON(c, listed)
+}
+
+// printEntries prints entries as a table, and how many older ones are hidden.
+func printEntries(c *cli.Command, all []budget.Entry, hidden int) error {
 	w := c.Root().Writer
 	t := output.NewTable("No call of these values is remembered.", "TIME", "ID", "STATE", "COST", "RESERVED", "SCOPE", "OPERATION", "REQUEST ID")
 	for i := range all {
@@ -82,7 +88,8 @@ func entries(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		if e.Orphan {
 			state += ", orphan"
 		}
-		t.Row(output.When(e.ReservedAt), e.ID.String(), state, output.Money(e.Actual.In(budget.UnitUSD)), output.Money(e.Reserved.In(budget.UnitUSD)), output.ScopeText(e.Scope), e.Operation, e.Reference)
+		cost, reserved := output.Money(e.Actual.In(budget.UnitUSD)), output.Money(e.Reserved.In(budget.UnitUSD))
+		t.Row(output.When(e.ReservedAt), e.ID.String(), state, cost, reserved, output.ScopeText(e.Scope), e.Operation, e.Reference)
 	}
 	if err := t.End(w); err != nil {
 		return err
@@ -99,13 +106,7 @@ func entryQuery(c *cli.Command) (q budget.Query, err error) {
 		return q, err
 	}
 	if state := c.String("state"); state != "" {
-		for _, s := range []driver.State{driver.Pending, driver.Settled, driver.Voided, driver.Expired} {
-			if s.String() == state {
-				q.State = s
-			}
-		}
-		// The states begin with 1, so that none has this name.
-		if q.State == 0 {
+		if q.State = stateOf(state); q.State == 0 {
 			return q, exit.UsageError("--state %q: want pending, settled, voided or expired", state)
 		}
 	}
@@ -123,12 +124,25 @@ func entryQuery(c *cli.Command) (q budget.Query, err error) {
 	return q, nil
 }
 
+// stateOf returns the state with a name, and 0, which is no state, if there is none.
+func stateOf(name string) driver.State {
+	for _, s := range [...]driver.State{driver.Pending, driver.Settled, driver.Voided, driver.Expired} {
+		if s.String() == name {
+			return s
+		}
+	}
+	return 0
+}
+
+// spareEntries is how many entries more than wanted are kept in memory before the older ones are dropped.
+const spareEntries = 10_000
+
 // newestEntries returns the newest entries that a query selects, newest last, and how many older ones it left out. most bounds how many; 0 means
-// all. The store returns entries by their ids, which are random, so that all have to be read. To bound the memory, older ones are dropped after
-// each 10,000.
+// all. The store returns entries by their ids, which are random, so that all have to be read. Older ones are dropped from time to time, to bound the
+// memory.
 func newestEntries(ctx context.Context, d *commandline.Desk, q budget.Query, most int) (all []budget.Entry, hidden int, err error) {
 	byTime := func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) }
-	cut := func() {
+	dropOlder := func() {
 		slices.SortStableFunc(all, byTime)
 		if rest := len(all) - most; most > 0 && rest > 0 {
 			hidden += rest
@@ -139,10 +153,11 @@ func newestEntries(ctx context.Context, d *commandline.Desk, q budget.Query, mos
 		if err != nil {
 			return nil, 0, err
 		}
-		if all = append(all, e); most > 0 && len(all) >= most+10_000 {
-			cut()
+		all = append(all, e)
+		if most > 0 && len(all) >= most+spareEntries {
+			dropOlder()
 		}
 	}
-	cut()
+	dropOlder()
 	return all, hidden, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/urfave/cli/v3"
 
@@ -34,9 +35,9 @@ type findingJSON struct {
 	Rule      string `json:"rule"`
 	Where     string `json:"where,omitempty"`
 	Detail    string `json:"detail"`
-	Tokens    int64  `json:"tokens,omitempty"`   // how many it is about
-	NanoUSD   int64  `json:"nano_usd,omitempty"` // what it costs
-	Suspected bool   `json:"suspected,omitempty"`
+	Tokens    int64  `json:"tokens,omitempty"`    // how many it is about
+	NanoUSD   int64  `json:"nano_usd,omitempty"`  // what it costs
+	Suspected bool   `json:"suspected,omitempty"` // the request alone does not prove it
 }
 
 // lint runs bedrockguard lint: it parses one request as the model's provider would, and prints what of it will not be cached. It needs no store.
@@ -45,15 +46,9 @@ func lint(_ context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	model := c.String("model")
-	if model == "" {
-		var request struct {
-			ModelID string `json:"modelId"`
-		}
-		if json.Unmarshal(raw, &request) != nil || request.ModelID == "" {
-			return exit.UsageError("the request names no modelId: give --model")
-		}
-		model = request.ModelID
+	model, err := requestedModel(c, raw)
+	if err != nil {
+		return err
 	}
 	// facts are who makes the model, and what its prompt cache accepts. The id may be that of a profile, or an ARN.
 	_, facts, err := bedrockguard.ModelFacts(model, c.String("region"))
@@ -66,27 +61,48 @@ func lint(_ context.Context, c *cli.Command) error {
 	}
 	findings := cache.Lint(&p, facts)
 	if c.Bool("json") {
-		listed := make([]findingJSON, len(findings))
-		for i, f := range findings {
-			listed[i] = findingJSON{string(f.Rule), f.Where, f.Detail, f.Tokens, f.NanoUSD, f.Suspected}
-		}
-		if err := output.PrintJSON(c, listed); err != nil {
-			return err
-		}
+		err = output.PrintJSON(c, jsonFindings(findings))
 	} else {
-		w := c.Root().Writer
-		for i, f := range findings {
-			if i > 0 {
-				fmt.Fprintln(w)
-			}
-			fmt.Fprint(w, output.PrintableLines(f.Render(output.Columns(w))))
-		}
-		if len(findings) == 0 {
-			fmt.Fprintf(w, "%s: nothing to change was found\n", output.Printable(name))
-		}
+		printFindings(c.Root().Writer, name, findings)
 	}
-	if len(findings) > 0 {
-		return exit.Found(fmt.Sprintf("%d findings in %s", len(findings), name))
+	if err == nil && len(findings) > 0 {
+		err = exit.Found(fmt.Sprintf("%d findings in %s", len(findings), name))
 	}
-	return nil
+	return err
+}
+
+// requestedModel returns the id in --model, or else the one in the request itself: a Converse request as JSON has it, a body of InvokeModel has not.
+func requestedModel(c *cli.Command, raw []byte) (string, error) {
+	if model := c.String("model"); model != "" {
+		return model, nil
+	}
+	var request struct {
+		ModelID string `json:"modelId"`
+	}
+	if json.Unmarshal(raw, &request) != nil || request.ModelID == "" {
+		return "", exit.UsageError("the request names no modelId: give --model")
+	}
+	return request.ModelID, nil
+}
+
+// jsonFindings converts findings for JSON.
+func jsonFindings(findings []cache.Finding) []findingJSON {
+	listed := make([]findingJSON, len(findings))
+	for i, f := range findings {
+		listed[i] = findingJSON{string(f.Rule), f.Where, f.Detail, f.Tokens, f.NanoUSD, f.Suspected}
+	}
+	return listed
+}
+
+// printFindings prints the findings in a request, with an empty line between two of them. name is that of the request's file.
+func printFindings(w io.Writer, name string, findings []cache.Finding) {
+	for i, f := range findings {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprint(w, output.PrintableLines(f.Render(output.Columns(w))))
+	}
+	if len(findings) == 0 {
+		fmt.Fprintf(w, "%s: nothing to change was found\n", output.Printable(name))
+	}
 }

@@ -1,6 +1,7 @@
 package look
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -43,39 +44,42 @@ func modelsLike(c *cli.Command) (all []bedrockguard.Model, err error) {
 	return all, nil
 }
 
-// models runs bedrockguard models: it lists those that match the pattern. In the catalog an empty mode means chat, and an empty lifecycle active.
+// modelRow is a model of the catalog for JSON.
+type modelRow struct {
+	ID              string   `json:"id"`
+	Aliases         []string `json:"aliases,omitempty"`
+	Provider        string   `json:"provider"`
+	Mode            string   `json:"mode"`
+	Lifecycle       string   `json:"lifecycle"`
+	Profiles        []string `json:"profiles,omitempty"`
+	MaxInputTokens  int64    `json:"max_input_tokens,omitempty"`
+	MaxOutputTokens int64    `json:"max_output_tokens,omitempty"`
+	Unpriced        bool     `json:"unpriced,omitempty"` // no price is published
+	Source          string   `json:"source,omitempty"`
+}
+
+// modelRowOf converts a model for JSON. In the catalog an empty mode means chat, and an empty lifecycle active.
+func modelRowOf(m *bedrockguard.Model) modelRow {
+	mode := cmp.Or(m.Mode, bedrockguard.ModeChat)
+	lifecycle := cmp.Or(m.Lifecycle, bedrockguard.LifecycleActive)
+	return modelRow{m.ID, m.Aliases, m.Provider, string(mode), string(lifecycle), m.Profiles, m.MaxInputTokens, m.MaxOutputTokens, m.Unpriced, m.Source}
+}
+
+// models runs bedrockguard models: it lists those that match the pattern on the command line.
 func models(_ context.Context, c *cli.Command) error {
 	all, err := modelsLike(c)
 	if err != nil {
 		return err
 	}
-	type row struct {
-		ID              string   `json:"id"`
-		Aliases         []string `json:"aliases,omitempty"`
-		Provider        string   `json:"provider"`
-		Mode            string   `json:"mode"`
-		Lifecycle       string   `json:"lifecycle"`
-		Profiles        []string `json:"profiles,omitempty"`
-		MaxInputTokens  int64    `json:"max_input_tokens,omitempty"`
-		MaxOutputTokens int64    `json:"max_output_tokens,omitempty"`
-		Unpriced        bool     `json:"unpriced,omitempty"`
-		Source          string   `json:"source,omitempty"`
-	}
-	listed := []row{}
+	listed := []modelRow{}
 	t := output.NewTable("", "ID", "PROVIDER", "MODE", "LIFECYCLE", "CONTEXT", "MAX OUTPUT", "NOTES")
-	for _, m := range all {
-		mode, lifecycle, note := string(m.Mode), string(m.Lifecycle), ""
-		if mode == "" {
-			mode = string(bedrockguard.ModeChat)
-		}
-		if lifecycle == "" {
-			lifecycle = string(bedrockguard.LifecycleActive)
-		}
-		if m.Unpriced {
+	for i := range all {
+		row, note := modelRowOf(&all[i]), ""
+		if row.Unpriced {
 			note = "no price is published: calls are refused"
 		}
-		listed = append(listed, row{m.ID, m.Aliases, m.Provider, mode, lifecycle, m.Profiles, m.MaxInputTokens, m.MaxOutputTokens, m.Unpriced, m.Source})
-		t.Row(m.ID, m.Provider, mode, lifecycle, count(m.MaxInputTokens), count(m.MaxOutputTokens), note)
+		listed = append(listed, row)
+		t.Row(row.ID, row.Provider, row.Mode, row.Lifecycle, count(row.MaxInputTokens), count(row.MaxOutputTokens), note)
 	}
 	if c.Bool("json") {
 		return output.PrintJSON(c, listed)
@@ -101,7 +105,7 @@ func PricesCommand() *cli.Command {
 	}
 }
 
-// priceRow has the prices of a model, in USD per million tokens, as decimal text.
+// priceRow has the prices of a model, in USD per million tokens, as decimal text. Long is nil if long requests cost no more than others.
 type priceRow struct {
 	ID           string     `json:"id"`
 	Region       string     `json:"region"`
@@ -120,39 +124,25 @@ type longPrice struct {
 	Output string `json:"output_usd_per_mtok"`
 }
 
-// prices runs bedrockguard prices. An argument that is the id of a model or a profile is taken whole; any other is a pattern of ids.
+// prices runs bedrockguard prices: it lists what the models cost that the argument selects. The JSON has prices only, so it leaves out models whose
+// price is not known.
 func prices(_ context.Context, c *cli.Command) error {
 	region := c.String("region")
-	var ids []string
-	if id := c.Args().First(); id != "" && c.Args().Len() == 1 {
-		if _, _, err := bedrockguard.ModelFacts(id, region); err == nil {
-			ids = []string{id}
-		}
-	}
-	// The argument is a pattern or missing, or there are several, which modelsLike refuses.
-	if ids == nil {
-		all, err := modelsLike(c)
-		if err != nil {
-			return err
-		}
-		for _, m := range all {
-			ids = append(ids, m.ID)
-		}
+	ids, err := pricedIDs(c, region)
+	if err != nil {
+		return err
 	}
 	listed := []priceRow{}
 	t := output.NewTable("", "ID", "INPUT", "OUTPUT", "CACHE READ", "WRITE 5 MIN", "WRITE 1 H", "NOTES")
 	for _, id := range ids {
 		list, _, err := bedrockguard.ModelFacts(id, region)
 		if err != nil {
-			// The JSON, which has prices only, leaves the model out.
 			t.Row(id, "", "", "", "", "", "no price is known")
 			continue
 		}
-		r, note := list.Rates, ""
-		row := priceRow{ID: id, Region: region, Input: perMTok(r.Input), Output: perMTok(r.Output), CacheRead: perMTok(r.CacheRead), CacheWrite5m: perMTok(r.CacheWrite5m), CacheWrite1h: perMTok(r.CacheWrite1h)}
-		if long := list.LongContext; long.Threshold > 0 {
-			row.Long = &longPrice{long.Threshold, perMTok(long.Rates.Input), perMTok(long.Rates.Output)}
-			note = fmt.Sprintf("above %d input tokens %s and %s", long.Threshold, row.Long.Input, row.Long.Output)
+		row, note := priceRowOf(id, region, &list), ""
+		if long := row.Long; long != nil {
+			note = fmt.Sprintf("above %d input tokens %s and %s", long.Above, long.Input, long.Output)
 		}
 		listed = append(listed, row)
 		t.Row(id, row.Input, row.Output, row.CacheRead, row.CacheWrite5m, row.CacheWrite1h, note)
@@ -163,11 +153,43 @@ func prices(_ context.Context, c *cli.Command) error {
 	if err := t.End(c.Root().Writer); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.Root().Writer, "\nList prices of %s, for calls from %s.\n", bedrockguard.CatalogDate().Format(time.DateOnly), output.Printable(region))
+	_, err = fmt.Fprintf(c.Root().Writer, "\nList prices of %s, for calls from %s.\n", bedrockguard.CatalogDate().Format(time.DateOnly), output.Printable(region))
 	return err
 }
 
-// perMTok prints a price in USD per million tokens.
+// pricedIDs returns the ids that the argument selects. An argument that is the id of a model or a profile is taken whole, because a profile may have
+// other prices than its model; any other argument is a pattern of models' ids.
+func pricedIDs(c *cli.Command, region string) (ids []string, err error) {
+	if id := c.Args().First(); id != "" && c.Args().Len() == 1 {
+		if _, _, err := bedrockguard.ModelFacts(id, region); err == nil {
+			return []string{id}, nil
+		}
+	}
+	// The argument is a pattern or missing, or there are several, which modelsLike refuses.
+	all, err := modelsLike(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		ids = append(ids, m.ID)
+	}
+	return ids, nil
+}
+
+// priceRowOf converts a price of a model in a region.
+func priceRowOf(id, region string, list *price.Price) priceRow {
+	r := list.Rates
+	row := priceRow{
+		ID: id, Region: region, Input: perMTok(r.Input), Output: perMTok(r.Output),
+		CacheRead: perMTok(r.CacheRead), CacheWrite5m: perMTok(r.CacheWrite5m), CacheWrite1h: perMTok(r.CacheWrite1h),
+	}
+	if long := list.LongContext; long.Threshold > 0 {
+		row.Long = &longPrice{long.Threshold, perMTok(long.Rates.Input), perMTok(long.Rates.Output)}
+	}
+	return row
+}
+
+// perMTok prints a price in USD per million tokens. p is in pico-USD per token, which as a number is the same as micro-USD per million tokens.
 func perMTok(p price.PicoUSD) string {
 	text := fmt.Sprintf("%d.%06d", p/1_000_000, p%1_000_000)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")

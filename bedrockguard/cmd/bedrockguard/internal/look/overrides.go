@@ -24,38 +24,48 @@ func overrides(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
-	type row struct {
-		Limit   string           `json:"limit"`
-		Scope   output.ScopeJSON `json:"scope"`
-		Account string           `json:"account"`
-		Max     int64            `json:"max"`
-		Unit    string           `json:"unit,omitempty"`
-		Until   time.Time        `json:"until"`
-		Ended   bool             `json:"ended"`
-	}
+	// By account; zero, which is no unit, for an account of which no entry that was read shows the unit.
 	units, err := d.Units(ctx)
 	if err != nil {
 		return err
 	}
-	listed := []row{}
+	listed := []overriddenJSON{}
 	t := output.NewTable("No maximum is overridden.", "LIMIT", "ACCOUNT", "MAX", "UNTIL", "NOTES")
 	for a, err := range d.Overrides(ctx) {
 		if err != nil {
 			return err
 		}
-		// The unit is zero, which is none, if no entry that was read shows it.
 		unit := units[a.Key]
-		ended := !a.Override.Until.After(now)
-		listed = append(listed, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), a.Override.Max, output.JSONQuantity(budget.Quantity{Unit: unit}).Unit, a.Override.Until.UTC(), ended})
-		most, note := output.Money(budget.Quantity{N: a.Override.Max, Unit: unit})+output.UnitText(unit), ""
-		if ended {
+		row := jsonOverridden(&a, unit, now)
+		listed = append(listed, row)
+		most, note := output.Money(budget.Quantity{N: row.Max, Unit: unit})+output.UnitText(unit), ""
+		if row.Ended {
 			note = "ended"
 		}
 		// nameOf prints the values of the account, or its key if the store does not know them yet.
-		t.Row(a.Limit, nameOf(a.Limit, a.Scope, fmt.Sprintf("%x", a.Key)), most, output.When(a.Override.Until), note)
+		t.Row(a.Limit, nameOf(a.Limit, a.Scope, row.Account), most, output.When(row.Until), note)
 	}
 	if c.Bool("json") {
 		return output.PrintJSON(c, listed)
 	}
 	return t.End(c.Root().Writer)
+}
+
+// overriddenJSON is an account with an override, for JSON. Account is the account's key in hexadecimal.
+type overriddenJSON struct {
+	Limit   string           `json:"limit"`
+	Scope   output.ScopeJSON `json:"scope"`
+	Account string           `json:"account"`
+	Max     int64            `json:"max"`
+	Unit    string           `json:"unit,omitempty"`
+	Until   time.Time        `json:"until"`
+	Ended   bool             `json:"ended"`
+}
+
+// jsonOverridden converts an account with an override for JSON. now is the store's time, by which an override ends.
+func jsonOverridden(a *budget.Account, unit budget.Unit, now time.Time) overriddenJSON {
+	return overriddenJSON{
+		Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key),
+		Max: a.Override.Max, Unit: output.JSONQuantity(budget.Quantity{Unit: unit}).Unit, Until: a.Override.Until.UTC(), Ended: !a.Override.Until.After(now),
+	}
 }

@@ -40,16 +40,16 @@ func ReportCommand() *cli.Command {
 
 // spending is the result of report: a row for each combination of the values in By, and for each day or month if Every is set.
 type spending struct {
-	Since time.Time     `json:"since"`           // the beginning of the first day
-	Until time.Time     `json:"until"`           // the end of the last one
-	By    []string      `json:"by"`              // principal, workflow, model, region, or the name of a tag
-	Every string        `json:"every,omitempty"` // day or month; empty for one row over all days
-	Rows  []*spendRow   `json:"rows"`
-	Total budgetCharges `json:"total"`
+	Since time.Time   `json:"since"`           // the beginning of the first day
+	Until time.Time   `json:"until"`           // the end of the last one
+	By    []string    `json:"by"`              // principal, workflow, model, region, or the name of a tag
+	Every string      `json:"every,omitempty"` // day or month; empty for one row over all days
+	Rows  []*spendRow `json:"rows"`
+	Total figures     `json:"total"`
 }
 
-// budgetCharges are the exact sums of a row: money in nano-USD.
-type budgetCharges struct {
+// figures are the exact sums of a row: money in nano-USD.
+type figures struct {
 	NanoUSD          int64 `json:"nano_usd"`
 	Calls            int64 `json:"calls"`
 	InputTokens      int64 `json:"input_tokens"`
@@ -64,24 +64,38 @@ type spendRow struct {
 	Day    *time.Time `json:"day,omitempty"` // the beginning of the day or month, if rows are by day or month
 	Values []string   `json:"values"`        // in the order of By; empty for calls without a value
 	Other  bool       `json:"other,omitempty"`
-	budgetCharges
+	figures
 }
 
-// charges picks from a charge what the report shows.
-func charges(c budget.Charge) budgetCharges {
-	return budgetCharges{
-		c[budget.UnitUSD], c[budget.UnitCalls], c[budget.UnitInputTokens], c[budget.UnitCacheReadInputTokens], c[budget.UnitCacheWriteInputTokens], c[budget.UnitOutputTokens],
+// figuresOf picks from a charge what the report shows.
+func figuresOf(c budget.Charge) figures {
+	return figures{
+		NanoUSD: c[budget.UnitUSD], Calls: c[budget.UnitCalls], InputTokens: c[budget.UnitInputTokens],
+		CacheReadTokens: c[budget.UnitCacheReadInputTokens], CacheWriteTokens: c[budget.UnitCacheWriteInputTokens], OutputTokens: c[budget.UnitOutputTokens],
 	}
 }
 
-func (s *budgetCharges) add(o budgetCharges) {
-	s.NanoUSD += o.NanoUSD
-	s.Calls += o.Calls
-	s.InputTokens += o.InputTokens
-	s.CacheReadTokens += o.CacheReadTokens
-	s.CacheWriteTokens += o.CacheWriteTokens
-	s.OutputTokens += o.OutputTokens
+// add adds the figures of another row.
+func (f *figures) add(o figures) {
+	f.NanoUSD += o.NanoUSD
+	f.Calls += o.Calls
+	f.InputTokens += o.InputTokens
+	f.CacheReadTokens += o.CacheReadTokens
+	f.CacheWriteTokens += o.CacheWriteTokens
+	f.OutputTokens += o.OutputTokens
 }
+
+// cells returns the figures as texts, as many as figureHeads has.
+func (f *figures) cells() []string {
+	cells := make([]string, 0, len(figureHeads))
+	for _, n := range [...]int64{f.Calls, f.InputTokens, f.CacheReadTokens, f.CacheWriteTokens, f.OutputTokens} {
+		cells = append(cells, strconv.FormatInt(n, 10))
+	}
+	return append(cells, output.Dollars(f.NanoUSD))
+}
+
+// figureHeads are the heads of the figures' columns in the table.
+var figureHeads = [...]string{"CALLS", "INPUT TOKENS", "READ FROM CACHE", "WRITTEN", "OUTPUT TOKENS", "USD"}
 
 // spendReport runs bedrockguard report on the ledger d. Reservations that have expired are charged first, because usage only has what was
 // charged.
@@ -143,26 +157,9 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 	}
 	// A Match, and not the scope, because in a Match the values may be patterns.
 	q.Where = budget.Match{Principal: scope.Principal, Workflow: scope.Workflow, Model: scope.Model, Region: scope.Region, Profile: scope.Profile, Project: scope.Project, Tags: scope.Tags}
-	for _, name := range strings.Split(c.String("by"), ",") {
-		name = strings.TrimSpace(name)
-		var per budget.Per
-		switch {
-		case name == "" || slices.Contains(by, name):
-			continue
-		// UnmarshalText knows the names of dimensions; any other name is that of a tag.
-		case per.UnmarshalText([]byte(name)) == nil:
-			q.By |= per
-		default:
-			tag := strings.TrimPrefix(name, "tag:")
-			q.ByTags = append(q.ByTags, tag)
-			if per.UnmarshalText([]byte(tag)) != nil {
-				name = tag // the prefix is only needed for a tag with the name of a dimension
-			}
-		}
-		by = append(by, name)
-	}
+	by = splitBy(c.String("by"), &q)
 	switch c.String("every") {
-	case "":
+	case "": // one row over all days, which is the zero Every
 	case "day":
 		q.Every = budget.ByDay
 	case "month":
@@ -174,31 +171,47 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 	return q, by, err
 }
 
+// splitBy makes the query tell apart the dimensions and tags in the list, and returns their names without repetitions. A name that is not one of a
+// dimension is that of a tag; the prefix tag: is needed, and stays in the returned name, only for a tag with the name of a dimension.
+func splitBy(list string, q *budget.UsageQuery) (by []string) {
+	for _, name := range strings.Split(list, ",") {
+		name = strings.TrimSpace(name)
+		if name == "" || slices.Contains(by, name) {
+			continue
+		}
+		if dimension, known := dimensionOf(name); known {
+			q.By |= dimension
+		} else {
+			tag := strings.TrimPrefix(name, "tag:")
+			q.ByTags = append(q.ByTags, tag)
+			if _, ambiguous := dimensionOf(tag); !ambiguous {
+				name = tag
+			}
+		}
+		by = append(by, name)
+	}
+	return by
+}
+
+// dimensionOf returns the dimension with a name, and whether there is one.
+func dimensionOf(name string) (dimension budget.Per, known bool) {
+	err := dimension.UnmarshalText([]byte(name))
+	return dimension, err == nil
+}
+
 // reportSpan reads from the command line which days the report is about. It returns the first one, since, and the day after the last one,
 // until, both as the beginning of a UTC day. By default the report is about this month up to today.
 func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err error) {
-	if month := c.String("month"); month != "" {
-		if c.String("since") != "" || c.String("until") != "" {
-			return since, until, exit.UsageError("--month, and --since or --until: want one of them")
-		}
-		if since, err = time.Parse("2006-01", month); err != nil {
-			return since, until, exit.UsageError("--month %q: want a month such as 2026-11", month)
-		}
-		return since, since.AddDate(0, 1, 0), nil
+	if c.String("month") != "" {
+		return monthSpan(c)
 	}
-	since = time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
-	until = driver.UsageDay(now).AddDate(0, 0, 1)
-	if text := c.String("since"); text != "" {
-		if since, err = commandline.ParseMoment("since", text, now); err != nil {
-			return since, until, err
-		}
-		since = driver.UsageDay(since)
+	today := driver.UsageDay(now)
+	firstOfMonth := time.Date(today.Year(), today.Month(), 1, 0, 0, 0, 0, time.UTC)
+	if since, err = dayFlag(c, "since", firstOfMonth, now); err != nil {
+		return since, until, err
 	}
-	if text := c.String("until"); text != "" {
-		if until, err = commandline.ParseMoment("until", text, now); err != nil {
-			return since, until, err
-		}
-		until = driver.UsageDay(until)
+	if until, err = dayFlag(c, "until", today.AddDate(0, 0, 1), now); err != nil {
+		return since, until, err
 	}
 	if !since.Before(until) {
 		return since, until, exit.UsageError("no day lies from %s to before %s", since.Format(time.DateOnly), until.Format(time.DateOnly))
@@ -206,26 +219,53 @@ func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err erro
 	return since, until, nil
 }
 
+// monthSpan returns the first day of the month in --month, and that of the next one.
+func monthSpan(c *cli.Command) (since, until time.Time, err error) {
+	if c.String("since") != "" || c.String("until") != "" {
+		return since, until, exit.UsageError("--month, and --since or --until: want one of them")
+	}
+	month := c.String("month")
+	if since, err = time.Parse("2006-01", month); err != nil {
+		return since, until, exit.UsageError("--month %q: want a month such as 2026-11", month)
+	}
+	return since, since.AddDate(0, 1, 0), nil
+}
+
+// dayFlag returns the UTC day in which the moment of a flag lies, and other if the flag is not set.
+func dayFlag(c *cli.Command, flag string, other, now time.Time) (time.Time, error) {
+	text := c.String(flag)
+	if text == "" {
+		return other, nil
+	}
+	at, err := commandline.ParseMoment(flag, text, now)
+	if err != nil {
+		return at, err
+	}
+	return driver.UsageDay(at), nil
+}
+
 // readSpending reads the usage that a query selects and makes the rows of the report: sorted by day, and within a day the most expensive first.
 func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery, by []string) (*spending, error) {
 	s := &spending{Since: q.Since, Until: q.Until, By: by, Rows: []*spendRow{}}
-	// Throughout means one row over all days; then Every stays empty.
-	if q.Every != budget.Throughout {
-		s.Every = map[budget.Calendar]string{budget.ByDay: "day", budget.ByMonth: "month"}[q.Every]
+	switch q.Every {
+	case budget.ByDay:
+		s.Every = "day"
+	case budget.ByMonth:
+		s.Every = "month"
 	}
 	for row, err := range d.Usage(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
-		r := &spendRow{Values: make([]string, len(by)), Other: row.Key == driver.OtherUsage, budgetCharges: charges(row.Charge)}
-		if q.Every != budget.Throughout {
+		r := &spendRow{Values: make([]string, len(by)), Other: row.Key == driver.OtherUsage, figures: figuresOf(row.Charge)}
+		if s.Every != "" {
 			r.Day = output.Moment(row.Day)
 		}
 		for i, name := range by {
 			r.Values[i] = valueOf(row.Scope, name)
 		}
 		s.Rows = append(s.Rows, r)
-		s.Total.add(r.budgetCharges)
+		s.Total.add(r.figures)
 	}
 	slices.SortStableFunc(s.Rows, func(a, b *spendRow) int {
 		if a.Day != nil && b.Day != nil && !a.Day.Equal(*b.Day) {
@@ -251,7 +291,7 @@ func valueOf(s budget.Scope, name string) string {
 	return s.Tags[strings.TrimPrefix(name, "tag:")]
 }
 
-// day returns the day or month of a row as text.
+// day returns the day or month of a row as text. It is only for a report by day or month: otherwise rows have no Day.
 func (s *spending) day(r *spendRow) string {
 	if s.Every == "month" {
 		return r.Day.Format("2006-01")
@@ -259,10 +299,27 @@ func (s *spending) day(r *spendRow) string {
 	return r.Day.Format(time.DateOnly)
 }
 
+// notToldApart stands for the values of the row Other.
+const notToldApart = "(not told apart)"
+
+// cells returns the texts before a row's figures: its day, if the report is by day or month, and its values.
+func (s *spending) cells(r *spendRow) (cells []string) {
+	if s.Every != "" {
+		cells = append(cells, s.day(r))
+	}
+	for _, v := range r.Values {
+		if r.Other {
+			v = notToldApart
+		}
+		cells = append(cells, v)
+	}
+	return cells
+}
+
 // name returns the row's values in one text, for the picture.
 func (r *spendRow) name() string {
 	if r.Other {
-		return "(not told apart)"
+		return notToldApart
 	}
 	values := slices.Clone(r.Values)
 	for i := range values {
@@ -285,33 +342,15 @@ func (s *spending) writeTable(w io.Writer) error {
 	for _, by := range s.By {
 		heads = append(heads, output.Printable(strings.ToUpper(by)))
 	}
-	heads = append(heads, "CALLS", "INPUT TOKENS", "READ FROM CACHE", "WRITTEN", "OUTPUT TOKENS", "USD")
-	t := output.NewTable("", heads...)
-	figures := func(f budgetCharges) []string {
-		cells := make([]string, 0, 6)
-		for _, n := range []int64{f.Calls, f.InputTokens, f.CacheReadTokens, f.CacheWriteTokens, f.OutputTokens} {
-			cells = append(cells, strconv.FormatInt(n, 10))
-		}
-		return append(cells, output.Dollars(f.NanoUSD))
-	}
-	for _, r := range s.Rows {
-		var cells []string
-		if s.Every != "" {
-			cells = append(cells, s.day(r))
-		}
-		for _, v := range r.Values {
-			if r.Other {
-				v = "(not told apart)"
-			}
-			cells = append(cells, v)
-		}
-		t.Row(append(cells, figures(r.budgetCharges)...)...)
-	}
-	total := make([]string, len(heads)-6) // the cells before the six figures
+	total := make([]string, len(heads)) // the cells before the figures; Row shows an empty one as a dash
 	if len(total) > 0 {
 		total[0] = "total"
 	}
-	t.Row(append(total, figures(s.Total)...)...)
+	t := output.NewTable("", append(heads, figureHeads[:]...)...)
+	for _, r := range s.Rows {
+		t.Row(append(s.cells(r), r.figures.cells()...)...)
+	}
+	t.Row(append(total, s.Total.cells()...)...)
 	if err := t.End(w); err != nil {
 		return err
 	}
@@ -332,20 +371,11 @@ func (s *spending) writeCSV(w io.Writer) error {
 	// The writer keeps an error, and Error returns it at the end.
 	_ = out.Write(append(heads, "calls", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "output_tokens", "usd"))
 	for _, r := range s.Rows {
-		var cells []string
-		if s.Every != "" {
-			cells = append(cells, s.day(r))
+		cells := s.cells(r)
+		for i := range cells {
+			cells[i] = cell(cells[i])
 		}
-		for _, v := range r.Values {
-			if r.Other {
-				v = "(not told apart)"
-			}
-			cells = append(cells, cell(v))
-		}
-		for _, n := range []int64{r.Calls, r.InputTokens, r.CacheReadTokens, r.CacheWriteTokens, r.OutputTokens} {
-			cells = append(cells, strconv.FormatInt(n, 10))
-		}
-		_ = out.Write(append(cells, output.Dollars(r.NanoUSD)))
+		_ = out.Write(append(cells, r.figures.cells()...))
 	}
 	out.Flush()
 	return out.Error()

@@ -98,7 +98,7 @@ func spendingOf(workflows, days int, every string) *spending {
 				r.Day = &at
 			}
 			s.Rows = append(s.Rows, r)
-			s.Total.add(r.budgetCharges)
+			s.Total.add(r.figures)
 		}
 	}
 	return s

@@ -14,21 +14,28 @@ import (
 )
 
 // spending is the report that is drawn: its rows (spendRow) have the spend of some values, and if Every is set also the day or month. name is the
-// row's values in one text.
+// row's values in one text. A series is all rows with the same values, and is drawn in one colour.
 
-// The sizes of a picture, in pixels, as are the distances in the functions below; the margin is 24. The estimate of a letter's width is too large
+// The sizes of a picture, in pixels, as are the distances in the functions below. y grows downwards. The estimate of a letter's width is too large
 // rather than too small, so that texts never overlap.
 const (
 	pictureWidth  = 960
+	margin        = 24
 	letterWidth   = 8.2
 	rowHeight     = 24
+	baseline      = 5   // how far below its middle a text has the line on which its letters stand, by which SVG places it
 	headHeight    = 64  // above the plot, for the title
-	plotHeight    = 280 // of columns
-	maxNameRunes  = 52  // of a name beside a bar, in characters
-	maxListRunes  = 80  // of a name in a line of its own
-	maxPictured   = 12  // how many series are drawn; the rest is added up
-	gapOfColumns  = 2
-	roomForLabels = 60 // below the columns
+	plotHeight    = 280 // of the area in which columns stand
+	gapOfColumns  = 2   // between two columns
+	roomForLabels = 60  // below the columns
+)
+
+// How many characters of names are drawn, and of how many series.
+const (
+	maxTitleRunes = 100
+	maxNameRunes  = 52 // of a name beside a bar
+	maxListRunes  = 80 // of a name in the list below columns
+	maxPictured   = 12 // series that are drawn; the rest is added up
 )
 
 // pictureStyle makes the picture readable on a light and a dark background. People who can't tell red from green can tell the colours apart,
@@ -54,7 +61,7 @@ func (p *picture) text(x, y float64, anchor, class, text string) {
 	p.WriteString("</text>\n")
 }
 
-// bar draws a rectangle whose text shows when the pointer is over it, and is read by screen readers.
+// bar draws a rectangle in the colour of a series (seriesColour). text shows when the pointer is over it, and is read by screen readers.
 func (p *picture) bar(x, y, width, height float64, series int, text string) {
 	fmt.Fprintf(p, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="s%d"><title>`, x, y, width, height, series)
 	_ = xml.EscapeText(p, []byte(output.Printable(text)))
@@ -101,14 +108,19 @@ func (s *spending) series() []*series {
 	if len(all) <= maxPictured {
 		return all
 	}
-	rest := &series{name: fmt.Sprintf("%d others", len(all)-maxPictured), at: make(map[time.Time]int64)}
-	for _, one := range all[maxPictured:] {
-		rest.total += one.total
+	return append(all[:maxPictured], sumOf(all[maxPictured:]))
+}
+
+// sumOf adds several series up into one, which is named after their number.
+func sumOf(all []*series) *series {
+	sum := &series{name: fmt.Sprintf("%d others", len(all)), at: make(map[time.Time]int64)}
+	for _, one := range all {
+		sum.total += one.total
 		for day, n := range one.at {
-			rest.at[day] += n
+			sum.at[day] += n
 		}
 	}
-	return append(all[:maxPictured], rest)
+	return sum
 }
 
 // dayOf returns the day or month of a row, or the zero time if rows are not by day or month.
@@ -123,40 +135,40 @@ func dayOf(r *spendRow) time.Time {
 func (s *spending) writeSVG(w io.Writer) error {
 	p, all := &picture{}, s.series()
 	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), output.Dollars(s.Total.NanoUSD))
-	p.text(24, 32, "start", "", output.Clipped(title, 100))
-	if len(all) == 0 {
-		p.text(24, headHeight, "start", "quiet", "Nothing was spent.")
-		return p.end(w, headHeight+rowHeight, title)
-	}
-	height := s.bars(p, all)
-	// By day or month columns are drawn instead, and what was drawn above is dropped.
-	if s.Every != "" {
-		p.Reset()
-		p.text(24, 32, "start", "", output.Clipped(title, 100))
+	p.text(margin, 32, "start", "", output.Clipped(title, maxTitleRunes))
+	var height float64
+	switch {
+	case len(all) == 0:
+		p.text(margin, headHeight, "start", "quiet", "Nothing was spent.")
+		height = headHeight + rowHeight
+	case s.Every != "":
 		height = s.columns(p, all)
+	default:
+		height = bars(p, all)
 	}
 	return p.end(w, height, title)
 }
 
 // bars draws one bar for each series, and returns the height of the picture. Name, bar and amount are beside each other, so that no labels
 // overlap.
-func (s *spending) bars(p *picture, all []*series) float64 {
+func bars(p *picture, all []*series) float64 {
+	// most, the largest total, is 1 at least, because widths are divided by it.
 	nameWidth, amountWidth, most := 0.0, 0.0, int64(1)
 	for _, one := range all {
 		nameWidth = max(nameWidth, widthOf(output.Clipped(one.name, maxNameRunes)))
 		amountWidth = max(amountWidth, widthOf(amountText(one.total)))
 		most = max(most, one.total)
 	}
-	left := 24 + nameWidth + 12
-	room := pictureWidth - left - amountWidth - 36
+	const nameGap, amountGap = 12, 8 // between a name and its bar, and between a bar and its amount
+	left := margin + nameWidth + nameGap
+	room := pictureWidth - left - amountWidth - (amountGap + margin + 4) // the width of the longest bar; 4 are to spare
 	y := float64(headHeight)
 	for i, one := range all {
-		// A text is placed by its baseline, which is some pixels below its middle. There are 8 pixels between a bar and its amount.
-		middle := y + rowHeight/2 + 5
-		p.text(left-12, middle, "end", "", output.Clipped(one.name, maxNameRunes))
+		line := y + rowHeight/2 + baseline
 		width := max(1, room*float64(one.total)/float64(most))
+		p.text(left-nameGap, line, "end", "", output.Clipped(one.name, maxNameRunes))
 		p.bar(left, y+3, width, rowHeight-6, seriesColour(i), one.name+": "+amountText(one.total))
-		p.text(left+width+8, middle, "start", "quiet", amountText(one.total))
+		p.text(left+width+amountGap, line, "start", "quiet", amountText(one.total))
 		y += rowHeight
 	}
 	return y + 20
@@ -165,11 +177,24 @@ func (s *spending) bars(p *picture, all []*series) float64 {
 // seriesColour returns the number of a series' colour in the style. The sum of the rest has the last one.
 func seriesColour(i int) int { return min(i, maxPictured) }
 
-// columns draws a column for each day or month, and below them a list of the series. It returns the height of the picture. In a column the series
-// are stacked; a day gets a label only if there is room for it beside the one before.
+// columns draws a column for each day or month, in which the series are stacked, with an axis of amounts at the left and the days below. Under it
+// comes a list of the series. It returns the height of the picture.
 func (s *spending) columns(p *picture, all []*series) float64 {
-	days := s.days()
-	// most is 1 at least, because heights are divided by it.
+	days, most := s.days(), highestColumn(all)
+	left := margin + widthOf(amountText(most)) + 8
+	drawAxis(p, left, most)
+	width := (pictureWidth - left - margin) / float64(len(days))
+	free := left // where the next label may begin
+	for i, day := range days {
+		x := left + width*float64(i)
+		s.drawColumn(p, all, day, x, width, most)
+		free = drawLabel(p, s.dayText(day), x+width/2, free)
+	}
+	return drawList(p, all, left)
+}
+
+// highestColumn returns the largest sum of a day or month. It is 1 at least, because heights are divided by it.
+func highestColumn(all []*series) int64 {
 	sums, most := make(map[time.Time]int64), int64(1)
 	for _, one := range all {
 		for day, n := range one.at {
@@ -177,32 +202,47 @@ func (s *spending) columns(p *picture, all []*series) float64 {
 			most = max(most, sums[day])
 		}
 	}
-	left := 24 + widthOf(amountText(most)) + 8
-	room := pictureWidth - left - 24
-	width := room / float64(len(days))
-	bottom := float64(headHeight + plotHeight)
-	for _, part := range []int64{0, 1, 2, 3, 4} { // quarters of the axis
-		y := bottom - plotHeight*float64(part)/4
-		fmt.Fprintf(p, `<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" class="axis"/>`+"\n", left, y, pictureWidth-24, y)
-		p.text(left-8, y+5, "end", "quiet", amountText(most/4*part))
+	return most
+}
+
+// columnsBottom is the y at which columns stand.
+const columnsBottom = float64(headHeight + plotHeight)
+
+// drawAxis draws a line with its amount at each quarter of most, the amount of the highest column. left is where columns begin.
+func drawAxis(p *picture, left float64, most int64) {
+	for _, quarters := range []int64{0, 1, 2, 3, 4} {
+		y := columnsBottom - plotHeight*float64(quarters)/4
+		fmt.Fprintf(p, `<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" class="axis"/>`+"\n", left, y, pictureWidth-margin, y)
+		p.text(left-8, y+baseline, "end", "quiet", amountText(most/4*quarters))
 	}
-	free := left // the position after the last label on the axis
-	for i, day := range days {
-		x, y := left+width*float64(i), bottom
-		for k, one := range all {
-			if n := one.at[day]; n > 0 {
-				height := plotHeight * float64(n) / float64(most)
-				y -= height
-				p.bar(x+gapOfColumns/2, y, max(1, width-gapOfColumns), height, seriesColour(k), s.dayText(day)+", "+one.name+": "+amountText(n))
-			}
-		}
-		label := s.dayText(day)
-		if middle, half := x+width/2, widthOf(label)/2; middle-half >= free && middle+half <= pictureWidth-8 {
-			p.text(middle, bottom+20, "middle", "quiet", label)
-			free = middle + half + 12
+}
+
+// drawColumn draws the column of a day or month at x. The first series stands at the bottom, and each other one on that before it.
+func (s *spending) drawColumn(p *picture, all []*series, day time.Time, x, width float64, most int64) {
+	y := columnsBottom
+	for i, one := range all {
+		if n := one.at[day]; n > 0 {
+			height := plotHeight * float64(n) / float64(most)
+			y -= height
+			p.bar(x+gapOfColumns/2, y, max(1, width-gapOfColumns), height, seriesColour(i), s.dayText(day)+", "+one.name+": "+amountText(n))
 		}
 	}
-	y := bottom + roomForLabels
+}
+
+// drawLabel draws the label of a column around middle, unless it would begin before free, where the next label may begin, or end outside of the
+// picture. It returns the new free.
+func drawLabel(p *picture, label string, middle, free float64) float64 {
+	half := widthOf(label) / 2
+	if middle-half < free || middle+half > pictureWidth-8 {
+		return free
+	}
+	p.text(middle, columnsBottom+20, "middle", "quiet", label)
+	return middle + half + 12
+}
+
+// drawList draws a line for each series below the columns, its colour before it, and returns the height of the picture.
+func drawList(p *picture, all []*series, left float64) float64 {
+	y := columnsBottom + roomForLabels
 	for i, one := range all {
 		p.bar(left, y-11, 14, 14, seriesColour(i), one.name)
 		p.text(left+24, y+1, "start", "", output.Clipped(one.name, maxListRunes)+"  "+amountText(one.total))

@@ -18,7 +18,8 @@ import (
 
 // An account is where one limit counts for one set of values that split the limit, such as one workflow. Settled is what finished calls were
 // charged in the present window, pending what calls in flight have reserved. An override replaces the limit's maximum in one account until a
-// moment, a latched account stays closed after a refusal, and a limit that is only observed refuses nothing.
+// moment, a latched account stays closed after a refusal, and a limit that is only observed refuses nothing. Without a policy d.Policy returns one
+// without limits. The first argument of output.NewTable is the text that is printed in place of a table without rows.
 
 // StatusCommand returns the command bedrockguard status, with its flags and its help.
 func StatusCommand() *cli.Command {
@@ -34,25 +35,27 @@ func StatusCommand() *cli.Command {
 }
 
 // standing is where an account stands: its balance under the policy, or without a policy what was booked in its newest period. Its exported
-// fields are the JSON; Account is the account's key in hexadecimal.
+// fields are the JSON; Account is the account's key in hexadecimal. Max, Left, Window and ResetIn are only set under a policy, and Since only without
+// one.
 type standing struct {
 	Limit    string               `json:"limit"`
 	Scope    output.ScopeJSON     `json:"scope"`
-	Account  string               `json:"account,omitempty"`
+	Account  string               `json:"account,omitempty"` // empty for a limit that has no account yet
 	Settled  output.QuantityJSON  `json:"settled"`
 	Pending  output.QuantityJSON  `json:"pending"`
 	Max      *output.QuantityJSON `json:"max,omitempty"`
 	Left     *output.QuantityJSON `json:"left,omitempty"`
 	Window   string               `json:"window,omitempty"`
-	Since    *time.Time           `json:"since,omitempty"` // the beginning of the newest period, if no policy says what the window is
+	Since    *time.Time           `json:"since,omitempty"` // the beginning of the newest period; nil if nothing was booked
 	ResetIn  float64              `json:"reset_in_seconds,omitempty"`
 	Override *overrideJSON        `json:"override,omitempty"`
-	Latched  *time.Time           `json:"latched_until,omitempty"`
+	Latched  *time.Time           `json:"latched_until,omitempty"` // nil if the account is open
 	Observe  bool                 `json:"observe,omitempty"`
 
+	// The same for the tables, and for the order of the accounts.
 	scope   budget.Scope
-	balance budget.AccountBalance
-	known   bool // the policy has the limit
+	balance budget.AccountBalance // without a policy it has only Settled and Pending
+	known   bool                  // the policy has the limit
 }
 
 // overrideJSON is an override for JSON: the maximum in the unit of the limit, and when it ends.
@@ -83,7 +86,6 @@ func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
-	// Without a policy this is one without limits.
 	policy, err := d.Policy(ctx, c)
 	if err != nil {
 		return err
@@ -97,44 +99,55 @@ func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return err
 	}
 	slices.SortStableFunc(all, func(a, b *standing) int { return cmp.Compare(b.part(), a.part()) })
-	hidden := 0
+	shown := all
 	if top := c.Int("top"); top > 0 && len(all) > top {
-		all, hidden = all[:top], len(all)-top
+		shown = all[:top]
 	}
-	if c.Bool("json") {
-		result := statusJSON{Accounts: all, Policy: len(policy.Limits) > 0, Kills: make([]output.KillJSON, len(kills))}
-		for i := range kills {
-			result.Kills[i] = output.JSONKill(&kills[i])
-		}
-		return output.PrintJSON(c, result)
+	hasPolicy := len(policy.Limits) > 0
+	if !c.Bool("json") {
+		return printStatus(c, shown, kills, len(all)-len(shown), hasPolicy)
 	}
-	return printStatus(c, all, kills, hidden, len(policy.Limits) > 0)
+	result := statusJSON{Accounts: shown, Policy: hasPolicy, Kills: make([]output.KillJSON, len(kills))}
+	for i := range kills {
+		result.Kills[i] = output.JSONKill(&kills[i])
+	}
+	return output.PrintJSON(c, result)
 }
 
 // standings returns the balances of the accounts that q selects, under the policy, with a row for each limit that has no account yet. Without a
 // policy it returns what was booked in the newest period of each account.
 func standings(ctx context.Context, d *commandline.Desk, policy budget.Policy, q budget.AccountQuery) ([]*standing, error) {
-	windows := make(map[string]string)
+	if len(policy.Limits) == 0 {
+		return newestPeriods(ctx, d, q)
+	}
+	windows := make(map[string]string) // by limit
 	for _, l := range policy.Limits {
 		windows[l.Name] = l.Window.String()
 	}
 	all := []*standing{}
-	if len(policy.Limits) > 0 {
-		for s, err := range d.Standing(ctx, policy, q) {
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, standingOf(&s, windows[s.Account.Limit]))
+	for s, err := range d.Standing(ctx, policy, q) {
+		if err != nil {
+			return nil, err
 		}
-		for i := range policy.Limits {
-			all = append(all, untouched(&policy.Limits[i], q, all)...)
-		}
-		return all, nil
+		all = append(all, standingOf(&s, windows[s.Account.Limit]))
 	}
-	units, err := d.Units(ctx)
+	for i := range policy.Limits {
+		l := &policy.Limits[i]
+		booked := slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name })
+		if !booked && selectsUntouched(q, l) {
+			all = append(all, untouched(l))
+		}
+	}
+	return all, nil
+}
+
+// newestPeriods returns what was booked in the newest period of each account that q selects.
+func newestPeriods(ctx context.Context, d *commandline.Desk, q budget.AccountQuery) ([]*standing, error) {
+	units, err := d.Units(ctx) // by account; zero for an account of which no entry is remembered
 	if err != nil {
 		return nil, err
 	}
+	all := []*standing{}
 	for a, err := range d.Accounts(ctx, q) {
 		if err != nil {
 			return nil, err
@@ -148,43 +161,44 @@ func standings(ctx context.Context, d *commandline.Desk, policy budget.Policy, q
 	return all, nil
 }
 
-// standingOf converts a balance under the policy. The override is shown only while it is the maximum in force.
+// standingOf converts a balance under the policy; window is that of its limit. The override is shown only while it is the maximum in force.
 func standingOf(s *budget.Standing, window string) *standing {
 	b := s.Balance
 	maximum, left := output.JSONQuantity(b.Max), output.JSONQuantity(b.Left())
 	out := &standing{
-		Limit: b.Limit, Scope: output.JSONScope(b.Scope), Account: fmt.Sprintf("%x", s.Account.Key), Settled: output.JSONQuantity(b.Settled), Pending: output.JSONQuantity(b.Pending), Max: &maximum, Left: &left,
-		Window: window, ResetIn: b.ResetAfter.Seconds(), Observe: b.Observe, scope: b.Scope, balance: b, known: true,
+		Limit: b.Limit, Scope: output.JSONScope(b.Scope), Account: fmt.Sprintf("%x", s.Account.Key),
+		Settled: output.JSONQuantity(b.Settled), Pending: output.JSONQuantity(b.Pending), Max: &maximum, Left: &left,
+		Window: window, ResetIn: b.ResetAfter.Seconds(), Observe: b.Observe,
+		scope: b.Scope, balance: b, known: true,
 	}
 	if b.Latched {
 		out.Latched = output.Moment(s.Account.Latched)
 	}
+	// An override that has ended is not the balance's maximum any more.
 	if o := s.Account.Override; o != nil && o.Max == b.Max.N {
 		out.Override = &overrideJSON{o.Max, o.Until.UTC()}
 	}
 	return out
 }
 
-// untouched returns a row for a limit in which nothing was booked yet, so that all has no account of it. It returns nothing for other limits, and for
-// those that q does not select. The row has no values, so that a query by scope does not select it either.
-func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*standing {
-	if q.Limit != "" && q.Limit != l.Name || !commandline.IsEmpty(q.Scope) || slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name }) {
-		return nil
-	}
+// selectsUntouched reports whether a query selects the row of a limit without an account. That row has no values, so a query with values does not
+// select it.
+func selectsUntouched(q budget.AccountQuery, l *budget.Limit) bool {
+	return (q.Limit == "" || q.Limit == l.Name) && commandline.IsEmpty(q.Scope)
+}
+
+// untouched returns the row for a limit that has no account yet, because no call was booked there: all of its maximum is left.
+func untouched(l *budget.Limit) *standing {
 	none := budget.Quantity{Unit: l.Max.Unit}
 	maximum := output.JSONQuantity(l.Max)
-	b := budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}
-	return []*standing{{
-		Limit: l.Name, Settled: output.JSONQuantity(none), Pending: output.JSONQuantity(none), Max: &maximum, Left: &maximum, Window: l.Window.String(), Observe: l.Observe, balance: b, known: true,
-	}}
+	return &standing{
+		Limit: l.Name, Settled: output.JSONQuantity(none), Pending: output.JSONQuantity(none), Max: &maximum, Left: &maximum, Window: l.Window.String(), Observe: l.Observe,
+		balance: budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}, known: true,
+	}
 }
 
 // newestPeriod returns the balance of an account whose limit is not known: what was booked in its newest period.
 func newestPeriod(ctx context.Context, d *commandline.Desk, a budget.Account, unit budget.Unit) (*standing, error) {
-	s := &standing{Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: output.Moment(a.Latched), scope: a.Scope}
-	if a.Override != nil {
-		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
-	}
 	var newest driver.Period
 	// Periods returns those that begin after a moment, here all, with the oldest first.
 	for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
@@ -193,8 +207,15 @@ func newestPeriod(ctx context.Context, d *commandline.Desk, a budget.Account, un
 		}
 		newest = p
 	}
-	s.balance.Settled, s.balance.Pending = budget.Quantity{N: newest.Settled, Unit: unit}, budget.Quantity{N: newest.Pending, Unit: unit}
-	s.Settled, s.Pending, s.Since = output.JSONQuantity(s.balance.Settled), output.JSONQuantity(s.balance.Pending), output.Moment(newest.Start)
+	settled, pending := budget.Quantity{N: newest.Settled, Unit: unit}, budget.Quantity{N: newest.Pending, Unit: unit}
+	s := &standing{
+		Limit: a.Limit, Scope: output.JSONScope(a.Scope), Account: fmt.Sprintf("%x", a.Key),
+		Settled: output.JSONQuantity(settled), Pending: output.JSONQuantity(pending), Since: output.Moment(newest.Start), Latched: output.Moment(a.Latched),
+		scope: a.Scope, balance: budget.AccountBalance{Settled: settled, Pending: pending},
+	}
+	if a.Override != nil {
+		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
+	}
 	return s, nil
 }
 
@@ -204,14 +225,10 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 	w := c.Root().Writer
 	t := output.NewTable("No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
 	for _, s := range all {
-		if !s.known {
-			unit := output.UnitText(s.balance.Settled.Unit)
-			t.Row(s.Limit, output.AccountText(s.scope), output.Money(s.balance.Settled)+unit, output.Money(s.balance.Pending)+unit, "?", "?", "", s.notes())
-			continue
+		t.Row(s.cells()...)
+		if s.known {
+			t.Colour(s.colour()) // of the row that was just added
 		}
-		b := &s.balance
-		t.Row(s.Limit, output.AccountText(s.scope), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), output.Money(b.Max)+output.UnitText(b.Max.Unit)+" "+s.Window, output.Lasting(b.ResetAfter), s.notes())
-		t.Colour(s.colour())
 	}
 	if err := t.End(w); err != nil {
 		return err
@@ -229,7 +246,20 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 	return printKills(c, kills)
 }
 
-// colour returns the colour for accounts that are full, or almost full.
+// cells returns the account's row in the table of status. Without a policy it is not known what is left, and the unit stands with the figures.
+func (s *standing) cells() []string {
+	b := &s.balance
+	if !s.known {
+		unit := output.UnitText(b.Settled.Unit)
+		return []string{s.Limit, output.AccountText(s.scope), output.Money(b.Settled) + unit, output.Money(b.Pending) + unit, "?", "?", "", s.notes()}
+	}
+	of := output.Money(b.Max) + output.UnitText(b.Max.Unit) + " " + s.Window
+	return []string{
+		s.Limit, output.AccountText(s.scope), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), of, output.Lasting(b.ResetAfter), s.notes(),
+	}
+}
+
+// colour returns the colour for accounts that are closed, full, or almost full; empty for all others.
 func (s *standing) colour() string {
 	switch part := s.part(); {
 	case s.Latched != nil || part >= 0.9:
@@ -264,8 +294,8 @@ func (s *standing) notes() string {
 	return notes
 }
 
-// nameOf prints the values of an account of the store, or else its key: the store knows the values only once a call counts in the account, which
-// an override can precede.
+// nameOf prints the values of an account of the store, or else its key: the store knows the limit and the values only once a call counts in the
+// account, which an override can precede.
 func nameOf(limit string, s budget.Scope, key string) string {
 	if limit == "" {
 		return key + ", no call yet"

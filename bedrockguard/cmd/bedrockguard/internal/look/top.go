@@ -21,8 +21,9 @@ import (
 )
 
 // A reading is what the ledger says at one moment, and a view the comparison of two readings: how much was spent in between, and so how fast. The
-// lines of the screen are made of a view. standing, from status.go, is the balance of one account under the policy; its method part returns how full
-// the account is, from 0 on, and colour the colour for that.
+// lines of the screen are made of a view. standing, from status.go, is the balance of one account under the policy; Account is the account's key as
+// text, its method part returns how full the account is, from 0 on, and colour the colour for that. The first argument of output.NewTable is the text
+// that is printed in place of a table without rows.
 
 // TopCommand returns the command bedrockguard top, with its flags and its help.
 func TopCommand() *cli.Command {
@@ -89,7 +90,7 @@ type ratedStanding struct {
 	FullIn  float64 `json:"full_in_seconds,omitempty"`
 }
 
-// view is what top shows: a reading, and the differences to an earlier one.
+// view is what top shows: a reading, and the differences to an earlier one. Its exported fields are the JSON.
 type view struct {
 	At        time.Time         `json:"at"`
 	Seconds   float64           `json:"seconds"` // the time over which rates are measured
@@ -99,7 +100,7 @@ type view struct {
 	Models    []*rated          `json:"models"`
 	Kills     []output.KillJSON `json:"kills"`
 
-	policy bool
+	policy bool // there is a policy; without one, Limits is empty, and the screen says why
 }
 
 // rateOf returns by how much a figure grows in an hour. It is 0 if the figure has become smaller, because a new window began or it was
@@ -111,34 +112,41 @@ func rateOf(before, now int64, seconds float64) float64 {
 	return float64(now-before) / seconds * 3600
 }
 
-// compare returns what is shown of a reading: its figures, with their rates since an earlier reading. The fullest accounts come first.
+// compare returns what is shown of a reading: its figures, with their rates since an earlier reading.
 func compare(before, now *reading) *view {
-	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), Limits: []*ratedStanding{}, policy: now.policy}
+	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), policy: now.policy}
 	v.Today = rated{"today", now.total, rateOf(before.total, now.total, v.Seconds)}
 	v.Workflows, v.Models = ratesOf(before.workflows, now.workflows, v.Seconds), ratesOf(before.models, now.models, v.Seconds)
-	settled := make(map[string]int64)
-	for _, s := range before.standings {
-		settled[s.Account] = s.balance.Settled.N
-	}
-	for _, s := range now.standings {
-		r := &ratedStanding{standing: s}
-		if was, known := settled[s.Account]; known {
-			r.PerHour = rateOf(was, s.balance.Settled.N, v.Seconds)
-		}
-		// Left is 0 for an account that is full or latched already, so FullIn stays 0 for such an account, too.
-		if left := s.balance.Left().N; r.PerHour > 0 {
-			r.FullIn = float64(left) / r.PerHour * 3600
-		}
-		v.Limits = append(v.Limits, r)
-	}
-	slices.SortStableFunc(v.Limits, func(a, b *ratedStanding) int {
-		return cmp.Or(cmp.Compare(b.part(), a.part()), strings.Compare(a.Limit, b.Limit))
-	})
+	v.Limits = ratedStandings(before.standings, now.standings, v.Seconds)
 	v.Kills = make([]output.KillJSON, len(now.kills))
 	for i := range now.kills {
 		v.Kills[i] = output.JSONKill(&now.kills[i])
 	}
 	return v
+}
+
+// ratedStandings returns the accounts of now with their rates since before, the fullest first. An account that before does not have has no rate.
+func ratedStandings(before, now []*standing, seconds float64) []*ratedStanding {
+	settled := make(map[string]int64) // before, by account
+	for _, s := range before {
+		settled[s.Account] = s.balance.Settled.N
+	}
+	all := []*ratedStanding{} // not nil, so that the JSON is an empty list
+	for _, s := range now {
+		r := &ratedStanding{standing: s}
+		if was, known := settled[s.Account]; known {
+			r.PerHour = rateOf(was, s.balance.Settled.N, seconds)
+		}
+		// Left is 0 for an account that is full or latched already, so FullIn stays 0 for such an account, too.
+		if left := s.balance.Left().N; r.PerHour > 0 {
+			r.FullIn = float64(left) / r.PerHour * 3600
+		}
+		all = append(all, r)
+	}
+	slices.SortStableFunc(all, func(a, b *ratedStanding) int {
+		return cmp.Or(cmp.Compare(b.part(), a.part()), strings.Compare(a.Limit, b.Limit))
+	})
+	return all
 }
 
 // ratesOf returns the sums of now with their rates since before, the fastest first.
@@ -153,19 +161,21 @@ func ratesOf(before, now map[string]int64, seconds float64) []*rated {
 	return all
 }
 
-// top runs bedrockguard top. Only --once has a time limit for the whole command; on a screen each reading has one.
+// top runs bedrockguard top. WithLedger limits the time of the whole command, which is right for --once alone: the screen stays until the user ends
+// it, and each of its readings has a time limit.
 func top(ctx context.Context, c *cli.Command) (err error) {
-	if !c.Bool("once") && (c.Bool("json") || !output.IsTerminal(c.Root().Writer) || !output.IsTerminal(c.Root().Reader)) {
-		return exit.UsageError("top needs a terminal: --once prints once")
-	}
 	if c.Bool("once") {
 		return commandline.WithLedger(topOnce)(ctx, c)
+	}
+	if c.Bool("json") || !output.IsTerminal(c.Root().Writer) || !output.IsTerminal(c.Root().Reader) {
+		return exit.UsageError("top needs a terminal: --once prints once")
 	}
 	d, closeStore, err := commandline.OpenDesk(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
+	// The audit trail takes from this context who kills.
 	return topLive(budget.WithOperator(ctx, d.Who), c, d)
 }
 
@@ -218,47 +228,46 @@ func (l *topLine) show(coloured bool) string {
 	return l.text
 }
 
-// lines returns the lines of the screen: a head, the kills in force, and tables of accounts, workflows and models with this many rows each.
+// lines returns the lines of the screen: a head, the kills in force, and tables of accounts, workflows and models with this many rows each. There is
+// an empty line above each table.
 func (v *view) lines(rows int) (all []topLine) {
 	head := fmt.Sprintf("%s  today %s, %s an hour", output.When(v.At), output.Money(usdOf(v.Today.NanoUSD)), output.Money(usdOf(int64(v.Today.PerHour))))
 	all = append(all, topLine{text: head, colour: output.Bold})
 	for i := range v.Kills {
-		k := &v.Kills[i]
-		text := "killed: " + output.ScopeText(k.Scope.Scope())
-		if k.Reason != "" {
-			text += ": " + k.Reason
-		}
-		all = append(all, topLine{text: output.Printable(text), colour: output.Red})
+		all = append(all, killLine(&v.Kills[i]))
 	}
-	all = append(all, topLine{})
+	limits := []topLine{{text: "Limits are not shown: the store holds no policy, and no --policy is given."}}
 	if v.policy {
-		all = append(all, v.limitLines(rows)...)
-	} else {
-		all = append(all, topLine{text: "Limits are not shown: the store holds no policy, and no --policy is given."})
+		limits = v.limitLines(rows)
 	}
-	all = append(all, topLine{})
-	all = append(all, rateLines("WORKFLOW", v.Workflows, rows, func(name string) budget.Scope { return budget.Scope{Workflow: name} })...)
-	all = append(all, topLine{})
-	return append(all, rateLines("MODEL", v.Models, rows, func(name string) budget.Scope { return budget.Scope{Model: name} })...)
+	workflows := rateLines("WORKFLOW", v.Workflows, rows, func(name string) budget.Scope { return budget.Scope{Workflow: name} })
+	models := rateLines("MODEL", v.Models, rows, func(name string) budget.Scope { return budget.Scope{Model: name} })
+	for _, table := range [...][]topLine{limits, workflows, models} {
+		all = append(all, topLine{})
+		all = append(all, table...)
+	}
+	return all
+}
+
+// killLine returns the line about a kill in force.
+func killLine(k *output.KillJSON) topLine {
+	text := "killed: " + output.ScopeText(k.Scope.Scope())
+	if k.Reason != "" {
+		text += ": " + k.Reason
+	}
+	return topLine{text: output.Printable(text), colour: output.Red}
 }
 
 // usdOf returns nano-USD as a quantity.
 func usdOf(nano int64) budget.Quantity { return budget.Quantity{N: nano, Unit: budget.UnitUSD} }
 
-// limitLines returns the table of accounts, the fullest first. Its first line is the head, so row i is line i+1.
+// limitLines returns the table of accounts, the fullest first. Its first line is the head, so row i is line i+1. An account without values can't be
+// selected: its scope would kill every call.
 func (v *view) limitLines(rows int) []topLine {
 	t := output.NewTable("No limit is known.", "LIMIT", "ACCOUNT", "USED", "SPENT", "PENDING", "LEFT", "OF", "AN HOUR", "FULL IN")
 	shown := v.Limits[:min(rows, len(v.Limits))]
 	for _, s := range shown {
-		b, full := &s.balance, ""
-		switch {
-		case s.Latched != nil:
-			full = "latched"
-		case s.FullIn > 0:
-			// 1e9 seconds are some thirty years, and fit into a Duration.
-			full = output.Lasting(time.Duration(min(s.FullIn, 1e9) * float64(time.Second)))
-		}
-		t.Row(s.Limit, output.AccountText(s.scope), meter(s.part()), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), output.Money(b.Max)+output.UnitText(b.Max.Unit), output.Money(budget.Quantity{N: int64(s.PerHour), Unit: b.Max.Unit}), full)
+		t.Row(s.ratedCells()...)
 	}
 	lines := plainLines(t)
 	for i, s := range shown {
@@ -270,6 +279,23 @@ func (v *view) limitLines(rows int) []topLine {
 	return lines
 }
 
+// ratedCells returns the account's row in the table of accounts.
+func (s *ratedStanding) ratedCells() []string {
+	b, full := &s.balance, ""
+	switch {
+	case s.Latched != nil:
+		full = "latched"
+	case s.FullIn > 0:
+		// 1e9 seconds are some thirty years, and fit into a Duration.
+		full = output.Lasting(time.Duration(min(s.FullIn, 1e9) * float64(time.Second)))
+	}
+	return []string{
+		s.Limit, output.AccountText(s.scope), meter(s.part()),
+		output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Left()), output.Money(b.Max) + output.UnitText(b.Max.Unit),
+		output.Money(budget.Quantity{N: int64(s.PerHour), Unit: b.Max.Unit}), full,
+	}
+}
+
 // plainLines returns the lines of a table without colours.
 func plainLines(t *output.Table) []topLine {
 	var lines []topLine
@@ -279,7 +305,8 @@ func plainLines(t *output.Table) []topLine {
 	return lines
 }
 
-// rateLines returns the table of workflows or models. scope makes the scope of the calls under a name, which can then be killed.
+// rateLines returns the table of workflows or models. scope makes the scope of the calls under a name, which can then be killed. Calls without a name
+// can't be selected: their scope would be empty, and kill every call.
 func rateLines(head string, all []*rated, rows int, scope func(name string) budget.Scope) []topLine {
 	t := output.NewTable("Nothing was spent today.", head, "TODAY", "AN HOUR")
 	shown := all[:min(rows, len(all))]
@@ -309,17 +336,18 @@ func meter(part float64) string {
 }
 
 // paced is a store that is read at most once in each interval, for programs that read again and again. It remembers accounts and kill flags,
-// which rarely change. One goroutine may read at a time.
+// which rarely change. One goroutine may read at a time; only wait may be called by several.
 type paced struct {
 	budget.Store
-	every time.Duration
+	every time.Duration // the interval
 
-	mu       sync.Mutex // guards next; all other fields belong to the goroutine that reads
-	next     time.Time  // when the store may be read again
-	readAt   time.Time  // when accounts and flags were read
-	accounts []budget.Account
-	kills    []budget.Kill
+	mu   sync.Mutex // guards next
+	next time.Time  // when the store may be read again
 
+	// The fields from here on belong to the goroutine that reads.
+	readAt    time.Time // when accounts and kills were read; the zero time before the first time
+	accounts  []budget.Account
+	kills     []budget.Kill
 	lastUsage driver.UsageMark // the mark after the last row of the last page of usage, if that page was not full; else zero
 }
 
@@ -348,20 +376,8 @@ func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget
 	if time.Since(p.readAt) < rarely {
 		return p.accounts, nil
 	}
-	const page = 10_000
-	p.accounts = nil
-	for more := true; more; {
-		if err := p.wait(ctx); err != nil {
-			return nil, err
-		}
-		some, err := p.Store.Accounts(ctx, after, page)
-		if err != nil {
-			return nil, err
-		}
-		p.accounts = append(p.accounts, some...)
-		if more = len(some) == page; more {
-			after = some[page-1].Key
-		}
+	if err := p.readAccounts(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.wait(ctx); err != nil {
 		return nil, err
@@ -374,7 +390,29 @@ func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget
 	return p.accounts, nil
 }
 
-// Kills returns the flags that Accounts has read last. Without a policy nobody asks for Accounts, and the flags are read each time.
+// readAccounts reads all accounts, page by page. A page that is not full is the last one.
+func (p *paced) readAccounts(ctx context.Context) error {
+	const page = 10_000
+	p.accounts = nil
+	var after budget.Key // the zero key asks for the first page
+	for {
+		if err := p.wait(ctx); err != nil {
+			return err
+		}
+		some, err := p.Store.Accounts(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		p.accounts = append(p.accounts, some...)
+		if len(some) != page {
+			return nil
+		}
+		after = some[page-1].Key
+	}
+}
+
+// Kills returns the flags that Accounts has read last. Without a policy nobody asks for Accounts, so readAt stays zero, and the flags are read each
+// time.
 func (p *paced) Kills(ctx context.Context) ([]budget.Kill, error) {
 	if time.Since(p.readAt) < rarely {
 		return p.kills, nil
@@ -385,7 +423,7 @@ func (p *paced) Kills(ctx context.Context) ([]budget.Kill, error) {
 	return p.Store.Kills(ctx)
 }
 
-// Balances implements budget.Store.
+// Balances implements budget.Store. Balances change all the time, so they are never remembered.
 func (p *paced) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	if err := p.wait(ctx); err != nil {
 		return nil, err
@@ -411,7 +449,7 @@ func (p *paced) Usage(ctx context.Context, from driver.UsageMark, most int) ([]b
 	return page, err
 }
 
-// pause waits, or returns the context's error.
+// pause waits for a time; a negative one is over at once. It returns the context's error if the context ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

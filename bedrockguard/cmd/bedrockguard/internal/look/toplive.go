@@ -29,6 +29,7 @@ const (
 
 // screen is the state of top on a terminal. Only Update changes its fields.
 type screen struct {
+	// What it works with.
 	ctx      context.Context
 	desk     *commandline.Desk // for kills, which are not paced
 	watch    *commandline.Desk // for readings, which are paced
@@ -36,14 +37,17 @@ type screen struct {
 	policy   budget.Policy
 	coloured bool
 
+	// What was read. view compares the newest reading with the oldest one that is kept, and is nil before the first reading.
 	readings []*reading // the readings of the last minute, oldest first
 	view     *view
-	lines    []topLine
-	cursor   int           // index among the lines that can be selected
-	asking   *budget.Scope // the scope that a question is about; nil if none is open
-	message  string
-	width    int
-	height   int
+
+	// What is shown.
+	lines   []topLine
+	cursor  int           // index among the lines that can be selected, not among all lines
+	asking  *budget.Scope // the scope that a question is about; nil if none is open
+	message string        // shown in place of the list of keys; empty if there is nothing to say
+	width   int           // of the terminal, in characters
+	height  int           // of the terminal, in lines
 }
 
 // The messages of the screen.
@@ -52,7 +56,7 @@ type (
 	failedMsg struct{ err error }        // a reading failed
 	killedMsg struct {                   // a kill has ended
 		scope    budget.Scope
-		accounts int
+		accounts int // how many known accounts have the scope's values; the screen does not show it
 		err      error
 	}
 	againMsg struct{} // retryAfter has passed since a reading failed
@@ -70,25 +74,34 @@ func topLive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return err
 	}
 	_, err = tea.NewProgram(s, tea.WithContext(ctx), tea.WithInput(c.Root().Reader), tea.WithOutput(c.Root().Writer)).Run()
-	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
-		return nil // ended by a signal, which is a normal end
+	// A signal is a normal end. It ends ctx, by which the library is killed, or the library gets it itself, whichever is first.
+	byContext := errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil
+	if byContext || errors.Is(err, tea.ErrInterrupted) {
+		return nil
 	}
 	return err
 }
 
-// newScreen returns the state of top. It reads the store through paced, so that top does not keep it busy, and kills without it.
+// newScreen returns the state of top. It reads the store through paced, so that top does not keep the store busy, and kills without it.
 func newScreen(ctx context.Context, d *commandline.Desk, policy budget.Policy, coloured bool) (*screen, error) {
 	source := &paced{Store: d.Store, every: pace}
-	watch, err := budget.Operate(ctx, source)
+	reader, err := budget.Operate(ctx, source)
 	if err != nil {
 		return nil, err
 	}
-	// The width and the height hold until the terminal reports its own.
+	watch := &commandline.Desk{Operator: reader, Store: source, Who: d.Who, StoreTime: d.StoreTime}
 	return &screen{
-		ctx: ctx, desk: d, watch: &commandline.Desk{Operator: watch, Store: source, Who: d.Who, StoreTime: d.StoreTime}, source: source, policy: policy, coloured: coloured,
-		width: output.DefaultColumns, height: 40, message: "looking…",
+		ctx: ctx, desk: d, watch: watch, source: source, policy: policy, coloured: coloured,
+		message: looking,
+		width:   output.DefaultColumns, height: 40, // until the terminal reports its own
 	}, nil
 }
+
+// The messages about a reading: looking is shown until the first one, and noAnswer is the beginning of the message about one that failed.
+const (
+	looking  = "looking…"
+	noAnswer = "no answer: "
+)
 
 // Init implements tea.Model.
 func (s *screen) Init() tea.Cmd { return s.look }
@@ -116,9 +129,9 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return s, s.look
 	case failedMsg:
 		if s.ctx.Err() != nil {
-			return s, tea.Quit
+			return s, tea.Quit // it failed because top is ending
 		}
-		s.message = "no answer: " + output.Printable(msg.err.Error())
+		s.message = noAnswer + output.Printable(msg.err.Error())
 		return s, tea.Tick(retryAfter, func(time.Time) tea.Msg { return againMsg{} })
 	case againMsg:
 		return s, s.look
@@ -134,25 +147,28 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 // measured over a minute, or over the time since the first reading.
 func (s *screen) take(r *reading) {
 	s.readings = append(s.readings, r)
+	// Two are kept at least, however old the first of them is: a rate needs two.
 	for len(s.readings) > 2 && r.at.Sub(s.readings[1].at) >= rateSpan {
 		s.readings = s.readings[1:]
 	}
 	s.view = compare(s.readings[0], r)
-	// These are the messages about a reading that is awaited or has failed; what a kill has done stays to be read.
-	if strings.HasPrefix(s.message, "looking") || strings.HasPrefix(s.message, "no answer") {
+	// What a kill has done stays to be read.
+	if s.message == looking || strings.HasPrefix(s.message, noAnswer) {
 		s.message = ""
 	}
 	s.lay()
 }
 
-// lay makes the lines of the screen again, because the view or the height has changed.
+// lay makes the lines of the screen again, because the view or the height has changed. The three tables share the lines that are left for rows.
 func (s *screen) lay() {
 	if s.view == nil {
 		return
 	}
-	const heads = 9 // lines that are not rows
-	// The three tables share the rest of the screen.
-	rows := max(3, (s.height-heads-len(s.view.Kills))/3)
+	const (
+		others  = 9 // lines that are neither rows nor kills: the head, four empty lines, the heads of the tables, and the line below them
+		minRows = 3 // of each table, however small the terminal is
+	)
+	rows := max(minRows, (s.height-others-len(s.view.Kills))/3)
 	s.lines = s.view.lines(rows)
 	s.cursor = min(s.cursor, max(0, len(s.selectable())-1))
 }
@@ -167,18 +183,18 @@ func (s *screen) selectable() (at []int) {
 	return at
 }
 
-// key handles a key. While a question is open, y is yes and any other key no.
+// selected returns the index of the selected line, and -1 if no line can be selected.
+func (s *screen) selected() int {
+	if at := s.selectable(); len(at) > 0 {
+		return at[s.cursor]
+	}
+	return -1
+}
+
+// key handles a key, and returns what is to be done next; nil if that is nothing.
 func (s *screen) key(key string) tea.Cmd {
 	if s.asking != nil {
-		// The question is answered by any key.
-		scope := *s.asking
-		s.asking = nil
-		if key != "y" {
-			s.message = "nothing was killed"
-			return nil
-		}
-		s.message = "killing " + output.Printable(output.ScopeText(scope)) + "…"
-		return func() tea.Msg { return s.kill(scope) }
+		return s.answer(key == "y")
 	}
 	switch key {
 	case "q", "esc", "ctrl+c":
@@ -188,11 +204,23 @@ func (s *screen) key(key string) tea.Cmd {
 	case "down":
 		s.cursor = min(s.cursor+1, max(0, len(s.selectable())-1))
 	case "k":
-		if at := s.selectable(); len(at) > 0 {
-			s.asking = s.lines[at[s.cursor]].scope
+		if at := s.selected(); at >= 0 {
+			s.asking = s.lines[at].scope
 		}
 	}
 	return nil
+}
+
+// answer closes the question whether to kill the calls of a scope: y is yes, and any other key no. It returns the kill, or nil for no.
+func (s *screen) answer(yes bool) tea.Cmd {
+	scope := *s.asking
+	s.asking = nil
+	if !yes {
+		s.message = "nothing was killed"
+		return nil
+	}
+	s.message = "killing " + output.Printable(output.ScopeText(scope)) + "…"
+	return func() tea.Msg { return s.kill(scope) }
 }
 
 // kill sets a flag for the scope, without waiting for the pace.
@@ -203,7 +231,7 @@ func (s *screen) kill(scope budget.Scope) tea.Msg {
 	return killedMsg{scope, accounts, err}
 }
 
-// tellKilled shows how a kill has ended. The flag is shown at once, before the next reading has it.
+// tellKilled shows how a kill has ended. The flag is added to the view here, because the next reading has it only some seconds later.
 func (s *screen) tellKilled(k *killedMsg) {
 	if k.err != nil {
 		s.message = "not killed: " + output.Printable(k.err.Error())
@@ -227,17 +255,15 @@ func (s *screen) View() tea.View {
 // render returns the text of the screen: the lines, with a mark at the selected one, and a question, a message or the keys below them.
 func (s *screen) render() string {
 	var b strings.Builder
-	selected := -1
-	if at := s.selectable(); len(at) > 0 {
-		selected = at[s.cursor]
-	}
+	width := max(s.width, 20) // on a narrower terminal nothing could be read in any case
+	selected := s.selected()
 	for i := range s.lines {
 		l := s.lines[i]
 		mark := "  "
 		if i == selected {
 			mark = "> "
 		}
-		l.text = output.Clipped(mark+l.text, max(s.width, 20))
+		l.text = output.Clipped(mark+l.text, width)
 		b.WriteString(l.show(s.coloured) + "\n")
 	}
 	b.WriteString("\n")
@@ -245,7 +271,7 @@ func (s *screen) render() string {
 	case s.asking != nil:
 		fmt.Fprintf(&b, "Kill %s in every process? y kills, any other key does not.\n", output.Printable(output.ScopeText(*s.asking)))
 	case s.message != "":
-		b.WriteString(output.Clipped(s.message, max(s.width, 20)) + "\n")
+		b.WriteString(output.Clipped(s.message, width) + "\n")
 	default:
 		b.WriteString("up and down select, k kills, q ends\n")
 	}
