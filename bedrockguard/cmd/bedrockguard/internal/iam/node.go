@@ -211,7 +211,7 @@ func (r *reader) list(n *node, depth int) error {
 }
 
 // end parses the bracket that closes an object or a list, which is inside of depth values. It is called when the decoder has no more members or
-// items: then the next token is that bracket, or the text has ended. An end before the bracket is inside of the value, so that it is always a mistake.
+// items: then the next token is that bracket, or the text has ended, which is always a mistake before the bracket.
 func (r *reader) end(depth int) error {
 	_, _, err := r.next()
 	return r.within(err, depth+1)

@@ -61,7 +61,7 @@ func (t *Table) names() []string {
 	return names
 }
 
-// chosen returns the names of the actions of all doors except those that stay open (leave).
+// chosen returns the names of the actions of all doors except those that stay open (leave). It is an error if leave has an unknown door, or all.
 func (t *Table) chosen(leave []string) ([]string, error) {
 	for _, name := range leave {
 		if !slices.Contains(t.names(), name) {
@@ -70,10 +70,12 @@ func (t *Table) chosen(leave []string) ([]string, error) {
 	}
 	var all []string
 	for i := range t.Doors {
-		if d := &t.Doors[i]; !slices.Contains(leave, d.Name) {
-			for j := range d.Actions {
-				all = append(all, d.Actions[j].Name)
-			}
+		d := &t.Doors[i]
+		if slices.Contains(leave, d.Name) {
+			continue
+		}
+		for j := range d.Actions {
+			all = append(all, d.Actions[j].Name)
 		}
 	}
 	if len(all) == 0 {
@@ -87,17 +89,25 @@ func (t *Table) chosen(leave []string) ([]string, error) {
 func (t *Table) invocations(chosen []string) []string {
 	for _, service := range [...]string{"bedrock", "bedrock-websearch"} {
 		prefix := service + ":Invoke"
-		whole := true
-		for i := range t.Doors {
-			for j := range t.Doors[i].Actions {
-				name := t.Doors[i].Actions[j].Name
-				whole = whole && (!strings.HasPrefix(name, prefix) || slices.Contains(chosen, name))
-			}
-		}
-		if first := slices.IndexFunc(chosen, func(name string) bool { return strings.HasPrefix(name, prefix) }); whole && first >= 0 {
-			rest := slices.DeleteFunc(slices.Clone(chosen), func(name string) bool { return strings.HasPrefix(name, prefix) })
+		begins := func(name string) bool { return strings.HasPrefix(name, prefix) }
+		first := slices.IndexFunc(chosen, begins)
+		if first >= 0 && t.allWith(prefix, chosen) {
+			rest := slices.DeleteFunc(slices.Clone(chosen), begins)
 			chosen = slices.Insert(rest, first, prefix+"*")
 		}
 	}
 	return chosen
+}
+
+// allWith reports whether chosen has all actions of the table whose names begin with prefix.
+func (t *Table) allWith(prefix string, chosen []string) bool {
+	for i := range t.Doors {
+		for j := range t.Doors[i].Actions {
+			name := t.Doors[i].Actions[j].Name
+			if strings.HasPrefix(name, prefix) && !slices.Contains(chosen, name) {
+				return false
+			}
+		}
+	}
+	return true
 }

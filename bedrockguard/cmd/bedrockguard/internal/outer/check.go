@@ -12,7 +12,7 @@ import (
 )
 
 // A Question asks of each action that costs money whether some principals could use it under the Documents; the Answer has the State of that way
-// to spend. Documents are sorted into layers: IAM allows a request only if each layer allows it and none denies it.
+// to spend. A door is a group of such actions. Documents are sorted into layers: IAM allows a request only if each layer allows it and none denies it.
 
 // Documents are the documents to check, by how they are attached: to an account or above it (ServiceControl), and to the principal that asks.
 type Documents struct {
@@ -27,7 +27,7 @@ type Documents struct {
 type Question struct {
 	// Principals are who asks, one at least. Others returns principals that no document names, for a question that names nobody.
 	Principals []string
-	// Context has further known keys, and Absent those that are missing. Other keys are unknown.
+	// Context has further known keys of the request's context, and Absent the names of those that are missing. Other keys are unknown.
 	Context map[string][]string
 	Absent  []string
 	// At is the time of the request. With Fixed the answer is only for that moment; otherwise a door that is only closed until a date has a
@@ -67,24 +67,31 @@ func Check(documents Documents, q Question) []Answer {
 	var all []Answer
 	table := Spending()
 	for i := range table.Doors {
-		for j := range table.Doors[i].Actions {
-			action := &table.Doors[i].Actions[j]
-			worst := Answer{Door: table.Doors[i].Name, Action: action.Name}
-			for _, principal := range q.Principals {
-				// ask does not set the door. The first answer replaces the empty one; a later one replaces it only if it is worse.
-				for _, resource := range action.on(principal) {
-					if answer := q.ask(layers, action, principal, resource); worst.State == "" || worse(answer.State, worst.State) {
-						answer.Door = worst.Door
-						worst = answer
-					}
-				}
-			}
-			all = append(all, worst)
+		door := &table.Doors[i]
+		for j := range door.Actions {
+			answer := q.worst(layers, &door.Actions[j])
+			answer.Door = door.Name
+			all = append(all, answer)
 		}
 	}
 	return all
 }
 
+// worst returns the worst answer for an action, of all principals and resources; the first of several that are as bad. Its door is not set.
+func (q *Question) worst(layers []iam.Layer, action *Action) Answer {
+	worst := Answer{Action: action.Name} // without a principal nobody asks, and it has no state
+	for _, principal := range q.Principals {
+		for _, resource := range action.on(principal) {
+			answer := q.ask(layers, action, principal, resource)
+			if worst.State == "" || worse(answer.State, worst.State) {
+				worst = answer
+			}
+		}
+	}
+	return worst
+}
+
+// worse reports whether a is worse than b.
 func worse(a, b State) bool { return slices.Index(states, a) > slices.Index(states, b) }
 
 // on returns the resources of an action in the principal's partition, such as aws or aws-us-gov. The table has the ARNs of the partition aws.
@@ -103,7 +110,8 @@ func (a *Action) on(principal string) []string {
 // everything is a document that allows everything, such as FullAWSAccess and AdministratorAccess.
 var everything = &iam.Policy{Version: iam.Version2012, Statements: []iam.Statement{{Effect: iam.Allow, Actions: []string{"*"}, Resources: []string{"*"}}}}
 
-// layers sorts the documents into layers. If a principal's identity policies are not given, it is assumed to be allowed everything by them.
+// layers sorts the documents into layers. If no identity policy is given, or only some that deny, which are attached in addition to others that allow,
+// the principal is assumed to be allowed everything by the others.
 func (d *Documents) layers() []iam.Layer {
 	control := iam.Layer{Name: iam.ServiceControl.String(), Kind: iam.ServiceControl, Policies: slices.Clone(d.ServiceControl)}
 	if !d.NoFullAccess {
@@ -114,10 +122,8 @@ func (d *Documents) layers() []iam.Layer {
 		layers = append(layers, iam.Layer{Name: iam.Boundary.String(), Kind: iam.Boundary, Policies: d.Boundary})
 	}
 	identity := iam.Layer{Name: iam.Identity.String(), Kind: iam.Identity, Policies: d.Identity}
-	if len(d.Identity) == 0 {
-		identity.Policies = []*iam.Policy{everything}
-	} else if !allows(d.Identity) {
-		identity.Policies = append(slices.Clone(d.Identity), everything) // documents that only deny are attached in addition to policies that allow something
+	if !allows(d.Identity) {
+		identity.Policies = append(slices.Clone(d.Identity), everything)
 	}
 	return append(layers, identity)
 }
@@ -129,7 +135,7 @@ func allows(all []*iam.Policy) bool {
 	})
 }
 
-// ask evaluates one action of one principal on one resource. What is denied now, but would not be at every time, is only closed for now.
+// ask evaluates one action of one principal on one resource. What is denied now, but would not be denied at every time, is only closed for now.
 func (q *Question) ask(layers []iam.Layer, action *Action, principal, resource string) Answer {
 	r := q.request(action, principal, resource)
 	v := iam.Evaluate(layers, r)
@@ -141,45 +147,31 @@ func (q *Question) ask(layers []iam.Layer, action *Action, principal, resource s
 		answer.State = Depends
 	default:
 		answer.State = Closed
-		if !q.Fixed && iam.Evaluate(layers, q.timeless(r)).Outcome != iam.Denied {
+		// With the time unknown, Denied means denied at every time.
+		if !q.Fixed && iam.Evaluate(layers, timeless(r)).Outcome != iam.Denied {
 			answer.State = ClosedForNow
 		}
 	}
 	return answer
 }
 
-// clockKeys are the keys that change with time.
-var clockKeys = []string{"aws:currenttime", "aws:epochtime"}
+// tellsTime reports whether a key, in lower case, changes with time.
+func tellsTime(key string) bool { return key == "aws:currenttime" || key == "aws:epochtime" }
 
-// timeless returns a request whose time is unknown.
-func (q *Question) timeless(r *iam.Request) *iam.Request {
+// timeless returns the request with its time unknown: the keys that change with time are neither in its context nor known to be missing.
+func timeless(r *iam.Request) *iam.Request {
 	other := &iam.Request{Action: r.Action, Resource: r.Resource, Context: maps.Clone(r.Context)}
-	maps.DeleteFunc(other.Context, func(key string, _ []string) bool { return slices.Contains(clockKeys, strings.ToLower(key)) })
-	other.Absent = func(key string) bool { return !slices.Contains(clockKeys, key) && r.Absent(key) }
+	maps.DeleteFunc(other.Context, func(key string, _ []string) bool { return tellsTime(strings.ToLower(key)) })
+	other.Absent = func(key string) bool { return !tellsTime(key) && r.Absent(key) }
 	return other
 }
 
-// request returns the request for IAM. The keys about the caller follow from the principal's ARN: arn:PARTITION:iam::ACCOUNT:KIND/NAME. The
-// question's own keys come after them, and so prevail. Keys that the action does not support are known to be missing.
+// request returns the request for IAM: its context has the keys about the caller, and those about the transport and the time. The question's own keys
+// come after them, and so prevail. Keys that the action does not support are known to be missing.
 func (q *Question) request(action *Action, principal, resource string) *iam.Request {
-	context := map[string][]string{
-		"aws:principalarn": {principal}, "aws:principalisawsservice": {"false"}, "aws:securetransport": {"true"},
-		"aws:currenttime": {q.At.UTC().Format(time.RFC3339)}, "aws:epochtime": {fmt.Sprint(q.At.Unix())},
-	}
-	parts := strings.SplitN(principal, ":", 6)
-	context["aws:principalaccount"] = []string{parts[4]}
-	absent := make(map[string]bool)
-	kind, name, _ := strings.Cut(parts[5], "/")
-	switch kind {
-	case "user":
-		context["aws:principaltype"], context["aws:username"] = []string{"User"}, []string{name[strings.LastIndexByte(name, '/')+1:]}
-	case "role":
-		context["aws:principaltype"] = []string{"AssumedRole"}
-		absent["aws:username"] = true
-	case "root":
-		context["aws:principaltype"] = []string{"Account"}
-		absent["aws:username"] = true
-	}
+	context, absent := callerKeys(principal)
+	context["aws:principalisawsservice"], context["aws:securetransport"] = []string{"false"}, []string{"true"}
+	context["aws:currenttime"], context["aws:epochtime"] = []string{q.At.UTC().Format(time.RFC3339)}, []string{fmt.Sprint(q.At.Unix())}
 	for key, values := range q.Context {
 		context[strings.ToLower(key)] = values
 	}
@@ -190,6 +182,28 @@ func (q *Question) request(action *Action, principal, resource string) *iam.Requ
 	return &iam.Request{Action: action.Name, Resource: resource, Context: context, Absent: func(key string) bool {
 		return absent[key] || !action.supports(key)
 	}}
+}
+
+// callerKeys returns the keys of a request's context that follow from the principal's ARN, arn:PARTITION:iam::ACCOUNT:KIND/NAME, and those that it is
+// known not to have. Names of keys are in lower case.
+func callerKeys(principal string) (context map[string][]string, absent map[string]bool) {
+	parts := strings.SplitN(principal, ":", 6)
+	account := parts[4]
+	kind, name, _ := strings.Cut(parts[5], "/")
+	context = map[string][]string{"aws:principalarn": {principal}, "aws:principalaccount": {account}}
+	absent = make(map[string]bool)
+	switch kind {
+	case "user":
+		withoutPath := name[strings.LastIndexByte(name, '/')+1:]
+		context["aws:principaltype"], context["aws:username"] = []string{"User"}, []string{withoutPath}
+	case "role":
+		context["aws:principaltype"] = []string{"AssumedRole"}
+		absent["aws:username"] = true
+	case "root":
+		context["aws:principaltype"] = []string{"Account"}
+		absent["aws:username"] = true
+	}
+	return context, absent
 }
 
 // supports reports whether an action may have a key. Global keys, which begin with aws:, are taken to apply to all actions.
@@ -216,20 +230,10 @@ func Others(d Documents) []string {
 	accounts, partitions := map[string]bool{placeholderAccount: true}, map[string]bool{}
 	for _, p := range slices.Concat(d.ServiceControl, d.Boundary, d.Identity) {
 		for i := range p.Statements {
-			// Documents name accounts and partitions in the values of conditions: an account by its number or in an ARN.
+			// Documents name accounts and partitions in the values of conditions.
 			for _, c := range p.Statements[i].Conditions {
 				for _, value := range c.Values {
-					if accountForm.MatchString(value) {
-						accounts[value] = true
-					}
-					if parts := strings.SplitN(value, ":", 6); len(parts) == 6 && parts[0] == "arn" {
-						if accountForm.MatchString(parts[4]) {
-							accounts[parts[4]] = true
-						}
-						if strings.HasPrefix(parts[1], "aws") && !strings.ContainsAny(parts[1], "*?") {
-							partitions[parts[1]] = true
-						}
-					}
+					noteNamed(value, accounts, partitions)
 				}
 			}
 		}
@@ -248,13 +252,39 @@ func Others(d Documents) []string {
 	return all
 }
 
-// Principal checks the ARN of a principal, and returns its aws:PrincipalArn: that of the role if the ARN is a session's (principalOf). The parts of
-// the form are partition, account, kind and name: the account is no wildcard, a group makes no calls, and only a root user has no name.
+// noteNamed adds the account and the partition that a condition's value names: an account by its number, or both in an ARN,
+// arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE.
+func noteNamed(value string, accounts, partitions map[string]bool) {
+	if accountForm.MatchString(value) {
+		accounts[value] = true
+	}
+	parts := strings.SplitN(value, ":", 6)
+	if len(parts) < 6 || parts[0] != "arn" {
+		return
+	}
+	partition, account := parts[1], parts[4]
+	if accountForm.MatchString(account) {
+		accounts[account] = true
+	}
+	if strings.HasPrefix(partition, "aws") && !strings.ContainsAny(partition, "*?") {
+		partitions[partition] = true
+	}
+}
+
+// Principal checks the ARN of a principal, and returns its aws:PrincipalArn: that of the role if the ARN is a session's (principalOf). The groups of
+// principalForm are partition, account, kind and name, and its account and name may have wildcards.
 func Principal(arn string) (string, error) {
 	arn = principalOf(arn)
 	parts := principalForm.FindStringSubmatch(arn)
-	if parts == nil || parts[2] == "*" || parts[3] == "group" || strings.ContainsAny(parts[4], "*?") || (parts[3] == "root") != (parts[4] == "") {
+	if parts == nil || !isOne(parts[2], parts[3], parts[4]) {
 		return "", fmt.Errorf("outer: %q is no principal: want one role, user or root user, such as arn:aws:iam::111122223333:role/agents", arn)
 	}
 	return arn, nil
+}
+
+// isOne reports whether these parts of an ARN name one principal: without wildcards, no group, which makes no calls, and with a name, except that a
+// root user has none.
+func isOne(account, kind, name string) bool {
+	wild := account == "*" || strings.ContainsAny(name, "*?")
+	return !wild && kind != "group" && (kind == "root") == (name == "")
 }

@@ -22,8 +22,8 @@ type Statement struct {
 	Sid       string
 	Effect    string
 	Actions   []string
-	Condition map[string]map[string][]string
-	Why       string
+	Condition map[string]map[string][]string // by operator and key, the values
+	Why       string                         // the explanation
 }
 
 // policyJSON is a document as IAM reads it.
@@ -51,7 +51,7 @@ func (d *Document) policy() policyJSON {
 	return p
 }
 
-// encode writes JSON without the escapes for HTML.
+// encode writes JSON without the escapes for HTML; an empty indent writes it on one line.
 func encode(v any, indent string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -73,8 +73,8 @@ func Limit(kind iam.Kind) int {
 	return 6_144
 }
 
-// attachable is how many of these documents can be attached together: of five service control policies one is FullAWSAccess or its
-// replacement; there may be ten managed policies and one boundary. (The same pages.)
+// attachable is how many documents of a kind can be attached together: of five service control policies one is FullAWSAccess or its
+// replacement; there may be ten managed policies and one boundary. (The pages that Limit names.)
 func attachable(kind iam.Kind) int {
 	switch kind {
 	case iam.ServiceControl:
@@ -82,14 +82,15 @@ func attachable(kind iam.Kind) int {
 	case iam.Identity:
 		return 10
 	}
-	return 1
+	return 1 // a boundary
 }
 
-// JSON returns the document, ready to be attached. It is indented unless that would make it too long: white space in a service control
-// policy counts.
+// JSON returns the document, ready to be attached. It is indented, except for a service control policy that this would make too long: there, white
+// space counts.
 func (d *Document) JSON() []byte {
-	if text := encode(d.policy(), "  "); d.Kind != iam.ServiceControl || utf8.RuneCount(text) <= Limit(d.Kind) {
-		return text
+	indented := encode(d.policy(), "  ")
+	if d.Kind == iam.ServiceControl && utf8.RuneCount(indented) > Limit(d.Kind) {
+		return encode(d.policy(), "")
 	}
-	return encode(d.policy(), "")
+	return indented
 }

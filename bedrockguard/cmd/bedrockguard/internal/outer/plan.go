@@ -10,6 +10,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
+// A plan is made of parts, such as a kill, of which each denies something. Each part becomes a document, or several if it is too long for one. A door
+// is a group of actions with which one can spend without going through a guard.
+
 // Keys says which Bedrock API keys can still be used.
 type Keys string
 
@@ -34,7 +37,7 @@ type Options struct {
 	// Kill names the principals that a kill in a service control policy or a boundary is for. If it is empty, it is for all to whom the
 	// document is attached.
 	Kill []string
-	// Keys says which API keys can still be used, and KeyDays for how many days a long-term one may be made.
+	// Keys says which API keys can still be used. KeyDays is for how many days a long-term one may be made: it is only set with AgedKeys.
 	Keys    Keys
 	KeyDays int
 	// Now is the present time; KillUntil has to be later.
@@ -60,19 +63,27 @@ func (o *Options) validate() error {
 	if !o.KillUntil.IsZero() && !o.KillUntil.After(o.Now) {
 		wrong("a kill until %s has ended before it begins: it is %s", o.KillUntil.UTC().Format(time.RFC3339), o.Now.UTC().Format(time.RFC3339))
 	}
+	if err := o.validateKeys(); err != nil {
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+// validateKeys returns what is wrong with Keys and KeyDays, and nil if nothing is.
+func (o *Options) validateKeys() error {
 	switch o.Keys {
 	case KeysUnsaid, NoKeys, ShortTermKeys:
 		if o.KeyDays != 0 {
-			wrong("days are said of API keys that are %q alone", AgedKeys)
+			return fmt.Errorf("outer: days are said of API keys that are %q alone", AgedKeys)
 		}
 	case AgedKeys:
 		if o.KeyDays < 1 || o.KeyDays > maxKeyDays {
-			wrong("API keys of %d days: want 1 to %d", o.KeyDays, maxKeyDays)
+			return fmt.Errorf("outer: API keys of %d days: want 1 to %d", o.KeyDays, maxKeyDays)
 		}
 	default:
-		wrong("API keys %q: want %q, %q or %q", o.Keys, NoKeys, ShortTermKeys, AgedKeys)
+		return fmt.Errorf("outer: API keys %q: want %q, %q or %q", o.Keys, NoKeys, ShortTermKeys, AgedKeys)
 	}
-	return errors.Join(problems...)
+	return nil
 }
 
 // maxKeyDays is the longest lifetime of a key that IAM can make with an end. (IAM API Reference, CreateServiceSpecificCredential, 2026-11.)
@@ -81,26 +92,9 @@ const maxKeyDays = 36_600
 // Plan writes the documents. Parts that are attached and removed separately are separate documents, except in a boundary: a principal has
 // only one, so that all parts are in it.
 func Plan(o Options) ([]Document, error) {
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
-	actions, err := Spending().chosen(o.Leave)
+	parts, err := o.parts()
 	if err != nil {
 		return nil, err
-	}
-	var parts []part
-	// Each of these writes one part, and returns false if the options do not ask for it.
-	for _, write := range [...]func(*Options, []string) (part, bool, error){onlyNamed, kill, apiKeys} {
-		p, wanted, err := write(&o, actions)
-		if err != nil {
-			return nil, err
-		}
-		if wanted {
-			parts = append(parts, p)
-		}
-	}
-	for i := range parts {
-		parts[i].notes = append(parts[i].notes, o.notes()...)
 	}
 	if o.Kind == iam.Boundary {
 		d := boundary(parts)
@@ -117,6 +111,30 @@ func Plan(o Options) ([]Document, error) {
 			return nil, err
 		}
 		all = append(all, documents...)
+	}
+	return all, nil
+}
+
+// parts returns the parts that the options ask for, each with the notes about the whole plan behind its own. It returns an error if something is
+// wrong with the options.
+func (o *Options) parts() (all []part, err error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	actions, err := Spending().chosen(o.Leave)
+	if err != nil {
+		return nil, err
+	}
+	// Each of these writes one part, and returns false if the options do not ask for it.
+	for _, write := range [...]func(*Options, []string) (part, bool, error){onlyNamed, kill, apiKeys} {
+		p, wanted, err := write(o, actions)
+		if err != nil {
+			return nil, err
+		}
+		if wanted {
+			p.notes = append(p.notes, o.notes()...)
+			all = append(all, p)
+		}
 	}
 	return all, nil
 }
@@ -140,9 +158,9 @@ func (o *Options) notes() (all []string) {
 
 // part is the content of one document, or of several if it has to be split.
 type part struct {
-	name, what string
-	fixed      []Statement
-	divided    *Statement // its actions may be divided among documents; nil if no statement's may
+	name, what string      // of the document, as in Document
+	fixed      []Statement // they stay together if the part is split
+	divided    *Statement  // its actions may be divided among documents; nil if no statement's may
 	notes      []string
 }
 
@@ -180,8 +198,12 @@ func (p *part) split(kind iam.Kind) ([]Document, error) {
 	if whole.Size() <= Limit(kind) {
 		return []Document{whole}, nil
 	}
-	largest := whole.Size()
-	for n := 2; p.divided != nil && n <= min(attachable(kind), len(p.divided.Actions)); n++ {
+	most := 1 // documents into which the part can be split
+	if p.divided != nil {
+		most = min(attachable(kind), len(p.divided.Actions))
+	}
+	largest := whole.Size() // of the documents that were tried last, for the error
+	for n := 2; n <= most; n++ {
 		documents := make([]Document, n)
 		largest = 0
 		for i := range documents {
@@ -196,7 +218,8 @@ func (p *part) split(kind iam.Kind) ([]Document, error) {
 		p.name, whole.Size(), kind, Limit(kind), attachable(kind), largest)
 }
 
-// nth returns one of n documents: an even share of the actions, and in the first one also everything that is not divided.
+// nth returns the document with index i of the n into which the part is split: it has an even share of the divided actions, and the first one also
+// the fixed statements.
 func (p *part) nth(kind iam.Kind, i, n int) Document {
 	actions := p.divided.Actions
 	s := *p.divided
@@ -210,5 +233,5 @@ func (p *part) nth(kind iam.Kind, i, n int) Document {
 	return d
 }
 
-// listed is a sentence's list.
+// listed returns names as the list in a sentence: "a, b, c".
 func listed(names []string) string { return strings.Join(names, ", ") }

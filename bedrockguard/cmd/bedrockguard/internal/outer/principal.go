@@ -25,6 +25,7 @@ func checkPrincipal(arn string) (note string, err error) {
 		return "", fmt.Errorf("outer: %q is no principal: want such as arn:aws:iam::111122223333:role/agents", arn)
 	}
 	account, kind, name := parts[2], parts[3], strings.TrimPrefix(parts[4], "/")
+	// First what is refused, then what needs a note.
 	switch {
 	case kind == "group":
 		return "", fmt.Errorf("outer: %q: a group makes no calls: name its users, or a role", arn)

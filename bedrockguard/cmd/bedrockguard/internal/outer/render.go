@@ -97,13 +97,16 @@ func terraform(all []Document) string {
 			b.WriteByte('\n')
 		}
 		b.WriteString(d.comments(""))
-		label := strings.ReplaceAll(d.Name, "-", "_")
+		resource, document := "aws_iam_policy", "policy"
 		if d.Kind == iam.ServiceControl {
-			fmt.Fprintf(&b, "resource \"aws_organizations_policy\" %s {\n  name        = %s\n  description = %s\n  type        = \"SERVICE_CONTROL_POLICY\"\n  content = jsonencode({\n", hcl(label), hcl(d.Name), hcl(d.What))
-		} else {
-			fmt.Fprintf(&b, "resource \"aws_iam_policy\" %s {\n  name        = %s\n  description = %s\n  policy = jsonencode({\n", hcl(label), hcl(d.Name), hcl(d.What))
+			resource, document = "aws_organizations_policy", "content"
 		}
-		fmt.Fprintf(&b, "    Version = %s\n    Statement = [\n", hcl(iam.Version2012))
+		label := strings.ReplaceAll(d.Name, "-", "_")
+		fmt.Fprintf(&b, "resource \"%s\" %s {\n  name        = %s\n  description = %s\n", resource, hcl(label), hcl(d.Name), hcl(d.What))
+		if d.Kind == iam.ServiceControl {
+			b.WriteString("  type        = \"SERVICE_CONTROL_POLICY\"\n")
+		}
+		fmt.Fprintf(&b, "  %s = jsonencode({\n    Version = %s\n    Statement = [\n", document, hcl(iam.Version2012))
 		for j := range d.Statements {
 			d.Statements[j].terraform(&b)
 		}
@@ -121,21 +124,26 @@ func (s *Statement) terraform(b *strings.Builder) {
 	}
 	b.WriteString("        ]\n        Resource = \"*\"\n")
 	if len(s.Condition) > 0 {
-		b.WriteString("        Condition = {\n")
-		for _, operator := range slices.Sorted(maps.Keys(s.Condition)) {
-			fmt.Fprintf(b, "          %s = {\n", hcl(operator))
-			for _, key := range slices.Sorted(maps.Keys(s.Condition[operator])) {
-				fmt.Fprintf(b, "            %s = [\n", hcl(key))
-				for _, value := range s.Condition[operator][key] {
-					fmt.Fprintf(b, "              %s,\n", hcl(value))
-				}
-				b.WriteString("            ]\n")
-			}
-			b.WriteString("          }\n")
-		}
-		b.WriteString("        }\n")
+		s.terraformCondition(b)
 	}
 	b.WriteString("      },\n")
+}
+
+// terraformCondition writes the Condition of a statement: an object of operators, each with an object of keys and their lists of values.
+func (s *Statement) terraformCondition(b *strings.Builder) {
+	b.WriteString("        Condition = {\n")
+	for _, operator := range slices.Sorted(maps.Keys(s.Condition)) {
+		fmt.Fprintf(b, "          %s = {\n", hcl(operator))
+		for _, key := range slices.Sorted(maps.Keys(s.Condition[operator])) {
+			fmt.Fprintf(b, "            %s = [\n", hcl(key))
+			for _, value := range s.Condition[operator][key] {
+				fmt.Fprintf(b, "              %s,\n", hcl(value))
+			}
+			b.WriteString("            ]\n")
+		}
+		b.WriteString("          }\n")
+	}
+	b.WriteString("        }\n")
 }
 
 // hcl quotes a text for Terraform, in which ${ and %{ begin an expression.
@@ -143,7 +151,7 @@ func hcl(text string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(quoted(text))
 }
 
-// quoted returns a text as a JSON string, which is also valid in HCL and YAML.
+// quoted returns a text as a JSON string, which is also valid in HCL and YAML. encode writes JSON, here without indentation.
 func quoted(text string) string { return string(encode(text, "")) }
 
 // cloudFormation writes a template in YAML, with a resource for each document.
@@ -154,19 +162,23 @@ func cloudFormation(all []Document) string {
 		d := &all[i]
 		b.WriteString(d.comments("  "))
 		fmt.Fprintf(&b, "  %s:\n", logicalName(d.Name))
-		document := "PolicyDocument"
-		if d.Kind == iam.ServiceControl {
-			document = "Content"
-			fmt.Fprintf(&b, "    Type: AWS::Organizations::Policy\n    Properties:\n      Name: %s\n      Type: SERVICE_CONTROL_POLICY\n", quoted(d.Name))
-		} else {
-			fmt.Fprintf(&b, "    Type: AWS::IAM::ManagedPolicy\n    Properties:\n      ManagedPolicyName: %s\n", quoted(d.Name))
-		}
-		fmt.Fprintf(&b, "      Description: %s\n      %s:\n        Version: %s\n        Statement:\n", quoted(d.What), document, quoted(iam.Version2012))
+		property := d.cloudFormationHead(&b)
+		fmt.Fprintf(&b, "      Description: %s\n      %s:\n        Version: %s\n        Statement:\n", quoted(d.What), property, quoted(iam.Version2012))
 		for j := range d.Statements {
 			d.Statements[j].cloudFormation(&b)
 		}
 	}
 	return b.String()
+}
+
+// cloudFormationHead writes the type and the name of the document's resource, and returns the name of its property that holds the document itself.
+func (d *Document) cloudFormationHead(b *strings.Builder) (property string) {
+	if d.Kind == iam.ServiceControl {
+		fmt.Fprintf(b, "    Type: AWS::Organizations::Policy\n    Properties:\n      Name: %s\n      Type: SERVICE_CONTROL_POLICY\n", quoted(d.Name))
+		return "Content"
+	}
+	fmt.Fprintf(b, "    Type: AWS::IAM::ManagedPolicy\n    Properties:\n      ManagedPolicyName: %s\n", quoted(d.Name))
+	return "PolicyDocument"
 }
 
 // cloudFormation writes a statement as an item of a list in YAML, with its explanation above it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/storeurl"
 	"github.com/bedrockguard/bedrockguard-go/budget"
-	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DoctorCommand returns the command bedrockguard doctor, with its flags and its help.
@@ -61,7 +61,7 @@ const (
 	maxCatalogAge = 60 * 24 * time.Hour
 )
 
-// doctor makes all checks and prints them.
+// doctor runs bedrockguard doctor: it makes all checks and prints them.
 func doctor(ctx context.Context, c *cli.Command) error {
 	ctx, cancel, err := commandline.WithTimeout(ctx, c)
 	if err != nil {
@@ -76,23 +76,34 @@ func doctor(ctx context.Context, c *cli.Command) error {
 	if !c.Bool("no-aws") {
 		e.credentials(ctx)
 	}
-	problems := 0
-	t := output.NewTable("", "CHECK", "VERDICT", "DETAIL")
-	for _, one := range e.checks {
-		if one.Verdict == verdictProblem {
-			problems++
-		}
-		t.Row(one.Name, one.Verdict, one.Detail)
-	}
 	if c.Bool("json") {
 		err = output.PrintJSON(c, e.checks)
 	} else {
-		err = t.End(c.Root().Writer)
+		err = e.print(c.Root().Writer)
 	}
-	if err == nil && problems > 0 {
+	if problems := e.problems(); err == nil && problems > 0 {
 		err = exit.Found(output.Plural(problems, "problem", "problems"))
 	}
 	return err
+}
+
+// print prints the checks as a table.
+func (e *examination) print(w io.Writer) error {
+	t := output.NewTable("", "CHECK", "VERDICT", "DETAIL")
+	for _, one := range e.checks {
+		t.Row(one.Name, one.Verdict, one.Detail)
+	}
+	return t.End(w)
+}
+
+// problems returns how many checks found a problem.
+func (e *examination) problems() (n int) {
+	for _, one := range e.checks {
+		if one.Verdict == verdictProblem {
+			n++
+		}
+	}
+	return n
 }
 
 // store checks the store of the ledger. An invalid command line is an error; anything else that is wrong is a problem in the report.
@@ -108,12 +119,13 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	}
 	defer func() { _ = o.Close() }() // nothing more is asked of it
 	begun := time.Now()
-	revision, err := o.Store.Revision(ctx)
+	revision, err := o.Store.Revision(ctx) // how many changes were made
 	if err != nil {
 		e.note("store", verdictProblem, "%v", err)
 		return nil
 	}
-	e.note("store", verdictOK, "it opens, keeps what it acknowledges as far as it tells, and answers in %s; %s made in it so far", time.Since(begun).Round(10*time.Microsecond), output.Plural(int(revision), "change was", "changes were"))
+	took := time.Since(begun).Round(10 * time.Microsecond)
+	e.note("store", verdictOK, "it opens, keeps what it acknowledges as far as it tells, and answers in %s; %s made in it so far", took, output.Plural(int(revision), "change was", "changes were"))
 	e.warnings(ctx, o.Store)
 	operator, err := budget.Operate(ctx, o.Store)
 	if err != nil {
@@ -122,7 +134,8 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	}
 	d := &commandline.Desk{Operator: operator, Store: o.Store, StoreTime: o.Clock}
 	e.clock(ctx, d)
-	e.accounts(ctx, d, e.policy(ctx, c, d)) // the policy says which limits should have accounts
+	policy := e.policy(ctx, c, d)
+	e.accounts(ctx, d, policy) // the policy says which limits should have accounts
 	return nil
 }
 
@@ -147,8 +160,8 @@ func (e *examination) warnings(ctx context.Context, store budget.Store) {
 	}
 }
 
-// clock compares the store's clock with this host's. The store's time is taken to be that of the middle of the request for it, so the time that
-// the request took is allowed for.
+// clock compares the store's clock with this host's. The store's time is taken to be that of the middle of the request for it. It may be that of any
+// moment of the request, so the clocks may differ by the time that the request took, too.
 func (e *examination) clock(ctx context.Context, d *commandline.Desk) {
 	begun := time.Now()
 	at, err := d.StoreTime(ctx)
@@ -167,29 +180,31 @@ func (e *examination) clock(ctx context.Context, d *commandline.Desk) {
 
 // policy checks the policy of the command line, or else the one in the store, and returns it. It returns one without limits if there is none or
 // if it can't be read.
-func (e *examination) policy(ctx context.Context, c *cli.Command, d *commandline.Desk) (policy budget.Policy) {
-	from := "the file " + c.String("policy")
-	var err error
-	if c.String("policy") != "" {
-		policy, err = commandline.ReadPolicyFile(c.String("policy"))
-	} else {
-		var document driver.PolicyDocument
-		if document, err = d.PolicyDocument(ctx); err != nil {
-			e.note("policy", verdictProblem, "%v", err)
-			return policy
-		}
-		if len(document.Text) == 0 {
-			e.note("policy", verdictNote, "the store holds none: processes enforce their own, which have to be the same; give --policy FILE to check one")
-			return policy
-		}
-		from = fmt.Sprintf("version %d in the store", document.Version)
-		policy, err = budget.ReadPolicy(bytes.NewReader(document.Text))
+func (e *examination) policy(ctx context.Context, c *cli.Command, d *commandline.Desk) budget.Policy {
+	if file := c.String("policy"); file != "" {
+		policy, err := commandline.ReadPolicyFile(file)
+		return e.policyFrom("the file "+file, policy, err)
 	}
+	document, err := d.PolicyDocument(ctx)
 	if err != nil {
-		e.note("policy", verdictProblem, "%s: %s", from, strings.ReplaceAll(err.Error(), "\n", "; "))
+		e.note("policy", verdictProblem, "%v", err)
 		return budget.Policy{}
 	}
-	e.note("policy", verdictOK, "%s: %s", from, output.Plural(len(policy.Limits), "limit", "limits"))
+	if len(document.Text) == 0 {
+		e.note("policy", verdictNote, "the store holds none: processes enforce their own, which have to be the same; give --policy FILE to check one")
+		return budget.Policy{}
+	}
+	policy, err := budget.ReadPolicy(bytes.NewReader(document.Text))
+	return e.policyFrom(fmt.Sprintf("version %d in the store", document.Version), policy, err)
+}
+
+// policyFrom checks a policy that was read from a place, and returns it; or, if err says that it could not be read, one without limits.
+func (e *examination) policyFrom(place string, policy budget.Policy, err error) budget.Policy {
+	if err != nil {
+		e.note("policy", verdictProblem, "%s: %s", place, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return budget.Policy{}
+	}
+	e.note("policy", verdictOK, "%s: %s", place, output.Plural(len(policy.Limits), "limit", "limits"))
 	for _, problem := range commandline.MatchesNothing(policy) {
 		e.note("policy", verdictProblem, "%s", problem)
 	}

@@ -17,20 +17,31 @@ const (
 	guardrailsPages   = 20
 )
 
-// guardrails reports which guardrails the account enforces. They evaluate every call, even if it does not name them, and are billed with it. The
-// check only reads; a missing permission is only reported, because calls do not need it. note adds a line to the report of doctor.
+// guardrails reports which guardrails the account enforces. They evaluate every call, even if it does not name them, and are billed with it. A missing
+// permission to read them is no problem, because calls do not need it. note adds a line to the report of doctor.
 func (e *examination) guardrails(ctx context.Context, config aws.Config) {
 	const name = "guardrails"
 	ctx, cancel := context.WithTimeout(ctx, guardrailsTimeout)
 	defer cancel()
 	client := bedrock.NewFromConfig(config, func(o *bedrock.Options) { o.RetryMaxAttempts = 2 })
-	var enforced []string
+	enforced, err := enforcedGuardrails(ctx, client)
+	switch {
+	case err != nil:
+		e.note(name, verdictNote, "not looked at: %s", guardrailsTrouble(err))
+	case len(enforced) == 0:
+		e.note(name, verdictOK, "the account enforces none in %s; one that an organization enforces is not told here", config.Region)
+	default:
+		e.note(name, verdictNote, "the account enforces %s in %s: each call is checked by it, and billed; Options.EnforcedGuardrails declares it", strings.Join(enforced, ", "), config.Region)
+	}
+}
+
+// enforcedGuardrails returns the guardrails that the account enforces, each by its ARN or id, with its version.
+func enforcedGuardrails(ctx context.Context, client *bedrock.Client) (all []string, err error) {
 	input := &bedrock.ListEnforcedGuardrailsConfigurationInput{}
 	for range guardrailsPages {
 		page, err := client.ListEnforcedGuardrailsConfiguration(ctx, input)
 		if err != nil {
-			e.note(name, verdictNote, "not looked at: %s", guardrailsTrouble(err))
-			return
+			return nil, err
 		}
 		for i := range page.GuardrailsConfig {
 			g := &page.GuardrailsConfig[i]
@@ -41,17 +52,14 @@ func (e *examination) guardrails(ctx context.Context, config aws.Config) {
 			if version := aws.ToString(g.GuardrailVersion); version != "" {
 				id += " version " + version
 			}
-			enforced = append(enforced, id)
+			all = append(all, id)
 		}
-		if input.NextToken = page.NextToken; aws.ToString(input.NextToken) == "" {
+		input.NextToken = page.NextToken
+		if aws.ToString(input.NextToken) == "" { // there is no further page
 			break
 		}
 	}
-	if len(enforced) == 0 {
-		e.note(name, verdictOK, "the account enforces none in %s; one that an organization enforces is not told here", config.Region)
-		return
-	}
-	e.note(name, verdictNote, "the account enforces %s in %s: each call is checked by it, and billed; Options.EnforcedGuardrails declares it", strings.Join(enforced, ", "), config.Region)
+	return all, nil
 }
 
 // guardrailsTrouble says why guardrails could not be looked at, and what to do.

@@ -4,6 +4,7 @@ package prove
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -63,19 +64,24 @@ func verify(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return err
 	}
 	if c.Bool("json") {
-		if err := output.PrintJSON(c, jsonReport(r)); err != nil {
-			return err
-		}
+		err = output.PrintJSON(c, jsonReport(r))
 	} else {
-		for i := range r.Differences {
-			fmt.Fprintln(c.Root().Writer, output.Printable(r.Differences[i].String()))
-		}
-		fmt.Fprintf(c.Root().Writer, "%s, %s, %s and %s of usage: %s\n", output.Plural(r.Entries, "entry", "entries"), output.Plural(r.Accounts, "account", "accounts"), output.Plural(r.Periods, "period", "periods"), output.Plural(r.UsageDays, "day", "days"), output.Plural(len(r.Differences), "difference", "differences"))
+		printReport(c.Root().Writer, r)
 	}
-	if n := len(r.Differences); n > 0 {
-		return exit.Found(output.Plural(n, "figure differs", "figures differ") + " from what the entries add up to")
+	if n := len(r.Differences); err == nil && n > 0 {
+		err = exit.Found(output.Plural(n, "figure differs", "figures differ") + " from what the entries add up to")
 	}
-	return nil
+	return err
+}
+
+// printReport prints each difference on a line, and then how much was looked at.
+func printReport(w io.Writer, r *verifier.Report) {
+	for i := range r.Differences {
+		fmt.Fprintln(w, output.Printable(r.Differences[i].String()))
+	}
+	fmt.Fprintf(w, "%s, %s, %s and %s of usage: %s\n",
+		output.Plural(r.Entries, "entry", "entries"), output.Plural(r.Accounts, "account", "accounts"), output.Plural(r.Periods, "period", "periods"),
+		output.Plural(r.UsageDays, "day", "days"), output.Plural(len(r.Differences), "difference", "differences"))
 }
 
 // jsonReport converts what the verifier found for JSON. A difference is about an entry, a day of usage, or a period of an account.
@@ -85,10 +91,10 @@ func jsonReport(r *verifier.Report) verifiedJSON {
 		d := &r.Differences[i]
 		one := differenceJSON{Kind: string(d.Kind), Limit: d.Limit, Period: output.Moment(d.Period), Told: d.Told, Sum: d.Sum, Detail: d.Detail}
 		switch d.Kind {
-		case verifier.State:
+		case verifier.State: // of an entry
 			one.Entry = d.Entry.String()
-		case verifier.Usage: // it has neither an entry nor an account
-		default:
+		case verifier.Usage: // of a day: it has neither an entry nor an account
+		default: // of a period of an account
 			scope := output.JSONScope(d.Scope)
 			one.Account, one.Scope = fmt.Sprintf("%x", d.Account), &scope
 		}

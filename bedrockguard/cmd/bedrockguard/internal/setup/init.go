@@ -24,23 +24,16 @@ func InitCommand() *cli.Command {
 	}
 }
 
-// makeLedger runs bedrockguard init. It first opens the ledger without making one, to tell whether it was there.
+// makeLedger runs bedrockguard init.
 func makeLedger(ctx context.Context, c *cli.Command) (err error) {
 	ctx, cancel, err := commandline.WithTimeout(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	made := false
-	_, closeStore, err := storeurl.Open(ctx, c.String("store"), false)
+	made, closeStore, err := openOrMake(ctx, c.String("store"))
 	if err != nil {
-		if !errors.Is(err, budget.ErrNoLedger) && !storeurl.NoTable(err) {
-			return err
-		}
-		if _, closeStore, err = storeurl.Open(ctx, c.String("store"), true); err != nil {
-			return err
-		}
-		made = true
+		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
 	switch {
@@ -52,6 +45,18 @@ func makeLedger(ctx context.Context, c *cli.Command) (err error) {
 		_, err = fmt.Fprintln(c.Root().Writer, "The ledger is there already; nothing was changed.")
 	}
 	return err
+}
+
+// openOrMake opens the ledger at a URL, and makes it if there was none; made says that it was made. The last argument of storeurl.Open says whether
+// to make a ledger: at first not, to tell whether there is one.
+func openOrMake(ctx context.Context, at string) (made bool, closeStore func() error, err error) {
+	_, closeStore, err = storeurl.Open(ctx, at, false)
+	missing := errors.Is(err, budget.ErrNoLedger) || storeurl.NoTable(err)
+	if !missing {
+		return false, closeStore, err
+	}
+	_, closeStore, err = storeurl.Open(ctx, at, true)
+	return true, closeStore, err
 }
 
 // AcceptLossCommand returns the command bedrockguard accept-loss, with its flags and its help.
@@ -75,6 +80,7 @@ func acceptLoss(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if reason == "" {
 		return exit.UsageError("--reason is needed: it says in the audit trail why what is left was taken for the truth")
 	}
+	// The revision is of no interest: this only asks the store whether it answers ErrLost.
 	_, lost := d.Store.Revision(ctx)
 	if lost == nil {
 		return exit.Found("the ledger says that nothing is lost; nothing was changed")

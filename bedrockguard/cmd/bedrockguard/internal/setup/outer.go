@@ -61,33 +61,14 @@ func outerPlanCommand() *cli.Command {
 // documentKinds are the kinds of documents, by their names on the command line.
 var documentKinds = map[string]iam.Kind{"scp": iam.ServiceControl, "boundary": iam.Boundary, "policy": iam.Identity}
 
-// outerPlan runs bedrockguard outer plan: it reads the options, and prints the documents. In the format JSON, which has no comments, explanations
-// go to standard error.
+// outerPlan runs bedrockguard outer plan: it reads the options, and prints the documents.
 func outerPlan(_ context.Context, c *cli.Command) error {
 	if c.Args().Present() {
 		return exit.UsageError("%q: everything is said by flags", c.Args().First())
 	}
-	kind, ok := documentKinds[c.String("kind")]
-	if !ok {
-		return exit.UsageError("--kind %q: want scp, boundary or policy", c.String("kind"))
-	}
-	format := outer.Format(c.String("format"))
-	if _, err := outer.Render(format, nil); err != nil { // an unknown format
-		return exit.UsageError("--format %q: want json, terraform or cloudformation", format)
-	}
-	now := time.Now()
-	options := outer.Options{
-		Kind: kind, Allow: c.StringSlice("allow"), Kill: c.StringSlice("kill"), Leave: c.StringSlice("leave"), Keys: outer.Keys(c.String("api-keys")), KeyDays: c.Int("key-days"), Now: now,
-	}
-	// With --kill-until an empty ARN is refused, too: by Plan, like any text that is no ARN.
-	if text := c.String("kill-until"); text != "" {
-		at, err := commandline.ParseMomentToCome("kill-until", text, now)
-		if err != nil {
-			return err
-		}
-		options.KillUntil = at
-	} else if c.IsSet("kill-until") || slices.Contains(options.Allow, "") || slices.Contains(options.Kill, "") {
-		return exit.UsageError("a flag is given an empty value, as by a variable that is not set")
+	options, format, err := planOptions(c)
+	if err != nil {
+		return err
 	}
 	documents, err := outer.Plan(options)
 	if err != nil {
@@ -100,6 +81,34 @@ func outerPlan(_ context.Context, c *cli.Command) error {
 			Documents []outer.Document `json:"documents"`
 		}{outer.Spending().AsOf, outer.Spending().Source, documents})
 	}
+	return printPlan(c, format, documents)
+}
+
+// planOptions reads the options of a plan from the command line, and in which format its documents are printed.
+func planOptions(c *cli.Command) (options outer.Options, format outer.Format, err error) {
+	kind, ok := documentKinds[c.String("kind")]
+	if !ok {
+		return options, format, exit.UsageError("--kind %q: want scp, boundary or policy", c.String("kind"))
+	}
+	format = outer.Format(c.String("format"))
+	if _, err := outer.Render(format, nil); err != nil { // an unknown format
+		return options, format, exit.UsageError("--format %q: want json, terraform or cloudformation", format)
+	}
+	now := time.Now()
+	options = outer.Options{
+		Kind: kind, Allow: c.StringSlice("allow"), Kill: c.StringSlice("kill"), Leave: c.StringSlice("leave"), Keys: outer.Keys(c.String("api-keys")), KeyDays: c.Int("key-days"), Now: now,
+	}
+	// With --kill-until an empty ARN is refused, too: by Plan, like any text that is no ARN.
+	if text := c.String("kill-until"); text != "" {
+		options.KillUntil, err = commandline.ParseMomentToCome("kill-until", text, now)
+	} else if c.IsSet("kill-until") || slices.Contains(options.Allow, "") || slices.Contains(options.Kill, "") {
+		err = exit.UsageError("a flag is given an empty value, as by a variable that is not set")
+	}
+	return options, format, err
+}
+
+// printPlan prints the documents in a format. JSON has no comments, so that explanations go to standard error.
+func printPlan(c *cli.Command, format outer.Format, documents []outer.Document) error {
 	text, err := outer.Render(format, documents)
 	if err != nil {
 		return err

@@ -42,6 +42,9 @@ func outerCheckCommand() *cli.Command {
 	}
 }
 
+// A question asks of each action that costs money whether some principals could use it under the documents. Its context are the keys that are known of
+// the request, its absent keys are known to be missing, and all others are unknown.
+
 // askedJSON says for JSON what was asked: for which principals, with which known and missing context keys, and of how many documents of each
 // kind.
 type askedJSON struct {
@@ -63,26 +66,30 @@ func outerCheck(_ context.Context, c *cli.Command) error {
 		return err
 	}
 	answers := outer.Check(documents, question)
-	open := 0
+	notClosed := 0
 	for i := range answers {
 		if answers[i].State != outer.Closed {
-			open++
+			notClosed++
 		}
 	}
 	if c.Bool("json") {
 		err = output.PrintJSON(c, struct {
 			Asked askedJSON      `json:"asked"`
 			Doors []outer.Answer `json:"doors"`
-		}{askedJSON{question.At, question.Principals, question.Context, question.Absent, map[string]int{
-			"scp": len(documents.ServiceControl), "boundary": len(documents.Boundary), "policy": len(documents.Identity),
-		}}, answers})
+		}{jsonAsked(question, documents), answers})
 	} else {
 		err = printAnswers(c, question, answers)
 	}
-	if err == nil && open > 0 {
-		err = exit.Found(fmt.Sprintf("%d of %d actions that spend are not closed", open, len(answers)))
+	if err == nil && notClosed > 0 {
+		err = exit.Found(fmt.Sprintf("%d of %d actions that spend are not closed", notClosed, len(answers)))
 	}
 	return err
+}
+
+// jsonAsked says for JSON what was asked of which documents. Their kinds are named as the flags are.
+func jsonAsked(q outer.Question, documents outer.Documents) askedJSON {
+	counts := map[string]int{"scp": len(documents.ServiceControl), "boundary": len(documents.Boundary), "policy": len(documents.Identity)}
+	return askedJSON{At: q.At, Principals: q.Principals, Context: q.Context, Absent: q.Absent, Documents: counts}
 }
 
 // printAnswers prints which principals ask, which keys are known and which are missing, and the answers as a table.
@@ -101,14 +108,7 @@ func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) erro
 	t := output.NewTable("", "DOOR", "ACTION", "STATE", "WHY")
 	for i := range answers {
 		a := &answers[i]
-		why := a.By
-		if a.State != outer.Closed {
-			why += "; asked by " + a.Principal + " on " + a.Resource
-		}
-		if len(a.Unknown) > 0 {
-			why += "; not known: " + strings.Join(a.Unknown, ", ")
-		}
-		t.Row(a.Door, a.Action, string(a.State), why)
+		t.Row(a.Door, a.Action, string(a.State), whyOf(a))
 		switch a.State {
 		case outer.Open:
 			t.Colour(output.Red)
@@ -119,25 +119,29 @@ func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) erro
 	return t.End(w)
 }
 
+// whyOf returns the last column of an answer: what decided and, unless the door is closed, who could spend on what.
+func whyOf(a *outer.Answer) string {
+	why := a.By
+	if a.State != outer.Closed {
+		why += "; asked by " + a.Principal + " on " + a.Resource
+	}
+	if len(a.Unknown) > 0 {
+		why += "; not known: " + strings.Join(a.Unknown, ", ")
+	}
+	return why
+}
+
 // readDocuments reads the files on the command line, by how their documents are attached. Arguments without a flag are service control policies.
-func readDocuments(c *cli.Command) (outer.Documents, error) {
-	documents := outer.Documents{NoFullAccess: c.Bool("no-full-access")}
-	for _, group := range [...]struct {
-		files []string
-		kind  iam.Kind
-		to    *[]*iam.Policy
-	}{
-		{append(c.StringSlice("scp"), c.Args().Slice()...), iam.ServiceControl, &documents.ServiceControl},
-		{c.StringSlice("boundary"), iam.Boundary, &documents.Boundary},
-		{c.StringSlice("policy"), iam.Identity, &documents.Identity},
-	} {
-		for _, file := range group.files {
-			all, err := readIAM(c, file, group.kind)
-			if err != nil {
-				return documents, err
-			}
-			*group.to = append(*group.to, all...)
-		}
+func readDocuments(c *cli.Command) (documents outer.Documents, err error) {
+	documents.NoFullAccess = c.Bool("no-full-access")
+	if documents.ServiceControl, err = readAll(c, append(c.StringSlice("scp"), c.Args().Slice()...), iam.ServiceControl); err != nil {
+		return documents, err
+	}
+	if documents.Boundary, err = readAll(c, c.StringSlice("boundary"), iam.Boundary); err != nil {
+		return documents, err
+	}
+	if documents.Identity, err = readAll(c, c.StringSlice("policy"), iam.Identity); err != nil {
+		return documents, err
 	}
 	if len(documents.Boundary) > 1 {
 		return documents, exit.UsageError("a principal has one boundary, and these are %d", len(documents.Boundary))
@@ -148,10 +152,22 @@ func readDocuments(c *cli.Command) (outer.Documents, error) {
 	return documents, nil
 }
 
+// readAll reads the documents of a kind in several files.
+func readAll(c *cli.Command, files []string, kind iam.Kind) (all []*iam.Policy, err error) {
+	for _, file := range files {
+		some, err := readIAM(c, file, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
 // maxIAMFile is how large a file may be.
 const maxIAMFile = 2 << 20
 
-// readIAM reads the documents in a file. Errors have the form FILE:LINE:COLUMN.
+// readIAM reads the documents in a file, of which - is standard input. Errors have the form FILE:LINE:COLUMN.
 func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) {
 	in, name := c.Root().Reader, "standard input"
 	if file != "-" {
@@ -162,7 +178,7 @@ func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) 
 		defer f.Close()
 		in, name = f, file
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxIAMFile+1))
+	raw, err := io.ReadAll(io.LimitReader(in, maxIAMFile+1)) // one byte more, which shows that the file is too large
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +196,7 @@ func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) 
 	return nil, errors.Join(problems...)
 }
 
-// flattened splits joined errors.
+// flattened returns the errors that were joined into one, or that error alone.
 func flattened(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
@@ -190,8 +206,8 @@ func flattened(err error) []error {
 
 // readQuestion reads from the command line which principals ask, and which context keys are known. Without --principal, principals ask that no
 // document names.
-func readQuestion(c *cli.Command, documents outer.Documents) (outer.Question, error) {
-	q := outer.Question{At: time.Now().UTC().Truncate(time.Second), Absent: c.StringSlice("absent")}
+func readQuestion(c *cli.Command, documents outer.Documents) (q outer.Question, err error) {
+	q = outer.Question{At: time.Now().UTC().Truncate(time.Second), Absent: c.StringSlice("absent")}
 	if text := c.String("at"); text != "" {
 		at, err := time.Parse(time.RFC3339, text)
 		if err != nil {
@@ -210,15 +226,22 @@ func readQuestion(c *cli.Command, documents outer.Documents) (outer.Question, er
 	if len(q.Principals) == 0 {
 		q.Principals = outer.Others(documents)
 	}
+	q.Context, err = readContext(c)
+	return q, err
+}
+
+// readContext reads the known keys from --context, each with all of its values. It returns nil if there are none.
+func readContext(c *cli.Command) (context map[string][]string, err error) {
 	for _, pair := range c.StringSlice("context") {
-		key, value, ok := strings.Cut(pair, "=")
-		if service, name, named := strings.Cut(key, ":"); !ok || !named || service == "" || name == "" {
-			return q, exit.UsageError("--context %q: want KEY=VALUE, such as aws:SourceVpce=vpce-1", pair)
+		key, value, hasValue := strings.Cut(pair, "=")
+		service, name, isKey := strings.Cut(key, ":")
+		if !hasValue || !isKey || service == "" || name == "" {
+			return nil, exit.UsageError("--context %q: want KEY=VALUE, such as aws:SourceVpce=vpce-1", pair)
 		}
-		if q.Context == nil {
-			q.Context = make(map[string][]string)
+		if context == nil {
+			context = make(map[string][]string)
 		}
-		q.Context[key] = append(q.Context[key], value)
+		context[key] = append(context[key], value)
 	}
-	return q, nil
+	return context, nil
 }

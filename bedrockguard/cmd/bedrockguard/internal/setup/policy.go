@@ -16,6 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/exit"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/output"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // PolicyCommand returns the command bedrockguard policy, with its flags and its help.
@@ -69,7 +70,7 @@ type problemJSON struct {
 	Problem string `json:"problem"`
 }
 
-// policyProblems returns the errors that ReadPolicy has joined, one by one.
+// policyProblems returns the errors that ReadPolicy has joined, one by one. An error without a place in the file has no line and no column.
 func policyProblems(err error) (all []problemJSON) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
@@ -90,32 +91,36 @@ func policyCheck(_ context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	limits, problems := checkPolicy(raw)
+	switch {
+	case c.Bool("json"):
+		err = output.PrintJSON(c, struct {
+			Limits   int           `json:"limits"`
+			Problems []problemJSON `json:"problems"`
+		}{limits, problems})
+	case len(problems) > 0:
+		printProblems(c.Root().Writer, name, problems)
+	default:
+		_, err = fmt.Fprintf(c.Root().Writer, "%s: %s, nothing is wrong\n", output.Printable(name), output.Plural(limits, "limit", "limits"))
+	}
+	if err == nil && len(problems) > 0 {
+		err = exit.Found(fmt.Sprintf("%d problems in %s", len(problems), name))
+	}
+	return err
+}
+
+// checkPolicy returns how many limits a policy file has, and all that is wrong in it. If it can't be read it has no limits, so that their patterns are
+// not checked either.
+func checkPolicy(raw []byte) (limits int, problems []problemJSON) {
 	policy, err := budget.ReadPolicy(bytes.NewReader(raw))
-	problems := []problemJSON{}
+	problems = []problemJSON{} // not nil, so that the JSON is an empty list
 	if err != nil {
 		problems = policyProblems(err)
 	}
-	// With an error the policy has no limits, so that nothing is found in it here.
 	for _, text := range commandline.MatchesNothing(policy) {
 		problems = append(problems, problemJSON{Problem: text})
 	}
-	if c.Bool("json") {
-		if err := output.PrintJSON(c, struct {
-			Limits   int           `json:"limits"`
-			Problems []problemJSON `json:"problems"`
-		}{len(policy.Limits), problems}); err != nil {
-			return err
-		}
-	} else {
-		printProblems(c.Root().Writer, name, problems)
-	}
-	if len(problems) > 0 {
-		return exit.Found(fmt.Sprintf("%d problems in %s", len(problems), name))
-	}
-	if !c.Bool("json") {
-		_, err = fmt.Fprintf(c.Root().Writer, "%s: %s, nothing is wrong\n", output.Printable(name), output.Plural(len(policy.Limits), "limit", "limits"))
-	}
-	return err
+	return len(policy.Limits), problems
 }
 
 // printProblems prints each problem on a line, in the form FILE:LINE:COLUMN: that editors recognise.
@@ -129,7 +134,7 @@ func printProblems(w io.Writer, name string, problems []problemJSON) {
 	}
 }
 
-// policyOf reads the policy file on the command line. It returns an error if anything in it is wrong.
+// policyOf reads the policy file on the command line, and also returns its text (raw). It returns an error if anything in it is wrong.
 func policyOf(c *cli.Command) (policy budget.Policy, raw []byte, err error) {
 	name, raw, err := commandline.ReadArgument(c)
 	if err != nil {
@@ -175,42 +180,65 @@ func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 		return err
 	}
 	diff := differences(now, next)
-	over := []overJSON{}
-	t := output.NewTable("No account would be over.", "OVER", "ACCOUNT", "SPENT", "PENDING", "OF", "NOTES")
-	for s, err := range d.Standing(ctx, next, budget.AccountQuery{}) {
-		if err != nil {
-			return err
+	over, err := accountsOver(ctx, d, next)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		listed := make([]overJSON, len(over))
+		for i := range over {
+			listed[i] = jsonOver(&over[i])
 		}
-		// Standing yields the known accounts of the limits of next, and leaves out those that next would begin anew.
+		err = output.PrintJSON(c, struct {
+			Differences []difference `json:"differences"`
+			Over        []overJSON   `json:"over"`
+		}{diff, listed})
+	} else {
+		printDifferences(c.Root().Writer, diff)
+		err = printOver(c.Root().Writer, over)
+	}
+	if n := len(over); err == nil && n > 0 {
+		err = exit.Found(output.Plural(n, "account", "accounts") + " would have no room under this policy")
+	}
+	return err
+}
+
+// accountsOver returns the balances of the accounts that would have no room under a policy. Standing yields the known accounts of its limits, and
+// leaves out those that the policy would begin anew.
+func accountsOver(ctx context.Context, d *commandline.Desk, policy budget.Policy) (over []budget.AccountBalance, err error) {
+	for s, err := range d.Standing(ctx, policy, budget.AccountQuery{}) {
+		if err != nil {
+			return nil, err
+		}
 		b := s.Balance
 		// The difference is compared, because the sum of settled and pending could be too large for its type.
-		if b.Max.N-b.Settled.N > b.Pending.N { // there is room
-			continue
+		hasRoom := b.Max.N-b.Settled.N > b.Pending.N
+		if !hasRoom {
+			over = append(over, b)
 		}
-		over = append(over, overJSON{b.Limit, output.JSONScope(b.Scope), output.JSONQuantity(b.Settled), output.JSONQuantity(b.Pending), output.JSONQuantity(b.Max), b.Observe})
-		note := ""
+	}
+	return over, nil
+}
+
+// jsonOver converts the balance of an account without room for JSON.
+func jsonOver(b *budget.AccountBalance) overJSON {
+	return overJSON{
+		Limit: b.Limit, Scope: output.JSONScope(b.Scope),
+		Settled: output.JSONQuantity(b.Settled), Pending: output.JSONQuantity(b.Pending), Max: output.JSONQuantity(b.Max), Observe: b.Observe,
+	}
+}
+
+// printOver prints the accounts without room as a table, or that there is none.
+func printOver(w io.Writer, over []budget.AccountBalance) error {
+	t := output.NewTable("No account would be over.", "OVER", "ACCOUNT", "SPENT", "PENDING", "OF", "NOTES")
+	for i := range over {
+		b, note := &over[i], ""
 		if b.Observe {
 			note = "observed only"
 		}
 		t.Row(b.Limit, output.AccountText(b.Scope), output.Money(b.Settled), output.Money(b.Pending), output.Money(b.Max)+output.UnitText(b.Max.Unit), note)
 	}
-	if c.Bool("json") {
-		if err := output.PrintJSON(c, struct {
-			Differences []difference `json:"differences"`
-			Over        []overJSON   `json:"over"`
-		}{diff, over}); err != nil {
-			return err
-		}
-	} else {
-		printDifferences(c.Root().Writer, diff)
-		if err := t.End(c.Root().Writer); err != nil {
-			return err
-		}
-	}
-	if n := len(over); n > 0 {
-		return exit.Found(output.Plural(n, "account", "accounts") + " would have no room under this policy")
-	}
-	return nil
+	return t.End(w)
 }
 
 // printDifferences prints what changes in each limit on a line.
@@ -233,34 +261,41 @@ func printDifferences(w io.Writer, all []difference) {
 
 // differences returns what next changes in the limits of now: first removed limits, then added and changed ones.
 func differences(now, next budget.Policy) []difference {
-	all := []difference{}
-	find := func(p budget.Policy, name string) *budget.Limit {
-		i := slices.IndexFunc(p.Limits, func(l budget.Limit) bool { return l.Name == name })
-		if i < 0 {
-			return nil
-		}
-		return &p.Limits[i]
-	}
+	all := []difference{} // not nil, so that the JSON is an empty list
 	for i := range now.Limits {
-		if find(next, now.Limits[i].Name) == nil {
-			all = append(all, difference{Limit: now.Limits[i].Name, Change: "removed", Detail: limitText(&now.Limits[i])})
+		if l := &now.Limits[i]; limitNamed(next, l.Name) == nil {
+			all = append(all, difference{Limit: l.Name, Change: "removed", Detail: limitText(l)})
 		}
 	}
 	for i := range next.Limits {
 		l := &next.Limits[i]
-		before := find(now, l.Name)
+		before := limitNamed(now, l.Name)
 		switch {
 		case before == nil:
 			all = append(all, difference{Limit: l.Name, Change: "added", Detail: limitText(l)})
 		case written(before) != written(l):
-			detail := limitText(before) + " becomes " + limitText(l)
-			if limitText(before) == limitText(l) {
-				detail = "what it matches, its exceptions or its settings"
-			}
-			all = append(all, difference{Limit: l.Name, Change: "changed", Detail: detail, Anew: getsNewAccounts(before, l)})
+			all = append(all, difference{Limit: l.Name, Change: "changed", Detail: changeText(before, l), Anew: getsNewAccounts(before, l)})
 		}
 	}
 	return all
+}
+
+// limitNamed returns the limit of a policy with a name, and nil if it has none.
+func limitNamed(p budget.Policy, name string) *budget.Limit {
+	i := slices.IndexFunc(p.Limits, func(l budget.Limit) bool { return l.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.Limits[i]
+}
+
+// changeText describes a change of a limit. limitText does not tell all of a limit, so a limit may have changed while its text is the same.
+func changeText(before, after *budget.Limit) string {
+	was, is := limitText(before), limitText(after)
+	if was == is {
+		return "what it matches, its exceptions or its settings"
+	}
+	return was + " becomes " + is
 }
 
 // getsNewAccounts reports whether a change of a limit starts new accounts, whose spend begins at zero. The unit, the window and what a limit is split
@@ -270,10 +305,10 @@ func getsNewAccounts(before, after *budget.Limit) bool {
 	return split || before.Max.Unit != after.Max.Unit || before.Window.String() != after.Window.String()
 }
 
-// written returns a limit as the text of a policy file, which is compared to find changes.
+// written returns a limit as the text of a policy file. Two limits are the same if these texts are.
 func written(l *budget.Limit) string {
 	var b strings.Builder
-	_ = budget.WritePolicy(&b, budget.Policy{Limits: []budget.Limit{*l}})
+	_ = budget.WritePolicy(&b, budget.Policy{Limits: []budget.Limit{*l}}) // can't fail: it writes into memory
 	return b.String()
 }
 
@@ -290,7 +325,7 @@ func limitText(l *budget.Limit) string {
 }
 
 // policyPush runs bedrockguard policy push. The store takes the policy only if it still holds the version that was looked at, or that --version
-// names.
+// names. A policy is refused if a pattern in it matches no known model.
 func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	next, raw, err := policyOf(c)
 	if err != nil {
@@ -299,30 +334,31 @@ func policyPush(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if problems := commandline.MatchesNothing(next); len(problems) > 0 {
 		return errors.New(strings.Join(problems, "\n"))
 	}
-	document, err := d.PolicyDocument(ctx)
+	before, err := d.PolicyDocument(ctx)
 	if err != nil {
 		return err
 	}
 	// The version is 0 if the store holds no policy.
-	version := document.Version
+	version := before.Version
 	if c.IsSet("version") {
 		version = c.Int64("version")
 	}
 	if err := d.SetPolicyDocument(ctx, raw, version, c.String("reason")); err != nil {
 		return err
 	}
-	// It is read again for its new version.
-	if document, err = d.PolicyDocument(ctx); err != nil {
+	// SetPolicyDocument does not return the new version, so the document is read again.
+	after, err := d.PolicyDocument(ctx)
+	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return output.PrintJSON(c, map[string]int64{"version": document.Version})
+		return output.PrintJSON(c, map[string]int64{"version": after.Version})
 	}
-	_, err = fmt.Fprintf(c.Root().Writer, "The store holds version %d of the policy: %s. Processes that follow it take it within two seconds.\n", document.Version, output.Plural(len(next.Limits), "limit", "limits"))
+	_, err = fmt.Fprintf(c.Root().Writer, "The store holds version %d of the policy: %s. Processes that follow it take it within two seconds.\n", after.Version, output.Plural(len(next.Limits), "limit", "limits"))
 	return err
 }
 
-// policyShow runs bedrockguard policy show. The line above the policy is a comment, so that the output is a policy file.
+// policyShow runs bedrockguard policy show. The JSON of a store without a policy is printed, too, with an empty text.
 func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	document, err := d.PolicyDocument(ctx)
 	if err != nil {
@@ -337,16 +373,23 @@ func policyShow(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 			Text     string `json:"text"`
 		}{document.Version, output.Moment(document.At), document.Operator, document.Reason, string(document.Text)})
 	} else if len(document.Text) > 0 {
-		fmt.Fprintf(c.Root().Writer, "# version %d, %s, by %s", document.Version, output.When(document.At), output.Printable(document.Operator))
-		if document.Reason != "" {
-			fmt.Fprintf(c.Root().Writer, ": %s", output.Printable(document.Reason))
-		}
-		// Tabs become spaces, because PrintableLines would print them as escapes.
-		_, err = fmt.Fprintf(c.Root().Writer, "\n%s\n", strings.TrimRight(output.PrintableLines(strings.ReplaceAll(string(document.Text), "\t", "    ")), "\n"))
+		err = printPolicy(c.Root().Writer, &document)
 	}
 	if err == nil && len(document.Text) == 0 {
 		return exit.Found("the store holds no policy")
 	}
+	return err
+}
+
+// printPolicy prints a policy below a line that says who put it there, when and why. That line is a comment, so that the output is a policy file.
+func printPolicy(w io.Writer, document *driver.PolicyDocument) error {
+	fmt.Fprintf(w, "# version %d, %s, by %s", document.Version, output.When(document.At), output.Printable(document.Operator))
+	if document.Reason != "" {
+		fmt.Fprintf(w, ": %s", output.Printable(document.Reason))
+	}
+	// Tabs become spaces, because PrintableLines would print them as escapes.
+	text := strings.ReplaceAll(string(document.Text), "\t", "    ")
+	_, err := fmt.Fprintf(w, "\n%s\n", strings.TrimRight(output.PrintableLines(text), "\n"))
 	return err
 }
 

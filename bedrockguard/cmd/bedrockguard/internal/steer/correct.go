@@ -32,13 +32,9 @@ func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if len(args) < 2 {
 		return exit.UsageError("want the id of an entry, or AWS's request id, and an amount, such as: correct 0123456789abcdef0123456789abcdef \"0.0125 USD\"")
 	}
-	var amounts []budget.Quantity
-	for _, text := range args[1:] {
-		q, err := commandline.ParseQuantity(text)
-		if err != nil {
-			return err
-		}
-		amounts = append(amounts, q)
+	amounts, err := parseAmounts(args[1:])
+	if err != nil {
+		return err
 	}
 	e, err := findEntry(ctx, d, args[0])
 	if err != nil {
@@ -63,30 +59,47 @@ func correct(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	return err
 }
 
-// findEntry finds a call by the id of its entry, or by AWS's request id. Entries are listed after an id, so an id is found as the first entry
-// after the largest smaller one.
+// parseAmounts parses amounts, each as in a policy.
+func parseAmounts(texts []string) (amounts []budget.Quantity, err error) {
+	for _, text := range texts {
+		q, err := commandline.ParseQuantity(text)
+		if err != nil {
+			return nil, err
+		}
+		amounts = append(amounts, q)
+	}
+	return amounts, nil
+}
+
+// findEntry finds a call by the id of its entry, or by AWS's request id. The store lists entries only from behind an id on (Query.After), so an entry
+// is found as the first one after the largest id that is smaller than its own.
 func findEntry(ctx context.Context, d *commandline.Desk, name string) (budget.Entry, error) {
 	q := budget.Query{Reference: name}
 	id, err := driver.ParseID(name)
 	if err == nil {
 		q = budget.Query{After: before(id), Max: 1}
 	}
+	// An empty name is neither an id nor a reference: with an empty Reference the query selects every entry, of which none is meant.
+	byReference := q.Reference != ""
 	for e, err := range d.Entries(ctx, q) {
 		if err != nil {
 			return e, err
 		}
-		if e.ID == id || q.Reference != "" {
+		// If no entry has the id, the query finds the next one.
+		if byReference || e.ID == id {
 			return e, nil
 		}
 	}
 	return budget.Entry{}, fmt.Errorf("no entry with the id or request id %q is remembered", strings.ToValidUTF8(name, "?"))
 }
 
-// before returns the largest id that is smaller than another one.
+// before returns the largest id that is smaller than another one. Ids are numbers of several bytes, the most significant one first. No id is smaller
+// than that of zeros: for that one it returns it again.
 func before(id budget.ID) budget.ID {
 	for i := len(id) - 1; i >= 0; i-- {
+		id[i]--
 		// A byte that was 0 has become 0xff, and borrows from the byte before it.
-		if id[i]--; id[i] != 0xff {
+		if id[i] != 0xff {
 			return id
 		}
 	}

@@ -37,7 +37,7 @@ func KillCommand() *cli.Command {
 	}
 }
 
-// kill runs bedrockguard kill. A scope without values would match every call, so that is only accepted with --all.
+// kill runs bedrockguard kill.
 func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
@@ -46,28 +46,13 @@ func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	// The id of an inference profile becomes that of its model, which calls are counted under.
 	commandline.ResolveModel(c, &scope)
 	k := budget.Kill{Scope: scope, Patterns: commandline.HasGlob(scope), Reason: reasonOf(c)}
-	switch length := c.Duration("for"); {
-	case length < 0 || c.IsSet("for") && length == 0:
-		return exit.UsageError("--for %s: want a time to come", length)
-	case length > 0:
-		// By the store's clock, because that decides when a kill has ended.
-		now, err := d.StoreTime(ctx)
-		if err != nil {
-			return err
-		}
-		k.Until = now.Add(length)
+	if k.Until, err = killUntil(ctx, c, d); err != nil {
+		return err
 	}
-	switch {
-	case c.Bool("all") && !commandline.IsEmpty(scope):
-		return exit.UsageError("--all and a scope: want one of them")
-	case !c.Bool("all") && commandline.IsEmpty(scope):
-		return exit.UsageError("nothing to stop is named: give --workflow, --principal, --model or --tag, or --all for every call there is")
-	case c.Bool("all") && !k.Until.IsZero():
-		return exit.UsageError("--all has no end: revive it with bedrockguard revive --all")
-	case c.Bool("all") && !c.Bool("yes") && !commandline.Confirm(c, "Stop every call in every process?"):
-		return fmt.Errorf("nothing was stopped: give --yes, or answer with yes")
+	if err := mayKill(c, &k); err != nil {
+		return err
 	}
-	var accounts int
+	var accounts int // known accounts that have the kill's values
 	if c.Bool("all") {
 		// KillAs refuses a scope without values.
 		accounts, err = d.KillAll(ctx, k.Reason)
@@ -77,11 +62,42 @@ func kill(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if err != nil {
 		return err
 	}
-	known := accounts > 0 || commandline.IsEmpty(scope) // whether any call is known to have had these values
-	if !known {
-		known = hasSpent(ctx, d, &k)
+	known := accounts > 0 || commandline.IsEmpty(scope) || hasSpent(ctx, d, &k)
+	return printKilled(c, &k, accounts, known)
+}
+
+// killUntil returns when the kill ends, by --for; the zero time if it has no end.
+func killUntil(ctx context.Context, c *cli.Command, d *commandline.Desk) (time.Time, error) {
+	length := c.Duration("for")
+	if length < 0 || c.IsSet("for") && length == 0 {
+		return time.Time{}, exit.UsageError("--for %s: want a time to come", length)
 	}
-	return killed(c, &k, accounts, known)
+	if length == 0 {
+		return time.Time{}, nil
+	}
+	// By the store's clock, because that decides when a kill has ended.
+	now, err := d.StoreTime(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return now.Add(length), nil
+}
+
+// mayKill returns an error if the command line does not clearly ask for this kill. A scope without values matches every call, so it is accepted only
+// with --all, which asks first.
+func mayKill(c *cli.Command, k *budget.Kill) error {
+	all, empty := c.Bool("all"), commandline.IsEmpty(k.Scope)
+	switch {
+	case all && !empty:
+		return exit.UsageError("--all and a scope: want one of them")
+	case !all && empty:
+		return exit.UsageError("nothing to stop is named: give --workflow, --principal, --model or --tag, or --all for every call there is")
+	case all && !k.Until.IsZero():
+		return exit.UsageError("--all has no end: revive it with bedrockguard revive --all")
+	case all && !c.Bool("yes") && !commandline.Confirm(c, "Stop every call in every process?"):
+		return fmt.Errorf("nothing was stopped: give --yes, or answer with yes")
+	}
+	return nil
 }
 
 // seenFor is how far back hasSpent looks for calls.
@@ -108,8 +124,8 @@ func hasSpent(ctx context.Context, d *commandline.Desk, k *budget.Kill) bool {
 	return false
 }
 
-// killed prints what a kill did. known says that somebody has made calls that it covers.
-func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
+// printKilled prints what a kill did. known says that somebody has made calls that it covers.
+func printKilled(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
 	if c.Bool("json") {
 		if err := output.PrintJSON(c, struct {
 			output.KillJSON
@@ -152,39 +168,21 @@ func ReviveCommand() *cli.Command {
 	}
 }
 
-// revive runs bedrockguard revive: it takes back the flags that were set with exactly the scope on the command line, or all with --every.
+// revive runs bedrockguard revive: it takes back the flags that were set with exactly the scope on the command line, or all with --every. The flag of
+// --all is the one with an empty scope.
 func revive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	scope, err := commandline.ScopeOf(c)
 	if err != nil {
 		return err
 	}
 	commandline.ResolveModel(c, &scope)
-	all, every := c.Bool("all"), c.Bool("every")
-	switch named := !commandline.IsEmpty(scope); {
-	case named && (all || every) || all && every:
-		return exit.UsageError("a scope, --all and --every: want one of them")
-	case !named && !all && !every:
-		return exit.UsageError("nothing to revive is named: give the values of the kill, --all or --every")
-	}
-	kills, err := d.Kills(ctx)
-	if err != nil {
+	if err := mayRevive(c, scope); err != nil {
 		return err
 	}
 	flag := budget.Flag{Scope: scope, Patterns: commandline.HasGlob(scope)}
-	revived := []output.KillJSON{}
-	for i := range kills {
-		k := &kills[i]
-		// Object is a key of the flag's values, and of whether they are patterns: flags with the same key are the same flag.
-		if !every && k.Flag().Object() != flag.Object() {
-			continue
-		}
-		if err := d.ReviveFlag(budget.WithReason(ctx, reasonOf(c)), k.Flag()); err != nil {
-			return err
-		}
-		revived = append(revived, output.JSONKill(k))
-		if !c.Bool("json") {
-			fmt.Fprintf(c.Root().Writer, "revived: %s\n", output.Printable(output.ScopeText(k.Scope)))
-		}
+	revived, err := reviveFlags(ctx, c, d, flag)
+	if err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		if err := output.PrintJSON(c, revived); err != nil {
@@ -195,4 +193,41 @@ func revive(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return exit.Found("no flag of exactly these values is set: bedrockguard kills lists them")
 	}
 	return nil
+}
+
+// mayRevive returns an error unless exactly one of a scope, --all and --every is given.
+func mayRevive(c *cli.Command, scope budget.Scope) error {
+	named, all, every := !commandline.IsEmpty(scope), c.Bool("all"), c.Bool("every")
+	switch {
+	case named && (all || every) || all && every:
+		return exit.UsageError("a scope, --all and --every: want one of them")
+	case !named && !all && !every:
+		return exit.UsageError("nothing to revive is named: give the values of the kill, --all or --every")
+	}
+	return nil
+}
+
+// reviveFlags takes back one flag, or with --every each flag that is set, and returns those that it took back. Unless JSON is wanted it prints each at
+// once, so that what was done before an error is told.
+func reviveFlags(ctx context.Context, c *cli.Command, d *commandline.Desk, flag budget.Flag) ([]output.KillJSON, error) {
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return nil, err
+	}
+	revived := []output.KillJSON{} // not nil, so that the JSON is an empty list
+	for i := range kills {
+		k := &kills[i]
+		// Object is a key of the flag's values, and of whether they are patterns: flags with the same key are the same flag.
+		if !c.Bool("every") && k.Flag().Object() != flag.Object() {
+			continue
+		}
+		if err := d.ReviveFlag(budget.WithReason(ctx, reasonOf(c)), k.Flag()); err != nil {
+			return nil, err
+		}
+		revived = append(revived, output.JSONKill(k))
+		if !c.Bool("json") {
+			fmt.Fprintf(c.Root().Writer, "revived: %s\n", output.Printable(output.ScopeText(k.Scope)))
+		}
+	}
+	return revived, nil
 }

@@ -17,7 +17,8 @@ import (
 )
 
 // An override gives an account, which is where one limit counts for one set of values that split the limit, another maximum until a moment. With
-// a policy the ledger finds the account by the limit and the scope; without one, only accounts that the store knows can be found.
+// a policy the ledger finds the account by the limit and the scope; without one, only accounts that the store knows can be found. The store knows an
+// account once a call was booked there.
 
 // OverrideCommand returns the command bedrockguard override, with its flags and its help.
 func OverrideCommand() *cli.Command {
@@ -59,64 +60,71 @@ func override(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return err
 	}
 	ctx = budget.WithReason(ctx, c.String("reason"))
-	var accounts int
+	var touched int                         // known accounts
 	if len(policy.Limits) > 0 && !o.clear { // to remove an override no policy is needed: its account is known
-		accounts, err = overrideByPolicy(ctx, d, policy, o)
+		touched, err = overrideByPolicy(ctx, d, policy, o)
 	} else {
-		accounts, err = overrideKnown(ctx, d, c.String("reason"), o)
+		touched, err = overrideKnown(ctx, d, c.String("reason"), o)
 	}
 	if err != nil {
 		return err
 	}
-	if err := overridden(c, &o, accounts); err != nil {
+	if err := printOverridden(c, &o, touched); err != nil {
 		return err
 	}
-	if accounts == 0 {
+	if touched == 0 {
 		return exit.Found("no known account is touched: is a name misspelled? bedrockguard accounts lists them. The override is set all the same")
 	}
 	return nil
 }
 
-// overridden prints what an override did.
-func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
-	w := c.Root().Writer
-	switch {
-	case c.Bool("json"):
-		result := struct {
-			Limit    string               `json:"limit"`
-			Scope    output.ScopeJSON     `json:"scope"`
-			Max      *output.QuantityJSON `json:"max,omitempty"`
-			Until    *time.Time           `json:"until,omitempty"`
-			Cleared  bool                 `json:"cleared,omitempty"`
-			Accounts int                  `json:"accounts"`
-		}{Limit: o.limit, Scope: output.JSONScope(o.scope), Until: output.Moment(o.until), Cleared: o.clear, Accounts: accounts}
-		if !o.clear {
-			most := output.JSONQuantity(o.most)
-			result.Max = &most
-		}
-		return output.PrintJSON(c, result)
-	case o.clear:
-		_, err = fmt.Fprintf(w, "override taken back: %s, %s (%s)\n", output.Printable(o.limit), output.Printable(output.AccountText(o.scope)), output.Plural(accounts, "known account", "known accounts"))
-	default:
-		_, err = fmt.Fprintf(w, "override: %s, %s: %s until %s (%s)\n", output.Printable(o.limit), output.Printable(output.AccountText(o.scope)), o.most, output.When(o.until), output.Plural(accounts, "known account", "known accounts"))
+// printOverridden prints what an override did, and how many known accounts it touched.
+func printOverridden(c *cli.Command, o *overriding, touched int) (err error) {
+	if c.Bool("json") {
+		return output.PrintJSON(c, jsonOverriding(o, touched))
+	}
+	account := output.Printable(o.limit) + ", " + output.Printable(output.AccountText(o.scope))
+	known := output.Plural(touched, "known account", "known accounts")
+	if o.clear {
+		_, err = fmt.Fprintf(c.Root().Writer, "override taken back: %s (%s)\n", account, known)
+	} else {
+		_, err = fmt.Fprintf(c.Root().Writer, "override: %s: %s until %s (%s)\n", account, o.most, output.When(o.until), known)
 	}
 	return err
+}
+
+// overridingJSON is what an override did, for JSON. Max and Until are nil if the override was taken back.
+type overridingJSON struct {
+	Limit    string               `json:"limit"`
+	Scope    output.ScopeJSON     `json:"scope"`
+	Max      *output.QuantityJSON `json:"max,omitempty"`
+	Until    *time.Time           `json:"until,omitempty"`
+	Cleared  bool                 `json:"cleared,omitempty"`
+	Accounts int                  `json:"accounts"` // known accounts that it touched
+}
+
+// jsonOverriding converts an override for JSON.
+func jsonOverriding(o *overriding, touched int) overridingJSON {
+	result := overridingJSON{Limit: o.limit, Scope: output.JSONScope(o.scope), Until: output.Moment(o.until), Cleared: o.clear, Accounts: touched}
+	if !o.clear {
+		most := output.JSONQuantity(o.most)
+		result.Max = &most
+	}
+	return result
 }
 
 // overridingOf parses the command line. An override needs a name, an amount and an end; with --clear only the name.
 func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o overriding, err error) {
 	o.clear = c.Bool("clear")
 	args := c.Args().Slice()
-	switch length, until := c.String("for"), c.String("until"); {
-	case o.clear && (len(args) != 1 || length != "" || until != ""):
+	switch {
+	case o.clear && (len(args) != 1 || c.String("for") != "" || c.String("until") != ""):
 		return o, exit.UsageError("--clear: want the name of a limit, and no amount and no end")
 	case o.clear:
 	case len(args) < 2:
 		return o, exit.UsageError("want the name of a limit and an amount, such as: override team-month 300 USD --tag team=research --for 8h")
-	case (length == "") == (until == ""):
-		return o, exit.UsageError("an override needs an end: want --for or --until")
 	default:
-		if o.until, err = overrideEnd(ctx, d, length, until); err != nil {
+		if o.until, err = endOf(ctx, c, d); err != nil {
 			return o, err
 		}
 	}
@@ -130,24 +138,20 @@ func overridingOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (o o
 	return o, err
 }
 
-// overrideEnd returns when an override ends, by --for, or by --until if length is empty. It goes by the store's clock, because that decides when
-// an override has ended. An end that has passed would take an override back, which only --clear does.
-func overrideEnd(ctx context.Context, d *commandline.Desk, length, until string) (time.Time, error) {
+// endOf returns when an override ends, from --until or --for, of which exactly one has to be given. It goes by the store's clock, because that decides
+// when an override has ended. An end that has passed would take an override back, which only --clear does.
+func endOf(ctx context.Context, c *cli.Command, d *commandline.Desk) (time.Time, error) {
+	length, until := c.String("for"), c.String("until")
+	if (length == "") == (until == "") {
+		return time.Time{}, exit.UsageError("an override needs an end: want --for or --until")
+	}
 	now, err := d.StoreTime(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	var end time.Time
-	if length == "" {
-		if end, err = commandline.ParseMomentToCome("until", until, now); err != nil {
-			return end, err
-		}
-	} else {
-		span, err := commandline.ParseSpan(length)
-		if err != nil || span <= 0 {
-			return end, exit.UsageError("--for %q: want how long, such as 8h or 3d", length)
-		}
-		end = now.Add(span)
+	end, err := parseEnd(length, until, now)
+	if err != nil {
+		return end, err
 	}
 	end = end.Truncate(time.Second)
 	switch {
@@ -159,6 +163,18 @@ func overrideEnd(ctx context.Context, d *commandline.Desk, length, until string)
 	return end, nil
 }
 
+// parseEnd reads --until if it is given, otherwise --for.
+func parseEnd(length, until string, now time.Time) (time.Time, error) {
+	if until != "" {
+		return commandline.ParseMomentToCome("until", until, now)
+	}
+	span, err := commandline.ParseSpan(length)
+	if err != nil || span <= 0 {
+		return time.Time{}, exit.UsageError("--for %q: want how long, such as 8h or 3d", length)
+	}
+	return now.Add(span), nil
+}
+
 // overrideByPolicy sets an override of a limit in the policy, and returns how many known accounts it touches. OwnPolicy lets it use a policy that
 // differs from the store's.
 func overrideByPolicy(ctx context.Context, d *commandline.Desk, policy budget.Policy, o overriding) (accounts int, err error) {
@@ -168,37 +184,36 @@ func overrideByPolicy(ctx context.Context, d *commandline.Desk, policy budget.Po
 	}
 	for i := range policy.Limits {
 		l := &policy.Limits[i]
-		// If no limit has this name, Override below returns an error.
-		if l.Name != o.limit {
-			continue
-		}
-		if missing := unsplit(l, o.scope); missing != "" {
-			return 0, exit.UsageError("limit %q is split by %s: name the account by %s and nothing else", o.limit, output.SplitText(l), missing)
+		if l.Name == o.limit && !namesAccount(o.scope, l) {
+			split := output.SplitText(l)
+			return 0, exit.UsageError("limit %q is split by %s: name the account by %s and nothing else", o.limit, split, split)
 		}
 	}
+	// If no limit has this name, this returns an error.
 	return ledger.Override(ctx, o.limit, o.scope, o.most, o.until)
 }
 
-// unsplit returns the names of the values that split the limit if the scope has not exactly these, so that it names no account; empty if it has.
-func unsplit(l *budget.Limit, s budget.Scope) string {
+// namesAccount reports whether a scope names one account of a limit: it has a value for everything that splits the limit, and no other values.
+func namesAccount(s budget.Scope, l *budget.Limit) bool {
 	for i, value := range []string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project} {
-		if splits := l.Per&(1<<i) != 0; splits != (value != "") { // the bits of Per are in the order of this list
-			return output.SplitText(l)
+		splits := l.Per&(1<<i) != 0 // the bits of Per are in the order of this list
+		if splits != (value != "") {
+			return false
 		}
 	}
 	if len(s.Tags) != len(l.PerTags) {
-		return output.SplitText(l)
+		return false
 	}
 	for _, tag := range l.PerTags {
 		if s.Tags[tag] == "" {
-			return output.SplitText(l)
+			return false
 		}
 	}
-	return ""
+	return true
 }
 
-// overrideKnown sets an override, or takes it back, in each known account with exactly this scope. It is used without a policy, which would say
-// in which unit the limit counts: the unit is that of an entry in the account.
+// overrideKnown sets an override, or takes it back, in each known account with exactly this scope, and returns in how many. It is used without a
+// policy, or to take an override back.
 func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o overriding) (accounts int, err error) {
 	for a, err := range d.Accounts(ctx, budget.AccountQuery{Limit: o.limit, Scope: o.scope}) {
 		if err != nil {
@@ -208,17 +223,7 @@ func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o ov
 		if !sameScope(a.Scope, o.scope) {
 			continue
 		}
-		if unit, err := unitOf(ctx, d, a); err != nil {
-			return accounts, err
-		} else if !o.clear && unit != o.most.Unit {
-			return accounts, exit.UsageError("limit %q counts %s, and the override is %s", o.limit, unitName(unit), o.most)
-		}
-		to := &budget.Override{Max: o.most.N, Until: o.until}
-		if o.clear {
-			to = nil
-		}
-		// A nil override removes the one that is set. Change passes what the audit trail keeps: who, why, and at which revision.
-		if err := d.Change(ctx, reason, func(c driver.Change) error { return d.Store.Override(ctx, a.Key, to, c) }); err != nil {
+		if err := overrideIn(ctx, d, a, reason, o); err != nil {
 			return accounts, err
 		}
 		accounts++
@@ -227,6 +232,24 @@ func overrideKnown(ctx context.Context, d *commandline.Desk, reason string, o ov
 		return 0, fmt.Errorf("no known account of limit %q has exactly these values, and there is no policy that would name one: give --policy FILE", o.limit)
 	}
 	return accounts, nil
+}
+
+// overrideIn sets an override in one known account, or takes it back. No policy says in which unit the limit counts, so the override has to be in the
+// unit of an entry that was booked in the account.
+func overrideIn(ctx context.Context, d *commandline.Desk, a budget.Account, reason string, o overriding) error {
+	unit, err := unitOf(ctx, d, a)
+	if err != nil {
+		return err
+	}
+	if !o.clear && unit != o.most.Unit {
+		return exit.UsageError("limit %q counts %s, and the override is %s", o.limit, unitName(unit), o.most)
+	}
+	to := &budget.Override{Max: o.most.N, Until: o.until}
+	if o.clear {
+		to = nil // removes the override that is set
+	}
+	// Change passes what the audit trail keeps: who, why, and at which revision.
+	return d.Change(ctx, reason, func(c driver.Change) error { return d.Store.Override(ctx, a.Key, to, c) })
 }
 
 // unitName returns the name of a unit for a message; the zero unit is one that no entry shows.

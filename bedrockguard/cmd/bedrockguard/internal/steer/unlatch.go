@@ -35,25 +35,13 @@ func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 	if q.Scope, err = commandline.ScopeOf(c); err != nil {
 		return err
 	}
-	if named := q.Limit != "" || !commandline.IsEmpty(q.Scope); named == c.Bool("all") {
+	named := q.Limit != "" || !commandline.IsEmpty(q.Scope)
+	if named == c.Bool("all") {
 		return exit.UsageError("want a scope or --limit, or --all for each account that is latched")
 	}
-	type row struct {
-		Limit   string           `json:"limit"`
-		Scope   output.ScopeJSON `json:"scope"`
-		Account string           `json:"account"`
-		Until   *time.Time       `json:"latched_until"`
-	}
-	var keys []budget.Key
-	opened := []row{}
-	for a, err := range d.Accounts(ctx, q) {
-		if err != nil {
-			return err
-		}
-		if !a.Latched.IsZero() {
-			keys = append(keys, a.Key)
-			opened = append(opened, row{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), output.Moment(a.Latched)})
-		}
+	keys, opened, err := latchedAccounts(ctx, d, q)
+	if err != nil {
+		return err
 	}
 	if len(keys) > 0 {
 		// Change passes what the audit trail keeps: who, why, and at which revision of the ledger.
@@ -72,4 +60,28 @@ func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		err = exit.Found("no account of these values is latched: bedrockguard status shows those that are")
 	}
 	return err
+}
+
+// openedJSON is an account that was latched, for JSON. Account is the account's key in hexadecimal, and Until how long the latch would have held.
+type openedJSON struct {
+	Limit   string           `json:"limit"`
+	Scope   output.ScopeJSON `json:"scope"`
+	Account string           `json:"account"`
+	Until   *time.Time       `json:"latched_until"`
+}
+
+// latchedAccounts returns the accounts that a query selects and that are latched: their keys, and in the same order what is told of them.
+func latchedAccounts(ctx context.Context, d *commandline.Desk, q budget.AccountQuery) (keys []budget.Key, told []openedJSON, err error) {
+	told = []openedJSON{} // not nil, so that the JSON is an empty list
+	for a, err := range d.Accounts(ctx, q) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if a.Latched.IsZero() {
+			continue
+		}
+		keys = append(keys, a.Key)
+		told = append(told, openedJSON{a.Limit, output.JSONScope(a.Scope), fmt.Sprintf("%x", a.Key), output.Moment(a.Latched)})
+	}
+	return keys, told, nil
 }
