@@ -15,18 +15,17 @@ import (
 // report prints an error and what to do about it, and returns the exit code for its kind. Nothing is printed for a program that was run and has
 // ended with an exit code of its own (exit.Child).
 func report(w io.Writer, err error) int {
-	var misuse *exit.Usage
-	var noticed *exit.Finding
+	if err == nil {
+		return exit.CodeOK
+	}
 	if child, ok := errors.AsType[*exit.Child](err); ok {
 		return child.Code
 	}
-	switch {
-	case err == nil:
-		return exit.CodeOK
-	case errors.As(err, &noticed):
-		fmt.Fprintf(w, "bedrockguard: %s\n", output.Printable(noticed.What))
+	if finding, ok := errors.AsType[*exit.Finding](err); ok {
+		fmt.Fprintf(w, "bedrockguard: %s\n", output.Printable(finding.What))
 		return exit.CodeFound
-	case errors.As(err, &misuse):
+	}
+	if misuse, ok := errors.AsType[*exit.Usage](err); ok {
 		fmt.Fprintf(w, "bedrockguard: %s\n", output.Printable(misuse.Text))
 		return exit.CodeUsage
 	}

@@ -62,6 +62,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		Reader: in, Writer: out, ErrWriter: errOut,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // the library's own may end the process; report handles errors
 	}
+	// The library takes this from the command itself, and not from the one above it.
 	everyCommand(root, func(c *cli.Command) { c.OnUsageError = exit.Misused })
 	err := root.Run(ctx, args)
 	return report(errOut, err)

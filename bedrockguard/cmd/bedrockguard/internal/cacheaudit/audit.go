@@ -27,9 +27,11 @@ type audit struct {
 	facts   map[[2]string]facts // by model id and region
 	groups  map[groupKey]*group
 
-	// Counts of the records that were read, of lines without one, of lines that were too long, of files that are cut off, and of files without a
-	// record.
-	records, badLines, longLines, cutFiles, emptyFiles int
+	records    int // records that were read
+	badLines   int // lines without a record
+	longLines  int // lines that were too long
+	cutFiles   int // files that are cut off
+	emptyFiles int // files without a record
 }
 
 // facts are what the catalog knows of a model in a region.
@@ -67,8 +69,9 @@ const maxGroups = 10_000
 
 // newAudit returns an audit that has read nothing. by is the key of requestMetadata that names the workflow.
 func newAudit(by string, b bodies) *audit {
+	const noFloor = -1 // a floor stops workflows that read too little from the cache, and one in a log can't be stopped
 	return &audit{
-		by: by, bodies: b, tracker: cache.NewTracker(cache.Policy{Mode: cache.Report, Floor: -1}), // a workflow in a log can't be stopped, so there is no floor
+		by: by, bodies: b, tracker: cache.NewTracker(cache.Policy{Mode: cache.Report, Floor: noFloor}),
 		facts: make(map[[2]string]facts), groups: make(map[groupKey]*group),
 	}
 }
@@ -99,8 +102,9 @@ func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) 
 // errNoRecord says that a file which the user has named is not such a log.
 var errNoRecord = errors.New("no record of Bedrock's model invocation log in it")
 
-// read reads a log; of one that is cut off, what comes before. If the first line is the head of a table that CloudWatch has exported, each line
-// is a row with the record in one of its cells. The splitter finds the records in the lines and passes them to add.
+// read reads a log; of one that is cut off, what comes before. The splitter finds the records in the lines and passes them to add. If the first line
+// is the head of a table that CloudWatch has exported (newTable returns nil if it is not), each further line is a row with the record in one of its
+// cells.
 func (a *audit) read(in io.Reader) {
 	log, err := uncompressed(in)
 	if err != nil {
@@ -112,7 +116,8 @@ func (a *audit) read(in io.Reader) {
 	first := true
 	tooLong, err := eachLine(log, maxLine, func(line []byte) {
 		if first {
-			table, first = newTable(line), false
+			first = false
+			table = newTable(line)
 			if table != nil {
 				return
 			}
@@ -144,38 +149,48 @@ func (a *audit) add(r *record) {
 	if len(body) == 0 {
 		body = a.bodies.load(r.Input.BodyPath)
 	}
-	p := &a.prompt
-	if err := prompt.ParseBody(p, f.model.Provider, body); err != nil {
+	if err := prompt.ParseBody(&a.prompt, f.model.Provider, body); err != nil {
 		g.unread++
 		// Without the request it is not known for how long tokens were written to the cache: five minutes, unless the response says otherwise.
-		g.charge(f, r.usage(false), r.Output.Tokens, 0)
+		const askedHour, avoidable = false, 0
+		g.charge(f, r.usage(askedHour), r.Output.Tokens, avoidable)
 		return
 	}
-	// Place is where the prompt cache is: what was cached in one place can't be read in another.
-	call := cache.Call{Workflow: r.AccountID + "/" + g.who, Model: f.model, Place: r.Region + "/" + r.ModelID, At: r.at}
-	turn := a.tracker.Check(call, p) // what a guard would have seen before the call, and then after it
-	u := r.usage(asksHour(p))
+	a.check(r, f, g)
+}
+
+// check gives a call to the tracker, as a guard would have done before it, while it ran and after it, and adds what the tracker says to the call's
+// group. The call's request is in a.prompt.
+func (a *audit) check(r *record, f facts, g *group) {
+	call := cache.Call{
+		Workflow: r.AccountID + "/" + g.who, Model: f.model, At: r.at,
+		Place: r.Region + "/" + r.ModelID, // where the prompt cache is: what was cached in one place can't be read in another
+	}
+	turn := a.tracker.Check(call, &a.prompt)
+	used := r.usage(asksHour(&a.prompt))
 	// The log does not say when the response began: it counts as begun at once.
 	turn.Send()
 	turn.Begin()
 	g.note(turn.Findings)
-	g.note(turn.End(u, r.at))
-	g.charge(f, u, r.Output.Tokens, turn.Avoidable())
+	g.note(turn.End(used, r.at))
+	g.charge(f, used, r.Output.Tokens, turn.Avoidable())
 }
 
-// factsOf returns what the catalog knows of a record's model in its region, and remembers that for the next record.
+// factsOf returns what the catalog knows of a record's model in its region, and remembers that for the next record, of as many models as maxGroups
+// allows. Of a model that the catalog does not know, only the id is known.
 func (a *audit) factsOf(r *record) facts {
 	key := [2]string{r.ModelID, r.Region}
-	f, ok := a.facts[key]
-	if !ok {
-		list, model, err := bedrockguard.ModelFacts(r.ModelID, r.Region)
-		f = facts{price: list, model: model, priced: err == nil}
-		if !f.priced {
-			f.model.ID = r.ModelID
-		}
-		if len(a.facts) < maxGroups {
-			a.facts[key] = f
-		}
+	f, remembered := a.facts[key]
+	if remembered {
+		return f
+	}
+	list, model, err := bedrockguard.ModelFacts(r.ModelID, r.Region)
+	f = facts{price: list, model: model, priced: err == nil}
+	if !f.priced {
+		f.model.ID = r.ModelID
+	}
+	if len(a.facts) < maxGroups {
+		a.facts[key] = f
 	}
 	return f
 }
@@ -233,17 +248,17 @@ func (g *group) note(list []cache.Finding) {
 			s = new(found)
 			g.findings[f.Rule] = s
 		}
+		repeated := s.call == g.calls // the call has had a finding of this rule already, which is s.last
 		switch {
-		case s.call != g.calls:
+		case !repeated:
 			s.times++
 			s.call = g.calls
 			s.nanoUSD += f.NanoUSD
-		case f.NanoUSD <= s.last.NanoUSD:
-			continue
-		default:
-			s.nanoUSD += f.NanoUSD - s.last.NanoUSD
+			s.last = f
+		case f.NanoUSD > s.last.NanoUSD:
+			s.nanoUSD += f.NanoUSD - s.last.NanoUSD // in place of the one before
+			s.last = f
 		}
-		s.last = f
 	}
 }
 
@@ -251,6 +266,7 @@ func (g *group) note(list []cache.Finding) {
 // tokens could have been read from the cache.
 func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
 	used := price.Usage{
+		// The input tokens of u are those beside the cache; those of a price.Usage are all.
 		InputTokens:          u.InputTokens + u.CacheReadTokens + u.CacheWrite5mTokens + u.CacheWrite1hTokens,
 		CacheReadInputTokens: u.CacheReadTokens, CacheWrite5mInputTokens: u.CacheWrite5mTokens, CacheWrite1hInputTokens: u.CacheWrite1hTokens,
 		OutputTokens: output,
@@ -264,7 +280,7 @@ func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
 	// Without a known price the cost is not used, and the call is only marked.
 	cost, err := f.price.Cost(used, price.TierStandard)
 	total, overflow := g.spent.Add(cost)
-	if !f.priced || errors.Join(err, overflow) != nil {
+	if !f.priced || err != nil || overflow != nil {
 		g.unpriced = true
 		return
 	}

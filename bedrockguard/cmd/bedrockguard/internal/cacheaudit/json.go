@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// The forms of the report as JSON. Money is in nano-USD.
+// The forms of the report as JSON. Money is in nano-USD. A group is the calls of one workflow or principal to one model.
 type (
 	reportJSON struct {
 		Groups     []groupJSON `json:"groups"`
@@ -30,7 +30,7 @@ type (
 		OutputTokens int64        `json:"output_tokens"`
 		Spent        price.Amount `json:"spent_nano_usd"`
 		CouldSave    price.Amount `json:"could_be_saved_nano_usd"`
-		Unpriced     bool         `json:"unpriced,omitempty"`
+		Unpriced     bool         `json:"unpriced,omitempty"` // some calls have no price, and are not in Spent
 		Findings     []foundJSON  `json:"findings"`
 	}
 	foundJSON struct {
@@ -42,21 +42,28 @@ type (
 	}
 )
 
-// json prints the whole report as JSON.
+// json prints the whole report as JSON. The options say how text is printed, so that they are not used.
 func (a *audit) json(w io.Writer, _ Options) error {
 	result := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
 	for _, g := range a.sorted() {
-		one := groupJSON{
-			g.who, g.model, g.calls, g.failed, g.unread, g.usage.InputTokens, g.usage.CacheReadInputTokens, g.usage.OutputTokens, g.spent, g.saving.amount(), g.unpriced, []foundJSON{},
-		}
-		for _, f := range slices.SortedFunc(maps.Values(g.findings), func(x, y *found) int {
-			return cmp.Or(cmp.Compare(y.nanoUSD, x.nanoUSD), cmp.Compare(x.last.Rule, y.last.Rule))
-		}) {
-			one.Findings = append(one.Findings, foundJSON{string(f.last.Rule), f.times, f.nanoUSD, f.last.Where, f.last.Detail})
-		}
-		result.Groups = append(result.Groups, one)
+		result.Groups = append(result.Groups, jsonGroup(g))
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(result)
+}
+
+// jsonGroup converts a group for JSON, its most expensive findings first.
+func jsonGroup(g *group) groupJSON {
+	one := groupJSON{
+		Workflow: g.who, Model: g.model, Calls: g.calls, Failed: g.failed, Unread: g.unread,
+		InputTokens: g.usage.InputTokens, CacheRead: g.usage.CacheReadInputTokens, OutputTokens: g.usage.OutputTokens,
+		Spent: g.spent, CouldSave: g.saving.amount(), Unpriced: g.unpriced, Findings: []foundJSON{},
+	}
+	for _, f := range slices.SortedFunc(maps.Values(g.findings), func(x, y *found) int {
+		return cmp.Or(cmp.Compare(y.nanoUSD, x.nanoUSD), cmp.Compare(x.last.Rule, y.last.Rule))
+	}) {
+		one.Findings = append(one.Findings, foundJSON{Rule: string(f.last.Rule), Calls: f.times, NanoUSD: f.nanoUSD, Where: f.last.Where, Detail: f.last.Detail})
+	}
+	return one
 }

@@ -12,19 +12,19 @@ import (
 
 // record is one call as Bedrock logs it. at is Timestamp, parsed.
 type record struct {
-	SchemaType      string          `json:"schemaType"`
-	Timestamp       json.RawMessage `json:"timestamp"` // a number in CloudWatch's envelopes
+	SchemaType      string          `json:"schemaType"` // schemaType in every record
+	Timestamp       json.RawMessage `json:"timestamp"`  // raw, because CloudWatch's envelopes have a number under this name
 	AccountID       string          `json:"accountId"`
 	Region          string          `json:"region"`
 	ModelID         string          `json:"modelId"`
-	ErrorCode       string          `json:"errorCode"`
+	ErrorCode       string          `json:"errorCode"` // empty unless the call failed
 	RequestMetadata map[string]any  `json:"requestMetadata"`
 	Identity        struct {
 		ARN string `json:"arn"`
 	} `json:"identity"`
 	Input struct {
 		Body             json.RawMessage `json:"inputBodyJson"`
-		BodyPath         string          `json:"inputBodyS3Path"`
+		BodyPath         string          `json:"inputBodyS3Path"` // where a body is stored that is too large for the record
 		Tokens           int64           `json:"inputTokenCount"` // neither read from the cache nor written to it
 		CacheReadTokens  int64           `json:"cacheReadInputTokenCount"`
 		CacheWriteTokens int64           `json:"cacheWriteInputTokenCount"`
@@ -38,24 +38,24 @@ type record struct {
 
 // envelope is what other tools put around records. CloudWatch puts each record into a string, its deliveries hold several, and its queries return
 // rows of columns. An envelope is of one tool, so most fields are empty. The fields of the embedded message and column are fields of an envelope,
-// too.
+// too: an event, or a part of a row, may stand alone.
 type envelope struct {
-	message
-	AtMessage loose    `json:"@message"`
-	Log       loose    `json:"log"`     // from Fluent Bit
-	Source    loose    `json:"_source"` // from OpenSearch
-	Data      packed   `json:"data"`    // from Firehose
+	message            // an event of CloudWatch
+	AtMessage loose    `json:"@message"` // a row of a query's result, as an object
+	Log       loose    `json:"log"`      // from Fluent Bit
+	Source    loose    `json:"_source"`  // from OpenSearch
+	Data      packed   `json:"data"`     // from Firehose
 	AWSLogs   struct { // from a Lambda function
 		Data packed `json:"data"`
 	} `json:"awslogs"`
-	LogEvents []message  `json:"logEvents"`
-	Events    []message  `json:"events"`
-	Records   []envelope `json:"records"`
-	Hits      struct {
+	LogEvents []message  `json:"logEvents"` // a delivery of CloudWatch
+	Events    []message  `json:"events"`    // from aws logs filter-log-events
+	Records   []envelope `json:"records"`   // from Firehose, each with its Data
+	Hits      struct {   // from OpenSearch
 		Hits []envelope `json:"hits"`
 	} `json:"hits"`
-	Results [][]column `json:"results"`
-	column
+	Results [][]column `json:"results"` // from aws logs get-query-results: rows of columns
+	column             // a part of such a row
 }
 
 // message is an event of CloudWatch, which has the record in a string.
@@ -125,14 +125,19 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 		return false
 	}
 	inner := e.inner()
-	// A column of a query's result may have no record, and a result may have no rows.
-	ok := len(inner) > 0 || e.Field != "" || e.Results != nil
-	for _, text := range inner {
-		if depth < maxEnvelopes {
-			ok = parseNested([]byte(text), depth+1, f) && ok
-		}
+	if len(inner) == 0 {
+		// A column of a query's result may have no record, and a result may have no rows.
+		return e.Field != "" || e.Results != nil
 	}
-	return ok
+	if depth >= maxEnvelopes {
+		return true
+	}
+	allRead := true
+	for _, text := range inner {
+		read := parseNested([]byte(text), depth+1, f)
+		allRead = allRead && read
+	}
+	return allRead
 }
 
 // maxEnvelopes is how many envelopes may be nested.
@@ -156,7 +161,8 @@ func (e *envelope) inner() (all []string) {
 			add(list[i].inner()...)
 		}
 	}
-	for _, row := range append(e.Results, []column{e.column}) {
+	alone := []column{e.column} // the envelope itself may be a column
+	for _, row := range append(e.Results, alone) {
 		for _, c := range row {
 			if c.Field == "@message" {
 				add(c.Value)
@@ -166,9 +172,9 @@ func (e *envelope) inner() (all []string) {
 	return all
 }
 
-// deliver calls f with the record if its fields make sense, and reports whether they do.
+// deliver calls f with the record if its fields make sense, and reports whether they do. It parses the time, and bodies that are in strings.
 func (r *record) deliver(f func(*record)) bool {
-	if r.SchemaType != schemaType || r.ModelID == "" || json.Unmarshal(r.Timestamp, &r.at) != nil {
+	if r.ModelID == "" || json.Unmarshal(r.Timestamp, &r.at) != nil {
 		return false
 	}
 	in, out := &r.Input, &r.Output
@@ -194,8 +200,8 @@ func unquoted(body json.RawMessage) json.RawMessage {
 // maxTokens is more than any call can use.
 const maxTokens = 1 << 40
 
-// usage returns the call's usage of input. If the response was logged it shows the lifetime of written tokens; else the lifetime is the one
-// that the request asked for.
+// usage returns the call's usage of input. hourWrites returns which part of the written tokens the response says to be for an hour, and whether it
+// says anything, which needs a logged response; else asksHour says whether the request asked for an hour for all of them.
 func (r *record) usage(asksHour bool) cache.Usage {
 	u := cache.Usage{InputTokens: r.Input.Tokens, CacheReadTokens: r.Input.CacheReadTokens}
 	hour, reported := hourWrites(r.Output.Body)
@@ -210,15 +216,15 @@ func (r *record) usage(asksHour bool) cache.Usage {
 // writeDetails is the breakdown of cache writes by lifetime, in a response of Converse or Claude, or in the events of a stream.
 type writeDetails struct {
 	Usage struct {
-		CacheDetails []struct {
+		CacheDetails []struct { // of Converse
 			TTL         string `json:"ttl"`
 			InputTokens int64  `json:"inputTokens"`
 		} `json:"cacheDetails"`
-		CacheCreation *struct {
+		CacheCreation *struct { // of Claude
 			Hour int64 `json:"ephemeral_1h_input_tokens"`
 		} `json:"cache_creation"`
 	} `json:"usage"`
-	Message *writeDetails `json:"message"`
+	Message *writeDetails `json:"message"` // in the first event of Claude's streams, which has its usage inside of a message
 }
 
 // hourWrites returns how many tokens a response has written to the cache for an hour, and whether the response reports that. body is an answer,
@@ -227,15 +233,7 @@ func hourWrites(body json.RawMessage) (hour int64, reported bool) {
 	if !bytes.Contains(body, []byte(`"cacheDetails"`)) && !bytes.Contains(body, []byte(`"cache_creation"`)) {
 		return 0, false
 	}
-	var events []writeDetails
-	if body[0] == '[' {
-		_ = json.Unmarshal(body, &events)
-	} else {
-		events = make([]writeDetails, 1)
-		_ = json.Unmarshal(body, &events[0])
-	}
-	for _, e := range events {
-		// The first event of Claude's streams has its usage inside of a message.
+	for _, e := range answerEvents(body) {
 		if e.Message != nil {
 			e = *e.Message
 		}
@@ -251,6 +249,18 @@ func hourWrites(body json.RawMessage) (hour int64, reported bool) {
 		}
 	}
 	return hour, reported
+}
+
+// answerEvents returns the events of a stream, or an answer that is none as the only one. What can't be read is empty.
+func answerEvents(body json.RawMessage) []writeDetails {
+	if body[0] == '[' {
+		var events []writeDetails
+		_ = json.Unmarshal(body, &events)
+		return events
+	}
+	var answer writeDetails
+	_ = json.Unmarshal(body, &answer)
+	return []writeDetails{answer}
 }
 
 // principal returns who made the call, without the session, which differs between processes.

@@ -41,9 +41,10 @@ func (a *audit) report(w io.Writer, o Options) error {
 // be saved is unknown if no body could be read.
 func (g *group) print(w io.Writer) {
 	spent, saves := dollars(g.spent), dollars(g.saving.amount())
-	if g.unpriced && g.spent == 0 {
+	switch {
+	case g.unpriced && g.spent == 0:
 		spent, saves = "unknown", "unknown"
-	} else if g.unpriced {
+	case g.unpriced:
 		spent = "> " + spent
 	}
 	noneRead := g.unread > 0 && g.unread == g.calls-g.failed // failed calls need no body
@@ -57,7 +58,7 @@ func (g *group) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t\n", g.who, g.model, g.calls, g.failed, g.usage.InputTokens, share, spent, saves)
 }
 
-// dollars prints an amount with the significant digits.
+// dollars prints an amount: in cents from a dollar on, and below that with five decimals.
 func dollars(a price.Amount) string {
 	usd := float64(a) / 1e9
 	switch {
@@ -71,7 +72,7 @@ func dollars(a price.Amount) string {
 }
 
 // merge adds another group to a total, as far as print shows it. Where a group's calls cost less than the estimate of ideal caching, its saving
-// counts as zero (amount), so that it does not lower the total's.
+// counts as zero, so that it does not lower the total's: that is what amount returns, in nano-USD.
 func (g *group) merge(o *group) {
 	g.calls, g.failed, g.unread = g.calls+o.calls, g.failed+o.failed, g.unread+o.unread
 	g.usage.InputTokens += o.usage.InputTokens
@@ -102,36 +103,44 @@ func (a *audit) printGaps(w io.Writer, total group) {
 	}
 }
 
-// printFindings prints the most expensive findings in full, o.Top of them, and how many others there are.
-func (a *audit) printFindings(w io.Writer, groups []*group, o Options) error {
-	type line struct {
-		g *group
-		f *found
-	}
-	var lines []line
+// groupFinding is a kind of finding in a group.
+type groupFinding struct {
+	g *group
+	f *found
+}
+
+// dearestFirst returns the findings of all groups, the most expensive first.
+func dearestFirst(groups []*group) (all []groupFinding) {
 	for _, g := range groups {
 		for _, f := range g.findings {
-			lines = append(lines, line{g, f})
+			all = append(all, groupFinding{g, f})
 		}
 	}
-	slices.SortFunc(lines, func(x, y line) int {
+	slices.SortFunc(all, func(x, y groupFinding) int {
 		return cmp.Or(cmp.Compare(y.f.nanoUSD, x.f.nanoUSD), cmp.Compare(y.f.times, x.f.times), cmp.Compare(x.f.last.Rule, y.f.last.Rule), cmp.Compare(x.g.who, y.g.who))
 	})
-	if len(lines) == 0 {
+	return all
+}
+
+// printFindings prints the most expensive findings in full, o.Top of them, and how many others there are.
+func (a *audit) printFindings(w io.Writer, groups []*group, o Options) error {
+	all := dearestFirst(groups)
+	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "\nNothing to change was found.")
 		return err
 	}
 	fmt.Fprintf(w, "\nWhat to change, the dearest first (one call may show several):\n")
-	for _, l := range lines[:min(max(o.Top, 0), len(lines))] {
+	shown := min(max(o.Top, 0), len(all))
+	for _, one := range all[:shown] {
 		cost := ""
-		if l.f.nanoUSD > 0 {
-			cost = ", " + dollars(price.Amount(l.f.nanoUSD)) + " in all"
+		if one.f.nanoUSD > 0 {
+			cost = ", " + dollars(price.Amount(one.f.nanoUSD)) + " in all"
 		}
-		if _, err := fmt.Fprintf(w, "\n%s, %s: in %d of %d calls%s. The last one:\n%s", l.g.who, l.g.model, l.f.times, l.g.calls, cost, l.f.last.Render(o.Width)); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s, %s: in %d of %d calls%s. The last one:\n%s", one.g.who, one.g.model, one.f.times, one.g.calls, cost, one.f.last.Render(o.Width)); err != nil {
 			return err
 		}
 	}
-	if rest := len(lines) - max(o.Top, 0); rest > 0 {
+	if rest := len(all) - shown; rest > 0 {
 		fmt.Fprintf(w, "\n%d more; --top prints more of them.\n", rest)
 	}
 	return nil

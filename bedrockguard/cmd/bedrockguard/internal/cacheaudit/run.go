@@ -31,17 +31,14 @@ func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (find
 	if err != nil {
 		return 0, err
 	}
-	bar := progressbar.NewOptions64(src.size, progressbar.OptionSetWriter(progress), progressbar.OptionShowBytes(true),
-		progressbar.OptionSetDescription(fmt.Sprintf("%d files", len(src.logs))), progressbar.OptionThrottle(250*time.Millisecond),
-		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner runs in a goroutine that races with the end
+	bar := newBar(progress, &src)
 	a := newAudit(o.By, src.bodies)
-	var missing []error
+	var missing []error // for each named file without records
 	for _, path := range src.logs {
-		switch err := a.file(path, in, src.named[path], bar); {
-		case errors.Is(err, errNoRecord):
+		err := a.file(path, in, src.named[path], bar)
+		if errors.Is(err, errNoRecord) {
 			missing = append(missing, err)
-		case err != nil:
+		} else if err != nil {
 			return 0, err
 		}
 	}
@@ -53,9 +50,18 @@ func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (find
 	for _, g := range a.groups {
 		findings += len(g.findings)
 	}
-	printed := a.report
 	if o.JSON {
-		printed = a.json
+		err = a.json(out, o)
+	} else {
+		err = a.report(out, o)
 	}
-	return findings, errors.Join(append([]error{printed(out, o)}, missing...)...)
+	return findings, errors.Join(append([]error{err}, missing...)...)
+}
+
+// newBar returns a bar that shows how much of the logs was read.
+func newBar(progress io.Writer, src *sources) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(src.size, progressbar.OptionSetWriter(progress), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetDescription(fmt.Sprintf("%d files", len(src.logs))), progressbar.OptionThrottle(250*time.Millisecond),
+		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner runs in a goroutine that races with the end
 }

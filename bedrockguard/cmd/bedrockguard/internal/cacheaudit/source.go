@@ -19,7 +19,7 @@ type sources struct {
 	logs   []string
 	named  map[string]bool // files that the user has named, as opposed to those found in a folder
 	bodies bodies
-	size   int64 // of the logs, in bytes; -1 when standard input is among them
+	size   int64 // of the logs, in bytes; -1, which is unknown, when standard input is among them
 }
 
 // standardInput stands for standard input among the paths.
@@ -71,14 +71,16 @@ func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 	return nil
 }
 
-// isLogName reports whether a file in a folder may be a log, by its extension before a .gz.
+// isLogName reports whether a file in a folder may be a log, by its extension before a .gz. Hidden files are none.
 func isLogName(base string) bool {
-	switch filepath.Ext(strings.TrimSuffix(base, ".gz")) {
-	case ".json", ".jsonl", ".ndjson", ".log", ".txt", ".csv", "":
-		return !strings.HasPrefix(base, ".")
-	default:
+	if strings.HasPrefix(base, ".") {
 		return false
 	}
+	switch filepath.Ext(strings.TrimSuffix(base, ".gz")) {
+	case ".json", ".jsonl", ".ndjson", ".log", ".txt", ".csv", "":
+		return true
+	}
+	return false
 }
 
 // bodies finds the request bodies that Bedrock stored as objects of their own, by the last part of their S3 path.
@@ -106,21 +108,28 @@ func (b bodies) load(s3Path string) []byte {
 	return body
 }
 
-// uncompressed decompresses the data if it is gzipped, whatever the name of its file.
+// uncompressed decompresses the data if it is gzipped, whatever the name of its file. Some data is gzipped twice, by tools that compress gzipped
+// objects.
 func uncompressed(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
-	if magic, _ := buffered.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+	if !gzipped(buffered) {
 		return buffered, nil
 	}
-	inner, err := gzip.NewReader(buffered)
+	once, err := gzip.NewReader(buffered)
 	if err != nil {
 		return nil, err
 	}
-	again := bufio.NewReaderSize(inner, 64<<10) // some data is gzipped twice, by tools that compress gzipped objects
-	if magic, _ := again.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+	again := bufio.NewReaderSize(once, 64<<10)
+	if gzipped(again) {
 		return gzip.NewReader(again)
 	}
 	return again, nil
+}
+
+// gzipped reports whether the data that comes next begins as gzip does. It reads nothing off.
+func gzipped(r *bufio.Reader) bool {
+	magic, _ := r.Peek(2)
+	return bytes.Equal(magic, []byte{0x1f, 0x8b})
 }
 
 // maxLine bounds the memory for a line. Bedrock accepts requests of 25 MB at most, and a line has no body of more than 100 KB unless
@@ -132,7 +141,7 @@ const maxLine = 32 << 20
 func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var line []byte
-	skipping := false
+	skipping := false // the line is too long
 	for {
 		part, err := in.ReadSlice('\n')
 		if len(line)+len(part) > limit && !skipping {
@@ -142,18 +151,19 @@ func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err err
 		if !skipping {
 			line = append(line, part...)
 		}
-		// The line is longer than the reader's buffer, and goes on.
 		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
+			continue // the line is longer than the reader's buffer, and goes on
 		}
-		// A line that any other error has cut off is not passed on.
-		if line = bytes.TrimRight(line, " \t\r\n"); !skipping && len(line) > 0 && (err == nil || errors.Is(err, io.EOF)) {
+		ended := errors.Is(err, io.EOF)
+		complete := err == nil || ended // any other error has cut the line off
+		line = bytes.TrimRight(line, " \t\r\n")
+		if complete && !skipping && len(line) > 0 {
 			f(line)
 		}
-		switch {
-		case errors.Is(err, io.EOF):
+		if ended {
 			return tooLong, nil
-		case err != nil:
+		}
+		if err != nil {
 			return tooLong, fmt.Errorf("read the log: %w", err)
 		}
 		line, skipping = line[:0], false

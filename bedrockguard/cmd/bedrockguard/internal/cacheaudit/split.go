@@ -9,14 +9,17 @@ import (
 // output of the AWS CLI. It keeps one object in memory, up to a bound.
 type splitter struct {
 	found func(object []byte) bool // returns whether the object is a record; the bytes are valid during the call
-	limit int
+	limit int                      // how long an object may be, in bytes
 
-	object  []byte // the beginning of an object that has not ended; empty between objects
+	// The object that has begun and not ended.
+	object  []byte // what was read of it; empty between objects
 	depth   int    // how many brackets are open in it
-	quoted  bool   // inside of a string
-	escaped bool   // after a backslash in a string
-	isField bool   // the object is a field of the envelope, and need not be a record
-	inside  bool   // an array or an envelope has begun: other text in it does not count as a line that can't be read
+	quoted  bool   // a string has begun in it
+	escaped bool   // the next character is after a backslash in a string
+	isField bool   // it is a field of the envelope, and need not be a record
+
+	// An array or an envelope has begun: other text in it does not count as a line that can't be read.
+	inside bool
 
 	bad     int // lines and objects that are not records
 	tooLong int // objects that are too long
@@ -32,29 +35,35 @@ const maxEnvelopeStart = 1 << 10
 // line processes the next line of the log, without its end: it finds the objects that the line begins, continues or ends. A line without any is
 // bad, unless it only has what may stand between objects.
 func (s *splitter) line(text []byte) {
-	if len(s.object) > 0 && (s.quoted || len(text) > 0 && text[0] == '{') {
-		s.drop() // it was cut off: strings do not continue in the next line, and an object inside of another one does not begin a line
+	if s.wasCutOff(text) {
+		s.drop()
 	}
-	began := len(s.object) > 0 // whether the line has a part of any object
+	hasObject := len(s.object) > 0 // whether the line has a part of any object
 	for len(text) > 0 {
 		if len(s.object) == 0 {
 			at := s.next(text)
 			if at < 0 {
-				if !s.between(text) && !began {
+				fits := s.between(text)
+				if !fits && !hasObject {
 					s.bad++
 				}
 				break
 			}
-			// between notes that an array begins. The line holds a part of an object, so it is not bad, whatever between returns.
-			s.between(text[:at])
+			_ = s.between(text[:at]) // only to note that an array begins: the line has an object, so it is not bad
 			s.isField = s.inside && bytes.HasSuffix(bytes.TrimSpace(text[:at]), []byte{':'})
-			text, began = text[at:], true
+			text, hasObject = text[at:], true
 		}
 		text = s.take(text)
 	}
 	if len(s.object) > 0 {
 		s.object = append(s.object, '\n')
 	}
+}
+
+// wasCutOff reports whether the object that the lines before have begun does not go on in the next line: strings do not continue in another line, and
+// an object inside of another one does not begin a line.
+func (s *splitter) wasCutOff(next []byte) bool {
+	return len(s.object) > 0 && (s.quoted || len(next) > 0 && next[0] == '{')
 }
 
 // next returns where an object begins, or -1. In an array or an envelope, brackets in the strings around the objects are skipped.
@@ -74,7 +83,8 @@ func (s *splitter) next(text []byte) int {
 	return -1
 }
 
-// between reports whether a text may stand between objects, and records that an array begins. In an array or an envelope any text may.
+// between notes whether an array begins in a text that stands between objects, and reports whether the text may stand there: in an array or an
+// envelope any text may.
 func (s *splitter) between(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	s.inside = s.inside || len(text) > 0 && text[0] == '['
@@ -95,9 +105,8 @@ func (s *splitter) take(text []byte) (rest []byte) {
 	searched := len(s.object) >= maxEnvelopeStart // an earlier call has seen all of what can be the beginning of an envelope
 	s.object = append(s.object, text[:end]...)
 	if !s.inside && !searched {
-		head := s.object[:min(len(s.object), maxEnvelopeStart)]
-		if m := envelopeStart.FindIndex(head); m != nil {
-			rest := append(bytes.Clone(s.object[m[1]:]), text[end:]...)
+		if list := s.envelopeList(); list >= 0 {
+			rest := append(bytes.Clone(s.object[list:]), text[end:]...)
 			s.reset()
 			s.inside = true
 			return rest
@@ -112,8 +121,17 @@ func (s *splitter) take(text []byte) (rest []byte) {
 	return text[end:]
 }
 
-// walk returns where the object ends in text, or the length of text if it does not end there. It keeps between calls how many brackets are open
-// and whether a string is.
+// envelopeList returns where the list of an envelope begins in the object, behind its bracket, and -1 if the object is no envelope.
+func (s *splitter) envelopeList() int {
+	head := s.object[:min(len(s.object), maxEnvelopeStart)]
+	if m := envelopeStart.FindIndex(head); m != nil {
+		return m[1]
+	}
+	return -1
+}
+
+// walk returns where the object ends in text, or the length of text and false if it does not end there. It keeps between calls how many brackets are
+// open and whether a string is.
 func (s *splitter) walk(text []byte) (end int, ended bool) {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -123,11 +141,12 @@ func (s *splitter) walk(text []byte) (end int, ended bool) {
 			s.escaped = true
 		case c == '"':
 			s.quoted = !s.quoted
-		case s.quoted:
+		case s.quoted: // brackets in a string do not count
 		case c == '{' || c == '[':
 			s.depth++
 		case c == '}' || c == ']':
-			if s.depth--; s.depth == 0 {
+			s.depth--
+			if s.depth == 0 {
 				return i + 1, true
 			}
 		}
@@ -146,7 +165,7 @@ func (s *splitter) reset() {
 	s.object, s.depth, s.quoted, s.escaped = s.object[:0], 0, false, false
 }
 
-// end says that the log has ended; an object that has not is bad.
+// end says that the log has ended. An object that has not ended is bad.
 func (s *splitter) end() {
 	if len(s.object) > 0 {
 		s.drop()

@@ -79,8 +79,8 @@ func operatorName(c *cli.Command) string {
 	return "unknown"
 }
 
-// Change makes a change that only the store itself offers: step gets what the audit trail keeps of it. Seen is the ledger's revision when the
-// change is decided on.
+// Change makes a change that only the store itself offers: step makes it, with what the audit trail keeps of it. Seen is the ledger's revision when
+// the change is decided on.
 func (d *Desk) Change(ctx context.Context, reason string, step func(driver.Change) error) error {
 	seen, err := d.Store.Revision(ctx)
 	if err != nil {
@@ -92,8 +92,8 @@ func (d *Desk) Change(ctx context.Context, reason string, step func(driver.Chang
 // maxUnits is how many entries are read to find the units of accounts.
 const maxUnits = 20_000
 
-// Units returns in which unit each account counts (USD, calls, tokens), as far as the entries that are read show it. It is used if no policy has
-// the limits.
+// Units returns in which unit each account counts (USD, calls, tokens). Without a policy only entries show that, so an account is missing if none of
+// the entries that are read was booked there.
 func (d *Desk) Units(ctx context.Context) (map[budget.Key]budget.Unit, error) {
 	units := make(map[budget.Key]budget.Unit)
 	for e, err := range d.Entries(ctx, budget.Query{Max: maxUnits}) {

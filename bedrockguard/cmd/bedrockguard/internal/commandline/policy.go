@@ -45,22 +45,23 @@ func ReadPolicyFile(file string) (budget.Policy, error) {
 	return budget.ReadPolicy(bytes.NewReader(raw))
 }
 
-// MatchesNothing returns a sentence for each limit whose pattern for models matches no known model.
+// MatchesNothing returns a sentence for each limit whose pattern for models matches no known model. Limits without such a pattern match all.
 func MatchesNothing(policy budget.Policy) (all []string) {
 	for _, l := range policy.Limits {
-		if l.Match.Model == "" {
-			continue
-		}
-		only := budget.Match{Model: l.Match.Model}
-		known := false
-		for m := range bedrockguard.Models() {
-			if known = only.Selects(budget.Scope{Model: m.ID}); known {
-				break
-			}
-		}
-		if !known {
+		if l.Match.Model != "" && !matchesAnyModel(l.Match.Model) {
 			all = append(all, fmt.Sprintf("limit %q: %q matches no known model: it is compared with ids of foundation models such as anthropic.claude-opus-4-6-v1, and not with those of profiles", l.Name, l.Match.Model))
 		}
 	}
 	return all
+}
+
+// matchesAnyModel reports whether a pattern matches the id of any model in the catalog.
+func matchesAnyModel(pattern string) bool {
+	only := budget.Match{Model: pattern}
+	for m := range bedrockguard.Models() {
+		if only.Selects(budget.Scope{Model: m.ID}) {
+			return true
+		}
+	}
+	return false
 }

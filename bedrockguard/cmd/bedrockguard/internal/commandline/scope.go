@@ -53,9 +53,12 @@ func ScopeOf(c *cli.Command) (s budget.Scope, err error) {
 // ResolveModel replaces the id of an inference profile, or an ARN, with the id of its foundation model, because that is the model in a call's
 // scope. It says so to the user. An unknown id stays.
 func ResolveModel(c *cli.Command, s *budget.Scope) {
+	if s.Model == "" {
+		return
+	}
 	// The region stands for any: only the id is wanted here, and not the prices.
 	_, facts, err := bedrockguard.ModelFacts(s.Model, "us-east-1")
-	if s.Model == "" || err != nil || facts.ID == "" || facts.ID == s.Model {
+	if err != nil || facts.ID == "" || facts.ID == s.Model {
 		return
 	}
 	fmt.Fprintf(c.Root().ErrWriter, "%s is the model %s\n", output.Printable(s.Model), facts.ID)

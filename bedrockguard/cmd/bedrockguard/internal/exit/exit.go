@@ -32,7 +32,8 @@ func UsageError(format string, args ...any) error { return &Usage{fmt.Sprintf(fo
 // Misused turns an error of the command line's parser into a usage error.
 func Misused(_ context.Context, _ *cli.Command, err error, _ bool) error { return &Usage{err.Error()} }
 
-// Finding says that a command succeeded, but found something that scripts should notice. It is printed already.
+// Finding says that a command succeeded, but found something that scripts should notice. A command prints what it found by itself; What is
+// the line that sums it up.
 type Finding struct{ What string }
 
 func (e *Finding) Error() string { return e.What }

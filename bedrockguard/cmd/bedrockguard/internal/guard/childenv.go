@@ -23,7 +23,25 @@ var removedVariables = []string{
 // scratch is an empty folder for files that the child's clients read. The child gets keys that only this proxy accepts; with keepAWS it keeps its
 // AWS credentials.
 func childEnvironment(environ []string, base, region, scratch string, keys virtualKeys, keepAWS bool) ([]string, error) {
-	set := map[string]string{
+	opencode, err := openCodeConfig(scratch, base)
+	if err != nil {
+		return nil, err
+	}
+	set := endpointVariables(base, region, keys.bearer)
+	set["OPENCODE_CONFIG"] = opencode
+	var removed []string
+	if !keepAWS {
+		removed = removedVariables
+		if err := setCredentials(set, scratch, keys); err != nil {
+			return nil, err
+		}
+	}
+	return changed(environ, set, removed), nil
+}
+
+// endpointVariables returns the variables by which clients find the proxy at base, and the bearer key that it accepts.
+func endpointVariables(base, region, bearer string) map[string]string {
+	return map[string]string{
 		"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": base,                // AWS's SDKs, strands, langchain-aws, pydantic-ai, the Vercel AI SDK
 		"AWS_ENDPOINT_URL_BEDROCK":         base,                // for lists of models and profiles
 		"AWS_BEDROCK_RUNTIME_ENDPOINT":     base,                // LiteLLM
@@ -32,29 +50,31 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 		"ANTHROPIC_BASE_URL":               base + "/anthropic", // Anthropic's SDKs
 		"OPENAI_BASE_URL":                  base + "/openai/v1", // OpenAI's SDKs
 		"OPENAI_API_BASE":                  base + "/openai/v1", // LiteLLM's openai/ models
-		"ANTHROPIC_API_KEY":                keys.bearer,
-		"OPENAI_API_KEY":                   keys.bearer,
+		"ANTHROPIC_API_KEY":                bearer,
+		"OPENAI_API_KEY":                   bearer,
 		"AWS_REGION":                       region,
 		"AWS_DEFAULT_REGION":               region,
 	}
-	opencode, err := openCodeConfig(scratch, base)
-	if err != nil {
-		return nil, err
+}
+
+// setCredentials adds variables that give clients the proxy's key pair in place of the user's credentials: their files are replaced with an empty
+// one, and the metadata service, which could give others, is not asked.
+func setCredentials(set map[string]string, scratch string, keys virtualKeys) error {
+	empty := filepath.Join(scratch, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		return err
 	}
-	set["OPENCODE_CONFIG"] = opencode
-	var unset []string
-	if !keepAWS {
-		empty := filepath.Join(scratch, "empty")
-		if err := os.WriteFile(empty, nil, 0o600); err != nil {
-			return nil, err
-		}
-		unset = removedVariables
-		set["AWS_ACCESS_KEY_ID"], set["AWS_SECRET_ACCESS_KEY"] = keys.accessKeyID, keys.secret
-		set["AWS_CONFIG_FILE"], set["AWS_SHARED_CREDENTIALS_FILE"], set["BOTO_CONFIG"] = empty, empty, empty
-		set["AWS_EC2_METADATA_DISABLED"] = "true"
-	}
+	set["AWS_ACCESS_KEY_ID"], set["AWS_SECRET_ACCESS_KEY"] = keys.accessKeyID, keys.secret
+	set["AWS_CONFIG_FILE"], set["AWS_SHARED_CREDENTIALS_FILE"], set["BOTO_CONFIG"] = empty, empty, empty
+	set["AWS_EC2_METADATA_DISABLED"] = "true"
+	return nil
+}
+
+// changed returns an environment, sorted, with the variables in set added or replaced, and without those in removed and this command's own settings.
+// A proxy of the network must not come between the child and this proxy, so loopback addresses are added to NO_PROXY.
+func changed(environ []string, set map[string]string, removed []string) []string {
 	out := make([]string, 0, len(environ)+len(set))
-	direct := "127.0.0.1,localhost" // a proxy of the network must not come between the child and this one
+	direct := "127.0.0.1,localhost"
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		_, replaced := set[name]
@@ -64,7 +84,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 			if value != "" {
 				direct += "," + value
 			}
-		case replaced, slices.Contains(unset, name), strings.HasPrefix(name, "BEDROCKGUARD_"): // the last are this command's own settings
+		case replaced, slices.Contains(removed, name), strings.HasPrefix(name, "BEDROCKGUARD_"):
 		default:
 			out = append(out, entry)
 		}
@@ -74,7 +94,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 		out = append(out, name+"="+value)
 	}
 	slices.Sort(out)
-	return out, nil
+	return out
 }
 
 // openCodeConfig writes a configuration for opencode, which has no variable for its endpoint, and returns the name of the file.

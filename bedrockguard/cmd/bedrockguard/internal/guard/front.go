@@ -28,13 +28,14 @@ const (
 	shutdownTimeout = time.Minute
 )
 
-// openFront makes a proxy for a listener, which start then serves. up is the Bedrock to which calls are sent, and who says which callers are let
-// in. HTTP/2 without TLS is served too, because aws-sdk-js uses nothing else there. wrap may add other pages to the proxy; nil adds none.
+// openFront makes a proxy for a listener, which start then serves; if it fails it closes the listener. up is the Bedrock to which calls are sent, and
+// who says which callers are let in. HTTP/2 without TLS is served too, because aws-sdk-js uses nothing else there. wrap may add other pages to the
+// proxy; nil adds none.
 func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who proxy.Callers, wrap func(http.Handler) http.Handler) (*front, error) {
 	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
 	handler, err := proxy.New(proxy.Options{Guard: guard, Region: up.region, Upstream: up.url, Sign: up.sign, Callers: who, Base: base})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.Close())
 	}
 	var all http.Handler = handler
 	if wrap != nil {
@@ -62,8 +63,18 @@ func (f *front) start(certificate, key string) {
 	}()
 }
 
-// close waits for running requests and answers, at most for shutdownTimeout, and settles in the ledger what is left. It must be called after
-// start.
+// serve waits until ctx ends or serving fails, and closes the proxy and its guard. It must be called after start.
+func (f *front) serve(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case served := <-f.served:
+		f.served <- served // close reads it again
+	}
+	return f.close()
+}
+
+// close waits for running requests and answers, at most for shutdownTimeout, and closes the guard, which settles in the ledger what is left. It must
+// be called after start.
 func (f *front) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -82,7 +83,8 @@ type newKeyJSON struct {
 // createKey runs bedrockguard keys create. The secret of the AWS key pair is derived from the master key and the id, so it exists only with a
 // master key.
 func createKey(ctx context.Context, c *cli.Command) error {
-	book, err := openKeys(c, true)
+	const create = true // make the file if there is none
+	book, err := openKeys(c, create)
 	if err != nil {
 		return err
 	}
@@ -91,26 +93,32 @@ func createKey(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	made := newKeyJSON{Key: keys.Key{ID: keys.NewID(), Principal: c.String("principal"), Workflow: c.String("workflow"), Tags: c.StringMap("tag"), Created: time.Now().UTC().Truncate(time.Second)}}
-	if d := c.Duration("expires"); d < 0 {
-		return exit.UsageError("--expires %s: want a time to come", d)
-	} else if d > 0 {
-		made.Expires = made.Created.Add(d)
+	lasts := c.Duration("expires")
+	if lasts < 0 {
+		return exit.UsageError("--expires %s: want a time to come", lasts)
 	}
-	made.BearerKey, made.Bearer = keys.NewBearer()
-	made.Secret, _ = master.Secret(made.ID) // empty without a master key
+	if lasts > 0 {
+		made.Expires = made.Created.Add(lasts)
+	}
+	made.BearerKey, made.Bearer = keys.NewBearer() // the secret, and what is kept of it
+	made.Secret, _ = master.Secret(made.ID)        // empty without a master key
 	if err := book.Put(ctx, made.Key); err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		return output.PrintJSON(c, made)
 	}
-	w := c.Root().Writer
-	fmt.Fprintf(w, "id      %s\nbearer  %s\n", made.ID, made.BearerKey)
-	if made.Secret != "" {
-		fmt.Fprintf(w, "AWS     AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n", made.ID, made.Secret)
+	made.print(c.Root().Writer)
+	return nil
+}
+
+// print prints the key with its secrets.
+func (k *newKeyJSON) print(w io.Writer) {
+	fmt.Fprintf(w, "id      %s\nbearer  %s\n", k.ID, k.BearerKey)
+	if k.Secret != "" {
+		fmt.Fprintf(w, "AWS     AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n", k.ID, k.Secret)
 	}
 	fmt.Fprintln(w, "The bearer key is shown this once, and kept nowhere.")
-	return nil
 }
 
 // listKeys runs bedrockguard keys list.
@@ -131,7 +139,7 @@ func listKeys(ctx context.Context, c *cli.Command) error {
 		state := "good"
 		if err := k.Check(time.Now()); errors.Is(err, keys.ErrRevoked) {
 			state = "revoked " + output.When(k.Revoked)
-		} else if err != nil {
+		} else if err != nil { // a key that was not revoked can only have expired
 			state = "expired"
 		}
 		t.Row(k.ID, output.ScopeText(budget.Scope{Principal: k.Principal, Workflow: k.Workflow, Tags: k.Tags}), output.When(k.Created), output.When(k.Expires), state)

@@ -3,11 +3,9 @@ package guard
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -52,9 +50,7 @@ func openMetrics(c *cli.Command, ledger *budget.Ledger) (*metricsServer, error) 
 	if err != nil {
 		return nil, err
 	}
-	at, err := netip.ParseAddrPort(listener.Addr().String())
-	local := err == nil && at.Addr().Unmap().IsLoopback()
-	if !local && !c.Bool("metrics-open") {
+	if !isLoopback(listener.Addr()) && !c.Bool("metrics-open") {
 		return nil, errors.Join(exit.UsageError("the metrics at %s could be read by everybody who reaches it: serve them at a loopback address, or give --metrics-open", listener.Addr()), listener.Close())
 	}
 	m, err := startMetrics(listener, c.Bool("metrics-open"), otelguard.Options{Ledger: ledger, Tags: c.StringSlice("metrics-tag")})
@@ -64,7 +60,8 @@ func openMetrics(c *cli.Command, ledger *budget.Ledger) (*metricsServer, error) 
 	return m, nil
 }
 
-// startMetrics serves metrics on a listener. Unless open is set, it answers only requests for loopback names.
+// startMetrics serves metrics on a listener. The telemetry makes metrics of the guard's events and hands them to the provider, from which the
+// exporter puts them into the registry, which the handler serves. Unless open is set, only requests for loopback names are answered.
 func startMetrics(listener net.Listener, open bool, o otelguard.Options) (*metricsServer, error) {
 	registry := prometheus.NewRegistry()
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
@@ -82,10 +79,7 @@ func startMetrics(listener net.Listener, open bool, o otelguard.Options) (*metri
 	if !open {
 		handler = localHosts(mux)
 	}
-	m.server = &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: 3 * headerTimeout, WriteTimeout: time.Minute, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-	}
+	m.server = sideServer(handler)
 	go func() { m.served <- m.server.Serve(listener) }()
 	return m, nil
 }
@@ -115,7 +109,8 @@ func (m *metricsServer) listeners() []func(context.Context, bedrockguard.Event) 
 	return []func(context.Context, bedrockguard.Event){m.telemetry.Listen}
 }
 
-// watch lets the metrics read from the guard, which is made after them, how many answers it reads on after their callers have left.
+// watch lets the metrics read from the guard how many answers it reads on after their callers have left. The guard is made after the metrics, whose
+// listener it needs, so it can't be given to openMetrics.
 func (m *metricsServer) watch(guard *bedrockguard.Guard) {
 	if m != nil {
 		m.telemetry.Watch(guard)
@@ -127,15 +122,8 @@ func (m *metricsServer) close() error {
 	if m == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), endServerWithin)
 	defer cancel()
-	err := m.server.Shutdown(ctx)
-	if err != nil {
-		// Requests that do not end in time are cut off, which is no error.
-		err = m.server.Close()
-	}
-	if served := <-m.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
+	err := endServer(ctx, m.server, m.served)
 	return errors.Join(err, m.telemetry.Close(), m.provider.Shutdown(ctx))
 }

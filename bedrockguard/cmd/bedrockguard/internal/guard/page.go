@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
-	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -63,19 +61,18 @@ func openPage(c *cli.Command, ledger *budget.Ledger) (*pageServer, error) {
 		}
 		return nil, nil
 	}
+	// run has no --behind-tls, which counts as false.
 	return startPage(c.String("page"), c.String("page-secret-file"), c.StringSlice("page-host"), c.Bool("behind-tls"), statuspage.Options{Ledger: ledger})
 }
 
-// startPage serves the page at an address. At an address that is not loopback it needs a login, and mayServePage has to allow the address.
+// startPage serves the page at an address. secretFile is empty if the page has no secret.
 func startPage(address, secretFile string, hosts []string, behindTLS bool, o statuspage.Options) (*pageServer, error) {
 	if secretFile != "" {
-		secret, err := os.ReadFile(secretFile)
+		secret, err := readSecret(secretFile)
 		if err != nil {
 			return nil, err
 		}
-		if o.Secret = string(bytes.TrimSpace(secret)); o.Secret == "" {
-			return nil, exit.UsageError("%s holds no secret: make one with openssl rand -hex 16", secretFile)
-		}
+		o.Secret = secret
 	}
 	if len(hosts) > 0 {
 		o.Hosts = hosts
@@ -84,30 +81,42 @@ func startPage(address, secretFile string, hosts []string, behindTLS bool, o sta
 	if err != nil {
 		return nil, err
 	}
-	at, err := netip.ParseAddrPort(listener.Addr().String())
-	// The address counts as it was bound: a host name was resolved, and port 0 has become a real one. One that can't be parsed counts as not
-	// loopback.
-	if loopback := err == nil && at.Addr().Unmap().IsLoopback(); !loopback {
-		o.LoginToRead = true
-		err = mayServePage(listener.Addr(), &o, behindTLS)
-	}
-	var page *statuspage.Page
-	if err == nil {
-		page, err = statuspage.New(o)
-	}
+	page, err := newPage(listener.Addr(), o, behindTLS)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	p := &pageServer{page: page, url: "http://" + listener.Addr().String() + "/", served: make(chan error, 1), server: &http.Server{
-		Handler: page, ReadHeaderTimeout: headerTimeout, ReadTimeout: 3 * headerTimeout, WriteTimeout: time.Minute, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-	}}
+	p := &pageServer{page: page, url: "http://" + listener.Addr().String() + "/", served: make(chan error, 1), server: sideServer(page)}
 	go func() { p.served <- p.server.Serve(listener) }()
 	return p, nil
 }
 
-// mayServePage refuses an address that is not loopback if strangers could read the page there, or the secret on its way. o needs a secret and
-// host names, and behindTLS says that something in front of the page ends TLS.
+// newPage makes the page for an address at which this process listens already: a host name was resolved, and port 0 has become a real one. At an
+// address that is not loopback it needs a login, and mayServePage has to allow the address.
+func newPage(at net.Addr, o statuspage.Options, behindTLS bool) (*statuspage.Page, error) {
+	if !isLoopback(at) {
+		o.LoginToRead = true
+		if err := mayServePage(at, &o, behindTLS); err != nil {
+			return nil, err
+		}
+	}
+	return statuspage.New(o)
+}
+
+// readSecret reads the secret in a file, without the white space around it.
+func readSecret(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	secret := string(bytes.TrimSpace(text))
+	if secret == "" {
+		return "", exit.UsageError("%s holds no secret: make one with openssl rand -hex 16", file)
+	}
+	return secret, nil
+}
+
+// mayServePage refuses an address that is not loopback if strangers could read the page there, or the secret on its way. Such a page needs a secret
+// and host names (o), and something in front of it that ends TLS (behindTLS).
 func mayServePage(at net.Addr, o *statuspage.Options, behindTLS bool) error {
 	switch {
 	case !behindTLS:
@@ -133,49 +142,57 @@ func (p *pageServer) close() error {
 	if p == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), endServerWithin)
 	defer cancel()
-	err := p.server.Shutdown(ctx)
-	if err != nil {
-		// Requests that do not end in time are cut off, which is no error.
-		err = p.server.Close()
-	}
-	if served := <-p.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+	return endServer(ctx, p.server, p.served)
 }
 
-// servePage runs bedrockguard serve. With a policy the page also shows where limits stand; a policy from the store is followed when it changes.
+// servePage runs bedrockguard serve.
 func servePage(ctx context.Context, c *cli.Command) (err error) {
 	d, closeStore, err := commandline.OpenDesk(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
-	// Without a policy this is one without limits.
-	policy, err := d.Policy(ctx, c)
+	options, stopFollowing, err := servedOptions(ctx, c, d)
 	if err != nil {
 		return err
 	}
-	options := statuspage.Options{Operator: d.Operator}
-	if len(policy.Limits) > 0 {
-		// With OwnPolicy the policy of a file may differ from the one in the store.
-		ledger, err := budget.Open(ctx, d.Store, policy, func(o *budget.OpenOptions) { o.OwnPolicy = true })
-		if err != nil {
-			return err
-		}
-		options = statuspage.Options{Ledger: ledger}
-		if c.String("policy") == "" {
-			stopFollowing := follow(ctx, ledger, slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil)))
-			defer stopFollowing()
-		}
-	}
+	defer stopFollowing()
 	p, err := startPage(c.String("listen"), c.String("secret-file"), c.StringSlice("host"), c.Bool("behind-tls"), options)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", p.url)
+	return p.serve(ctx)
+}
+
+// servedOptions returns what the page shows: the ledger without limits, or, if there is a policy, with them. A policy from the store is followed,
+// when it changes there, until stopFollowing is called.
+func servedOptions(ctx context.Context, c *cli.Command, d *commandline.Desk) (o statuspage.Options, stopFollowing func(), err error) {
+	nothing := func() {}
+	// Without a policy this is one without limits.
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return o, nothing, err
+	}
+	if len(policy.Limits) == 0 {
+		return statuspage.Options{Operator: d.Operator}, nothing, nil
+	}
+	// With OwnPolicy the policy of a file may differ from the one in the store.
+	ledger, err := budget.Open(ctx, d.Store, policy, func(o *budget.OpenOptions) { o.OwnPolicy = true })
+	if err != nil {
+		return o, nothing, err
+	}
+	stopFollowing = nothing
+	if fromStore := c.String("policy") == ""; fromStore {
+		stopFollowing = follow(ctx, ledger, slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil)))
+	}
+	return statuspage.Options{Ledger: ledger}, stopFollowing, nil
+}
+
+// serve waits until ctx ends or serving has ended by itself, and closes the page.
+func (p *pageServer) serve(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case served := <-p.served:

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -47,8 +46,7 @@ func ProxyCommand() *cli.Command {
 	}
 }
 
-// serveProxy runs bedrockguard proxy until ctx ends or serving fails. Then the guard is closed first, then what is served beside it (page, metrics
-// and webhook), and the store last.
+// serveProxy runs bedrockguard proxy until ctx ends or serving fails.
 func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
 		return exit.UsageError("--tls-cert and --tls-key: want both or neither")
@@ -71,6 +69,12 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	return serveLedger(ctx, c, ledger, up, who)
+}
+
+// serveLedger serves a proxy under the limits of a ledger, for the callers in who, until ctx ends or serving fails. Then the guard is closed first,
+// and after it what is served beside it.
+func serveLedger(ctx context.Context, c *cli.Command, ledger *budget.Ledger, up *upstream, who proxy.Callers) (err error) {
 	log := slog.New(slog.NewJSONHandler(c.Root().ErrWriter, nil))
 	// beside has the page, the metrics and the webhook, each of which is nil unless a flag asks for it.
 	beside, err := openSides(c, ledger, log)
@@ -78,27 +82,17 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, beside.close()) }()
-	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"), Brakes: brakesOf(c),
-		Output:    bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: c.Bool("clamp")},
-		Listeners: append(beside.listeners(), logged(log)),
-	})
+	guard, err := proxyGuard(c, ledger, &beside, log)
 	if err != nil {
 		return err
 	}
-	// The metrics also read from the guard itself, which did not exist when they were opened. Without metrics this does nothing.
-	beside.metrics.watch(guard)
-	listener, err := net.Listen("tcp", c.String("listen"))
+	listener, err := listenAsAllowed(c)
 	if err != nil {
 		return err
 	}
-	if err := mayServe(c, listener.Addr()); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	// openFront makes the proxy, and start serves it. close, below, waits for running calls, and closes the guard, which settles what is left.
 	f, err := openFront(listener, up, guard, who, health(ledger))
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	if c.String("policy") == "" {
 		// A policy that comes from the store is followed when it changes there; one from a file stays.
@@ -106,19 +100,37 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 		defer stopFollowing()
 	}
 	f.start(c.String("tls-cert"), c.String("tls-key"))
-	if beside.page != nil {
-		log.Info("page", "url", beside.page.url)
-	}
-	if beside.metrics != nil {
-		log.Info("metrics", "url", beside.metrics.url)
-	}
+	beside.log(log)
 	log.Info("serving", "address", listener.Addr().String(), "region", up.region)
-	select {
-	case <-ctx.Done():
-	case err = <-f.served:
-		f.served <- err // close reads it again
+	// serve also closes the proxy and its guard: it waits for running calls, and settles what is left.
+	return f.serve(ctx)
+}
+
+// proxyGuard returns the guard of a proxy. Its events go to the log, and to what is served beside the proxy.
+func proxyGuard(c *cli.Command, ledger *budget.Ledger, beside *sides, log *slog.Logger) (*bedrockguard.Guard, error) {
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"), Brakes: brakesOf(c),
+		Output:    bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: c.Bool("clamp")},
+		Listeners: append(beside.listeners(), logged(log)),
+	})
+	if err != nil {
+		return nil, err
 	}
-	return f.close()
+	// The metrics also read from the guard itself, which did not exist when they were opened. Without metrics this does nothing.
+	beside.metrics.watch(guard)
+	return guard, nil
+}
+
+// listenAsAllowed listens at the address in --listen, if mayServe allows it. The address counts as it was bound, with a host name resolved.
+func listenAsAllowed(c *cli.Command) (net.Listener, error) {
+	listener, err := net.Listen("tcp", c.String("listen"))
+	if err != nil {
+		return nil, err
+	}
+	if err := mayServe(c, listener.Addr()); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
 }
 
 // openWithPolicy opens the ledger with the policy of a file, or with the one in the store.
@@ -133,7 +145,8 @@ func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*b
 	return budget.Open(ctx, store, policy)
 }
 
-// proxyCallers returns who is let in: the owners of the keys in a file, or with --open-loopback everybody, on one account.
+// proxyCallers returns who is let in: the owners of the keys in a file, or with --open-loopback everybody, on one account. Without --master-key
+// masterKey returns the zero value, with which no key has an AWS key pair.
 func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	if c.Bool("open-loopback") {
 		return proxy.Loopback(budget.Scope{Principal: c.String("principal")}), nil
@@ -141,7 +154,8 @@ func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	if c.String("keys") == "" {
 		return nil, exit.UsageError("nobody could be let in: give --keys, or --open-loopback")
 	}
-	book, err := openKeys(c, false)
+	const create = false // the file of keys has to be there
+	book, err := openKeys(c, create)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +168,7 @@ func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 
 // mayServe refuses an address that is not loopback if keys would be sent there unencrypted, or if no key is asked for.
 func mayServe(c *cli.Command, at net.Addr) error {
-	addr, err := netip.ParseAddrPort(at.String())
-	loopback := err == nil && addr.Addr().Unmap().IsLoopback()
+	loopback := isLoopback(at)
 	switch {
 	case c.Bool("open-loopback") && !loopback:
 		return exit.UsageError("--open-loopback lets in who has no key: %s can be reached from elsewhere", at)
@@ -165,7 +178,8 @@ func mayServe(c *cli.Command, at net.Addr) error {
 	return nil
 }
 
-// health adds the paths of health checks to a proxy: /healthz answers as long as the process does, /readyz as long as the store answers.
+// health returns a function that adds the paths of health checks to a proxy: /healthz answers as long as the process does, /readyz as long as the
+// store answers. All other paths go to the proxy itself and not through a ServeMux, which would clean them: they contain model ids.
 func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		mux := http.NewServeMux()
@@ -185,7 +199,7 @@ func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 				mux.ServeHTTP(w, r)
 				return
 			}
-			next.ServeHTTP(w, r) // a ServeMux would clean the paths, which contain model ids
+			next.ServeHTTP(w, r)
 		})
 	}
 }

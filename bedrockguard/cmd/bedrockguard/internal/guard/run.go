@@ -54,20 +54,7 @@ func RunCommand() *cli.Command {
 // runProgram runs bedrockguard run: it opens a ledger with the limit of the command line, serves a proxy on a free port of loopback, and runs the
 // program with an environment that points there. Then it prints what was spent.
 func runProgram(ctx context.Context, c *cli.Command) error {
-	args := c.Args().Slice()
-	if len(args) == 0 {
-		return exit.UsageError("no program is named: bedrockguard run --max 5USD -- PROGRAM")
-	}
-	limit, err := runLimit(c)
-	if err != nil {
-		return err
-	}
-	account, err := runAccount(c, args)
-	if err != nil {
-		return err
-	}
-	// up is where Bedrock is asked: a region, an endpoint, and this process's credentials.
-	up, err := openUpstream(ctx, c)
+	r, err := readRun(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -78,67 +65,113 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	// An error here would hide the exit code of the program.
 	defer func() { _ = closeStore() }()
 	// The policy of the store is enforced, too, if it holds one.
-	ledger, err := budget.Open(ctx, store, budget.Policy{}, func(o *budget.OpenOptions) { o.Beside = []budget.Limit{limit} })
+	ledger, err := budget.Open(ctx, store, budget.Policy{}, func(o *budget.OpenOptions) { o.Beside = []budget.Limit{r.limit} })
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil))
-	// beside has the page, the metrics and the webhook, each of which is nil unless a flag asks for it.
+	return r.run(ctx, c, ledger)
+}
+
+// guardedRun is what the command line says of a run.
+type guardedRun struct {
+	args    []string     // the program with its arguments
+	limit   budget.Limit // what the program may spend
+	account budget.Scope // what its calls count under
+	up      *upstream    // where Bedrock is asked: a region, an endpoint, and this process's credentials
+}
+
+// readRun reads the command line, and finds the credentials with which Bedrock is asked.
+func readRun(ctx context.Context, c *cli.Command) (*guardedRun, error) {
+	r := &guardedRun{args: c.Args().Slice()}
+	if len(r.args) == 0 {
+		return nil, exit.UsageError("no program is named: bedrockguard run --max 5USD -- PROGRAM")
+	}
+	var err error
+	if r.limit, err = runLimit(c); err != nil {
+		return nil, err
+	}
+	if r.account, err = runAccount(c, r.args); err != nil {
+		return nil, err
+	}
+	r.up, err = openUpstream(ctx, c)
+	return r, err
+}
+
+// run serves the proxy under the limits of a ledger, with what the flags ask for beside it, and runs the program. beside has the page, the metrics
+// and the webhook, each of which is nil unless a flag asks for it.
+func (r *guardedRun) run(ctx context.Context, c *cli.Command, ledger *budget.Ledger) error {
+	stderr := c.Root().ErrWriter
+	log := slog.New(slog.NewTextHandler(stderr, nil))
 	beside, err := openSides(c, ledger, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = beside.close() }() // what was not delivered is in the log
-	if beside.page != nil {
-		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", beside.page.url)
-	}
-	if beside.metrics != nil {
-		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: metrics are at %s\n", beside.metrics.url)
-	}
+	beside.announce(stderr)
 	var sums tally
+	guard, err := runGuard(c, ledger, &beside, &sums)
+	if err != nil {
+		return err
+	}
+	keys := newVirtualKeys()
+	f, err := openFrontOnLoopback(r.up, guard, callersOf(c, keys, r.account))
+	if err != nil {
+		return err
+	}
+	// Without a certificate and a key it serves without TLS.
+	f.start("", "")
+	stopFollowing := follow(ctx, ledger, log)
+	defer stopFollowing()
+	code, err := runChild(c, r.args, "http://"+f.listener.Addr().String(), r.up.region, keys)
+	closed := f.close() // first, so that sums has all that was spent
+	sums.print(stderr, r.limit.Max)
+	if err == nil && sums.nothing() {
+		fmt.Fprint(stderr, noCalls)
+	}
+	if err != nil {
+		return errors.Join(err, closed)
+	}
+	return runEnd(code, sums.wasStopped(), closed)
+}
+
+// runGuard returns the guard of a run. Its events go to sums, and to what is served beside the proxy.
+func runGuard(c *cli.Command, ledger *budget.Ledger, beside *sides, sums *tally) (*bedrockguard.Guard, error) {
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
 		// A call waits for OnEvent, so that sums has its event when the call ends; listeners may get theirs later.
 		OnEvent: sums.listen, Listeners: beside.listeners(), Brakes: brakesOf(c),
 		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// The metrics also read from the guard itself, which did not exist when they were opened. Without metrics this does nothing.
 	beside.metrics.watch(guard)
-	keys := newVirtualKeys()
+	return guard, nil
+}
+
+// runEnd returns the error with which run ends after the program has ended with an exit code. stopped says that the guard refused a call, which is
+// then the likely reason for a failure. closed is what failed when the guard was closed: it is told only of a program that succeeded.
+func runEnd(code int, stopped bool, closed error) error {
+	switch {
+	case code == 0:
+		return closed
+	case stopped:
+		return exit.OfChild(exit.CodeStopped)
+	}
+	return exit.OfChild(code)
+}
+
+// openFrontOnLoopback makes a proxy for a free port of loopback.
+func openFrontOnLoopback(up *upstream, guard *bedrockguard.Guard, who proxy.Callers) (*front, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// openFront makes the proxy, and start serves it. close, below, waits for running calls, and closes the guard, which settles what is left.
-	f, err := openFront(listener, up, guard, callersOf(c, keys, account), nil)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	// Without a certificate and a key it serves without TLS.
-	f.start("", "")
-	stopFollowing := follow(ctx, ledger, log)
-	defer stopFollowing()
-	code, err := runChild(c, args, "http://"+listener.Addr().String(), up.region, keys)
-	closed := f.close() // first, so that sums has all that was spent
-	sums.print(c.Root().ErrWriter, limit.Max)
-	if err == nil && sums.nothing() {
-		fmt.Fprint(c.Root().ErrWriter, noCalls)
-	}
-	switch {
-	case err != nil:
-		return errors.Join(err, closed)
-	case code != 0 && sums.wasStopped():
-		return exit.OfChild(exit.CodeStopped) // the program failed, probably because the guard refused a call
-	case code != 0:
-		return exit.OfChild(code)
-	}
-	return closed
+	return openFront(listener, up, guard, who, nil) // nil adds no other pages
 }
 
 // callersOf returns who may call the proxy of a run: the program, by its keys. A program that keeps its own credentials (--keep-aws) signs with
-// those. Here they can't be verified, so anyone on this machine may call.
+// its own instead. This process can't verify such signatures, so anyone on this machine may call.
 func callersOf(c *cli.Command, keys virtualKeys, scope budget.Scope) proxy.Callers {
 	if c.Bool("keep-aws") {
 		return proxy.Loopback(scope)
@@ -154,7 +187,7 @@ const noCalls = `bedrockguard: no call came through. Most clients read their end
   langchaingo     give its bedrockruntime client a config from the environment
 `
 
-// withSpace matches a number and a unit without a space between them: people write 5USD on a command line.
+// withSpace matches a number and a unit without a space between them, as people write 5USD on a command line. The parser of amounts wants a space.
 var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
 
 // interpreters run the program in their first argument.
@@ -194,7 +227,8 @@ func runLimit(c *cli.Command) (budget.Limit, error) {
 // runStore opens the ledger of a run: one in memory, or the store on the command line, whose limits are shared with all who use it.
 func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, error) {
 	if at := c.String("store"); at != "" {
-		return storeurl.Open(ctx, at, true)
+		const create = true // make a ledger if there is none
+		return storeurl.Open(ctx, at, create)
 	}
 	return memstore.New(memstore.Options{}), func() error { return nil }, nil
 }
@@ -216,11 +250,16 @@ func runChild(c *cli.Command, args []string, base, region string, keys virtualKe
 	child := exec.Command(args[0], args[1:]...)
 	child.Env, child.Stdin, child.Stdout, child.Stderr = environ, c.Root().Reader, c.Root().Writer, c.Root().ErrWriter
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, passedOn...)
+	signal.Notify(signals, passedOn...) // before the start, so that none is lost
 	defer signal.Stop(signals)
 	if err := child.Start(); err != nil {
 		return 0, exit.UsageError("%s can't be started: %s", args[0], err)
 	}
+	return exitCodeOf(awaitChild(child, signals))
+}
+
+// awaitChild waits until a program has ended, and returns the error of its Wait. Meanwhile it passes signals on to the program.
+func awaitChild(child *exec.Cmd, signals <-chan os.Signal) error {
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
 	for {
@@ -231,7 +270,7 @@ func runChild(c *cli.Command, args []string, base, region string, keys virtualKe
 			}
 			_ = child.Process.Signal(s) // fails if the program has ended
 		case err := <-ended:
-			return exitCodeOf(err)
+			return err
 		}
 	}
 }
@@ -239,15 +278,15 @@ func runChild(c *cli.Command, args []string, base, region string, keys virtualKe
 // passedOn are the signals that ask a program to end or to reload its configuration.
 var passedOn = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
-// exitCodeOf returns a program's exit code as shells do: 128 plus the signal's number if a signal ended it.
+// exitCodeOf returns a program's exit code as shells do: 128 plus the signal's number if a signal ended it. err is what waiting for the program
+// returned: nil if it succeeded, an ExitError if it failed, and any other error if its end could not be awaited.
 func exitCodeOf(err error) (int, error) {
-	// Without such an error the program has succeeded, and err is nil, or its end could not be awaited.
-	exit, ok := errors.AsType[*exec.ExitError](err)
+	failed, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
 		return 0, err
 	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal()), nil
 	}
-	return exit.ExitCode(), nil
+	return failed.ExitCode(), nil
 }

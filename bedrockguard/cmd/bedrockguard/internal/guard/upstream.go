@@ -44,22 +44,23 @@ const upstreamTimeout = 10 * time.Second
 func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 	u := &upstream{region: c.String("region"), bearer: os.Getenv("AWS_BEARER_TOKEN_BEDROCK")}
 	if at := c.String("upstream"); at != "" {
-		parsed, err := url.Parse(at)
-		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || strings.Trim(parsed.Path, "/") != "" {
-			return nil, exit.UsageError("--upstream is no base URL such as https://vpce-….vpce.amazonaws.com")
+		base, err := baseURL(at)
+		if err != nil {
+			return nil, err
 		}
-		u.url = &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}
+		u.url = base
 	}
 	// An empty region leaves that of the configuration.
 	config, err := awsenv.Load(ctx, awsconfig.WithRegion(u.region))
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of AWS: %w", err)
 	}
-	if u.region = config.Region; u.region == "" {
+	u.region, u.aws = config.Region, config.Credentials
+	if u.region == "" {
 		return nil, exit.UsageError("no region is named: give --region or set AWS_REGION")
 	}
 	// With a Bedrock API key nothing is signed, so that other credentials are not needed.
-	if u.aws = config.Credentials; u.bearer != "" {
+	if u.bearer != "" {
 		return u, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, upstreamTimeout)
@@ -70,9 +71,24 @@ func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 	return u, nil
 }
 
+// baseURL parses the base URL in --upstream: it has a scheme and a host, and no path.
+func baseURL(text string) (*url.URL, error) {
+	parsed, err := url.Parse(text)
+	if err == nil {
+		web := parsed.Scheme == "http" || parsed.Scheme == "https"
+		hasPath := strings.Trim(parsed.Path, "/") != ""
+		if web && parsed.Host != "" && !hasPath {
+			return &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}, nil
+		}
+	}
+	return nil, exit.UsageError("--upstream is no base URL such as https://vpce-….vpce.amazonaws.com")
+}
+
+// signer makes signatures of AWS Signature Version 4. It may be used by several goroutines.
 var signer = v4.NewSigner()
 
-// sign puts the credentials of this process into a request: a Bedrock API key, or a signature for the service that the request goes to.
+// sign puts the credentials of this process into a request: a Bedrock API key, or a signature for the service that the request goes to. The
+// endpoints called bedrock-mantle belong to a service of their own.
 func (u *upstream) sign(req *http.Request, body []byte) error {
 	if u.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+u.bearer)

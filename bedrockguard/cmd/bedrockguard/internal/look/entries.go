@@ -50,8 +50,8 @@ type entryJSON struct {
 // jsonEntry converts an entry for JSON.
 func jsonEntry(e *budget.Entry) entryJSON {
 	return entryJSON{
-		e.ID.String(), e.State.String(), e.Estimated, e.Orphan, e.ReservedAt.UTC(), output.Moment(e.ResolvedAt), output.JSONScope(e.Scope), e.Operation, e.Reference,
-		output.JSONCharge(e.Reserved), output.JSONCharge(e.Actual),
+		ID: e.ID.String(), State: e.State.String(), Estimated: e.Estimated, Orphan: e.Orphan, ReservedAt: e.ReservedAt.UTC(), ResolvedAt: output.Moment(e.ResolvedAt),
+		Scope: output.JSONScope(e.Scope), Operation: e.Operation, Reference: e.Reference, Reserved: output.JSONCharge(e.Reserved), Actual: output.JSONCharge(e.Actual),
 	}
 }
 

@@ -22,11 +22,7 @@ func listKills(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		return err
 	}
 	if c.Bool("json") {
-		all := make([]output.KillJSON, len(kills))
-		for i := range kills {
-			all[i] = output.JSONKill(&kills[i])
-		}
-		return output.PrintJSON(c, all)
+		return output.PrintJSON(c, output.JSONKills(kills))
 	}
 	return printKills(c, kills)
 }

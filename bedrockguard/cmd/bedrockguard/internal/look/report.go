@@ -122,6 +122,11 @@ func spendReport(ctx context.Context, c *cli.Command, d *commandline.Desk) error
 	if err != nil {
 		return err
 	}
+	return s.print(c, format)
+}
+
+// print prints the report in a format: table, csv, json or svg.
+func (s *spending) print(c *cli.Command, format string) error {
 	w := c.Root().Writer
 	switch format {
 	case "csv":

@@ -104,14 +104,10 @@ func status(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		shown = all[:top]
 	}
 	hasPolicy := len(policy.Limits) > 0
-	if !c.Bool("json") {
-		return printStatus(c, shown, kills, len(all)-len(shown), hasPolicy)
+	if c.Bool("json") {
+		return output.PrintJSON(c, statusJSON{Accounts: shown, Policy: hasPolicy, Kills: output.JSONKills(kills)})
 	}
-	result := statusJSON{Accounts: shown, Policy: hasPolicy, Kills: make([]output.KillJSON, len(kills))}
-	for i := range kills {
-		result.Kills[i] = output.JSONKill(&kills[i])
-	}
-	return output.PrintJSON(c, result)
+	return printStatus(c, shown, kills, len(all)-len(shown), hasPolicy)
 }
 
 // standings returns the balances of the accounts that q selects, under the policy, with a row for each limit that has no account yet. Without a

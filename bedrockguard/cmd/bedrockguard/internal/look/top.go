@@ -115,13 +115,10 @@ func rateOf(before, now int64, seconds float64) float64 {
 // compare returns what is shown of a reading: its figures, with their rates since an earlier reading.
 func compare(before, now *reading) *view {
 	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), policy: now.policy}
-	v.Today = rated{"today", now.total, rateOf(before.total, now.total, v.Seconds)}
+	v.Today = rated{Name: "today", NanoUSD: now.total, PerHour: rateOf(before.total, now.total, v.Seconds)}
 	v.Workflows, v.Models = ratesOf(before.workflows, now.workflows, v.Seconds), ratesOf(before.models, now.models, v.Seconds)
 	v.Limits = ratedStandings(before.standings, now.standings, v.Seconds)
-	v.Kills = make([]output.KillJSON, len(now.kills))
-	for i := range now.kills {
-		v.Kills[i] = output.JSONKill(&now.kills[i])
-	}
+	v.Kills = output.JSONKills(now.kills)
 	return v
 }
 
@@ -181,23 +178,10 @@ func top(ctx context.Context, c *cli.Command) (err error) {
 
 // topOnce reads the ledger twice and prints the comparison.
 func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
-	// Without a policy this is one without limits.
-	policy, err := d.Policy(ctx, c)
+	v, err := lookTwice(ctx, c, d)
 	if err != nil {
 		return err
 	}
-	before, err := readLedger(ctx, d, policy)
-	if err != nil {
-		return err
-	}
-	if err := pause(ctx, c.Duration("interval")); err != nil {
-		return err
-	}
-	now, err := readLedger(ctx, d, policy)
-	if err != nil {
-		return err
-	}
-	v := compare(before, now)
 	if c.Bool("json") {
 		return output.PrintJSON(c, v)
 	}
@@ -211,6 +195,27 @@ func topOnce(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 		fmt.Fprintln(c.Root().Writer, l.show(coloured))
 	}
 	return nil
+}
+
+// lookTwice reads the ledger twice, --interval apart, and compares the two readings.
+func lookTwice(ctx context.Context, c *cli.Command, d *commandline.Desk) (*view, error) {
+	// Without a policy this is one without limits.
+	policy, err := d.Policy(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	before, err := readLedger(ctx, d, policy)
+	if err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, c.Duration("interval")); err != nil {
+		return nil, err
+	}
+	now, err := readLedger(ctx, d, policy)
+	if err != nil {
+		return nil, err
+	}
+	return compare(before, now), nil
 }
 
 // topLine is a line of the screen. A line about calls has their scope and can be selected, to kill them; for any other the scope is nil.

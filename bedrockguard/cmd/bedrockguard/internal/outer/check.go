@@ -11,8 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
-// A Question asks of each action that costs money whether some principals could use it under the Documents; the Answer has the State of that way
-// to spend. A door is a group of such actions. Documents are sorted into layers: IAM allows a request only if each layer allows it and none denies it.
+// A Question asks of each action that costs money whether some principals could use it under the Documents; the Answer has the State of that way to
+// spend. A door is a group of such actions. Documents are sorted into layers: IAM allows a request only if each layer allows it and none denies it.
 
 // Documents are the documents to check, by how they are attached: to an account or above it (ServiceControl), and to the principal that asks.
 type Documents struct {
@@ -110,8 +110,8 @@ func (a *Action) on(principal string) []string {
 // everything is a document that allows everything, such as FullAWSAccess and AdministratorAccess.
 var everything = &iam.Policy{Version: iam.Version2012, Statements: []iam.Statement{{Effect: iam.Allow, Actions: []string{"*"}, Resources: []string{"*"}}}}
 
-// layers sorts the documents into layers. If no identity policy is given, or only some that deny, which are attached in addition to others that allow,
-// the principal is assumed to be allowed everything by the others.
+// layers sorts the documents into layers. If no identity policy is given, or only some that deny, which are attached in addition to others that
+// allow, the principal is assumed to be allowed everything by the others.
 func (d *Documents) layers() []iam.Layer {
 	control := iam.Layer{Name: iam.ServiceControl.String(), Kind: iam.ServiceControl, Policies: slices.Clone(d.ServiceControl)}
 	if !d.NoFullAccess {

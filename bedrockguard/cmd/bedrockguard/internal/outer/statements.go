@@ -83,8 +83,8 @@ func kill(o *Options, actions []string) (part, bool, error) {
 // bedrockCredentials is IAM's name of the service for which long-term Bedrock keys are made.
 const bedrockCredentials = "bedrock.amazonaws.com"
 
-// apiKeys denies the use of Bedrock's API keys, or of one kind of them (Options.Keys). This part is not about the actions that cost money, so that the
-// second parameter is not used. fixed are the statements that stay together if the part has to be split.
+// apiKeys denies the use of Bedrock's API keys, or of one kind of them (Options.Keys). This part is not about the actions that cost money, so that
+// the second parameter is not used. fixed are the statements that stay together if the part has to be split.
 func apiKeys(o *Options, _ []string) (part, bool, error) {
 	p := part{name: "bedrockguard-api-keys", notes: []string{
 		"A short-term key is a signature that a client computes: nobody can deny that it is made, and CloudTrail does not tell of it. What can be denied is its use.",

@@ -38,16 +38,28 @@ func JSONCharge(c budget.Charge) map[string]int64 {
 type KillJSON struct {
 	Scope       ScopeJSON  `json:"scope"`
 	Everything  bool       `json:"everything,omitempty"` // the flag stops every call
-	Patterns    bool       `json:"patterns,omitempty"`
+	Patterns    bool       `json:"patterns,omitempty"`   // the values may hold * and ?
 	Reason      string     `json:"reason,omitempty"`
 	At          *time.Time `json:"at,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`
 	EffectiveBy *time.Time `json:"effective_by,omitempty"` // when every process refuses the calls at the latest
 }
 
-// JSONKill returns a kill flag for JSON.
+// JSONKill returns a kill flag for JSON. A flag without values (Dims) stops every call.
 func JSONKill(k *budget.Kill) KillJSON {
-	return KillJSON{JSONScope(k.Scope), len(k.Scope.Dims()) == 0, k.Patterns, k.Reason, Moment(k.At), Moment(k.Until), Moment(k.EffectiveBy)}
+	return KillJSON{
+		Scope: JSONScope(k.Scope), Everything: len(k.Scope.Dims()) == 0, Patterns: k.Patterns, Reason: k.Reason,
+		At: Moment(k.At), Until: Moment(k.Until), EffectiveBy: Moment(k.EffectiveBy),
+	}
+}
+
+// JSONKills returns kill flags for JSON; never nil, so that the JSON of none is an empty list.
+func JSONKills(kills []budget.Kill) []KillJSON {
+	all := make([]KillJSON, len(kills))
+	for i := range kills {
+		all[i] = JSONKill(&kills[i])
+	}
+	return all
 }
 
 // PrintJSON prints a value as JSON, indented.

@@ -52,11 +52,11 @@ func PrintableLines(s string) string {
 
 // Table prints rows in columns. Text from elsewhere goes through Printable.
 type Table struct {
-	text    bytes.Buffer
-	w       *tabwriter.Writer
-	empty   string
+	text    bytes.Buffer      // the lines, with their columns aligned
+	w       *tabwriter.Writer // aligns the columns, and writes into text
+	empty   string            // printed in place of a table without rows
 	rows    int
-	colours map[int]string // by number of the row
+	colours map[int]string // by number of the row, from 1 on
 }
 
 // NewTable begins a table. If it gets no rows, the text empty is printed instead.
@@ -93,7 +93,7 @@ const (
 	Plain  = "\x1b[0m"
 )
 
-// Colour prints the last row in a colour, if colours are used.
+// Colour prints the row that was added last in a colour, if colours are used.
 func (t *Table) Colour(c string) { t.colours[t.rows] = c }
 
 // Lines returns the lines of the table, the heads first.
@@ -138,7 +138,7 @@ func Lasting(d time.Duration) string {
 	case d < time.Minute:
 		return d.Round(time.Second).String()
 	case d < 48*time.Hour:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s") // of 1h30m0s the seconds say nothing
 	default:
 		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	}
@@ -174,7 +174,7 @@ func IsTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Progress shows progress on a terminal for work of unknown length.
+// Progress shows on a terminal how many things were done of a work of unknown length; of says what these are.
 func Progress(c *cli.Command, of string) *progressbar.ProgressBar {
 	w := io.Discard
 	if IsTerminal(c.Root().ErrWriter) {
@@ -209,7 +209,7 @@ func Plural(n int, one, many string) string {
 // Dollars prints nano-USD exactly as dollars, without trailing zeros.
 func Dollars(nano int64) string { return strings.TrimSuffix(price.Amount(nano).String(), " USD") }
 
-// Clipped shortens a name to the given number of characters.
+// Clipped shortens a name to the given number of characters, of which the last one is then an ellipsis.
 func Clipped(s string, runes int) string {
 	if utf8.RuneCountInString(s) <= runes {
 		return s

@@ -6,7 +6,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// SplitText says by what a limit is split into accounts: "workflow, tag team", or "nothing" if it has only one.
+// SplitText says by what a limit is split into accounts: "workflow, tag team", or "nothing" if it has only one. Per prints its dimensions with | in
+// between.
 func SplitText(l *budget.Limit) string {
 	var by []string
 	if l.Per != 0 {

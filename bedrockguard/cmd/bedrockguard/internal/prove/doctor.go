@@ -135,7 +135,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	d := &commandline.Desk{Operator: operator, Store: o.Store, StoreTime: o.Clock}
 	e.clock(ctx, d)
 	policy := e.policy(ctx, c, d)
-	e.accounts(ctx, d, policy) // the policy says which limits should have accounts
+	e.accounts(ctx, d, policy) // the policy says which limits should have accounts; also reports kills
 	return nil
 }
 
@@ -211,10 +211,9 @@ func (e *examination) policyFrom(place string, policy budget.Policy, err error) 
 	return policy
 }
 
-// accounts looks for limits that have counted nothing, for accounts that are latched, which means that they stay closed after a refusal, and for
-// flags by which calls are killed.
+// accounts looks for limits that have counted nothing, and for accounts that are latched, which means that they stay closed after a refusal.
 func (e *examination) accounts(ctx context.Context, d *commandline.Desk, policy budget.Policy) {
-	counted := make(map[string]bool)
+	counted := make(map[string]bool) // limits that have an account
 	latched, total := 0, 0
 	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
 		if err != nil {
@@ -236,6 +235,11 @@ func (e *examination) accounts(ctx context.Context, d *commandline.Desk, policy 
 	if latched > 0 {
 		e.note("accounts", verdictNote, "%d are latched: bedrockguard unlatch opens them", latched)
 	}
+	e.kills(ctx, d)
+}
+
+// kills reports the flags by which calls are killed.
+func (e *examination) kills(ctx context.Context, d *commandline.Desk) {
 	kills, err := d.Kills(ctx)
 	if err != nil {
 		e.note("kills", verdictProblem, "%v", err)

@@ -17,8 +17,8 @@ const (
 	guardrailsPages   = 20
 )
 
-// guardrails reports which guardrails the account enforces. They evaluate every call, even if it does not name them, and are billed with it. A missing
-// permission to read them is no problem, because calls do not need it. note adds a line to the report of doctor.
+// guardrails reports which guardrails the account enforces. They evaluate every call, even if it does not name them, and are billed with it. A
+// missing permission to read them is no problem, because calls do not need it. note adds a line to the report of doctor.
 func (e *examination) guardrails(ctx context.Context, config aws.Config) {
 	const name = "guardrails"
 	ctx, cancel := context.WithTimeout(ctx, guardrailsTimeout)

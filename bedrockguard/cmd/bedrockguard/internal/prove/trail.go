@@ -58,26 +58,9 @@ func auditTrail(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 			return err
 		}
 	}
-	known := make(map[budget.Key]budget.Account)
-	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
-		if err != nil {
-			return err
-		}
-		known[a.Key] = a
-	}
-	// By account; zero, which is no unit, for an account of which no entry that was read shows the unit.
-	units, err := d.Units(ctx)
+	records, err := readTrail(ctx, d, c.Int64("after"), since)
 	if err != nil {
 		return err
-	}
-	records := []recordJSON{}
-	for r, err := range d.Changes(ctx, c.Int64("after")) {
-		if err != nil {
-			return err
-		}
-		if !r.At.Before(since) {
-			records = append(records, jsonRecord(&r, known, units[r.Account]))
-		}
 	}
 	if c.Bool("json") {
 		return output.PrintJSON(c, records)
@@ -87,6 +70,32 @@ func auditTrail(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 		t.Row(fmt.Sprint(r.Revision), output.When(r.At), r.Operator, r.Kind, r.what, r.Reason)
 	}
 	return t.End(c.Root().Writer)
+}
+
+// readTrail returns the changes after a revision of the ledger and from a moment on, with the accounts that they name by key.
+func readTrail(ctx context.Context, d *commandline.Desk, after int64, since time.Time) ([]recordJSON, error) {
+	known := make(map[budget.Key]budget.Account)
+	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
+		if err != nil {
+			return nil, err
+		}
+		known[a.Key] = a
+	}
+	// By account; zero, which is no unit, for an account of which no entry that was read shows the unit.
+	units, err := d.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records := []recordJSON{} // not nil, so that the JSON is an empty list
+	for r, err := range d.Changes(ctx, after) {
+		if err != nil {
+			return nil, err
+		}
+		if !r.At.Before(since) {
+			records = append(records, jsonRecord(&r, known, units[r.Account]))
+		}
+	}
+	return records, nil
 }
 
 // jsonRecord converts a change for JSON. unit is that of the change's account; zero if it is not known.
@@ -124,7 +133,8 @@ func (out *recordJSON) tellKill(r *driver.Record) {
 	}
 }
 
-// tellAccount sets what is told of the account of a change. An account in which no call counts yet has no name in the store, so it is told by its key.
+// tellAccount sets what is told of the account of a change. An account in which no call counts yet has no name in the store, so it is told by its
+// key.
 func (out *recordJSON) tellAccount(r *driver.Record, known map[budget.Key]budget.Account) {
 	out.Account = hex.EncodeToString(r.Account[:])
 	a, ok := known[r.Account]
@@ -137,8 +147,8 @@ func (out *recordJSON) tellAccount(r *driver.Record, known map[budget.Key]budget
 	out.what = a.Limit + ", " + output.AccountText(a.Scope)
 }
 
-// tellOverride adds what is told of an override to what is told of its account. No override, or one that had ended when it was set, means that the one
-// before was taken back.
+// tellOverride adds what is told of an override to what is told of its account. No override, or one that had ended when it was set, means that the
+// one before was taken back.
 func (out *recordJSON) tellOverride(r *driver.Record, unit budget.Unit) {
 	if r.Override == nil || !r.Override.Until.After(r.At) {
 		out.what += ": taken back"

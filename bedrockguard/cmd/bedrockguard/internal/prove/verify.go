@@ -86,7 +86,7 @@ func printReport(w io.Writer, r *verifier.Report) {
 
 // jsonReport converts what the verifier found for JSON. A difference is about an entry, a day of usage, or a period of an account.
 func jsonReport(r *verifier.Report) verifiedJSON {
-	result := verifiedJSON{r.Entries, r.Accounts, r.Periods, r.UsageDays, []differenceJSON{}}
+	result := verifiedJSON{Entries: r.Entries, Accounts: r.Accounts, Periods: r.Periods, UsageDays: r.UsageDays, Differences: []differenceJSON{}}
 	for i := range r.Differences {
 		d := &r.Differences[i]
 		one := differenceJSON{Kind: string(d.Kind), Limit: d.Limit, Period: output.Moment(d.Period), Told: d.Told, Sum: d.Sum, Detail: d.Detail}

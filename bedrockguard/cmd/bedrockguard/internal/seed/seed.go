@@ -12,13 +12,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Call is a call to be made: what it costs, what is reserved for it if that is more, and how it ends.
+// Call is a call to be made.
 type Call struct {
-	Scope          budget.Scope
-	USD, worst     float64   // what it costs, and what is reserved for it if that is more
-	End, Reference string    // the end is pending, estimated, voided or expired; settled if it is empty
-	At             time.Time // when it is made
-	wantRefused    bool      // Make fails if the ledger admits the call
+	Scope       budget.Scope
+	USD         float64   // what it costs
+	worst       float64   // what is reserved for it, if that is more than USD
+	End         string    // how it ends: pending, estimated, voided or expired; settled if it is empty
+	Reference   string    // AWS's request id
+	At          time.Time // when it is made
+	wantRefused bool      // Make fails if the ledger admits the call
 }
 
 // Parse reads a call such as workflow=nightly,tag:team=research,usd=2.5. Its figures are usd and worst; pending, estimated, voided and expired are
@@ -65,16 +67,11 @@ func Parse(text string) (c Call, err error) {
 }
 
 // Make makes the call on a ledger: it reserves the worst case, and ends the call as End says. A call that expires is left pending, like one in
-// flight.
+// flight, until its TTL is over.
 func (c *Call) Make(ctx context.Context, ledger *budget.Ledger) error {
-	charge := func(dollars float64) budget.Charge {
-		return budget.Charge{
-			budget.UnitUSD: budget.USD(dollars).N, budget.UnitCalls: 1, budget.UnitInputTokens: 1000, budget.UnitUncachedInputTokens: 400,
-			budget.UnitCacheReadInputTokens: 500, budget.UnitCacheWriteInputTokens: 100, budget.UnitOutputTokens: 50,
-		}
-	}
-	r, err := ledger.Reserve(ctx, budget.Request{Scope: c.Scope, Operation: "Converse", Worst: charge(max(c.USD, c.worst)), TTL: 10 * time.Minute})
-	if refused := errors.Is(err, budget.ErrExceeded) || errors.Is(err, budget.ErrKilled); refused && c.wantRefused {
+	r, err := ledger.Reserve(ctx, budget.Request{Scope: c.Scope, Operation: "Converse", Worst: chargeOf(max(c.USD, c.worst)), TTL: 10 * time.Minute})
+	refused := errors.Is(err, budget.ErrExceeded) || errors.Is(err, budget.ErrKilled)
+	if refused && c.wantRefused {
 		return nil
 	}
 	if err != nil {
@@ -90,6 +87,14 @@ func (c *Call) Make(ctx context.Context, ledger *budget.Ledger) error {
 		return ledger.Void(ctx, r)
 	}
 	// An estimated call is settled with its cost, and marked as charged by an estimate.
-	_, err = ledger.SettleAs(ctx, r, charge(c.USD), c.End == "estimated", c.Reference)
+	_, err = ledger.SettleAs(ctx, r, chargeOf(c.USD), c.End == "estimated", c.Reference)
 	return err
+}
+
+// chargeOf returns the charge of one call that costs as many dollars. Each has the same tokens.
+func chargeOf(dollars float64) budget.Charge {
+	return budget.Charge{
+		budget.UnitUSD: budget.USD(dollars).N, budget.UnitCalls: 1, budget.UnitInputTokens: 1000, budget.UnitUncachedInputTokens: 400,
+		budget.UnitCacheReadInputTokens: 500, budget.UnitCacheWriteInputTokens: 100, budget.UnitOutputTokens: 50,
+	}
 }

@@ -42,8 +42,8 @@ func outerCheckCommand() *cli.Command {
 	}
 }
 
-// A question asks of each action that costs money whether some principals could use it under the documents. Its context are the keys that are known of
-// the request, its absent keys are known to be missing, and all others are unknown.
+// A question asks of each action that costs money whether some principals could use it under the documents. Its context are the keys that are known
+// of the request, its absent keys are known to be missing, and all others are unknown.
 
 // askedJSON says for JSON what was asked: for which principals, with which known and missing context keys, and of how many documents of each
 // kind.

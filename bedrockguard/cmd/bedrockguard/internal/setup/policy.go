@@ -19,7 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// PolicyCommand returns the command bedrockguard policy, with its flags and its help.
+// PolicyCommand returns the command bedrockguard policy, with its help.
 func PolicyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "policy", Category: "set up", Usage: "check, compare, set and show policies",
@@ -29,38 +29,43 @@ func PolicyCommand() *cli.Command {
 			}
 			return cli.ShowSubcommandHelp(c)
 		},
-		Commands: []*cli.Command{
-			{
-				Name: "check", Usage: "say all that is wrong in a policy file, with line and column; needs no store", ArgsUsage: "FILE",
-				Description: "FILE is - for standard input. Exit code 3 says that something is wrong.", Action: policyCheck,
-			},
-			{
-				Name: "diff", Usage: "compare a policy file with the policy in the store, and show which accounts would be over", ArgsUsage: "FILE",
-				Description: "Exit code 3 says that accounts would be over: their next calls would be refused.", Action: commandline.WithLedger(policyDiff),
-			},
-			{
-				Name: "push", Usage: "put a policy file into the store, for all processes that follow it", ArgsUsage: "FILE",
-				Description: "It is refused if somebody else has put another one there since it was looked at.",
-				Flags: []cli.Flag{
-					commandline.ReasonFlag(),
-					&cli.Int64Flag{Name: "version", Usage: "only if the policy in the store has this version; 0 for none", HideDefault: true},
-				},
-				Action: commandline.WithLedger(policyPush),
-			},
-			{Name: "show", Usage: "print the policy in the store", Action: commandline.WithLedger(policyShow)},
-			{
-				Name: "clear", Usage: "take the policy out of the store; processes go on with what they follow now", Flags: []cli.Flag{commandline.ReasonFlag(), &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}},
-				Action: commandline.WithLedger(policyClear),
-			},
-			{
-				Name: "schema", Usage: "print the JSON schema of policy files, for editors",
-				Action: func(_ context.Context, c *cli.Command) error {
-					_, err := io.WriteString(c.Root().Writer, budget.PolicySchema)
-					return err
-				},
-			},
-		},
+		Commands: policyCommands(),
 	}
+}
+
+// policyCommands returns the commands below bedrockguard policy, with their flags and their help.
+func policyCommands() []*cli.Command {
+	return []*cli.Command{
+		{
+			Name: "check", Usage: "say all that is wrong in a policy file, with line and column; needs no store", ArgsUsage: "FILE",
+			Description: "FILE is - for standard input. Exit code 3 says that something is wrong.", Action: policyCheck,
+		},
+		{
+			Name: "diff", Usage: "compare a policy file with the policy in the store, and show which accounts would be over", ArgsUsage: "FILE",
+			Description: "Exit code 3 says that accounts would be over: their next calls would be refused.", Action: commandline.WithLedger(policyDiff),
+		},
+		{
+			Name: "push", Usage: "put a policy file into the store, for all processes that follow it", ArgsUsage: "FILE",
+			Description: "It is refused if somebody else has put another one there since it was looked at.",
+			Flags: []cli.Flag{
+				commandline.ReasonFlag(),
+				&cli.Int64Flag{Name: "version", Usage: "only if the policy in the store has this version; 0 for none", HideDefault: true},
+			},
+			Action: commandline.WithLedger(policyPush),
+		},
+		{Name: "show", Usage: "print the policy in the store", Action: commandline.WithLedger(policyShow)},
+		{
+			Name: "clear", Usage: "take the policy out of the store; processes go on with what they follow now", Flags: []cli.Flag{commandline.ReasonFlag(), &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}},
+			Action: commandline.WithLedger(policyClear),
+		},
+		{Name: "schema", Usage: "print the JSON schema of policy files, for editors", Action: policySchema},
+	}
+}
+
+// policySchema runs bedrockguard policy schema.
+func policySchema(_ context.Context, c *cli.Command) error {
+	_, err := io.WriteString(c.Root().Writer, budget.PolicySchema)
+	return err
 }
 
 // problemJSON is a mistake in a policy file.
@@ -109,8 +114,8 @@ func policyCheck(_ context.Context, c *cli.Command) error {
 	return err
 }
 
-// checkPolicy returns how many limits a policy file has, and all that is wrong in it. If it can't be read it has no limits, so that their patterns are
-// not checked either.
+// checkPolicy returns how many limits a policy file has, and all that is wrong in it. If it can't be read it has no limits, so that their patterns
+// are not checked either.
 func checkPolicy(raw []byte) (limits int, problems []problemJSON) {
 	policy, err := budget.ReadPolicy(bytes.NewReader(raw))
 	problems = []problemJSON{} // not nil, so that the JSON is an empty list
@@ -179,28 +184,33 @@ func policyDiff(ctx context.Context, c *cli.Command, d *commandline.Desk) error 
 	if err != nil {
 		return err
 	}
-	diff := differences(now, next)
 	over, err := accountsOver(ctx, d, next)
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		listed := make([]overJSON, len(over))
-		for i := range over {
-			listed[i] = jsonOver(&over[i])
-		}
-		err = output.PrintJSON(c, struct {
-			Differences []difference `json:"differences"`
-			Over        []overJSON   `json:"over"`
-		}{diff, listed})
-	} else {
+	if err := printDiff(c, differences(now, next), over); err != nil {
+		return err
+	}
+	if n := len(over); n > 0 {
+		return exit.Found(output.Plural(n, "account", "accounts") + " would have no room under this policy")
+	}
+	return nil
+}
+
+// printDiff prints what a policy changes, and the accounts that would have no room under it.
+func printDiff(c *cli.Command, diff []difference, over []budget.AccountBalance) error {
+	if !c.Bool("json") {
 		printDifferences(c.Root().Writer, diff)
-		err = printOver(c.Root().Writer, over)
+		return printOver(c.Root().Writer, over)
 	}
-	if n := len(over); err == nil && n > 0 {
-		err = exit.Found(output.Plural(n, "account", "accounts") + " would have no room under this policy")
+	listed := make([]overJSON, len(over))
+	for i := range over {
+		listed[i] = jsonOver(&over[i])
 	}
-	return err
+	return output.PrintJSON(c, struct {
+		Differences []difference `json:"differences"`
+		Over        []overJSON   `json:"over"`
+	}{diff, listed})
 }
 
 // accountsOver returns the balances of the accounts that would have no room under a policy. Standing yields the known accounts of its limits, and

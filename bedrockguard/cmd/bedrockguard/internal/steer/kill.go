@@ -207,8 +207,8 @@ func mayRevive(c *cli.Command, scope budget.Scope) error {
 	return nil
 }
 
-// reviveFlags takes back one flag, or with --every each flag that is set, and returns those that it took back. Unless JSON is wanted it prints each at
-// once, so that what was done before an error is told.
+// reviveFlags takes back one flag, or with --every each flag that is set, and returns those that it took back. Unless JSON is wanted it prints each
+// at once, so that what was done before an error is told.
 func reviveFlags(ctx context.Context, c *cli.Command, d *commandline.Desk, flag budget.Flag) ([]output.KillJSON, error) {
 	kills, err := d.Kills(ctx)
 	if err != nil {

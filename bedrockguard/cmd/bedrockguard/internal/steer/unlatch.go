@@ -49,17 +49,24 @@ func unlatch(ctx context.Context, c *cli.Command, d *commandline.Desk) error {
 			return err
 		}
 	}
+	if err := printOpened(c, opened); err != nil {
+		return err
+	}
+	if len(keys) == 0 {
+		return exit.Found("no account of these values is latched: bedrockguard status shows those that are")
+	}
+	return nil
+}
+
+// printOpened prints each account that was opened.
+func printOpened(c *cli.Command, opened []openedJSON) error {
 	if c.Bool("json") {
-		err = output.PrintJSON(c, opened)
-	} else {
-		for _, r := range opened {
-			fmt.Fprintf(c.Root().Writer, "opened: %s, %s\n", output.Printable(r.Limit), output.Printable(output.AccountText(r.Scope.Scope())))
-		}
+		return output.PrintJSON(c, opened)
 	}
-	if err == nil && len(keys) == 0 {
-		err = exit.Found("no account of these values is latched: bedrockguard status shows those that are")
+	for _, r := range opened {
+		fmt.Fprintf(c.Root().Writer, "opened: %s, %s\n", output.Printable(r.Limit), output.Printable(output.AccountText(r.Scope.Scope())))
 	}
-	return err
+	return nil
 }
 
 // openedJSON is an account that was latched, for JSON. Account is the account's key in hexadecimal, and Until how long the latch would have held.

@@ -36,15 +36,16 @@ const connectTimeout = 2 * time.Second
 // storeURL is the parsed address of a ledger.
 type storeURL struct {
 	kind string     // sqlite, redis, postgres or dynamodb
-	file string     // of sqlite
-	url  *url.URL   // for the driver, without our own parameters
-	own  url.Values // our own parameters
+	file string     // of sqlite; empty for other kinds
+	url  *url.URL   // for the driver, without our own parameters; nil for sqlite
+	own  url.Values // our own parameters; nil for sqlite
 
 	create    bool          // make a ledger if there is none
-	retention time.Duration // zero is the store's default
+	retention time.Duration // how long entries are kept; zero is the store's default
 }
 
-// ownParameters names, for each kind, the parameters of a URL that are for this program and not for the driver.
+// ownParameters names, for each kind, the parameters of a URL that are for this program and not for the driver. Most are options of the store's
+// package with the same name.
 var ownParameters = map[string][]string{
 	"redis":    {"ledger", "retention", "allow-eviction", "allow-no-append-only", "min-replicas"},
 	"postgres": {"schema", "retention", "allow-volatile", "listen"},
@@ -135,7 +136,7 @@ func (u *storeURL) enabled(parameter string) bool {
 	return err == nil && on
 }
 
-// number returns the value of a parameter of ours, 0 if it is not set.
+// number returns the value of a parameter of ours, and 0 if it is not set or is no number.
 func (u *storeURL) number(parameter string) (n int) {
 	n, _ = strconv.Atoi(u.own.Get(parameter))
 	return n
@@ -203,7 +204,7 @@ func (u *storeURL) unreadable() error {
 	return exit.UsageError("the %s URL of the store can't be read: its host, database or parameters make no sense", u.kind)
 }
 
-// poolConfig parses the URL of a PostgreSQL server.
+// poolConfig parses the URL of a PostgreSQL server, into the settings of a pool of connections.
 func (u *storeURL) poolConfig() (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(u.url.String())
 	if err != nil {
@@ -226,24 +227,32 @@ func (u *storeURL) openPostgres(ctx context.Context) (*Opened, error) {
 	if err != nil {
 		return nil, u.unreadable()
 	}
-	o := pgstore.Options{Create: u.create, Retention: u.retention, Schema: u.own.Get("schema"), AllowVolatile: u.enabled("allow-volatile")}
-	if u.enabled("listen") {
-		// To be told of changes at once, the store opens a connection of its own beside the pool.
-		o.Listen = config.ConnConfig
-	}
-	s, err := pgstore.Open(ctx, pool, o)
+	s, err := pgstore.Open(ctx, pool, u.postgresOptions(config))
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
+	closeBoth := func() error {
+		err := s.Close()
+		pool.Close()
+		return err
+	}
 	clock := func(ctx context.Context) (at time.Time, err error) {
 		return at, pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at)
 	}
-	return &Opened{Store: s, Close: func() error { err := s.Close(); pool.Close(); return err }, Clock: clock}, nil
+	return &Opened{Store: s, Close: closeBoth, Clock: clock}, nil
 }
 
-// openDynamoDB opens a store in DynamoDB, and creates its table if create is set and there is none. The service's time is the date in an answer's
-// header.
+// postgresOptions returns the store's options. With listen the store opens a connection of its own beside the pool, to be told of changes at once.
+func (u *storeURL) postgresOptions(config *pgxpool.Config) pgstore.Options {
+	o := pgstore.Options{Create: u.create, Retention: u.retention, Schema: u.own.Get("schema"), AllowVolatile: u.enabled("allow-volatile")}
+	if u.enabled("listen") {
+		o.Listen = config.ConnConfig
+	}
+	return o
+}
+
+// openDynamoDB opens a store in DynamoDB, and creates its table if create is set and there is none.
 func (u *storeURL) openDynamoDB(ctx context.Context) (*Opened, error) {
 	table := u.url.Host
 	if table == "" || strings.Trim(u.url.Path, "/") != "" || u.url.User != nil {
@@ -253,35 +262,32 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := func() (*dynamostore.Store, error) {
-		return dynamostore.Open(ctx, client, table, dynamostore.Options{
-			Create:    u.create,
-			Retention: u.retention,
-			Shards:    u.number("shards"),
-		})
-	}
-	s, err := open()
+	options := dynamostore.Options{Create: u.create, Retention: u.retention, Shards: u.number("shards")}
+	s, err := dynamostore.Open(ctx, client, table, options)
 	// In other stores Open makes all that a ledger needs. In DynamoDB the table has to be there first.
 	if u.create && NoTable(err) {
 		if err = dynamostore.CreateTable(ctx, client, table); err == nil {
-			s, err = open()
+			s, err = dynamostore.Open(ctx, client, table, options)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	clock := func(ctx context.Context) (time.Time, error) {
-		out, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
-		if err != nil {
-			return time.Time{}, err
-		}
-		at, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
-		if !ok {
-			return time.Time{}, errors.New("the service did not tell its time")
-		}
-		return at, nil
-	}
+	clock := func(ctx context.Context) (time.Time, error) { return dynamoTime(ctx, client, table) }
 	return &Opened{Store: s, Close: s.Close, Clock: clock}, nil
+}
+
+// dynamoTime returns the service's time, which is the date in the header of an answer; what the answer says of the table is of no interest.
+func dynamoTime(ctx context.Context, client *dynamodb.Client, table string) (time.Time, error) {
+	out, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
+	if !ok {
+		return time.Time{}, errors.New("the service did not tell its time")
+	}
+	return at, nil
 }
 
 // NoTable reports whether DynamoDB said that there is no such table.

@@ -19,14 +19,14 @@ func Ask(t *testing.T, cases, answers any) {
 	t.Helper()
 	cache, _ := os.UserCacheDir()
 	script := filepath.Join(cache, "bedrockguard", "clients", "iam", "simulate.mjs")
-	node, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(script)
+	node, missing := exec.LookPath("node")
+	if missing == nil {
+		_, missing = os.Stat(script)
 	}
-	if err != nil && os.Getenv("CI") == "true" {
-		require.NoError(t, err, "the evaluator of others is not installed: .ci/install-clients does that")
+	if missing != nil && os.Getenv("CI") == "true" {
+		require.NoError(t, missing, "the evaluator of others is not installed: .ci/install-clients does that")
 	}
-	if err != nil {
+	if missing != nil {
 		t.Skip("the evaluator of others is not installed: .ci/install-clients does that")
 	}
 	in, err := json.Marshal(cases)
