@@ -112,18 +112,18 @@ func (a *audit) read(in io.Reader) {
 		return
 	}
 	objects := splitter{limit: maxLine, found: func(object []byte) bool { return parseObject(object, a.add) }}
-	var table *table
+	var export *table // nil if the log is none
 	first := true
 	tooLong, err := eachLine(log, maxLine, func(line []byte) {
 		if first {
 			first = false
-			table = newTable(line)
-			if table != nil {
-				return
+			export = newTable(line)
+			if export != nil {
+				return // the head has no record
 			}
 		}
-		if table != nil {
-			line = table.message(line)
+		if export != nil {
+			line = export.message(line)
 		}
 		objects.line(line)
 	})
@@ -216,10 +216,10 @@ func (a *audit) group(r *record, f facts) *group {
 	return g
 }
 
-// printable makes a name from a log safe for a terminal, and shortens it.
+// printable makes a name from a log safe for a terminal, and shortens it to maxName characters.
 func printable(s string) string {
-	if r := []rune(s); len(r) > 48 {
-		s = string(r[:47]) + "…"
+	if r := []rune(s); len(r) > maxName {
+		s = string(r[:maxName-1]) + "…"
 	}
 	return strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
@@ -228,6 +228,9 @@ func printable(s string) string {
 		return c
 	}, s)
 }
+
+// maxName is how many characters of a name are shown: two names, of a group's workflow and model, stand beside its figures.
+const maxName = 48
 
 // asksHour reports whether every cache point asks for a lifetime of an hour.
 func asksHour(p *prompt.Prompt) bool {

@@ -66,7 +66,7 @@ type message struct {
 // loose is JSON, either as it is or in a string.
 type loose string
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler: a string becomes its text, and any other value stays JSON.
 func (l *loose) UnmarshalJSON(raw []byte) error {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {

@@ -36,11 +36,13 @@ func ParseMoment(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, exit.UsageError("--%s %q: want a day such as 2026-11-01, a moment such as 2026-11-01T15:04:05Z, or how long ago, such as 24h or 7d", flag, text)
 }
 
-// ParseSpan parses a duration, which may be in whole days: 7d. Ten thousand days or more are refused.
+// ParseSpan parses a duration, which may be in whole days: 7d. Ten thousand days or more are refused, as a unit that ParseDuration does not know.
 func ParseSpan(text string) (time.Duration, error) {
 	var days int
+	_, err := fmt.Sscanf(text, "%dd", &days)
 	// Sscanf would ignore what comes after the d, so that the text is compared with the number written anew.
-	if n, err := fmt.Sscanf(text, "%dd", &days); n == 1 && err == nil && text == fmt.Sprintf("%dd", days) && days < 10_000 {
+	wholeDays := err == nil && text == fmt.Sprintf("%dd", days)
+	if wholeDays && days < 10_000 {
 		return time.Duration(days) * 24 * time.Hour, nil
 	}
 	return time.ParseDuration(text)

@@ -23,9 +23,9 @@ type front struct {
 
 // The time limits for clients. There is none for an answer, because a model may think for long.
 const (
-	headerTimeout   = 10 * time.Second
-	idleTimeout     = 2 * time.Minute
-	shutdownTimeout = time.Minute
+	headerTimeout   = 10 * time.Second // for the head of a request
+	idleTimeout     = 2 * time.Minute  // between two requests of a connection
+	shutdownTimeout = time.Minute      // for running calls, when the proxy ends
 )
 
 // openFront makes a proxy for a listener, which start then serves; if it fails it closes the listener. up is the Bedrock to which calls are sent, and

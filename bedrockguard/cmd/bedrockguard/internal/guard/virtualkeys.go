@@ -17,8 +17,8 @@ import (
 
 // virtualKeys are the credentials that a child gets. They are valid only at its proxy.
 type virtualKeys struct {
-	accessKeyID, secret string // for AWS Signature Version 4
-	bearer              string
+	accessKeyID, secret string // a key pair for AWS Signature Version 4
+	bearer              string // a key for clients that send it as it is
 }
 
 // newVirtualKeys makes keys at random.

@@ -187,8 +187,8 @@ func (s *Statement) aboutAction(action string) tri {
 	return triOf(among(s.Actions))
 }
 
-// aboutResource returns whether a statement is about the request's resource. Where AWS documents no match, a Resource does not match; for a
-// NotResource nothing is documented, so that is maybe.
+// aboutResource returns whether a statement is about the request's resource. In some cases (matchesResource) AWS documents that a Resource matches
+// nothing, and does not say what becomes of a NotResource: there the answer is no for the one, and maybe for the other.
 func (s *Statement) aboutResource(r *Request, version string) tri {
 	among := func(patterns []string, undocumented tri) tri {
 		verdict := no

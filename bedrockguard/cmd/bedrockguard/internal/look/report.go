@@ -273,6 +273,7 @@ func readSpending(ctx context.Context, d *commandline.Desk, q budget.UsageQuery,
 		s.Total.add(r.figures)
 	}
 	slices.SortStableFunc(s.Rows, func(a, b *spendRow) int {
+		// Either all rows have a day, or none.
 		if a.Day != nil && b.Day != nil && !a.Day.Equal(*b.Day) {
 			return a.Day.Compare(*b.Day)
 		}

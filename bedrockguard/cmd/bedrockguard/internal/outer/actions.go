@@ -19,8 +19,8 @@ var actionsJSON []byte
 
 // Table lists the actions that cost money on Bedrock. They are grouped by door, which is a way to reach Bedrock without a guard.
 type Table struct {
-	AsOf   string `json:"as_of"`
-	Source string `json:"source"`
+	AsOf   string `json:"as_of"`  // the date on which the table was made
+	Source string `json:"source"` // what of AWS it was made from
 	Doors  []Door `json:"doors"`
 }
 

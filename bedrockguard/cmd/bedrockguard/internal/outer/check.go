@@ -271,20 +271,23 @@ func noteNamed(value string, accounts, partitions map[string]bool) {
 	}
 }
 
-// Principal checks the ARN of a principal, and returns its aws:PrincipalArn: that of the role if the ARN is a session's (principalOf). The groups of
-// principalForm are partition, account, kind and name, and its account and name may have wildcards.
+// Principal checks the ARN of a principal, and returns its aws:PrincipalArn: that of the role if the ARN is a session's (principalOf).
 func Principal(arn string) (string, error) {
 	arn = principalOf(arn)
-	parts := principalForm.FindStringSubmatch(arn)
-	if parts == nil || !isOne(parts[2], parts[3], parts[4]) {
+	if !isOnePrincipal(arn) {
 		return "", fmt.Errorf("outer: %q is no principal: want one role, user or root user, such as arn:aws:iam::111122223333:role/agents", arn)
 	}
 	return arn, nil
 }
 
-// isOne reports whether these parts of an ARN name one principal: without wildcards, no group, which makes no calls, and with a name, except that a
-// root user has none.
-func isOne(account, kind, name string) bool {
+// isOnePrincipal reports whether an aws:PrincipalArn names one principal: without wildcards, no group, which makes no calls, and with a name, except
+// that a root user has none. The groups of principalForm are partition, account, kind and name.
+func isOnePrincipal(arn string) bool {
+	parts := principalForm.FindStringSubmatch(arn)
+	if parts == nil {
+		return false
+	}
+	account, kind, name := parts[2], parts[3], parts[4]
 	wild := account == "*" || strings.ContainsAny(name, "*?")
 	return !wild && kind != "group" && (kind == "root") == (name == "")
 }

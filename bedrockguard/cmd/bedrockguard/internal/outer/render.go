@@ -61,7 +61,7 @@ const textWidth = 120
 func wrapped(first, rest, text string) string {
 	var b strings.Builder
 	line := first
-	empty := true
+	empty := true // the line has no word yet
 	for _, word := range strings.Fields(text) {
 		if !empty && len(line)+1+len(word) > textWidth {
 			b.WriteString(line + "\n")

@@ -135,7 +135,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	d := &commandline.Desk{Operator: operator, Store: o.Store, StoreTime: o.Clock}
 	e.clock(ctx, d)
 	policy := e.policy(ctx, c, d)
-	e.accounts(ctx, d, policy) // the policy says which limits should have accounts; also reports kills
+	e.accounts(ctx, d, policy) // the policy says which limits should have accounts
 	return nil
 }
 
@@ -211,7 +211,8 @@ func (e *examination) policyFrom(place string, policy budget.Policy, err error) 
 	return policy
 }
 
-// accounts looks for limits that have counted nothing, and for accounts that are latched, which means that they stay closed after a refusal.
+// accounts looks for limits that have counted nothing, and for accounts that are latched, which means that they stay closed after a refusal. Then it
+// looks at the kills, unless the accounts can't be read.
 func (e *examination) accounts(ctx context.Context, d *commandline.Desk, policy budget.Policy) {
 	counted := make(map[string]bool) // limits that have an account
 	latched, total := 0, 0

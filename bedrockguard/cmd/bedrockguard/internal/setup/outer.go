@@ -98,7 +98,7 @@ func planOptions(c *cli.Command) (options outer.Options, format outer.Format, er
 	options = outer.Options{
 		Kind: kind, Allow: c.StringSlice("allow"), Kill: c.StringSlice("kill"), Leave: c.StringSlice("leave"), Keys: outer.Keys(c.String("api-keys")), KeyDays: c.Int("key-days"), Now: now,
 	}
-	// With --kill-until an empty ARN is refused, too: by Plan, like any text that is no ARN.
+	// An empty value is mostly a variable that is not set, and is told as that. With --kill-until, Plan refuses an empty ARN with an error of its own.
 	if text := c.String("kill-until"); text != "" {
 		options.KillUntil, err = commandline.ParseMomentToCome("kill-until", text, now)
 	} else if c.IsSet("kill-until") || slices.Contains(options.Allow, "") || slices.Contains(options.Kill, "") {

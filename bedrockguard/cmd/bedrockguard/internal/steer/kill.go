@@ -106,7 +106,8 @@ const seenFor = 31 * 24 * time.Hour
 // hasSpent reports whether a call that the kill covers was made lately, or is in flight. It is asked if no account has the kill's values,
 // which is normal for limits that are not split. Errors count as no such call.
 func hasSpent(ctx context.Context, d *commandline.Desk, k *budget.Kill) bool {
-	// Usage is kept without profile and project: a kill of one of these is looked for only among the calls in flight.
+	// The rows are split by all that a kill can name, so that Holds finds these values in them. Usage is kept without profile and project: a kill of
+	// one of these is looked for only among the calls in flight.
 	query := budget.UsageQuery{
 		Since: driver.UsageDay(time.Now().Add(-seenFor)), By: budget.PerPrincipal | budget.PerWorkflow | budget.PerModel | budget.PerRegion,
 		ByTags: slices.Sorted(maps.Keys(k.Scope.Tags)),

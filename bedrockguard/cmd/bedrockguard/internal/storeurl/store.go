@@ -166,7 +166,7 @@ func (u *storeURL) openRedis() (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	// While it opens, the time limits of the client apply, and not that of the command.
+	// The context never ends: while the store opens, the client's own time limits of some seconds apply, and not that of the command.
 	s, err := redisstore.Open(context.Background(), client, redisstore.Options{
 		Create:            u.create,
 		Retention:         u.retention,
