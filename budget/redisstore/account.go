@@ -27,7 +27,7 @@ func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Bal
 func balances(answer reply, lines []driver.Line) ([]driver.Balance, error) {
 	in, all := answer.rest, make([]driver.Balance, len(lines))
 	for i := range lines {
-		s := in.standing(len(lines))
+		s := in.standing(len(lines)) // with in.failed if there is none left
 		if in.failed || s.line != i {
 			return nil, errReply
 		}

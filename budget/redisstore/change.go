@@ -90,7 +90,7 @@ func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) erro
 
 // flag sets a flag, with action 'k', or removes it, with action 'r', and publishes that on the ledger's channel. A flag is found by its
 // dimensions: the keys of the scope values that it sets. One with patterns has none, because its values are globs: the script is sent the
-// capital letter, and the flag's own key in their place. payload is the encoded flag that others read back.
+// capital letter, and the flag's own key in their place. payload is the encoded flag that others read back; nil to remove it.
 func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r driver.Record) error {
 	// For a Revive; Kill has done this already.
 	if err := r.Change.Validate(); err != nil {
@@ -100,23 +100,32 @@ func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload 
 	if err != nil {
 		return err
 	}
-	dims, ends := appendKeys(nil, r.Scope.Dims()), int64(0)
+	foundBy := r.Scope.Dims()
 	if r.Patterns {
-		dims, action = appendKeys(nil, []driver.Key{r.Object()}), action-'a'+'A' // the capital letter
+		foundBy = []driver.Key{r.Object()}
+		action = action - 'a' + 'A' // the capital letter
 	}
-	if !until.IsZero() {
-		ends = max(moment(until), 1) // 0 would be a flag without an end
-	}
-	if ends > never-micros(driver.FlagRetention) { // the script adds FlagRetention, and no time may exceed never; no clock gets there
-		ends = 0
-	}
+	keys, ends := appendKeys(nil, foundBy), flagEnd(until)
 	return changeError(s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
 		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action).numbers(ends, driver.MaxPatterns)
-		return []any{[]byte(h), dims, payload, s.keys.channel, change, row}, nil
+		return []any{[]byte(h), keys, payload, s.keys.channel, change, row}, nil
 	}))
 }
 
-// Correct implements driver.Store. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is
+// flagEnd returns when a flag ends, in microseconds; 0 for one without an end.
+func flagEnd(until time.Time) int64 {
+	if until.IsZero() {
+		return 0
+	}
+	ends := max(moment(until), 1) // 0, for 1970 and before, would be no end
+	// The script adds FlagRetention, the time for which an ended flag is kept, and no time may exceed never. No clock gets as far: it has no end.
+	if ends > never-micros(driver.FlagRetention) {
+		return 0
+	}
+	return ends
+}
+
+// Correct implements driver.Store. The answer has the state that the reservation had before. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is
 // not found: it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
@@ -163,7 +172,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.R
 
 // changes reads the revision, and up to limit rows of the audit trail with revisions after a given one. It does not use ask, as the other steps
 // here do: the request depends on no time, and the answer is a list, of the reply and the rows.
-func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []driver.Record, error) {
+func (s *Store) changes(ctx context.Context, after int64, limit int) (revision int64, all []driver.Record, err error) {
 	// k is what is known of the ledger, or err says that it is lost, and that nobody has accepted the loss.
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -175,34 +184,36 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []d
 	if err != nil {
 		return 0, nil, err
 	}
-	parts, ok := value.([]any)
-	if !ok { // the script found the ledger lost, and answers with one text
-		parts = []any{value}
-	}
-	answer, err := parseReply(parts[0])
-	if err == nil {
-		err = s.outcome(k, &answer) // a loss is remembered in the place of k
-	}
-	if err != nil {
+	parts := partsOf(value) // the reply, and then the rows
+	answer, unreadable := parseReply(parts[0])
+	// judge returns why the answer can't be used, such as a loss of the ledger.
+	if err := s.judge(k, &answer, unreadable); err != nil {
 		return 0, nil, err
 	}
-	// So that a ledger that has a lower sequence later is found to be set back.
-	s.notice(answer.sequence)
-	revision := answer.rest.count()
+	revision = answer.rest.count()
 	if !answer.rest.done() {
 		return 0, nil, errReply
 	}
-	all := make([]driver.Record, 0, len(parts)-1)
-	for _, part := range parts[1:] {
+	all, err = parseRecords(parts[1:], after)
+	if err != nil {
+		return 0, nil, err
+	}
+	return revision, all, nil
+}
+
+// parseRecords decodes rows of the audit trail. Their revisions count up by one, from the one that follows after.
+func parseRecords(rows []any, after int64) ([]driver.Record, error) {
+	all := make([]driver.Record, 0, len(rows))
+	for i, row := range rows {
 		// What is no text becomes an empty one, which parseRecord refuses.
-		text, _ := part.(string)
-		r, err := parseRecord(text, after+int64(len(all))+1) // revisions count up by one
+		text, _ := row.(string)
+		r, err := parseRecord(text, after+int64(i)+1)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		all = append(all, r)
 	}
-	return revision, all, nil
+	return all, nil
 }
 
 // parseRecord decodes a row of the audit trail: <time in microseconds 8 bytes><length 1><posted amounts before a correction, 8 each><the

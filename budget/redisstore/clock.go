@@ -25,8 +25,8 @@ func (e *estimate) now() int64 {
 	return p.server + time.Since(p.local).Microseconds()
 }
 
-// guess returns the time for which windows are computed, and the clock for the script, both in microseconds. The clock is 0 for the server's
-// own; only a test's Options.Clock replaces it.
+// guess returns the server's time as it is estimated, for which windows are computed, and the clock for the script, both in microseconds. The clock
+// is 0 for the server's own; only a test's Options.Clock replaces that, and then both are the test's time.
 func (s *Store) guess() (now, clock int64) {
 	if s.opts.Clock != nil {
 		now = s.opts.Clock().UnixMicro()
@@ -41,7 +41,7 @@ func fromMicro(n int64) time.Time { return time.Unix(0, n*1000) }
 // never, in microseconds, is in the year 2255: later than any time in a ledger, and still exact in the doubles that scripts count with.
 const never = 9_000_000_000_000_000
 
-// micros rounds a duration up to microseconds, the unit of the scripts.
+// micros rounds a duration up to microseconds, the unit of the scripts; one below zero is 0.
 func micros(d time.Duration) int64 {
 	if d <= 0 {
 		return 0

@@ -39,7 +39,7 @@ func stateLetter(s driver.State) byte {
 
 // parseEntry decodes an entry. Of a booking in a rolling window only the bucket's number is stored; steps has the widths of these accounts'
 // buckets, in nanoseconds, as far as they are known. What Entries does not report is read and skipped.
-func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, err error) {
+func parseEntry(id, value string, steps map[driver.Key]int64) (driver.Entry, error) {
 	in := reader{text: value}
 	in.bytes(16) // the owner
 	// The state is 0 for a letter that stands for none.
@@ -55,28 +55,44 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 	if err := knows(units); err != nil {
 		return driver.Entry{}, err
 	}
-	e = driver.Entry{State: state, Estimated: flags&flagEstimated != 0, Orphan: flags&flagOrphan != 0, Reserved: in.charge(units), Actual: in.charge(units)}
+	e := driver.Entry{State: state, Estimated: flags&flagEstimated != 0, Orphan: flags&flagOrphan != 0, Reserved: in.charge(units), Actual: in.charge(units)}
 	// Higher flags are a newer library's. A time above never would be out of the range of fromMicro.
 	if in.failed || e.State == 0 || flags > allFlags || len(id) != len(e.ID) || reserved > never || resolved > never {
 		return driver.Entry{}, errReply
 	}
 	e.ID, e.ReservedAt = driver.ID([]byte(id)), fromMicro(reserved)
-	amounts := &e.Actual // what counts in the entry's accounts
-	if e.State == driver.Pending {
-		amounts = &e.Reserved
-	} else {
+	if e.State != driver.Pending {
 		e.ResolvedAt = fromMicro(resolved)
 	}
-	if flags&flagShares != 0 { // an Entry has no shares; their length is in the last two bytes. Cut both off, to read what stands before them
-		shares := reader{text: in.text[max(0, len(in.text)-2):]}
-		if in.text = in.text[:max(0, len(in.text)-2-int(shares.number(2)))]; shares.failed {
-			return driver.Entry{}, errReply
-		}
+	// The parts that only some entries have are at the end, and are taken off there, the last one first, so that the bookings are left.
+	if flags&flagShares != 0 {
+		in.cutShares()
 	}
-	if flags&flagNames != 0 {
+	if flags&flagNames != 0 && !in.failed {
 		if err := in.names(&e); err != nil {
 			return driver.Entry{}, err
 		}
+	}
+	in.bookings(&e, steps)
+	if in.failed {
+		return driver.Entry{}, errReply
+	}
+	return e, nil
+}
+
+// cutShares takes the shares off the end of an entry's text: an Entry has none. Their length is in the last two bytes.
+func (in *reader) cutShares() {
+	behind := max(0, len(in.text)-2) // where the length begins
+	length := reader{text: in.text[behind:]}
+	in.text = in.text[:max(0, behind-int(length.number(2)))]
+	in.failed = in.failed || length.failed
+}
+
+// bookings reads the bookings of an entry, of which nothing else is left in the text. For steps see parseEntry.
+func (in *reader) bookings(e *driver.Entry, steps map[driver.Key]int64) {
+	amounts := &e.Actual // what counts in the entry's accounts
+	if e.State == driver.Pending {
+		amounts = &e.Reserved
 	}
 	for !in.failed && in.text != "" {
 		// If fewer than 16 bytes are left, in.bytes returns none. The zeros make up the length of a key then, and in.failed is looked at below.
@@ -85,15 +101,12 @@ func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, e
 		start, unit, kind := in.count(), driver.Unit(in.number(1)), in.number(1)
 		in.count() // the amount that was reserved
 		if in.failed || !unit.Valid() {
-			return driver.Entry{}, errReply
+			in.failed = true
+			return
 		}
 		b.Unit, b.Start, b.Amount = unit, startOf(start, kind == 'r', steps[b.Account]), amounts[unit]
 		e.Lines = append(e.Lines, b)
 	}
-	if in.failed {
-		return driver.Entry{}, errReply
-	}
-	return e, nil
 }
 
 // names reads the call of an entry and the provider's id of the request, which follow its bookings, and removes them from the text, so that
@@ -104,17 +117,19 @@ func (in *reader) names(e *driver.Entry) error {
 	}
 	lengths := reader{text: in.text[len(in.text)-4:]}
 	whose, reference := int(lengths.number(2)), int(lengths.number(2))
-	ends := len(in.text) - 4
-	if whose+reference > ends {
+	end := len(in.text) - 4 // of the reference, which stands behind the call
+	if whose+reference > end {
 		return errReply
 	}
-	// The second value, the provider's id, is empty in an encoded call. In an entry it stands behind the call.
-	c, _, err := account.DecodeCall([]byte(in.text[ends-whose-reference : ends-reference]))
+	callEnd := end - reference
+	callStart := callEnd - whose
+	// The second value, the provider's id, is empty in an encoded call.
+	c, _, err := account.DecodeCall([]byte(in.text[callStart:callEnd]))
 	if err != nil {
 		return err
 	}
-	e.Scope, e.Operation, e.Reference = c.Scope, c.Operation, in.text[ends-reference:ends]
-	in.text = in.text[:ends-whose-reference]
+	e.Scope, e.Operation, e.Reference = c.Scope, c.Operation, in.text[callEnd:end]
+	in.text = in.text[:callStart]
 	return nil
 }
 

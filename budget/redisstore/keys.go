@@ -20,8 +20,8 @@ type keySpace struct {
 	entries [shards]string // hashes from a reservation's id to its entry
 	channel string         // for notices that a kill flag or the policy has changed; it is named killed, because at first they were about flags only
 
-	head  [5]any      // the first five, which every script gets, as arguments of a command
-	shard [shards]any // those of entries, as arguments
+	head  [5]any      // the first five names above, which every script gets, as arguments of a command
+	shard [shards]any // the names in entries, as arguments of a command
 }
 
 // newKeySpace returns the keys of the ledger with a name. They contain 8 bytes of the name's SHA-256 in the place of the name.

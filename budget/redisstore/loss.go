@@ -18,9 +18,11 @@ var (
 
 // known is what this process knows of the ledger. Only lookedAt changes after it was made.
 type known struct {
-	epoch    string       // the ledger's random name of 16 bytes: another ledger in its place, or one that was lost and made anew, has another
-	accepted string       // the id of the change by which an operator accepted the last loss; empty if there was none
-	lost     bool         // the ledger was found to be another one, older, or incomplete. That stays so until the loss is accepted, because the ledger's numbers grow again and would hide it
+	epoch    string // the ledger's random name of 16 bytes: another ledger in its place, or one that was lost and made anew, has another
+	accepted string // the id of the change by which an operator accepted the last loss; empty if there was none
+	// lost says that the ledger was found to be another one, older, or incomplete. It stays set until the loss is accepted, because the ledger's
+	// numbers grow again and would hide the loss.
+	lost     bool
 	lookedAt atomic.Int64 // when somebody last checked whether the loss was accepted, in nanoseconds since 1970
 }
 
@@ -69,12 +71,13 @@ func (s *Store) recover(ctx context.Context) error {
 	if now-last < int64(lookEvery) || !k.lookedAt.CompareAndSwap(last, now) {
 		return errReplaced
 	}
-	// look returns what the ledger is now. The action i inspects, and changes nothing.
-	f, err := s.look(ctx, scriptInspect, "i")
+	// look returns what the ledger is now.
+	f, err := s.look(ctx, scriptInspect, actionInspect)
 	if err != nil {
 		return err
 	}
-	if f.epoch == "" || f.layout != layout || f.accepted == k.accepted { // no ledger, one of another version, or no loss was accepted since
+	unusable := f.epoch == "" || f.layout != layout // there is no ledger, or one of another version
+	if acceptedSince := f.accepted != k.accepted; unusable || !acceptedSince {
 		return errReplaced
 	}
 	s.adopt(f)
@@ -97,13 +100,14 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err != nil {
 		return err
 	}
-	answer, err := parseReply(value)
-	// orOutcome uses reply.outcome. Store.outcome would also remember a loss, and this step is there to accept one.
-	if err = changeError(answer, orOutcome(&answer, err)); err != nil {
+	answer, unreadable := parseReply(value)
+	// orOutcome uses reply.outcome. Store.outcome would also remember a loss, and this step is there to accept one. changeError adds an error for
+	// the code of an answer that no change has.
+	if err := changeError(answer, orOutcome(&answer, unreadable)); err != nil {
 		return err
 	}
 	// What to know of the ledger from now on: its epoch, which may be the old one or the new one, and its sequence.
-	f, err := s.look(ctx, scriptInspect, "i")
+	f, err := s.look(ctx, scriptInspect, actionInspect)
 	if err != nil {
 		return err
 	}
@@ -114,10 +118,10 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	return nil
 }
 
-// orOutcome returns err if there is one, or else the error in an answer.
-func orOutcome(r *reply, err error) error {
-	if err != nil {
-		return err
+// orOutcome returns unreadable, if that is not nil, or else the error that the answer's letter stands for, or nil.
+func orOutcome(r *reply, unreadable error) error {
+	if unreadable != nil {
+		return unreadable
 	}
 	return r.outcome()
 }

@@ -50,19 +50,12 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	if err != nil {
 		return 0, nil, err
 	}
-	parts, ok := value.([]any)
-	if !ok { // the script found the ledger lost, and answers with one text
-		parts = []any{value}
-	}
-	answer, err := parseReply(parts[0])
-	if err == nil {
-		// The error that the answer's letter stands for, if any; a loss is remembered.
-		err = s.outcome(k, &answer)
-	}
-	if err != nil {
+	parts := partsOf(value) // the head, and then the texts
+	answer, unreadable := parseReply(parts[0])
+	// judge returns why the answer can't be used, such as a loss of the ledger.
+	if err := s.judge(k, &answer, unreadable); err != nil {
 		return 0, nil, err
 	}
-	s.notice(answer.sequence)
 	for _, part := range parts[1:] {
 		text, ok := part.(string)
 		if !ok {
@@ -73,9 +66,7 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	return answer.now, all, nil
 }
 
-// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one. Each text that the script returns is an
-// account: <key 16 bytes><latched until 8><override until 8><override 8>, times in microseconds, and, if the account has a name,
-// what encodeNames encodes, without the length.
+// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]driver.Account, error) {
 	now, found, err := s.list(ctx, scriptAccounts, after[:], int64(max(1, min(limit, maxEntries))))
 	if err != nil {
@@ -83,70 +74,98 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 	}
 	all := make([]driver.Account, len(found))
 	for i, text := range found {
-		in := reader{text: text}
-		key := in.bytes(16)
-		// An account without an override has 0 for its end, and one that was never latched has 0, too.
-		latched, until, most := in.count(), in.count(), in.number(8)
-		if in.failed || latched > never || until > never {
-			return nil, errReply
-		}
-		all[i].Key = driver.Key([]byte(key))
-		// An override is told even if it has ended, as long as nobody removes it; a latch only while it is closed.
-		if until > 0 {
-			all[i].Override = &driver.Override{Max: most, Until: fromMicro(until)}
-		}
-		if latched > now {
-			all[i].Latched = fromMicro(latched)
-		}
-		if in.text == "" { // it has no name
-			continue
-		}
-		in.bytes(8) // the width of its buckets
-		if all[i].Limit, all[i].Scope, err = account.DecodeName([]byte(in.text)); err != nil || in.failed {
-			return nil, errReply
+		if all[i], err = parseAccount(text, now); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one. The script lists buckets from a number on, a
-// page at a time: a bucket's number is its start in microseconds or, for a rolling window, its start divided by the buckets' width. That
-// width is stored with the account's name. Until a library that stores names has booked something there, it is not known: then each number is
-// taken for a start in microseconds, so that periods of a rolling window begin in or near 1970.
+// parseAccount decodes an account: <key 16 bytes><latched until 8><override until 8><override 8>, times in microseconds, and, if the account has a
+// name, what encodeNames encodes, without the length. A latch that has opened by now is left out.
+func parseAccount(text string, now int64) (a driver.Account, err error) {
+	in := reader{text: text}
+	key := in.bytes(16)
+	// An account without an override has 0 for its end, and one that was never latched has 0, too.
+	latched, until, most := in.count(), in.count(), in.number(8)
+	if in.failed || latched > never || until > never {
+		return driver.Account{}, errReply
+	}
+	a.Key = driver.Key([]byte(key))
+	// An override is told even if it has ended, as long as nobody removes it; a latch only while it is closed.
+	if until > 0 {
+		a.Override = &driver.Override{Max: most, Until: fromMicro(until)}
+	}
+	if latched > now {
+		a.Latched = fromMicro(latched)
+	}
+	if in.text == "" { // it has no name
+		return a, nil
+	}
+	in.bytes(8) // the width of its buckets
+	if a.Limit, a.Scope, err = account.DecodeName([]byte(in.text)); err != nil || in.failed {
+		return driver.Account{}, errReply
+	}
+	return a, nil
+}
+
+// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one. It reads all buckets from the first one on, and not
+// from after: which bucket begins at after can only be told by the width of the buckets, which the first answer brings.
 func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.Period{}
-	// From the first bucket on, not from after: which number after has is known only with the width, which the first answer brings.
 	for from := int64(0); len(all) < limit; {
-		_, found, err := s.list(ctx, scriptPeriods, key[:], from, maxEntries)
+		page, err := s.buckets(ctx, key, from)
 		if err != nil {
 			return nil, err
 		}
-		if len(found) == 0 {
-			return nil, errReply
-		}
-		name := reader{text: found[0]} // the first text is the account's name, behind the width; the others are buckets
-		step := int64(0)
-		if found[0] != "" {
-			step = name.count()
-		}
-		for _, text := range found[1:] {
-			in := reader{text: text}
-			start := in.count()
-			p := driver.Period{Settled: in.count(), Pending: in.count(), Forgotten: in.count()}
-			if !in.done() {
-				return nil, errReply
-			}
-			from = start + 1 // where the next page begins
-			// step is 0 for a calendar window, too; startOf takes start for microseconds then.
-			if p.Start = startOf(start, step > 0, step); after.IsZero() || p.Start.After(after) {
+		for _, p := range page.periods {
+			if after.IsZero() || p.Start.After(after) {
 				all = append(all, p)
 			}
 		}
-		// The page was not full: it is the last one.
-		if len(found)-1 < maxEntries {
+		if page.last {
 			break
 		}
+		from = page.next
 	}
 	return all[:min(len(all), limit)], nil
+}
+
+// bucketPage is a page of an account's buckets.
+type bucketPage struct {
+	periods []driver.Period
+	next    int64 // the number from which on the next page has buckets
+	last    bool  // no page follows
+}
+
+// buckets reads a page of an account's buckets, from a number on. A bucket's number is its start in microseconds or, for a rolling window, its start
+// divided by the buckets' width, which is stored with the account's name. Until a library that stores names has booked something there, the width is
+// not known: then each number is taken for a start in microseconds, so that periods of a rolling window begin in or near 1970.
+func (s *Store) buckets(ctx context.Context, key driver.Key, from int64) (bucketPage, error) {
+	_, found, err := s.list(ctx, scriptPeriods, key[:], from, maxEntries)
+	if err != nil {
+		return bucketPage{}, err
+	}
+	if len(found) == 0 {
+		return bucketPage{}, errReply
+	}
+	// The first text is the account's name, behind the width in nanoseconds; it is empty if the account has no name. The others are buckets.
+	name, numbers := reader{text: found[0]}, found[1:]
+	width := int64(0) // also of a calendar window
+	if name.text != "" {
+		width = name.count()
+	}
+	page := bucketPage{next: from, last: len(numbers) < maxEntries} // a page that is not full is the last one
+	for _, text := range numbers {
+		in := reader{text: text}
+		number := in.count()
+		p := driver.Period{Settled: in.count(), Pending: in.count(), Forgotten: in.count()}
+		if !in.done() {
+			return bucketPage{}, errReply
+		}
+		p.Start = startOf(number, width > 0, width)
+		page.periods, page.next = append(page.periods, p), number+1
+	}
+	return page, nil
 }

@@ -25,10 +25,10 @@ type found struct {
 	info     map[string]string // what the command INFO returns; empty if the server does not report it
 }
 
-// open checks the server, opens or makes the ledger, and reads the server's time. The script lua/open.lua has three actions: i inspects, c
-// creates the ledger, u brings one of an earlier layout up to date.
+// open checks the server, opens or makes the ledger, and reads the server's time. If keys of the ledger are there, but not the head, which has the
+// epoch, the ledger has lost a part: it is opened so that an operator can accept the loss, and refuses all steps until then.
 func (s *Store) open(ctx context.Context) error {
-	f, err := s.look(ctx, scriptInspect, "i")
+	f, err := s.look(ctx, scriptInspect, actionInspect)
 	if err != nil {
 		if strings.Contains(err.Error(), "near '#'") { // Redis before version 7 does not know a script's first line, "#!lua"
 			err = errors.New("the server is too old: Redis 7 or Valkey is needed")
@@ -38,20 +38,11 @@ func (s *Store) open(ctx context.Context) error {
 	if err := f.serverProblems(&s.opts); err != nil {
 		return err
 	}
-	// If another process has made one meanwhile, the script leaves that as it is and returns it.
-	if !f.remains && s.opts.Create {
-		if f, err = s.look(ctx, scriptCreate, "c"); err != nil {
-			return err
-		}
+	if f, err = s.makeCurrent(ctx, f); err != nil {
+		return err
 	}
-	if (f.layout == "1" || f.layout == "2") && f.epoch != "" {
-		if f, err = s.look(ctx, scriptCreate, "u"); err != nil {
-			return err
-		}
-	}
-	lost := f.epoch == "" && f.remains // keys are there, but not the head, which has the epoch
-	switch {
-	case lost: // it is opened so that an operator can accept the loss
+	switch lostHead := f.epoch == "" && f.remains; {
+	case lostHead:
 		s.time.set(f.now)
 		s.known.Store(&known{lost: true})
 		return nil
@@ -65,8 +56,30 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
-// look runs the script that opens a ledger, with a new epoch in case it makes one or brings one up to date. sc is scriptInspect, which can't
-// write, or scriptCreate.
+// makeCurrent makes the ledger if there is none and Options.Create allows that, brings one of an earlier layout up to date, and returns what is there
+// then. It leaves any other ledger as it is.
+func (s *Store) makeCurrent(ctx context.Context, f *found) (_ *found, err error) {
+	// If another process has made one meanwhile, the script leaves that as it is and returns it.
+	if !f.remains && s.opts.Create {
+		if f, err = s.look(ctx, scriptCreate, actionCreate); err != nil {
+			return nil, err
+		}
+	}
+	if isEarlier := f.layout == "1" || f.layout == "2"; isEarlier && f.epoch != "" {
+		return s.look(ctx, scriptCreate, actionUpdate)
+	}
+	return f, nil
+}
+
+// The actions of the script lua/open.lua.
+const (
+	actionInspect = "i" // tells what is there, and changes nothing
+	actionCreate  = "c" // makes the ledger if there is none
+	actionUpdate  = "u" // brings a ledger of an earlier layout up to date
+)
+
+// look runs the script that opens a ledger, with a new epoch in case it makes one or brings one up to date, and returns what is on the server then.
+// sc is scriptInspect, which can't write, or scriptCreate.
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
 	rand.Read(epoch[:])
@@ -83,8 +96,7 @@ func (s *Store) look(ctx context.Context, sc *script, action string) (*found, er
 	return parseFound(value)
 }
 
-// parseFound decodes the answer of lua/open.lua, which has six texts: the epoch and the sequence, the time in microseconds, the layout, whether
-// keys of the ledger exist, the server's INFO, and the last loss that was accepted.
+// parseFound decodes the answer of lua/open.lua, which has six texts.
 func parseFound(value any) (*found, error) {
 	parts, ok := value.([]any)
 	if !ok || len(parts) != 6 {
@@ -96,19 +108,22 @@ func parseFound(value any) (*found, error) {
 			return nil, errReply
 		}
 	}
-	f := &found{layout: texts[2], remains: texts[3] == "1", accepted: texts[5], info: make(map[string]string)}
-	if texts[0] != "" {
-		in := reader{text: texts[0]}
+	// The head has the epoch and the sequence, and goes on with numbers that only scripts use. It is empty if there is no ledger. remains is 1 if
+	// keys of the ledger exist.
+	head, now, version, remains, info, accepted := texts[0], texts[1], texts[2], texts[3], texts[4], texts[5]
+	f := &found{layout: version, remains: remains == "1", accepted: accepted, info: make(map[string]string)}
+	if head != "" {
+		in := reader{text: head}
 		f.epoch, f.sequence = in.bytes(16), in.count()
-		if in.text == "" || in.failed { // the head goes on with numbers that only scripts use
+		if in.text == "" || in.failed {
 			return nil, errReply
 		}
 	}
 	var err error
-	if f.now, err = strconv.ParseInt(texts[1], 10, 64); err != nil || f.now < 0 || f.now > never {
+	if f.now, err = strconv.ParseInt(now, 10, 64); err != nil || f.now < 0 || f.now > never {
 		return nil, errReply
 	}
-	for line := range strings.Lines(texts[4]) {
+	for line := range strings.Lines(info) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			f.info[name] = value
 		}
@@ -116,8 +131,8 @@ func parseFound(value any) (*found, error) {
 	return f, nil
 }
 
-// serverProblems returns all reasons why the server is not safe for a ledger. It uses INFO rather than CONFIG, which managed services
-// forbid.
+// serverProblems returns all reasons why the server is not safe for a ledger, in one error; nil if there are none. told says whether the server
+// tells a value at all. It uses INFO rather than CONFIG, which managed services forbid.
 func (f *found) serverProblems(o *Options) error {
 	var problems []error
 	// A role that is not told is no problem: a replica refuses writes by itself, unless it is configured not to.
@@ -126,14 +141,14 @@ func (f *found) serverProblems(o *Options) error {
 		problems = append(problems, fmt.Errorf("the server is a %s: a ledger needs the primary, which takes writes", role))
 	}
 	switch policy, told := f.info["maxmemory_policy"]; {
-	case o.AllowEviction || policy == "noeviction":
+	case o.AllowEviction || policy == "noeviction": // no problem
 	case !told:
 		problems = append(problems, errors.New("the server does not tell its maxmemory-policy (INFO is forbidden or cut): if you know it to be noeviction, set Options.AllowEviction"))
 	default:
 		problems = append(problems, fmt.Errorf("maxmemory-policy is %s, which can evict sums: set it to noeviction, or set Options.AllowEviction", policy))
 	}
 	switch enabled, told := f.info["aof_enabled"]; {
-	case o.AllowNoAppendOnly || enabled == "1":
+	case o.AllowNoAppendOnly || enabled == "1": // no problem
 	case !told:
 		problems = append(problems, errors.New("the server does not tell whether appendonly is on (INFO is forbidden or cut): if you know it to be durable, set Options.AllowNoAppendOnly"))
 	default:

@@ -77,7 +77,7 @@ func (o *Options) complete(rdb redis.UniversalClient) error {
 // its connections and its hooks. A client that neither obeys them nor has a read timeout is refused: a step that nobody waits for would
 // leave its goroutine behind for ever.
 func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, punctual bool, err error) {
-	readTimeout := time.Duration(1) // another type of client doesn't tell: it is taken to have one
+	readsEnd := true // another type of client does not tell: its reads are taken to have a timeout
 	switch c := rdb.(type) {
 	case *redis.Client:
 		// WithTimeout copies the client, with this timeout for reads and writes.
@@ -85,15 +85,15 @@ func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, pun
 		own.Options().ContextTimeoutEnabled = true // only the copy has these options
 		return own, true, nil
 	case *redis.ClusterClient:
-		punctual, readTimeout = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout
+		punctual, readsEnd = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout > 0
 	case *redis.Ring:
-		punctual, readTimeout = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout
+		punctual, readsEnd = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout > 0
 	}
-	if !punctual && readTimeout <= 0 {
+	if !punctual && !readsEnd {
 		return nil, false, errors.New("redisstore: the client waits for replies without end: set its ContextTimeoutEnabled, or a ReadTimeout")
 	}
-	// A *redis.Client was returned above. WAIT has to go to the server that has the ledger, and of the other clients only a cluster's is asked for
-	// that server.
+	// WAIT, which waits for replicas, has to go to the server that has the ledger. A *redis.Client, which was returned above, has one server; of the
+	// other clients only a cluster's is asked for that server.
 	if _, isCluster := rdb.(*redis.ClusterClient); o.MinReplicas > 0 && !isCluster {
 		return nil, false, errReplicaClient
 	}

@@ -62,7 +62,7 @@ type Store struct {
 
 	retention int64 // Options.Retention in microseconds
 
-	mu     sync.Mutex // guards closed, and that steps only grows while it is false
+	mu     sync.Mutex // guards closed, and is held while steps grows, so that no step begins after closed was set
 	closed bool
 	steps  sync.WaitGroup     // running scripts, including those that nobody waits for
 	ctx    context.Context    // ends with Close: it ends Signal
@@ -82,6 +82,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, o Options) (*Store, er
 	if err := o.complete(rdb); err != nil {
 		return nil, err
 	}
+	// own is rdb, or a copy that obeys the deadlines of contexts; punctual says whether it does.
 	own, punctual, err := o.adopt(rdb)
 	if err != nil {
 		return nil, err
@@ -89,7 +90,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, o Options) (*Store, er
 	s := &Store{opts: o, rdb: own, punctual: punctual, keys: newKeySpace(o.Ledger), retention: micros(o.Retention)}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	if err := s.open(ctx); err != nil {
-		_ = s.Close()
+		_ = s.Close() // ends s.ctx; Close never fails
 		return nil, fmt.Errorf("redisstore: open: %w", err)
 	}
 	return s, nil

@@ -42,6 +42,15 @@ func parseReply(value any) (reply, error) {
 	return r, nil
 }
 
+// partsOf returns the texts of an answer that is a list: first the part that all answers have in common, then what the script lists. A script that
+// finds the ledger lost answers with the first of these alone, which is then no list.
+func partsOf(value any) []any {
+	if parts, isList := value.([]any); isList {
+		return parts
+	}
+	return []any{value}
+}
+
 // outcome returns the error that a letter stands for, or nil for the letters above, each of which its step handles. Store.outcome, which calls it,
 // also remembers a loss.
 func (r *reply) outcome() error {

@@ -87,11 +87,11 @@ func (h *hold) narrow(from, until int64) {
 
 // placed are lines in the encoding for scripts, computed for a guessed time.
 type placed struct {
-	retention time.Duration
-	booked    head // of each line: the account, the bucket, the unit, the kind of window and the amount
-	terms     head // of each line: flags, Max and window
-	marks     head // of each line: the number of its thresholds, and these
-	hold      hold // when they are valid
+	retention time.Duration // Options.Retention
+	booked    head          // of each line: the account, the bucket, the unit, the kind of window and the amount
+	terms     head          // of each line: flags, Max and window
+	marks     head          // of each line: the number of its thresholds, and these
+	hold      hold          // when they are valid: each line narrows it
 }
 
 // How many bytes a line has in placed.booked and in placed.terms.
@@ -100,13 +100,12 @@ const (
 	termsWidth  = 33
 )
 
-// place computes where lines are booked at the time now, in microseconds. marks says whether to encode the thresholds (Line.Notify), too. booked
-// and terms share one array, which has room for both, so that they cost one allocation: each is a slice of it that has no
-// length yet, and the capacity of booked ends where terms begins.
+// place computes where lines are booked at the time now, in microseconds. marks says whether to encode the thresholds (Line.Notify), too.
 func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, marks bool) (*placed, error) {
-	width := (bookedWidth + termsWidth) * len(lines)
-	buf := make(head, width)
-	p := &placed{retention: s.opts.Retention, booked: buf[: 0 : bookedWidth*len(lines)], terms: buf[bookedWidth*len(lines) : bookedWidth*len(lines)], hold: hold{0, never}}
+	// booked and terms share one array, which has room for both, so that they cost one allocation: each is a slice of it that has no length yet, and
+	// the capacity of booked ends where terms begins.
+	buf, middle := make(head, (bookedWidth+termsWidth)*len(lines)), bookedWidth*len(lines)
+	p := &placed{retention: s.opts.Retention, booked: buf[:0:middle], terms: buf[middle:middle], hold: hold{0, never}}
 	at := fromMicro(now)
 	for i := range lines {
 		if err := p.add(&lines[i], charge[lines[i].Unit], at); err != nil {
@@ -123,33 +122,43 @@ func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, mar
 	return p, nil
 }
 
-// add appends a line's booking and terms. A calendar window has one bucket, named by its start in microseconds; its terms are the window's
-// end and how much longer its sums are kept, in microseconds, and a zero. A bucket of a rolling window is named by its number: its start
-// divided by the width. The terms of such a window are how far now is into the bucket and the width, in nanoseconds, and how many earlier
-// buckets count. From these the script computes the bucket of its own time.
+// add appends a line's booking and terms, computed for the time now.
 func (p *placed) add(l *driver.Line, amount int64, now time.Time) error {
 	// At returns the bucket of now, which begins at Start and counts until End, and the first one that counts now, which begins at Since.
 	span := l.Window.At(now)
 	if span.Start < 0 {
 		return errBefore1970
 	}
-	flags := bit(l.Latch) | bit(l.Observe)<<1
+	options := bit(l.Latch) | bit(l.Observe)<<1
 	p.booked = append(p.booked, l.Account[:]...)
-	p.terms = append(p.terms, flags).numbers(l.Max)
+	p.terms = append(p.terms, options).numbers(l.Max)
 	// A calendar window counts no bucket but that of now. A lifetime is treated as one that begins at 0 and never ends.
-	isCalendar := span.Start == span.Since
-	if isCalendar {
-		p.hold.narrow(span.Start, span.End)
-		p.booked = append(p.booked.numbers(span.Start/1000), byte(l.Unit), 'c').numbers(amount)
-		// KeptEnd is when the retention of the bucket's sums begins: at its end, or later for days and longer windows if the retention is short.
-		p.terms = p.terms.numbers(min(ceilMicro(span.End), never), micros(time.Duration(account.KeptEnd(span, p.retention)-span.End)), 0)
-		return nil
+	if isCalendar := span.Start == span.Since; isCalendar {
+		p.addCalendar(span, l.Unit, amount)
+	} else {
+		p.addRolling(span, l.Unit, amount, now)
 	}
-	step := rollingStep(span)
-	p.hold.narrow(span.Start, span.Start+step)
-	p.booked = append(p.booked.numbers(span.Start/step), byte(l.Unit), 'r').numbers(amount)
-	p.terms = p.terms.numbers(now.UnixNano()-span.Start, step, (span.Start-span.Since)/step)
 	return nil
+}
+
+// addCalendar appends the bucket and the window of a line with a calendar window. Its one bucket is named by its start in microseconds; its terms are
+// the window's end and how much longer its sums are kept, in microseconds, and a zero.
+func (p *placed) addCalendar(span driver.Span, unit driver.Unit, amount int64) {
+	p.hold.narrow(span.Start, span.End)
+	p.booked = append(p.booked.numbers(span.Start/1000), byte(unit), 'c').numbers(amount)
+	// KeptEnd is when the retention of the bucket's sums begins: at its end, or later for days and longer windows if the retention is short.
+	keptLonger := time.Duration(account.KeptEnd(span, p.retention) - span.End)
+	p.terms = p.terms.numbers(min(ceilMicro(span.End), never), micros(keptLonger), 0)
+}
+
+// addRolling appends the bucket and the window of a line with a rolling window. A bucket is named by its number: its start divided by the width of all
+// buckets. The terms are how far now is into the bucket and the width, in nanoseconds, and how many earlier buckets count. From these the script
+// computes the bucket of its own time.
+func (p *placed) addRolling(span driver.Span, unit driver.Unit, amount int64, now time.Time) {
+	width := rollingStep(span)
+	p.hold.narrow(span.Start, span.Start+width)
+	p.booked = append(p.booked.numbers(span.Start/width), byte(unit), 'r').numbers(amount)
+	p.terms = p.terms.numbers(now.UnixNano()-span.Start, width, (span.Start-span.Since)/width)
 }
 
 // rollingStep returns the width of the buckets of a rolling window, in nanoseconds. The bucket of now, which begins at Start, counts until End:

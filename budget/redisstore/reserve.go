@@ -19,41 +19,58 @@ var errGuesses = errors.New("redisstore: the server can't be followed: its clock
 // it returns both the answer and the error: the step was done, but too few replicas have received it.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
 	for range maxGuesses {
-		// k is what this process knows of the ledger. sound fails if a loss was found that nobody has accepted yet.
-		k, err := s.sound(ctx)
-		if err != nil {
-			return reply{}, err
-		}
-		now, clock := s.guess()
-		args, err := request(now, clock)
-		if err != nil {
-			return reply{}, err
-		}
-		value, err := s.run(ctx, sc, shard, args...)
-		if err != nil && (value == nil || !errors.Is(err, errReplicas)) { // it was not done, or nobody knows
-			return reply{}, err
-		}
-		r, failed := parseReply(value)
-		if failed == nil {
-			failed = s.outcome(k, &r) // the error that the answer stands for; a loss of the ledger is remembered
-		}
-		if failed != nil {
-			return reply{}, failed
-		}
-		s.notice(r.sequence)
-		switch r.code {
-		case codeTime: // the windows are others by the server's time
-			s.time.set(r.now)
-		case codePatterns: // a flag with patterns was set or revived meanwhile
-			if err := s.learnPatterns(&r); err != nil {
-				return reply{}, err
-			}
-		default:
-			// err is nil or errReplicas: the step was done.
+		if r, again, err := s.askOnce(ctx, sc, shard, request); !again {
 			return r, err
 		}
 	}
 	return reply{}, errGuesses
+}
+
+// askOnce is one try of ask. again says that the request was built for a wrong time or for old flags with patterns: the right ones were learnt from
+// the answer, and the request has to be built and sent once more.
+func (s *Store) askOnce(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (_ reply, again bool, err error) {
+	// k is what this process knows of the ledger. sound fails if a loss was found that nobody has accepted yet.
+	k, err := s.sound(ctx)
+	if err != nil {
+		return reply{}, false, err
+	}
+	now, clock := s.guess()
+	args, err := request(now, clock)
+	if err != nil {
+		return reply{}, false, err
+	}
+	value, err := s.run(ctx, sc, shard, args...)
+	done := err == nil || value != nil && errors.Is(err, errReplicas)
+	if !done { // or nobody knows whether it was done
+		return reply{}, false, err
+	}
+	r, unreadable := parseReply(value)
+	if failed := s.judge(k, &r, unreadable); failed != nil {
+		return reply{}, false, failed
+	}
+	switch r.code {
+	case codeTime: // the windows are others by the server's time
+		s.time.set(r.now)
+		return reply{}, true, nil
+	case codePatterns: // a flag with patterns was set or revived meanwhile
+		err := s.learnPatterns(&r)
+		return reply{}, err == nil, err
+	}
+	return r, false, err // err is nil or errReplicas
+}
+
+// judge returns why a decoded answer can't be used, or nil: unreadable, if that is not nil, or the error that the answer's letter stands for. If
+// that is a loss of the ledger, it is remembered in the place of k, which was known of the ledger when the request was sent. Of an answer that can
+// be used the ledger's sequence is remembered.
+func (s *Store) judge(k *known, r *reply, unreadable error) error {
+	if unreadable != nil {
+		return unreadable
+	}
+	if err := s.outcome(k, r); err != nil {
+		return err
+	}
+	s.notice(r.sequence)
+	return nil
 }
 
 // notice remembers the highest sequence of the ledger in any answer: a ledger that has a lower one later was set back.
@@ -80,30 +97,45 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decis
 	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
 		return driver.Decision{}, err
 	}
-	// Only what depends on the time is encoded in each try. The row of usage, by its key, is where Settle will add the actual amount. A nil Call has
-	// one, too: that of what nobody said whose it is.
-	dims, encodedCall, accountNames, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
-	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
-		// p.hold is the range of time in which all lines are booked as they were placed for now; at other
-		// times the script places them anew, or answers codeTime.
-		p, err := s.place(r.Lines, &r.Charge, now, false)
-		if err != nil {
-			return nil, err
-		}
-		// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss. It refuses another number of units.
-		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
-			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).byte(units)
-		h = append(h, usage[:]...).charge(&r.Charge)
-		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), encodedCall, accountNames, s.flags.Load().matches(r.Call)}, nil
-	})
+	fixed := reserveTexts{dims: appendKeys(nil, r.Dims), call: encodeCall(r.Call), names: encodeNames(r.Lines), usage: r.Call.UsageKey()}
+	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) { return s.reserveRequest(&r, &fixed, now, clock) })
 	refused := answer.code == codeDenied || answer.code == codeKilled
-	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal reserves nothing that a replica could lack
-		if answer.code != 0 { // it was reserved: the error is errReplicas
+	if refused && errors.Is(err, errReplicas) {
+		err = nil // a refusal reserves nothing that a replica could lack
+	}
+	if err != nil {
+		// Together with an answer, whose code is never 0, the error is errReplicas: it was reserved.
+		if answer.code != 0 {
 			_ = s.Void(context.WithoutCancel(ctx), r.ID, r.Owner) // if it can't be voided it expires, which charges it
 		}
 		return driver.Decision{}, err
 	}
 	return decision(answer, &r)
+}
+
+// reserveTexts is what a Reserve sends that does not depend on the time, so that it is encoded once for all tries.
+type reserveTexts struct {
+	dims  []byte     // the keys of the values of the call's scope, by which kill flags are found
+	call  []byte     // the scope and the operation; empty if they are not known
+	names []byte     // of each line: what the ledger keeps about the account from its first booking on
+	usage driver.Key // the row of usage, a day's sum over calls of one scope, to which Settle will add the actual amount
+}
+
+// reserveRequest returns the arguments of the script of Reserve. lua/reserve.lua finds each number of the first one by its offset.
+func (s *Store) reserveRequest(r *driver.Reservation, fixed *reserveTexts, now, clock int64) ([]any, error) {
+	// p.hold is the range of time in which all lines are booked as they were placed for now; at other
+	// times the script places them anew, or answers codeTime. The false leaves out the thresholds, which only Settle needs.
+	p, err := s.place(r.Lines, &r.Charge, now, false)
+	if err != nil {
+		return nil, err
+	}
+	expiresAfter := min(micros(r.TTL), never)
+	options := bit(r.Tentative) | bit(r.RefuseObserved)<<1
+	// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss. It refuses another number of units.
+	h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, expiresAfter, s.retention, p.hold.from, p.hold.until)
+	h = append(h.byte(options).byte(units), fixed.usage[:]...).charge(&r.Charge)
+	// Patterns are matched here and not by the script: it gets the names of the flags with patterns that cover the call.
+	return []any{[]byte(h), fixed.dims, []byte(p.booked), []byte(p.terms), fixed.call, fixed.names, s.flags.Load().matches(r.Call)}, nil
 }
 
 // decision decodes the answer to a Reserve: the flag that refused it, the lines without room, or when it expires and which lines without room

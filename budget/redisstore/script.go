@@ -138,7 +138,7 @@ func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	// enter fails once the store is closed. Otherwise it counts a step for which Close waits, until steps.Done below or in detach.
+	// enter fails once the store is closed. Otherwise it counts a step, for which Close waits until steps.Done is called, below or in detach.
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -158,8 +158,8 @@ type result struct {
 	err   error
 }
 
-// detach runs a script in a goroutine of its own, for a client that does not obey contexts. If nobody waits for it any more, it ends with
-// the client's own timeouts, and Close waits for it.
+// detach runs a script in a goroutine of its own, for a client that does not obey contexts, and returns at the end of ctx at the latest. A script that
+// nobody waits for any more ends with the client's own timeouts, and Close waits for that.
 func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, args []any) (any, error) {
 	// With room for one result, so that the goroutine ends even if nobody receives it any more.
 	done := make(chan result, 1)
@@ -199,12 +199,12 @@ func (s *Store) send(ctx context.Context, sc *script, shard, args []any) (any, e
 	return value, err
 }
 
-// call sends one command, EVALSHA or EVAL, with the keys of the ledger and of the shard, and the script's arguments. A Reserve and a Kill wait for
-// replicas, if Options.MinReplicas asks for that.
-func (s *Store) call(ctx context.Context, sc *script, name, script string, shard, args []any) (any, error) {
+// call sends one command, EVALSHA with a script's hash or EVAL with its text, with the keys of the ledger and of the shard, and the script's
+// arguments. A Reserve and a Kill wait for replicas, if Options.MinReplicas asks for that.
+func (s *Store) call(ctx context.Context, sc *script, command, hashOrText string, shard, args []any) (any, error) {
 	// The order that Redis wants: the command, the hash or the text, the number of keys, the keys, and the other arguments.
 	all := make([]any, 0, 3+len(s.keys.head)+len(shard)+len(args))
-	all = append(all, name, script, len(s.keys.head)+len(shard))
+	all = append(all, command, hashOrText, len(s.keys.head)+len(shard))
 	all = append(all, s.keys.head[:]...)
 	all = append(all, shard...)
 	all = append(all, args...)

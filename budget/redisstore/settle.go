@@ -17,14 +17,7 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	if err := errors.Join(fits(&st.Actual), distinct(st.Lines)); err != nil {
 		return driver.Posting{}, err
 	}
-	// The stored entry has the bookings of a reservation, so that the script needs lines for two purposes only: to report thresholds, and to
-	// post an amount that was never reserved in the present windows. Without any lines there is nothing to leave out.
-	withLines := len(st.Lines) == 0
-	for i := range st.Lines {
-		// The line has thresholds, and the script needs it to report those that are reached.
-		withLines = withLines || len(st.Lines[i].Notify) > 0
-	}
-	answer, err := s.settle(ctx, &st, withLines)
+	answer, err := s.settle(ctx, &st, needsLines(st.Lines))
 	if err == nil && answer.code == codeUnknown {
 		answer, err = s.settle(ctx, &st, true)
 	}
@@ -34,23 +27,35 @@ func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Postin
 	return posting(answer, st.Lines)
 }
 
-// settle sends a settlement. withLines says whether to send the lines, with their windows, thresholds and names, too. usage is the key of the
-// row of usage, a day's sum over calls of one scope, to which the amount is added; shares say how it divides among several rows. A day may have
-// UsageRows of them.
+// needsLines reports whether a settlement is sent with its lines at once. The stored entry has the bookings of a reservation, so that the script
+// needs lines for two purposes only: to report thresholds, and to post an amount that was never reserved in the present windows. The latter shows
+// only in the answer. Without any lines there is nothing to leave out.
+func needsLines(lines []driver.Line) bool {
+	for i := range lines {
+		if len(lines[i].Notify) > 0 { // the line has thresholds
+			return true
+		}
+	}
+	return len(lines) == 0
+}
+
+// settle sends a settlement. withLines says whether to send the lines, with their windows, thresholds and names, too.
 func (s *Store) settle(ctx context.Context, st *driver.Settlement, withLines bool) (reply, error) {
+	// usage is the key of the row of usage, a day's sum over calls of one scope, to which the amount is added; without a call the script uses the
+	// reservation's row. shares say how the amount divides among several rows.
 	usage, shares := driver.Key{}, []byte(encodeShares(st.Shares))
-	if st.Call != nil { // otherwise the script uses the reservation's row
+	if st.Call != nil {
 		usage = st.Call.UsageKey()
 	}
-	// The script gets the key of the hash with the reservation's entry. By the epoch, the ledger's random name, and the highest sequence seen it
-	// notices a loss; the clock is 0 for the server's own.
+	// ask calls this function for each try. The script gets the key of the hash with the reservation's entry (shard). By the epoch, the ledger's random
+	// name, and the highest sequence seen it notices a loss; the clock is 0 for the server's own. A day may have UsageRows rows of usage.
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
 		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention, int64(s.opts.UsageRows))
 		h = append(h, usage[:]...).flags(st.Estimated, withLines).charge(&st.Actual)
 		if !withLines { // the texts below that come from lines are empty
 			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, "", shares}, nil
 		}
-		// With true the thresholds are encoded, too, in p.marks.
+		// place encodes for the time now where the lines are booked; with true also the thresholds, in p.marks.
 		p, err := s.place(st.Lines, &st.Actual, now, true)
 		if err != nil {
 			return nil, err
@@ -66,6 +71,7 @@ func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
 	if answer.code == codeReplayed {
 		return driver.Posting{Replayed: true, From: driver.Settled}, nil
 	}
+	// A reader takes each value off the front of in.text. If it has failed, a value was missing or out of range.
 	in := answer.rest
 	// Letters that stand for an error don't get here: ask returns that.
 	if p.From, err = in.before(); err != nil || answer.code != codeDone {
@@ -89,7 +95,7 @@ func posting(answer reply, lines []driver.Line) (p driver.Posting, err error) {
 	return p, nil
 }
 
-// before reads the state of a reservation before the step; the letter n means that there was none.
+// before reads the state of a reservation before the step, a letter; 0 for the letter n, which means that there was no reservation.
 func (in *reader) before() (driver.State, error) {
 	letter := byte(in.number(1))
 	if letter == 'n' {

@@ -57,22 +57,19 @@ func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 	if err := sub.Subscribe(ctx, s.keys.channel); err != nil {
 		return false
 	}
-	for asked := false; ; {
+	for pinged := false; ; {
 		message, err := sub.ReceiveTimeout(ctx, quietTime)
-		// A read that found nothing in quietTime is an error whose Timeout is true. Any other error, or a second silence, ends the subscription.
-		var silence net.Error
 		switch {
 		case err == nil: // a message, or the answer to the PING
-			asked = false
-		case asked || !errors.As(err, &silence) || !silence.Timeout():
+			pinged = false
+		case pinged || !isSilence(err): // a second silence, or the connection broke
 			return made
 		default: // the first silence
-			if asked = true; sub.Ping(ctx) != nil {
+			if pinged = true; sub.Ping(ctx) != nil {
 				return made
 			}
-			continue
 		}
-		switch message.(type) {
+		switch message.(type) { // nil after a silence
 		case *redis.Subscription: // flags may have changed while there was no subscription
 			made = true
 			changed()
@@ -80,4 +77,10 @@ func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 			changed()
 		}
 	}
+}
+
+// isSilence reports whether a read has failed because nothing came within quietTime.
+func isSilence(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

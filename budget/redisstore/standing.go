@@ -19,7 +19,7 @@ type standing struct {
 
 // bucket is one of the parts in which a rolling window's amounts are summed up.
 type bucket struct {
-	start int64 // its number: its start in nanoseconds divided by the buckets' width
+	start int64 // its number, which counts buckets since 1970: its start in nanoseconds divided by the buckets' width
 	used  int64 // settled and pending
 }
 
@@ -55,15 +55,9 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
 		at := fromMicro(now)
-		// The width of a rolling window's buckets. A calendar window lists none, so that its step is not used.
-		step := rollingStep(w.At(at))
-		sums := make([]driver.Bucket, len(s.buckets))
-		for i, b := range s.buckets {
-			// A number that no script stores: the product below would overflow.
-			if step <= 0 || b.start > math.MaxInt64/step {
-				return 0
-			}
-			sums[i] = driver.Bucket{Start: b.start * step, Used: b.used}
+		sums, ok := s.sums(rollingStep(w.At(at)))
+		if !ok {
+			return 0
 		}
 		// 0 if time alone never frees that much, as in a lifetime.
 		if d = w.ResetAfter(at, sums, excess); d == 0 {
@@ -78,4 +72,17 @@ func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	default:
 		return max(d, time.Duration(s.latched-now)*time.Microsecond)
 	}
+}
+
+// sums returns the buckets with their starts in nanoseconds. width is that of a rolling window's buckets; a calendar window lists none, so that its
+// width is not used. ok is false for a bucket's number that no script stores: the product would overflow.
+func (s *standing) sums(width int64) (all []driver.Bucket, ok bool) {
+	all = make([]driver.Bucket, len(s.buckets))
+	for i, b := range s.buckets {
+		if width <= 0 || b.start > math.MaxInt64/width {
+			return nil, false
+		}
+		all[i] = driver.Bucket{Start: b.start * width, Used: b.used}
+	}
+	return all, true
 }

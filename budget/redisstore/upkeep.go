@@ -26,32 +26,48 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	for steps := 1; ; steps++ {
 		// 0 if the limit is used up: the script then only forgets.
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
-		// The time by which the script forgets follows the clock by at most an eighth of the retention a step, or an hour if that is more: a
-		// clock that jumps ahead and back must not make it forget what still counts.
-		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
-			// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss; the clock is 0 for the server's own.
-			// What is charged is added to rows of usage, of which a day has UsageRows at most, and which are forgotten after UsageRetention.
-			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
-				int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
-		})
+		step, err := s.expireBatch(ctx, batch)
 		if err != nil {
 			return charged, err
 		}
-		in := answer.rest
-		// How many reservations it has charged, how many it has left for later, and how many entries, buckets, flags and rows of usage it has looked
-		// at to forget them.
-		n, postponed, dropped := in.number(4), in.number(4), in.number(4)
-		if !in.done() || n+postponed > batch || answer.code != codeDone {
-			return charged, errReply
-		}
-		charged += int(n)
+		charged += int(step.charged)
 		// A batch that was not full was the last one. Those that were postponed don't come up again for a minute.
-		more := n+postponed == batch && charged < limit
-		// A batch to forget that was not full was the last one, too. forgetSteps bounds only steps for that, not those that still charge.
-		if !more && (dropped < forgetBatch || steps >= forgetSteps) {
+		moreToCharge := step.charged+step.postponed == batch && charged < limit
+		// forgetSteps bounds only steps that have nothing else to do, not those that still charge.
+		moreToForget := step.dropped >= forgetBatch && steps < forgetSteps
+		if !moreToCharge && !moreToForget {
 			return charged, nil
 		}
 	}
+}
+
+// expired is what one run of the script of Expire has done.
+type expired struct {
+	charged   int64 // reservations
+	postponed int64 // reservations that are left for later, because their account would overflow
+	dropped   int64 // entries, buckets, flags and rows of usage that it has looked at to forget them
+}
+
+// expireBatch runs the script of Expire once. It charges up to batch reservations, and forgets as many of each kind as forgetBatch says.
+func (s *Store) expireBatch(ctx context.Context, batch int64) (expired, error) {
+	// The time by which the script forgets follows the clock by at most so much a step: a clock that jumps ahead and back must not make it forget
+	// what still counts.
+	advance := max(s.retention/8, micros(time.Hour))
+	answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
+		// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss; the clock is 0 for the server's own.
+		// What is charged is added to rows of usage, of which a day has UsageRows at most, and which are forgotten after UsageRetention.
+		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, advance,
+			int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
+	})
+	if err != nil {
+		return expired{}, err
+	}
+	in := answer.rest
+	did := expired{charged: in.number(4), postponed: in.number(4), dropped: in.number(4)}
+	if !in.done() || did.charged+did.postponed > batch || answer.code != codeDone {
+		return expired{}, errReply
+	}
+	return did, nil
 }
 
 // Entries implements driver.Store. A Max out of range is replaced with the nearest valid one.
@@ -64,7 +80,7 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 		if !q.Plain() {
 			wanted = maxEntries // the script knows State and Estimated only: most entries that it finds are not selected below
 		}
-		page, looked, err := s.page(ctx, q, from, wanted)
+		page, shardsRead, err := s.page(ctx, q, from, wanted)
 		if err != nil {
 			return nil, err
 		}
@@ -74,14 +90,14 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 				all = append(all, page[i])
 			}
 		}
-		from += looked // the number of shards that were read
+		from += shardsRead
 	}
 	return all[:min(len(all), limit)], nil
 }
 
 // page reads entries of whole shards, from a given one on, in the order of their ids, and returns how many shards it has read: the script stops
 // at the end of one when it has found limit entries or has looked at lookBatch.
-func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]driver.Entry, int, error) {
+func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) (entries []driver.Entry, shardsRead int, err error) {
 	// k is what is known of the ledger. sound fails if a loss was found that nobody has accepted yet.
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -97,20 +113,16 @@ func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]dr
 	if err != nil {
 		return nil, 0, err
 	}
-	answer, entries, err := parsePage(value)
-	if err == nil {
-		// The error that the answer's letter stands for, if any; a loss is remembered.
-		err = s.outcome(k, &answer)
-	}
-	if err != nil {
+	answer, entries, unreadable := parsePage(value)
+	// judge returns why the answer can't be used, such as a loss of the ledger.
+	if err := s.judge(k, &answer, unreadable); err != nil {
 		return nil, 0, err
 	}
-	s.notice(answer.sequence)
-	looked := answer.rest.number(2)
-	if !answer.rest.done() || looked < 1 || looked > shards {
+	read := answer.rest.number(2)
+	if !answer.rest.done() || read < 1 || read > shards {
 		return nil, 0, errReply
 	}
-	return entries, int(looked), nil
+	return entries, int(read), nil
 }
 
 // parsePage decodes an answer with entries, and sorts them. Behind the head there are pairs: first an entry's id and the entry, then an account
@@ -132,20 +144,16 @@ func parsePage(value any) (reply, []driver.Entry, error) {
 	entries := make([]driver.Entry, 0, len(parts)/2)
 	steps := make(map[driver.Key]int64) // widths of the buckets of rolling windows
 	for i := len(parts) - 2; i > 0; i -= 2 {
-		id, isText := parts[i].(string)
-		text, isTextToo := parts[i+1].(string)
+		first, isText := parts[i].(string)
+		second, isTextToo := parts[i+1].(string)
 		if !isText || !isTextToo {
 			return r, nil, errReply
 		}
-		// A text is empty for an account without a name, whose width is not known.
-		if len(id) == len(driver.Key{})+1 {
-			in := reader{text: text}
-			if text != "" {
-				steps[driver.Key([]byte(id[:16]))] = in.count()
-			}
+		if isAccount := len(first) == len(driver.Key{})+1; isAccount {
+			learnStep(steps, driver.Key([]byte(first[:16])), second)
 			continue
 		}
-		e, err := parseEntry(id, text, steps)
+		e, err := parseEntry(first, second, steps)
 		if err != nil {
 			return r, nil, err
 		}
@@ -153,4 +161,13 @@ func parsePage(value any) (reply, []driver.Entry, error) {
 	}
 	slices.SortFunc(entries, func(a, b driver.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return r, entries, nil
+}
+
+// learnStep adds the width of an account's buckets, with which its stored name begins, to steps. The name is empty for an account without one, whose
+// width is not known.
+func learnStep(steps map[driver.Key]int64, account driver.Key, name string) {
+	if name != "" {
+		in := reader{text: name}
+		steps[account] = in.count()
+	}
 }

@@ -26,7 +26,7 @@ func encodeShares(shares []driver.Share) head {
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.UsageRow{}
-	// A row's day, as a number from 1970 on, and its key. The day of the zero time is 0, which is before all rows.
+	// mark is where a page begins: a row's day, as a number from 1970 on, and its key. The day of the zero time is 0, which is before all rows.
 	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
 	// Rows whose amounts have become zero are left out, so that one page of the script may be too few.
 	for len(all) < limit {
@@ -141,7 +141,7 @@ type knownPattern struct {
 // none, the id of the empty list, is sent by a process that knows no list.
 var none = make([]byte, 16)
 
-// matches returns the list's id, and the names of the flags that cover a call. The server decides whether they have ended.
+// matches returns the list's id, and behind that the names of the flags that cover a call. The server decides whether they have ended.
 func (p *patterns) matches(c *driver.Call) []byte {
 	if p == nil {
 		return none
@@ -152,6 +152,7 @@ func (p *patterns) matches(c *driver.Call) []byte {
 		return found
 	}
 	for i := range p.all {
+		// Holds reports whether a flag covers calls of a scope.
 		if p.all[i].flag.Holds(c.Scope) {
 			found = append(found, p.all[i].object...)
 		}
@@ -168,10 +169,9 @@ func (s *Store) learnPatterns(r *reply) error {
 	}
 	p := &patterns{list: driver.Key([]byte(list))}
 	for !in.failed && in.text != "" {
-		// The number of keys by which a flag is found: for one with patterns there is one, the flag's name.
-		in.number(1)
+		in.number(1) // how many keys it is found by: a flag with patterns by one, which is its name
 		object := in.bytes(16)
-		in.bytes(16) // its times are not needed
+		in.bytes(16) // its two times are not needed
 		k, err := decodeFlag(in.bytes(int(in.number(4))))
 		if err != nil || in.failed {
 			return errReply
