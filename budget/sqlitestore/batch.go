@@ -46,21 +46,17 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 		return err
 	}
 	st := &step{ctx: ctx, until: time.Now().Add(s.opts.BusyTimeout), run: run, write: write, done: make(chan struct{})}
-	s.queue.mu.Lock()
-	if s.queue.closed {
-		s.queue.mu.Unlock()
-		return errClosed
+	if err := s.queue.add(st); err != nil {
+		return err
 	}
-	s.queue.waiting = append(s.queue.waiting, st)
-	s.queue.mu.Unlock()
 	select {
-	case s.queue.runner <- struct{}{}:
+	case s.queue.runner <- struct{}{}: // this goroutine becomes the runner
 		// The oldest steps are run first, so that st may come in a later batch; or the runner before this one has done it already.
 		for !st.finished() {
 			s.runBatch(s.queue.take())
 		}
 		<-s.queue.runner
-	case <-st.done:
+	case <-st.done: // the runner has run it
 	case <-ctx.Done():
 		if s.queue.withdraw(st) {
 			return ctx.Err()
@@ -69,6 +65,17 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 		<-st.done
 	}
 	return st.err
+}
+
+// add puts a step at the end of the queue, or returns errClosed.
+func (q *queue) add(st *step) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return errClosed
+	}
+	q.waiting = append(q.waiting, st)
+	return nil
 }
 
 // finished reports whether the step has ended.
@@ -161,7 +168,7 @@ func (s *Store) runBatch(batch []*step) {
 		s.queue.putBack(stillWaiting(batch, err))
 	case err != nil && len(batch) > 1:
 		for _, st := range batch {
-			// A single step that fails once more ends with its error, in the default case.
+			// This runs the step alone: if it fails once more, it ends with its error, in the default case.
 			s.runBatch([]*step{st})
 		}
 	default: // the transaction was committed, and the steps have their results; or it failed with its only step
@@ -216,14 +223,6 @@ func (s *Store) runTogether(batch []*step) error {
 			begin, write = "BEGIN IMMEDIATE", true
 		}
 	}
-	giveUp := func() error { // as soon as one of the steps must not wait any longer
-		for _, st := range batch {
-			if err := st.whyStop(); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	// After a loss this is an error until an operator has accepted the loss.
 	if err := s.recover(); err != nil {
 		return err
@@ -231,20 +230,7 @@ func (s *Store) runTogether(batch []*step) error {
 	// The file counts its writing transactions, and checkLedger copies that count into s.sequence. A rollback undoes the count of this transaction in
 	// the file, so that s.sequence has to go back, too: otherwise the file would seem to be an older one.
 	sequence := s.sequence
-	err := transaction(s.conn, giveUp, begin, func() error {
-		t := &tx{store: s, now: s.opts.Clock()}
-		if err := t.checkLedger(write); err != nil {
-			return err
-		}
-		for _, st := range batch {
-			// An error that is no answer to the step makes the whole transaction roll back.
-			if st.err = st.run(t); st.err != nil && !contractual(st.err) {
-				return st.err
-			}
-		}
-		// What the steps have added to rows of usage was only in memory until now.
-		return t.writeUsage()
-	})
+	err := transaction(s.conn, func() error { return whyGiveUp(batch) }, begin, func() error { return s.runSteps(batch, write) })
 	if err != nil {
 		s.sequence = sequence
 		// From now on recover refuses steps, and asks only some time after lookedAt whether the loss was accepted. The other loss, errPart, needs no
@@ -257,6 +243,33 @@ func (s *Store) runTogether(batch []*step) error {
 		}
 	}
 	return err
+}
+
+// whyGiveUp returns why the first of the steps that must not wait any longer must not; nil if all may.
+func whyGiveUp(batch []*step) error {
+	for _, st := range batch {
+		if err := st.whyStop(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runSteps runs steps inside of a transaction that has begun, one after the other. An error makes the transaction roll back. write says whether any
+// of the steps may write.
+func (s *Store) runSteps(batch []*step, write bool) error {
+	t := &tx{store: s, now: s.opts.Clock()}
+	if err := t.checkLedger(write); err != nil {
+		return err
+	}
+	for _, st := range batch {
+		// contractual errors are answers to the step.
+		if st.err = st.run(t); st.err != nil && !contractual(st.err) {
+			return st.err
+		}
+	}
+	// What the steps have added to rows of usage was only in memory until now.
+	return t.writeUsage()
 }
 
 // contractual reports whether an error is an answer of driver's contract to one step, and not a failure of the transaction. A step that returns
@@ -316,7 +329,7 @@ func whileBusy(giveUp, fn func() error) error {
 // tx is a running transaction.
 type tx struct {
 	store           *Store
-	now             time.Time
+	now             time.Time                // by Options.Clock, the same for all steps in the transaction
 	judged, reached int64                    // the time by which old rows are forgotten, and the one up to which they may be gone: see meta
 	usage           map[usagePlace]*usageRow // rows of usage, the sums of a day, that were read; those that changed are written at the end
 	rows            map[int64]int            // how many rows of usage a day has, counting those not yet written; only for days where it was asked

@@ -42,7 +42,8 @@ func (t *tx) note(r *driver.Record) error {
 	return t.exec(sqlNoteChange, object[:], r.ID[:], t.now.UnixNano(), raw)
 }
 
-// change makes a change in a step of its own, unless it was made before. make must not be refused: the change is in the audit trail by then.
+// change makes a change in a step of its own, unless it was made before, which is no error. make is what it does, and must not be refused: the change
+// is in the audit trail by then.
 func (s *Store) change(ctx context.Context, r driver.Record, make func(*tx) error) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -125,9 +126,10 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 				// 0 is the time until which the latch is closed: it is open.
 				return t.exec(sqlLatch, key[:], 0)
 			})
-			if errors.Is(err, driver.ErrSuperseded) {
-				superseded = err // t.change has written nothing for this account; the other latches are opened
-			} else if err != nil {
+			switch {
+			case errors.Is(err, driver.ErrSuperseded): // t.change has written nothing for this account; the other latches are opened
+				superseded = err
+			case err != nil:
 				return err
 			}
 		}
@@ -140,9 +142,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Cha
 	return err
 }
 
-// Kill implements driver.Store. A change that was made before does nothing. A new one is put into the audit trail only once it is known that there
-// is room for the flag, because a step that fails must have written nothing. A flag is filed under the key by which calls find it: one of its
-// dimensions, which are the keys of the scope values that it sets, or underPatterns if its values are patterns.
+// Kill implements driver.Store.
 func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -151,29 +151,34 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 	if err != nil {
 		return err
 	}
-	dims, key := encodeKeys(k.Scope.Dims()), flagKey(k.Flag())
 	r := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
-	return s.do(ctx, true, func(t *tx) error {
-		isNew, err := t.judge(&r)
-		if err != nil || !isNew {
-			return err
-		}
-		file := underPatterns
-		if k.Patterns {
-			err = t.makeRoom(key)
-		} else {
-			// rarest returns the dimension with the fewest flags; nothing, for a flag that covers every call, if there are no dimensions.
-			file, err = t.rarest(k.Scope.Dims())
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.note(&r); err != nil {
-			return err
-		}
-		// End returns 0 for a flag that has no end.
-		return t.exec(sqlKill, key, dims, scope, []byte(k.Reason), t.now.UnixNano(), file, account.End(k.Until), k.Patterns)
-	})
+	return s.do(ctx, true, func(t *tx) error { return t.kill(&k, scope, &r) })
+}
+
+// kill sets a flag, whose scope is also given as it is stored. A change that was made before does nothing. A new one is put into the audit trail only
+// once it is known that there is room for the flag, because a step that fails must have written nothing.
+func (t *tx) kill(k *driver.Kill, scope []byte, r *driver.Record) error {
+	isNew, err := t.judge(r)
+	if err != nil || !isNew {
+		return err
+	}
+	dims, key := k.Scope.Dims(), flagKey(k.Flag())
+	// file is the key by which calls find the flag: one of its dimensions, which are the keys of the scope values that it sets.
+	file := underPatterns
+	if k.Patterns {
+		err = t.makeRoom(key)
+	} else {
+		// rarest returns the dimension with the fewest flags; nothing, for a flag that covers every call, if there are no dimensions.
+		file, err = t.rarest(dims)
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.note(r); err != nil {
+		return err
+	}
+	// End returns 0 for a flag that has no end.
+	return t.exec(sqlKill, key, encodeKeys(dims), scope, []byte(k.Reason), t.now.UnixNano(), file, account.End(k.Until), k.Patterns)
 }
 
 // Revive implements driver.Store. If a row is deleted, a trigger notes a loss unless the store says that it deletes the row itself, which removing
@@ -213,16 +218,10 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	if err != nil {
 		return p, err
 	}
-	// e.uses is how the posted amount divides among rows of usage, the sums of a day, and Uses returns how the new one would. If there are shares,
-	// Uses needs no call, hence the nil. Without shares the correction says nothing of how to divide, and only the amount is compared.
-	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
-	same := e.actual == c.Actual && !e.estimated && sameShares
-	// An estimated amount is not the same: a correction to the same number confirms it, and is made.
-	p = driver.Posting{From: e.state, Replayed: !isNew || same}
+	p = driver.Posting{From: e.state, Replayed: !isNew || e.hasPosted(c)}
 	if !p.Replayed {
-		// The new amount in the place of e.actual; a resolved reservation has nothing pending. The true says that this is a correction: without
-		// shares all of it goes to the first of the rows of usage in which the reservation is now.
-		if err := t.post(e, c.Actual, e.actual, driver.Charge{}, c.Shares, true); err != nil {
+		// The new amount in the place of e.actual; a resolved reservation has nothing pending.
+		if err := t.post(e, posting{actual: c.Actual, before: e.actual, shares: c.Shares, correction: true}); err != nil {
 			return driver.Posting{}, err
 		}
 		// A corrected amount is not an estimate any more.
@@ -234,4 +233,15 @@ func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 		err = t.note(&r)
 	}
 	return p, err
+}
+
+// hasPosted reports whether a correction would leave an entry as it is. An estimated amount is not the same: a correction to the same number confirms
+// it, and is made. Without shares the correction says nothing of how to divide the amount, and only the amount is compared.
+func (e *entry) hasPosted(c *driver.Correction) bool {
+	if e.actual != c.Actual || e.estimated {
+		return false
+	}
+	// e.uses is how the posted amount divides among rows of usage, the sums of a day, and Uses returns how the new one would. With shares it needs no
+	// call, hence the nil.
+	return len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
 }

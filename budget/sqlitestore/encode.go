@@ -11,8 +11,8 @@ import (
 // errEncoding says that a stored value can't be read: the file was written by something else.
 var errEncoding = errors.New("sqlitestore: a stored value can't be read")
 
-// booking says where one line of a reservation is booked: in the bucket of the account that begins at start. The bucket stops counting at end, or
-// earlier if its sums are kept for longer than they count. Both are in nanoseconds since 1970 UTC.
+// booking says where one line of a reservation is booked: in the bucket of the account that begins at start. At end the bucket has stopped counting,
+// and the time for which its sums are kept (Options.Retention) begins. Both are in nanoseconds since 1970 UTC.
 type booking struct {
 	account    driver.Key
 	unit       driver.Unit

@@ -38,8 +38,7 @@ func (t *tx) advance() error {
 	return t.exec(sqlJudged, next)
 }
 
-// forget drops up to limit old reservations and as many old sums. The column forgotten of a bucket sums up what dropped reservations had posted
-// there. If there is nothing to drop, forget writes nothing.
+// forget drops up to limit old reservations and as many old sums. If there is nothing to drop, it writes nothing.
 func (t *tx) forget(limit int) error {
 	// If the clock was set back, what is old is decided by the clock: what would count again must not be dropped.
 	by := min(t.judged, t.now.UnixNano())
@@ -52,21 +51,14 @@ func (t *tx) forget(limit int) error {
 		return err
 	}
 	if len(entries) == 0 {
-		var sums bool // whether there are old ones
-		if err := t.stmt(sqlOldSums).QueryRow(old).Scan(&sums); err != nil || !sums {
+		var oldSums bool // whether there are any
+		if err := t.stmt(sqlOldSums).QueryRow(old).Scan(&oldSums); err != nil || !oldSums {
 			return err
 		}
 	}
 	return t.removing(by, func() error {
 		for _, e := range entries {
-			for _, b := range e.bookings {
-				if n := e.actual[b.unit]; n != 0 {
-					if err := t.exec(sqlForgetSum, b.account[:], b.start, n); err != nil {
-						return err
-					}
-				}
-			}
-			if err := t.exec(sqlForget, e.id[:]); err != nil {
+			if err := t.forgetEntry(e); err != nil {
 				return err
 			}
 		}
@@ -74,8 +66,20 @@ func (t *tx) forget(limit int) error {
 	})
 }
 
-// forgetUsage drops up to limit rows of usage, the sums of a day, of old days, and kill flags that ended long ago. by is the time that counts as
-// now. Only Expire, with its larger limit, does that; other steps return at once.
+// forgetEntry drops a reservation. The column forgotten of a bucket sums up what dropped reservations had posted there.
+func (t *tx) forgetEntry(e *entry) error {
+	for _, b := range e.bookings {
+		if n := e.actual[b.unit]; n != 0 {
+			if err := t.exec(sqlForgetSum, b.account[:], b.start, n); err != nil {
+				return err
+			}
+		}
+	}
+	return t.exec(sqlForget, e.id[:])
+}
+
+// forgetUsage drops up to limit rows of usage, which are sums of a day, of days that are too old, and kill flags that ended long ago. by is the time
+// that counts as now. Only Expire, with its larger limit, does that; other steps return at once.
 func (t *tx) forgetUsage(by int64, limit int) error {
 	if limit < forgetBatch {
 		return nil
@@ -113,15 +117,14 @@ func (t *tx) removing(reached int64, remove func() error) error {
 // refuseForgotten returns driver.ErrLost if a line's window may lack sums, because the clock is behind reached, the time up to which rows were
 // forgotten, by more than the retention. Lifetime windows, which never end, are never forgotten.
 func (t *tx) refuseForgotten(lines []driver.Line) error {
-	// Sums of windows that ended before this may be gone.
-	reached := t.reached - int64(t.store.opts.Retention)
-	if t.now.UnixNano() >= reached {
+	keptFrom := t.reached - int64(t.store.opts.Retention) // sums of windows that ended before this may be gone
+	if t.now.UnixNano() >= keptFrom {
 		return nil
 	}
 	for i := range lines {
 		if lines[i].Window.At(t.now).End != math.MaxInt64 {
 			return fmt.Errorf("%w: it is %s by the clock, and sums until %s were forgotten", driver.ErrLost, t.now.UTC().Format(time.RFC3339),
-				time.Unix(0, reached).UTC().Format(time.RFC3339))
+				time.Unix(0, keptFrom).UTC().Format(time.RFC3339))
 		}
 	}
 	return nil

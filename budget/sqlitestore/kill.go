@@ -15,9 +15,10 @@ import (
 // many there are. The column that says where is file.
 
 // joinKilled reads the flags that are stored under any of these dimensions, under none, or under underPatterns, which is x'2a'. It is a statement
-// with one parameter for each dimension. The 1 says that a term has one parameter, whose number replaces %[2]d; the texts are what comes before
-// the terms, a term, what comes between two terms, and what comes after them.
-var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
+// with one parameter, whose number replaces %[2]d, for each dimension.
+var joinKilled = joined{
+	params: 1, before: "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", term: "?%[2]d", between: ", ", after: ")",
+}
 
 // underPatterns is where flags with patterns are stored. All calls read them, which is why their number is bounded.
 var underPatterns = []byte("*")
@@ -34,26 +35,34 @@ func flagKey(f driver.Flag) []byte {
 // makeRoom returns driver.ErrTooManyFlags if there is no room for a flag with patterns, not even after flags that have ended are dropped. The flag
 // with this key does not count, because it would be replaced. A refusal leaves the flags dropped: they had ended in any case.
 func (t *tx) makeRoom(key []byte) error {
-	var n int
-	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < driver.MaxPatterns {
+	isFull, err := t.isFullBeside(key)
+	if err != nil || !isFull {
 		return err
 	}
 	if err := t.dropEnded(t.now.UnixNano(), true); err != nil {
 		return err
 	}
-	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < driver.MaxPatterns {
+	if isFull, err = t.isFullBeside(key); err != nil || !isFull {
 		return err
 	}
 	return driver.ErrTooManyFlags
 }
 
-// dropEnded drops flags that had ended by a given time, in nanoseconds since 1970; with patterns set only those with patterns.
-func (t *tx) dropEnded(by int64, patterns bool) error {
-	var ended bool
-	if err := t.stmt(sqlEnded).QueryRow(by, patterns).Scan(&ended); err != nil || !ended {
+// isFullBeside reports whether as many flags with patterns are set as may be, without the one that has this key.
+func (t *tx) isFullBeside(key []byte) (bool, error) {
+	var n int
+	err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n)
+	return n >= driver.MaxPatterns, err
+}
+
+// dropEnded drops flags that had ended by a given time, in nanoseconds since 1970; with patternsOnly set only those with patterns.
+func (t *tx) dropEnded(by int64, patternsOnly bool) error {
+	var hasEnded bool // whether there are any
+	if err := t.stmt(sqlEnded).QueryRow(by, patternsOnly).Scan(&hasEnded); err != nil || !hasEnded {
 		return err
 	}
-	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patterns) }) // no sums are gone, which 0 says
+	// removing keeps the triggers from taking this for a loss. Its 0 says that no sums are gone.
+	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patternsOnly) })
 }
 
 // rarest returns the dimension under which the fewest flags are stored, and nothing if there are no dimensions.
@@ -76,16 +85,6 @@ func (t *tx) rarest(dims []driver.Key) (file []byte, err error) {
 // reservation's dimensions, under none, or as patterns, because one that covers it can only be there.
 func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 	look := r.Dims
-	holds := func(k *driver.Kill, of []driver.Key) bool { // of has the flag's dimensions, all of which the call must have
-		if !k.Until.IsZero() && !t.now.Before(k.Until) {
-			return false
-		}
-		if k.Patterns {
-			// Patterns are matched with the values of the call, which is nil if they are not known.
-			return r.Call != nil && k.Holds(r.Call.Scope)
-		}
-		return !slices.ContainsFunc(of, func(d driver.Key) bool { return !slices.Contains(r.Dims, d) })
-	}
 	if len(look) == 0 {
 		look = []driver.Key{{}} // no flag is stored there, but the statement also reads those under none and with patterns
 	}
@@ -106,13 +105,27 @@ func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 		if err != nil {
 			return err
 		}
-		return eachKill(rows, func(k driver.Kill, of []driver.Key) {
-			if found == nil && holds(&k, of) {
+		return eachKill(rows, func(k driver.Kill, dims []driver.Key) {
+			if found == nil && covers(&k, dims, r, t.now) {
 				found = &k
 			}
 		})
 	})
 	return found, err
+}
+
+// covers reports whether a flag with these dimensions covers a reservation, and has not ended by now: the reservation has all of them or, for a flag
+// with patterns, values that match.
+func covers(k *driver.Kill, dims []driver.Key, r *driver.Reservation, now time.Time) bool {
+	if hasEnded := !k.Until.IsZero() && !now.Before(k.Until); hasEnded {
+		return false
+	}
+	if k.Patterns {
+		// Patterns are matched with the values of the call, which is nil if they are not known.
+		return r.Call != nil && k.Holds(r.Call.Scope)
+	}
+	isMissing := func(d driver.Key) bool { return !slices.Contains(r.Dims, d) }
+	return !slices.ContainsFunc(dims, isMissing)
 }
 
 // eachKill calls each for every kill flag of the rows, with the keys of its dimensions, and closes the rows.

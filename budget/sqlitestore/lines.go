@@ -25,8 +25,11 @@ const maxTogether = 16
 // joined is a statement with one term for each line. In the term, %[1]d is the line's number, and the other verbs are the numbers of the line's
 // parameters.
 type joined struct {
-	params                       int // how many parameters a line has
-	before, term, between, after string
+	params  int    // how many parameters a line has
+	before  string // comes before the terms
+	term    string // is repeated for each line
+	between string // comes between two terms
+	after   string // comes after the terms
 }
 
 var (
@@ -52,11 +55,11 @@ var (
 	}
 )
 
-// text returns the statement for n lines.
+// text returns the statement for n lines. The parameters are numbered from 1 on, one line after the other.
 func (j *joined) text(n int) string {
 	terms := make([]string, n)
 	for i := range terms {
-		numbers := []any{i}
+		numbers := []any{i} // what the term's verbs stand for: the line, and then its parameters
 		for p := range j.params {
 			numbers = append(numbers, i*j.params+p+1)
 		}
@@ -117,14 +120,15 @@ type sight struct{ entry, kill bool }
 // look reads the present balances of the lines' accounts and, with an id, whether there is a reservation with it and any kill flag.
 func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 	all := make([]state, len(lines))
+	for i := range lines {
+		all[i].Max = lines[i].Max // unless scanStates finds an override
+	}
 	var seen sight
 	err := together(lines, func(first int, part []driver.Line) error {
 		statement := &joinStates
-		// Two parameters for each line, and the id.
-		args := make([]any, 0, 2*maxTogether+1)
+		args := make([]any, 0, 2*maxTogether+1) // two for each line, and the id
 		for i := range part {
-			// The line's own Max holds unless scanStates finds an override. Since is where the oldest bucket begins that counts now.
-			all[first+i].Max = part[i].Max
+			// Since is where the oldest bucket begins that counts now.
 			args = append(args, part[i].Account[:], part[i].Window.At(t.now).Since)
 		}
 		if id != nil && first == 0 { // if the lines take several statements, only the first one asks for the id
@@ -155,37 +159,42 @@ func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 	defer rows.Close()
 	for rows.Next() {
-		var line, isBucket int
-		var a, b, c int64
+		var line, second int
+		var third, fourth, fifth int64
 		var fired []byte
 		var named bool
-		err := rows.Scan(&line, &isBucket, &a, &b, &c, &fired, &named)
-		if err != nil {
+		err := rows.Scan(&line, &second, &third, &fourth, &fifth, &fired, &named)
+		switch {
+		case err != nil:
 			return err
-		}
-		if line < 0 {
-			seen.entry, seen.kill = isBucket != 0, a != 0
-			continue
-		}
-		s := &all[line]
-		if isBucket != 0 { // columns: start, settled, pending
-			s.Settled, s.overflow = add(s.Settled, b, s.overflow)
-			s.Pending, s.overflow = add(s.Pending, c, s.overflow)
-			s.buckets = append(s.buckets, driver.Bucket{Start: a, Used: b + c})
-			continue
-		}
-		s.named = named
-		now := t.now.UnixNano() // columns: an override's Max and its end, and the latch
-		// There is an override, and it has not ended.
-		if a >= 0 && now < b {
-			s.Max = a
-		}
-		s.latchedUntil, s.Latched = c, c > now
-		if s.fired, err = decodeTimes(fired); err != nil {
-			return err
+		case line < 0:
+			seen.entry, seen.kill = second != 0, third != 0
+		case second != 0:
+			all[line].addBucket(third, fourth, fifth)
+		default:
+			all[line].named = named
+			if all[line].fired, err = decodeTimes(fired); err != nil {
+				return err
+			}
+			all[line].apply(third, fourth, fifth, t.now.UnixNano())
 		}
 	}
 	return rows.Err()
+}
+
+// addBucket adds the sums of a bucket that begins at start.
+func (s *state) addBucket(start, settled, pending int64) {
+	s.Settled, s.overflow = add(s.Settled, settled, s.overflow)
+	s.Pending, s.overflow = add(s.Pending, pending, s.overflow)
+	s.buckets = append(s.buckets, driver.Bucket{Start: start, Used: settled + pending})
+}
+
+// apply sets the override and the latch of an account as they are now. overrideMax is -1 if there is no override, which ends at overrideUntil.
+func (s *state) apply(overrideMax, overrideUntil, latchedUntil, now int64) {
+	if overrideMax >= 0 && now < overrideUntil {
+		s.Max = overrideMax
+	}
+	s.latchedUntil, s.Latched = latchedUntil, latchedUntil > now
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps. excess is by how much the account
@@ -251,27 +260,36 @@ func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 	return err
 }
 
-// post posts an amount of an entry, in the place of before, which it has posted until now: it adds the difference to settled, subtracts pending from
-// what is pending, and replaces what the entry has added to rows of usage, the sums of a day. It checks first whether a sum would overflow. By
-// shares and correction divide finds to which rows of usage the amount belongs; buckets do not depend on them.
-func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driver.Share, correction bool) error {
-	bookings := e.bookings
+// posting is what post changes of an entry's sums.
+type posting struct {
+	actual  driver.Charge  // what the entry has posted afterwards
+	before  driver.Charge  // what it has posted until now, which actual replaces
+	pending driver.Charge  // what it holds as pending, which ends
+	shares  []driver.Share // how actual divides among calls; nil if all of it belongs to the entry's call
+	// correction says that the entry was resolved before. Without shares all of actual then goes to the first of the rows of usage, the sums of a day,
+	// to which the entry was added.
+	correction bool
+}
+
+// post changes the sums in which an entry counts: in its buckets it adds to settled by how much actual is more than before, and takes out what is
+// pending; and it replaces what the entry has added to rows of usage. It checks first whether a sum would overflow.
+func (t *tx) post(e *entry, p posting) error {
 	var more driver.Charge
 	for u := range more {
-		more[u] = actual[u] - before[u]
+		more[u] = p.actual[u] - p.before[u]
 	}
 	// This finds out whether a bucket would overflow, and charge, below, whether a row of usage would: before anything is written.
-	there, err := t.existing(bookings, &more)
+	there, err := t.existing(e.bookings, &more)
 	if err != nil {
 		return err
 	}
-	if next, values, err := e.divide(actual, shares, correction); err != nil {
+	if next, values, err := e.divide(&p); err != nil {
 		return err
 	} else if err := t.charge(e, next, values); err != nil { // from here on nothing can be refused
 		return err
 	}
 	var known, unknown []booking
-	for i, b := range bookings {
+	for i, b := range e.bookings {
 		switch {
 		case there[i]:
 			known = append(known, b)
@@ -280,14 +298,14 @@ func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driv
 		default: // nothing is added, or the bucket of a refund is gone: it was older than the retention and counts no more
 		}
 	}
-	if err := t.unbook(known, &more, &pending); err != nil {
+	if err := t.unbook(known, &more, &p.pending); err != nil {
 		return err
 	}
 	// Nothing is pending where there was no bucket: one with something pending is never forgotten.
 	return t.book(unknown, &more, new(driver.Charge))
 }
 
-// existing returns for each booking whether its bucket exists, or driver.ErrOverflow if the settled sum of one would overflow.
+// existing returns for each booking whether its bucket exists, or driver.ErrOverflow if the settled sum of one would overflow with more.
 func (t *tx) existing(bookings []booking, more *driver.Charge) ([]bool, error) {
 	there := make([]bool, len(bookings))
 	err := together(bookings, func(first int, part []booking) error {
@@ -303,22 +321,27 @@ func (t *tx) existing(bookings []booking, more *driver.Charge) ([]bool, error) {
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var line int
-			var settled int64
-			if err := rows.Scan(&line, &settled); err != nil {
-				return err
-			}
-			if _, overflow := add(settled, more[part[line].unit], false); overflow {
-				return driver.ErrOverflow
-			}
-			// A bucket that does not exist has no row in the answer.
-			there[first+line] = true
-		}
-		return rows.Err()
+		return scanSettled(rows, part, more, there[first:])
 	})
 	return there, err
+}
+
+// scanSettled reads the rows of joinSettled, which are about bookings, and closes them. It sets there for each booking that has a row, which is one
+// whose bucket exists.
+func scanSettled(rows *sql.Rows, bookings []booking, more *driver.Charge, there []bool) error {
+	defer rows.Close()
+	for rows.Next() {
+		var line int
+		var settled int64
+		if err := rows.Scan(&line, &settled); err != nil {
+			return err
+		}
+		if _, overflow := add(settled, more[bookings[line].unit], false); overflow {
+			return driver.ErrOverflow
+		}
+		there[line] = true
+	}
+	return rows.Err()
 }
 
 // unbook subtracts from pending and adds to settled in buckets that exist, as the caller has checked.
@@ -332,8 +355,10 @@ func (t *tx) unbook(bookings []booking, settled, pending *driver.Charge) error {
 	return err
 }
 
-// add returns a + b, and whether this sum, or an earlier one by overflowed, has left the range of int64.
+// add returns a + b, and whether this sum, or an earlier one by overflowed, has left the range of int64. A sum in range is larger than a exactly if b
+// is positive.
 func add(a, b int64, overflowed bool) (int64, bool) {
 	c := a + b
-	return c, overflowed || b != 0 && (c > a) != (b > 0)
+	overflows := b != 0 && (c > a) != (b > 0)
+	return c, overflowed || overflows
 }

@@ -45,17 +45,18 @@ func (t *tx) checkLedger(write bool) error {
 	}
 	q := sqlSequenceNow
 	if write {
-		q = sqlSequence
+		q = sqlSequence // counts up and returns the new number
 	}
 	var m meta
 	err := m.scan(t.stmt(q))
+	isOlder := m.sequence < s.sequence || write && m.sequence == s.sequence
 	switch {
 	// The row of meta, or all tables, were removed.
 	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
 		return errReplaced
 	case err != nil:
 		return err
-	case !bytes.Equal(m.epoch, s.epoch) || m.sequence < s.sequence || write && m.sequence == s.sequence:
+	case !bytes.Equal(m.epoch, s.epoch) || isOlder:
 		return errReplaced
 	case m.lost:
 		return errPart
@@ -78,7 +79,7 @@ func (s *Store) recover() error {
 	}
 	s.lookedAt = time.Now()
 	epoch, accepted := s.epoch, s.accepted
-	// The id of the accepted loss is another one than before: an operator has accepted this loss.
+	// reopen adopts what is in the file. If the id of the accepted loss is another one than before, an operator has accepted this loss.
 	if s.reopen() == nil && !bytes.Equal(s.accepted, accepted) {
 		return nil
 	}
@@ -124,11 +125,21 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
+	if err := s.writeAcceptance(ctx, c); err != nil {
+		return err
+	}
+	accepted = true
+	// Once more, to adopt the ledger as sqlAccept has left it.
+	return s.reopen()
+}
+
+// writeAcceptance notes in the file that an operator has accepted its loss, in a transaction of its own: the queue's steps begin with checkLedger,
+// which refuses a ledger that is lost. The caller is the runner.
+func (s *Store) writeAcceptance(ctx context.Context, c driver.Change) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
 	defer cancel()
-	err := transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
+	return transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
-		// Without checkLedger, which would refuse.
 		return t.change(&driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}, func(t *tx) error {
 			var epoch [16]byte
 			rand.Read(epoch[:])
@@ -136,10 +147,4 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 			return t.exec(sqlAccept, epoch[:], c.ID[:], t.now.UnixNano())
 		})
 	})
-	if err != nil {
-		return err
-	}
-	accepted = true
-	// Once more, to adopt the ledger as sqlAccept has left it.
-	return s.reopen()
 }

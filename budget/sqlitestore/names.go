@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql"
 	"math"
 	"time"
 
@@ -42,10 +43,10 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 				if err != nil {
 					return err
 				}
-				// The next page begins after the last candidate, whether it is selected or not.
-				if after = e.id; q.Selects(&out) && len(all) < limit {
+				if q.Selects(&out) && len(all) < limit {
 					all = append(all, out)
 				}
+				after = e.id // the next page begins after the last candidate, whether it is selected or not
 			}
 			if len(found) < limit { // it was the last page
 				return nil
@@ -56,8 +57,8 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry
 	return all, err
 }
 
-// candidates reads up to limit entries after an id. All that a query selects are among the candidates: its reference, or without
-// one its state and times, are compared here, and everything by Query.Selects.
+// candidates reads up to limit entries after an id, among them all that a query selects: the statement compares the reference of the query, or
+// without one its state and times. The caller compares the rest.
 func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, error) {
 	if q.Reference != "" {
 		return t.entries(sqlReferred, []byte(q.Reference), after[:], limit)
@@ -74,7 +75,8 @@ func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, 
 
 // public returns the entry for callers of Entries.
 func (e *entry) public() (driver.Entry, error) {
-	c, _, err := account.DecodeCall(e.call) // the reference in it is empty: it has a column of its own
+	// The second value, the provider's id of the request, is empty in an encoded call: it has a column of its own.
+	c, _, err := account.DecodeCall(e.call)
 	if err != nil {
 		return driver.Entry{}, err
 	}
@@ -105,32 +107,40 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var key, name []byte
-			var most, until *int64 // nil without an override
-			var latched int64
-			if err := rows.Scan(&key, &name, &most, &until, &latched); err != nil {
+			a, err := scanAccount(rows, t.now.UnixNano())
+			if err != nil {
 				return err
-			}
-			if len(key) != len(driver.Key{}) {
-				return errEncoding
-			}
-			a := driver.Account{Key: driver.Key(key)}
-			// Both stay empty for an account without a name, such as one that was overridden before anything was booked in it.
-			if a.Limit, a.Scope, err = account.DecodeName(name); err != nil {
-				return err
-			}
-			if most != nil && until != nil {
-				a.Override = &driver.Override{Max: *most, Until: time.Unix(0, *until)}
-			}
-			// Otherwise no latch was closed, or it has opened again.
-			if latched > t.now.UnixNano() {
-				a.Latched = time.Unix(0, latched)
 			}
 			all = append(all, a)
 		}
 		return rows.Err()
 	})
 	return all, err
+}
+
+// scanAccount reads one row of sqlAccounts. A latch that has opened by now is left out.
+func scanAccount(rows *sql.Rows, now int64) (a driver.Account, err error) {
+	var key, name []byte
+	var most, until *int64 // nil without an override
+	var latched int64      // until when; 0 if the latch was never closed
+	if err := rows.Scan(&key, &name, &most, &until, &latched); err != nil {
+		return a, err
+	}
+	if len(key) != len(driver.Key{}) {
+		return a, errEncoding
+	}
+	a.Key = driver.Key(key)
+	// Both stay empty for an account without a name, such as one that was overridden before anything was booked in it.
+	if a.Limit, a.Scope, err = account.DecodeName(name); err != nil {
+		return a, err
+	}
+	if most != nil && until != nil {
+		a.Override = &driver.Override{Max: *most, Until: time.Unix(0, *until)}
+	}
+	if latched > now {
+		a.Latched = time.Unix(0, latched)
+	}
+	return a, nil
 }
 
 // Periods implements driver.Store. A limit out of range is replaced with the nearest valid one.

@@ -12,20 +12,18 @@ import (
 const schemaVersion = 4
 
 // schemas[i] turns version i of the schema into the next one. All tables are STRICT: otherwise SQLite would turn an integer that overflows
-// into a float. The CHECK of pending refuses what would take out more than was put in.
+// into a float. All times are in nanoseconds since 1970 UTC.
+var schemas = [schemaVersion]string{schema1, schema2, schema3, schema4}
+
+// schema1 makes the first tables.
 //
-// Of the tables, account has a row for one limit with one set of scope values; bucket the sums of one of its windows, or of a part of a rolling
-// window, in which end is when it stops counting, or a later time until which its sums are kept; change is the audit trail; kill, later flag, has
-// the kill flags; usage has a row for the calls of a UTC day with the same scope, and usage_day how many such rows a day has. For meta see guarded.
-//
-// All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
-// is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
-// to rows of usage. Of bucket, forgotten sums up what reservations had posted that were dropped since. Of change, object is the key of what was
-// changed, id the change's own, and record the encoded row. Of kill and flag, file says under which key calls find the flag: see kill.go.
-//
-// Version 3 makes rows of account for all buckets, because accounts are listed by these rows, and files each flag under the first key in dims, the
-// keys of the values that its scope sets, which are 16 bytes each.
-var schemas = [schemaVersion]string{`
+//   - meta has one row about the ledger itself: see guarded.
+//   - account has a row for one limit with one set of scope values. Its column fired holds until when each threshold is not reported again.
+//   - bucket has the sums of one of an account's windows, or of a part of a rolling window. Its end is when it stops counting, or a later time until
+//     which its sums are kept. The CHECK of pending refuses what would take out more than was put in.
+//   - reservation has the entries. State 1 is pending.
+//   - kill has the kill flags. Its column dims joins the keys, of 16 bytes each, of the values that a flag's scope sets.
+const schema1 = `
 CREATE TABLE meta (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
 	epoch    BLOB NOT NULL,
@@ -67,7 +65,10 @@ CREATE TABLE kill (
 	reason BLOB NOT NULL,
 	at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-`, `
+`
+
+// schema2 adds the audit trail: of each change, object is the key of what was changed, id the change's own, and record the encoded row.
+const schema2 = `
 CREATE TABLE change (
 	revision INTEGER PRIMARY KEY,
 	object   BLOB NOT NULL,
@@ -76,7 +77,13 @@ CREATE TABLE change (
 	record   BLOB NOT NULL
 ) STRICT;
 CREATE INDEX change_object ON change (object, revision);
-`, `
+`
+
+// schema3 adds what finds losses and what decides about forgetting, in meta and in triggers: see guarded. Of bucket, forgotten sums up what
+// reservations had posted that were dropped since. It makes rows of account for all buckets, because accounts are listed by these rows, and names
+// them. Of reservation, whose is the call's scope and operation, and reference the provider's id of the request. Of kill, file says under which key
+// calls find the flag: see kill.go; flags that are there are filed under the first key in dims.
+var schema3 = `
 ALTER TABLE meta ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE meta ADD COLUMN accepted BLOB NOT NULL DEFAULT x'';
 ALTER TABLE meta ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
@@ -93,7 +100,11 @@ CREATE INDEX bucket_end ON bucket ("end");
 ALTER TABLE kill ADD COLUMN file BLOB NOT NULL DEFAULT x'';
 UPDATE kill SET file = substr(dims, 1, 16);
 CREATE INDEX kill_file ON kill (file);
-` + guarded("account", "bucket", "reservation", "kill", "change"), `
+` + guarded("account", "bucket", "reservation", "kill", "change")
+
+// schema4 adds usage, which has a row for the calls of a UTC day with the same scope, usage_day, which has how many such rows a day has, and the
+// policy. Of reservation, uses is what it has added to rows of usage. The table kill becomes flag.
+var schema4 = `
 CREATE TABLE usage (
 	day     INTEGER NOT NULL,
 	key     BLOB NOT NULL,
@@ -118,7 +129,7 @@ ALTER TABLE reservation ADD COLUMN uses BLOB NOT NULL DEFAULT x'';
 ALTER TABLE kill RENAME TO flag;
 ALTER TABLE flag ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE flag ADD COLUMN patterns INTEGER NOT NULL DEFAULT 0;
-` + guarded("usage", "policy")}
+` + guarded("usage", "policy")
 
 // guarded returns triggers, one for each table, that record in meta that a row is gone if it is deleted by anything but the store itself. In meta,
 // epoch is the ledger's random name, sequence counts the transactions that may write, and
@@ -143,13 +154,14 @@ func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error 
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	if version == schemaVersion {
+	switch {
+	case version == schemaVersion:
 		return nil
-	}
-	if version > schemaVersion {
+	case version > schemaVersion:
 		return fmt.Errorf("sqlitestore: the file has schema version %d, this library knows %d: use a newer library", version, schemaVersion)
 	}
-	if version == 0 {
+	isNew := version == 0
+	if isNew {
 		if err := vacant(ctx, conn); err != nil {
 			return err
 		}
@@ -162,11 +174,8 @@ func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error 
 			return err
 		}
 	}
-	if version == 0 {
-		var epoch [16]byte
-		// Read never fails.
-		rand.Read(epoch[:])
-		if _, err := conn.ExecContext(ctx, "INSERT INTO meta (one, epoch, sequence) VALUES (1, ?, 0)", epoch[:]); err != nil {
+	if isNew {
+		if err := insertMeta(ctx, conn); err != nil {
 			return err
 		}
 	}
@@ -175,6 +184,15 @@ func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error 
 		return err
 	}
 	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
+	return err
+}
+
+// insertMeta makes the one row of meta, with a new random name for the ledger (epoch).
+func insertMeta(ctx context.Context, conn *sql.Conn) error {
+	var epoch [16]byte
+	// Read never fails.
+	rand.Read(epoch[:])
+	_, err := conn.ExecContext(ctx, "INSERT INTO meta (one, epoch, sequence) VALUES (1, ?, 0)", epoch[:])
 	return err
 }
 
@@ -190,13 +208,13 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// The statements of the steps, each prepared once. All times are in nanoseconds since 1970 UTC, and days are counted from there. For the tables
-// and their columns see schemas.
-const (
-	// The one row of meta: see guarded for its columns. Transactions that may write begin with sqlSequence, which counts them, others with
-	// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch. It sets judged to
-	// the present time and reached to 0, as if nothing had been forgotten.
+// From here on are the statements of the steps, each prepared once. All times are in nanoseconds since 1970 UTC, and days are counted from there.
+// For the tables and their columns see schema1 and those that follow it.
 
+// The one row of meta: see guarded for its columns. Transactions that may write begin with sqlSequence, which counts them, others with
+// sqlSequenceNow. sqlAccept accepts a loss: it makes the row if that is missing, and otherwise keeps its epoch. It sets judged to
+// the present time and reached to 0, as if nothing had been forgotten.
+const (
 	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
 	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`
 	sqlAccept      = `INSERT INTO meta (one, epoch, sequence, accepted, judged) VALUES (1, ?1, 1, ?2, ?3)
@@ -204,10 +222,11 @@ const (
 	sqlForgetting = `UPDATE meta SET forgetting = 1`
 	sqlForgot     = `UPDATE meta SET forgetting = 0, reached = max(reached, ?)`
 	sqlJudged     = `UPDATE meta SET judged = ?`
+)
 
-	// Reservations. State 1 is pending, all others are resolved. sqlInsert replaces a voided reservation with an orphan, which is spend that was
-	// posted without a pending reservation; the owner is then the same. sqlUpdate resolves a reservation, or corrects a resolved one.
-
+// Reservations. State 1 is pending, all others are resolved. sqlInsert replaces a voided reservation with an orphan, which is spend that was
+// posted without a pending reservation; the owner is then the same. sqlUpdate resolves a reservation, or corrects a resolved one.
+const (
 	sqlEntry  = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE id = ?`
 	sqlInsert = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses)
 		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO UPDATE SET state = ?3, estimated = ?4, orphan = ?5, reserved = ?6,
@@ -215,29 +234,32 @@ const (
 	sqlUpdate  = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ?, whose = ?, reference = ?, uses = ? WHERE id = ?`
 	sqlExpired = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
 	sqlDue     = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
+)
 
-	// Lists of reservations, in pages: a filter that is 0 selects all of them. The reference is compared with x'' because without that SQLite would
-	// not use the index, which only has the rows with a reference.
-
+// Lists of reservations, in pages: a filter that is 0 selects all of them. The reference is compared with an empty one because without that SQLite
+// would not use the index, which only has the rows with a reference.
+const (
 	sqlEntries = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
 		WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) AND reserved_at >= ?5 AND reserved_at < ?6 ORDER BY id LIMIT ?4`
 	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
 		WHERE reference = ?1 AND reference <> x'' AND id > ?2 ORDER BY id LIMIT ?3`
+)
 
-	// Accounts, and the sums of their windows. Null in both columns of an override means that there is none. A name, once stored, stays.
-
+// Accounts, and the sums of their windows. Null in both columns of an override means that there is none. A name, once stored, stays.
+const (
 	sqlLatch    = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
 	sqlMark     = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
 	sqlName     = `INSERT INTO account (key, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = coalesce(name, ?2)`
 	sqlAccounts = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
 	sqlPeriods  = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
+)
 
-	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every
-	// call has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
-	// sqlPatterns counts the flags with patterns besides the one that is to be set, because their number is bounded; sqlFiled counts the flags
-	// under a dimension, because a new flag is filed under the dimension that has the fewest.
-
+// Kill flags. A flag without patterns has in file one of its dimensions, which are the keys of the values that its scope sets; one with patterns has
+// '*', which is x'2a', and one that covers every call has an empty text. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are
+// meant, else only those with patterns. sqlPatterns counts the flags with patterns besides the one that is to be set, because their number is
+// bounded; sqlFiled counts the flags under a dimension, because a new flag is filed under the dimension that has the fewest.
+const (
 	sqlKills = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
 	sqlKill  = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 		ON CONFLICT DO UPDATE SET reason = ?4, at = ?5, until = ?7`
@@ -246,31 +268,35 @@ const (
 	sqlDropEnded = `DELETE FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1)`
 	sqlFiled     = `SELECT count(*) FROM flag WHERE file = ?`
 	sqlRevive    = `DELETE FROM flag WHERE key = ?`
+)
 
-	// The audit trail. SQLite numbers its rows: a new one gets the highest revision plus one.
-
+// The audit trail. SQLite numbers its rows: a new one gets the highest revision plus one.
+const (
 	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
 	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`
 	sqlChanges    = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
+)
 
-	// Rows of usage, and how many of them a day has. The scope of a row is only written when the row is made.
-
+// Rows of usage, and how many of them a day has. The scope of a row is only written when the row is made.
+const (
 	sqlUsageRow     = `SELECT amounts FROM usage WHERE day = ? AND key = ?`
 	sqlUsageRows    = `SELECT rows FROM usage_day WHERE day = ?`
 	sqlPutUsage     = `INSERT INTO usage (day, key, scope, amounts) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amounts = ?4`
 	sqlPutUsageRows = `INSERT INTO usage_day (day, rows) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET rows = ?2`
 	sqlUsage        = `SELECT day, key, scope, amounts FROM usage WHERE (day, key) > (?1, ?2) ORDER BY day, key LIMIT ?3`
+)
 
-	// The policy.
-
+// The policy: one row, or none.
+const (
 	sqlSetPolicy = `INSERT INTO policy (one, document, version, at, operator, reason) VALUES (1, ?1, ?2, ?3, ?4, ?5)
 		ON CONFLICT DO UPDATE SET document = ?1, version = ?2, at = ?3, operator = ?4, reason = ?5`
 	sqlPolicy = `SELECT document, version, at, operator, reason FROM policy`
+)
 
-	// What is older than its retention, and how it is forgotten. sqlForgetSum notes in a bucket what a reservation has posted there that is about to
-	// be forgotten. sqlForgetDays keeps the number of rows of a day until all these rows are gone.
-
+// What is older than its retention, and how it is forgotten. sqlForgetSum notes in a bucket what a reservation has posted there that is about to
+// be forgotten. sqlForgetDays keeps the number of rows of a day until all these rows are gone.
+const (
 	sqlOld         = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
 	sqlOldSums     = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`
 	sqlForget      = `DELETE FROM reservation WHERE id = ?`

@@ -68,7 +68,7 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 // refer stores the call and the reference of a settlement in an entry.
 func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
-		e.call = account.EncodeCall(st.Call, "") // the reference in it is empty: it has a field of its own
+		e.call = account.EncodeCall(st.Call, "") // the encoding has room for a reference, too, which has a field of its own here
 	}
 	if st.Reference != "" {
 		e.reference = []byte(st.Reference)
@@ -127,15 +127,14 @@ func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 		return driver.Posting{}, driver.ErrResolved
 	}
 	p := driver.Posting{From: e.state} // pending or expired
-	var before, pending driver.Charge  // what it has posted until now, and what it holds as pending
+	amounts := posting{actual: st.Actual, shares: st.Shares}
 	if e.state == driver.Pending {
-		pending = e.reserved
+		amounts.pending = e.reserved
 	} else {
-		before = e.actual
+		amounts.before = e.actual
 	}
 	e.refer(&st)
-	// The false says that this is no correction.
-	if err := t.post(e, st.Actual, before, pending, st.Shares, false); err != nil {
+	if err := t.post(e, amounts); err != nil {
 		return driver.Posting{}, err
 	}
 	if err := t.resolve(e, driver.Settled, st.Actual, st.Estimated); err != nil {
@@ -158,14 +157,14 @@ func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err e
 		bookings: bookings, reservedAt: now, resolvedAt: now, expiresAt: now,
 	}
 	orphan.refer(&st)
-	// It replaces nothing posted, has nothing pending, and is no correction.
-	if err := t.post(orphan, st.Actual, driver.Charge{}, driver.Charge{}, st.Shares, false); err != nil {
+	// It replaces nothing that was posted, and has nothing pending.
+	if err := t.post(orphan, posting{actual: st.Actual, shares: st.Shares}); err != nil {
 		return driver.Posting{}, err
 	}
 	if err := t.insert(orphan); err != nil {
 		return driver.Posting{}, err
 	}
-	// The accounts may be new. Their states were not read, so that a name is sent for each; one that is stored already stays.
+	// The accounts may be new. Their states, the nil, were not read, so that a name is sent for each; one that is stored already stays.
 	if err := t.name(st.Lines, nil); err != nil {
 		return driver.Posting{}, err
 	}
@@ -174,39 +173,46 @@ func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err e
 }
 
 // crossed reports the thresholds that settled spend has reached for the first time in their window, and notes until when they are not reported
-// again: fired has these times, by the threshold's number in the line. Threshold returns the settled amount that a threshold stands for.
+// again.
 func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
 	if !slices.ContainsFunc(lines, func(l driver.Line) bool { return len(l.Notify) > 0 }) {
 		return nil, nil
 	}
-	now := t.now.UnixNano()
 	states, err := t.states(lines)
 	if err != nil {
 		return nil, err
 	}
 	for i := range lines {
-		line, state := &lines[i], &states[i]
-		fired, before := state.fired, len(all)
-		for m := range line.Notify {
-			// It is not reached, or was reported in this window.
-			if state.Settled < line.Threshold(m, state.Max) || m < len(fired) && now < fired[m] {
-				continue
-			}
-			if m >= len(fired) {
-				fired = append(fired, make([]int64, len(line.Notify)-len(fired))...) // 0 for thresholds that were never reached
-			}
-			fired[m] = windowEnd(line.Window.At(t.now), now)
-			all = append(all, driver.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
-		}
-		// Nothing was added for this line.
-		if len(all) == before {
+		reached := t.reach(&lines[i], i, &states[i])
+		if len(reached) == 0 {
 			continue
 		}
-		if err := t.exec(sqlMark, line.Account[:], encodeTimes(fired)); err != nil {
+		if err := t.exec(sqlMark, lines[i].Account[:], encodeTimes(states[i].fired)); err != nil {
 			return nil, err
 		}
+		all = append(all, reached...)
 	}
 	return all, nil
+}
+
+// reach returns the thresholds of a line that are reached and were not reported in this window yet, and sets in state.fired, by the threshold's number
+// in the line, until when they are not reported again. i is the line's index in the settlement, by which the caller knows it.
+func (t *tx) reach(line *driver.Line, i int, state *state) (reached []driver.Crossing) {
+	now := t.now.UnixNano()
+	for m := range line.Notify {
+		// Threshold returns the settled amount that a threshold stands for.
+		isReached := state.Settled >= line.Threshold(m, state.Max)
+		wasReported := m < len(state.fired) && now < state.fired[m]
+		if !isReached || wasReported {
+			continue
+		}
+		if m >= len(state.fired) { // 0 for thresholds that were never reached
+			state.fired = append(state.fired, make([]int64, len(line.Notify)-len(state.fired))...)
+		}
+		state.fired[m] = windowEnd(line.Window.At(t.now), now)
+		reached = append(reached, driver.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
+	}
+	return reached
 }
 
 // Void implements driver.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
@@ -228,7 +234,7 @@ func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error 
 			return driver.ErrResolved
 		}
 		// It posts nothing, and takes the worst case out of pending.
-		if err := t.post(e, driver.Charge{}, driver.Charge{}, e.reserved, nil, false); err != nil {
+		if err := t.post(e, posting{pending: e.reserved}); err != nil {
 			return err
 		}
 		return t.resolve(e, driver.Voided, driver.Charge{}, false)

@@ -63,7 +63,7 @@ type Store struct {
 	db    *sql.DB              // with conn as its only connection
 	conn  *sql.Conn            // used by the queue's runner only
 	stmts map[string]*sql.Stmt // the prepared statements, by their text
-	queue queue                // steps that wait for their turn, several of which share a transaction
+	queue queue                // steps that wait for their turn, several of which share a transaction; the one that runs them is its runner
 	more  atomic.Bool          // the last Expire charged as many as it was allowed, so that there are probably more
 
 	// Owned by the queue's runner, the one goroutine that runs steps at a time.
@@ -148,20 +148,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// busy_timeout is 0 because whileBusy waits for other processes, with short pauses, until ctx.Err returns an error: SQLite's own busy handler
-	// sleeps up to 100 ms at a time, and favours those who have waited least.
-	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
-		err := whileBusy(ctx.Err, func() error {
-			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	// BEGIN IMMEDIATE locks out other writers, so that only one process makes or migrates the tables; migrate does nothing if they are up to date.
-	err = transaction(conn, ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, conn, s.opts.Create, s.opts.Clock().UnixNano()) })
-	if err != nil {
+	if err := s.setUp(ctx, conn); err != nil {
 		return err
 	}
 	// checkLedger compares this with what is at the path later.
@@ -169,11 +156,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	stmts := make(map[string]*sql.Stmt)
-	for _, q := range statements {
-		if stmts[q], err = conn.PrepareContext(ctx, q); err != nil {
-			return err
-		}
+	stmts, err := prepareAll(ctx, conn)
+	if err != nil {
+		return err
 	}
 	var m meta
 	// scan fails with sql.ErrNoRows if the only row of meta is missing, which is a loss.
@@ -191,7 +176,38 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// statements are the texts that open prepares.
+// setUp chooses how SQLite works on the connection, and makes the tables or brings them up to date. Without Options.Create it makes none: the error is
+// errNone then. It waits for other processes until ctx ends.
+func (s *Store) setUp(ctx context.Context, conn *sql.Conn) error {
+	// busy_timeout is 0 because whileBusy waits for other processes, with short pauses, until ctx.Err returns an error: SQLite's own busy handler
+	// sleeps up to 100 ms at a time, and favours those who have waited least.
+	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
+		err := whileBusy(ctx.Err, func() error {
+			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	// BEGIN IMMEDIATE locks out other writers, so that only one process makes or migrates the tables; migrate does nothing if they are up to date.
+	return transaction(conn, ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, conn, s.opts.Create, s.opts.Clock().UnixNano()) })
+}
+
+// prepareAll prepares the statements, and returns them by their texts.
+func prepareAll(ctx context.Context, conn *sql.Conn) (map[string]*sql.Stmt, error) {
+	stmts := make(map[string]*sql.Stmt)
+	for _, q := range statements {
+		stmt, err := conn.PrepareContext(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		stmts[q] = stmt
+	}
+	return stmts, nil
+}
+
+// statements are the texts that prepareAll prepares.
 var statements = []string{
 	sqlSequence, sqlSequenceNow, sqlAccept, sqlForgetting, sqlForgot, sqlJudged, sqlEntry, sqlInsert, sqlUpdate, sqlLatch, sqlMark,
 	sqlOverride, sqlKills, sqlKill, sqlFiled, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlReferred, sqlName, sqlAccounts, sqlPeriods, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,

@@ -17,26 +17,9 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			return 0, err
 		}
 	}
-	err = s.do(ctx, true, func(t *tx) error {
-		// A step whose transaction failed runs once more, and then has counted nothing.
-		n = 0
-		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit) // those that expired first come first
-		if err != nil {
+	err = s.do(ctx, true, func(t *tx) (err error) {
+		if n, err = t.expire(limit); err != nil {
 			return err
-		}
-		for _, e := range due {
-			err := t.post(e, e.reserved, driver.Charge{}, e.reserved, nil, false) // out of pending, into settled; it had posted nothing before
-			if errors.Is(err, driver.ErrOverflow) {
-				continue // it stays pending, where it counts for the same amount, and does not block others
-			}
-			if err != nil {
-				return err
-			}
-			// The true marks the amount as an estimate: what the call has cost is not known.
-			if err := t.resolve(e, driver.Expired, e.reserved, true); err != nil {
-				return err
-			}
-			n++
 		}
 		// The time by which old rows are forgotten follows the clock.
 		if err := t.advance(); err != nil {
@@ -46,6 +29,30 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	})
 	s.more.Store(err == nil && limit > 0 && n == limit)
 	return n, err
+}
+
+// expire charges up to limit reservations whose time is up, those that expired first, and returns how many it has charged. One whose charge would
+// overflow its account stays pending, where it counts for the same amount, and does not block others.
+func (t *tx) expire(limit int) (n int, err error) {
+	due, err := t.entries(sqlExpired, t.now.UnixNano(), limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range due {
+		err := t.post(e, posting{actual: e.reserved, pending: e.reserved}) // out of pending, into settled; it had posted nothing before
+		if errors.Is(err, driver.ErrOverflow) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		// The true marks the amount as an estimate: what the call has cost is not known.
+		if err := t.resolve(e, driver.Expired, e.reserved, true); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 // idle reports whether nothing has expired and it is not yet time to forget old rows, which is at pruneAt. It only reads, so that it costs no commit.
