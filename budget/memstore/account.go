@@ -83,7 +83,8 @@ func (a *account) at(w driver.Window, now int64) driver.Span {
 	if a == nil {
 		return w.At(time.Unix(0, now))
 	}
-	bucketEnd := a.span.End - (a.span.Start - a.span.Since) // the End of a rolling window is one length after the bucket's end
+	length := a.span.Start - a.span.Since // of a rolling window, whose buckets count for one length after their end; 0 for a calendar window
+	bucketEnd := a.span.End - length
 	if a.window != w || now < a.span.Start || now >= bucketEnd {
 		a.window, a.span = w, w.At(time.Unix(0, now))
 	}
@@ -96,7 +97,8 @@ func windowPassed(span driver.Span, now int64) int64 {
 	if span.Start == span.Since { // only the present bucket counts: it is a calendar window
 		return span.End
 	}
-	return now + span.Start - span.Since
+	length := span.Start - span.Since // of a rolling window, whose oldest bucket that counts begins at Since
+	return now + length
 }
 
 // open returns the account with a key, and makes it if there is none.
@@ -118,7 +120,8 @@ func (a *account) from(since int64) []bucket {
 	return a.buckets[i:]
 }
 
-// bucket returns the bucket of a span, and makes it if there is none. The pointer is valid until the next call.
+// bucket returns the bucket of a span, and makes it if there is none. The pointer is valid until the next call. KeptEnd returns when the bucket stops
+// counting, or a later time if its sums have to be kept for longer than the retention.
 func (a *account) bucket(span *driver.Span, retention int64) *bucket {
 	i := len(a.buckets) - len(a.from(span.Start))
 	if i == len(a.buckets) || a.buckets[i].start != span.Start {
@@ -145,19 +148,22 @@ func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int6
 	if a.override != nil && time.Unix(0, now).Before(a.override.Until) {
 		b.Max = a.override.Max
 	}
+	var limited bool                       // the last sum was limited to the largest int64
 	for _, k := range a.from(span.Since) { // the buckets that count now
-		var tooLarge [2]bool
-		b.Settled, tooLarge[0] = plus(b.Settled, k.settled)
-		b.Pending, tooLarge[1] = plus(b.Pending, k.pending)
-		overflow = overflow || tooLarge[0] || tooLarge[1]
+		b.Settled, limited = plus(b.Settled, k.settled)
+		overflow = overflow || limited
+		b.Pending, limited = plus(b.Pending, k.pending)
+		overflow = overflow || limited
 	}
-	used, usedTooLarge := plus(b.Settled, b.Pending)
-	_, sumTooLarge := plus(used, amount)
+	used, limited := plus(b.Settled, b.Pending)
+	overflow = overflow || limited
+	_, limited = plus(used, amount)
 	b.Latched = a.latchedUntil > now
-	return b, overflow || usedTooLarge || sumTooLarge
+	return b, overflow || limited
 }
 
-// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
+// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps. excess is by how much the account
+// is too full, and not positive if only the latch is in the way. The account is nil if nothing was ever booked there.
 func (a *account) wait(w driver.Window, span *driver.Span, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -188,7 +194,9 @@ func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Cros
 	b, _ := a.balance(line, &span, now, 0)
 	for m := range line.Notify {
 		// Threshold returns the amount at which the fraction Notify[m] of the Max is reached.
-		if b.Settled < line.Threshold(m, b.Max) || m < len(a.quietUntil) && now < a.quietUntil[m] {
+		isReached := b.Settled >= line.Threshold(m, b.Max)
+		isQuiet := m < len(a.quietUntil) && now < a.quietUntil[m] // it was reported in this window
+		if !isReached || isQuiet {
 			continue
 		}
 		if m >= len(a.quietUntil) {
@@ -204,8 +212,9 @@ func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Cros
 // idle reports whether an account has been like a new one since a moment, so that it can be dropped: it has no sums, and its override, its latch and
 // the quiet times of its thresholds had all ended by then.
 func (a *account) idle(since int64) bool {
-	live := func(until int64) bool { return until > since }
-	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, since).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.quietUntil, live)
+	lasted := func(until int64) bool { return until > since }
+	overridden := a.override != nil && time.Unix(0, since).Before(a.override.Until)
+	return len(a.buckets) == 0 && !overridden && !lasted(a.latchedUntil) && !slices.ContainsFunc(a.quietUntil, lasted)
 }
 
 // Balances implements driver.Store.

@@ -33,9 +33,10 @@ func since(moment, now int64) int64 {
 func (s *Store) forgetBefore(now int64) (old int64) {
 	if since(s.forgetClockSetAt, now) >= forgetClockEvery {
 		s.forgetClockSetAt = now
-		s.forgetClock = max(s.forgetClock, min(now, s.forgetClock+max(s.retention/8, int64(time.Hour))))
+		mostAdvance := max(s.retention/8, int64(time.Hour))
+		s.forgetClock = max(s.forgetClock, min(now, s.forgetClock+mostAdvance)) // it never goes back
 	}
-	return min(now, s.forgetClock) - s.retention
+	return min(now, s.forgetClock) - s.retention // if the clock has gone back, what would count again must not be forgotten
 }
 
 // Expire implements driver.Store. It charges those reservations first that expired first. If a charge would overflow its account, the

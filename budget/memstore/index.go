@@ -78,7 +78,7 @@ func (x *index) put(e *entry) {
 		p.slots[i].entry = e
 		return
 	}
-	if p.used >= len(p.slots)/4*3 {
+	if p.used >= len(p.slots)/4*3 { // three quarters are full, or it has no slots yet
 		p.grow()
 	}
 	p.add(slot{hash, e})
@@ -118,7 +118,9 @@ func (x *index) remove(id *driver.ID) {
 	}
 	mask := uint64(len(p.slots) - 1)
 	for i := (free + 1) & mask; p.slots[i].entry != nil; i = (i + 1) & mask {
-		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // going on from home, free comes before i or is home itself
+		home := p.slots[i].hash & mask
+		// How far i is from both, going on from slot to slot: if free is no further away than home, the look-up from home passes it.
+		if passesFree := (i-home)&mask >= (i-free)&mask; passesFree {
 			p.slots[free] = p.slots[i]
 			free = i
 		}

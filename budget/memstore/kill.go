@@ -42,8 +42,7 @@ func (f *flags) add(k *kill) {
 		f.patterns = append(f.patterns, k)
 		return
 	}
-	// Without values it is filed under the zero key: it refuses everything.
-	var under driver.Key
+	var under driver.Key // the value with the fewest flags; without values it stays the zero key: the flag refuses everything
 	for i, d := range k.dims {
 		if i == 0 || len(f.filed[d]) < len(f.filed[under]) {
 			under = d
@@ -157,7 +156,8 @@ func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error 
 // endedEvery is how many flags are set between two looks for those that ended long ago.
 const endedEvery = 64
 
-// makeRoom drops flags that ended long ago; and if there is no room for another one with patterns, all ended flags with patterns.
+// makeRoom drops flags that ended long ago, now and then; and if there is no room for another one with patterns, all ended flags with patterns. It
+// returns driver.ErrTooManyFlags if there is still no room for next.
 func (s *Store) makeRoom(next *driver.Kill, now int64) error {
 	if s.kills.set%endedEvery == 0 {
 		s.kills.removeAll(func(k *kill) bool { return k.ended(now - int64(driver.FlagRetention)) })

@@ -37,13 +37,13 @@ type Store struct {
 	closed   bool
 	accounts map[driver.Key]*account
 	recent   [16]recentAccount // the last used accounts, by the last bits of their keys' first byte: calls of one scope need the same few
-	entries  index
-	spare    []entry // allocated entries that are not in use yet
-	kills    flags
-	changes  changes   // the audit trail
-	expiries deadlines // the pending entries, by when they expire
-	resolved history   // the resolved entries, by when they were resolved
-	usage    usage
+	entries  index             // all entries that are not forgotten, by their ids
+	spare    []entry           // allocated entries that are not in use yet
+	kills    flags             // the kill flags
+	changes  changes           // the audit trail
+	expiries deadlines         // the pending entries, by when they expire
+	resolved history           // the resolved entries, by when they were resolved
+	usage    usage             // the rows of usage
 	policy   driver.PolicyDocument
 
 	// In nanoseconds since 1970 UTC:
@@ -110,8 +110,8 @@ func (s *Store) lockSums(ctx context.Context) (now int64, err error) {
 	return now, err
 }
 
-// plus returns a+b, at most math.MaxInt64, and whether it was limited to that. Neither may be negative.
-func plus(a, b int64) (int64, bool) {
+// plus returns a+b, at most math.MaxInt64, and whether the sum was limited to that. Neither may be negative.
+func plus(a, b int64) (sum int64, limited bool) {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64, true
 	}

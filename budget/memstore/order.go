@@ -31,7 +31,7 @@ func (h *deadlines) remove(e *entry) {
 	*h = q[:last]
 	if moved != e {
 		q[i] = moved
-		// The entry that fills the gap may expire later than those below or earlier than the one above: one of the two calls moves it.
+		// The entry that fills the gap may expire later than those below or earlier than the one above: at most one of the two calls moves it.
 		h.down(i)
 		h.up(moved.heapIndex)
 	}

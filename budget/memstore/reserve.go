@@ -158,7 +158,7 @@ func (s *Store) admit(r *driver.Reservation, spans []accountSpan, now int64) tim
 
 // book stores where an entry is booked, makes missing accounts and buckets, and adds the reserved amounts to pending.
 func (s *Store) book(e *entry, lines []driver.Line, spans []accountSpan) {
-	e.lines = e.few[:0]
+	e.lines = e.few[:0] // so that a few lines need no further memory
 	for i := range lines {
 		a, unit := spans[i].account, lines[i].Unit
 		if a == nil {

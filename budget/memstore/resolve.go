@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
@@ -84,16 +85,9 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		return driver.ErrOverflow
 	}
 	var memory [8]*bucket // enough for most entries, so that nothing is allocated
-	buckets := memory[:0]
-	for i := range e.lines {
-		k, unit := e.lines[i].find(), e.lines[i].unit
-		if buckets = append(buckets, k); k == nil {
-			continue
-		}
-		// What the bucket would have, without what the entry has posted there so far.
-		if _, overflow := plus(k.settled-e.actual[unit], actual[unit]); overflow {
-			return driver.ErrOverflow
-		}
+	buckets, overflow := e.bucketsFor(actual, memory[:0])
+	if overflow {
+		return driver.ErrOverflow
 	}
 	for i, k := range buckets {
 		if k == nil {
@@ -106,13 +100,30 @@ func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, sta
 		}
 	}
 	e.actual = *actual
-	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0) // shared if the uses come from these shares, or from the first of earlier ones
+	// Without shares uses belong to the first of the earlier ones, if there were any: then they still come from shares.
+	fromShares := len(shares) > 0 || e.shared && len(uses) > 0
+	e.charge(uses, fromShares)
 	s.resolve(e, state, now)
 	return nil
 }
 
-// resolve sets the state of an entry and moves it to the list of resolved ones, or there to its end. It forgets up to two old entries, so that a
-// busy store does not grow.
+// bucketsFor adds to room the bucket of each line of an entry, nil if it was forgotten. overflow reports whether actual, in the place of what the
+// entry has posted so far, would take a bucket's settled sum out of the range of int64.
+func (e *entry) bucketsFor(actual *driver.Charge, room []*bucket) (buckets []*bucket, overflow bool) {
+	for i := range e.lines {
+		k, unit := e.lines[i].find(), e.lines[i].unit
+		if room = append(room, k); k == nil {
+			continue
+		}
+		if _, tooLarge := plus(k.settled-e.actual[unit], actual[unit]); tooLarge {
+			return nil, true
+		}
+	}
+	return room, false
+}
+
+// resolve sets the state of an entry and moves it to the end of the list of resolved ones, which begins with the oldest. It forgets up to two old
+// entries, so that a busy store does not grow.
 func (s *Store) resolve(e *entry, state driver.State, now int64) {
 	if e.state == driver.Pending {
 		s.expiries.remove(e)
@@ -176,9 +187,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	// uses returns the rows of usage to which the new amounts would be added, and sameShares whether the entry has them already.
-	same := e.actual == c.Actual && !e.estimated && e.sameShares(s.uses(e, &c.Actual, c.Shares, nil), len(c.Shares) > 0)
-	p := driver.Posting{From: e.state, Replayed: !isNew || same}
+	p := driver.Posting{From: e.state, Replayed: !isNew || s.hasPosted(e, &c)}
 	if !p.Replayed {
 		if err := s.post(e, &c.Actual, c.Shares, driver.Settled, now); err != nil {
 			return driver.Posting{}, err
@@ -189,4 +198,14 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 		s.changes.note(record, now)
 	}
 	return p, nil
+}
+
+// hasPosted reports whether a correction would leave an entry as it is. A correction of an estimated amount to the same number confirms it, and is
+// made.
+func (s *Store) hasPosted(e *entry, c *driver.Correction) bool {
+	if e.actual != c.Actual || e.estimated {
+		return false
+	}
+	// uses returns to which rows of usage the new amounts would be added; nil stands for no memory for that. Without shares the present rows stay.
+	return len(c.Shares) == 0 || slices.Equal(e.uses, s.uses(e, &c.Actual, c.Shares, nil))
 }

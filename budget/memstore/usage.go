@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"slices"
+	"maps"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
@@ -43,7 +43,6 @@ func (u *usage) row(day int64, c *driver.Call) *driver.UsageRow {
 	if c != nil && c == u.last && day == u.day {
 		return u.found
 	}
-	key := c.UsageKey()
 	rows := u.days[day]
 	if rows == nil {
 		if u.days == nil {
@@ -52,52 +51,58 @@ func (u *usage) row(day int64, c *driver.Call) *driver.UsageRow {
 		rows = make(map[driver.Key]*driver.UsageRow)
 		u.days[day] = rows
 	}
+	key := c.UsageKey()
 	row := rows[key]
-	if row == nil {
-		scope := c.UsageScope()
-		if len(rows) >= u.most { // the day has no room for another row
-			key, scope = driver.OtherUsage, driver.Scope{}
-			row = rows[key]
-		}
-		if row == nil {
-			// clone copies the tags, so that the row shares no memory with the caller.
-			row = &driver.UsageRow{Day: time.Unix(0, day*dayLength).UTC(), Key: key, Scope: clone(driver.Record{Scope: scope}).Scope}
-			rows[key] = row
-		}
+	switch {
+	case row != nil: // there is one
+	case len(rows) < u.most: // there is room for another row
+		row = addRow(rows, day, key, c.UsageScope())
+	case rows[driver.OtherUsage] != nil:
+		row = rows[driver.OtherUsage]
+	default:
+		row = addRow(rows, day, driver.OtherUsage, driver.Scope{})
 	}
 	u.day, u.last, u.found = day, c, row
 	return row
 }
 
+// addRow adds an empty row to those of a day. It shares no memory with the scope.
+func addRow(rows map[driver.Key]*driver.UsageRow, day int64, key driver.Key, scope driver.Scope) *driver.UsageRow {
+	scope.Tags = maps.Clone(scope.Tags)
+	row := &driver.UsageRow{Day: time.Unix(0, day*dayLength).UTC(), Key: key, Scope: scope}
+	rows[key] = row
+	return row
+}
+
 // fits reports whether an entry's uses can be replaced with next without an overflow in any row. For the row of each use it works out the sum that
-// the row would have: less all old uses in that row, plus all new ones up to this use.
+// the row would have: less all old uses in that row, plus all new ones up to this use. The last use of a row then counts them all.
 func (e *entry) fits(next []use) bool {
 	for i := range next {
-		sum := next[i].row.Charge
+		row := next[i].row
+		sum := row.Charge
 		for _, old := range e.uses {
-			if old.row == next[i].row {
+			if old.row == row {
 				for unit := range sum {
 					sum[unit] -= old.amount[unit]
 				}
 			}
 		}
 		for j := range next[:i+1] { // several shares may be in the row OtherUsage
-			if next[j].row != next[i].row {
+			if next[j].row != row {
 				continue
 			}
-			for unit := range sum {
-				var over bool
-				if sum[unit], over = plus(sum[unit], next[j].amount[unit]); over {
-					return false
-				}
+			var fits bool
+			if sum, fits = sum.Plus(next[j].amount); !fits {
+				return false
 			}
 		}
 	}
 	return true
 }
 
-// charge replaces an entry's uses with next, in the rows as in the entry. shared says that next comes from shares.
-func (e *entry) charge(next []use, shared bool) {
+// charge replaces an entry's uses with next: it subtracts the old ones from their rows, adds the new ones to theirs, and stores these in the entry.
+// fromShares says that next comes from shares.
+func (e *entry) charge(next []use, fromShares bool) {
 	for i := range e.uses {
 		for unit, n := range e.uses[i].amount {
 			e.uses[i].row.Charge[unit] -= n
@@ -109,7 +114,7 @@ func (e *entry) charge(next []use, shared bool) {
 		}
 	}
 	e.uses = append(e.oneUse[:0], next...) // a single use needs no other memory
-	e.shared = shared
+	e.shared = fromShares
 }
 
 // uses returns to which rows of usage an amount that is posted for an entry is added, and how much to each. Without shares all of it belongs to the
@@ -118,7 +123,7 @@ func (s *Store) uses(e *entry, actual *driver.Charge, shares []driver.Share, roo
 	if *actual == (driver.Charge{}) {
 		return nil
 	}
-	day := dayOf(e.reservedAt)
+	day := dayOf(e.reservedAt) // a row belongs to the day of the reservation
 	for i := range shares {
 		room = append(room, use{s.usage.row(day, shares[i].Call), shares[i].Amount})
 	}
@@ -130,12 +135,6 @@ func (s *Store) uses(e *entry, actual *driver.Charge, shares []driver.Share, roo
 	default:
 		return append(room, use{s.usage.row(day, e.call), *actual})
 	}
-}
-
-// sameShares reports whether a correction to next would leave an entry's uses as they are. given says that the correction has shares: without any,
-// the present ones stay.
-func (e *entry) sameShares(next []use, given bool) bool {
-	return !given || slices.Equal(e.uses, next)
 }
 
 // forget drops the rows of days that are older than the retention of usage.
@@ -160,7 +159,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 	}}
 	for _, rows := range s.usage.days {
 		for _, row := range rows {
-			// The page keeps the first rows in its order; excludes reports that as many rows before this one are in it already.
+			// The page keeps the first rows in its order. excludes reports that it is full of rows that come before this one.
 			order := cmp.Or(row.Day.Compare(from.Day), bytes.Compare(row.Key[:], from.After[:]))
 			if order > 0 && row.Charge != (driver.Charge{}) && !found.excludes(row) {
 				found.add(row)
@@ -170,7 +169,7 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 	var all []driver.UsageRow
 	for _, row := range found.sorted() {
 		out := *row
-		out.Scope = clone(driver.Record{Scope: row.Scope}).Scope
+		out.Scope.Tags = maps.Clone(row.Scope.Tags) // so that the caller shares no memory with the store
 		all = append(all, out)
 	}
 	return all, nil
