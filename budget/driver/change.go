@@ -68,7 +68,7 @@ type Record struct {
 	Until    time.Time // of a kill; zero for one without an end
 	Account  Key       // of an override or an unlatch
 	Override *Override // of an override; nil if it was removed
-	// Reservation is the id of the reservation whose posted amount a correction replaced, From by To.
+	// Reservation is the id of the reservation that a correction changed: it had posted From, and has posted To since.
 	Reservation ID
 	From, To    Charge
 	// Policy is the SHA-256 of the document that was set; zero if it was removed.

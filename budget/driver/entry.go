@@ -41,8 +41,8 @@ type Override struct {
 	Until time.Time
 }
 
-// Period is one bucket of an account: a calendar window, a part of a rolling window, or a lifetime, which starts in 1970. Settled is what
-// the remembered Entries have posted there, and Forgotten what others had posted that the store has forgotten.
+// Period is one bucket of an account: a calendar window, a part of a rolling window, or a lifetime, which starts in 1970. Settled is all that entries
+// have posted there; Forgotten is the part of it whose entries the store does not have any more.
 type Period struct {
 	Start                       time.Time
 	Settled, Pending, Forgotten int64

@@ -13,8 +13,8 @@ import (
 // is looked up by its keys.
 const MaxPatterns = 64
 
-// FlagRetention is how long a flag is kept at least after it has ended, because a clock may go back. One with patterns is removed earlier if
-// another one needs its place.
+// FlagRetention is how long a flag is kept at least after it has ended, because a clock that goes back puts the flag in force again. A flag with
+// patterns is removed earlier if another one needs its place: see MaxPatterns.
 const FlagRetention = 7 * 24 * time.Hour
 
 // Flag selects the calls that a kill flag refuses: those whose scope has all the values that Scope sets. An empty Scope selects every call.
@@ -28,9 +28,9 @@ type Flag struct {
 // Holds reports whether the flag refuses calls of the given scope.
 func (f Flag) Holds(s Scope) bool {
 	if !f.Patterns {
-		return contains(s.Dims(), f.Scope.Dims())
+		return contains(s.Dims(), f.Scope.Dims()) // Dims has one key for each value that a scope sets
 	}
-	for name, pattern := range f.Scope.values() {
+	for name, pattern := range f.Scope.values() { // values yields what the flag's scope sets, and value returns what the call has there
 		if value := s.value(name); value == "" || !glob.Wildcard(pattern, value) {
 			return false
 		}
@@ -60,9 +60,9 @@ type Kill struct {
 	Reason   string
 	Until    time.Time // when it ends by itself, by the store's clock; zero for never
 	At       time.Time // by the store's clock; set by the store
-	// EffectiveBy is when, at the latest, the flag holds in every process, by the store's clock. A lease.Store reports it in Kills: until
-	// then other processes may admit calls from leases that they drew before, provided that their Length is no longer than this process's
-	// and that their clocks run. Zero means At.
+	// EffectiveBy is when, at the latest, the flag holds in every process, by the store's clock. Zero means At. A lease.Store, which admits calls by
+	// itself from amounts that it drew before (leases), reports a later time in Kills: until then other processes may still admit calls. The time is
+	// right if the leases of no process are longer than those of this one, and if the clocks of all of them run.
 	EffectiveBy time.Time
 }
 

@@ -19,8 +19,8 @@ type Reservation struct {
 	TTL    time.Duration // how long after Reserve it expires; positive
 	// Tentative says that the caller asks again with a tighter bound after a refusal, so that a refusal must not close any latch.
 	Tentative bool
-	// RefuseObserved says that lines with Observe refuse like all others. The caller then asks again with a tighter bound, which has to be
-	// judged by the sums that an enforced limit would have.
+	// RefuseObserved says that lines with Observe refuse like all others. The caller then asks again with a tighter bound, as for a line without
+	// Observe: so an observed account has the same sums as if its limit were enforced.
 	RefuseObserved bool
 }
 
@@ -66,7 +66,7 @@ type Line struct {
 	Max     int64     // the most that settled + pending may be, unless an Override is in force
 	Notify  []float64 // fractions of the Max in force, in (0, 1]; each is reported once a window, when settled spend reaches it
 	Latch   bool      // a refusal keeps the account closed; with Observe it is only reported that it would
-	Observe bool
+	Observe bool      // the line refuses nothing; its sums are kept, and what it would have refused is reported
 }
 
 // Threshold returns the settled amount, rounded up, at which the fraction Notify[i] of the Max in force is reached.
@@ -117,7 +117,7 @@ type Balance struct {
 
 // Left is how much of Max is neither settled nor pending. The sum can't overflow: a store refuses reservations that would make it overflow.
 func (b *Balance) Left() int64 {
-	if b.Max < 0 {
+	if b.Max < 0 { // the subtraction below might overflow
 		return 0
 	}
 	return max(b.Max-b.Settled-b.Pending, 0)

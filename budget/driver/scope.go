@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,7 +22,7 @@ type Scope struct {
 	Project   string            // the provider's project that the caller named; empty if none
 	Tags      map[string]string // anything else that a limit is split or matched by
 
-	branch *Branch // the child that the calls belong to; nil at the root
+	branch *Branch // the child, a budget inside of another one, that the calls belong to: see Branch; nil for none, which is the root of all children
 }
 
 // Bounds on the size of a scope.
@@ -120,9 +121,9 @@ func (s Scope) Fill(rest Scope) Scope {
 }
 
 // add returns s with everything of inner that s leaves empty, and the name of the first field that both set differently; empty if there is none.
-// s is the outer scope: where both set a field, its value stays. Of two children, the one further from the root counts, if it is below the other.
-func (s Scope) add(inner Scope) (Scope, string) {
-	conflict := ""
+// s is the outer scope: where both set a field, its value stays. If both belong to a child (see Branch), the one further from the root counts,
+// provided that it is below the other.
+func (s Scope) add(inner Scope) (merged Scope, conflict string) {
 	merge := func(name string, outer *string, value string) {
 		if *outer == "" {
 			*outer = value
@@ -137,23 +138,31 @@ func (s Scope) add(inner Scope) (Scope, string) {
 	merge("profile", &s.Profile, inner.Profile)
 	merge("project", &s.Project, inner.Project)
 	if len(inner.Tags) > 0 {
-		// All tags of inner, and then those of s, which replace what inner has of the same name.
-		tags := maps.Clone(inner.Tags)
-		for k, v := range s.Tags {
-			if w, both := inner.Tags[k]; both && w != v && conflict == "" {
-				conflict = "tag " + quote.Value(k)
-			}
-			tags[k] = v
-		}
-		s.Tags = tags
+		tags, differing := mergeTags(s.Tags, inner.Tags)
+		s.Tags, conflict = tags, cmp.Or(conflict, differing)
 	}
-	switch { // a nil branch is the root, which every child is under
+	// A nil branch is the root, which every child is under.
+	switch {
 	case inner.branch.under(s.branch):
 		s.branch = inner.branch
-	case !s.branch.under(inner.branch) && conflict == "": // neither child is below the other
+	case s.branch.under(inner.branch): // s is below already
+	case conflict == "": // neither child is below the other
 		conflict = "its child"
 	}
 	return s, conflict
+}
+
+// mergeTags returns all tags of inner and of outer, whose value stays where both have one, and the name of a tag for which both have different
+// values; empty if there is none.
+func mergeTags(outer, inner map[string]string) (tags map[string]string, differing string) {
+	tags = maps.Clone(inner)
+	for name, value := range outer {
+		if other, both := inner[name]; both && other != value && differing == "" {
+			differing = "tag " + quote.Value(name)
+		}
+		tags[name] = value
+	}
+	return tags, differing
 }
 
 // Under returns the scope of a call that has the scope s inside the outer scope: what outer sets stays, what it leaves empty comes from s.
@@ -196,5 +205,5 @@ func (b *Branch) under(other *Branch) bool {
 // no user text reaches a store's keys and no two lists of parts can be confused.
 type Key [16]byte
 
-// keyOf returns the key of a list of parts.
+// keyOf returns the key of a list of parts: another one for each list.
 func keyOf(parts ...string) Key { return key.Of(parts...) }

@@ -33,8 +33,8 @@ func (s *Settlement) Validate() error {
 type Correction struct {
 	ID     ID     // of the reservation
 	Actual Charge // the new amount, in every unit
-	// Shares are as in Settlement. Without them, an amount that was posted with shares belongs to the first of these. An amount of zero has
-	// none.
+	// Shares are as in Settlement. If there are none here, but what was posted until now had shares, all of Actual belongs to the call of the first of
+	// those. An Actual of zero must have none.
 	Shares []Share
 	Change Change
 }
@@ -69,8 +69,8 @@ type Share struct {
 // MaxShares is how many shares a settlement may have.
 const MaxShares = 24
 
-// validateShares reports shares that are too many, that hold nothing, that are not in the order of the UsageKey of their calls, each key once, or
-// that do not add up to the amount. No shares at all are valid.
+// validateShares reports shares that are too many, that hold nothing, that are not in the order of the UsageKey of their calls (the key of a call's
+// row of usage), each key once, or that do not add up to the amount. No shares at all are valid.
 func validateShares(actual *Charge, shares []Share) error {
 	if len(shares) == 0 {
 		return nil
@@ -79,7 +79,7 @@ func validateShares(actual *Charge, shares []Share) error {
 		return fmt.Errorf("%w: %d shares, at most %d", ErrInvalidCharge, len(shares), MaxShares)
 	}
 	var sum Charge
-	var before Key
+	var before Key // of the share before
 	for i := range shares {
 		if err := errors.Join(shares[i].Amount.Validate(), shares[i].Call.validate()); err != nil {
 			return err
@@ -88,8 +88,8 @@ func validateShares(actual *Charge, shares []Share) error {
 			return fmt.Errorf("%w: share %d is of nothing", ErrInvalidCharge, i)
 		}
 		key := shares[i].Call.UsageKey()
-		// before is the key of the share before; the same key twice is not in order either.
-		if i > 0 && bytes.Compare(before[:], key[:]) >= 0 {
+		// The same key twice is not in order either.
+		if inOrder := i == 0 || bytes.Compare(before[:], key[:]) < 0; !inOrder {
 			return fmt.Errorf("%w: share %d is not in the order of usage keys", ErrInvalidCharge, i)
 		}
 		var fits bool

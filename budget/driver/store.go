@@ -13,9 +13,11 @@ import (
 // All methods are safe for concurrent use, by as many processes as the store's documentation says. After an error the
 // caller must assume that the step may or may not have happened; that is why every step can be repeated.
 //
-// A Line is one limit as it applies to a call; it counts in one account. An account has its sums in buckets, which are parts of time (see Span), and
-// may have a latch, which a refusal closes and which keeps the account closed. An orphan is an entry whose amount was posted although nothing was
-// pending, and a tombstone is the entry of a Void that came before its Reserve.
+// A Line is one limit as it applies to a call; it counts in one account. A line with Observe refuses nothing, and its account's sums are only
+// reported. An account has its sums in buckets, which are parts of time (see Span), and may have a latch, which a refusal closes and which keeps the
+// account closed. A kill flag refuses the calls of a scope. Shares divide what a reservation has posted among several calls, and a row of usage sums
+// up what the calls of one scope have cost on one day. An orphan is an entry whose amount was posted although nothing was pending, and a tombstone is
+// the entry of a Void that came before its Reserve.
 //
 //   - Reserve of a new id is refused if a kill flag holds, or if settled + pending + amount > Max in any line that is not Observe, or,
 //     with RefuseObserved, in any line. A refusal changes nothing, except that it closes the latches of the lines without room that have

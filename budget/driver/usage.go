@@ -32,20 +32,20 @@ func (c *Call) UsageScope() Scope {
 	return s
 }
 
-// UsageKey names the row of usage, within a day, to which the call's amounts are added.
+// UsageKey names the row of usage, within a day, to which the call's amounts are added. Calls of the same UsageScope have the same key.
 func (c *Call) UsageKey() Key {
 	if c == nil {
 		return nobodysUsage
 	}
-	if c.usage != (Key{}) {
+	if c.usage != (Key{}) { // NewCall has computed the key
 		return c.usage
 	}
 	return usageKey(c.UsageScope())
 }
 
-// usageKey returns the key of the row of usage for the values of a scope.
+// usageKey returns the key of the row of usage for the values of a scope: keyOf returns another key for each list of texts.
 func usageKey(s Scope) Key {
-	parts := []string{"usage", "of"}
+	parts := []string{"usage", "of"} // OtherUsage has "other" in the place of "of"
 	for name, value := range s.values() {
 		parts = append(parts, name, value)
 	}

@@ -138,17 +138,19 @@ func (w Window) At(now time.Time) Span {
 	}
 }
 
-// rollingAt is At for a rolling window. Its buckets are one step wide. A bucket counts during its own step and as many more as are needed, in steps,
-// to be at least as long as the window.
+// rollingAt is At for a rolling window. Its buckets are one step wide. A bucket counts during its own step and during those that follow it, until it
+// is one length old.
 func (w Window) rollingAt(now int64) Span {
-	step := w.step()
+	step, following := w.step(), w.following()
 	start := now - now%step
-	steps := (int64(w.length) + step - 1) / step
-	return Span{Start: start, Since: start - steps*step, Next: start + step, End: start + (steps+1)*step}
+	return Span{Start: start, Since: start - following*step, Next: start + step, End: start + (following+1)*step}
 }
 
 // step returns the width of a rolling window's bucket in nanoseconds: a sixtieth of the window, rounded up.
 func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
+
+// following returns for how many steps after its own a bucket of a rolling window counts: as many as have at least the window's length.
+func (w Window) following() int64 { return (int64(w.length) + w.step() - 1) / w.step() }
 
 // calendarAt returns the first moment of the calendar window that holds now, and that of the next window.
 func (w Window) calendarAt(now time.Time) (start, end time.Time) {
@@ -157,14 +159,14 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 		loc = time.UTC
 	}
 	t := now.In(loc)
-	switch w.kind {
-	case hourly: // by subtraction, because time.Date can't tell apart the two hours of the same name when clocks go back
+	if w.kind == hourly { // by subtraction, because time.Date can't tell apart the two hours of the same name when clocks go back
 		start = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 		return start, start.Add(time.Hour)
 	}
 	y, m, d := t.Date()
 	start, end = w.edges(y, m, d, loc)
-	// If clocks go back over midnight, one hour has the date of a day that has already ended: it counts in the window that follows.
+	// If clocks go back over midnight, one hour has the date of a day that has already ended: it counts in the window that follows, which then begins at
+	// the end of this one.
 	for !t.Before(end) {
 		y, m, d = end.Date()
 		start, end = w.edges(y, m, d, loc)
@@ -179,15 +181,16 @@ func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, en
 	case daily:
 		return dayStart(y, m, d, loc), dayStart(y, m, d+1, loc)
 	case weekly:
-		// Back to the first day of the week. Weekday counts from Sunday and first from Monday; 13 is -1 plus 14, so that the sum stays positive.
-		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 13 - int(w.first)) % 7
+		// Weekday counts from Sunday, and first from Monday. Before each %, 7 days more keep the number from being negative.
+		afterMonday := (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) - int(time.Monday) + 7) % 7
+		d -= (afterMonday - int(w.first) + 7) % 7 // back to the first day of the week
 		return dayStart(y, m, d, loc), dayStart(y, m, d+7, loc)
 	case quarterly:
 		m -= (m - 1) % 3 // back to January, April, July or October
 		return dayStart(y, m, 1, loc), dayStart(y, m+3, 1, loc)
 	case yearly:
 		return dayStart(y, time.January, 1, loc), dayStart(y+1, time.January, 1, loc)
-	default:
+	default: // monthly; hourly windows have no use of dates
 		return dayStart(y, m, 1, loc), dayStart(y, m+1, 1, loc)
 	}
 }
@@ -200,12 +203,11 @@ func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.D
 	case lifetime, noWindow:
 		return 0
 	case rolling:
-		step := w.step()
-		steps := (int64(w.length) + step - 1) / step
 		for _, b := range buckets {
 			if excess -= b.Used; excess <= 0 {
-				// b and all buckets before it have left when b stops counting: as many steps after its own as rollingAt says.
-				return time.Duration(b.Start + (steps+1)*step - now.UnixNano())
+				// This bucket and all before it have to leave. They have left when it stops counting, as in rollingAt.
+				end := b.Start + (w.following()+1)*w.step()
+				return time.Duration(end - now.UnixNano())
 			}
 		}
 		return 0
@@ -224,23 +226,21 @@ type Span struct {
 	End   int64 // when the bucket stops counting; math.MaxInt64 for never
 }
 
-// dayStart returns the first moment whose local date is the given day, or a later one. That is not midnight where clocks go forward over
-// midnight: in Havana, Santiago and on the Azores such a day begins at one o'clock, and time.Date returns an hour of the day before.
+// dayStart returns the first moment whose local date is the given day, or a later one if a zone has left out that day. The first moment is not
+// midnight where clocks go forward over midnight: in Havana, Santiago and on the Azores such a day begins at one o'clock, and time.Date returns an
+// hour of the day before.
 func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
 	start := time.Date(y, m, d, 0, 0, 0, 0, loc)
-	if loc == time.UTC {
+	if loc == time.UTC || !clocksMoveAround(start) {
 		return start
 	}
-	const around = 36 * time.Hour // zones are within 14 hours of UTC, and no zone was ever moved by more than 24
-	change, next := start.ZoneBounds()
-	if (change.IsZero() || start.Sub(change) > around) && (next.IsZero() || next.Sub(start) > around) {
-		return start // clocks are not moved near this day
-	}
-	// Try the offsets that the zone has around the day, in the order of time. With each, the day would start at midnight, or when that offset
-	// came into force if that is later. The first offset that is still in force at that moment gives the answer.
+	// Try the offsets that the zone has around the day, in the order of time: each is in force from change until next. With each, the day would start at
+	// midnight, or when that offset came into force if that is later. The first offset that is still in force at that moment gives the answer.
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
-	for at := midnight.Add(-around).In(loc); ; at = next {
-		change, next = at.ZoneBounds()
+	var next time.Time
+	for at := midnight.Add(-aroundDay).In(loc); ; at = next {
+		var change time.Time
+		change, next = at.ZoneBounds() // zero without a change before, or after
 		_, offset := at.Zone()
 		start = midnight.Add(-time.Duration(offset) * time.Second).In(loc)
 		if start.Before(change) {
@@ -250,6 +250,16 @@ func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
 			return start
 		}
 	}
+}
+
+// aroundDay is how far from a day's midnight in UTC a change of its clocks can be: zones are within 14 hours of UTC, and no zone was ever moved by
+// more than 24.
+const aroundDay = 36 * time.Hour
+
+// clocksMoveAround reports whether a zone's clocks are moved near a moment, so that its day may not begin at midnight.
+func clocksMoveAround(at time.Time) bool {
+	before, after := at.ZoneBounds() // the changes; zero if there is none
+	return !before.IsZero() && at.Sub(before) <= aroundDay || !after.IsZero() && after.Sub(at) <= aroundDay
 }
 
 // Bucket is the sum of one bucket of an account, as an argument of ResetAfter.
@@ -269,46 +279,51 @@ func (w Window) MarshalText() ([]byte, error) {
 // UnmarshalText reads "hourly", "daily", "weekly", "monthly", "quarterly" or "yearly", each with or without a time zone as in
 // "daily in Europe/Berlin", "weekly from Sunday", "rolling 24h" or "lifetime".
 func (w *Window) UnmarshalText(text []byte) error {
-	name, rest, more := strings.Cut(strings.TrimSpace(string(text)), " ")
-	rest = strings.TrimSpace(rest)
-	var read Window
-	for kind := hourly; kind <= lifetime; kind++ {
-		if windowNames[kind] == name {
-			read.kind = kind
-		}
-	}
-	if day, from := strings.CutPrefix(rest, "from "); from && read.kind == weekly { // more and rest are then what follows the day
-		day, rest, more = strings.Cut(day, " ")
-		rest = strings.TrimSpace(rest)
-		weekday, known := weekdayOf(day)
-		if !known {
-			return fmt.Errorf("%w: %q: weeks begin on a day from Monday to Sunday", ErrInvalidPolicy, quote.Clip(string(text)))
-		}
-		read = read.From(weekday)
-	}
-	zone, inZone := strings.CutPrefix(rest, "in ")
-	switch {
-	case read.kind == rolling && more:
-		length, err := time.ParseDuration(rest)
-		if err != nil {
-			return fmt.Errorf("%w: %q: a rolling window needs a length, as in \"rolling 24h\"", ErrInvalidPolicy, quote.Clip(string(text)))
-		}
-		read.length = length
-	case read.kind.calendar() && inZone:
-		loc, err := time.LoadLocation(strings.TrimSpace(zone))
-		if err != nil {
-			return fmt.Errorf("%w: %q: no such time zone: want one as in Europe/Berlin", ErrInvalidPolicy, quote.Clip(string(text)))
-		}
-		read.loc = loc
-	// No name of a window, rolling without a length, or more text than the window takes.
-	case read.kind == noWindow || read.kind == rolling || more:
-		return fmt.Errorf("%w: %q is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without \"in\" a time zone, rolling with a length, or lifetime", ErrInvalidPolicy, quote.Clip(string(text)))
+	read, problem := parseWindow(string(text))
+	if problem != "" {
+		return fmt.Errorf("%w: %q%s", ErrInvalidPolicy, quote.Clip(string(text)), problem)
 	}
 	if err := read.Validate(); err != nil {
 		return err
 	}
 	*w = read
 	return nil
+}
+
+// parseWindow reads a window, as UnmarshalText does. If it can't, problem says why, behind the text.
+func parseWindow(text string) (w Window, problem string) {
+	name, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
+	rest = strings.TrimSpace(rest)
+	for kind := hourly; kind <= lifetime; kind++ {
+		if windowNames[kind] == name {
+			w.kind = kind
+		}
+	}
+	if from, ok := strings.CutPrefix(rest, "from "); ok && w.kind == weekly {
+		var dayName string
+		dayName, rest, _ = strings.Cut(from, " ")
+		rest = strings.TrimSpace(rest)
+		day, known := weekdayOf(dayName)
+		if !known {
+			return w, ": weeks begin on a day from Monday to Sunday"
+		}
+		w = w.From(day)
+	}
+	zone, hasZone := strings.CutPrefix(rest, "in ")
+	var err error
+	switch {
+	case w.kind == rolling && rest != "":
+		if w.length, err = time.ParseDuration(rest); err != nil {
+			return w, ": a rolling window needs a length, as in \"rolling 24h\""
+		}
+	case w.kind.calendar() && hasZone:
+		if w.loc, err = time.LoadLocation(strings.TrimSpace(zone)); err != nil {
+			return w, ": no such time zone: want one as in Europe/Berlin"
+		}
+	case w.kind == noWindow || w.kind == rolling || rest != "": // no name of a window, rolling without a length, or more text than the window takes
+		return w, " is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without \"in\" a time zone, rolling with a length, or lifetime"
+	}
+	return w, ""
 }
 
 // weekdayOf returns the day of an English name, as in "Sunday".
