@@ -9,7 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Accounts, and so lines, are told by their index in model.accounts. Thresholds (Line.Notify) are also called marks.
+// Accounts, and so lines, are told by their index in model.accounts. Thresholds (Line.Notify) are also called marks. An Observe line is one that
+// refuses nothing: its account's sums are only reported.
 
 // model is a second, simple-minded ledger: it keeps every reservation in a list and adds up from the beginning each time.
 // It shares no arithmetic with the stores, windows included.
@@ -18,8 +19,8 @@ type model struct {
 	entries  []*modelEntry // each once, in the order in which they were reserved, or posted as orphans
 	byID     map[driver.ID]*modelEntry
 	kills    []modelFlag // some may have ended
-	// loose says that the store may report a mark later than with the settlement that reaches it, or sooner by what is pending. Then the model does
-	// not foretell which are reported, and checkLoosely judges what the store did.
+	// loose says that the store may report a mark later than with the settlement that reaches it, or sooner, because it counts what is pending, too.
+	// Then the model does not foretell which marks are reported, and checkLoosely judges what the store did.
 	loose bool
 }
 
@@ -45,7 +46,8 @@ type modelAccount struct {
 	driver.Line
 	bucket func(time.Time) int64 // in which bucket of time a moment is booked, as its beginning in nanoseconds since 1970
 	since  func(time.Time) int64 // the first bucket that counts at a moment
-	// passed returns until when a latch stays closed that closes at a moment, or a threshold is not reported again that is reported then.
+	// passed returns, for a moment at which a latch closes, until when it stays closed. A threshold that is reported at that moment is not reported
+	// again until then.
 	passed        func(time.Time) time.Time
 	overrideMax   int64       // replaces Max
 	overrideUntil time.Time   // until then; zero if there is no override
@@ -76,46 +78,45 @@ var forever = time.Unix(0, math.MaxInt64)
 func modelAccounts() []modelAccount {
 	day := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 	hour := func(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
-	minute := func(t time.Time) time.Time { return t.UTC().Truncate(time.Minute) }
-	nanos := func(f func(time.Time) time.Time) func(time.Time) int64 {
-		return func(t time.Time) int64 { return f(t).UnixNano() }
-	}
-	always := func(time.Time) int64 { return 0 }
 	accounts := []modelAccount{
-		{
-			Line:   driver.Line{Window: driver.Daily, Unit: driver.UnitUSD, Max: 200, Notify: []float64{0.5, 0.9}},
-			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
-		},
-		{
-			Line:   driver.Line{Window: driver.Hourly, Unit: driver.UnitUSD, Max: 60, Latch: true},
-			bucket: nanos(hour), since: nanos(hour), passed: func(t time.Time) time.Time { return hour(t).Add(time.Hour) },
-		},
-		{
-			Line: driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}},
-			// A rolling hour has buckets of a minute. The present one counts, and the sixty before it.
-			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
-			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
-		},
-		{
-			// With a Scale of 1 the first of these thresholds is a single call, and the last one is one call below the limit.
-			Line:   driver.Line{Window: driver.Lifetime, Unit: driver.UnitCalls, Max: 500, Notify: []float64{0.002, 0.5, 0.998}},
-			bucket: always, since: always, passed: func(time.Time) time.Time { return forever },
-		},
-		{
-			Line:   driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 10, Observe: true},
-			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
-			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
-		},
-		{
-			Line:   driver.Line{Window: driver.Daily, Unit: driver.UnitUSD, Max: 30, Observe: true, Latch: true},
-			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
-		},
+		calendar(day, 24*time.Hour, driver.Line{Window: driver.Daily, Unit: driver.UnitUSD, Max: 200, Notify: []float64{0.5, 0.9}}),
+		calendar(hour, time.Hour, driver.Line{Window: driver.Hourly, Unit: driver.UnitUSD, Max: 60, Latch: true}),
+		rollingHour(driver.Line{Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}}),
+		// With a Scale of 1 the first of these thresholds is a single call, and the last one is one call below the limit.
+		lifetime(driver.Line{Unit: driver.UnitCalls, Max: 500, Notify: []float64{0.002, 0.5, 0.998}}),
+		rollingHour(driver.Line{Unit: driver.UnitUSD, Max: 10, Observe: true}),
+		calendar(day, 24*time.Hour, driver.Line{Window: driver.Daily, Unit: driver.UnitUSD, Max: 30, Observe: true, Latch: true}),
 	}
 	for i := range accounts {
 		accounts[i].Account = driver.Key{0: byte(i + 1)}
 		accounts[i].quietUntil = make([]time.Time, len(accounts[i].Notify))
 	}
 	return accounts
+}
+
+// calendar returns an account whose window has one bucket. start returns when the window that holds a moment begins.
+func calendar(start func(time.Time) time.Time, length time.Duration, line driver.Line) modelAccount {
+	bucket := func(t time.Time) int64 { return start(t).UnixNano() }
+	return modelAccount{Line: line, bucket: bucket, since: bucket, passed: func(t time.Time) time.Time { return start(t).Add(length) }}
+}
+
+// rollingHour returns an account whose window is the last hour. It has buckets of a minute: the present one counts, and the sixty before it.
+func rollingHour(line driver.Line) modelAccount {
+	line.Window = driver.Rolling(time.Hour)
+	minute := func(t time.Time) time.Time { return t.UTC().Truncate(time.Minute) }
+	return modelAccount{
+		Line:   line,
+		bucket: func(t time.Time) int64 { return minute(t).UnixNano() },
+		since:  func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
+		passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
+	}
+}
+
+// lifetime returns an account whose window never ends. Its one bucket begins in 1970.
+func lifetime(line driver.Line) modelAccount {
+	line.Window = driver.Lifetime
+	begin := func(time.Time) int64 { return 0 }
+	return modelAccount{Line: line, bucket: begin, since: begin, passed: func(time.Time) time.Time { return forever }}
 }
 
 // newModel returns an empty ledger whose limits are multiplied by Options.Scale.
@@ -164,66 +165,64 @@ type verdict struct {
 }
 
 // reserve returns how a store has to answer a Reserve, and adds the reservation if it is admitted. The order is: the reservation of the same id, the
-// kill flags, the room in each line. A refusal closes the latches of the lines that refused. lines are the accounts of r.Lines, by index.
-func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, now time.Time) verdict {
-	var v verdict
+// kill flags, the room in each line. lines are the accounts of r.Lines, by index.
+func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, now time.Time) (v verdict) {
 	e := m.byID[r.ID]
 	switch {
 	case e == nil: // an unknown id is judged by flags and room below
 	case e.state != driver.Pending: // whoever the owner is; settle and void look at the owner first
-		v.err = driver.ErrResolved
+		return verdict{err: driver.ErrResolved}
 	case e.owner != r.Owner || e.reserved != r.Charge || !slices.Equal(e.lines, lines):
-		v.err = driver.ErrIDConflict
+		return verdict{err: driver.ErrIDConflict}
 	}
-	if v.err != nil {
-		return v
-	}
-	for _, k := range m.kills {
-		v.killed = v.killed || k.holds(scope, now)
-	}
-	if v.killed {
-		return v
+	killed := func(k modelFlag) bool { return k.holds(scope, now) }
+	if slices.ContainsFunc(m.kills, killed) {
+		return verdict{killed: true}
 	}
 	// The id is known, and by the cases above its reservation is pending and the same.
 	if e != nil {
-		v.replayed = true
+		return verdict{replayed: true}
+	}
+	v.denied, v.observed = m.full(r, lines, now)
+	if len(v.denied) > 0 {
+		v.observed = nil // a refusal tells of the lines that refuse alone
+		v.latched = m.latch(r, lines, v.denied, now)
 		return v
 	}
+	v.latched = m.latch(r, lines, v.observed, now)
+	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, scope: scope, lines: lines, reservedAt: now, expiresAt: now.Add(r.TTL)})
+	return v
+}
+
+// full returns the lines of a reservation without room, by their index in it: those that refuse it, and the Observe lines that do not.
+func (m *model) full(r driver.Reservation, lines []int, now time.Time) (denied, observed []int) {
 	for at, i := range lines {
 		a := &m.accounts[i]
 		settled, pending := m.balance(i, now)
 		latched := now.Before(a.latchedUntil)
-		// The line has room.
-		if !latched && settled+pending+r.Charge[a.Unit] <= m.maxInForce(i, now) {
-			continue
-		}
-		if a.Observe && !r.RefuseObserved {
-			v.observed = append(v.observed, at)
-		} else {
-			v.denied = append(v.denied, at)
+		switch hasRoom := !latched && settled+pending+r.Charge[a.Unit] <= m.maxInForce(i, now); {
+		case hasRoom:
+		case a.Observe && !r.RefuseObserved:
+			observed = append(observed, at)
+		default:
+			denied = append(denied, at)
 		}
 	}
-	// If any line refuses, the observed ones close no latch: the reservation is not made.
-	full := v.denied // the lines whose latches close
-	if len(full) == 0 {
-		full = v.observed
-	} else {
-		v.observed = nil // a refusal tells of the lines that refuse alone
-	}
+	return denied, observed
+}
+
+// latch closes the latches of lines without room, which full tells by their index in the reservation, unless the reservation is tentative. It returns
+// those whose latch was closed before, which keep the end that they have.
+func (m *model) latch(r driver.Reservation, lines, full []int, now time.Time) (closedBefore []int) {
 	for _, at := range full {
 		switch a := &m.accounts[lines[at]]; {
 		case now.Before(a.latchedUntil):
-			v.latched = append(v.latched, at)
+			closedBefore = append(closedBefore, at)
 		case a.Latch && !r.Tentative:
-			// passed returns until when a latch stays closed that closes now.
 			a.latchedUntil = a.passed(now)
 		}
 	}
-	if len(v.denied) > 0 {
-		return v
-	}
-	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, scope: scope, lines: lines, reservedAt: now, expiresAt: now.Add(r.TTL)})
-	return v
+	return closedBefore
 }
 
 // add adds an entry, in the place of an earlier one with the same id.
@@ -255,10 +254,14 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 		p.From = e.state
 		e.state, e.actual, e.estimated, e.scope, e.shares = driver.Settled, st.Actual, st.Estimated, scope, shares
 	}
-	// The marks of a loose store are judged by checkLoosely, and not foretold.
-	if m.loose {
-		return p, nil
+	if !m.loose { // the marks of a loose store are judged by checkLoosely, and not foretold
+		p.Crossed = m.reached(lines, now)
 	}
+	return p, nil
+}
+
+// reached returns the thresholds that settled spend has reached and that were not reported in their window yet, and notes that they are.
+func (m *model) reached(lines []int, now time.Time) (all []driver.Crossing) {
 	for at, i := range lines {
 		a := &m.accounts[i]
 		settled, _ := m.balance(i, now)
@@ -266,20 +269,23 @@ func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, sh
 			// Threshold is the sum at which that fraction of the Max in force is reached.
 			if settled >= a.Threshold(n, m.maxInForce(i, now)) && !now.Before(a.quietUntil[n]) {
 				a.quietUntil[n] = a.passed(now)
-				p.Crossed = append(p.Crossed, driver.Crossing{Line: at, Mark: n, Settled: settled, Max: m.maxInForce(i, now)})
+				all = append(all, driver.Crossing{Line: at, Mark: n, Settled: settled, Max: m.maxInForce(i, now)})
 			}
 		}
 	}
-	return p, nil
+	return all
 }
 
-// checkLoosely reports whether a store may have reported these thresholds: none of them was reported before in its window, and each is reached, if
-// what is pending counts, too. It remembers that they were reported.
+// checkLoosely reports whether a store may have reported these thresholds: none of them was reported before in its window, and each is reached by the
+// sum that the store reports with it, which is at most what is settled and pending. It remembers that they were reported.
 func (m *model) checkLoosely(crossed []driver.Crossing, lines []int, now time.Time) bool {
 	for _, c := range crossed {
-		a := &m.accounts[lines[c.Line]]
-		settled, pending := m.balance(lines[c.Line], now)
-		if now.Before(a.quietUntil[c.Mark]) || c.Settled < a.Threshold(c.Mark, m.maxInForce(lines[c.Line], now)) || c.Settled > settled+pending {
+		i := lines[c.Line]
+		a := &m.accounts[i]
+		settled, pending := m.balance(i, now)
+		wasReported := now.Before(a.quietUntil[c.Mark])
+		isReached := c.Settled >= a.Threshold(c.Mark, m.maxInForce(i, now))
+		if wasReported || !isReached || c.Settled > settled+pending {
 			return false
 		}
 		a.quietUntil[c.Mark] = a.passed(now)
@@ -312,7 +318,9 @@ func (m *model) correct(id driver.ID, actual driver.Charge, shares map[string]in
 	if e == nil || e.state == driver.Pending || e.tombstone {
 		return driver.Posting{}, driver.ErrNotFound
 	}
-	p := driver.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated && (shares == nil || maps.Equal(shares, e.shares))}
+	sameShares := shares == nil || maps.Equal(shares, e.shares)
+	// A correction of an estimated amount to the same number confirms it, and is no replay.
+	p := driver.Posting{From: e.state, Replayed: e.actual == actual && sameShares && !e.estimated}
 	if !p.Replayed {
 		if shares == nil && e.shares != nil { // the whole amount goes to the workflow that had the first share
 			e.shares = map[string]int64{firstOf(e.shares): actual[driver.UnitUSD]}

@@ -32,7 +32,7 @@ type Clock interface {
 type Options struct {
 	Scale     int64         // multiplies the limits, and is not zero
 	Stride    time.Duration // how far the clock usually moves at most at a time; not zero
-	Loose     bool          // the store may report thresholds late or early and leave out lines without room: see storetest.Harness.Loose
+	Loose     bool          // the store may report thresholds late or early, and report only some of the lines without room: see model.loose
 	Undivided bool          // no settlement and no correction has shares
 }
 
@@ -189,22 +189,31 @@ func (w *walk) tryReserve(m attempt) {
 	}
 	require.NoError(w.t, err)
 	require.Equal(w.t, want.killed, d.Killed != nil, "killed")
+	w.sameDenied(want, d)
+	require.Equal(w.t, !want.killed && len(want.denied) == 0, d.Admitted, "admitted")
+	require.Equal(w.t, want.replayed, d.Replayed, "replayed")
+	// Of a replay no observed lines are compared: the model returns before it judges room.
+	if d.Admitted && !d.Replayed {
+		w.sameObserved(want, d)
+	}
+}
+
+// sameDenied compares the lines that refuse, and, if the store reports all of these, which of their latches were closed before. If none refuses, as
+// for an admitted call, want.latched is about the observed lines.
+func (w *walk) sameDenied(want verdict, d driver.Decision) {
 	denied, latched := indexes(d.Denied)
 	if w.model.loose && len(denied) > 0 {
 		require.Subset(w.t, want.denied, denied, "the lines that refused: it may repeat what it was told before another one filled up")
 	} else {
 		require.Equal(w.t, want.denied, denied, "the lines that refused")
 	}
-	require.Equal(w.t, !want.killed && len(want.denied) == 0, d.Admitted, "admitted")
-	require.Equal(w.t, want.replayed, d.Replayed, "replayed")
-	// want.latched are the latches that were closed before: of the lines that refuse, or, if it is admitted, of those that are only observed.
 	if !d.Admitted && len(denied) == len(want.denied) {
 		require.Equal(w.t, want.latched, latched, "latched")
 	}
-	// Of a replay no observed lines are compared: the model returns before it judges room.
-	if !d.Admitted || d.Replayed {
-		return
-	}
+}
+
+// sameObserved compares the observe-only lines without room of an admitted call, and which of their latches were closed before.
+func (w *walk) sameObserved(want verdict, d driver.Decision) {
 	observed, latched := indexes(d.Observed)
 	if w.model.loose {
 		require.Subset(w.t, want.observed, observed, "observed")
@@ -225,11 +234,31 @@ func indexes(denials []driver.Denial) (lines, latched []int) {
 	return lines, latched
 }
 
-// settleOne settles something that was tried before, or something unknown: at times as another owner, with the amount that is posted already, with
-// more than was reserved, or with shares.
+// settleOne settles something that was tried before, or something unknown, and compares the answers.
 func (w *walk) settleOne() {
 	m := w.recentOrNew()
-	st := driver.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
+	st, divided := w.settlement(m)
+	want, wantErr := w.model.settle(st, m.lines, m.scope, divided, w.clock.Now())
+	got, err := w.store.Settle(w.ctx, st)
+	w.sameOutcome(wantErr, err)
+	if err != nil {
+		return
+	}
+	if w.model.loose {
+		// Of a loose store want has no marks. checkLoosely judges those that it reports, and they are taken out before the two are compared.
+		require.True(w.t, w.model.checkLoosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
+		got.Crossed = nil
+	}
+	if len(got.Crossed) == 0 {
+		got.Crossed = nil // an empty list and nil mean the same
+	}
+	require.Equal(w.t, want, got)
+}
+
+// settlement returns a settlement of a reservation: at times as another owner, with the amount that is posted already, with more than was reserved,
+// or with shares. divided has the nano-USD of the shares, by workflow; nil if there are none.
+func (w *walk) settlement(m attempt) (st driver.Settlement, divided map[string]int64) {
+	st = driver.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
 	if w.random.IntN(20) == 0 {
 		st.Owner = w.owner()
 	}
@@ -240,26 +269,11 @@ func (w *walk) settleOne() {
 	if w.random.IntN(12) == 0 {
 		st.Actual[driver.UnitUSD] += 40 // more than was reserved, because charge returns less than 25
 	}
-	var divided map[string]int64
 	if w.random.IntN(6) == 0 {
 		divided = w.divide(st.Actual)
 		st.Shares = sharesOf(st.Actual, divided)
 	}
-	want, wantErr := w.model.settle(st, m.lines, m.scope, divided, w.clock.Now())
-	got, err := w.store.Settle(w.ctx, st)
-	w.sameOutcome(wantErr, err)
-	if err == nil {
-		if w.model.loose {
-			// Of a loose store want has no marks. checkLoosely judges those that it reports, and they are taken out before the two are compared.
-			require.True(w.t, w.model.checkLoosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
-			got.Crossed = nil
-		}
-		// An empty list and nil mean the same.
-		if len(got.Crossed) == 0 {
-			got.Crossed = nil
-		}
-		require.Equal(w.t, want, got)
-	}
+	return st, divided
 }
 
 // divide returns how an amount divides among some workflows, in nano-USD; nil if it shall have no shares. The last workflow takes what is left.
@@ -267,14 +281,16 @@ func (w *walk) divide(c driver.Charge) map[string]int64 {
 	if c == (driver.Charge{}) || w.options.Undivided {
 		return nil
 	}
+	// Three workflows, or two, or d alone. No reservation is of d (see scope): its row of usage has nothing but shares.
+	workflows := []string{"a", "b", "d"}[w.random.IntN(3):]
 	divided, left := make(map[string]int64), c[driver.UnitUSD]
-	// Three workflows, or two, or d alone, of which no reservation is (see scope): its row of usage has nothing but shares.
-	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
+	for _, workflow := range workflows {
 		n := left
 		if workflow != "d" {
 			n = w.random.Int64N(left + 1)
 		}
-		if left -= n; n > 0 {
+		left -= n
+		if n > 0 {
 			divided[workflow] = n
 		}
 	}
@@ -407,12 +423,8 @@ func (w *walk) killOrRevive() {
 	if flag.prefix {
 		flag.scope.Workflow += "*"
 	}
-	// Value by value, because scopes have a map and can't be compared with ==. Those of the walk have no other values than these two.
-	same := func(k modelFlag) bool {
-		return k.scope.Workflow == flag.scope.Workflow && k.scope.Principal == flag.scope.Principal && k.prefix == flag.prefix
-	}
 	// In both cases: a flag that is set again is replaced by the new one.
-	w.model.kills = slices.DeleteFunc(w.model.kills, same)
+	w.model.kills = slices.DeleteFunc(w.model.kills, flag.isSame)
 	if w.random.IntN(5) > 1 {
 		require.NoError(w.t, w.store.Revive(w.ctx, driver.Flag{Scope: flag.scope, Patterns: flag.prefix}, change()))
 	} else {
@@ -422,6 +434,17 @@ func (w *walk) killOrRevive() {
 		w.model.kills = append(w.model.kills, flag)
 		require.NoError(w.t, w.store.Kill(w.ctx, driver.Kill{Scope: flag.scope, Patterns: flag.prefix, Reason: "random", Until: flag.until}, change()))
 	}
+	w.sameKills()
+}
+
+// isSame reports whether two flags are for the same calls. It compares value by value, because scopes have a map and can't be compared with ==. Those
+// of the walk have no other values than these two.
+func (k modelFlag) isSame(other modelFlag) bool {
+	return k.scope.Workflow == other.scope.Workflow && k.scope.Principal == other.scope.Principal && k.prefix == other.prefix
+}
+
+// sameKills compares how many flags have not ended.
+func (w *walk) sameKills() {
 	kills, err := w.store.Kills(w.ctx)
 	require.NoError(w.t, err)
 	lasting := 0
