@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// dynamoDBVersion is the one that .ci/install-dynamodb builds.
+// dynamoDBVersion is the version of dynoxide that .ci/install-dynamodb builds.
 const dynamoDBVersion = "3.2.0"
 
 // DynamoDB is a running server that speaks DynamoDB's protocol: dynoxide, which keeps its tables in SQLite. Its methods are
@@ -70,7 +70,7 @@ func StartDynamoDB(dir string) (*DynamoDB, error) {
 	return nil, err
 }
 
-// run starts the program, whose log goes to dir, and waits until it answers.
+// run starts the program, whose log goes to dir (the folder for temporary files if it is empty), and waits until it answers.
 func (d *DynamoDB) run(dir string) error {
 	args := []string{"serve", "--port", strconv.Itoa(d.port)}
 	if d.file != "" {

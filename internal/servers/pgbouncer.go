@@ -35,16 +35,8 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	if b.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	// It listens on loopback alone, and makes no Unix socket, so anybody who connects is let in, as the server's superuser.
-	lines := append([]string{
-		"[databases]",
-		fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", upstream.port),
-		"[pgbouncer]",
-		"listen_addr=127.0.0.1", fmt.Sprintf("listen_port=%d", b.port), "unix_socket_dir=",
-		"auth_type=any", "pool_mode=transaction", "max_client_conn=1000",
-	}, settings...) // of two lines for one setting, the later one holds
 	config := filepath.Join(home, "pgbouncer.ini")
-	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(b.config(upstream, settings)), 0o644); err != nil {
 		return nil, fmt.Errorf("servers: %w", err)
 	}
 	cmd := exec.Command(bin, config)
@@ -55,6 +47,19 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", b.port)
 	return b, b.await(func(ctx context.Context) error { return answersPostgres(ctx, addr) })
+}
+
+// config returns the text of the pooler's configuration. It listens on loopback alone, and makes no Unix socket, so anybody who connects is let in,
+// as the server's superuser. Of two lines for one setting the later one holds, so that the caller's settings come last.
+func (b *PgBouncer) config(upstream *Postgres, settings []string) string {
+	lines := []string{
+		"[databases]",
+		fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", upstream.port),
+		"[pgbouncer]",
+		"listen_addr=127.0.0.1", fmt.Sprintf("listen_port=%d", b.port), "unix_socket_dir=",
+		"auth_type=any", "pool_mode=transaction", "max_client_conn=1000",
+	}
+	return strings.Join(append(lines, settings...), "\n") + "\n"
 }
 
 // DSN returns the connection string through the pooler.

@@ -51,7 +51,8 @@ func StartPostgres(dir string, settings ...string) (*Postgres, error) {
 	if p.home, err = makeServerDir(dir, "postgres-*", p.owner); err != nil {
 		return nil, err
 	}
-	// The superuser may log in without a password (-A trust), and making the cluster does not wait for the disk (-N).
+	// A cluster is PostgreSQL's word for a folder with databases. Its superuser may log in without a password (-A trust), and making it does not wait
+	// for the disk (-N).
 	cluster := exec.Command(initdb, "-D", p.Data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 	cluster.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
 	if out, err := cluster.CombinedOutput(); err != nil {
@@ -60,7 +61,7 @@ func StartPostgres(dir string, settings ...string) (*Postgres, error) {
 	if p.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	return p, p.Restart()
+	return p, p.Restart() // which also starts a server that has not run yet
 }
 
 // DSN returns the connection string of the superuser.
@@ -225,7 +226,7 @@ func makeServerDir(dir, pattern string, owner *syscall.Credential) (string, erro
 	return home, nil
 }
 
-// answersPostgres returns nil if a server answers the first message of a session at addr. It ends the session at once.
+// answersPostgres returns nil if a server at addr answers the first message of a session, or why it does not. It ends the session at once.
 func answersPostgres(ctx context.Context, addr string) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
@@ -249,6 +250,6 @@ func answersPostgres(ctx context.Context, addr string) error {
 	if !bytes.Equal(answer, []byte("R")) {
 		return fmt.Errorf("answers %q to a session, want an authentication", answer)
 	}
-	_, err = conn.Write([]byte{'X', 0, 0, 0, 4})
+	_, err = conn.Write([]byte{'X', 0, 0, 0, 4}) // this message is nothing but its length
 	return err
 }

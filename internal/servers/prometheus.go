@@ -27,9 +27,9 @@ func StartPrometheus(dir, target string) (*Prometheus, error) {
 	if err != nil {
 		return nil, err
 	}
-	for attempt := 0; ; attempt++ {
+	for attempt := 1; ; attempt++ {
 		p, err := startPrometheus(path, dir, target)
-		if err == nil || attempt == 2 { // the port may have been taken between the choice and the start
+		if err == nil || attempt == 3 { // the port may have been taken between the choice and the start
 			return p, err
 		}
 	}

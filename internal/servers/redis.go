@@ -32,9 +32,9 @@ func StartRedis(dir string, options ...string) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	for attempt := 0; ; attempt++ {
+	for attempt := 1; ; attempt++ {
 		r, err := startRedis(path, dir, options)
-		if err == nil || attempt == 2 { // the port may have been taken between the choice and the start
+		if err == nil || attempt == 3 { // the port may have been taken between the choice and the start
 			return r, err
 		}
 	}

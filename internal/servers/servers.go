@@ -49,8 +49,8 @@ type Process struct {
 	once     sync.Once      // ends the watchdog
 }
 
-// start runs a program whose output goes to a log file in dir. The program is killed when this process dies, however it
-// dies: a shell, the watchdog, reads from a pipe that only this process writes to, and kills the program when the pipe ends.
+// start runs a program whose output goes to a log file in dir, and does not wait until it answers: see await. The program is killed when this process
+// dies, however it dies: a shell, the watchdog, reads from a pipe that only this process writes to, and kills the program when the pipe ends.
 func start(dir string, cmd *exec.Cmd) (*Process, error) {
 	log, err := os.CreateTemp(dir, "log-*")
 	if err != nil {
@@ -122,7 +122,8 @@ func (p *Process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// await asks until the server answers; if it does not, it returns an error with the end of its log.
+// await calls answers until it returns nil, which says that the server answers. If the server ends, or takes longer than startTimeout, await returns
+// an error with the end of the server's log.
 func (p *Process) await(answers func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -162,7 +163,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// program finds an executable on the PATH or at one of the other places, or returns ErrMissing with what to install.
+// program finds an executable on the PATH or, by names or paths, at one of the other places, or returns ErrMissing with what to install.
 func program(name, install string, elsewhere ...string) (string, error) {
 	for _, candidate := range append([]string{name}, elsewhere...) {
 		if path, err := exec.LookPath(candidate); err == nil {
