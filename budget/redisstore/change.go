@@ -38,7 +38,7 @@ func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override
 	if o.Max < 0 {
 		return fmt.Errorf("%w: an override to %d", driver.ErrInvalidCharge, o.Max)
 	}
-	return s.change(ctx, 'o', moment(o.Until), o.Max, r, key)
+	return s.change(ctx, 'o', moment(o.Until), o.Max, r, key) // moment converts to microseconds, rounded up
 }
 
 // Unlatch implements driver.Store. It opens latches: an account whose limit has one stays closed after a refusal until the window's end.
@@ -125,8 +125,8 @@ func flagEnd(until time.Time) int64 {
 	return ends
 }
 
-// Correct implements driver.Store. The answer has the state that the reservation had before. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is
-// not found: it has no accounts to which an amount could be posted.
+// Correct implements driver.Store. The answer has the state that the reservation had before. A tombstone, which Void writes for an id that it does
+// not know so that a late Reserve of it fails, is not found: it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return driver.Posting{}, err

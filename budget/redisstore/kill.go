@@ -19,7 +19,7 @@ type flagJSON struct {
 	Until                              int64 `json:",omitempty"`
 }
 
-// encodeFlag returns the payload of a flag.
+// encodeFlag returns the payload of a flag. account.End, and Ended, which is its reverse, convert its end as flagJSON says.
 func encodeFlag(k driver.Kill) ([]byte, error) {
 	s := k.Scope
 	out := flagJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Reason: []byte(k.Reason), Patterns: k.Patterns, Until: account.End(k.Until)}
@@ -56,7 +56,7 @@ func parseFlag(at int64, payload string) (driver.Kill, error) {
 	if at > never {
 		err = errReply
 	}
-	k.At = fromMicro(min(at, never))
+	k.At = fromMicro(min(at, never)) // never is the latest time in a ledger, and the latest that can be converted
 	return k, err
 }
 

@@ -93,7 +93,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err != nil {
 		return err
 	}
-	epoch := driver.NewID() // for the case that the ledger's own epoch is gone
+	epoch := driver.NewID() // 16 random bytes, for the case that the ledger's own epoch is gone
 	_, clock := s.guess()
 	// Not by ask, which fails while the ledger is lost. The script counts what is there as if that were all that ever was.
 	value, err := s.run(ctx, scriptAccept, s.keys.shard[:], []byte(newHead(epoch[:]).numbers(clock)), layout, s.opts.Ledger, change, row)
@@ -106,7 +106,12 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := changeError(answer, orOutcome(&answer, unreadable)); err != nil {
 		return err
 	}
-	// What to know of the ledger from now on: its epoch, which may be the old one or the new one, and its sequence.
+	return s.adoptPresent(ctx)
+}
+
+// adoptPresent makes the ledger that is on the server now the one that this process knows: its epoch, which after a loss may be another one than
+// before, and its sequence. If there is none, or one of another version, the error is errReplaced.
+func (s *Store) adoptPresent(ctx context.Context) error {
 	f, err := s.look(ctx, scriptInspect, actionInspect)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ func encodeCall(c *driver.Call) []byte {
 	if c == nil {
 		return []byte{}
 	}
-	return account.EncodeCall(c, "")
+	return account.EncodeCall(c, "") // the empty text is in the place of the provider's id of a request, which is stored apart
 }
 
 // encodeNames encodes for each line what the ledger keeps about the line's account from its first booking on:

@@ -100,4 +100,5 @@ func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, pun
 	return rdb, punctual, nil
 }
 
+// errReplicaClient refuses MinReplicas for a client of which the one server that has the ledger can't be asked.
 var errReplicaClient = errors.New("redisstore: MinReplicas needs a *redis.Client or a *redis.ClusterClient")

@@ -74,6 +74,7 @@ var (
 	_ driver.Signaler = (*Store)(nil)
 )
 
+// errClosed is returned by every step after Close.
 var errClosed = errors.New("redisstore: closed: open a new store")
 
 // Open opens the ledger with the name Options.Ledger; see Options.Create for its first start. The caller has to close the client, after the

@@ -151,8 +151,8 @@ func (p *placed) addCalendar(span driver.Span, unit driver.Unit, amount int64) {
 	p.terms = p.terms.numbers(min(ceilMicro(span.End), never), micros(keptLonger), 0)
 }
 
-// addRolling appends the bucket and the window of a line with a rolling window. A bucket is named by its number: its start divided by the width of all
-// buckets. The terms are how far now is into the bucket and the width, in nanoseconds, and how many earlier buckets count. From these the script
+// addRolling appends the bucket and the window of a line with a rolling window. A bucket is named by its number: its start divided by the width of
+// all buckets. The terms are how far now is into the bucket and the width, in nanoseconds, and how many earlier buckets count. From these the script
 // computes the bucket of its own time.
 func (p *placed) addRolling(span driver.Span, unit driver.Unit, amount int64, now time.Time) {
 	width := rollingStep(span)

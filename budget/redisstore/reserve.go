@@ -11,6 +11,7 @@ import (
 // a pause, or because the flags with patterns have changed.
 const maxGuesses = 10
 
+// errGuesses says that the last of maxGuesses tries was built for a wrong time, too, or for old flags.
 var errGuesses = errors.New("redisstore: the server can't be followed: its clock jumps, answers take longer than the windows last, or flags with patterns are set all the time")
 
 // ask runs a script whose request depends on the time, and returns its answer or an error. request builds the script's arguments for the
@@ -134,7 +135,7 @@ func (s *Store) reserveRequest(r *driver.Reservation, fixed *reserveTexts, now, 
 	// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss. It refuses another number of units.
 	h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, expiresAfter, s.retention, p.hold.from, p.hold.until)
 	h = append(h.byte(options).byte(units), fixed.usage[:]...).charge(&r.Charge)
-	// Patterns are matched here and not by the script: it gets the names of the flags with patterns that cover the call.
+	// Patterns are matched here and not by the script: it gets the id of the list of flags with patterns, and the names of those that cover the call.
 	return []any{[]byte(h), fixed.dims, []byte(p.booked), []byte(p.terms), fixed.call, fixed.names, s.flags.Load().matches(r.Call)}, nil
 }
 

@@ -158,8 +158,8 @@ type result struct {
 	err   error
 }
 
-// detach runs a script in a goroutine of its own, for a client that does not obey contexts, and returns at the end of ctx at the latest. A script that
-// nobody waits for any more ends with the client's own timeouts, and Close waits for that.
+// detach runs a script in a goroutine of its own, for a client that does not obey contexts, and returns at the end of ctx at the latest. A script
+// that nobody waits for any more ends with the client's own timeouts, and Close waits for that.
 func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, args []any) (any, error) {
 	// With room for one result, so that the goroutine ends even if nobody receives it any more.
 	done := make(chan result, 1)

@@ -9,11 +9,11 @@ import (
 
 // standing is the balance of a line's account in a script's answer. Times are in microseconds.
 type standing struct {
-	line             int   // index into the request's lines
-	settled, pending int64 // in the present window
-	latched          int64 // until when it is latched: a refusal has closed it; 0 if none has, and the constant never if only an operator opens it
-	override         int64 // what replaces the line's Max, if overridden
-	overridden       bool
+	line             int      // index into the request's lines
+	settled, pending int64    // in the present window
+	latched          int64    // until when it is latched: a refusal has closed it; 0 if none has, and the constant never if only an operator opens it
+	override         int64    // what replaces the line's Max, if overridden is set
+	overridden       bool     // an override is in force
 	buckets          []bucket // of a rolling window, if the script lists them, in ascending order
 }
 

@@ -50,8 +50,8 @@ type expired struct {
 
 // expireBatch runs the script of Expire once. It charges up to batch reservations, and forgets as many of each kind as forgetBatch says.
 func (s *Store) expireBatch(ctx context.Context, batch int64) (expired, error) {
-	// The time by which the script forgets follows the clock by at most so much a step: a clock that jumps ahead and back must not make it forget
-	// what still counts.
+	// The time by which the script forgets follows the clock by at most so much a step, an eighth of the retention, or an hour if that is more: a clock
+	// that jumps ahead and back must not make it forget what still counts.
 	advance := max(s.retention/8, micros(time.Hour))
 	answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
 		// By the epoch, the ledger's random name, and the highest sequence seen the script notices a loss; the clock is 0 for the server's own.

@@ -9,9 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// encodeShares encodes how an amount divides among calls, for each: <row of usage 16 bytes><amounts 8 each><length 2><the encoded call>. A row
-// of usage is the sum of a day's amounts over calls with the same scope; its key within the day is made of that scope. A head is bytes to which
-// its methods append numbers, charge one number for each unit.
+// encodeShares encodes how an amount divides among calls, for each call: <row of usage 16 bytes><amounts 8 each><length 2><the encoded call>. A row
+// of usage is the sum of a day's amounts over calls with the same scope; its key within the day is made of that scope. A head is a list of bytes with
+// methods that append to it: charge appends a number for each unit.
 func encodeShares(shares []driver.Share) head {
 	h := head{}
 	for i := range shares {
@@ -26,21 +26,16 @@ func encodeShares(shares []driver.Share) head {
 func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []driver.UsageRow{}
-	// mark is where a page begins: a row's day, as a number from 1970 on, and its key. The day of the zero time is 0, which is before all rows.
+	// mark is behind which row the next page begins: the row's day, as a number from 1970 on, and its key. The day of the zero time is 0, which is
+	// before all rows.
 	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
 	// Rows whose amounts have become zero are left out, so that one page of the script may be too few.
 	for len(all) < limit {
-		// The script returns rows behind mark, each as a text that begins with the row's own day and key: the next page begins behind the last one.
-		// list also returns the server's time, which a row does not need.
 		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
 		if err != nil {
 			return nil, err
 		}
 		for _, text := range found {
-			if len(text) < len(mark) {
-				return nil, errReply
-			}
-			mark = []byte(text[:len(mark)])
 			row, err := parseUsage(text)
 			if err != nil {
 				return nil, err
@@ -50,16 +45,22 @@ func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]
 				all = append(all, row)
 			}
 		}
-		// A page that is not full is the last one.
-		if len(found) < limit {
+		if len(found) < limit { // a page that is not full is the last one
 			break
 		}
+		mark = []byte(found[len(found)-1][:markBytes]) // each row begins with its own day and key
 	}
 	return all, nil
 }
 
+// markBytes is the length of a day and a key, with which an encoded row of usage begins.
+const markBytes = 4 + 16
+
 // parseUsage decodes a row: its day, its key, how many units it counts and their amounts, and the encoded call that it belongs to.
 func parseUsage(text string) (row driver.UsageRow, err error) {
+	if len(text) < markBytes {
+		return row, errReply
+	}
 	in := reader{text: text}
 	row.Day = account.DayStart(in.number(4))
 	row.Key = driver.Key([]byte(in.bytes(16)))
