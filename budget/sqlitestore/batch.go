@@ -154,8 +154,8 @@ func (q *queue) close() bool {
 }
 
 // runBatch runs steps in one transaction. If another process locks the file for longer than one of them may wait, that step ends and the
-// others go back to the queue: if the step that ended was the runner's own, another goroutine has to run them. If the transaction fails, each
-// step is tried in a transaction of its own, so that one can't fail the others. The caller is the runner.
+// others go back to the queue, because a runner whose own step has ended runs no more, and another goroutine has to. If the transaction fails, each
+// step is tried in a transaction of its own, so that no step fails because of another. The caller is the runner.
 func (s *Store) runBatch(batch []*step) {
 	if len(batch) == 0 {
 		return

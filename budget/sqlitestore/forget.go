@@ -26,7 +26,7 @@ func (o *Options) maxAdvance() int64 { return max(int64(o.Retention)/8, int64(ti
 // advance, is too far off and does not count.
 func (t *tx) advance() error {
 	s := t.store
-	if t.now.Before(s.pruneAt) && s.pruneAt.Sub(t.now) <= judgeEvery {
+	if isSoon := s.pruneAt.Sub(t.now) <= judgeEvery; t.now.Before(s.pruneAt) && isSoon {
 		return nil
 	}
 	s.pruneAt = t.now.Add(judgeEvery)

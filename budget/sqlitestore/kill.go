@@ -138,6 +138,7 @@ func eachKill(rows *sql.Rows, each func(driver.Kill, []driver.Key)) error {
 		if err := rows.Scan(&dims, &scope, &reason, &at, &until, &patterns); err != nil {
 			return err
 		}
+		// Ended returns the zero time for 0, which stands for a flag without an end.
 		k := driver.Kill{Reason: string(reason), At: time.Unix(0, at), Until: account.Ended(until), Patterns: patterns}
 		var err error
 		if k.Scope, err = account.DecodeScope(scope); err != nil {

@@ -22,8 +22,8 @@ import (
 // maxTogether bounds the lines of one statement; more take several.
 const maxTogether = 16
 
-// joined is a statement with one term for each line. In the term, %[1]d is the line's number, and the other verbs are the numbers of the line's
-// parameters.
+// joined is a statement with one term for each line. In the term, %[1]d stands for the line's number, from 0 on, and the other verbs for the numbers
+// of the line's parameters.
 type joined struct {
 	params  int    // how many parameters a line has
 	before  string // comes before the terms
@@ -32,28 +32,33 @@ type joined struct {
 	after   string // comes after the terms
 }
 
-var (
-	// joinStates reads, for (key, since), the row of an account and then its buckets that begin at since or later. scanStates says what its
-	// columns are. An override_max of -1 stands for no override.
-	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
-		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
-	// joinLook is joinStates with another parameter, an id: the ? without a number is the one after those of the lines. It also returns whether there
-	// is a reservation with that id, and whether there is any kill flag.
-	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM flag), 0, 0, NULL, 0"}
-	// joinSettled reads, for (key, start), the settled sum of a bucket.
-	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
-	// joinBook adds, for (key, start, end, settled, pending), to buckets, and makes missing ones.
-	joinBook = joined{
-		5, `INSERT INTO bucket (account, start, "end", settled, pending) VALUES `, "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
-		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
-	}
-	// joinUnbook adds to settled and subtracts from pending, for (key, start, settled, pending), in existing buckets. An upsert, as in
-	// joinBook, would not work: SQLite checks the row that it would insert, whose pending would be negative.
-	joinUnbook = joined{
-		4, "WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
-		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start",
-	}
-)
+// joinStates reads, for (key, since), the row of an account and then its buckets that begin at since or later. Each row begins with the line's number
+// and a 0 for an account, a 1 for a bucket: see scanStates. An override_max of -1 stands for no override.
+var joinStates = joined{params: 2, between: " UNION ALL ", term: `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
+	` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`}
+
+// joinLook is joinStates with another parameter, an id: the ? without a number is the one after those of the lines. It also returns whether there
+// is a reservation with that id, and whether there is any kill flag, in a row that begins with -1.
+var joinLook = joined{
+	params: 2, term: joinStates.term, between: " UNION ALL ",
+	after: " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM flag), 0, 0, NULL, 0",
+}
+
+// joinSettled reads, for (key, start), the settled sum of a bucket, behind the line's number.
+var joinSettled = joined{params: 2, term: "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", between: " UNION ALL "}
+
+// joinBook adds, for (key, start, end, settled, pending), to buckets, and makes missing ones.
+var joinBook = joined{
+	params: 5, before: `INSERT INTO bucket (account, start, "end", settled, pending) VALUES `, term: "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", between: ", ",
+	after: " ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
+}
+
+// joinUnbook adds to settled and subtracts from pending, for (key, start, settled, pending), in existing buckets. An upsert, as in
+// joinBook, would not work: SQLite checks the row that it would insert, whose pending would be negative.
+var joinUnbook = joined{
+	params: 4, before: "WITH line(account, start, settled, pending) AS (VALUES ", term: "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", between: ", ",
+	after: ") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start",
+}
 
 // text returns the statement for n lines. The parameters are numbered from 1 on, one line after the other.
 func (j *joined) text(n int) string {
@@ -283,9 +288,11 @@ func (t *tx) post(e *entry, p posting) error {
 	if err != nil {
 		return err
 	}
-	if next, values, err := e.divide(&p); err != nil {
+	next, scopes, err := e.divide(&p)
+	if err != nil {
 		return err
-	} else if err := t.charge(e, next, values); err != nil { // from here on nothing can be refused
+	}
+	if err := t.charge(e, next, scopes); err != nil { // from here on nothing can be refused
 		return err
 	}
 	var known, unknown []booking

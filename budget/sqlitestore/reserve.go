@@ -63,8 +63,8 @@ func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 	return d, nil
 }
 
-// pendingSame returns the reservation with the id of r if there is one, which is then pending and the same as r; nil if there is none. If the one with
-// that id can't be repeated by r, it returns an error.
+// pendingSame returns the reservation with the id of r if there is one, which is then pending and the same as r; nil if there is none. If the one
+// with that id can't be repeated by r, it returns an error.
 func (t *tx) pendingSame(r *driver.Reservation) (*entry, error) {
 	e, err := t.entry(r.ID)
 	if err == nil && e != nil {

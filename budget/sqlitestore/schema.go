@@ -256,9 +256,9 @@ const (
 )
 
 // Kill flags. A flag without patterns has in file one of its dimensions, which are the keys of the values that its scope sets; one with patterns has
-// '*', which is x'2a', and one that covers every call has an empty text. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are
-// meant, else only those with patterns. sqlPatterns counts the flags with patterns besides the one that is to be set, because their number is
-// bounded; sqlFiled counts the flags under a dimension, because a new flag is filed under the dimension that has the fewest.
+// '*', which is x'2a', and one that covers every call has an empty text. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all
+// kinds are meant, else only those with patterns. sqlPatterns counts the flags with patterns besides the one that is to be set, because their number
+// is bounded; sqlFiled counts the flags under a dimension, because a new flag is filed under the dimension that has the fewest.
 const (
 	sqlKills = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
 	sqlKill  = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)

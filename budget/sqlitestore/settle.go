@@ -14,11 +14,11 @@ import (
 // entry is one reservation. A tombstone, which Void writes for an id that it does not know, has no bookings and no expiry.
 type entry struct {
 	id                                driver.ID
-	owner                             driver.Key
+	owner                             driver.Key // the ledger that made it; nobody else may resolve it
 	state                             driver.State
-	estimated                         bool // the actual amount is the worst case, because the actual cost was not known
-	orphan                            bool // it was settled without a pending reservation
-	reserved, actual                  driver.Charge
+	estimated                         bool          // the actual amount is the worst case, because the actual cost was not known
+	orphan                            bool          // it was settled without a pending reservation
+	reserved, actual                  driver.Charge // the worst case, and what is posted
 	bookings                          []booking     // where it counts
 	reservedAt, resolvedAt, expiresAt int64         // in nanoseconds since 1970; resolvedAt is 0 while it is pending
 	call                              []byte        // its scope and operation, as account.EncodeCall encodes them
@@ -65,7 +65,7 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	return e, errors.Join(errs[:]...)
 }
 
-// refer stores the call and the reference of a settlement in an entry.
+// refer stores the call and the reference of a settlement in an entry, which keeps its own where the settlement has none.
 func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
 		e.call = account.EncodeCall(st.Call, "") // the encoding has room for a reference, too, which has a field of its own here
@@ -195,8 +195,8 @@ func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
 	return all, nil
 }
 
-// reach returns the thresholds of a line that are reached and were not reported in this window yet, and sets in state.fired, by the threshold's number
-// in the line, until when they are not reported again. i is the line's index in the settlement, by which the caller knows it.
+// reach returns the thresholds of a line that are reached and were not reported in this window yet, and sets in state.fired, by the threshold's
+// number in the line, until when they are not reported again. i is the line's index in the settlement, by which the caller knows it.
 func (t *tx) reach(line *driver.Line, i int, state *state) (reached []driver.Crossing) {
 	now := t.now.UnixNano()
 	for m := range line.Notify {

@@ -61,12 +61,12 @@ type Store struct {
 	path  string
 	file  os.FileInfo          // of the opened file: another file at the same path is another ledger
 	db    *sql.DB              // with conn as its only connection
-	conn  *sql.Conn            // used by the queue's runner only
+	conn  *sql.Conn            // used by the queue's runner alone: the one goroutine that runs steps at a time
 	stmts map[string]*sql.Stmt // the prepared statements, by their text
 	queue queue                // steps that wait for their turn, several of which share a transaction; the one that runs them is its runner
 	more  atomic.Bool          // the last Expire charged as many as it was allowed, so that there are probably more
 
-	// Owned by the queue's runner, the one goroutine that runs steps at a time.
+	// Owned by the queue's runner, too.
 	epoch    []byte                  // the ledger's random name
 	sequence int64                   // the ledger's count of writing transactions when this process last looked: a lower one proves a loss
 	accepted []byte                  // the id of the change by which an operator accepted the last loss
@@ -78,6 +78,7 @@ type Store struct {
 
 var _ driver.Store = (*Store)(nil)
 
+// The errors of a store that is closed, of a ledger that has lost data, as this process finds it or as the file says it, and of a file without one.
 var (
 	errClosed   = errors.New("sqlitestore: closed")
 	errReplaced = fmt.Errorf("%w: the file was deleted, replaced or set back since it was opened", driver.ErrLost)
@@ -128,7 +129,7 @@ func (o *Options) complete(path string) error {
 
 // open connects, sets the file up, prepares the statements, and learns which ledger it is. If the store has a connection already, it closes that one,
 // but only once all of this has succeeded.
-func (s *Store) open(ctx context.Context) (err error) {
+func (s *Store) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
 	defer cancel()
 	if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) && !s.opts.Create { // sqlite would make the file
@@ -139,11 +140,14 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	db.SetMaxOpenConns(1)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, db.Close())
-		}
-	}()
+	if err := s.use(ctx, db); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return nil
+}
+
+// use makes a database the store's, in the place of the one before. After an error the store still has that one, and the caller closes db.
+func (s *Store) use(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -176,8 +180,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// setUp chooses how SQLite works on the connection, and makes the tables or brings them up to date. Without Options.Create it makes none: the error is
-// errNone then. It waits for other processes until ctx ends.
+// setUp chooses how SQLite works on the connection, and makes the tables or brings them up to date. Without Options.Create it makes none: the error
+// is errNone then. It waits for other processes until ctx ends.
 func (s *Store) setUp(ctx context.Context, conn *sql.Conn) error {
 	// busy_timeout is 0 because whileBusy waits for other processes, with short pauses, until ctx.Err returns an error: SQLite's own busy handler
 	// sleeps up to 100 ms at a time, and favours those who have waited least.
@@ -207,7 +211,7 @@ func prepareAll(ctx context.Context, conn *sql.Conn) (map[string]*sql.Stmt, erro
 	return stmts, nil
 }
 
-// statements are the texts that prepareAll prepares.
+// statements are the texts that prepareAll prepares: all constants of schema.go that are statements.
 var statements = []string{
 	sqlSequence, sqlSequenceNow, sqlAccept, sqlForgetting, sqlForgot, sqlJudged, sqlEntry, sqlInsert, sqlUpdate, sqlLatch, sqlMark,
 	sqlOverride, sqlKills, sqlKill, sqlFiled, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlReferred, sqlName, sqlAccounts, sqlPeriods, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,

@@ -89,8 +89,8 @@ type recount struct {
 	made map[usagePlace][]byte // the encoded scopes of rows that will be made, without OtherUsage, which has none
 }
 
-// sumSoFar returns the row to which a key's amounts are added, and the sum that the row has by now. scope is that of the key, for a row that has to be
-// made.
+// sumSoFar returns the row to which a key's amounts are added, and the sum that the row has by now. scope is that of the key, for a row that has to
+// be made.
 func (t *tx) sumSoFar(c *recount, key driver.Key, scope []byte) (usagePlace, driver.Charge, error) {
 	at, err := t.usagePlace(c.day, key, len(c.made))
 	if err != nil {
@@ -111,8 +111,8 @@ func (t *tx) sumSoFar(c *recount, key driver.Key, scope []byte) (usagePlace, dri
 	return at, sum, nil
 }
 
-// lessUse subtracts an amount from the sum of a row, down to zero: the amount may have been posted by a process with an older library, which counts no
-// usage.
+// lessUse subtracts an amount from the sum of a row, down to zero: the amount may have been posted by a process with an older library, which counts
+// no usage.
 func lessUse(sum, amount driver.Charge) driver.Charge {
 	for unit, n := range amount {
 		sum[unit] = max(0, sum[unit]-n)
