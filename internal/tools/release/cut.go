@@ -24,7 +24,8 @@ func cutForReal(ctx context.Context, root, version string) (err error) {
 	if err != nil {
 		return err
 	}
-	w, err := newWorkshop(ctx, modulePathOf(modules)) // the rehearsal has another one; here git has the user's settings
+	// A workshop runs go and git in a scratch folder. The rehearsal has one of its own: in this one git has the user's settings.
+	w, err := newWorkshop(ctx, modulePathOf(modules))
 	if err != nil {
 		return err
 	}
@@ -32,20 +33,25 @@ func cutForReal(ctx context.Context, root, version string) (err error) {
 	if err := refuseUnready(ctx, w, root, modules, version); err != nil {
 		return err
 	}
-	if err := rehearse(ctx, root, version, false); err != nil {
+	if err := rehearse(ctx, root, version, false); err != nil { // the false removes what the rehearsal has made
 		return err
 	}
 	if _, err := cut(ctx, w, root, version); err != nil { // the zips were tried out in the rehearsal
 		return err
 	}
+	fmt.Printf("\n%s is committed and tagged. Nothing was pushed yet:\n\tgit push --atomic origin HEAD %s\n", version, strings.Join(tagsOf(modules, version), " "))
+	return nil
+}
+
+// tagsOf returns the tags that cut makes: those of the modules that are released.
+func tagsOf(modules []*module, version string) []string {
 	tags := make([]string, 0, len(modules))
 	for _, m := range modules {
-		if m.public() { // cut has tagged no others
+		if m.public() {
 			tags = append(tags, m.tag(version))
 		}
 	}
-	fmt.Printf("\n%s is committed and tagged. Nothing was pushed yet:\n\tgit push --atomic origin HEAD %s\n", version, strings.Join(tags, " "))
-	return nil
+	return tags
 }
 
 // refuseUnready refuses a tree with changes, and a version that was released already.
@@ -83,6 +89,7 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 			err = errors.Join(err, undone)
 		}
 	}()
+	// The first commit, with the tags.
 	if err := dateChangelog(filepath.Join(root, "CHANGELOG.md"), version, time.Now().UTC()); err != nil {
 		return nil, err
 	}
@@ -98,7 +105,7 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 			return nil, err
 		}
 	}
-	return zips, backToDevelopment(ctx, w, root, modules, version)
+	return zips, backToDevelopment(ctx, w, root, modules, version) // the second commit
 }
 
 // writeVersions makes each module require the version of the repository's other modules, and zips it into the workshop's proxy. The modules come in
@@ -106,8 +113,8 @@ func cut(ctx context.Context, w *workshop, root, version string) (_ []published,
 func writeVersions(ctx context.Context, w *workshop, modules []*module, version string) ([]published, error) {
 	var zips []published
 	for _, m := range modules {
-		if len(m.own) > 0 { // a module that requires none of the others stays as it is
-			released, err := m.released(version)
+		if len(m.own) > 0 { // own are the repository's modules that m requires; one that requires none of them stays as it is
+			released, err := m.released(version) // its go.mod for the release
 			if err != nil {
 				return nil, err
 			}

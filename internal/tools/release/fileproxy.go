@@ -43,6 +43,7 @@ func (p fileProxy) publish(m *module, version string) (published, error) {
 	if err != nil {
 		return published{}, err
 	}
+	// The protocol's three small files: the list of versions, of a version its name and time, and its go.mod.
 	info, err := json.Marshal(struct {
 		Version string
 		Time    time.Time
@@ -110,7 +111,7 @@ func filesOf(m *module) ([]zip.File, error) {
 	return files, nil
 }
 
-// diskFile is a zip.File: path is its name in the zip, and on its path on disk.
+// diskFile is a zip.File, an interface of three methods: path is its name in the zip, and on its path on disk.
 type diskFile struct {
 	path, on string
 }

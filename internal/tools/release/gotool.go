@@ -16,7 +16,7 @@ import (
 // user's caches. Modules of others come from the user's module cache first, then from where the user's Go gets them.
 type workshop struct {
 	dir      string            // the scratch folder
-	proxy    fileProxy         // with the modules of this release
+	proxy    fileProxy         // a folder in it from which Go installs the modules of this release
 	goEnv    []string          // "NAME=value", for every command; see environment
 	gitEnv   []string          // likewise; empty until isolateGit sets it
 	scrubber *strings.Replacer // removes names of hosts from what is printed
@@ -33,19 +33,11 @@ func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "bedrockguard-release-")
+	dir, err := scratchFolder("proxy", "cache", "bin", "home")
 	if err != nil {
 		return nil, err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, err
-	}
 	w := &workshop{dir: dir, proxy: fileProxy{filepath.Join(dir, "proxy")}, scrubber: withoutHosts(configured)}
-	for _, name := range []string{"proxy", "cache", "bin", "home"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			return nil, err
-		}
-	}
 	// Go asks one after the other: this release's modules, what the user has downloaded before, and then the user's own proxies.
 	proxies := strings.Join([]string{fileURL(w.proxy.dir), fileURL(filepath.Join(cache, "cache", "download")), configured}, ",")
 	// Go may change go.mod (-mod=mod), writes a module cache that can be deleted (-modcacherw), and fetches no other version of itself.
@@ -53,6 +45,23 @@ func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
 		"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOPROXY="+proxies, "GONOSUMDB="+ownPath, "GOTOOLCHAIN=local",
 		"GOMODCACHE="+filepath.Join(dir, "cache"), "GOBIN="+filepath.Join(dir, "bin"))
 	return w, nil
+}
+
+// scratchFolder makes a new temporary folder with these folders in it, and returns its path without symbolic links.
+func scratchFolder(inside ...string) (string, error) {
+	dir, err := os.MkdirTemp("", "bedrockguard-release-")
+	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	for _, name := range inside {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
 }
 
 // close removes all that the workshop wrote.
@@ -107,6 +116,7 @@ func goEnv(ctx context.Context, name string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// fileURL returns the file:// address of a folder.
 func fileURL(dir string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir)}).String()
 }

@@ -22,7 +22,7 @@ type rehearsal struct {
 }
 
 // rehearse makes a release in a copy of the working tree, then installs, builds and runs each of its modules in an empty module, and each
-// command. It changes nothing outside of a scratch folder, which it removes.
+// command. It changes nothing outside of a scratch folder, which it removes unless keep is set.
 func rehearse(ctx context.Context, tree, version string, keep bool) (err error) {
 	began := time.Now()
 	modules, err := loadModules(tree)
@@ -38,7 +38,7 @@ func rehearse(ctx context.Context, tree, version string, keep bool) (err error) 
 	} else {
 		defer func() { err = errors.Join(err, w.close()) }()
 	}
-	w.isolateGit(modulePathOf(modules)) // for every command from here on
+	w.isolateGit(modulePathOf(modules)) // from here on no command of git uses the user's settings
 	r := &rehearsal{workshop: w, root: filepath.Join(w.dir, "tree"), version: version}
 	if err := r.copyTree(ctx, tree); err != nil {
 		return err
@@ -59,6 +59,7 @@ func rehearse(ctx context.Context, tree, version string, keep bool) (err error) 
 // isolateGit makes git ignore the user's settings, commit under a name of the rehearsal, and find the repository in the copy: instead of the
 // repository's public address (https and the module path), it reads the copy.
 func (w *workshop) isolateGit(modulePath string) {
+	// GIT_CONFIG_COUNT is the number of settings in the environment: here one, url.COPY.insteadOf, with the public address as its value.
 	for key, value := range map[string]string{
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull, "GIT_CONFIG_COUNT": "1",
 		"GIT_CONFIG_KEY_0": "url." + fileURL(filepath.Join(w.dir, "tree")) + ".insteadOf", "GIT_CONFIG_VALUE_0": "https://" + modulePath,
@@ -142,30 +143,38 @@ var consumer = template.Must(template.New("consumer").Parse(consumerText))
 func (r *rehearsal) installModules(ctx context.Context) error {
 	fmt.Println("== Each module into an empty module: go get, go vet, go build, run")
 	for _, zip := range r.zips {
-		packages, err := r.packages(ctx, zip.Module, false)
+		packages, err := r.packages(ctx, zip.Module, false) // not its commands
 		if err != nil {
 			return err
 		}
 		if len(packages) == 0 {
 			continue // it has only commands
 		}
-		dir, err := r.emptyModule(ctx)
-		if err != nil {
+		if err := r.installModule(ctx, zip.Module.Path, packages); err != nil {
 			return err
 		}
-		if _, err := r.goTool(ctx, dir, "get", zip.Module.Path+"@"+r.version); err != nil {
-			return err
-		}
-		var text strings.Builder
-		if err := consumer.Execute(&text, packages); err != nil {
-			return err
-		}
-		out, err := r.buildAndRun(ctx, dir, text.String())
-		if err != nil {
-			return fmt.Errorf("%s: %w", zip.Module.Path, err)
-		}
-		fmt.Printf("%-68s %2d packages, %s", zip.Module.Path, len(packages), out)
 	}
+	return nil
+}
+
+// installModule adds a module to an empty one, with a program that imports these packages of the module, and builds and runs the program.
+func (r *rehearsal) installModule(ctx context.Context, path string, packages []string) error {
+	dir, err := r.emptyModule(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := r.goTool(ctx, dir, "get", path+"@"+r.version); err != nil {
+		return err
+	}
+	var program strings.Builder
+	if err := consumer.Execute(&program, packages); err != nil {
+		return err
+	}
+	out, err := r.buildAndRun(ctx, dir, program.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	fmt.Printf("%-68s %2d packages, %s", path, len(packages), out)
 	return nil
 }
 
@@ -200,11 +209,15 @@ func (r *rehearsal) packages(ctx context.Context, m *module, commands bool) ([]s
 	}
 	var paths []string
 	for line := range strings.Lines(out) {
-		fields := strings.Fields(line) // name, import path, number of Go files besides tests
-		if len(fields) != 3 || fields[2] == "0" || strings.Contains(fields[1]+"/", "/internal/") || (fields[0] == "main") != commands {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
 			continue
 		}
-		paths = append(paths, fields[1])
+		name, importPath, goFiles := fields[0], fields[1], fields[2] // goFiles is how many there are besides tests
+		isInternal, isCommand := strings.Contains(importPath+"/", "/internal/"), name == "main"
+		if goFiles != "0" && !isInternal && isCommand == commands {
+			paths = append(paths, importPath)
+		}
 	}
 	return paths, nil
 }
@@ -213,7 +226,7 @@ func (r *rehearsal) packages(ctx context.Context, m *module, commands bool) ([]s
 func (r *rehearsal) installCommands(ctx context.Context) error {
 	fmt.Println("== Each command: go install")
 	for _, zip := range r.zips {
-		commands, err := r.packages(ctx, zip.Module, true)
+		commands, err := r.packages(ctx, zip.Module, true) // true for commands
 		if err != nil {
 			return err
 		}

@@ -36,8 +36,8 @@ func loadModules(root string) ([]*module, error) {
 		if entry.IsDir() || entry.Name() != "go.mod" {
 			return nil
 		}
-		m, err := readModule(root, filepath.Dir(file)) // an error ends the walk, and the list is dropped
-		modules = append(modules, m)
+		m, err := readModule(root, filepath.Dir(file))
+		modules = append(modules, m) // nil after an error, which ends the walk; then the list is dropped
 		return err
 	})
 	if err != nil {
@@ -75,41 +75,55 @@ func readModule(root, dir string) (*module, error) {
 
 // ordered sorts the modules so that each comes after those that it requires, and removes from each own the modules that are not of this repository.
 func ordered(modules []*module) ([]*module, error) {
-	byPath := make(map[string]*module, len(modules))
+	s := sorter{byPath: make(map[string]*module, len(modules)), state: make(map[*module]visitState, len(modules))}
 	for _, m := range modules {
-		byPath[m.Path] = m
+		s.byPath[m.Path] = m
 	}
 	for _, m := range modules {
-		m.own = slices.DeleteFunc(m.own, func(p string) bool { return byPath[p] == nil })
+		m.own = slices.DeleteFunc(m.own, func(p string) bool { return s.byPath[p] == nil })
 	}
 	slices.SortFunc(modules, func(a, b *module) int { return strings.Compare(a.Path, b.Path) })
-	var sorted []*module
-	state := make(map[*module]int, len(modules)) // entered or left; 0 if the module was not visited yet
-	var visit func(m *module) error
-	visit = func(m *module) error {
-		const entered, left = 1, 2 // entered: its requirements are being visited, so it must not occur among them
-		switch state[m] {
-		case entered:
-			return fmt.Errorf("module %s requires itself by way of others", m.Path)
-		case left:
-			return nil
-		}
-		state[m] = entered
-		for _, p := range m.own {
-			if err := visit(byPath[p]); err != nil {
-				return err
-			}
-		}
-		state[m] = left
-		sorted = append(sorted, m)
-		return nil
-	}
 	for _, m := range modules {
-		if err := visit(m); err != nil {
+		if err := s.visit(m); err != nil {
 			return nil, err
 		}
 	}
-	return sorted, nil
+	return s.sorted, nil
+}
+
+// sorter sorts modules by what they require.
+type sorter struct {
+	byPath map[string]*module
+	state  map[*module]visitState
+	sorted []*module // those that were left, in the order in which they were
+}
+
+// visitState is how far sorter.visit has come with a module; zero if it was not visited yet.
+type visitState int
+
+// The states of a module that was visited.
+const (
+	entered visitState = iota + 1 // its requirements are being visited, so it must not occur among them
+	left                          // it is sorted, behind its requirements
+)
+
+// visit adds the modules that m requires to the sorted ones, and then m itself, unless they are there already.
+func (s *sorter) visit(m *module) error {
+	switch s.state[m] {
+	case entered:
+		return fmt.Errorf("module %s requires itself by way of others", m.Path)
+	case left:
+		return nil
+	}
+	s.state[m] = entered
+	for _, p := range m.own {
+		if err := s.visit(s.byPath[p]); err != nil {
+			return err
+		}
+	}
+	s.state[m] = left
+	s.sorted = append(s.sorted, m)
+	return nil
 }
 
 // file returns the path of a file in the module's folder.
