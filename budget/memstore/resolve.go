@@ -65,7 +65,7 @@ func (s *Store) postOrphan(st driver.Settlement, from driver.State, now int64) (
 	return driver.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
-// refer stores the call and the reference of a settlement in an entry.
+// refer stores the call and the reference of a settlement in an entry, which keeps its own where the settlement has none.
 func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
 		e.call = st.Call

@@ -300,7 +300,7 @@ func (w *walk) divide(c driver.Charge) map[string]int64 {
 	return divided
 }
 
-// Shares divides an amount among the calls of workflows, in the order that the contract asks for.
+// Shares returns one share for each workflow, of so many nano-USD, in the order that the contract asks for: that of their calls' usage keys.
 func Shares(amounts map[string]int64) (all []driver.Share) {
 	for workflow, n := range amounts {
 		all = append(all, driver.Share{Call: &driver.Call{Scope: driver.Scope{Workflow: workflow}}, Amount: driver.Charge{driver.UnitUSD: n}})
@@ -312,7 +312,8 @@ func Shares(amounts map[string]int64) (all []driver.Share) {
 	return all
 }
 
-// sharesOf returns the shares of a charge. divided says how its nano-USD divide among workflows; all other units belong to the first share.
+// sharesOf returns the shares of a charge. divided says how its nano-USD divide among workflows; all other units belong to the first share. A nil
+// divided stands for no shares.
 func sharesOf(c driver.Charge, divided map[string]int64) []driver.Share {
 	if divided == nil {
 		return nil
