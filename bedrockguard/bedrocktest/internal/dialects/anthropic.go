@@ -20,27 +20,11 @@ import (
 // filled. The cache reads tools first, then the system prompt and the messages; Variant has the settings whose change invalidates the cached
 // messages.
 func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
-	known := []string{
-		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
-		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction",
-	}
-	if in.Form != "" { // Anthropic's own route has the first two, version and beta, in headers
-		known = append(known[2:], "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")
-	}
-	err := n.Only("the request", known...)
-	switch {
-	case err != nil:
+	if err := anthropicMembers(n, in.Form); err != nil {
 		return err
-	case in.Form == "" && !slices.Contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.Get("anthropic_version").Text()):
-		return refusal.Invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
 	}
-	limit, ok := n.Get("max_tokens").Number()
-	if !ok || limit < 0 {
-		return refusal.Invalid("max_tokens: an integer of at least 0 is required")
-	}
-	in.MaxTokens, in.NoOutput = limit, limit == 0 // a limit of zero only reads the prompt into the cache
-	if budget, ok := n.Get("thinking").Get("budget_tokens").Number(); ok && budget >= limit {
-		return refusal.Invalid("max_tokens must be greater than thinking.budget_tokens")
+	if err := in.anthropicLimit(n); err != nil {
+		return err
 	}
 	in.outputSchema(r, n.Get("output_config").Get("format"), n.Get("output_format"))
 	in.compaction(n)
@@ -48,6 +32,49 @@ func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	// Is compares the JSON text, so that the quotes belong to it.
 	in.Hidden.thinking = n.Get("thinking").Get("type").Is(`"enabled"`)
 	in.Variant = jsonnode.RawOf(n.Get("tool_choice")) + "\x00" + jsonnode.RawOf(n.Get("thinking"))
+	if err := r.anthropicTools(n, in); err != nil {
+		return err
+	}
+	if err := r.anthropicSystem(n.Get("system"), in); err != nil {
+		return err
+	}
+	return r.anthropicMessages(n, in)
+}
+
+// anthropicMembers checks which members a body has, and its version. form is the route if the body came by Anthropic's own, which has the version and
+// the beta features in headers, and empty in InvokeModel.
+func anthropicMembers(n *jsonnode.Node, form string) *refusal.Error {
+	members := []string{
+		"max_tokens", "messages", "system", "temperature", "top_p", "top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata",
+		"output_config", "output_format", "context_management", "compaction",
+	}
+	if form != "" {
+		return n.Only("the request", append(members, "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")...)
+	}
+	if err := n.Only("the request", append(members, "anthropic_version", "anthropic_beta")...); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.Get("anthropic_version").Text()) {
+		return refusal.Invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
+	}
+	return nil
+}
+
+// anthropicLimit sets the output limit, which must be larger than the budget of thinking. A limit of zero only reads the prompt into the cache.
+func (in *Prompt) anthropicLimit(n *jsonnode.Node) *refusal.Error {
+	limit, ok := n.Get("max_tokens").Number()
+	if !ok || limit < 0 {
+		return refusal.Invalid("max_tokens: an integer of at least 0 is required")
+	}
+	in.MaxTokens, in.NoOutput = limit, limit == 0
+	if budget, ok := n.Get("thinking").Get("budget_tokens").Number(); ok && budget >= limit {
+		return refusal.Invalid("max_tokens must be greater than thinking.budget_tokens")
+	}
+	return nil
+}
+
+// anthropicTools reads the tools, each of which may have a cache point after it.
+func (r *Reader) anthropicTools(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, t := range n.Get("tools").List() {
 		if t.Get("name").Text() == "" {
 			return refusal.Invalid("tools: a name is required")
@@ -58,10 +85,7 @@ func (r *Reader) ParseAnthropic(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			return err
 		}
 	}
-	if err := r.anthropicSystem(n.Get("system"), in); err != nil {
-		return err
-	}
-	return r.anthropicMessages(n, in)
+	return nil
 }
 
 // cacheControl puts a cache point after the last block if b, from which that block was made, has the marker cache_control.
@@ -125,26 +149,14 @@ func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error 
 		if err := m.Only("messages", "role", "content"); err != nil {
 			return err
 		}
-		// A system message between the others is one that a newer Claude accepts (TakesInsertedSystem).
 		role := m.Get("role").Text()
-		inserted := role == "system" && i > 0 && in.Model.TakesInsertedSystem()
-		if i == 0 && role != "user" || role != "user" && role != "assistant" && !inserted {
+		if !in.roleFits(role, i) {
 			return refusal.Invalid("messages: roles are user and assistant, beginning with user")
 		}
 		in.open(role)
-		used, answered := []string(nil), []string(nil)
-		content := m.Get("content")
-		if content.Kind() == '"' && content.Text() != "" {
-			in.LastText = content.Text()
-			in.addText(r, Messages, content, content)
-		} else if len(content.List()) == 0 {
-			return refusal.Invalid("messages: content must not be empty")
-		}
-		// A content that is a string has no list, so the loop is skipped for it.
-		for _, b := range content.List() {
-			if err := r.anthropicBlock(b, in, &used, &answered); err != nil {
-				return err
-			}
+		used, answered, err := r.anthropicContent(m.Get("content"), in)
+		if err != nil {
+			return err
 		}
 		if err := spoken(role, i, used, answered); err != nil {
 			return err
@@ -157,7 +169,34 @@ func (r *Reader) anthropicMessages(n *jsonnode.Node, in *Prompt) *refusal.Error 
 	return nil
 }
 
-// anthropicBlock reads one block of a message. It adds the id of a tool use to used, and the id to which a tool result belongs to answered.
+// roleFits reports whether the message with index i may have a role. The first one is the user's. A newer Claude (TakesInsertedSystem) also accepts
+// system messages between the others.
+func (in *Prompt) roleFits(role string, i int) bool {
+	inserted := role == System && in.Model.TakesInsertedSystem()
+	return role == "user" || i > 0 && (role == Assistant || inserted)
+}
+
+// anthropicContent reads the content of a message: a text, or a list of blocks. It returns the ids of the tool uses in it, and the ids to which its
+// tool results belong.
+func (r *Reader) anthropicContent(content *jsonnode.Node, in *Prompt) (used, answered []string, err *refusal.Error) {
+	if content.Text() != "" {
+		in.LastText = content.Text()
+		in.addText(r, Messages, content, content)
+		return nil, nil, nil
+	}
+	if len(content.List()) == 0 {
+		return nil, nil, refusal.Invalid("messages: content must not be empty")
+	}
+	for _, b := range content.List() {
+		if err := r.anthropicBlock(b, in, &used, &answered); err != nil {
+			return nil, nil, err
+		}
+	}
+	return used, answered, nil
+}
+
+// anthropicBlock reads one block of a message. It adds the id of a tool use to used, and the id to which a tool result belongs to answered. A block
+// whose case does not return is added as JSON, after the switch: tool uses, tool results without images, and search results.
 func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	switch b.Get("type").Text() {
 	case "text":
@@ -170,7 +209,7 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 		*used = append(*used, b.Get("id").Text())
 	case "tool_result":
 		*answered = append(*answered, b.Get("tool_use_id").Text())
-		// With images the parts are counted one by one; without any, the whole result counts as JSON, below the switch.
+		// With images the parts are counted one by one; without any, the whole result counts as JSON, after the switch.
 		if tokens, ok := r.anthropicResultImages(b.Get("content"), in); ok {
 			in.guarded(Messages, withoutMarker(b))
 			in.add(r, Messages, withoutMarker(b), tokens)
@@ -198,8 +237,8 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 	return in.cacheControl(Messages, b)
 }
 
-// anthropicResultImages returns the tokens of a tool result's content, an image counted by its size and all else as text, and reports whether
-// there are images in it. A result without any is counted as JSON instead, whatever is returned.
+// anthropicResultImages returns the tokens of a tool result's content, an image counted by its size and every other part by its JSON, and reports
+// whether there are images. If there are none, the caller counts the whole result as JSON, and does not use the tokens.
 func (r *Reader) anthropicResultImages(content *jsonnode.Node, in *Prompt) (tokens int, ok bool) {
 	for _, c := range content.List() {
 		if c.Get("type").Text() == "image" {

@@ -27,40 +27,58 @@ func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	in.MessageCount = len(list)
 	in.askTier(tierOf(n.Get("service_tier")))
-	if choices, ok := n.Get("n").Number(); ok {
-		if choices < 1 || choices > maxChoices {
-			return refusal.Invalid("n must be between 1 and %d", maxChoices)
-		}
-		in.Choices = choices
+	if err := in.askChoices(n); err != nil {
+		return err
 	}
 	in.outputSchema(r, n.Get("response_format"))
 	for _, m := range list {
-		role := m.Get("role").Text()
-		if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
-			return refusal.Invalid("messages: roles are system, developer, user, assistant and tool")
-		}
-		in.open(role)
-		content := m.Get("content")
-		if content.Kind() == '"' {
-			in.LastText = content.Text()
-			in.addText(r, Messages, content, content)
-			if calls := m.Get("tool_calls"); calls != nil {
-				in.addJSON(r, Messages, calls.Raw)
-			}
-			continue
-		}
-		// A message without content, such as one that only uses tools, counts as JSON as a whole.
-		if len(content.List()) == 0 {
-			in.addJSON(r, Messages, m.Raw)
-		}
-		for _, part := range content.List() {
-			r.chatPart(part, in)
+		if err := r.chatMessage(m, in); err != nil {
+			return err
 		}
 	}
 	// In the price table no model of this dialect has a prompt cache, so that the tools may come last.
 	for _, t := range n.Get("tools").List() {
-		in.addJSON(r, Messages, t.Raw)
+		in.addJSON(r, tools, t.Raw)
 		in.tool(r, t)
+	}
+	return nil
+}
+
+// askChoices sets how many answers the request asks for (n), if it says so.
+func (in *Prompt) askChoices(n *jsonnode.Node) *refusal.Error {
+	choices, ok := n.Get("n").Number()
+	if !ok {
+		return nil
+	}
+	if choices < 1 || choices > maxChoices {
+		return refusal.Invalid("n must be between 1 and %d", maxChoices)
+	}
+	in.Choices = choices
+	return nil
+}
+
+// chatMessage reads one message: its content is a text, beside which there may be tool uses, or a list of parts.
+func (r *Reader) chatMessage(m *jsonnode.Node, in *Prompt) *refusal.Error {
+	role := m.Get("role").Text()
+	if !slices.Contains([]string{System, "developer", "user", Assistant, "tool"}, role) {
+		return refusal.Invalid("messages: roles are system, developer, user, assistant and tool")
+	}
+	in.open(role)
+	content := m.Get("content")
+	if content.Kind() == '"' {
+		in.LastText = content.Text()
+		in.addText(r, Messages, content, content)
+		if calls := m.Get("tool_calls"); calls != nil {
+			in.addJSON(r, Messages, calls.Raw)
+		}
+		return nil
+	}
+	// A message without content, such as one that only uses tools, counts as JSON as a whole.
+	if len(content.List()) == 0 {
+		in.addJSON(r, Messages, m.Raw)
+	}
+	for _, part := range content.List() {
+		r.chatPart(part, in)
 	}
 	return nil
 }
@@ -68,11 +86,11 @@ func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 // maxChoices bounds the answers that one request can ask for.
 const maxChoices = 8
 
-// chatPart reads one part of a message: text, an image as a data URL, or JSON.
+// chatPart reads one part of a message: text, an image as a data URL, audio, or anything else as JSON.
 func (r *Reader) chatPart(part *jsonnode.Node, in *Prompt) {
 	if text := part.Get("text"); text.Text() != "" {
 		in.LastText = text.Text()
-		in.addText(r, Messages, part, text)
+		in.addText(r, Messages, part, text) // the part identifies the block, and its text is counted
 		return
 	}
 	// The field is a text, or an object with the text in url.

@@ -30,6 +30,7 @@ func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if preamble := n.Get("preamble"); preamble.Text() != "" {
 		in.addText(r, System, preamble, preamble)
 	}
+	// The model has no prompt cache, for whose order tools would have a section of their own.
 	for _, t := range n.Get("tools").List() {
 		in.addJSON(r, Messages, t.Raw)
 		in.tool(r, t)

@@ -18,9 +18,10 @@ import (
 // ParseConverse parses a body of Converse. n is the body, in the Prompt that is filled. The cache reads tools first, then the system prompt and
 // the messages; Variant and, on Amazon's models, WholeVariant have the settings whose change invalidates what was cached.
 func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
+	fields := n.Get("additionalModelRequestFields") // passed to the model unchanged
 	// Converse has cache points instead of Anthropic's marker.
 	for _, key := range []string{"cacheControl", "cache_control"} {
-		if n.Get("additionalModelRequestFields").Get(key) != nil {
+		if fields.Get(key) != nil {
 			return refusal.Invalid("extraneous key [%s] is not permitted in additionalModelRequestFields", key)
 		}
 	}
@@ -29,9 +30,9 @@ func (r *Reader) ParseConverse(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	choice := n.Get("toolConfig").Get("toolChoice")
 	in.Hidden.forced = choice.Get("any") != nil || choice.Get("tool") != nil
 	if in.Model.Provider == "amazon" {
-		in.WholeVariant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice"))
+		in.WholeVariant = jsonnode.RawOf(choice)
 	}
-	in.Variant = jsonnode.RawOf(n.Get("toolConfig").Get("toolChoice")) + "\x00" + jsonnode.RawOf(n.Get("additionalModelRequestFields").Get("thinking"))
+	in.Variant = jsonnode.RawOf(choice) + "\x00" + jsonnode.RawOf(fields.Get("thinking"))
 	// Tools come before the system prompt, and that before the messages: the order in which the blocks are cached.
 	for _, step := range []func(*jsonnode.Node, *Prompt) *refusal.Error{r.converseConfig, r.converseTools, r.converseExtra, r.converseSystem, r.converseMessages} {
 		if err := step(n, in); err != nil {
@@ -72,33 +73,43 @@ func (r *Reader) converseTools(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		return refusal.Invalid("toolConfig.tools must not be empty")
 	}
 	for _, tool := range config.Get("tools").List() {
-		if err := tool.Only("toolConfig.tools", "toolSpec", "cachePoint", "systemTool"); err != nil {
+		if err := r.converseTool(tool, in); err != nil {
 			return err
 		}
-		// A system tool is only counted (Hidden.tools). in.tool, which the caller's own tools go through, also looks for a strict schema.
-		if system := tool.Get("systemTool"); system != nil {
-			if !strings.Contains(in.Model.ID, "nova-2") && !strings.Contains(in.Model.ID, "nova-premier") {
-				return refusal.Invalid("This model doesn't support the system tool that you provided.")
-			}
-			in.Hidden.tools++
-			in.addJSON(r, tools, tool.Raw)
-			continue
-		}
-		if point := tool.Get("cachePoint"); point != nil {
-			if err := in.conversePoint(tools, point); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := tool.Get("toolSpec").Only("toolSpec", "name", "description", "inputSchema", "strict"); err != nil {
-			return err
-		}
-		if tool.Get("toolSpec").Get("name").Text() == "" || tool.Get("toolSpec").Get("inputSchema").Get("json").Kind() != '{' {
-			return refusal.Invalid("a toolSpec needs a name and an inputSchema")
-		}
-		in.addJSON(r, tools, tool.Raw)
-		in.tool(r, tool)
 	}
+	return nil
+}
+
+// converseTool reads one entry of the list of tools.
+func (r *Reader) converseTool(tool *jsonnode.Node, in *Prompt) *refusal.Error {
+	if err := tool.Only("toolConfig.tools", "toolSpec", "cachePoint", "systemTool"); err != nil {
+		return err
+	}
+	if tool.Get("systemTool") != nil {
+		return r.systemTool(tool, in)
+	}
+	if point := tool.Get("cachePoint"); point != nil {
+		return in.conversePoint(tools, point)
+	}
+	if err := tool.Get("toolSpec").Only("toolSpec", "name", "description", "inputSchema", "strict"); err != nil {
+		return err
+	}
+	if tool.Get("toolSpec").Get("name").Text() == "" || tool.Get("toolSpec").Get("inputSchema").Get("json").Kind() != '{' {
+		return refusal.Invalid("a toolSpec needs a name and an inputSchema")
+	}
+	in.addJSON(r, tools, tool.Raw)
+	in.tool(r, tool)
+	return nil
+}
+
+// systemTool reads a tool that the service runs, which only some of Nova's models have. It counts as a tool (Hidden.tools); in.tool, which the
+// caller's own tools go through, also looks for a strict schema.
+func (r *Reader) systemTool(tool *jsonnode.Node, in *Prompt) *refusal.Error {
+	if !strings.Contains(in.Model.ID, "nova-2") && !strings.Contains(in.Model.ID, "nova-premier") {
+		return refusal.Invalid("This model doesn't support the system tool that you provided.")
+	}
+	in.Hidden.tools++
+	in.addJSON(r, tools, tool.Raw)
 	return nil
 }
 
@@ -113,37 +124,41 @@ func (in *Prompt) conversePoint(section string, point *jsonnode.Node) *refusal.E
 	return in.point(section, point.Get("ttl").Text())
 }
 
-// converseSystem reads the system prompt: texts, texts and images that are marked for guardrails (guardContent), and cache points.
+// converseSystem reads the system prompt.
 func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if list := n.Get("system"); list != nil && list.Kind() != '[' {
 		return refusal.Invalid("system is not a list")
 	}
 	for i, b := range n.Get("system").List() {
-		if err := b.Only("system", "text", "cachePoint", "guardContent"); err != nil {
+		if err := r.systemBlock(i, b, in); err != nil {
 			return err
 		}
-		if point := b.Get("cachePoint"); point != nil {
-			if err := in.conversePoint(System, point); err != nil {
-				return err
-			}
-			continue
-		}
-		text := b.Get("text")
-		if guarded := b.Get("guardContent"); guarded != nil {
-			if image := guarded.Get("image"); image != nil {
-				// A guardrail's image in the system prompt has no part in Variant, which is about the cache of the messages: so seeImages is not
-				// called.
-				in.Images++
-				in.add(r, System, b.Raw, modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text()))
-				continue
-			}
-			text = guarded.Get("text").Get("text")
-		}
-		if text.Text() == "" {
-			return refusal.Invalid("The text field in the SystemContentBlock object at system.%d is blank. Add text to the text field, and try again.", i)
-		}
-		in.addText(r, System, b, text)
 	}
+	return nil
+}
+
+// systemBlock reads the block with index i of the system prompt: a text, a text or an image that is marked for guardrails (guardContent), or a cache
+// point. An image leaves Variant as it is, without a call of seeImages: Variant is about the cache of the messages.
+func (r *Reader) systemBlock(i int, b *jsonnode.Node, in *Prompt) *refusal.Error {
+	if err := b.Only("system", "text", "cachePoint", "guardContent"); err != nil {
+		return err
+	}
+	if point := b.Get("cachePoint"); point != nil {
+		return in.conversePoint(System, point)
+	}
+	text, guarded := b.Get("text"), b.Get("guardContent")
+	if image := guarded.Get("image"); image != nil {
+		in.Images++
+		in.add(r, System, b.Raw, modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text()))
+		return nil
+	}
+	if guarded != nil {
+		text = guarded.Get("text").Get("text")
+	}
+	if text.Text() == "" {
+		return refusal.Invalid("The text field in the SystemContentBlock object at system.%d is blank. Add text to the text field, and try again.", i)
+	}
+	in.addText(r, System, b, text) // b identifies the block in the cache, and its text is counted
 	return nil
 }
 
@@ -152,58 +167,64 @@ func (r *Reader) converseSystem(n *jsonnode.Node, in *Prompt) *refusal.Error {
 func (r *Reader) converseMessages(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	list := n.Get("messages").List()
 	if len(list) == 0 {
-		return refusal.Invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
+		return outOfTurn(0)
 	}
-	var open []string // tool uses without a result yet
-	want := "user"
+	next := "user" // whose turn the next message has to be
 	// Recordings show that the service accepts conversations of Claude that begin with the assistant.
-	if list[0].Get("role").Text() == "assistant" && in.Model.Provider == "anthropic" {
-		want, in.Hidden.leading = "assistant", true
+	if list[0].Get("role").Text() == Assistant && in.Model.Provider == "anthropic" {
+		next, in.Hidden.leading = Assistant, true
 	}
+	var open []string // ids of the tool uses in the turn before, which have no result yet
+	turns := 0
 	for i, m := range list {
-		// The numbers of the message and the block are only for the texts of refusals.
-		in.message = i
+		in.message = i // only for the texts of refusals
 		if err := m.Only("messages", "role", "content"); err != nil {
 			return err
 		}
-		if m.Get("role").Text() == System && in.MessageCount > 0 && in.Model.TakesInsertedSystem() {
+		// A system message can't be the first.
+		if m.Get("role").Text() == System && turns > 0 && in.Model.TakesInsertedSystem() {
 			if err := r.insertedSystem(m, in); err != nil {
 				return err
 			}
 			continue
 		}
-		// Until the last line MessageCount counts turns only, for the condition above: a system message can't be the first.
-		in.MessageCount++
-		if m.Get("role").Text() != want {
-			return outOfTurn(i)
-		}
-		content := m.Get("content").List()
-		if len(content) == 0 {
-			return refusal.Invalid("The content field in the Message object at messages.%d is empty. Add a ContentBlock object to the content field and try again.", i)
-		}
-		in.open(want)
-		used, answered := []string(nil), []string(nil)
-		for j, b := range content {
-			in.block = j
-			if err := r.converseBlock(b, in, &used, &answered); err != nil {
-				return err
-			}
-		}
-		if err := spoken(want, i, used, answered); err != nil {
+		used, err := r.converseTurn(i, m, next, open, in)
+		if err != nil {
 			return err
 		}
-		if err := paired(i, open, answered); err != nil {
-			return err
-		}
-		open = used
-		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
+		turns++
+		open, next = used, map[string]string{"user": Assistant, Assistant: "user"}[next]
 	}
-	// Inserted system messages count as messages, too.
 	in.MessageCount = len(list)
 	return nil
 }
 
-// outOfTurn refuses a message with the wrong role, in the service's words.
+// converseTurn reads the message with index i, which has to be role's, and has to answer the tool uses whose ids are open. It returns the ids of the
+// tool uses in the message. spoken checks that only the assistant uses tools and only the user answers them, and paired that each use has exactly one
+// result.
+func (r *Reader) converseTurn(i int, m *jsonnode.Node, role string, open []string, in *Prompt) ([]string, *refusal.Error) {
+	if m.Get("role").Text() != role {
+		return nil, outOfTurn(i)
+	}
+	content := m.Get("content").List()
+	if len(content) == 0 {
+		return nil, refusal.Invalid("The content field in the Message object at messages.%d is empty. Add a ContentBlock object to the content field and try again.", i)
+	}
+	in.open(role)
+	var used, answered []string
+	for j, b := range content {
+		in.block = j // only for the texts of refusals
+		if err := r.converseBlock(b, in, &used, &answered); err != nil {
+			return nil, err
+		}
+	}
+	if err := spoken(role, i, used, answered); err != nil {
+		return nil, err
+	}
+	return used, paired(i, open, answered)
+}
+
+// outOfTurn refuses a message with the wrong role, or a conversation without any message, in the service's words. message is its index.
 func outOfTurn(message int) *refusal.Error {
 	if message == 0 {
 		return refusal.Invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
@@ -217,7 +238,7 @@ func (in *Prompt) blank() *refusal.Error {
 }
 
 // paired checks that a message has exactly one result for each tool use of the message before it: used are the ids of those uses, answered the
-// ids to which the results in this message belong.
+// ids to which the results in this message belong. ModelError is the form in which Bedrock passes on what the model's maker refuses.
 func paired(message int, used, answered []string) *refusal.Error {
 	for i, id := range answered {
 		switch {
@@ -252,110 +273,133 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 	return nil
 }
 
-// converseBlock reads one block of a message: an object whose only member, v, says what it is. It adds the id of a tool use to used, and the id to
-// which a tool result belongs to answered. Uses of tools that the service runs need no answer. film and sound return the tokens of a video and of
-// audio.
+// converseBlock reads one block of a message: an object whose only member says what it is. It adds the id of a tool use to used, and the id to which a
+// tool result belongs to answered. Uses of tools that the service runs need no answer. in.lastIsText says that the last block is text, after which
+// alone Nova accepts a cache point; a point itself, being no content, leaves it as it is.
 func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	if b.Kind() != '{' || len(b.Keys) != 1 {
 		return refusal.Invalid("a content block must have exactly one member")
 	}
-	v := b.Items[0]
-	switch b.Keys[0] {
-	case "text":
-		if v.Text() == "" {
-			return in.blank()
-		}
-		in.LastText = v.Text()
-		in.addText(r, Messages, b, v)
-	case "cachePoint":
+	kind, content := b.Keys[0], b.Items[0]
+	if kind == "cachePoint" {
 		if in.Model.Provider == "amazon" && !in.lastIsText {
 			return refusal.Invalid("extraneous key [cachePoint] is not permitted")
 		}
-		// lastIsText stays as it is: the point is no content.
-		return in.conversePoint(Messages, v)
-	case "video":
-		in.add(r, Messages, b.Raw, film(v))
-	case "audio":
-		in.add(r, Messages, b.Raw, sound(v))
+		return in.conversePoint(Messages, content)
+	}
+	in.lastIsText = kind == "text"
+	switch kind {
+	case "text":
+		if content.Text() == "" {
+			return in.blank()
+		}
+		in.LastText = content.Text()
+		in.addText(r, Messages, b, content)
 	case "toolUse":
-		if v.Get("type").Text() != ServerToolUse {
-			*used = append(*used, v.Get("toolUseId").Text())
+		if content.Get("type").Text() != ServerToolUse {
+			*used = append(*used, content.Get("toolUseId").Text())
 		}
 		in.addJSON(r, Messages, b.Raw)
 	case "toolResult":
-		return r.converseToolResult(b, v, in, answered)
+		return r.converseToolResult(b, content, in, answered)
 	case "reasoningContent":
 		// No cache point may follow such a block.
 		in.addJSON(r, Messages, b.Raw).reasoning = true
-	case "image":
-		in.image(r, b.Raw, v.Get("source").Get("bytes"))
-	case "document":
-		in.document(r, b, v)
 	case "guardContent", "citationsContent", "searchResult":
-		in.cited(v, 0)
+		in.cited(content, 0)
 		in.addJSON(r, Messages, b.Raw)
 	default:
-		return refusal.Invalid("extraneous key [%.40s] is not permitted in content", b.Keys[0])
+		return r.converseMedia(b, kind, content, in)
 	}
-	in.lastIsText = b.Keys[0] == "text"
 	return nil
 }
 
-// converseToolResult reads v, the tool result in the block b. With media or documents it counts each part by its kind; some families get no documents
+// converseMedia reads a block of media or of a document, and refuses any other kind of block. film and sound return the tokens of a video and of audio.
+func (r *Reader) converseMedia(b *jsonnode.Node, kind string, content *jsonnode.Node, in *Prompt) *refusal.Error {
+	switch kind {
+	case "image":
+		in.image(r, b.Raw, content.Get("source").Get("bytes"))
+	case "video":
+		in.add(r, Messages, b.Raw, film(content))
+	case "audio":
+		in.add(r, Messages, b.Raw, sound(content))
+	case "document":
+		in.document(r, b, content)
+	default:
+		return refusal.Invalid("extraneous key [%.40s] is not permitted in content", kind)
+	}
+	return nil
+}
+
+// converseToolResult reads the tool result in the block b. With media or documents it counts each part by its kind; some families get no documents
 // in tool results: for these in.unread returns what they read of the result instead, and for all others, and for results without documents, it
 // returns an empty text. Any other result counts as JSON.
-func (r *Reader) converseToolResult(b, v *jsonnode.Node, in *Prompt, answered *[]string) *refusal.Error {
-	if err := v.Only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
+func (r *Reader) converseToolResult(b, result *jsonnode.Node, in *Prompt, answered *[]string) *refusal.Error {
+	if err := result.Only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
 		return err
 	}
-	if v.Get("type") == nil { // results of tools that the service runs are in the assistant's own message
-		*answered = append(*answered, v.Get("toolUseId").Text())
+	if result.Get("type") == nil { // results of tools that the service runs are in the assistant's own message
+		*answered = append(*answered, result.Get("toolUseId").Text())
 	}
-	media := 0 // tokens of the images, videos and documents in it
-	for _, c := range v.Get("content").List() {
-		if err := c.Only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
-			return err
-		}
-		if text := c.Get("text"); text != nil && text.Text() == "" {
-			return in.blank()
-		}
-		// An image or a video makes media positive, which below means that the parts are counted one by one.
-		if image := c.Get("image"); image != nil {
-			media += modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text())
-			in.Images++
-			in.seeImages()
-		}
-		if video := c.Get("video"); video != nil {
-			media += film(video)
-		}
+	parts := result.Get("content").List()
+	tokens, err := in.resultMedia(parts)
+	if err != nil {
+		return err
 	}
-	in.lastIsText = false
-	// Documents are counted in a second pass, after all parts have been checked. marks are the tokens of the marks in a PDF with citations.
-	for _, c := range v.Get("content").List() {
-		in.cited(c.Get("searchResult"), 0)
-		if d := c.Get("document"); d.Get("source").Get("bytes") != nil {
-			n, marks := r.documentTokens(in.Model, d.Get("format").Text(), d.Get("source").Get("bytes").Text())
-			media += n + r.count(in.Model, d.Get("name").Text())
-			in.cited(d, marks)
-		}
-	}
-	if unread := in.unread(v); unread != "" {
+	tokens += r.resultDocuments(parts, in)
+	if unread := in.unread(result); unread != "" {
 		in.guarded(Messages, unread)
 		in.add(r, Messages, b.Raw, r.count(in.Model, unread))
 		return nil
 	}
-	if media > 0 { // everything else counts as text
-		for _, c := range v.Get("content").List() {
-			if c.Get("image") == nil && c.Get("video") == nil && c.Get("document").Get("source").Get("bytes") == nil {
-				media += r.count(in.Model, c.Raw)
-			}
-		}
-		in.guarded(Messages, b.Raw)
-		in.add(r, Messages, b.Raw, media)
+	if tokens == 0 { // neither media nor documents with any text
+		in.addJSON(r, Messages, b.Raw)
 		return nil
 	}
-	in.addJSON(r, Messages, b.Raw)
+	for _, c := range parts {
+		if c.Get("image") == nil && c.Get("video") == nil && c.Get("document").Get("source").Get("bytes") == nil {
+			tokens += r.count(in.Model, c.Raw)
+		}
+	}
+	in.guarded(Messages, b.Raw)
+	in.add(r, Messages, b.Raw, tokens)
 	return nil
+}
+
+// resultMedia checks all parts of a tool result, and returns the tokens of the images and videos among them: 0 if there are none, and more if there is
+// one.
+func (in *Prompt) resultMedia(parts []*jsonnode.Node) (tokens int, err *refusal.Error) {
+	for _, c := range parts {
+		if err := c.Only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
+			return 0, err
+		}
+		if text := c.Get("text"); text != nil && text.Text() == "" {
+			return 0, in.blank()
+		}
+		if image := c.Get("image"); image != nil {
+			tokens += modeltable.ImageTokens(in.Model, image.Get("source").Get("bytes").Text())
+			in.Images++
+			in.seeImages()
+		}
+		if video := c.Get("video"); video != nil {
+			tokens += film(video)
+		}
+	}
+	return tokens, nil
+}
+
+// resultDocuments returns the tokens of the documents in a tool result, and counts the citations of documents and search results. marks are the tokens
+// of the marks in a PDF with citations. A document in S3 has no bytes, and is not among them.
+func (r *Reader) resultDocuments(parts []*jsonnode.Node, in *Prompt) (tokens int) {
+	for _, c := range parts {
+		in.cited(c.Get("searchResult"), 0)
+		if d := c.Get("document"); d.Get("source").Get("bytes") != nil {
+			n, marks := r.documentTokens(in.Model, d.Get("format").Text(), d.Get("source").Get("bytes").Text())
+			tokens += n + r.count(in.Model, d.Get("name").Text())
+			in.cited(d, marks)
+		}
+	}
+	return tokens
 }
 
 // image counts an image by its size. data is its base64; raw is the block, of which the hash is made.

@@ -15,28 +15,15 @@ func (r *Reader) documentTokens(m *modeltable.Model, format, data string) (n, ma
 	if err != nil {
 		return base64.StdEncoding.DecodedLen(len(data))/3 + 1, 0
 	}
+	unopened := len(raw)/3 + 1
 	switch format {
 	case "pdf":
-		// A PDF in which no page is found, and an office file that can't be unpacked, leave the switch, and count by their bytes below.
-		if pages := document.ReadPDF(raw); len(pages) > 0 {
-			read := 0
-			for _, page := range pages {
-				count := r.count(m, page)
-				read += count
-				// citedText is how much longer the marks make the text, in thousandths; there is at most one mark for each byte.
-				marks += min((count*citedText+999)/1000, len(page))
-			}
-			return read + len(pages)*(modeltable.PageTokens(m)+modeltable.FramingOf(m).Page), marks
+		if pages := document.ReadPDF(raw); len(pages) > 0 { // a file of another kind has none
+			return r.pdfTokens(m, pages)
 		}
 	case "docx":
 		if text, pictures, ok := document.ReadDocx(raw); ok {
-			n := r.count(m, text) + OfficeFrame
-			if m.Provider == "amazon" { // Claude only gets the text; Nova reads the images too (Nova's guide, 2026-11)
-				for _, p := range pictures {
-					n += modeltable.ImageTokens(m, p)
-				}
-			}
-			return n, 0
+			return r.docxTokens(m, text, pictures), 0
 		}
 	case "xlsx":
 		if text, ok := document.ReadXlsx(raw); ok {
@@ -45,7 +32,30 @@ func (r *Reader) documentTokens(m *modeltable.Model, format, data string) (n, ma
 	case "txt", "md", "csv", "html", "plain", "markdown":
 		return r.count(m, string(raw)), 0
 	}
-	return len(raw)/3 + 1, 0
+	return unopened, 0
+}
+
+// pdfTokens returns the tokens of a PDF with these texts of its pages, and those of the marks in them. citedText is how much longer the marks make a
+// text, in thousandths; there is at most one mark for each byte.
+func (r *Reader) pdfTokens(m *modeltable.Model, pages []string) (n, marks int) {
+	image := modeltable.PageTokens(m) + modeltable.FramingOf(m).Page // each page is in the prompt as an image, too
+	for _, text := range pages {
+		tokens := r.count(m, text)
+		n += tokens + image
+		marks += min((tokens*citedText+999)/1000, len(text))
+	}
+	return n, marks
+}
+
+// docxTokens returns the tokens of a Word document. Claude only gets the text; Nova reads the images too (Nova's guide, 2026-11).
+func (r *Reader) docxTokens(m *modeltable.Model, text string, pictures []string) int {
+	n := r.count(m, text) + OfficeFrame
+	if m.Provider == "amazon" {
+		for _, picture := range pictures {
+			n += modeltable.ImageTokens(m, picture)
+		}
+	}
+	return n
 }
 
 // OfficeFrame is how many tokens surround the text of an office file. Recorded on Claude Sonnet 4.5: 42 for a Word document, 80 for a sheet.

@@ -39,7 +39,10 @@ func (r *Reader) ParseTitanEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		return refusal.Invalid("inputText: a non-empty string is required")
 	}
 	// The first Titan for text makes vectors of 1,536 numbers, all others of 1,024.
-	dimensions := map[bool]int{true: 1024, false: 1536}[picture != nil || strings.Contains(in.Model.ID, "v2") || strings.Contains(in.Model.ID, "image")]
+	dimensions := 1536
+	if picture != nil || strings.Contains(in.Model.ID, "v2") || strings.Contains(in.Model.ID, "image") {
+		dimensions = 1024
+	}
 	if err := in.vector(n, "TEXT", text.Text()+picture.Text(), dimensions, n.Get("dimensions"), n.Get("embeddingConfig").Get("outputEmbeddingLength")); err != nil {
 		return err
 	}
@@ -62,41 +65,58 @@ func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 		return err
 	}
 	in.NoOutput, in.MessageCount = true, 1
-	p := n.Get("singleEmbeddingParams")
-	if n.Get("taskType").Text() != "SINGLE_EMBEDDING" || p.Get("embeddingPurpose").Text() == "" {
+	params := n.Get("singleEmbeddingParams")
+	if n.Get("taskType").Text() != "SINGLE_EMBEDDING" || params.Get("embeddingPurpose").Text() == "" {
 		return refusal.Invalid("taskType and embeddingPurpose are required")
 	}
-	price := in.Model.FeesAt(r.Region)
-	// This only makes the vector of what is embedded; the switch below decides what that costs.
-	for _, kind := range []string{"text", "image", "video", "audio"} {
-		if part := p.Get(kind); part != nil {
-			if err := in.vector(n, strings.ToUpper(kind), part.Raw, 3072, p.Get("embeddingDimension")); err != nil {
-				return err
-			}
-			if kind == "video" && part.Get("embeddingMode").Text() == "AUDIO_VIDEO_COMBINED" {
-				in.Vectors[0].Kind = "AUDIO_VIDEO_COMBINED"
-			}
-		}
+	if err := in.novaVectors(n, params); err != nil {
+		return err
 	}
-	switch text := p.Get("text"); {
-	case text.Get("value").Text() != "":
+	if text := params.Get("text"); text.Get("value").Text() != "" {
 		return r.oneText(in, text.Get("value"), text.Get("truncationMode").Text() != "NONE")
-	case p.Get("image") != nil:
-		if p.Get("image").Get("detailLevel").Text() == "DOCUMENT_IMAGE" {
-			in.Units += price.DocumentImage
-		} else {
-			in.Units += price.Image
-		}
-	case p.Get("video") != nil:
-		in.Units += mediaLimit * price.VideoSecond
-	case p.Get("audio") != nil:
-		in.Units += mediaLimit * price.AudioSecond
-	default:
+	}
+	fee, ok := novaFee(in.Model.FeesAt(r.Region), params)
+	if !ok {
 		return refusal.Invalid("one of text, image, video and audio is required")
 	}
+	in.Units += fee
 	// A block without tokens: the price is in Units.
-	in.add(r, Messages, p.Raw, 0)
+	in.add(r, Messages, params.Raw, 0)
 	return nil
+}
+
+// novaVectors adds the vector of what is embedded to the answer.
+func (in *Prompt) novaVectors(n, params *jsonnode.Node) *refusal.Error {
+	for _, kind := range []string{"text", "image", "video", "audio"} {
+		part := params.Get(kind)
+		if part == nil {
+			continue
+		}
+		if err := in.vector(n, strings.ToUpper(kind), part.Raw, 3072, params.Get("embeddingDimension")); err != nil {
+			return err
+		}
+		if kind == "video" && part.Get("embeddingMode").Text() == "AUDIO_VIDEO_COMBINED" {
+			in.Vectors[0].Kind = "AUDIO_VIDEO_COMBINED"
+		}
+	}
+	return nil
+}
+
+// novaFee returns the price in nano-USD of an image, a video or audio to embed, and false if there is none of them. Media are not opened: each counts
+// with the greatest length.
+func novaFee(fees modeltable.Fees, params *jsonnode.Node) (int64, bool) {
+	switch image := params.Get("image"); {
+	case image != nil && image.Get("detailLevel").Text() == "DOCUMENT_IMAGE":
+		return fees.DocumentImage, true
+	case image != nil:
+		return fees.Image, true
+	case params.Get("video") != nil:
+		return mediaLimit * fees.VideoSecond, true
+	case params.Get("audio") != nil:
+		return mediaLimit * fees.AudioSecond, true
+	default:
+		return 0, false
+	}
 }
 
 // maxEmbedTexts is how many texts one request can hold (Cohere's page in the Bedrock user guide, 2026-11).
@@ -118,36 +138,47 @@ func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	in.NoOutput = true
 	in.MessageCount = len(texts) + len(images)
-	// With one of these values a text that is too long is cut at one end; otherwise it is refused.
-	cut := slices.Contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
 	for _, t := range texts {
-		if t.Text() == "" {
-			return refusal.Invalid("texts: non-empty strings are required")
-		}
-		if err := in.vector(n, "texts", t.Text(), cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
-			return err
-		}
-		if err := r.oneText(in, t, cut); err != nil {
+		if err := r.cohereText(n, t, in); err != nil {
 			return err
 		}
 	}
-	price := in.Model.FeesAt(r.Region)
 	for _, i := range images {
-		// dataOf returns the base64 in a data URL; ok is false for any other text.
-		data, ok := dataOf(i.Text())
-		if !ok {
-			return refusal.Invalid("images: data URLs are required")
-		}
-		if err := in.vector(n, "images", data, cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
+		if err := r.cohereImage(n, i, in); err != nil {
 			return err
 		}
-		// A model has one of the two prices, and the other one is zero: a fee for the image here, or a rate for its tokens below.
-		in.Units += price.Image
-		b := in.add(r, Messages, i.Raw, 0)
-		if price.ImageToken > 0 {
-			b.Tokens = modeltable.ImageTokens(in.Model, data)
-			in.ImageTokens += b.Tokens
-		}
+	}
+	return nil
+}
+
+// cohereText reads one text to embed. With one of the values of truncate a text that is too long is cut at one end; otherwise it is refused.
+func (r *Reader) cohereText(n, text *jsonnode.Node, in *Prompt) *refusal.Error {
+	if text.Text() == "" {
+		return refusal.Invalid("texts: non-empty strings are required")
+	}
+	if err := in.vector(n, "texts", text.Text(), cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
+		return err
+	}
+	cut := slices.Contains([]string{"START", "END", "LEFT", "RIGHT"}, n.Get("truncate").Text())
+	return r.oneText(in, text, cut)
+}
+
+// cohereImage reads one image to embed. A model has one of two prices, and the other one is zero: a fee for the image, or a rate for its tokens.
+// dataOf returns the base64 in a data URL; ok is false for any other text.
+func (r *Reader) cohereImage(n, image *jsonnode.Node, in *Prompt) *refusal.Error {
+	data, ok := dataOf(image.Text())
+	if !ok {
+		return refusal.Invalid("images: data URLs are required")
+	}
+	if err := in.vector(n, "images", data, cohereDimensions(in.Model), n.Get("output_dimension")); err != nil {
+		return err
+	}
+	price := in.Model.FeesAt(r.Region)
+	in.Units += price.Image
+	b := in.add(r, Messages, image.Raw, 0)
+	if price.ImageToken > 0 {
+		b.Tokens = modeltable.ImageTokens(in.Model, data)
+		in.ImageTokens += b.Tokens
 	}
 	return nil
 }
@@ -168,8 +199,8 @@ const (
 	maxReranked    = 1000
 )
 
-// ParseRerank parses a query and the documents to rank by it, and bills search units (in.Units). Each chunk of a document has room for its tokens
-// beside those of the query (asked).
+// ParseRerank parses a query and the documents to rank by it, and bills search units (in.Units). Each chunk of a document has room for tokens of the
+// document beside those of the query.
 func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "query", "documents", "top_n", "api_version", "max_tokens_per_doc", "rank_fields"); err != nil {
 		return err
@@ -180,20 +211,15 @@ func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	}
 	in.NoOutput, in.MessageCount, in.LastText = true, len(documents), query.Text()
 	// Plain is the count of tokens that is not scaled to a model's tokenizer.
-	asked := min(r.Plain(query.Text()), chunkTokens/2)
+	room := chunkTokens - min(r.Plain(query.Text()), chunkTokens/2)
 	chunks := 0
 	for _, d := range documents {
-		text := d.Raw
-		if d.Kind() == '"' {
-			text = d.Text()
-		}
-		if strings.TrimSpace(text) == "" {
-			return refusal.Invalid("documents must not be empty")
+		text, err := rankedText(d)
+		if err != nil {
+			return err
 		}
 		in.Documents = append(in.Documents, text)
-		// A document of fewer tokens than fit beside the query is one chunk, also if it has none.
-		room := chunkTokens - asked
-		chunks += max((r.Plain(text)+room-1)/room, 1)
+		chunks += max((r.Plain(text)+room-1)/room, 1) // a document is one chunk at least
 	}
 	if err := in.ranked(n, len(documents)); err != nil {
 		return err
@@ -203,6 +229,18 @@ func (r *Reader) ParseRerank(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	// A block without tokens: the price is in Units.
 	in.add(r, Messages, n.Raw, 0)
 	return nil
+}
+
+// rankedText returns the text of a document to rank: a string, or the JSON of an object.
+func rankedText(d *jsonnode.Node) (string, *refusal.Error) {
+	text := d.Raw
+	if d.Kind() == '"' {
+		text = d.Text()
+	}
+	if strings.TrimSpace(text) == "" {
+		return "", refusal.Invalid("documents must not be empty")
+	}
+	return text, nil
 }
 
 // ranked sets how many results are returned: top_n, or one for each document.

@@ -2,8 +2,8 @@ package dialects
 
 import "unicode/utf8"
 
-// guarded adds a text's characters to those that guardrails evaluate, if there are any. Guardrails bill by the text: each message is one, and so is
-// the system prompt. in.role is set until a message has its first block, so that a new text begins there.
+// guarded adds a text's characters to GuardedTexts, if there are guardrails. These bill by the text: each message is one text, and so is the system
+// prompt. in.role is set until a message has its first block, so that a new text begins with that block.
 func (in *Prompt) guarded(section, text string) {
 	if len(in.Guardrails) == 0 {
 		return

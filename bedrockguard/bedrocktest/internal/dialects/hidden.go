@@ -67,16 +67,15 @@ type hidden struct {
 	raw          bool // the prompt is one string, without a template
 }
 
-// tokens returns how many tokens are added at the beginning of a prompt of the model.
+// tokens returns how many tokens are added at the beginning of a prompt of the model. Framing's Tools are billed once if there is any tool.
 func (h *hidden) tokens(m *modeltable.Model) int {
-	f := modeltable.FramingOf(m)
 	n := familyPrompt(m, !h.raw) + h.schemaTokens + h.marks
 	if m.Provider == "anthropic" {
 		n += h.schemas * schemaPrompt
 	}
 	n += series(h.citations, firstCitation, furtherCitation) + series(h.builtins, firstBuiltin, furtherBuiltin)
 	if h.tools > 0 {
-		n += f.Tools
+		n += modeltable.FramingOf(m).Tools
 	}
 	return n
 }
@@ -107,22 +106,22 @@ func series(n, first, further int) int {
 }
 
 // hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the template
-// (Frame.Request) stays in framing, which comes after the last block: recordings show that a few uncached tokens are billed after the last cache
-// point, too.
+// (Frame.Request) stays in framing, which Finish counts after the last block: recordings show that a few uncached tokens are billed after the last
+// cache point, too.
 func (in *Prompt) hide() {
-	n := in.Hidden.tokens(in.Model)
+	first, later := in.Hidden.tokens(in.Model), in.Hidden.atMessages(in.Model)
 	if !in.Hidden.raw {
 		in.framing += in.Frame.Request
 	}
 	if len(in.Blocks) == 0 {
-		in.framing += n + in.Hidden.atMessages(in.Model)
+		in.framing += first + later
 		return
 	}
-	in.Blocks[0].Tokens += n
-	if later := in.Hidden.atMessages(in.Model); later > 0 {
-		first := slices.IndexFunc(in.Blocks, func(b Block) bool { return b.Section == Messages })
-		// first is -1 if there are no messages: then the first block gets these tokens.
-		in.Blocks[max(first, 0)].Tokens += later
+	in.Blocks[0].Tokens += first
+	if later > 0 {
+		// at is -1 if there are no messages: then the first block gets these tokens, too.
+		at := slices.IndexFunc(in.Blocks, func(b Block) bool { return b.Section == Messages })
+		in.Blocks[max(at, 0)].Tokens += later
 	}
 }
 
@@ -138,13 +137,14 @@ func (in *Prompt) cited(b *jsonnode.Node, marks int) {
 // outputSchema counts the schema of a structured output, if the model reads it as text. settings are the fields in which the dialect may have one;
 // those that are absent are nil. A setting without a schema, such as one that only asks for JSON, adds nothing.
 func (in *Prompt) outputSchema(r *Reader, settings ...*jsonnode.Node) {
+	if in.Model.Provider != "anthropic" && in.Model.Provider != "openai" { // the others were recorded with nothing for their schemas
+		return
+	}
 	for _, n := range settings {
-		reads := in.Model.Provider == "anthropic" || in.Model.Provider == "openai"
-		if n == nil || !reads || !strings.Contains(n.Raw, "schema") {
-			continue
+		if n != nil && strings.Contains(n.Raw, "schema") {
+			in.Hidden.schemas++
+			in.Hidden.schemaTokens += r.count(in.Model, n.Raw)
 		}
-		in.Hidden.schemas++
-		in.Hidden.schemaTokens += r.count(in.Model, n.Raw)
 	}
 }
 
@@ -233,8 +233,8 @@ func (in *Prompt) compaction(n *jsonnode.Node) {
 	}
 }
 
-// askTier sets a requested tier. If a request has two, the more expensive one counts. TierFactor is the factor of a tier on all prices; without a
-// region, the one that holds where no higher one is published.
+// askTier sets a requested tier; an empty one means none. If a request has two, the more expensive one counts. TierFactor returns the factor of a tier
+// on all prices; for an empty region, the factor that holds where no higher one is published.
 func (in *Prompt) askTier(tier string) {
 	if tier == "" {
 		return

@@ -37,73 +37,85 @@ type Result struct{ ID, Content string }
 
 // Prompt is a request that was read, in a form that is common to all dialects.
 type Prompt struct {
-	Model   *modeltable.Model
-	Profile string // of the model's id: "us", "global"; empty for an id without one
-	Form    string // the route of OpenAI's or Anthropic's API by which the request came; empty for Converse and InvokeModel
-	Blocks  []Block
-	// Variant has the settings on which the cache of the messages depends: tool choice, thinking, whether there are images.
-	Variant string
-	// WholeVariant has the settings on which the whole cache depends: the tool choice on Nova, as recordings of 2026 show.
-	WholeVariant string
-	Frame        modeltable.Framing // what the family's template adds to requests and messages, in tokens
-	framing      int                // tokens that are added to the next block: a message's frame, the preamble of tools
-	role         string             // of a message that has no block yet
-	MaxTokens    int                // the output limit of the request, or else the model's; 0 means none
-	Tier         string             // the requested service tier; empty means none
-	Latency      string             // the requested latency mode; empty means none
-	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one of it and MaxTokens counts.
-	extraTokens  int
-	Choices      int // how many answers are asked for; 0 means 1
-	repeats      int // how often the prompt is billed; 0 means 1
-	InputTokens  int // including cached ones
+	// What is called, and how.
+	Model    *modeltable.Model
+	Profile  string // of the model's id: "us", "global"; empty for an id without one
+	Form     string // the route of OpenAI's or Anthropic's API by which the request came; empty for Converse and InvokeModel
+	Tier     string // the requested service tier; empty means none
+	Latency  string // the requested latency mode; empty means none
+	Choices  int    // how many answers are asked for; 0 means 1
+	NoOutput bool   // the answer has no tokens: vectors, a ranking, or a limit of zero
+
+	// The content, and what of it a test is shown.
+	Blocks       []Block
+	InputTokens  int // including cached ones; set by Finish
 	MessageCount int
-	LastText     string           // the last text block of the last message that has one
-	Turns        int              // the assistant's turns in a Responses request; 0 in others, whose turns Request.describe counts later
-	Results      []Result         // of tools, since the last message of a Responses request; nil in others
-	NoOutput     bool             // the answer has no tokens: vectors, a ranking, or a limit of zero
-	Marked       bool             // there is a cache point
-	hasImages    bool             // there are images, and Variant says so
-	Images       int              // how many there are
-	ImageTokens  int              // tokens of the images, if the model bills them at another rate
-	Units        int64            // nano-USD for images, seconds and queries
-	Hidden       hidden           // why the service adds text to the prompt
-	Guardrails   []string         // ids of the guardrails that evaluate the request
-	GuardedTexts []int            // characters of each text that guardrails evaluate
-	guardedIn    string           // the section of the last of these texts
-	Stores       bool             // the response is stored
-	StoredItems  []*jsonnode.Node // the input of a response that is stored, as items
-	Sent         *jsonnode.Node   // the body of a Responses request
-	speaking     bool             // the previous item was the assistant's
-	message      int              // number of the message that is being parsed
-	block        int              // number of the block in that message
-	History      []any            // for Cohere, which repeats it in the answer
-	Vectors      []Vector         // for the answer
-	Documents    []string         // the documents to rank
-	TopN         int              // how many of these to return
-	// lastIsText says that the last message block is text: Nova accepts cache points only after text.
-	lastIsText bool
+	LastText     string   // the last text block of the last message that has one
+	Turns        int      // the assistant's turns in a Responses request; 0 in others, whose turns Request.describe counts later
+	Results      []Result // of tools, since the last message of a Responses request; nil in others
+
+	// The output limits: that of the request, or else the model's, 0 meaning none; and one in the fields that are passed to the model unchanged. The
+	// larger of the two counts.
+	MaxTokens   int
+	extraTokens int
+
+	// The cache: Variant has the settings on which the cache of the messages depends (tool choice, thinking, whether there are images), WholeVariant
+	// those on which the whole cache depends (the tool choice on Nova, as recordings of 2026 show).
+	Variant      string
+	WholeVariant string
+	Marked       bool // there is a cache point
+
+	// What is billed beside the content of the blocks, and in another way.
+	Frame       modeltable.Framing // what the family's template adds to requests and messages, in tokens
+	Hidden      hidden             // why the service adds text to the prompt
+	repeats     int                // how often the prompt is billed; 0 means 1
+	Images      int                // how many there are
+	ImageTokens int                // tokens of the images, if the model bills them at another rate
+	Units       int64              // nano-USD for images, seconds and queries
+
+	// Guardrails.
+	Guardrails   []string // ids of the guardrails that evaluate the request
+	GuardedTexts []int    // how many characters each text has that guardrails evaluate
+	guardedIn    string   // the section of the last of these texts
+
+	// What the answers of single dialects need of the request.
+	Stores      bool             // the response is stored, so that a later Responses request can go on from it
+	StoredItems []*jsonnode.Node // the input of a response that is stored, as items
+	Sent        *jsonnode.Node   // the body of a Responses request, some of whose settings the answer repeats
+	History     []any            // for Cohere, which repeats it in the answer
+	Vectors     []Vector         // the embeddings to answer
+	Documents   []string         // the documents to rank
+	TopN        int              // how many of these to return
+
+	// The state of the parser.
+	framing    int    // tokens that are added to the next block: a message's frame, the preamble of tools
+	role       string // of a message that has no block yet; empty once it has one
+	hasImages  bool   // there are images, and Variant says so
+	speaking   bool   // the previous item of a Responses request was the assistant's
+	message    int    // number of the message that is being parsed
+	block      int    // number of the block in that message
+	lastIsText bool   // the last message block is text: Nova accepts cache points only after text
 }
 
-// add appends a block with these tokens, and those that open and the like have left for the next block. raw is what its hash is made of. It has the
-// parameter r only because addText and addJSON have it, which count with it.
+// add appends a block with these tokens, to which it adds the frame that open has left for the next block (framing). raw is what its hash is made of.
+// It has the parameter r only because addText and addJSON have it, which count with it.
 func (in *Prompt) add(r *Reader, section, raw string, tokens int) *Block {
 	in.Blocks = append(in.Blocks, Block{Section: section, Hash: sha256.Sum256([]byte(raw)), Tokens: tokens + in.framing, Role: in.role})
 	in.framing, in.role = 0, ""
 	return &in.Blocks[len(in.Blocks)-1]
 }
 
-// addText adds a block of text. Its hash is made of raw, which may be more than the text: the whole block in the request. Its count is remembered
-// from an earlier request if possible.
+// addText adds a block of text. raw is what identifies the block, and may be more than the text: the whole block in the request, of which the hash is
+// made. The plain count of a text is remembered by that hash, so that a later request with the same block need not count it.
 func (in *Prompt) addText(r *Reader, section string, raw, text *jsonnode.Node) *Block {
 	in.guarded(section, text.Text())
-	// The block is added without its tokens first, because the counts are remembered by its hash. scaled needs the length because no text has more
-	// tokens than bytes.
-	b := in.add(r, section, raw.Raw, 0)
+	b := in.add(r, section, raw.Raw, 0) // its tokens follow, for which its hash is needed
+	// scaled needs the length because no text has more tokens than bytes.
 	b.Tokens += r.scaled(in.Model, r.counts.of(b.Hash, func() int { return r.Plain(text.Text()) }), len(text.Raw))
 	return b
 }
 
-// addJSON appends a block that the model reads as JSON. Guardrails evaluate it too, except for tool definitions.
+// addJSON appends a block that the model reads as JSON, counted as addText counts a text. Guardrails evaluate it too, except for tool definitions.
 func (in *Prompt) addJSON(r *Reader, section, raw string) *Block {
 	if section != tools {
 		in.guarded(section, raw)
@@ -185,22 +197,34 @@ func (in *Prompt) Finish() *refusal.Error {
 		in.Blocks[0].Tokens += in.InputTokens * (in.repeats - 1)
 		in.InputTokens *= in.repeats
 	}
-	limit := in.Model.Output
+	if refused := in.finishLimit(); refused != nil {
+		return refused
+	}
+	return in.checkTier()
+}
+
+// finishLimit sets MaxTokens to the output limit that applies, or refuses one that is above the model's own. Without any limit in the request the
+// model's own applies. That is 0 if it is unknown, and then any limit is accepted. extraTokens is not compared with it.
+func (in *Prompt) finishLimit() *refusal.Error {
+	most := in.Model.Output
 	switch {
 	case in.NoOutput:
 		in.MaxTokens = 0
-	// Without any limit in the request the model's own applies. It is 0 if it is unknown, and then any limit is accepted.
 	case in.MaxTokens == 0 && in.extraTokens == 0:
-		in.MaxTokens = limit
-	case limit > 0 && in.MaxTokens > limit:
-		return refusal.Invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
+		in.MaxTokens = most
+	case most > 0 && in.MaxTokens > most:
+		return refusal.Invalid("The maximum tokens you requested exceeds the model limit of %d.", most)
 	}
-	// A limit in the fields that are passed to the model unchanged is not compared with the model's own.
 	in.MaxTokens = max(in.MaxTokens, in.extraTokens)
+	return nil
+}
+
+// checkTier refuses a service tier that is unknown, or that the model does not have: Anthropic's models have the usual tier and reserved capacity only.
+func (in *Prompt) checkTier() *refusal.Error {
 	if !slices.Contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.Tier) {
 		return refusal.Invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
 	}
-	if in.Tier != "" && in.Tier != "default" && in.Tier != "reserved" && in.Model.Provider == "anthropic" {
+	if in.Model.Provider == "anthropic" && !slices.Contains([]string{"", "default", "reserved"}, in.Tier) {
 		return refusal.Invalid("The service tier is not supported by this model.")
 	}
 	return nil
@@ -210,8 +234,8 @@ func (in *Prompt) Finish() *refusal.Error {
 // beta (Anthropic, 2026).
 const longWindow = 1_000_000
 
-// tooLong reports whether a prompt exceeds the model's window. The window is larger than the table says if the model has a price for prompts that are
-// longer than the window.
+// tooLong reports whether a prompt exceeds the model's window. If the model has a price for prompts that are longer than its window in the table (from
+// Long.Above tokens on), its window is at least longWindow.
 func (in *Prompt) tooLong() bool {
 	m := in.Model
 	if m.Embeds() {
@@ -236,7 +260,7 @@ type counts struct {
 // maxCounts bounds what counts remembers; when it is full, everything is forgotten.
 const maxCounts = 1 << 16
 
-// of returns the tokens of the block with this hash, and calls count if it does not remember them.
+// of returns the plain count of the block with this hash, and calls count if it does not remember one.
 func (c *counts) of(hash [32]byte, count func() int) int {
 	c.mu.Lock()
 	n, ok := c.seen[hash]

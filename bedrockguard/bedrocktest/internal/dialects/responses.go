@@ -28,22 +28,9 @@ func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if instructions := n.Get("instructions"); instructions.Text() != "" {
 		in.addText(r, System, instructions, instructions)
 	}
-	var items []*jsonnode.Node
-	if previous := n.Get("previous_response_id").Text(); previous != "" {
-		before, ok := r.Previous(previous)
-		if !ok {
-			return refusal.NoResponse(previous)
-		}
-		items = append(items, before...)
-	}
-	switch input := n.Get("input"); {
-	case input.Text() != "":
-		// A string is short for a message of the user.
-		items = append(items, &jsonnode.Node{Raw: `{"role":"user","content":` + input.Raw + `}`, Keys: []string{"role", "content"}, Items: []*jsonnode.Node{{Raw: `"user"`}, input}})
-	case len(input.List()) > 0:
-		items = append(items, input.List()...)
-	default:
-		return refusal.Invalid("input: a non-empty string or list is required")
+	items, err := r.inputItems(n)
+	if err != nil {
+		return err
 	}
 	in.MessageCount = len(items)
 	for _, item := range items {
@@ -55,47 +42,81 @@ func (r *Reader) ParseResponses(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
+// inputItems returns the items that a request has as its input: those of the previous response, if it names one, and its own.
+func (r *Reader) inputItems(n *jsonnode.Node) ([]*jsonnode.Node, *refusal.Error) {
+	var items []*jsonnode.Node
+	if previous := n.Get("previous_response_id").Text(); previous != "" {
+		before, ok := r.Previous(previous)
+		if !ok {
+			return nil, refusal.NoResponse(previous)
+		}
+		items = append(items, before...)
+	}
+	switch input := n.Get("input"); {
+	case input.Text() != "":
+		return append(items, userMessage(input)), nil
+	case len(input.List()) > 0:
+		return append(items, input.List()...), nil
+	default:
+		return nil, refusal.Invalid("input: a non-empty string or list is required")
+	}
+}
+
+// userMessage returns the message for which an input that is a string is short.
+func userMessage(text *jsonnode.Node) *jsonnode.Node {
+	return &jsonnode.Node{
+		Raw:  `{"role":"user","content":` + text.Raw + `}`,
+		Keys: []string{"role", "content"}, Items: []*jsonnode.Node{{Raw: `"user"`}, text},
+	}
+}
+
 // responseItem reads one item of an input: a message, or a tool use, a tool's result or reasoning, which are items of their own. It also counts
 // the assistant's turns, and keeps the tool results since the last message.
 func (r *Reader) responseItem(item *jsonnode.Node, in *Prompt) {
-	kind := item.Get("type").Text()
-	// Items without a role are the assistant's, except for the results of tools, and for references, of which it is not known whose they are.
-	speaks := kind != "function_call_output" && kind != "item_reference"
-	if kind == "" || kind == "message" {
-		speaks = item.Get("role").Text() == Assistant
-	}
-	if speaks && !in.speaking { // several items in a row are one turn
-		in.Turns++
-	}
-	in.speaking = speaks
-	switch kind {
+	in.countTurn(item)
+	switch item.Get("type").Text() {
+	case "", "message":
+		in.Results = nil // those before this message are not the conversation's last
+		r.responseMessage(item, in)
 	case "function_call_output":
 		in.open("tool")
 		in.Results = append(in.Results, Result{ID: item.Get("call_id").Text(), Content: TextsOf(item.Get("output"))})
 		in.add(r, Messages, item.Raw, r.count(in.Model, TextsOf(item.Get("output"))))
-		return
 	case "function_call":
 		in.open(Assistant)
 		in.add(r, Messages, item.Raw, r.count(in.Model, item.Get("name").Text()+" "+item.Get("arguments").Text())+callTokens)
-		return
 	case "reasoning":
 		in.open(Assistant)
 		n := r.count(in.Model, jsonnode.RawOf(item.Get("content"))+jsonnode.RawOf(item.Get("summary")))
 		in.add(r, Messages, item.Raw, n+len(item.Get("encrypted_content").Text())/BytesOfHiddenToken)
-		return
-	case "", "message":
 	default: // references, and uses of tools that the service runs
 		in.open(Assistant)
 		in.addJSON(r, Messages, item.Raw)
-		return
 	}
-	role := item.Get("role").Text()
-	in.Results = nil // those before this message are not the conversation's last
-	in.open(role)
+}
+
+// countTurn counts one more turn if an item is the assistant's and the item before it was not: several items of the assistant in a row are one turn.
+// Items without a role are the assistant's, except for the results of tools, and for references, of which it is not known whose they are.
+func (in *Prompt) countTurn(item *jsonnode.Node) {
+	kind := item.Get("type").Text()
+	speaks := kind != "function_call_output" && kind != "item_reference"
+	if kind == "" || kind == "message" {
+		speaks = item.Get("role").Text() == Assistant
+	}
+	if speaks && !in.speaking {
+		in.Turns++
+	}
+	in.speaking = speaks
+}
+
+// responseMessage reads a message: its content is a text or a list of parts, which have the form of those of chat completions. A message without
+// content counts as JSON.
+func (r *Reader) responseMessage(item *jsonnode.Node, in *Prompt) {
+	in.open(item.Get("role").Text())
 	content := item.Get("content")
 	if content.Kind() == '"' {
 		in.LastText = content.Text()
-		in.addText(r, Messages, item, content)
+		in.addText(r, Messages, item, content) // the item identifies the block, and its text is counted
 		return
 	}
 	for _, part := range content.List() {

@@ -35,7 +35,7 @@ func (in *Prompt) vector(n *jsonnode.Node, kind, of string, dimensions int, aske
 		dimensions = v
 	}
 	v := Vector{Of: of, Kind: kind, dimensions: dimensions}
-	for _, key := range []string{"embeddingTypes", "embedding_types"} {
+	for _, key := range []string{"embeddingTypes", "embedding_types"} { // as Titan and Cohere spell it
 		for _, t := range n.Get(key).List() {
 			if !slices.Contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.Text()) {
 				return refusal.Invalid("%s: an unknown type of embedding", key)
@@ -72,24 +72,35 @@ func (v Vector) Floats() []float64 {
 	return out
 }
 
-// As returns the vector in one of the types: floats, bytes, or bits of which eight make a byte. The bytes of int8 and binary are signed; unsigned
-// ones are 128 higher.
+// As returns the vector in one of the types: floats; a whole number from -127 to 127 for each float (int8); or bits, of which eight make a byte
+// (binary). The unsigned types uint8 and ubinary have the same numbers, 128 higher.
 func (v Vector) As(kind string) any {
 	floats := v.Floats()
-	if kind == "float" {
+	switch kind {
+	case "float":
 		return floats
+	case "int8":
+		return wholes(floats, 0)
+	case "uint8":
+		return wholes(floats, 128)
+	case "ubinary":
+		return signBits(floats, 0)
+	default: // binary
+		return signBits(floats, -128)
 	}
-	offset := 0
-	if kind == "uint8" || kind == "ubinary" {
-		offset = 128
+}
+
+// wholes returns a whole number for each float from -1 to 1, with offset added.
+func wholes(floats []float64, offset int) []int {
+	out := make([]int, len(floats))
+	for i, f := range floats {
+		out[i] = int(math.Round(f*127)) + offset
 	}
-	if kind == "int8" || kind == "uint8" {
-		out := make([]int, len(floats))
-		for i, f := range floats {
-			out[i] = int(math.Round(f*127)) + offset
-		}
-		return out
-	}
+	return out
+}
+
+// signBits returns a number for each eight floats: their signs are the bits of a byte from 0 to 255, a positive one being 1, to which offset is added.
+func signBits(floats []float64, offset int) []int {
 	out := make([]int, (len(floats)+7)/8)
 	for i, f := range floats {
 		if f > 0 {
@@ -97,8 +108,7 @@ func (v Vector) As(kind string) any {
 		}
 	}
 	for i := range out {
-		// The eight bits are read as a number from 0 to 255: binary takes 128 from it, and ubinary, whose offset is 128, nothing.
-		out[i] += offset - 128
+		out[i] += offset
 	}
 	return out
 }

@@ -51,8 +51,7 @@ func elements(data []byte, visit func(xml.Token)) {
 }
 
 // ReadDocx returns the text of a Word document, a line for each paragraph, and each use of a picture in base64. The document is XML: t holds
-// text, p is a paragraph and blip uses a picture. Which picture it uses is not read: the uses go through all pictures in turn, and each picture
-// counts once at least.
+// text, p is a paragraph and blip uses a picture.
 func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
 	all, ok := parts(raw)
 	document := all["word/document.xml"]
@@ -79,33 +78,35 @@ func ReadDocx(raw []byte) (text string, pictures []string, ok bool) {
 			}
 		}
 	})
-	var files []string
-	for name, data := range all {
-		if strings.HasPrefix(name, "word/media/") {
-			// The name stands in front only so that the pictures can be sorted by it.
-			files = append(files, name+"\x00"+base64.StdEncoding.EncodeToString(data))
-		}
-	}
-	slices.Sort(files)
-	for i := range max(uses, len(files)) {
-		if len(files) == 0 {
-			break
-		}
-		_, data, _ := strings.Cut(files[i%len(files)], "\x00")
-		pictures = append(pictures, data)
-	}
-	return out.String(), pictures, true
+	return out.String(), usedPictures(all, uses), true
 }
 
-// ReadXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell is an element c with its value in v or t; if its type is s,
-// the value is an index into the workbook's shared strings, and the whole string is returned.
+// usedPictures returns a picture in base64 for each of so many uses. Which picture a use is of is not read: the uses go through all pictures in turn,
+// sorted by name, and each picture counts once at least.
+func usedPictures(all map[string][]byte, uses int) (pictures []string) {
+	var names []string
+	for name := range all {
+		if strings.HasPrefix(name, "word/media/") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		pictures = append(pictures, base64.StdEncoding.EncodeToString(all[name]))
+	}
+	for i := len(names); i < uses && len(names) > 0; i++ {
+		pictures = append(pictures, pictures[i%len(names)])
+	}
+	return pictures
+}
+
+// ReadXlsx returns the cells of a workbook, sheet by sheet, separated by tabs.
 func ReadXlsx(raw []byte) (string, bool) {
 	all, ok := parts(raw)
 	if !ok {
 		return "", false
 	}
 	shared := sharedStrings(all["xl/sharedStrings.xml"])
-	var out strings.Builder
 	var names []string
 	for name := range all {
 		if strings.HasPrefix(name, "xl/worksheets/") && strings.HasSuffix(name, ".xml") {
@@ -113,35 +114,42 @@ func ReadXlsx(raw []byte) (string, bool) {
 		}
 	}
 	slices.Sort(names)
+	var out strings.Builder
 	for _, name := range names {
-		kind, inValue := "", false
-		elements(all[name], func(t xml.Token) {
-			switch t := t.(type) {
-			case xml.StartElement:
-				switch t.Name.Local {
-				case "c":
-					kind = attribute(t, "t")
-				case "v", "t":
-					inValue = true
-				}
-			case xml.CharData:
-				if !inValue {
-					return
-				}
-				value := string(t)
-				if i, err := strconv.Atoi(value); kind == "s" && err == nil && i >= 0 && i < len(shared) {
-					value = shared[i]
-				}
-				out.WriteString(value)
-			case xml.EndElement:
-				if inValue {
-					inValue = false
-					out.WriteByte('\t')
-				}
-			}
-		})
+		writeCells(&out, all[name], shared)
 	}
 	return out.String(), len(names) > 0
+}
+
+// writeCells writes the cells of one sheet. A cell is an element c with its value in an element v or t; if its attribute t, the type, is s, the value is
+// an index into the workbook's shared strings, and the whole string is written.
+func writeCells(out *strings.Builder, sheet []byte, shared []string) {
+	kind, inValue := "", false
+	elements(sheet, func(t xml.Token) {
+		switch t := t.(type) {
+		case xml.StartElement:
+			switch t.Name.Local {
+			case "c":
+				kind = attribute(t, "t")
+			case "v", "t":
+				inValue = true
+			}
+		case xml.CharData:
+			if !inValue {
+				return
+			}
+			value := string(t)
+			if i, err := strconv.Atoi(value); kind == "s" && err == nil && i >= 0 && i < len(shared) {
+				value = shared[i]
+			}
+			out.WriteString(value)
+		case xml.EndElement:
+			if inValue {
+				inValue = false
+				out.WriteByte('\t')
+			}
+		}
+	})
 }
 
 // sharedStrings returns the strings to which cells refer by index: each element si is one, which may consist of several texts.

@@ -45,18 +45,18 @@ func ReadPDF(raw []byte) []string {
 	f := &pdfFile{objects: make(map[int]*pdfObject)}
 	f.read(raw)
 	var pages []string
-	seen := make(map[int]bool)
+	inTree := make(map[int]bool) // by the number of the page
 	for _, o := range f.objects {
-		// The root of the page tree is the node without a /Parent.
-		if pdfPages.Match(o.value) && !bytes.Contains(o.value, []byte("/Parent")) {
+		root := pdfPages.Match(o.value) && !bytes.Contains(o.value, []byte("/Parent")) // every other node of a page tree has a parent
+		if root {
 			f.walk(o, nil, 0, func(number int, page *pdfObject, inherited []byte) {
-				seen[number] = true
+				inTree[number] = true
 				pages = append(pages, f.pageText(page, inherited))
 			})
 		}
 	}
-	for number, o := range f.objects { // pages that are not in any tree
-		if !seen[number] && pdfPage.Match(o.value) {
+	for number, o := range f.objects {
+		if !inTree[number] && pdfPage.Match(o.value) {
 			pages = append(pages, f.pageText(o, nil))
 		}
 	}
@@ -66,29 +66,35 @@ func ReadPDF(raw []byte) []string {
 // read finds all objects in the file, unpacks their streams, and adds the objects that are packed in object streams.
 func (f *pdfFile) read(raw []byte) {
 	for _, at := range pdfBegin.FindAllSubmatchIndex(raw, -1) {
+		// at[0] and at[1] are where the match begins and ends, at[2] and at[3] where the number in it does.
 		number, _ := strconv.Atoi(string(raw[at[2]:at[3]]))
 		body := raw[at[1]:]
 		if end := bytes.Index(body, []byte("endobj")); end >= 0 {
 			body = body[:end]
 		}
-		o := &pdfObject{value: body}
-		if i := bytes.Index(body, []byte("stream")); i >= 0 {
-			o.value = body[:i]
-			data := bytes.TrimPrefix(bytes.TrimPrefix(body[i+len("stream"):], []byte("\r")), []byte("\n"))
-			// The last one ends the stream: the data may have the word, too.
-			if end := bytes.LastIndex(data, []byte("endstream")); end >= 0 {
-				data = data[:end]
-			}
-			o.stream = unpacked(o.value, data)
-		}
 		// A file that was changed has the new version of an object further on, which replaces the old one.
-		f.objects[number] = o
+		f.objects[number] = newObject(body)
 	}
 	for _, o := range f.objects {
 		if pdfPacked.Match(o.value) {
 			f.unpackObjects(o)
 		}
 	}
+}
+
+// newObject splits the bytes of an object into its value and its stream, if it has one.
+func newObject(body []byte) *pdfObject {
+	begin := bytes.Index(body, []byte("stream"))
+	if begin < 0 {
+		return &pdfObject{value: body}
+	}
+	value := body[:begin]
+	data := bytes.TrimPrefix(bytes.TrimPrefix(body[begin+len("stream"):], []byte("\r")), []byte("\n"))
+	// The last endstream ends the stream: the data may have the word, too.
+	if end := bytes.LastIndex(data, []byte("endstream")); end >= 0 {
+		data = data[:end]
+	}
+	return &pdfObject{value: value, stream: unpacked(value, data)}
 }
 
 // unpacked inflates a stream if its dictionary says that it is deflated. For other compressions it returns no text.
@@ -107,26 +113,25 @@ func unpacked(dict, data []byte) []byte {
 	return plain
 }
 
-// unpackObjects reads an object stream: /N pairs of a number and an offset, and from the byte /First on the objects. An object that the file also
-// has by itself keeps that value.
+// unpackObjects reads an object stream: /N pairs of a number and an offset, and from the byte /First on the objects, from whose first byte the offsets
+// count. An object that the file also has by itself keeps that value.
 func (f *pdfFile) unpackObjects(o *pdfObject) {
 	count, first := entryInt(o.value, "/N"), entryInt(o.value, "/First")
 	if first <= 0 || first > len(o.stream) {
 		return
 	}
-	pairs := bytes.Fields(o.stream[:first])
+	pairs, objects := bytes.Fields(o.stream[:first]), o.stream[first:]
 	for i := 0; i+1 < len(pairs) && i < 2*count; i += 2 {
 		number, _ := strconv.Atoi(string(pairs[i]))
 		begin, _ := strconv.Atoi(string(pairs[i+1]))
 		// The end of an object is the offset of the next one, in the next pair; the last one ends with the stream.
-		end := len(o.stream) - first
+		end := len(objects)
 		if i+3 < len(pairs) {
 			end, _ = strconv.Atoi(string(pairs[i+3]))
 		}
-		if begin >= 0 && begin <= end && first+end <= len(o.stream) {
-			if _, known := f.objects[number]; !known {
-				f.objects[number] = &pdfObject{value: o.stream[first+begin : first+end]}
-			}
+		_, known := f.objects[number]
+		if !known && begin >= 0 && begin <= end && end <= len(objects) {
+			f.objects[number] = &pdfObject{value: objects[begin:end]}
 		}
 	}
 }
@@ -157,11 +162,12 @@ func (f *pdfFile) pageText(page *pdfObject, inherited []byte) string {
 	if resources == nil {
 		resources = inherited
 	}
-	contents := entry(page.value, "/Contents")
-	numbers := f.references(contents)
-	// A single reference without a stream is to the array of the content streams.
-	if len(numbers) == 1 && f.objects[numbers[0]] != nil && f.objects[numbers[0]].stream == nil {
-		numbers = f.references(f.objects[numbers[0]].value)
+	numbers := f.references(entry(page.value, "/Contents"))
+	// If there is one reference, to an object without a stream, that object is an array with the references to the content streams.
+	if len(numbers) == 1 {
+		if only := f.objects[numbers[0]]; only != nil && only.stream == nil {
+			numbers = f.references(only.value)
+		}
 	}
 	var content []byte
 	for _, number := range numbers {
@@ -181,7 +187,8 @@ func (f *pdfFile) show(out *strings.Builder, content, resources []byte, depth in
 	if depth >= maxTree || !bytes.Contains(content, []byte("Do")) {
 		return
 	}
-	if refs := f.references(resources); len(refs) == 1 && !bytes.Contains(resources, []byte("<<")) && f.objects[refs[0]] != nil {
+	isDictionary := bytes.Contains(resources, []byte("<<"))
+	if refs := f.references(resources); !isDictionary && len(refs) == 1 && f.objects[refs[0]] != nil {
 		resources = f.objects[refs[0]].value
 	}
 	for _, m := range pdfDraw.FindAllSubmatch(content, -1) {
@@ -205,32 +212,38 @@ func (f *pdfFile) references(value []byte) (numbers []int) {
 	return numbers
 }
 
-// entry returns the value of a dictionary's entry: an array, a dictionary, or the bytes before the next name.
+// entry returns the value of a dictionary's entry: an array, a dictionary, or the bytes before the next name; nil if there is no such entry.
 func entry(dict []byte, key string) []byte {
-	for at := 0; ; {
-		i := bytes.Index(dict[at:], []byte(key))
-		if i < 0 {
+	rest := behindKey(dict, key)
+	switch {
+	case rest == nil:
+		return nil
+	case bytes.HasPrefix(rest, []byte("<<")):
+		return rest[:balanced(rest)]
+	case bytes.HasPrefix(rest, []byte("[")):
+		if end := bytes.IndexByte(rest, ']'); end >= 0 {
+			return rest[:end+1]
+		}
+		return rest
+	default:
+		if end := bytes.IndexAny(rest, "/>"); end >= 0 {
+			return rest[:end]
+		}
+		return rest
+	}
+}
+
+// behindKey returns what follows a key in a dictionary, from its value on; nil without the key. A place where the key is only the beginning of a
+// longer one is no key: after it comes neither white space nor the beginning of a value.
+func behindKey(dict []byte, key string) []byte {
+	for {
+		at := bytes.Index(dict, []byte(key))
+		if at < 0 {
 			return nil
 		}
-		rest := dict[at+i+len(key):]
-		at += i + len(key)
-		if len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n[</("), rest[0]) < 0 {
-			continue // the key is only a part of a longer one
-		}
-		rest = bytes.TrimLeft(rest, " \t\r\n")
-		switch {
-		case bytes.HasPrefix(rest, []byte("<<")):
-			return rest[:balanced(rest)]
-		case bytes.HasPrefix(rest, []byte("[")):
-			if end := bytes.IndexByte(rest, ']'); end >= 0 {
-				return rest[:end+1]
-			}
-			return rest
-		default:
-			if end := bytes.IndexAny(rest, "/>"); end >= 0 {
-				return rest[:end]
-			}
-			return rest
+		dict = dict[at+len(key):]
+		if len(dict) > 0 && bytes.IndexByte([]byte(" \t\r\n[</("), dict[0]) >= 0 {
+			return bytes.TrimLeft(dict, " \t\r\n")
 		}
 	}
 }
@@ -286,29 +299,14 @@ func writeStrings(out *strings.Builder, content []byte) {
 	}
 }
 
-// literal writes the string in parentheses at the beginning of s, and returns how many bytes it takes. Parentheses inside of it may be nested;
-// after a backslash there are up to three octal digits of a byte, or a character that stands for itself.
+// literal writes the string in parentheses at the beginning of s, and returns how many bytes it takes: all of s if its end is missing. Parentheses
+// inside of it may be nested; depth is how many are open.
 func literal(out *strings.Builder, s []byte) int {
 	depth := 0
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {
 		case '\\':
-			i++
-			if i >= len(s) {
-				return i
-			}
-			n := 0
-			for n < 3 && i+n < len(s) && s[i+n] >= '0' && s[i+n] <= '7' {
-				n++
-			}
-			if n > 0 {
-				v, _ := strconv.ParseUint(string(s[i:i+n]), 8, 16)
-				out.WriteRune(rune(byte(v)))
-				i += n - 1
-				continue
-			}
-			// The letters n, r and t after a backslash, which mean control characters, are written as letters.
-			out.WriteByte(s[i])
+			i += escape(out, s[i+1:])
 		case '(':
 			if depth++; depth > 1 {
 				out.WriteByte(c)
@@ -323,6 +321,25 @@ func literal(out *strings.Builder, s []byte) int {
 		}
 	}
 	return len(s)
+}
+
+// escape writes what the bytes after a backslash stand for: a byte, if they are up to three octal digits, or else the first of them itself. It returns
+// how many bytes it has taken. The letters n, r and t, which mean control characters, are written as letters.
+func escape(out *strings.Builder, after []byte) int {
+	if len(after) == 0 {
+		return 0
+	}
+	digits := 0
+	for digits < min(3, len(after)) && after[digits] >= '0' && after[digits] <= '7' {
+		digits++
+	}
+	if digits == 0 {
+		out.WriteByte(after[0])
+		return 1
+	}
+	v, _ := strconv.ParseUint(string(after[:digits]), 8, 16)
+	out.WriteRune(rune(byte(v)))
+	return digits
 }
 
 // hexadecimal writes a string of hexadecimal digits. Zero bytes, such as the first of two-byte characters, are left out.

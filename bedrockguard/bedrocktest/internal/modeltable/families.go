@@ -22,7 +22,8 @@ func (m *Model) MantlePrefix() string {
 
 // TakesVideo reports whether a model accepts video in messages (AWS's pages of the models, 2026-11).
 func (m *Model) TakesVideo() bool {
-	return strings.HasPrefix(m.ID, "amazon.nova") && !strings.Contains(m.ID, "micro") || strings.Contains(m.ID, "twelvelabs") || strings.Contains(m.ID, "palmyra-vision")
+	nova := strings.HasPrefix(m.ID, "amazon.nova") && !strings.Contains(m.ID, "micro")
+	return nova || strings.Contains(m.ID, "twelvelabs") || strings.Contains(m.ID, "palmyra-vision")
 }
 
 // TakesAudio reports whether a model accepts audio in messages.

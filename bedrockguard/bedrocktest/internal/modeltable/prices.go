@@ -28,26 +28,32 @@ type Rates [classes]uint64
 
 // Model is one row of the price table. Factors are in thousandths. Rates by region are final, for calls that are made from that region.
 type Model struct {
-	ID          string                       `json:"id"`
-	Provider    string                       `json:"provider"`
-	Mode        string                       `json:"mode"`        // empty for a chat model; embedding, rerank
-	Rates       Rates                        `json:"rates"`       // of the global profile, or of us-east-1 if there is none
-	Premium     uint64                       `json:"premium"`     // factor of the rates for every id that is not global; 0 means 1000
-	Gov         uint64                       `json:"gov"`         // factor outside of the commercial partition; 0 means 1000
-	Unlisted    uint64                       `json:"unlisted"`    // further factor in a region without a price of its own; 0 means 1000
-	Global      bool                         `json:"global"`      // there is a global profile
-	Regions     map[string]Rates             `json:"regions"`     // by the region of the call, for every id that is not global
-	Globals     map[string]Rates             `json:"globals"`     // by the region of the call, for the global profile
+	ID       string   `json:"id"`
+	Aliases  []string `json:"aliases"` // other ids of the same model
+	Provider string   `json:"provider"`
+	Mode     string   `json:"mode"` // empty for a chat model; embedding, rerank
+
+	// The rates of the usual calls. Global says that there is a global profile.
+	Global   bool             `json:"global"`
+	Rates    Rates            `json:"rates"`    // of the global profile, or of us-east-1 if there is none
+	Globals  map[string]Rates `json:"globals"`  // by the region of the call, for the global profile
+	Regions  map[string]Rates `json:"regions"`  // by the region of the call, for every other id
+	Premium  uint64           `json:"premium"`  // factor of Rates for every id that is not global; 0 means 1000
+	Gov      uint64           `json:"gov"`      // factor outside of the commercial partition; 0 means 1000
+	Unlisted uint64           `json:"unlisted"` // further factor in a region without a price of its own; 0 means 1000
+
+	// What has other rates, or other prices than by token.
 	Long        longContext                  `json:"long"`        // for prompts above a number of tokens
 	Optimized   Rates                        `json:"optimized"`   // in the latency-optimised mode; zero without one
 	Tiers       map[string]uint64            `json:"tiers"`       // the factor of each service tier on all rates
 	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // by region and tier, where published prices give a higher factor than Tiers
 	Fees        Fees                         `json:"fees"`
 	RegionFees  map[string]Fees              `json:"regionFees"` // instead of Fees, by the region of the call
-	Window      int                          `json:"window"`     // input tokens; for an embedding model: of each text
-	Output      int                          `json:"output"`     // the most output tokens; 0 means unknown
-	Cache       *cacheRule                   `json:"cache"`      // nil if the model caches nothing
-	Aliases     []string                     `json:"aliases"`    // other ids of the same model
+
+	// The limits.
+	Window int        `json:"window"` // input tokens; for an embedding model: of each text
+	Output int        `json:"output"` // the most output tokens; 0 means unknown
+	Cache  *cacheRule `json:"cache"`  // nil if the model caches nothing
 
 	frame  sync.Once // guards framed
 	framed Framing   // what FramingOf returns, looked up once
@@ -120,16 +126,9 @@ func Lookup(id string, names map[string]string) (m *Model, profile, region strin
 		id = known
 	}
 	if strings.HasPrefix(id, "arn:") {
-		parts := strings.SplitN(id, ":", 6)
-		// The parts are arn, the partition, bedrock, the region, the account, and the resource.
-		if len(parts) != 6 || parts[2] != "bedrock" {
+		if id, region, ok = splitARN(id); !ok {
 			return nil, "", "", false
 		}
-		kind, rest, _ := strings.Cut(parts[5], "/")
-		if kind != "foundation-model" && kind != "inference-profile" {
-			return nil, "", "", false
-		}
-		id, region = rest, parts[3]
 	}
 	if m, ok := Table().ByID[id]; ok {
 		return m, "", region, true
@@ -139,6 +138,17 @@ func Lookup(id string, names map[string]string) (m *Model, profile, region strin
 		return m, profile, region, true
 	}
 	return nil, "", "", false
+}
+
+// splitARN returns the id and the region in the ARN of a foundation model or of a profile that AWS defines; ok is false for any other ARN. The parts of
+// an ARN are arn, the partition, bedrock, the region, the account, and the resource.
+func splitARN(arn string) (id, region string, ok bool) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[2] != "bedrock" {
+		return "", "", false
+	}
+	kind, id, _ := strings.Cut(parts[5], "/")
+	return id, parts[3], kind == "foundation-model" || kind == "inference-profile"
 }
 
 // RatesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region. A long prompt and the
@@ -164,17 +174,10 @@ func (m *Model) RatesFor(profile, region string, input int, optimized bool) Rate
 // ratesAt returns the rates with a profile that is called from a region, without long contexts and modes. Where no price is published for the
 // region, each rate is the highest that may apply, so that the bill is not below AWS's. m.Rates are the base: the global profile, or us-east-1.
 func (m *Model) ratesAt(profile, region string) Rates {
-	partition := commercial(region)
-	if profile == "global" && m.Global && partition {
-		if r, ok := m.Globals[region]; ok || len(m.Globals) == 0 || home(region) {
-			if ok {
-				return r
-			}
-			return m.Rates // the base price: there are no prices by region, or this is a region at home
-		}
-		return highest(m.Globals, m.Rates)
+	if profile == "global" && m.Global && commercial(region) {
+		return m.globalRatesAt(region)
 	}
-	if profile == "us-gov" && partition { // such a profile does not exist: the higher of what the id and the region say
+	if profile == "us-gov" && commercial(region) { // such a profile does not exist: the higher of what the id and the region say
 		return m.ratesAt("", region).Higher(m.ratesAt("", "us-gov-west-1")).Higher(m.ratesAt("", "us-gov-east-1"))
 	}
 	if r, ok := m.Regions[region]; ok {
@@ -182,13 +185,25 @@ func (m *Model) ratesAt(profile, region string) Rates {
 	}
 	premium := max(m.Premium, 1000)
 	switch {
-	case !partition:
+	case !commercial(region):
 		return m.Rates.by(max(m.Gov, 1000))
 	case home(region) || m.Unlisted <= 1000:
 		return m.Rates.by(premium)
 	default:
 		return highest(m.Regions, m.Rates.by(premium*m.Unlisted/1000))
 	}
+}
+
+// globalRatesAt returns the rates of the global profile in a commercial region: those published for the region; the base if there are no prices by
+// region, or if the region is at home; and else the highest.
+func (m *Model) globalRatesAt(region string) Rates {
+	if r, ok := m.Globals[region]; ok {
+		return r
+	}
+	if len(m.Globals) == 0 || home(region) {
+		return m.Rates
+	}
+	return highest(m.Globals, m.Rates)
 }
 
 // home reports whether a region is one of the three whose prices are the base price times the premium.
@@ -238,38 +253,33 @@ func (r Rates) inProportion(final, base Rates) Rates {
 	return r
 }
 
-// TierFactor returns a service tier's factor in thousandths: the highest published ratio of the model in the region, else in any region,
-// else of any model.
+// TierFactor returns a service tier's factor in thousandths: the higher one of those published for the model in the region and in any region, or if the
+// model has no price for the tier, the highest of any model. It is 1 at least, so that nothing is free.
 func (m *Model) TierFactor(tier, region string) uint64 {
 	switch tier {
 	case "", "default", "reserved":
 		return 1000
 	}
-	// Both are 0 if the model has no price for the tier.
-	factor := max(m.Tiers[tier], m.RegionTiers[region][tier])
+	factor := max(m.Tiers[tier], m.RegionTiers[region][tier]) // a tier that is not in the maps gives 0
 	if factor == 0 {
 		factor = Table().tiers[tier]
 	}
-	// The factor is 1 at least, so that nothing is free.
 	return max(factor, 1)
 }
 
-// FeesAt returns the model's fees for a call from a region. If the model has fees by region, a home region without an entry has those of
-// us-east-1, and any other has m.Fees, the highest of them. If it has none, m.Fees apply, raised by the factor Gov outside of the commercial
-// partition.
+// FeesAt returns the model's fees for a call from a region. Most models have the same fees in every region, which the factor Gov raises outside of the
+// commercial partition. If a model has fees by region, a home region without an entry has those of us-east-1, and any other has m.Fees, the highest.
 func (m *Model) FeesAt(region string) Fees {
-	f := m.Fees
 	if listed, ok := m.RegionFees[region]; ok {
 		return listed
 	}
-	if len(m.RegionFees) > 0 && home(region) {
+	switch {
+	case len(m.RegionFees) > 0 && home(region):
 		return m.RegionFees["us-east-1"]
+	case len(m.RegionFees) > 0 || commercial(region):
+		return m.Fees
 	}
-	if commercial(region) || len(m.RegionFees) > 0 {
-		return f
-	}
-	// Only a model with the same fees in every region is left, in a region outside of the commercial partition.
-	gov := int64(max(m.Gov, 1000))
+	f, gov := m.Fees, int64(max(m.Gov, 1000))
 	for _, fee := range []*int64{&f.Query, &f.Image, &f.DocumentImage, &f.VideoSecond, &f.AudioSecond} {
 		*fee = (*fee*gov + 999) / 1000
 	}

@@ -13,58 +13,64 @@ import (
 func CountTokens(text string) int {
 	n := 0
 	for i := 0; i < len(text); {
-		j := i + 1
-		switch c := text[i]; {
+		begin, c := i, text[i]
+		i++
+		switch {
 		case letter(c):
-			// The first letter does not count: many words begin with a capital.
-			capitals := 0
-			for j < len(text) && letter(text[j]) {
-				if text[j] < 'a' {
+			capitals := 0 // but for the first letter: many words begin with a capital
+			for ; i < len(text) && letter(text[i]); i++ {
+				if text[i] < 'a' {
 					capitals++
 				}
-				j++
 			}
-			per := 5
-			if capitals > 2 { // vocabularies have few words in capitals
-				per = 3
+			n += wordTokens(i-begin, capitals)
+		case digit(c):
+			for i < len(text) && digit(text[i]) {
+				i++
 			}
-			n += (j - i + per - 1) / per
-		case c >= '0' && c <= '9':
-			for j < len(text) && text[j] >= '0' && text[j] <= '9' {
-				j++
+			n += (i - begin + 2) / 3
+		case blank(c):
+			for i < len(text) && blank(text[i]) {
+				i++
 			}
-			n += (j - i + 2) / 3
-		case c == ' ' || c == '\n' || c == '\t' || c == '\r':
-			for j < len(text) && (text[j] == ' ' || text[j] == '\n' || text[j] == '\t' || text[j] == '\r') {
-				j++
-			}
-			if j-i > 1 || c != ' ' { // a single space belongs to the word after it
+			if i-begin > 1 || c != ' ' { // a single space belongs to the word after it
 				n++
 			}
 		case c < utf8.RuneSelf:
-			for j < len(text) && punctuation(text[j]) {
-				j++
+			for i < len(text) && punctuation(text[i]) {
+				i++
 			}
-			n += (j - i + 1) / 2
-		default:
-			for j < len(text) && text[j] >= utf8.RuneSelf {
-				j++
+			n += (i - begin + 1) / 2
+		default: // a byte of a character beyond ASCII
+			for i < len(text) && text[i] >= utf8.RuneSelf {
+				i++
 			}
 			// A half and a sixth are two thirds: one token for 1.5 bytes.
-			n += (j-i+1)/2 + (j-i)/6
+			n += (i-begin+1)/2 + (i-begin)/6
 		}
-		i = j
 	}
 	return min(n, len(text))
+}
+
+// wordTokens returns the tokens of a word. Vocabularies have few words in capitals.
+func wordTokens(letters, capitals int) int {
+	if capitals > 2 {
+		return (letters + 2) / 3
+	}
+	return (letters + 4) / 5
 }
 
 // letter reports whether a byte is an ASCII letter: the bit 0x20 turns a capital into a small letter.
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
+// digit reports whether a byte is an ASCII digit.
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// blank reports whether a byte is white space.
+func blank(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
 // punctuation reports whether a byte is any other visible ASCII character than a letter or a digit.
-func punctuation(c byte) bool {
-	return c > ' ' && c < utf8.RuneSelf && !letter(c) && (c < '0' || c > '9')
-}
+func punctuation(c byte) bool { return c > ' ' && c < utf8.RuneSelf && !letter(c) && !digit(c) }
 
 // The tokens of one image. Anthropic publishes at most 1,600 for models up to Opus 4.6 and Sonnet 4.6, which scale larger images down, and
 // 4,784 for later ones (2026-11). Nova scales images up and down to tiles: 540x360 and 3008x2000 were both recorded with 1,819, and its
@@ -85,23 +91,25 @@ const imagePatch = 28
 // ImageTokens counts an image given in base64 by its pixels. An image whose size can't be read has the most tokens that one can have. The
 // divisors are the pixels of a token in the recordings that the constants above name, and for Claude those that Anthropic publishes.
 func ImageTokens(m *Model, data string) int {
-	width, height := document.ImageSize(data)
+	width, height := document.ImageSize(data) // zeros if the size can't be read
 	switch {
-	case strings.HasPrefix(m.ID, "amazon.nova-2") && width > 0:
-		return min(width*height/700+60, MaxOtherImageTokens)
-	case strings.HasPrefix(m.ID, "amazon.nova") && !strings.HasPrefix(m.ID, "amazon.nova-2"):
-		if width == 0 {
-			return MaxOtherImageTokens
-		}
-		return min(max(width*height/375, minNovaImageTokens), MaxOtherImageTokens)
-	// Nova 2 comes here, too, if the size is not known.
-	case m.Provider != "anthropic" && width == 0:
+	case m.Provider == "anthropic":
+		return claudeImageTokens(m.ID, width, height)
+	case width == 0:
 		return MaxOtherImageTokens
-	case m.Provider != "anthropic":
+	case strings.HasPrefix(m.ID, "amazon.nova-2"):
+		return min(width*height/700+60, MaxOtherImageTokens)
+	case strings.HasPrefix(m.ID, "amazon.nova"):
+		return min(max(width*height/375, minNovaImageTokens), MaxOtherImageTokens)
+	default:
 		return min(max(width*height/220, minOtherImageTokens), MaxOtherImageTokens)
 	}
+}
+
+// claudeImageTokens counts an image for Claude. width is 0 if the size is not known.
+func claudeImageTokens(id string, width, height int) int {
 	most := MaxImageTokens
-	if largeImages(m.ID) {
+	if largeImages(id) {
 		most = MaxLargeImageTokens
 	}
 	if width == 0 {

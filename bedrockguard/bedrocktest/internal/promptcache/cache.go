@@ -12,7 +12,7 @@ import (
 )
 
 // In this file a position is the index of a block in a prompt, and its prefix is everything up to and including that block. prefixes has the hash
-// of the prefix at each position, sums its tokens. Prefixes that end at a cache point are what is cached.
+// of the prefix at each position, sums its tokens. Prefixes that end at a cache point (a block's Point is its lifetime, or empty) are what is cached.
 
 // lookback is how many positions, counted backwards from a cache point and including its own, are searched for an earlier write.
 const lookback = 20
@@ -44,42 +44,24 @@ type Split struct {
 // point of an hour and then that for five minutes; the rest is plain input.
 func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 	prefixes, sums := prefixesOf(in)
-	total := in.InputTokens
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil || len(c.entries) >= maxEntries {
 		c.sweep(now)
 	}
-	hit := -1 // the last position that can be read
-	for i := range in.Blocks {
-		if in.Blocks[i].Point != "" && cacheable(in.Model, sums[i]) {
-			// Each cache point searches some blocks back, so that the last hit of all points counts.
-			hit = max(hit, c.find(prefixes, i, now))
-		}
-	}
 	var s Split
-	read, last, lastLong := 0, 0, 0 // tokens up to the hit, to the last cache point, and to the last one of an hour
+	hit := c.lastHit(in, prefixes, sums, now)
 	if hit >= 0 {
-		read = sums[hit]
+		s.Read = sums[hit]
 	}
+	last, lastLong := s.Read, s.Read // tokens up to the last cache point behind the hit, and up to the last one of an hour
 	for i := range in.Blocks {
 		ttl := in.Blocks[i].Point
 		if ttl == "" || !cacheable(in.Model, sums[i]) {
 			continue
 		}
-		entry := c.entries[prefixes[i]]
-		fresh := entry == nil || !now.Before(entry.expires)
-		if fresh {
-			entry = &cached{ttl: lifetime(ttl)}
-			c.entries[prefixes[i]] = entry
-		}
-		if !entry.ready {
-			entry.ttl = max(entry.ttl, lifetime(ttl)) // an earlier request that failed may have asked for a shorter lifetime
+		if entry := c.enter(prefixes[i], lifetime(ttl), now); !entry.ready {
 			s.Pending = append(s.Pending, entry)
-		}
-		entry.expires = later(entry.expires, now.Add(entry.ttl))
-		if sums[i] <= read { // it is read, not written
-			continue
 		}
 		last = max(last, sums[i])
 		if ttl == "1h" {
@@ -87,15 +69,42 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 		}
 	}
 	if hit >= 0 { // it need not be at a cache point of this prompt, so it is renewed here
-		found := c.entries[prefixes[hit]]
-		found.expires = later(found.expires, now.Add(found.ttl))
+		c.entries[prefixes[hit]].renew(now)
 	}
-	s.Read = read
-	s.Write1h = max(lastLong-read, 0)
-	s.Write5m = max(last-max(lastLong, read), 0)
-	s.Input = total - s.Read - s.Write5m - s.Write1h
+	s.Write1h = lastLong - s.Read
+	s.Write5m = last - lastLong
+	s.Input = in.InputTokens - s.Read - s.Write5m - s.Write1h
 	return s
 }
+
+// lastHit returns the last position that can be read, or -1. Each cache point searches some blocks back, so that the last hit of all points counts.
+// Requires mu held.
+func (c *Cache) lastHit(in *dialects.Prompt, prefixes [][32]byte, sums []int, now time.Time) int {
+	hit := -1
+	for i := range in.Blocks {
+		if in.Blocks[i].Point != "" && cacheable(in.Model, sums[i]) {
+			hit = max(hit, c.find(prefixes, i, now))
+		}
+	}
+	return hit
+}
+
+// enter returns the entry of a prefix, renewed, which it makes if there is none or if the old one has expired. Requires mu held.
+func (c *Cache) enter(prefix [32]byte, ttl time.Duration, now time.Time) *cached {
+	entry := c.entries[prefix]
+	if entry == nil || !now.Before(entry.expires) {
+		entry = &cached{ttl: ttl}
+		c.entries[prefix] = entry
+	}
+	if !entry.ready {
+		entry.ttl = max(entry.ttl, ttl) // an earlier request that failed may have asked for a shorter lifetime
+	}
+	entry.renew(now)
+	return entry
+}
+
+// renew postpones when an entry expires, because it is used.
+func (e *cached) renew(now time.Time) { e.expires = later(e.expires, now.Add(e.ttl)) }
 
 // later returns the later one of two moments.
 func later(a, b time.Time) time.Time {
@@ -130,14 +139,14 @@ func (c *Cache) find(prefixes [][32]byte, i int, now time.Time) int {
 	return -1
 }
 
-// prefixesOf returns the hash of the prefix at each position, and its tokens. Settings that invalidate the whole cache (WholeVariant) are in all
-// hashes; those on which only the messages depend (Variant) are in the hashes from the first message on, so that tools and system prompt stay
-// readable.
+// prefixesOf returns the hash of the prefix at each position, and its tokens. The hash of a prefix is made of that of the prefix before it, and of its
+// last block. Settings that invalidate the whole cache (WholeVariant) are in all hashes; those on which only the messages depend (Variant) are in the
+// hashes from the first message on, so that tools and system prompt stay readable.
 func prefixesOf(in *dialects.Prompt) ([][32]byte, []int) {
 	hashes, sums := make([][32]byte, len(in.Blocks)), make([]int, len(in.Blocks))
 	state := sha256.Sum256([]byte(in.Model.ID + "\x00" + in.Profile + "\x00" + in.WholeVariant))
 	sum, inMessages := 0, false
-	// Two hashes have 64 bytes, and the rest is room for a role.
+	// What is hashed: the hash before, with 32 bytes, the block's, with 32, and its role, for which there is room.
 	buf := make([]byte, 64, 80)
 	for i, b := range in.Blocks {
 		if b.Section == dialects.Messages && !inMessages {

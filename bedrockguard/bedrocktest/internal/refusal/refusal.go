@@ -76,7 +76,7 @@ func (r *Error) WriteAs(anthropic bool, w http.ResponseWriter) {
 
 // Told returns the JSON of a refusal in the form of Anthropic's route if anthropic is set, and else in that of OpenAI's.
 func (r *Error) Told(anthropic bool) map[string]any {
-	kinds := map[int][2]string{ // of OpenAI and of Anthropic
+	kinds := map[int][2]string{ // the type of the error by its status: OpenAI's name, and Anthropic's
 		400: {"invalid_request_error", "invalid_request_error"}, 401: {"authentication_error", "authentication_error"}, 403: {"permission_error", "permission_error"},
 		404: {"not_found_error", "not_found_error"}, 429: {"rate_limit_error", "rate_limit_error"}, 503: {"server_error", "overloaded_error"},
 	}

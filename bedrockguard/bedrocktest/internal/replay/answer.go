@@ -104,23 +104,30 @@ func chunkKind(content object) string {
 	return "chunk"
 }
 
-// order returns the kinds of the events in their order. How often the service repeats an event differs from call to call, so two kinds of repetition
-// are left out: an event of the same kind as the one before, and a delta after a stop that follows a delta, as Nova sends them. Only among the first
-// three events a second start of a block is kept.
+// order returns the kinds of the events in their order, without repetitions: how often the service repeats an event differs from call to call.
 func (a *answer) order() string {
 	var out []string
 	for _, e := range a.events {
-		n := len(out)
-		// elta is the end of both contentBlockDelta and content_block_delta, and top that of the names of stops.
-		if n > 0 && out[n-1] == e && e != "contentBlockStart" || n > 1 && e == out[n-2] && strings.Contains(e, "elta") && strings.Contains(out[n-1], "top") {
-			continue
+		if !repeats(out, e) {
+			out = append(out, e)
 		}
-		if n > 2 && e == out[n-1] {
-			continue
-		}
-		out = append(out, e)
 	}
 	return strings.Join(out, " ")
+}
+
+// repeats reports whether an event only repeats those before it: if it is of the same kind as the last one, or a delta after a stop that follows a delta,
+// as Nova sends them. Among the first three events a second start of a block in a row is no repetition.
+func repeats(before []string, e string) bool {
+	n := len(before)
+	if n == 0 {
+		return false
+	}
+	last := before[n-1]
+	if e == last {
+		return e != "contentBlockStart" || n > 2
+	}
+	// elta is the end of both contentBlockDelta and content_block_delta, and top that of the names of stops.
+	return n > 1 && e == before[n-2] && strings.Contains(e, "elta") && strings.Contains(last, "top")
 }
 
 // at returns the value at a path of keys in a JSON value, or nil if there is none.
@@ -164,29 +171,32 @@ func (a *answer) usage() object {
 // own for the counts; if the body has none, those in InvokeModel's headers are added up.
 func (a *answer) input() float64 {
 	u := a.usage()
-	number := func(key string) float64 { v, _ := u[key].(float64); return v }
 	first := func(keys ...string) float64 { // the first count that is not zero
 		for _, k := range keys {
-			if v := number(k); v > 0 {
+			if v, _ := u[k].(float64); v > 0 {
 				return v
 			}
 		}
 		return 0
 	}
-	read := first("cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens", "metrics.cacheReadInputTokenCount")
-	write := first("cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens", "metrics.cacheWriteInputTokenCount")
-	if v := number("prompt_tokens"); v > 0 { // including cached ones
-		return v
+	if whole := first("prompt_tokens"); whole > 0 { // including cached ones
+		return whole
 	}
-	if v := first("inputTokens", "input_tokens", "metrics.inputTokenCount", "prompt_token_count", "inputTextTokenCount"); v > 0 {
-		return v + read + write
+	cached := first("cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens", "metrics.cacheReadInputTokenCount") +
+		first("cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens", "metrics.cacheWriteInputTokenCount")
+	if plain := first("inputTokens", "input_tokens", "metrics.inputTokenCount", "prompt_token_count", "inputTextTokenCount"); plain > 0 {
+		return plain + cached
 	}
-	// The body has no count of input, so read takes up those of the headers.
+	return cached + a.headerInput()
+}
+
+// headerInput returns the sum of the input tokens in InvokeModel's headers; 0 without these.
+func (a *answer) headerInput() (sum float64) {
 	for _, h := range []string{"input", "cache-read-input", "cache-write-input"} {
 		v, _ := strconv.ParseFloat(a.headers["x-amzn-bedrock-"+h+"-token-count"], 64)
-		read += v
+		sum += v
 	}
-	return read + write
+	return sum
 }
 
 // output returns the output tokens; 0 if the answer has no count of them.

@@ -120,49 +120,52 @@ func byFile(calls []*call) (files [][]*call) {
 }
 
 // print prints how often the simulator agreed with the recordings, in each respect, and how its counts of input tokens compare with those that
-// the service billed: how many are too small, and the distribution of the ratio.
+// the service billed.
 func (r *report) print(calls int) {
-	p := func(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
-	p("%d calls", calls)
+	r.printf("%d calls", calls)
 	for _, reason := range sorted(r.excluded) {
-		p("  not comparable: %d, %s", r.excluded[reason], reason)
+		r.printf("  not comparable: %d, %s", r.excluded[reason], reason)
 	}
-	p("status, all models: %s", &r.all)
-	p("status, living models: %s", &r.living)
+	r.printf("status, all models: %s", &r.all)
+	r.printf("status, living models: %s", &r.living)
 	for _, family := range sorted(r.byFamily) {
-		p("  %s: %s", family, r.byFamily[family])
+		r.printf("  %s: %s", family, r.byFamily[family])
 	}
-	p("error type: %s", &r.types)
-	p("order of events: %s", &r.events)
-	p("shape of Converse's answers, scripted: %s", &r.shapes)
-	p("shape of all other answers, scripted: %s", &r.others)
-	p("names of the service's own headers: %s", &r.headers)
-	p("usage fields: %s", &r.usage)
+	r.printf("error type: %s", &r.types)
+	r.printf("order of events: %s", &r.events)
+	r.printf("shape of Converse's answers, scripted: %s", &r.shapes)
+	r.printf("shape of all other answers, scripted: %s", &r.others)
+	r.printf("names of the service's own headers: %s", &r.headers)
+	r.printf("usage fields: %s", &r.usage)
 	for _, f := range sorted(r.fields) {
-		p("  %s: %d", f, r.fields[f])
+		r.printf("  %s: %d", f, r.fields[f])
 	}
+	r.printf("counted input to AWS's, distinct calls:")
 	var all []float64
 	for _, kind := range sorted(r.ratios) {
 		all = append(all, r.ratios[kind]...)
-	}
-	p("counted input to AWS's, distinct calls:")
-	line := func(kind string, v []float64) {
-		slices.Sort(v)
-		below := 0
-		for _, x := range v {
-			if x < 1 {
-				below++
-			}
-		}
-		p("  %-24s n %4d  below 1.0: %3d (%4.1f %%)  least %.2f  median %.2f  95 %% %.2f  most %.2f", kind, len(v), below,
-			100*float64(below)/float64(len(v)), v[0], v[len(v)/2], v[len(v)*95/100], v[len(v)-1])
-	}
-	for _, kind := range sorted(r.ratios) {
-		line(kind, r.ratios[kind])
+		r.printRatios(kind, r.ratios[kind])
 	}
 	if len(all) > 0 {
-		line("all", all)
+		r.printRatios("all", all)
 	}
+}
+
+// printf prints one line of the report.
+func (r *report) printf(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
+
+// printRatios prints how many of the ratios of a kind of calls are too small, and how they are distributed. It sorts them.
+func (r *report) printRatios(kind string, ratios []float64) {
+	slices.Sort(ratios)
+	below := 0
+	for _, ratio := range ratios {
+		if ratio < 1 {
+			below++
+		}
+	}
+	n := len(ratios)
+	r.printf("  %-24s n %4d  below 1.0: %3d (%4.1f %%)  least %.2f  median %.2f  95 %% %.2f  most %.2f", kind, n, below,
+		100*float64(below)/float64(n), ratios[0], ratios[n/2], ratios[n*95/100], ratios[n-1])
 }
 
 // sorted returns the keys of a map in order.

@@ -99,6 +99,32 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 // order of the events and the fields with token counts. Each respect has a tally of its own, except the wording of errors, which is only printed.
 // differs prints a difference, if the command line asks for that.
 func (r *report) compare(c *call, recorded, got answer) {
+	if !r.compareStatus(c, recorded, got) {
+		return
+	}
+	if got.status != http.StatusOK {
+		if recorded.errType != "" {
+			r.types.add(recorded.errType == got.errType)
+		}
+		// The two are printed even if they are the same.
+		r.differs(c, "wording %q, recorded %q", got.body["message"], recorded.body["message"])
+		return
+	}
+	r.compareShape(c, recorded, got)
+	r.compareHeaders(c, recorded, got)
+	if len(recorded.events) > 0 { // a stream
+		agreed := recorded.order() == got.order()
+		r.events.add(agreed)
+		if !agreed {
+			r.differs(c, "events %s; recorded %s", got.order(), recorded.order())
+		}
+	}
+	r.compareFields(c, recorded, got)
+}
+
+// compareStatus compares the status, which has a tally for all calls, one for those to living models, and one for each family. It reports whether the
+// two are the same.
+func (r *report) compareStatus(c *call, recorded, got answer) bool {
 	same := recorded.status == got.status
 	r.all.add(same)
 	if c.living() {
@@ -112,16 +138,11 @@ func (r *report) compare(c *call, recorded, got answer) {
 		r.byFamily[family] = new(tally)
 	}
 	r.byFamily[family].add(same)
-	if same && got.status != http.StatusOK && recorded.errType != "" {
-		r.types.add(recorded.errType == got.errType)
-	}
-	if same && got.status != http.StatusOK {
-		// The two are printed even if they are the same.
-		r.differs(c, "wording %q, recorded %q", got.body["message"], recorded.body["message"])
-	}
-	if !same || got.status != http.StatusOK {
-		return
-	}
+	return same
+}
+
+// compareShape compares which fields the two answers have.
+func (r *report) compareShape(c *call, recorded, got answer) {
 	difference, agreed := sameShape(recorded, got)
 	if strings.HasPrefix(c.operation(), "converse") {
 		r.shapes.add(agreed)
@@ -131,15 +152,6 @@ func (r *report) compare(c *call, recorded, got answer) {
 	if !agreed {
 		r.differs(c, "shape: %s", difference)
 	}
-	r.compareHeaders(c, recorded, got)
-	if len(recorded.events) > 0 {
-		agreed := recorded.order() == got.order()
-		r.events.add(agreed)
-		if !agreed {
-			r.differs(c, "events %s; recorded %s", got.order(), recorded.order())
-		}
-	}
-	r.compareFields(c, recorded, got)
 }
 
 // compareHeaders compares the names of the service's own headers, unless the recording has lost them.
@@ -197,7 +209,7 @@ var since = map[string]string{
 	"metrics.cacheReadInputTokenCount": "2025-02-13", "metrics.cacheWriteInputTokenCount": "2025-02-13",
 }
 
-// older reports whether a call was recorded before the service had a field.
+// older reports whether a call was recorded before the service had a field. A call of an unknown day has the zero time, which is before all days.
 func (c *call) older(field string) bool {
 	first, known := since[field]
 	return known && c.date().Format(time.DateOnly) < first

@@ -15,33 +15,43 @@ func script(a answer) bedrocktest.Reply {
 	// With 0 output tokens the simulator would count the text itself.
 	r := bedrocktest.Reply{OutputTokens: max(a.output(), 1)}
 	if a.body != nil {
-		r.Blocks = blocksOf(a.body)
-		r.StopReason = stopOf(a.body)
-		r.Fields = rawOf(a.body["additionalModelResponseFields"])
-		readGuardrail(&r, at(a.body, "trace", "guardrail"))
-		readGuardrail(&r, at(a.body, "amazon-bedrock-trace", "guardrail"))
+		scriptBody(&r, a.body)
 	} else {
-		r.Blocks = streamed(a.chunks)
-		for _, content := range a.chunks { // the last event of the Responses API has the whole answer
-			if whole, ok := content["response"].(object); ok && content["type"] == "response.completed" {
-				r.Blocks = blocksOf(whole)
-			}
-		}
-		for _, content := range a.chunks {
-			// Most events have neither a stop reason nor a trace, for which readGuardrail does nothing.
-			if stop := stopOf(content); stop != "" {
-				r.StopReason = stop
-			}
-			readGuardrail(&r, at(content, "metadata", "trace", "guardrail"))
-			readGuardrail(&r, at(content, "trace", "guardrail"))
-			readGuardrail(&r, at(content, "amazon-bedrock-trace", "guardrail"))
-		}
+		scriptStream(&r, a.chunks)
 	}
 	// A Reply without blocks and without a text would get the simulator's default text.
 	if r.Blocks == nil {
 		r.Text = "-"
 	}
 	return r
+}
+
+// scriptBody sets what a Reply has of an answer in one body. Converse has the trace of a guardrail in trace, InvokeModel in amazon-bedrock-trace;
+// readGuardrail does nothing for the one that is missing.
+func scriptBody(r *bedrocktest.Reply, body object) {
+	r.Blocks = blocksOf(body)
+	r.StopReason = stopOf(body)
+	r.Fields = rawOf(body["additionalModelResponseFields"])
+	readGuardrail(r, at(body, "trace", "guardrail"))
+	readGuardrail(r, at(body, "amazon-bedrock-trace", "guardrail"))
+}
+
+// scriptStream sets what a Reply has of a stream. Most of its events have neither a stop reason nor a trace.
+func scriptStream(r *bedrocktest.Reply, chunks []object) {
+	r.Blocks = streamed(chunks)
+	for _, content := range chunks { // the last event of the Responses API has the whole answer
+		if whole, ok := content["response"].(object); ok && content["type"] == "response.completed" {
+			r.Blocks = blocksOf(whole)
+		}
+	}
+	for _, content := range chunks {
+		if stop := stopOf(content); stop != "" {
+			r.StopReason = stop
+		}
+		readGuardrail(r, at(content, "metadata", "trace", "guardrail"))
+		readGuardrail(r, at(content, "trace", "guardrail"))
+		readGuardrail(r, at(content, "amazon-bedrock-trace", "guardrail"))
+	}
 }
 
 // rawOf returns a value as JSON; empty for nil.
@@ -76,17 +86,11 @@ func readGuardrail(r *bedrocktest.Reply, trace any) {
 }
 
 // policies returns the findings of one guardrail as JSON: the fields whose names end with Policy, or "" if there are none. byID is an object of
-// findings by the guardrail's id, in any of the shapes that readGuardrail describes.
+// findings by the guardrail's id, in any of the shapes that readGuardrail describes: of a list, the first item is read.
 func policies(byID any) string {
-	if all := list(byID); len(all) > 0 {
-		byID = all[0]
-	}
-	guardrails, _ := byID.(object)
+	guardrails, _ := firstOf(byID).(object)
 	for _, v := range guardrails {
-		if all := list(v); len(all) > 0 {
-			v = all[0]
-		}
-		findings, _ := v.(object)
+		findings, _ := firstOf(v).(object)
 		out := object{}
 		for name, finding := range findings {
 			if strings.HasSuffix(name, "Policy") {
@@ -98,6 +102,14 @@ func policies(byID any) string {
 		}
 	}
 	return ""
+}
+
+// firstOf returns the first item of a list that has one, and any other value as it is.
+func firstOf(v any) any {
+	if all := list(v); len(all) > 0 {
+		return all[0]
+	}
+	return v
 }
 
 // text returns a string's value; empty for any other value.
@@ -113,31 +125,37 @@ func stopOf(content object) string {
 	return ""
 }
 
-// blocksOf reads the blocks of an answer that is not streamed: of the Responses API, of Converse and Nova, of Claude, or of chat completions.
+// blocksOf reads the blocks of an answer that is not streamed: of the Responses API, of Converse and Nova, of Claude, or of chat completions. The field
+// output is a list in the Responses API, and an object in Converse.
 func blocksOf(body object) (blocks []bedrocktest.Block) {
-	// The field output is a list in the Responses API, and an object in Converse.
 	if items, ok := body["output"].([]any); ok {
 		return itemsOf(items)
 	}
-	list, _ := at(body, "output", "message", "content").([]any)
-	if list == nil {
-		list, _ = at(body, "content").([]any)
+	contents := list(at(body, "output", "message", "content")) // Converse's
+	if contents == nil {
+		contents = list(body["content"]) // Claude's
 	}
-	for _, b := range list {
+	if contents == nil {
+		return choiceOf(body)
+	}
+	for _, b := range contents {
 		content, _ := b.(object)
 		blocks = append(blocks, block(content))
 	}
-	if list != nil {
-		return blocks
+	return blocks
+}
+
+// choiceOf reads the blocks of the first choice of a chat completion: its text and its tool uses. It returns nil if the body has no choice.
+func choiceOf(body object) (blocks []bedrocktest.Block) {
+	choices := list(body["choices"])
+	if len(choices) == 0 {
+		return nil
 	}
-	if choices, _ := at(body, "choices").([]any); len(choices) > 0 {
-		calls, _ := at(choices[0], "message", "tool_calls").([]any)
-		if t := text(at(choices[0], "message", "content")); t != "" {
-			blocks = append(blocks, bedrocktest.Says(t))
-		}
-		for _, c := range calls {
-			blocks = append(blocks, bedrocktest.Uses(text(at(c, "function", "name")), text(at(c, "function", "arguments"))))
-		}
+	if t := text(at(choices[0], "message", "content")); t != "" {
+		blocks = append(blocks, bedrocktest.Says(t))
+	}
+	for _, c := range list(at(choices[0], "message", "tool_calls")) {
+		blocks = append(blocks, bedrocktest.Uses(text(at(c, "function", "name")), text(at(c, "function", "arguments"))))
 	}
 	return blocks
 }
@@ -167,36 +185,43 @@ func itemsOf(items []any) (blocks []bedrocktest.Block) {
 
 // block converts one block of content, as Converse or Claude writes it.
 func block(content object) bedrocktest.Block {
-	switch {
-	// Only the use of a tool that the service runs has a type.
-	case at(content, "toolUse", "type") != nil:
-		return bedrocktest.Runs(text(at(content, "toolUse", "name")), rawOf(at(content, "toolUse", "input")))
-	case content["toolUse"] != nil:
-		return bedrocktest.Uses(text(at(content, "toolUse", "name")), rawOf(at(content, "toolUse", "input")))
-	case content["toolResult"] != nil:
-		return bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(content, "toolResult", "type")), Content: rawOf(at(content, "toolResult", "content")), Failed: at(content, "toolResult", "status") == "error"}}
-	case content["citationsContent"] != nil:
-		b := bedrocktest.Block{Citations: []bedrocktest.Citation{}}
-		for _, c := range list(at(content, "citationsContent", "content")) {
-			b.Text += text(at(c, "text"))
-		}
-		for _, c := range list(at(content, "citationsContent", "citations")) {
-			b.Citations = append(b.Citations, citation(c))
-		}
-		return b
-	case content["type"] == "tool_use":
+	switch content["type"] { // Claude's
+	case "tool_use":
 		return bedrocktest.Uses(text(content["name"]), rawOf(content["input"]))
-	case at(content, "reasoningContent", "redactedContent") != nil:
-		return redacted(text(at(content, "reasoningContent", "redactedContent")))
-	case content["reasoningContent"] != nil:
-		return bedrocktest.Thinks(text(at(content, "reasoningContent", "reasoningText", "text")), text(at(content, "reasoningContent", "reasoningText", "signature")))
-	case content["type"] == "thinking":
+	case "thinking":
 		return bedrocktest.Thinks(text(content["thinking"]), text(content["signature"]))
-	case content["type"] == "redacted_thinking":
+	case "redacted_thinking":
 		return redacted(text(content["data"]))
+	}
+	use, result, cited, reasoning := content["toolUse"], content["toolResult"], content["citationsContent"], content["reasoningContent"]
+	switch { // Converse's
+	case at(use, "type") != nil: // only the use of a tool that the service runs has a type
+		return bedrocktest.Runs(text(at(use, "name")), rawOf(at(use, "input")))
+	case use != nil:
+		return bedrocktest.Uses(text(at(use, "name")), rawOf(at(use, "input")))
+	case result != nil:
+		return bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(result, "type")), Content: rawOf(at(result, "content")), Failed: at(result, "status") == "error"}}
+	case cited != nil:
+		return citedText(cited)
+	case at(reasoning, "redactedContent") != nil:
+		return redacted(text(at(reasoning, "redactedContent")))
+	case reasoning != nil:
+		return bedrocktest.Thinks(text(at(reasoning, "reasoningText", "text")), text(at(reasoning, "reasoningText", "signature")))
 	default:
 		return bedrocktest.Says(text(content["text"]))
 	}
+}
+
+// citedText converts a text with citations, as Converse writes it.
+func citedText(v any) bedrocktest.Block {
+	b := bedrocktest.Block{Citations: []bedrocktest.Citation{}}
+	for _, c := range list(at(v, "content")) {
+		b.Text += text(at(c, "text"))
+	}
+	for _, c := range list(at(v, "citations")) {
+		b.Citations = append(b.Citations, citation(c))
+	}
+	return b
 }
 
 // list returns the items of a JSON array; nil for any other value.
@@ -250,31 +275,57 @@ func streamed(chunks []object) (blocks []bedrocktest.Block) {
 
 // piece returns what one event of Converse or Claude adds to a block; nil if it adds nothing. content is the event.
 func piece(content object) *bedrocktest.Block {
-	start, delta := at(content, "start"), at(content, "delta")
+	if b := startPiece(at(content, "start")); b != nil {
+		return b
+	}
+	if b := claudeStart(at(content, "content_block")); b != nil {
+		return b
+	}
+	return deltaPiece(at(content, "delta"))
+}
+
+// startPiece returns what the start of a block of Converse has of it; nil for anything else.
+func startPiece(start any) *bedrocktest.Block {
+	use, result := at(start, "toolUse"), at(start, "toolResult")
 	switch {
-	case at(start, "toolUse") != nil:
-		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(start, "toolUse", "name")), Server: at(start, "toolUse", "type") != nil}}
-	case at(start, "toolResult") != nil:
-		return &bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(start, "toolResult", "type")), Failed: at(start, "toolResult", "status") == "error"}}
+	case use != nil:
+		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(use, "name")), Server: at(use, "type") != nil}}
+	case result != nil:
+		return &bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(result, "type")), Failed: at(result, "status") == "error"}}
+	}
+	return nil
+}
+
+// claudeStart returns what the start of a block of Claude has of it; nil for a block whose content comes in deltas only, and for anything else.
+func claudeStart(start any) *bedrocktest.Block {
+	switch at(start, "type") {
+	case "tool_use":
+		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(start, "name"))}}
+	case "redacted_thinking":
+		b := redacted(text(at(start, "data")))
+		return &b
+	}
+	return nil
+}
+
+// deltaPiece returns what a delta adds to its block; nil for anything else.
+func deltaPiece(delta any) *bedrocktest.Block {
+	reasoning := at(delta, "reasoningContent")
+	switch {
 	case at(delta, "toolResult") != nil:
 		return &bedrocktest.Block{Result: &bedrocktest.ServerResult{Content: rawOf(at(delta, "toolResult"))}}
 	case at(delta, "citation") != nil:
 		return &bedrocktest.Block{Citations: []bedrocktest.Citation{citation(at(delta, "citation"))}}
-	case at(content, "content_block", "type") == "tool_use":
-		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(content, "content_block", "name"))}}
-	case at(content, "content_block", "type") == "redacted_thinking":
-		b := redacted(text(at(content, "content_block", "data")))
-		return &b
 	case at(delta, "toolUse") != nil:
 		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Input: text(at(delta, "toolUse", "input"))}}
-	case at(delta, "partial_json") != nil:
+	case at(delta, "partial_json") != nil: // Claude's
 		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Input: text(at(delta, "partial_json"))}}
-	case at(delta, "reasoningContent", "redactedContent") != nil:
-		b := redacted(text(at(delta, "reasoningContent", "redactedContent")))
+	case at(reasoning, "redactedContent") != nil:
+		b := redacted(text(at(reasoning, "redactedContent")))
 		return &b
-	case at(delta, "reasoningContent") != nil:
-		return &bedrocktest.Block{Reasoning: &bedrocktest.Reasoning{Text: text(at(delta, "reasoningContent", "text")), Signature: text(at(delta, "reasoningContent", "signature"))}}
-	case at(delta, "thinking") != nil, at(delta, "signature") != nil:
+	case reasoning != nil:
+		return &bedrocktest.Block{Reasoning: &bedrocktest.Reasoning{Text: text(at(reasoning, "text")), Signature: text(at(reasoning, "signature"))}}
+	case at(delta, "thinking") != nil, at(delta, "signature") != nil: // Claude's
 		return &bedrocktest.Block{Reasoning: &bedrocktest.Reasoning{Text: text(at(delta, "thinking")), Signature: text(at(delta, "signature"))}}
 	case at(delta, "text") != nil:
 		return &bedrocktest.Block{Text: text(at(delta, "text"))}

@@ -8,48 +8,55 @@ import (
 // shape lists the paths of all fields of an answer, sorted, without their values. Usage, other measures and the padding p are left out. A value that
 // the model makes up, such as the input of a tool, counts as one field, and the id of a guardrail is replaced by a fixed word.
 func (a *answer) shape() []string {
-	paths := map[string]bool{}
-	var walk func(v any, path string)
-	walk = func(v any, path string) {
-		for _, end := range []string{".input", ".json", ".additionalModelResponseFields", ".location"} {
-			if strings.HasSuffix(path, end) {
-				paths[path] = true
-				return
-			}
-		}
-		switch v := v.(type) {
-		case object:
-			for k, x := range v {
-				switch {
-				case k == "usage" || k == "metrics" || k == "p" || k == "contentBlockIndex" || k == "serviceTier" || k == "performanceConfig":
-				// The keys in inputAssessment, outputAssessments, input and outputs are ids of guardrails.
-				case strings.HasSuffix(path, "nputAssessment"), strings.HasSuffix(path, "utputAssessments"), strings.HasSuffix(path, "guardrail.input"), strings.HasSuffix(path, "guardrail.outputs[]"):
-					walk(x, path+".guardrail")
-				default:
-					walk(x, path+"."+k)
-				}
-			}
-		case []any:
-			for _, x := range v {
-				walk(x, path+"[]")
-			}
-		default:
-			paths[path] = true
-		}
-	}
+	found := paths{}
 	if a.body != nil {
-		walk(a.body, "")
+		found.walk(a.body, "")
 	}
 	for i, content := range a.chunks {
 		// In a stream each path begins with the kind of the event.
-		walk(content, a.events[i])
+		found.walk(content, a.events[i])
 	}
-	all := make([]string, 0, len(paths))
-	for p := range paths {
-		all = append(all, p)
+	return sorted(found)
+}
+
+// paths are the paths of fields that walk has found.
+type paths map[string]bool
+
+// walk adds the paths of all fields in a value, which is itself at the given path.
+func (p paths) walk(v any, path string) {
+	if endsWith(path, ".input", ".json", ".additionalModelResponseFields", ".location") { // the model makes up what is in it
+		p[path] = true
+		return
 	}
-	slices.Sort(all)
-	return all
+	switch v := v.(type) {
+	case object:
+		for key, member := range v {
+			switch {
+			case slices.Contains([]string{"usage", "metrics", "p", "contentBlockIndex", "serviceTier", "performanceConfig"}, key):
+			case keysAreGuardrails(path):
+				p.walk(member, path+".guardrail")
+			default:
+				p.walk(member, path+"."+key)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			p.walk(item, path+"[]")
+		}
+	default:
+		p[path] = true
+	}
+}
+
+// keysAreGuardrails reports whether the keys of the object at a path are ids of guardrails: in Converse's inputAssessment and outputAssessments, and in
+// InvokeModel's input and outputs.
+func keysAreGuardrails(path string) bool {
+	return endsWith(path, "inputAssessment", "InputAssessment", "outputAssessments", "OutputAssessments", "guardrail.input", "guardrail.outputs[]")
+}
+
+// endsWith reports whether a path ends with one of these texts.
+func endsWith(path string, ends ...string) bool {
+	return slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(path, end) })
 }
 
 // newerParts are parts of an answer that older recordings do not have, so that the simulator may be alone with them.

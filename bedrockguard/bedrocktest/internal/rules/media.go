@@ -22,28 +22,29 @@ func imageBytes(a *Asked) (refused *refusal.Error) {
 	if !a.claude() && a.Model.Provider != "amazon" {
 		return nil
 	}
-	// data is nil where there is no image, and then nothing is refused.
-	look := func(data *jsonnode.Node) {
-		raw, _ := base64.StdEncoding.DecodeString(firstBytes(data.Text()))
-		if data != nil && !slices.ContainsFunc(signatures, func(s string) bool { return strings.HasPrefix(string(raw), s) }) {
-			refused = refusal.ModelError("Could not process image")
-		}
-	}
 	a.blocks(func(_, b *jsonnode.Node) bool {
 		all := []*jsonnode.Node{b}
 		// In Converse the content of a tool result is in its member toolResult, in Anthropic's dialect in the block itself.
 		for _, result := range []*jsonnode.Node{b.Get("toolResult"), b} {
 			all = append(all, result.Get("content").List()...)
 		}
-		for _, c := range all {
-			look(c.Get("image").Get("source").Get("bytes"))
-			if c.Get("type").Text() == "image" {
-				look(c.Get("source").Get("data"))
-			}
+		if slices.ContainsFunc(all, brokenImage) {
+			refused = refusal.ModelError("Could not process image")
 		}
 		return refused == nil
 	})
 	return refused
+}
+
+// brokenImage reports whether a block is an image, in Converse's form or in Anthropic's, whose bytes do not begin like a file in an image format.
+func brokenImage(b *jsonnode.Node) bool {
+	return broken(b.Get("image").Get("source").Get("bytes")) || b.Get("type").Text() == "image" && broken(b.Get("source").Get("data"))
+}
+
+// broken reports whether data, in base64, do not begin like a file in an image format. It is false for nil: then there is no image, or none in bytes.
+func broken(data *jsonnode.Node) bool {
+	raw, _ := base64.StdEncoding.DecodeString(firstBytes(data.Text()))
+	return data != nil && !slices.ContainsFunc(signatures, func(s string) bool { return strings.HasPrefix(string(raw), s) })
 }
 
 // firstBytes returns as much base64 as the beginning of a file needs: 16 characters are 12 bytes, and no signature is longer than 8. Base64 is
@@ -78,12 +79,13 @@ func mediaOfModel(a *Asked) *refusal.Error {
 	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
 	for i, m := range a.messages {
 		for j, b := range m.Get("content").List() {
-			at := [2]int{i, j}
-			if refused := a.media(b, at, textOnly, false); refused != nil {
+			at := place{message: i, block: j}
+			if refused := a.media(b, at, textOnly); refused != nil {
 				return refused
 			}
+			at.inResult = true
 			for _, c := range b.Get("toolResult").Get("content").List() {
-				if refused := a.media(c, at, textOnly, true); refused != nil {
+				if refused := a.media(c, at, textOnly); refused != nil {
 					return refused
 				}
 			}
@@ -92,10 +94,15 @@ func mediaOfModel(a *Asked) *refusal.Error {
 	return nil
 }
 
-// media checks one block for media that the model does not accept, as recordings of 2026 show. at has the numbers of the message and the block;
-// textOnly says that the model takes no images, result that the block is in a tool result. Claude accepts no S3 locations, except for documents in
-// tool results, which it does not read; in tool results Nova accepts only images from S3.
-func (a *Asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refusal.Error {
+// place is where a block of media stands.
+type place struct {
+	message, block int  // their numbers
+	inResult       bool // in the tool result that is this block of the message
+}
+
+// media checks one block for media that the model does not accept, as recordings of 2026 show. textOnly says that the model takes no images. Claude
+// accepts no S3 locations, except for documents in tool results, which it does not read; in tool results Nova accepts only images from S3.
+func (a *Asked) media(b *jsonnode.Node, at place, textOnly bool) *refusal.Error {
 	image, video, audio, document := b.Get("image"), b.Get("video"), b.Get("audio"), b.Get("document")
 	s3 := func(n *jsonnode.Node) bool { return n.Get("source").Get("s3Location") != nil }
 	unsupported := func(kind string) *refusal.Error {
@@ -110,10 +117,10 @@ func (a *Asked) media(b *jsonnode.Node, at [2]int, textOnly, result bool) *refus
 		return unsupported("audio")
 	case a.claude() && s3(image):
 		return refusal.Invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
-	case a.claude() && s3(document) && !result:
-		return refusal.ModelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at[0], at[1]))
-	case a.Model.Provider == "amazon" && result && (s3(document) || s3(video)):
-		return refusal.ModelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at[0], at[1]))
+	case a.claude() && s3(document) && !at.inResult:
+		return refusal.ModelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at.message, at.block))
+	case a.Model.Provider == "amazon" && at.inResult && (s3(document) || s3(video)):
+		return refusal.ModelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at.message, at.block))
 	}
 	return nil
 }

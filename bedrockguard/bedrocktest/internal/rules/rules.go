@@ -37,25 +37,35 @@ type Asked struct {
 func Read(n *jsonnode.Node, converse bool) *Asked {
 	a := &Asked{converse: converse, request: n, messages: n.Get("messages").List()}
 	if converse {
-		config := n.Get("inferenceConfig")
-		a.temperature, a.topP, a.stop = config.Get("temperature"), config.Get("topP"), config.Get("stopSequences")
-		a.maxTokens, _ = config.Get("maxTokens").Number()
-		a.thinking = n.Get("additionalModelRequestFields").Get("thinking")
-		choice := n.Get("toolConfig").Get("toolChoice")
-		a.forced = choice.Get("any") != nil || choice.Get("tool") != nil
-		a.tools = n.Get("toolConfig").Get("tools").List()
+		a.readConverse(n)
 	} else {
-		a.temperature, a.topP, a.stop = n.Get("temperature"), n.Get("top_p"), n.Get("stop_sequences")
-		a.maxTokens, _ = n.Get("max_tokens").Number()
-		a.thinking = n.Get("thinking")
-		choice := n.Get("tool_choice").Get("type").Text()
-		a.forced = choice == "any" || choice == "tool"
-		a.tools = n.Get("tools").List()
+		a.readAnthropic(n)
 	}
 	if t := a.thinking.Get("type").Text(); t != "enabled" && t != "adaptive" {
-		a.thinking = nil
+		a.thinking = nil // it is off
 	}
 	return a
+}
+
+// readConverse reads the settings and tools of a body of Converse.
+func (a *Asked) readConverse(n *jsonnode.Node) {
+	config := n.Get("inferenceConfig")
+	a.temperature, a.topP, a.stop = config.Get("temperature"), config.Get("topP"), config.Get("stopSequences")
+	a.maxTokens, _ = config.Get("maxTokens").Number()
+	a.thinking = n.Get("additionalModelRequestFields").Get("thinking")
+	choice := n.Get("toolConfig").Get("toolChoice")
+	a.forced = choice.Get("any") != nil || choice.Get("tool") != nil
+	a.tools = n.Get("toolConfig").Get("tools").List()
+}
+
+// readAnthropic reads the settings and tools of a body in Anthropic's dialect.
+func (a *Asked) readAnthropic(n *jsonnode.Node) {
+	a.temperature, a.topP, a.stop = n.Get("temperature"), n.Get("top_p"), n.Get("stop_sequences")
+	a.maxTokens, _ = n.Get("max_tokens").Number()
+	a.thinking = n.Get("thinking")
+	choice := n.Get("tool_choice").Get("type").Text()
+	a.forced = choice == "any" || choice == "tool"
+	a.tools = n.Get("tools").List()
 }
 
 // claude reports whether the model is Anthropic's. Most rules apply to these only.
@@ -164,32 +174,39 @@ func profileOnly(a *Asked) *refusal.Error {
 // documentNames also allows underscores, which are not in the API reference: recorded on Sonnet 4.5 and 5 (2026).
 var documentNames = regexp.MustCompile(`^[A-Za-z0-9_()\[\]-]+( [A-Za-z0-9_()\[\]-]+)*$`)
 
-// documentName checks the names of documents: their characters, and that no name is twice in a message. A message with documents also needs a
-// text.
-func documentName(a *Asked) (refused *refusal.Error) {
+// documentName checks the documents of each message.
+func documentName(a *Asked) *refusal.Error {
 	if !a.converse {
 		return nil
 	}
 	for _, m := range a.messages {
-		names, text := map[string]bool{}, false
-		for _, b := range m.Get("content").List() {
-			text = text || b.Get("text") != nil
-			d := b.Get("document")
-			if d == nil {
-				continue
-			}
-			name := d.Get("name").Text()
-			switch {
-			case !documentNames.MatchString(name):
-				return refusal.Invalid("The document file name can only contain alphanumeric characters, whitespace characters, hyphens, parentheses, and square brackets. The name can't contain more than one consecutive whitespace character.")
-			case names[name]:
-				return refusal.Invalid("Messages can not contain multiple documents with the same name.")
-			}
-			names[name] = true
+		if refused := documentsOf(m); refused != nil {
+			return refused
 		}
-		if len(names) > 0 && !text {
-			return refusal.Invalid("A text block is required in a message that holds documents.")
+	}
+	return nil
+}
+
+// documentsOf checks the names of the documents in a message: their characters, and that no name is twice. A message with documents also needs a text.
+func documentsOf(m *jsonnode.Node) *refusal.Error {
+	names, text := map[string]bool{}, false
+	for _, b := range m.Get("content").List() {
+		text = text || b.Get("text") != nil
+		d := b.Get("document")
+		if d == nil {
+			continue
 		}
+		name := d.Get("name").Text()
+		switch {
+		case !documentNames.MatchString(name):
+			return refusal.Invalid("The document file name can only contain alphanumeric characters, whitespace characters, hyphens, parentheses, and square brackets. The name can't contain more than one consecutive whitespace character.")
+		case names[name]:
+			return refusal.Invalid("Messages can not contain multiple documents with the same name.")
+		}
+		names[name] = true
+	}
+	if len(names) > 0 && !text {
+		return refusal.Invalid("A text block is required in a message that holds documents.")
 	}
 	return nil
 }
@@ -378,28 +395,32 @@ func thinkingTools(a *Asked) *refusal.Error {
 
 // thinkingFirst checks, if thinking is on, that the assistant's last message begins with its thinking if it uses tools.
 func thinkingFirst(a *Asked) *refusal.Error {
-	if a.thinking == nil || !a.claude() {
+	last := a.lastOfAssistant()
+	if a.thinking == nil || !a.claude() || last < 0 {
 		return nil
 	}
+	blocks := a.messages[last].Get("content").List()
+	uses := slices.ContainsFunc(blocks, func(b *jsonnode.Node) bool { return b.Get("toolUse") != nil || b.Get("type").Text() == "tool_use" })
+	if !uses || thinks(blocks[0]) {
+		return nil
+	}
+	return refusal.ModelError("messages." + strconv.Itoa(last) + ".content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block.")
+}
+
+// lastOfAssistant returns the index of the assistant's last message; -1 if there is none.
+func (a *Asked) lastOfAssistant() int {
 	for i := len(a.messages) - 1; i >= 0; i-- {
-		// Only the last message of the assistant is checked: the loop ends with it.
-		m := a.messages[i]
-		if m.Get("role").Text() != "assistant" {
-			continue
+		if a.messages[i].Get("role").Text() == "assistant" {
+			return i
 		}
-		blocks := m.Get("content").List()
-		if len(blocks) == 0 {
-			return nil
-		}
-		first := blocks[0]
-		kind := first.Get("type").Text()
-		uses := slices.ContainsFunc(blocks, func(b *jsonnode.Node) bool { return b.Get("toolUse") != nil || b.Get("type").Text() == "tool_use" })
-		if uses && first.Get("reasoningContent") == nil && kind != "thinking" && kind != "redacted_thinking" {
-			return refusal.ModelError("messages." + strconv.Itoa(i) + ".content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block.")
-		}
-		return nil
 	}
-	return nil
+	return -1
+}
+
+// thinks reports whether a block is thinking, in Converse's form or in Anthropic's.
+func thinks(b *jsonnode.Node) bool {
+	kind := b.Get("type").Text()
+	return b.Get("reasoningContent") != nil || kind == "thinking" || kind == "redacted_thinking"
 }
 
 // prefill refuses, on Claude since 4.6, a conversation that ends with the assistant.

@@ -26,13 +26,14 @@ var shapesJSON []byte
 
 // Shape is one type of the service model, with its constraints. The strings Member, Key and Value are names of other types.
 type Shape struct {
+	// As the model's JSON has them.
 	Type     string                 `json:"type"` // structure, list, map, string, integer and so on
 	Members  map[string]shapeMember `json:"members"`
 	Required []string               `json:"required"`
 	Member   string                 `json:"member"` // for a list
 	Key      string                 `json:"key"`    // for a map
 	Value    string                 `json:"value"`
-	Min      *float64               `json:"min"` // of a number, or for other types of the length
+	Min      *float64               `json:"min"` // of a number; of other types, of the length
 	Max      *float64               `json:"max"`
 	Pattern  string                 `json:"pattern"`
 	Enum     []string               `json:"enum"`
@@ -40,14 +41,16 @@ type Shape struct {
 	Document bool                   `json:"document"` // any JSON value
 	Payload  string                 `json:"payload"`  // the field that is the whole body
 
-	Names   []string       // of the fields in the body, sorted
-	outside []string       // of the fields in the path or in a header, sorted
-	Matcher *regexp.Regexp // of Pattern; nil without one
-	known   sync.Map       // results of earlier matches with short texts: ids and names are repeated often
-	count   atomic.Int32   // how many results known was given
-	whole   bool           // numbers are integers
+	// What All makes of them, once.
+	Names              []string       // of the fields in the body, sorted
+	outside            []string       // of the fields in the path or in a header, sorted
+	Matcher            *regexp.Regexp // of Pattern; nil without one
+	whole              bool           // numbers are integers
+	member, key, value *Shape         // the types that Member, Key and Value name; nil without such a name
 
-	member, key, value *Shape // the types that Member, Key and Value name
+	// What matches remembers.
+	known sync.Map     // results of earlier matches with short texts: ids and names are repeated often
+	count atomic.Int32 // how many results known was given
 }
 
 // matches reports whether a text satisfies the pattern.
@@ -92,7 +95,7 @@ var All = sync.OnceValue(func() map[string]*Shape {
 		s.whole = s.Type == "integer" || s.Type == "long"
 		for name, m := range s.Members {
 			m.shape = table.Shapes[m.Shape]
-			s.Members[name] = m
+			s.Members[name] = m // the map holds structs, of which m is a copy
 			if m.Location == "" {
 				s.Names = append(s.Names, name)
 			} else {
@@ -124,8 +127,8 @@ type step struct {
 // maxViolations is how many violated constraints the service lists in one error.
 const maxViolations = 10
 
-// Conforms checks a request against a type of the service model: its headers, the parts of its path by field name, and its body. A body that is a
-// field as a whole (Payload), such as that of InvokeModel, is not checked.
+// Conforms checks a request against the type called name in the service model: its headers, the parts of its path by field name, and its body, n. A
+// body that is a field as a whole (Payload), such as that of InvokeModel, is not checked.
 func Conforms(r *http.Request, path map[string]string, n *jsonnode.Node, name string) *refusal.Error {
 	var c checker
 	s := All()[name]
@@ -138,7 +141,7 @@ func Conforms(r *http.Request, path map[string]string, n *jsonnode.Node, name st
 		if given {
 			c.at = append(c.at, step{key: member})
 			c.text(m.shape, text)
-			c.at = c.at[:0]
+			c.at = c.at[:0] // back at the request as a whole
 		}
 	}
 	if s.Payload == "" {
@@ -235,7 +238,7 @@ func (c *checker) value(s *Shape, n *jsonnode.Node) *refusal.Error {
 		if n.Kind() != '"' {
 			return serialization("%s can not be converted to a String", kindName(n))
 		}
-		if s.Min != nil || s.Max != nil || s.Matcher != nil || s.Enum != nil {
+		if s.Min != nil || s.Max != nil || s.Matcher != nil || s.Enum != nil { // else there is nothing for which to decode it
 			c.text(s, n.Text())
 		}
 	}
@@ -315,7 +318,7 @@ func (c *checker) entries(s *Shape, n *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
-// number checks the type of a number and its bounds. The service reads integers with 32 bits.
+// number checks the type of a number and its bounds. The service reads integers with 32 bits: larger ones, and fractions, are refused.
 func (c *checker) number(s *Shape, n *jsonnode.Node) *refusal.Error {
 	kind := "Float"
 	if s.whole {
@@ -346,7 +349,8 @@ func (c *checker) blob(s *Shape, n *jsonnode.Node) *refusal.Error {
 	if _, err := base64.StdEncoding.DecodeString(raw); err != nil {
 		return serialization("Invalid base64 in a blob")
 	}
-	c.length(s, base64.StdEncoding.DecodedLen(len(raw))-strings.Count(raw[max(len(raw)-2, 0):], "="), nil)
+	padding := strings.Count(raw[max(len(raw)-2, 0):], "=") // the last two characters may be padding
+	c.length(s, base64.StdEncoding.DecodedLen(len(raw))-padding, nil)
 	return nil
 }
 
