@@ -136,10 +136,11 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	defer o.mu.Unlock()
 	// Counted in any case, for the next notice.
 	o.missed += e.Dropped
+	// What was never reported has the zero time in told, which is before every event.
 	if key == "" || e.Time.Before(o.told[key]) {
 		return Notice{}, false
 	}
-	delete(o.told, key) // its time is over, so it takes no room
+	delete(o.told, key) // the time of an earlier report is over, so it takes no room
 	// First those are dropped whose time is over; if that makes no room, nothing is reported.
 	if len(o.told) >= o.opts.MaxRemembered {
 		o.forget(e.Time)
@@ -170,44 +171,43 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 	until = e.Time.Add(o.opts.Quiet)
 	switch e.Kind {
 	case bedrockguard.EventThresholdCrossed:
-		c := &e.Crossed
-		n.Limit, n.Scope, n.Fraction, n.Settled, n.Max = c.Limit, c.Scope, c.Fraction, c.Settled, c.Max
-		n.Text = percent(c.Fraction) + " of limit " + strconv.Quote(clip(c.Limit)) + forScope(c.Scope) + " reached: " + c.Settled.String() + " of " + c.Max.String()
-		// FullIn is 0 if the window ends before the limit is reached, or if the pace is not known.
-		if full := c.Forecast.FullIn; full > 0 {
-			n.Text += ", full in " + full.Round(time.Minute).String() + " at this pace"
-		}
-		return n, keyOf("threshold", c.Limit, c.Scope.String(), percent(c.Fraction), c.Max.String()), o.windowEnd(c.Limit, e.Time, until)
+		return o.aboutThreshold(n, e, until)
 	case bedrockguard.EventDenied, bedrockguard.EventObserved, bedrockguard.EventLooping, bedrockguard.EventKilled:
 		return o.aboutRefusal(n, e, until)
 	case bedrockguard.EventUnsettled, bedrockguard.EventEstimateViolated:
 		// The store did not take a settlement, or a call has cost more than the upper bound that was reserved for it.
-		n.Text = string(e.Kind) + forScope(e.Scope)
-		if e.Err != nil {
-			n.Text += ": " + clip(e.Err.Error())
-		}
+		n.Text = string(e.Kind) + forScope(e.Scope) + because(e.Err)
 		return n, keyOf("warning", string(e.Kind), callerOf(e)), until
 	default:
 		return n, "", until
 	}
 }
 
+// aboutThreshold does what about does, for a threshold that was reached. n has the fields that every notice has; until is the end of Options.Quiet,
+// for a limit whose window is not known.
+func (o *once) aboutThreshold(n Notice, e *bedrockguard.Event, until time.Time) (Notice, string, time.Time) {
+	c := &e.Crossed
+	n.Limit, n.Scope, n.Fraction, n.Settled, n.Max = c.Limit, c.Scope, c.Fraction, c.Settled, c.Max
+	n.Text = percent(c.Fraction) + " of limit " + strconv.Quote(clip(c.Limit)) + forScope(c.Scope) + " reached: " + c.Settled.String() + " of " + c.Max.String()
+	// FullIn is 0 if the window ends before the limit is reached, or if the pace is not known.
+	if full := c.Forecast.FullIn; full > 0 {
+		n.Text += ", full in " + full.Round(time.Minute).String() + " at this pace"
+	}
+	return n, keyOf("threshold", c.Limit, c.Scope.String(), percent(c.Fraction), c.Max.String()), o.windowEnd(c.Limit, e.Time, until)
+}
+
 // aboutRefusal does what about does, for a call that was refused or stopped, or would have been. n has the fields that every notice has; until is
 // the end of Options.Quiet, for a refusal without a window.
 func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (Notice, string, time.Time) {
-	// A kill stops calls in shadow mode too. An observed call and a loop that is reported were let through in any mode.
-	n.Shadow = n.Shadow && e.Kind != bedrockguard.EventKilled || e.Kind == bedrockguard.EventObserved || e.Kind == bedrockguard.EventLooping
-	n.Text = "refused"
+	n.Shadow = letThrough(e)
+	did := "refused"
 	switch {
 	case n.Shadow:
-		n.Text = "would have been refused"
+		did = "would have been refused"
 	case e.Kind == bedrockguard.EventKilled:
-		n.Text = "stopped"
+		did = "stopped"
 	}
-	n.Text += forScope(e.Scope)
-	if e.Err != nil {
-		n.Text += ": " + clip(e.Err.Error())
-	}
+	n.Text = did + forScope(e.Scope) + because(e.Err)
 	var exceeded *budget.ExceededError
 	var killed *budget.KilledError
 	switch {
@@ -223,6 +223,27 @@ func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (N
 		return n, keyOf("kill", killed.Scope.String(), killed.At.String()), until
 	}
 	return n, keyOf("refusal", reasonOf(e.Err), strconv.FormatBool(n.Shadow), callerOf(e)), until
+}
+
+// letThrough reports whether a refusal was only told of, and its call let through. A kill stops calls in shadow mode too; an observed call, and a
+// loop that is reported, were let through in any mode.
+func letThrough(e *bedrockguard.Event) bool {
+	switch e.Kind {
+	case bedrockguard.EventKilled:
+		return false
+	case bedrockguard.EventObserved, bedrockguard.EventLooping:
+		return true
+	default:
+		return e.Shadow
+	}
+}
+
+// because returns an error's text as the end of a notice's; empty without an error.
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + clip(err.Error())
 }
 
 // callerOf returns the key of the caller. Tags are not in it, because they may differ in each call; and if a store does not answer, all
@@ -280,6 +301,7 @@ func forScope(s budget.Scope) string {
 	return ""
 }
 
+// percent returns a fraction of 1 in percent, with six digits at most.
 func percent(fraction float64) string {
 	return strconv.FormatFloat(fraction*100, 'g', 6, 64) + " %"
 }

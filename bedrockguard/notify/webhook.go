@@ -95,12 +95,13 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Webhook{once: newOnce(o.Options), opts: o, queue: make(chan Notice, o.Queue), quit: make(chan struct{}), done: make(chan struct{})}
-	if o.Transport == nil {
+	transport := o.Transport
+	if transport == nil {
 		w.own = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute}
-		o.Transport = w.own
+		transport = w.own
 	}
-	// A redirect could send the notice to somebody else.
-	w.client = &http.Client{Transport: o.Transport, Timeout: sendTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// A redirect is not followed: it could send the notice to somebody else.
+	w.client = &http.Client{Transport: transport, Timeout: sendTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	ctx, abort := context.WithCancel(context.Background())
 	w.abort = abort
 	go w.work(ctx)
@@ -192,42 +193,54 @@ func (w *Webhook) work(ctx context.Context) {
 		case n := <-w.queue:
 			w.deliver(ctx, &n)
 		case <-w.quit:
-			for {
-				select {
-				case n := <-w.queue:
-					w.deliver(ctx, &n)
-				default:
-					return
-				}
-			}
+			w.empty(ctx)
+			return
 		}
 	}
 }
 
-// deliver sends one notice, and again after a failure that may pass. If it can't, the notice is logged, and counted in the next one.
-func (w *Webhook) deliver(ctx context.Context, n *Notice) {
-	body, err := w.opts.Format.message(n)
-	pause := firstPause
-	// If the body could not be made there is no attempt. The loop ends by a return or a break, with the error in err.
-	for attempt := 1; err == nil; attempt++ {
-		var again bool
-		var wait time.Duration
-		if again, wait, err = w.post(ctx, body); err == nil {
+// empty sends what is in the queue, to which nothing is added any more.
+func (w *Webhook) empty(ctx context.Context) {
+	for {
+		select {
+		case n := <-w.queue:
+			w.deliver(ctx, &n)
+		default:
 			return
 		}
-		if !again || attempt == w.opts.Attempts {
-			break
-		}
-		// A random part of the pause keeps processes that failed at the same time from sending again at the same time.
-		if err = rest(ctx, max(wait, pause/2+rand.N(pause/2))); err != nil {
-			break
-		}
-		pause = min(2*pause, longestPause)
+	}
+}
+
+// deliver sends one notice. If it can't, the notice is logged, and counted in the next one.
+func (w *Webhook) deliver(ctx context.Context, n *Notice) {
+	body, err := w.opts.Format.message(n)
+	if err == nil {
+		err = w.send(ctx, body)
+	}
+	if err == nil {
+		return
 	}
 	w.mu.Lock()
 	w.untold += n.Untold + 1
 	w.mu.Unlock()
 	w.opts.Log.LogAttrs(ctx, slog.LevelError, "a notice was not delivered to the webhook", slog.String("notice", n.Text), slog.String("error", err.Error()))
+}
+
+// send posts a message, and again after a failure that may pass, until Attempts are made. It returns nil once the webhook has taken the message, and
+// else why it was given up.
+func (w *Webhook) send(ctx context.Context, body []byte) error {
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		again, wait, err := w.post(ctx, body)
+		if err == nil || !again || attempt == w.opts.Attempts {
+			return err
+		}
+		// A random part of the pause keeps processes that failed at the same time from sending again at the same time.
+		if err := rest(ctx, max(wait, pause/2+rand.N(pause/2))); err != nil {
+			return err
+		}
+		pause = min(2*pause, longestPause)
+	}
 }
 
 // rest waits, and returns an error if Close has run out of time meanwhile.

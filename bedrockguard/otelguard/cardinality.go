@@ -62,8 +62,8 @@ func (c *cardinality) value(key, value string) attribute.KeyValue {
 	return attribute.String(key, value)
 }
 
-// set returns the attributes of a metric as a set. The fixed ones have few values by their nature. Once the metric has maxSeries sets, the caller's
-// attributes have the value other in every new one. Each set is made once, which halves the time of an event.
+// set returns the attributes of a metric as a set. The fixed ones have few values by their nature; the caller's may have any. Once the metric has
+// maxSeries sets, the caller's attributes have the value other in every new one. Each set is made once, which halves the time of an event.
 func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) attribute.Set {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) att
 	}
 	all := append(make([]attribute.KeyValue, 0, len(fixed)+len(caller)), fixed...)
 	if len(known) >= c.maxSeries {
-		// Not remembered: few sets are left, because only fixed attributes differ in them.
+		// Such sets are not remembered: there are few of them, because only their fixed attributes differ.
 		for _, a := range caller {
 			all = append(all, attribute.String(string(a.Key), other))
 		}
@@ -92,7 +92,7 @@ func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) att
 	return set
 }
 
-// appendKey appends a key that differs for different lists of attributes.
+// appendKey appends a key that differs for different lists of attributes: each name and each value, with its length in front.
 func appendKey(key []byte, attrs []attribute.KeyValue) []byte {
 	for _, a := range attrs {
 		value := a.Value.String()

@@ -90,7 +90,8 @@ func (t *Telemetry) balances(ctx context.Context) ([]budget.AccountBalance, erro
 		booked[s.Balance.Limit] = true
 	}
 	for _, l := range policy.Limits {
-		if l.Per == 0 && len(l.PerTags) == 0 && !booked[l.Name] {
+		split := l.Per != 0 || len(l.PerTags) > 0 // into accounts, which exist once something was booked there
+		if !split && !booked[l.Name] {
 			none := budget.Quantity{Unit: l.Max.Unit}
 			all = append(all, budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe})
 		}
@@ -104,33 +105,33 @@ func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 	slices.SortFunc(balances, func(a, b budget.AccountBalance) int {
 		return cmp.Or(cmp.Compare(fullness(&b), fullness(&a)), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Scope.String(), b.Scope.String()))
 	})
-	told := make(map[attribute.Distinct]*standing) // by attributes: balances with the same ones are added up
-	var order []*standing                          // the values of told, in the order in which they were made
-	named, series := make(map[string]int), 0       // how many accounts of each limit are reported by name, and how many standings there are
+	var told []standing
+	index := make(map[attribute.Distinct]int) // where in told the standing with these attributes is: balances with the same ones are added up
+	named := make(map[string]int)             // how many accounts of each limit are reported by name
 	for i := range balances {
 		b := &balances[i]
-		byName := named[b.Limit] < t.opts.MaxValues && series < t.opts.MaxSeries
-		attrs := t.account(b, byName)
-		// Equivalent returns a value that is equal for equal sets.
-		s := told[attrs.Equivalent()]
-		if s == nil {
-			s = &standing{attrs: attrs}
-			told[attrs.Equivalent()], order = s, append(order, s)
-			series++
-		}
+		byName := named[b.Limit] < t.opts.MaxValues && len(told) < t.opts.MaxSeries
 		if byName {
 			named[b.Limit]++
 		}
-		s.spent += amount(b.Settled)
-		s.pending += amount(b.Pending)
-		s.left += amount(b.Left())
-		s.max += amount(b.Max)
+		attrs := t.account(b, byName)
+		key := attrs.Equivalent() // equal for equal sets
+		at, known := index[key]
+		if !known {
+			at, told = len(told), append(told, standing{attrs: attrs})
+			index[key] = at
+		}
+		told[at].add(b)
 	}
-	all := make([]standing, len(order))
-	for i, s := range order {
-		all[i] = *s
-	}
-	return all
+	return told
+}
+
+// add adds the balance of one account.
+func (s *standing) add(b *budget.AccountBalance) {
+	s.spent += amount(b.Settled)
+	s.pending += amount(b.Pending)
+	s.left += amount(b.Left())
+	s.max += amount(b.Max)
 }
 
 // account returns the attributes for an account: by name, or those that all other accounts of its limit share.

@@ -20,7 +20,7 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 		t.instruments.dropped.Add(ctx, e.Dropped)
 	}
 	switch e.Kind {
-	case bedrockguard.EventReserved: // its settlement is counted
+	case bedrockguard.EventReserved: // nothing is counted before the call is settled or voided
 	case bedrockguard.EventSettled:
 		t.settled(ctx, &e)
 	case bedrockguard.EventVoided:
@@ -37,8 +37,7 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 		}
 		t.count(ctx, t.instruments.kills, metricKills, []attribute.KeyValue{attribute.String(keyStage, stage)}, t.caller(&e))
 	case bedrockguard.EventThresholdCrossed:
-		// The policy, and no caller, chooses limit and threshold. They are passed as the caller's, so that the number of their pairs is bounded
-		// too.
+		// The policy chooses limit and threshold. They are passed as if callers chose them, so that the number of their pairs is bounded too.
 		threshold := strconv.FormatFloat(e.Crossed.Fraction, 'g', -1, 64)
 		t.count(ctx, t.instruments.thresholds, metricThresholds, nil, []attribute.KeyValue{t.cardinality.value(keyLimit, e.Crossed.Limit), t.cardinality.value(keyThreshold, threshold)})
 	case bedrockguard.EventCacheFinding:
@@ -48,7 +47,8 @@ func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
 	}
 }
 
-// count adds 1 to a counter. caller are the attributes whose values callers chose, so that there may be too many of them; see cardinality.set.
+// count adds 1 to the counter of a metric, which has this name. fixed are attributes that have few values by their nature; caller are those whose
+// values callers chose, so that cardinality.set replaces them by "other" once there are too many.
 func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, name string, fixed, caller []attribute.KeyValue) {
 	c.Add(ctx, 1, metric.WithAttributeSet(t.cardinality.set(name, fixed, caller)))
 }
@@ -101,7 +101,7 @@ func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 // timed records how long an attempt took.
 func (t *Telemetry) timed(ctx context.Context, e *bedrockguard.Event) {
 	call := t.operation(e)
-	// Any other outcome is a failure, or an answer without usage.
+	// OutcomeUsage is an answer with its usage. Any other outcome is a failure, or an answer without usage.
 	if e.Outcome != bedrockguard.OutcomeUsage {
 		call = append(call, t.cardinality.value(keyErrorType, string(e.Outcome)))
 	}

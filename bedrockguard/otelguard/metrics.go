@@ -2,6 +2,7 @@ package otelguard
 
 import (
 	"errors"
+	"slices"
 
 	"go.opentelemetry.io/otel/metric"
 )
@@ -86,39 +87,49 @@ type instruments struct {
 	drains                                metric.Int64ObservableGauge
 }
 
-// newInstruments makes each instrument with the unit and the text of its description.
+// newInstruments makes each instrument with the unit and the text of its description. The error joins those of all instruments that could not be
+// made.
 func newInstruments(m metric.Meter) (*instruments, error) {
 	var i instruments
-	var errs []error
-	note := func(err error) { errs = append(errs, err) }
+	errs := slices.Concat(i.makeCounters(m), i.makeGauges(m), i.makeHistograms(m))
+	// Join leaves out the errors that are nil.
+	return &i, errors.Join(errs...)
+}
+
+// makeCounters makes the counters, and returns an error for each, which may be nil.
+func (i *instruments) makeCounters(m metric.Meter) (errs []error) {
 	for name, to := range map[string]*metric.Int64Counter{
 		metricTokens: &i.tokens, metricRefusals: &i.refusals, metricKills: &i.kills, metricThresholds: &i.thresholds, metricFindings: &i.findings,
 		metricWarnings: &i.warnings, metricDropped: &i.dropped, metricFailures: &i.failures,
 	} {
 		d := describe(name)
 		made, err := m.Int64Counter(name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
-		*to = made
-		note(err)
+		*to, errs = made, append(errs, err)
 	}
+	d := describe(metricSpend)
+	made, err := m.Float64Counter(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
+	i.spend = made
+	return append(errs, err)
+}
+
+// makeGauges makes the gauges, and returns an error for each, which may be nil.
+func (i *instruments) makeGauges(m metric.Meter) (errs []error) {
 	for name, to := range map[string]*metric.Float64ObservableGauge{metricSpent: &i.spent, metricPending: &i.pending, metricLeft: &i.left, metricMax: &i.max} {
 		d := describe(name)
 		made, err := m.Float64ObservableGauge(name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
-		*to = made
-		note(err)
+		*to, errs = made, append(errs, err)
 	}
-	var err error
-	d := describe(metricSpend)
-	i.spend, err = m.Float64Counter(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
-	note(err)
-	d = describe(metricDrains)
-	i.drains, err = m.Int64ObservableGauge(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
-	note(err)
-	d = describe(metricTokenUsage)
-	i.tokenUsage, err = m.Int64Histogram(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text), metric.WithExplicitBucketBoundaries(tokenBounds...))
-	note(err)
-	d = describe(metricDuration)
-	i.duration, err = m.Float64Histogram(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text), metric.WithExplicitBucketBoundaries(durationBounds...))
-	note(err)
-	// Join leaves out the errors that are nil.
-	return &i, errors.Join(errs...)
+	d := describe(metricDrains)
+	made, err := m.Int64ObservableGauge(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
+	i.drains = made
+	return append(errs, err)
+}
+
+// makeHistograms makes the histograms, and returns an error for each, which may be nil.
+func (i *instruments) makeHistograms(m metric.Meter) []error {
+	tokens, seconds := describe(metricTokenUsage), describe(metricDuration)
+	var errTokens, errSeconds error
+	i.tokenUsage, errTokens = m.Int64Histogram(tokens.name, metric.WithUnit(tokens.unit), metric.WithDescription(tokens.text), metric.WithExplicitBucketBoundaries(tokenBounds...))
+	i.duration, errSeconds = m.Float64Histogram(seconds.name, metric.WithUnit(seconds.unit), metric.WithDescription(seconds.text), metric.WithExplicitBucketBoundaries(durationBounds...))
+	return []error{errTokens, errSeconds}
 }

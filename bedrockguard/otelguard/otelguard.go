@@ -72,7 +72,8 @@ type Telemetry struct {
 	registered  metric.Registration     // of observe, which each collection calls
 }
 
-// drainer has a guard's method Draining, which returns how many answers are being read whose callers have left.
+// drainer has a guard's method Draining, which returns how many answers are being read whose callers have left. It is a struct because an
+// atomic.Pointer holds no function.
 type drainer struct{ draining func() int }
 
 // New makes the instruments, and registers what is read at each collection, until Close.
@@ -86,7 +87,7 @@ func New(o Options) (*Telemetry, error) {
 		o.MeterProvider = otel.GetMeterProvider()
 	}
 	t := &Telemetry{opts: o, meter: o.MeterProvider.Meter(Name), cardinality: cardinality{maxValues: o.MaxValues, maxSeries: o.MaxSeries}}
-	t.looks.turn = make(chan struct{}, 1)
+	t.looks.turn = make(chan struct{}, 1) // a mutex for which a collection can stop waiting
 	var err error
 	if t.instruments, err = newInstruments(t.meter); err != nil {
 		return nil, fmt.Errorf("otelguard: %w", err)

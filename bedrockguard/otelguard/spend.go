@@ -27,16 +27,10 @@ func split(e *bedrockguard.Event) map[string]int64 {
 	if e.Estimated {
 		return map[string]int64{classEstimated: money}
 	}
-	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
-	if err != nil {
+	rates, known := ratesOf(e)
+	if !known {
 		return map[string]int64{classOther: money}
 	}
-	r := &list.Rates
-	// A request whose input is longer than the threshold has other prices for all of its tokens.
-	if list.LongContext.Threshold > 0 && e.Usage.InputTokens > list.LongContext.Threshold {
-		r = &list.LongContext.Rates
-	}
-	rates := [len(classes)]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.Output}
 	var weights [len(classes)]float64
 	whole, largest := 0.0, 0
 	for i, tokens := range classesOf(&e.Usage) {
@@ -57,4 +51,18 @@ func split(e *bedrockguard.Event) map[string]int64 {
 	}
 	parts[classes[largest]] += left
 	return parts
+}
+
+// ratesOf returns the list prices of an event's model by class, and false if there are none. A request whose input is longer than a threshold has
+// other prices for all of its tokens.
+func ratesOf(e *bedrockguard.Event) ([len(classes)]price.PicoUSD, bool) {
+	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
+	if err != nil {
+		return [len(classes)]price.PicoUSD{}, false
+	}
+	r := &list.Rates
+	if list.LongContext.Threshold > 0 && e.Usage.InputTokens > list.LongContext.Threshold {
+		r = &list.LongContext.Rates
+	}
+	return [...]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.Output}, true
 }
