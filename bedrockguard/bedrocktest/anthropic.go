@@ -13,8 +13,9 @@ import (
 // the compactions of the history and the message after them, if the request was compacted.
 func anthropicUsage(in *inference, split promptcache.Split, output int) map[string]any {
 	usage := modelSplitJSON(in.Model, split, output)
-	// An answer without output, as to a request that only fills the cache, does not have them.
-	if in.Model.TakesInsertedSystem() && output > 0 { // only the models of 2026 report these
+	// Only the models of 2026, which also accept inserted system messages, report the tier and the thinking, and only of an answer with output: a
+	// request that only fills the cache gets none.
+	if in.Model.TakesInsertedSystem() && output > 0 {
 		tier := in.by.tier
 		if tier == "" || tier == "default" {
 			tier = "standard"
@@ -52,8 +53,8 @@ func anthropicAnswer(in *inference, split promptcache.Split, r Reply) any {
 	return out
 }
 
-// anthropicEvents streams an answer. Its first event has the input's usage and one token of output, its last but one the usage of the output. On
-// Anthropic's own route the first event also has what newer models report besides.
+// anthropicEvents streams an answer. Its first event has the input's usage and one token of output, all that there is by then; its last but one has
+// the usage of the whole output. On Anthropic's own route the first event also has what newer models report besides.
 func anthropicEvents(in *inference, split promptcache.Split, r Reply) []event {
 	start := modelSplitJSON(in.Model, split, 1)
 	if in.Form != "" { // Anthropic's own route

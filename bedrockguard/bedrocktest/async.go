@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,9 +19,9 @@ import (
 // status 200, and returns nil. s.book.charge adds a call to the bill.
 
 // job is an asynchronous invocation. It is running until its latency has passed, and writes nothing to S3. token is the client's own id, by which
-// a repeated request finds the job; bucket is the S3 URI for the output.
+// a repeated request finds the job; output is the S3 URI to which the results would go; failed says that the job ends with an error.
 type job struct {
-	arn, model, token, bucket string
+	arn, model, token, output string
 	submitted, done           time.Time
 	failed                    bool
 }
@@ -45,8 +46,7 @@ func (j *jobs) byToken(token string) *job {
 const reelSecond = 80_000_000
 
 // startAsync serves StartAsyncInvoke. Options.Reply is asked with the operation "start-async-invoke"; its latency is how long the job takes, and
-// ModelError makes the job fail. A job is billed when it is started. A request with the token of an earlier request gets the job of that one, and is
-// not billed.
+// ModelError makes the job fail. A request with the token of an earlier request gets the job of that one, and is not billed.
 func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused == nil {
@@ -55,65 +55,80 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	if refused != nil {
 		return refused
 	}
-	id, token := n.Get("modelId").Text(), n.Get("clientRequestToken").Text()
-	if j := s.jobs.byToken(token); j != nil {
+	id := n.Get("modelId").Text()
+	if j := s.jobs.byToken(n.Get("clientRequestToken").Text()); j != nil {
 		return answer(w, map[string]any{"invocationArn": j.arn})
 	}
-	// Models that only make or embed videos are accepted even if they are not in the price table.
-	if m, _, _, ok := s.lookup(id); ok {
-		refused = s.available(id, m)
-	} else if !strings.Contains(id, "nova-reel") && !strings.Contains(id, "twelvelabs") {
-		refused = refusal.Invalid("The provided model identifier is invalid.")
-	}
-	if refused != nil {
+	if refused := s.asyncModel(id); refused != nil {
 		return refused
 	}
 	request := Request{Seq: seq, Operation: "start-async-invoke", ModelID: id, AskedID: id, Header: r.Header, Messages: 1}
 	request.describe(n, body)
 	s.record(request)
-	// A fault without a status of its own, such as a stall, does nothing here: status returns nil for it. ModelError makes the job fail later.
-	fault := s.faultOf(request)
-	var reply Reply
-	if s.opts.Reply != nil {
-		reply = s.opts.Reply(request)
-	}
-	if fault == "" {
-		fault = reply.Fault
-	}
+	fault, latency := s.asyncReply(request)
+	// A fault without a status of its own, such as a stall, does nothing here.
 	if refused := fault.status(); refused != nil && fault != ModelError {
 		return refused
 	}
-	now := s.opts.Clock()
-	// The arn ends with the last twelve digits of a random id.
-	j := &job{
-		arn:   "arn:aws:bedrock:" + s.opts.Region + ":123456789012:async-invoke/" + strings.ToLower(requestID()[24:]),
-		model: id, token: token, bucket: n.Get("outputDataConfig").Get("s3OutputDataConfig").Get("s3Uri").Text(),
-		submitted: now, done: now.Add(reply.Latency), failed: fault == ModelError,
-	}
-	s.jobs.mu.Lock()
-	s.jobs.all = append(s.jobs.all, j)
-	s.jobs.mu.Unlock()
+	j := s.newJob(n, latency, fault == ModelError)
+	// A job is billed when it is started. No tokens are billed, and there is no tier.
 	s.book.charge(Inference{
-		Seq: seq, Time: now, Operation: request.Operation, ModelID: id, AskedModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
-		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobUnits(id, n.Get("modelInput")), Fault: fault,
-	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
+		Seq: seq, Time: j.submitted, Operation: request.Operation, ModelID: id, AskedModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
+		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobPrice(id, n.Get("modelInput")), Fault: fault,
+	}, modeltable.Rates{}, 1000)
 	return answer(w, map[string]any{"invocationArn": j.arn})
 }
 
-// defaultFilm is the length, in seconds, of a Nova Reel video for which none is asked; longestFilm is the longest.
+// newJob makes a job of a request, which takes so long and fails or not. Its arn ends with the last twelve digits of a random id.
+func (s *Server) newJob(n *jsonnode.Node, latency time.Duration, fails bool) *job {
+	now := s.opts.Clock()
+	j := &job{
+		arn:   "arn:aws:bedrock:" + s.opts.Region + ":123456789012:async-invoke/" + strings.ToLower(requestID()[24:]),
+		model: n.Get("modelId").Text(), token: n.Get("clientRequestToken").Text(), output: n.Get("outputDataConfig").Get("s3OutputDataConfig").Get("s3Uri").Text(),
+		submitted: now, done: now.Add(latency), failed: fails,
+	}
+	s.jobs.mu.Lock()
+	defer s.jobs.mu.Unlock()
+	s.jobs.all = append(s.jobs.all, j)
+	return j
+}
+
+// asyncModel refuses an id that can't be called. Models that only make or embed videos are accepted even if they are not in the price table.
+func (s *Server) asyncModel(id string) *refusal.Error {
+	if m, _, _, ok := s.lookup(id); ok {
+		return s.available(id, m)
+	}
+	if strings.Contains(id, "nova-reel") || strings.Contains(id, "twelvelabs") {
+		return nil
+	}
+	return refusal.Invalid("The provided model identifier is invalid.")
+}
+
+// asyncReply returns what goes wrong with a job, and how long it takes. The fault that Options give the request comes before that of the reply.
+func (s *Server) asyncReply(request Request) (FaultKind, time.Duration) {
+	fault := s.faultOf(request)
+	if s.opts.Reply == nil {
+		return fault, 0
+	}
+	reply := s.opts.Reply(request)
+	return cmp.Or(fault, reply.Fault), reply.Latency
+}
+
+// defaultFilm is the length, in seconds, of a Nova Reel video for which none is asked, and the shortest that is billed; longestFilm is the longest.
+// longestMedia is the length of the longest video or audio that a job embeds (Nova's guide, 2026-11).
 const (
-	defaultFilm = 6
-	longestFilm = 120
+	defaultFilm  = 6
+	longestFilm  = 120
+	longestMedia = 2 * 3600
 )
 
-// jobUnits returns the price of a job: the seconds of a generated video, or of media to embed, which count with the greatest length that a
-// job accepts (Nova's guide, 2026-11: two hours).
-func (s *Server) jobUnits(id string, input *jsonnode.Node) int64 {
+// jobPrice returns the price of a job in nano-USD: that of the seconds of a generated video, or of media to embed, which are not opened, and count
+// with the greatest length.
+func (s *Server) jobPrice(id string, input *jsonnode.Node) int64 {
 	if strings.Contains(id, "nova-reel") {
 		seconds := defaultFilm
 		for _, key := range []string{"videoGenerationConfig", "multiShotAutomatedParams"} {
 			if v, ok := input.Get(key).Get("durationSeconds").Number(); ok {
-				// A video that is shorter than the default counts with the default.
 				seconds = min(max(v, seconds), longestFilm)
 			}
 		}
@@ -126,9 +141,9 @@ func (s *Server) jobUnits(id string, input *jsonnode.Node) int64 {
 	fees := m.FeesAt(s.opts.Region)
 	switch params := input.Get("segmentedEmbeddingParams"); {
 	case params.Get("video") != nil:
-		return 7200 * fees.VideoSecond // two hours
+		return longestMedia * fees.VideoSecond
 	case params.Get("audio") != nil:
-		return 7200 * fees.AudioSecond // two hours
+		return longestMedia * fees.AudioSecond
 	default:
 		return 0
 	}
@@ -140,7 +155,7 @@ func (s *Server) jobJSON(j *job) map[string]any {
 	out := map[string]any{
 		"invocationArn": j.arn, "modelArn": "arn:aws:bedrock:" + s.opts.Region + "::foundation-model/" + j.model, "clientRequestToken": j.token,
 		"submitTime": j.submitted.UTC().Format(time.RFC3339), "lastModifiedTime": j.submitted.UTC().Format(time.RFC3339),
-		"outputDataConfig": map[string]any{"s3OutputDataConfig": map[string]any{"s3Uri": j.bucket}},
+		"outputDataConfig": map[string]any{"s3OutputDataConfig": map[string]any{"s3Uri": j.output}},
 	}
 	if !now.Before(j.done) {
 		status = "Completed"

@@ -99,10 +99,11 @@ func (b *book) charge(i Inference, r modeltable.Rates, tier uint64) Inference {
 	return i
 }
 
+// add adds tokens and their price to a line.
 func (l *ClassLine) add(tokens, nano int64) { l.Tokens, l.NanoUSD = l.Tokens+tokens, l.NanoUSD+nano }
 
-// nano prices tokens in nano-USD, rounded up. pico is the rate in pico-USD for a token, tier a factor in thousandths. The largest possible
-// product, ten million tokens at the highest rate and tier, fits in 64 bits.
+// nano prices tokens in nano-USD, rounded up. pico is the rate in pico-USD for a token, a thousandth of a nano-USD, and tier a factor in thousandths.
+// The largest possible product, ten million tokens at the highest rate and tier, fits in 64 bits.
 func nano(tokens int64, pico, tier uint64) int64 {
 	return int64((uint64(tokens)*pico*tier + 999_999) / 1_000_000)
 }
@@ -116,6 +117,7 @@ func (b *book) snapshot() Bill {
 	return bill
 }
 
+// all returns a copy of the inferences, in the order in which they were charged.
 func (b *book) all() []Inference {
 	b.mu.Lock()
 	defer b.mu.Unlock()

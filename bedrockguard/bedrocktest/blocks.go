@@ -10,8 +10,7 @@ import (
 )
 
 // The answers of Converse, and of Nova in InvokeModel, are made by converse and blockEvents; those of Anthropic's dialect by anthropic and
-// anthropicBlock. In both, an answer that is not streamed has each block as one object, and a stream has a start, deltas and a stop for each
-// block.
+// anthropicBlock. In both, an answer that is not streamed has each block as one object, and a stream has a start, deltas and a stop for each block.
 
 // Block is one block of an answer. Exactly one of its fields is set, except that Citations may be beside a Text.
 type Block struct {
@@ -79,14 +78,14 @@ func Runs(name, input string) Block {
 // Returns returns the result of the tool in the Runs before it: a JSON list of contents.
 func Returns(content string) Block { return Block{Result: &ServerResult{Content: content}} }
 
-// named fills in the empty fields of tool uses and their results. amazon says that the model is Nova, which streams a tool use without input as a
-// start alone.
+// named fills in the empty fields of tool uses and their results: ids, types and contents. amazon says that the model is Nova, which streams a tool
+// use without input as a start alone (bare). It returns copies: the blocks of the test stay as they are.
 func (r Reply) named(amazon bool) []Block {
 	if !slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Tool != nil || b.Result != nil }) {
 		return r.Blocks
 	}
 	all := slices.Clone(r.Blocks)
-	last := &ToolUse{} // a result without a use before it gets an empty id
+	last := &ToolUse{} // the use before; empty at first, so that a result without a use before it gets an empty id
 	for i, b := range all {
 		switch {
 		case b.Tool != nil:
@@ -214,51 +213,67 @@ func converseContent(r Reply) []any {
 	return content
 }
 
-// blockEvents returns the events of the block with index i in Converse's form. Only tool uses, their results and raw blocks have a start event.
+// blockEvents returns the events of the block with index i in Converse's form.
 func blockEvents(i int, b Block) (events []event) {
-	start := func(d map[string]any) {
-		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": d}})
+	if start := b.converseStart(); start != nil {
+		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": start}})
 	}
-	delta := func(d map[string]any) {
-		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": i, "delta": d}})
+	for _, delta := range b.converseDeltas() {
+		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": i, "delta": delta}})
 	}
+	return append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": i}})
+}
+
+// converseStart returns what the start event of a block shows in Converse's form. It returns nil for a block without such an event: only tool uses,
+// their results and raw blocks have one.
+func (b Block) converseStart() any {
 	switch {
 	case b.Raw != "":
-		// start takes an object, and Raw is JSON text.
-		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": json.RawMessage(b.Raw)}})
+		return json.RawMessage(b.Raw)
 	case b.Tool != nil:
 		use := map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}
 		if b.Tool.Server {
 			use["type"] = dialects.ServerToolUse
 		}
-		start(map[string]any{"toolUse": use})
+		return map[string]any{"toolUse": use}
+	case b.Result != nil:
+		return map[string]any{"toolResult": b.Result.converseStart()}
+	}
+	return nil
+}
+
+// converseDeltas returns the deltas of a block in Converse's form; none for a raw block, which is complete in its start event.
+func (b Block) converseDeltas() (deltas []map[string]any) {
+	add := func(kind string, v any) { deltas = append(deltas, map[string]any{kind: v}) }
+	switch {
+	case b.Raw != "":
+	case b.Tool != nil:
 		if !b.Tool.bare {
-			delta(map[string]any{"toolUse": map[string]any{"input": b.Tool.Input}})
+			add("toolUse", map[string]any{"input": b.Tool.Input})
 		}
 	case b.Result != nil:
-		start(map[string]any{"toolResult": b.Result.converseStart()})
-		delta(map[string]any{"toolResult": json.RawMessage(b.Result.Content)})
+		add("toolResult", json.RawMessage(b.Result.Content))
 	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
-		delta(map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
+		add("reasoningContent", map[string]any{"redactedContent": b.Reasoning.Redacted})
 	case b.Reasoning != nil:
 		for _, piece := range pieces(b.Reasoning.Text) {
-			delta(map[string]any{"reasoningContent": map[string]any{"text": piece}})
+			add("reasoningContent", map[string]any{"text": piece})
 		}
 		if b.Reasoning.Signature != "" {
-			delta(map[string]any{"reasoningContent": map[string]any{"signature": b.Reasoning.Signature}})
+			add("reasoningContent", map[string]any{"signature": b.Reasoning.Signature})
 		}
 	default:
 		// A block of citations alone has no text; any other has one, even if it is empty.
 		if b.Text != "" || b.Citations == nil {
 			for _, piece := range pieces(b.Text) {
-				delta(map[string]any{"text": piece})
+				add("text", piece)
 			}
 		}
 		for _, c := range b.Citations {
-			delta(map[string]any{"citation": c.json()})
+			add("citation", c.json())
 		}
 	}
-	return append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": i}})
+	return deltas
 }
 
 // anthropic returns a block in Anthropic's form.
@@ -291,13 +306,14 @@ func (b Block) anthropic() map[string]any {
 	}
 }
 
-// anthropic returns a citation in Anthropic's form: as a place on the web if the location has its URL, and else as characters of a document.
+// anthropic returns a citation in Anthropic's form: as a place on the web if the location has its URL, and else as characters of a document. A
+// location of another kind is reported as the beginning of the first document.
 func (c Citation) anthropic() map[string]any {
 	at := struct {
 		DocumentChar struct{ DocumentIndex, Start, End int }
 		Web          struct{ URL string }
 	}{}
-	_ = json.Unmarshal([]byte(c.Location), &at) // another kind of location is reported as the beginning
+	_ = json.Unmarshal([]byte(c.Location), &at)
 	if at.Web.URL != "" {
 		return map[string]any{"type": "web_search_result_location", "url": at.Web.URL, "title": c.Title, "cited_text": c.Quote, "encrypted_index": "-"}
 	}
@@ -311,32 +327,15 @@ func (c Citation) anthropic() map[string]any {
 	}
 }
 
-// anthropicBlock returns the events of the block with index i in Anthropic's form. The start event has the block with its content left empty,
-// which the deltas then fill; a block that is sent in one piece is complete in its start event.
+// anthropicBlock returns the events of the block with index i in Anthropic's form. The start event has the block with its content left empty, which
+// the deltas then fill; a block without deltas is complete in its start event.
 func anthropicBlock(i int, b Block) []event {
-	first := b.anthropic()
-	var deltas []map[string]any
-	switch {
-	case b.Raw != "", b.Result != nil, b.Reasoning != nil && b.Reasoning.Redacted != nil: // these are sent in one piece
-	case b.Tool != nil:
-		first["input"] = map[string]any{}
-		deltas = append(deltas, map[string]any{"type": "input_json_delta", "partial_json": b.Tool.Input})
-	case b.Reasoning != nil:
-		first["thinking"], first["signature"] = "", ""
-		for _, piece := range pieces(b.Reasoning.Text) {
-			deltas = append(deltas, map[string]any{"type": "thinking_delta", "thinking": piece})
-		}
-		deltas = append(deltas, map[string]any{"type": "signature_delta", "signature": b.Reasoning.Signature})
-	default:
-		first["text"] = ""
-		if b.Citations != nil {
-			first["citations"] = []any{}
-		}
-		for _, c := range b.Citations {
-			deltas = append(deltas, map[string]any{"type": "citations_delta", "citation": c.anthropic()})
-		}
-		for _, piece := range pieces(b.Text) {
-			deltas = append(deltas, map[string]any{"type": "text_delta", "text": piece})
+	first, deltas := b.anthropic(), b.anthropicDeltas()
+	if deltas != nil {
+		for key, empty := range map[string]any{"input": map[string]any{}, "thinking": "", "signature": "", "text": "", "citations": []any{}} {
+			if first[key] != nil {
+				first[key] = empty
+			}
 		}
 	}
 	events := []event{chunk(map[string]any{"type": "content_block_start", "index": i, "content_block": first})}
@@ -344,4 +343,28 @@ func anthropicBlock(i int, b Block) []event {
 		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": i, "delta": d}))
 	}
 	return append(events, chunk(map[string]any{"type": "content_block_stop", "index": i}))
+}
+
+// anthropicDeltas returns the deltas of a block in Anthropic's form, the citations of a text before the text; nil for a block that is sent in one
+// piece.
+func (b Block) anthropicDeltas() (deltas []map[string]any) {
+	add := func(kind, key string, v any) { deltas = append(deltas, map[string]any{"type": kind, key: v}) }
+	switch {
+	case b.Raw != "", b.Result != nil, b.Reasoning != nil && b.Reasoning.Redacted != nil:
+	case b.Tool != nil:
+		add("input_json_delta", "partial_json", b.Tool.Input)
+	case b.Reasoning != nil:
+		for _, piece := range pieces(b.Reasoning.Text) {
+			add("thinking_delta", "thinking", piece)
+		}
+		add("signature_delta", "signature", b.Reasoning.Signature)
+	default:
+		for _, c := range b.Citations {
+			add("citations_delta", "citation", c.anthropic())
+		}
+		for _, piece := range pieces(b.Text) {
+			add("text_delta", "text", piece)
+		}
+	}
+	return deltas
 }

@@ -19,7 +19,8 @@ import (
 // list, read 2026-08-09).
 var checkPrices = map[string]int64{"contentFilter": 70_000, "promptAttack": 80_000, "sensitiveInformation": 100_000}
 
-// checks serves InvokeGuardrailChecks. Options.Assess makes the findings: its Policies are the results of the checks as a JSON object.
+// checks serves InvokeGuardrailChecks. Options.Assess makes the findings: its Policies are the results of the checks as a JSON object. A check for
+// which it has no result finds nothing.
 func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused == nil {
@@ -28,29 +29,19 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 	if refused != nil {
 		return refused
 	}
-	var texts []string
-	units := int64(0)
-	for _, m := range n.Get("messages").List() {
-		for _, b := range m.Get("content").List() {
-			text := b.Get("text").Text()
-			texts = append(texts, text)
-			units += textUnits(utf8.RuneCountInString(text))
-		}
-	}
+	texts, units := checkedTexts(n)
 	found := map[string]any{}
 	if s.opts.Assess != nil {
 		_ = json.Unmarshal([]byte(s.opts.Assess("CHECKS", strings.Join(texts, "\n")).Policies), &found) // if it is not an object, nothing was found
 	}
 	results, usage, cost := map[string]any{}, map[string]any{}, int64(0)
 	for name, price := range checkPrices {
-		check := n.Get("checks").Get(name)
-		if check == nil {
-			continue
-		}
-		cost += units * price
-		usage[name] = map[string]any{"textUnits": units}
-		if results[name] = found[name]; found[name] == nil { // a check for which Assess has no result finds nothing
-			results[name] = unfound(name, check)
+		if check := n.Get("checks").Get(name); check != nil {
+			cost += units * price
+			usage[name], results[name] = map[string]any{"textUnits": units}, found[name]
+			if found[name] == nil {
+				results[name] = unfound(name, check)
+			}
 		}
 	}
 	s.book.charge(Inference{
@@ -58,6 +49,18 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: cost,
 	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, map[string]any{"results": results, "usage": usage})
+}
+
+// checkedTexts returns the texts of all messages, and their text units, each text by itself.
+func checkedTexts(n *jsonnode.Node) (texts []string, units int64) {
+	for _, m := range n.Get("messages").List() {
+		for _, b := range m.Get("content").List() {
+			text := b.Get("text").Text()
+			texts = append(texts, text)
+			units += modeltable.TextUnits(utf8.RuneCountInString(text))
+		}
+	}
+	return texts, units
 }
 
 // unfound returns the results of a check that found nothing.

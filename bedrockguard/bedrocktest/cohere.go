@@ -20,6 +20,7 @@ func (r Reply) cohereFinish() string {
 }
 
 // cohereChatAnswer returns an answer, which has no token counts: only the response headers have them. Tool uses are in a field of their own.
+// in.History is the chat history of the request, which the answer repeats with the two turns that are new.
 func cohereChatAnswer(in *inference, _ promptcache.Split, r Reply) any {
 	id := "cohere-" + strconv.Itoa(r.seq)
 	// The slice has no room behind its end, so that append copies the history and does not change it.
@@ -44,10 +45,9 @@ func cohereCalls(r Reply) (calls []any) {
 
 // cohereChatEvents streams an answer: the pieces of its text, its uses of tools, and a last event with the whole answer and Bedrock's metrics.
 func cohereChatEvents(in *inference, split promptcache.Split, r Reply) []event {
-	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"event_type": "text-generation", "is_finished": false, "text": piece}))
-	}
+	events := r.chunks(func(piece string) map[string]any {
+		return map[string]any{"event_type": "text-generation", "is_finished": false, "text": piece}
+	})
 	if calls := cohereCalls(r); calls != nil {
 		events = append(events, chunk(map[string]any{"event_type": "tool-calls-generation", "is_finished": false, "tool_calls": calls}))
 	}
@@ -70,10 +70,7 @@ func cohereTextAnswer(in *inference, _ promptcache.Split, r Reply) any {
 // cohereTextEvents streams one generation: the pieces of its text, then an event with the finish reason and Bedrock's metrics. Unlike
 // cohereTextAnswer it does not repeat the text for num_generations.
 func cohereTextEvents(in *inference, split promptcache.Split, r Reply) []event {
-	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"is_finished": false, "text": piece}))
-	}
+	events := r.chunks(func(piece string) map[string]any { return map[string]any{"is_finished": false, "text": piece} })
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))

@@ -19,29 +19,34 @@ type iteration struct {
 
 // iterations returns the inferences that a request is billed for, or nothing if there is only one: each compaction of the history, and then
 // the message. A compaction reads the prompt and writes a summary that the request's maximum does not bound; the message reads the prompt
-// and the last summary. Their sizes depend only on the request, through the hash of its prompt.
+// and the last summary. split is how the prompt cache splits the prompt, output the tokens of the message.
 func (in *inference) iterations(split promptcache.Split, output int) []iteration {
 	if !in.Hidden.Compacts {
 		return nil
 	}
-	// The multipliers below are primes, so that the sizes of summaries spread over their range.
-	total, seed := in.request.InputTokens, 0
+	total := in.request.InputTokens
+	// Only the first compaction uses the prompt cache: all others, and the message, read the whole prompt as plain input.
+	all := []iteration{{kind: "compaction", split: split, output: in.summarySize(0)}}
+	for pass := 1; pass < total/compactionTrigger; pass++ {
+		all = append(all, iteration{kind: "compaction", split: promptcache.Split{Input: total}, output: in.summarySize(pass)})
+	}
+	summary := all[len(all)-1].output
+	// What the first compaction wrote to the cache (Pending) becomes readable when the answer begins.
+	return append(all, iteration{kind: "message", split: promptcache.Split{Input: total + summary, Pending: split.Pending}, output: output})
+}
+
+// summarySize returns the tokens of the summary that the compaction with this number writes. They depend only on the request, through the hash of its
+// prompt. The multipliers and the divisor are primes, so that the sizes spread over their range.
+func (in *inference) summarySize(pass int) int {
+	seed := 0
 	for _, b := range in.Blocks {
 		seed = (seed*31 + int(b.Hash[0])) % 9973
 	}
-	var all []iteration
-	summary := 0
-	for pass := range max(1, total/compactionTrigger) {
-		summary = leastSummary + (seed+pass*1709)%(mostSummary-leastSummary+1)
-		if in.Model.Output > 0 {
-			summary = min(summary, in.Model.Output)
-		}
-		all = append(all, iteration{kind: "compaction", split: split, output: summary})
-		// Only the first compaction uses the prompt cache: further ones read the whole prompt as plain input.
-		split = promptcache.Split{Input: total}
+	size := leastSummary + (seed+pass*1709)%(mostSummary-leastSummary+1)
+	if in.Model.Output > 0 { // 0 means that the model's limit is not known
+		size = min(size, in.Model.Output)
 	}
-	// What the first compaction wrote to the cache (Pending) becomes readable when the answer begins.
-	return append(all, iteration{kind: "message", split: promptcache.Split{Input: total + summary, Pending: all[0].split.Pending}, output: output})
+	return size
 }
 
 // iterationsJSON lists the inferences of an answer in the form of its usage.

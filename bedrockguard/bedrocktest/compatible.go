@@ -27,16 +27,19 @@ const (
 )
 
 // compatibleRoute splits a path into its prefix, its route and the rest after it: an id, count_tokens or nothing. All are empty for any other
-// path.
+// path. Anthropic's prefix has the route messages and no other, and all other routes have one of the other prefixes.
 func compatibleRoute(path string) (prefix, route, rest string) {
 	for _, prefix := range []string{"openai/v1/", "anthropic/v1/", "v1/"} {
 		tail, ok := strings.CutPrefix(strings.TrimPrefix(path, "/"), prefix)
 		if !ok {
 			continue
 		}
-		for _, route := range []string{chatRoute, responsesRoute, messagesRoute, "models"} {
-			// Anthropic's prefix has the route messages and no other, and all other routes have one of the other prefixes.
-			if rest, ok := strings.CutPrefix(tail, route); ok && (rest == "" || rest[0] == '/') && (route == messagesRoute) == (prefix == "anthropic/v1/") {
+		routes := []string{chatRoute, responsesRoute, "models"}
+		if prefix == "anthropic/v1/" {
+			routes = []string{messagesRoute}
+		}
+		for _, route := range routes {
+			if rest, ok := strings.CutPrefix(tail, route); ok && (rest == "" || rest[0] == '/') {
 				return prefix, route, strings.TrimPrefix(rest, "/")
 			}
 		}
@@ -99,8 +102,8 @@ func compatibleDialect(route string) dialect {
 	}
 }
 
-// compatibleModel serves one request of a route that names its model in the body. It refuses a model that the route does not serve; count asks
-// for the tokens of the prompt only, which is free. Like model, it returns the refusal that the caller has to write, or nil.
+// compatibleModel serves one request of a route that names its model in the body; count asks for the tokens of the prompt only, which is free. Like
+// model, it returns the refusal that the caller has to write, or nil.
 func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int, prefix, route string, count bool, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused != nil {
@@ -114,11 +117,7 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 		return refusal.Invalid("model: a string is required")
 	case !ok:
 		return refusal.New(404, "ResourceNotFoundException", "The model '"+id+"' does not exist")
-	// The route messages serves Anthropic's models and no others; the other routes serve the models that accept OpenAI's dialects.
-	case (route == messagesRoute) != (m.Provider == "anthropic"), route != messagesRoute && !m.Chats():
-		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
-	// On mantle each model has one of the two prefixes v1/ and openai/v1/ (MantlePrefix).
-	case route != messagesRoute && onMantle(r) && prefix != m.MantlePrefix():
+	case !serves(route, m), route != messagesRoute && onMantle(r) && prefix != m.MantlePrefix(): // on mantle each model has one of OpenAI's two prefixes
 		return refusal.Invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
 	case count && !onMantle(r): // bedrock-runtime has the operation CountTokens for that
 		return refusal.NotServed()
@@ -129,25 +128,28 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	in := &inference{Prompt: dialects.Prompt{Model: m, Frame: s.reader.FrameOf(m), Profile: profile, Form: route}, region: region, stored: &s.stored, request: Request{Seq: seq, Operation: route, AskedID: id, Header: r.Header}}
 	in.usageAsked = n.Get("stream_options").Get("include_usage").Is("true")
 	d := compatibleDialect(route)
-	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
-		return refused
-	}
-	// finish makes the checks that need the whole prompt; describe, below, fills in what a test is shown of the request.
-	if refused := in.finish(); refused != nil {
+	if refused := s.read(n, in, d); refused != nil {
 		return refused
 	}
 	if count {
 		return answer(w, map[string]any{"input_tokens": in.request.InputTokens})
 	}
 	if route == messagesRoute {
-		// The rules are those for bodies in Anthropic's dialect, and not in Converse's.
-		if refused := s.obeys(n, in, false); refused != nil {
+		if refused := s.obeys(n, in, false); refused != nil { // false: the body is in Anthropic's dialect, and not in Converse's
 			return refused
 		}
 	}
-	in.request.describe(n, body)
+	in.request.describe(n, body) // the rest of what a test is shown of it
 	s.record(in.request)
 	return s.infer(w, r, in, d, n.Get("stream").Is("true"))
+}
+
+// serves reports whether a route serves a model: messages serves Anthropic's, and the other routes the models that accept OpenAI's dialects.
+func serves(route string, m *modeltable.Model) bool {
+	if route == messagesRoute {
+		return m.Provider == "anthropic"
+	}
+	return m.Chats()
 }
 
 // sse encodes an event as a server-sent event. Chat completions have no event names and end with [DONE]; none of these routes has the metrics
@@ -184,30 +186,30 @@ const doneEvent = "done"
 
 // chatStream returns the chunks of a chat completion on its own route, where usage is only reported on request.
 func chatStream(in *inference, split promptcache.Split, r Reply) []event {
-	head := func(delta map[string]any, finish any) map[string]any {
-		return map[string]any{
-			"id": "chatcmpl-" + strconv.Itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
-			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}},
-		}
+	with := func(choices []any) map[string]any {
+		return map[string]any{"id": "chatcmpl-" + strconv.Itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(), "choices": choices}
 	}
-	events := []event{chunk(head(map[string]any{"role": "assistant", "content": ""}, nil))}
+	var events []event
+	add := func(delta map[string]any, finish any) {
+		events = append(events, chunk(with([]any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}})))
+	}
+	add(map[string]any{"role": "assistant", "content": ""}, nil)
 	message := chatMessage(r)
 	if thought := message["reasoning"]; thought != nil {
-		events = append(events, chunk(head(map[string]any{"reasoning": thought}, nil)))
+		add(map[string]any{"reasoning": thought}, nil)
 	}
 	if message["content"] != nil {
 		for _, piece := range r.pieces() {
-			events = append(events, chunk(head(map[string]any{"content": piece}, nil)))
+			add(map[string]any{"content": piece}, nil)
 		}
 	}
 	if calls := message["tool_calls"]; calls != nil {
-		events = append(events, chunk(head(map[string]any{"tool_calls": calls}, nil)))
+		add(map[string]any{"tool_calls": calls}, nil)
 	}
-	events = append(events, chunk(head(map[string]any{}, r.chosen(chatWords))))
-	if in.usageAsked {
-		// This chunk has the usage and no choices.
-		last := head(nil, nil)
-		last["choices"], last["usage"] = []any{}, chatUsage(split, r.OutputTokens)
+	add(map[string]any{}, r.chosen(chatWords))
+	if in.usageAsked { // the chunk with the usage has no choices
+		last := with([]any{})
+		last["usage"] = chatUsage(split, r.OutputTokens)
 		events = append(events, usageChunk(last))
 	}
 	return append(events, event{kind: doneEvent})

@@ -29,8 +29,9 @@ func usageJSON(in *inference, split promptcache.Split, output int) *converseUsag
 	// Nova, if the request has no cache point; and the counters of writes from Sonnet 5 if nothing was written.
 	written := split.Write5m + split.Write1h
 	nova := in.Model.Provider == "amazon"
-	asked := in.Marked || split.Read+written > 0
-	if in.Model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
+	usesCache := in.Marked || split.Read+written > 0
+	onlyIfUsed := nova || in.request.Operation == "converse-stream"
+	if in.Model.Cache != nil && (usesCache || !onlyIfUsed) {
 		usage.Read, usage.ReadCount = &split.Read, &split.Read
 		if written > 0 || !strings.Contains(in.Model.ID, "sonnet-5") {
 			usage.Write, usage.WriteCount = &written, &written
@@ -44,7 +45,7 @@ func usageJSON(in *inference, split promptcache.Split, output int) *converseUsag
 			usage.Details = append(usage.Details, map[string]any{"ttl": "5m", "inputTokens": split.Write5m})
 		}
 	}
-	if in.steps != nil {
+	if in.steps != nil { // the history was compacted
 		usage.Iterations = iterationsJSON(in.steps)
 	}
 	return usage
@@ -60,8 +61,7 @@ func converseAnswer(in *inference, split promptcache.Split, r Reply) any {
 	return in.servedAs(out, r)
 }
 
-// converseEvents returns the events of ConverseStream. What converseAnswer has in one body stands in the last two: the stop reason and the
-// metadata.
+// converseEvents returns the events of ConverseStream. What converseAnswer has in one body stands in the last two: the stop reason and the metadata.
 func converseEvents(in *inference, split promptcache.Split, r Reply) []event {
 	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
 	// blockEvents returns the events of one block: a start of some kinds, deltas and a stop.

@@ -7,17 +7,15 @@ import (
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
 // Functions that serve a request return the refusal that their caller has to write, or nil if they have written the answer. answer writes a body with
 // status 200, and returns nil.
 
-// countTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
-// runtime counts.
+// countTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the runtime counts.
 func (s *Server) countTokens(w http.ResponseWriter, n *jsonnode.Node, in *inference, profile string) *refusal.Error {
-	if profile != "" || !countable(in.Model) {
+	if profile != "" || !in.Model.CountsTokens() {
 		return refusal.Invalid("The provided model doesn't support counting tokens.")
 	}
 	refused := n.Only("the request", "input")
@@ -71,20 +69,6 @@ func (s *Server) countInput(input *jsonnode.Node, in *inference) *refusal.Error 
 func runsAtProvider(kind string) bool {
 	for _, prefix := range []string{"web_search_", "web_fetch_", "code_execution_", "advisor_"} {
 		if strings.HasPrefix(kind, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// countable reports whether the runtime counts for a model: generations 3.5 to 4.6 of Claude, as observed up to November 2026. Another
-// endpoint counts for later ones.
-func countable(m *modeltable.Model) bool {
-	for _, family := range []string{
-		"claude-3-5-", "claude-3-7-", "claude-opus-4-2025", "claude-opus-4-1-", "claude-opus-4-5-", "claude-opus-4-6-",
-		"claude-sonnet-4-2025", "claude-sonnet-4-5-", "claude-sonnet-4-6", "claude-haiku-4-5-",
-	} {
-		if strings.HasPrefix(m.ID, "anthropic."+family) {
 			return true
 		}
 	}

@@ -22,7 +22,8 @@ type dialect struct {
 	events func(*inference, promptcache.Split, Reply) []event
 }
 
-// dialectOf returns the dialect of a model, or the zero value if the simulator does not serve the model through InvokeModel.
+// dialectOf returns the dialect of a model, or the zero value if the simulator does not serve the model through InvokeModel. Plain parses bodies with
+// one prompt: it takes the members that a body may have, the prompt first, and the path of names to the output limit.
 func dialectOf(m *modeltable.Model) dialect {
 	id := m.ID
 	switch {
@@ -46,21 +47,13 @@ func dialectOf(m *modeltable.Model) dialect {
 		return dialect{(*dialects.Reader).ParseCohereText, cohereTextAnswer, cohereTextEvents}
 	case m.Provider == "meta":
 		return dialect{dialects.Plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
-	case promptOnlyMistral(m):
+	case m.TakesOnePrompt():
 		return dialect{dialects.Plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, mistralEvents}
 	case m.Embeds(): // other embeddings are not served
 		return dialect{}
 	default:
 		return dialect{(*dialects.Reader).ParseChat, chatAnswer, chatEvents}
 	}
-}
-
-// promptOnlyMistral reports whether a model is one of Mistral's of 2023 and 2024, which take one prompt instead of messages.
-func promptOnlyMistral(m *modeltable.Model) bool {
-	if m.Provider == "mistral" && strings.Contains(m.ID, "instruct-v0") {
-		return true
-	}
-	return strings.HasPrefix(m.ID, "mistral.mistral-small-2402") || strings.HasPrefix(m.ID, "mistral.mistral-large-24")
 }
 
 // The stop reasons of families (their pages in the Bedrock user guide, read 2026-11): of a complete answer, one that was cut, one that asks for
@@ -88,25 +81,30 @@ func novaAnswer(_ *inference, split promptcache.Split, r Reply) any {
 	}
 }
 
-// novaEvents returns Converse's events as chunks. Nova sends a stop event after each delta, so the stop event that ends a block anyway would be a
-// second one after its last delta.
+// novaEvents returns Converse's events as chunks. Nova sends a stop event after each delta, so the stop event that ends a block anyway is left out
+// after that of its last delta.
 func novaEvents(in *inference, split promptcache.Split, r Reply) []event {
-	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
+	const stop = "contentBlockStop"
+	events, last := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}, ""
+	send := func(kind string, body map[string]any) {
+		if kind == stop && last == stop {
+			return
+		}
+		events, last = append(events, chunk(map[string]any{kind: body})), kind
+	}
 	for i, b := range r.Blocks {
 		for _, e := range blockEvents(i, b) {
-			if events = append(events, chunk(map[string]any{e.kind: e.body})); e.kind == "contentBlockDelta" { // each is followed by a stop event
-				events = append(events, chunk(map[string]any{"contentBlockStop": map[string]any{"contentBlockIndex": i}}))
+			send(e.kind, e.body)
+			if e.kind == "contentBlockDelta" {
+				send(stop, map[string]any{"contentBlockIndex": i})
 			}
-		}
-		if n := len(events); n > 2 && events[n-2].body["contentBlockStop"] != nil {
-			events = events[:n-1]
 		}
 	}
 	usage := novaUsage(split, r.OutputTokens)
 	delete(usage, "totalTokens")
-	return append(events,
-		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
-		usageChunk(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens)}, r)))
+	metadata := map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}
+	return append(events, chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
+		usageChunk(in.tracedAs(map[string]any{"metadata": metadata, "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens)}, r)))
 }
 
 func titanTextAnswer(_ *inference, split promptcache.Split, r Reply) any {
@@ -115,10 +113,9 @@ func titanTextAnswer(_ *inference, split promptcache.Split, r Reply) any {
 
 // titanTextEvents streams an answer: the pieces of its text, and a last chunk with the token counts and Bedrock's metrics.
 func titanTextEvents(in *inference, split promptcache.Split, r Reply) []event {
-	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"outputText": piece, "index": 0, "completionReason": nil}))
-	}
+	events := r.chunks(func(piece string) map[string]any {
+		return map[string]any{"outputText": piece, "index": 0, "completionReason": nil}
+	})
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"outputText": "", "index": 0, "completionReason": r.chosen(titanWords), "inputTextTokenCount": split.Input, "totalOutputTextTokenCount": r.OutputTokens,
 		"amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
@@ -153,15 +150,15 @@ func mistralAnswer(_ *inference, _ promptcache.Split, r Reply) any {
 
 // mistralEvents streams an answer: the pieces of its text, and a last chunk without token counts of its own, but with Bedrock's metrics.
 func mistralEvents(in *inference, split promptcache.Split, r Reply) []event {
-	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
-	}
+	events := r.chunks(func(piece string) map[string]any {
+		return map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}
+	})
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens),
 	}, r)))
 }
 
+// chatUsage returns the usage of an answer. No model of this dialect has a prompt cache, so that all input is plain.
 func chatUsage(split promptcache.Split, output int) map[string]any {
 	return map[string]any{"prompt_tokens": split.Input, "completion_tokens": output, "total_tokens": split.Input + output}
 }
@@ -197,12 +194,12 @@ func chatMessage(r Reply) map[string]any {
 // chatEvents streams a chat completion through InvokeModel: the pieces of its text, its tool uses, and a last chunk with usage and metrics. On
 // the OpenAI route chatStream does that.
 func chatEvents(in *inference, split promptcache.Split, r Reply) []event {
-	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"content": piece}}}}))
+	one := func(delta map[string]any) map[string]any {
+		return map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": delta}}}
 	}
+	events := r.chunks(func(piece string) map[string]any { return one(map[string]any{"content": piece}) })
 	if calls := chatMessage(r)["tool_calls"]; calls != nil {
-		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"tool_calls": calls}}}}))
+		events = append(events, chunk(one(map[string]any{"tool_calls": calls})))
 	}
 	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen(chatWords)}},
@@ -212,6 +209,14 @@ func chatEvents(in *inference, split promptcache.Split, r Reply) []event {
 
 // epoch is the creation time in answers, in Unix seconds. It is fixed, so that two runs of a test get the same bytes.
 const epoch = 1_764_460_800
+
+// chunks returns a chunk for each piece of the reply's text, with the body that the function body makes of the piece.
+func (r Reply) chunks(body func(piece string) map[string]any) (events []event) {
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(body(piece)))
+	}
+	return events
+}
 
 // chunk is an event of InvokeModelWithResponseStream. A usageChunk holds token counts, which the fault MissingUsage takes out.
 func chunk(body map[string]any) event      { return event{chunkEvent, body} }

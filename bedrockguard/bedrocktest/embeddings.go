@@ -9,6 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 )
 
+// A Vector of the request has its content (Of), the kind of content (Kind) and the types of number that are asked for (Kinds, which returns its
+// argument if none are). Floats returns its numbers, and As returns them in one of the types.
+
 // titanEmbedAnswer returns an answer; recordings show that the second generation also lists the vectors by their type.
 func titanEmbedAnswer(in *inference, split promptcache.Split, _ Reply) any {
 	v := in.Vectors[0]
@@ -66,7 +69,8 @@ func cohereEmbedAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 	return out
 }
 
-// rerankAnswer ranks documents by how many words of the query they contain, so that a test can predict the order. It returns the best TopN.
+// rerankAnswer ranks documents by how many words of the query they contain, so that a test can predict the order: the score is that part of the
+// words, kept off 0 and 1. It returns the best TopN.
 func rerankAnswer(in *inference, _ promptcache.Split, _ Reply) any {
 	words := strings.Fields(strings.ToLower(in.request.LastText))
 	// The parser of rerank requests counts each document as a message, and takes the query as the last text.

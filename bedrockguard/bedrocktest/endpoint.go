@@ -36,10 +36,7 @@ func endpointAnswer(in *inference, split promptcache.Split, r Reply) any {
 
 // endpointEvents streams an answer: the pieces of its text, and a last chunk with the usage and Bedrock's metrics. Guardrails are not reported in it.
 func endpointEvents(in *inference, split promptcache.Split, r Reply) []event {
-	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(completion(in, piece, nil)))
-	}
+	events := r.chunks(func(piece string) map[string]any { return completion(in, piece, nil) })
 	last := completion(in, "", r.chosen(chatWords))
 	last["usage"], last["amazon-bedrock-invocationMetrics"] = chatUsage(split, r.OutputTokens), metrics(in.Model, split, r.OutputTokens)
 	return append(events, usageChunk(last))

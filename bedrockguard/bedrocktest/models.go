@@ -55,13 +55,14 @@ func (o *Options) models() (map[string]*knownModel, error) {
 func (s *Server) lookup(id string) (m *modeltable.Model, profile, region string, ok bool) {
 	if plain, err := url.PathUnescape(id); err == nil {
 		if known := s.models[plain]; known != nil && known.Like != "" {
-			return modeltable.Lookup(known.Like, nil)
+			return modeltable.Lookup(known.Like, nil) // what the added model is like is an id of the table, and none of Options.Names
 		}
 	}
 	return modeltable.Lookup(id, s.opts.Names)
 }
 
-// available says why a model can't be called; nil if it can.
+// available says why a model can't be called; nil if it can. An entry of Options.Models may be for the id that the request names, or for the model
+// that this id stands for.
 func (s *Server) available(id string, m *modeltable.Model) *refusal.Error {
 	known := s.models[id]
 	if known == nil {

@@ -36,8 +36,7 @@ func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path 
 	return s.listProfiles(w, kind), true
 }
 
-// getProfile serves GetInferenceProfile. A name in Options.Names is an application's profile; any other id must be that of a geography or of
-// global.
+// getProfile serves GetInferenceProfile. A name in Options.Names is an application's profile; any other id must be that of a geography or of global.
 func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
 	// lookup takes ids as they are in a path, and decodes them.
 	m, geography, _, ok := s.lookup(url.PathEscape(id))
@@ -45,6 +44,7 @@ func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
 	if _, named := s.opts.Names[id]; named {
 		kind = applicationProfile
 	}
+	// An id without a geography is a model's own, and no profile.
 	if !ok || geography == "" && kind == systemProfile {
 		return refusal.New(404, "ResourceNotFoundException", "The provided inference profile was not found.")
 	}
@@ -55,11 +55,10 @@ func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal.Error {
 // such as an application's, sends requests to the server's own region.
 func (s *Server) profileSummary(id string, m *modeltable.Model, geography, kind string) map[string]any {
 	const created = "2026-01-01T00:00:00Z"
-	arn := id
+	// The id may be a whole ARN, as that of an application's profile is, which ends with the profile's own id after a slash.
+	arn, own := id, id[strings.LastIndexByte(id, '/')+1:]
 	if kind == systemProfile {
-		// The id may be a whole ARN, which ends with the profile's own id after a slash.
-		id = id[strings.LastIndexByte(id, '/')+1:]
-		arn = "arn:aws:bedrock:" + s.opts.Region + ":123456789012:inference-profile/" + id
+		arn = "arn:aws:bedrock:" + s.opts.Region + ":123456789012:inference-profile/" + own
 	}
 	models := []any{}
 	regions := rules.ProfileRegions[geography]
@@ -70,8 +69,7 @@ func (s *Server) profileSummary(id string, m *modeltable.Model, geography, kind 
 		models = append(models, map[string]any{"modelArn": "arn:aws:bedrock:" + region + "::foundation-model/" + m.ID})
 	}
 	return map[string]any{
-		"inferenceProfileName": id[strings.LastIndexByte(id, '/')+1:], "inferenceProfileArn": arn, "inferenceProfileId": id[strings.LastIndexByte(id, '/')+1:],
-		"status": "ACTIVE", "type": kind, "models": models, "createdAt": created, "updatedAt": created, "description": "Routes requests to " + m.ID + ".",
+		"inferenceProfileName": own, "inferenceProfileArn": arn, "inferenceProfileId": own, "status": "ACTIVE", "type": kind, "models": models, "createdAt": created, "updatedAt": created, "description": "Routes requests to " + m.ID + ".",
 	}
 }
 
@@ -85,6 +83,7 @@ func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal.Error
 			if m.ID != id || !m.ThroughProfiles() && !m.Global { // id is an alias, or the model has no profiles
 				continue
 			}
+			// A model with a global profile has one of each geography, too.
 			all = append(all, s.profileSummary(geography+"."+id, m, geography, systemProfile))
 			if m.Global {
 				all = append(all, s.profileSummary("global."+id, m, "global", systemProfile))

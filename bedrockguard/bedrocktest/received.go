@@ -18,20 +18,13 @@ type ToolResult struct {
 	Failed  bool
 }
 
-// describe fills in the fields of a Request that are shown to the test, from a body in any dialect: the system prompt, the names of the tools,
-// how many turns the assistant had, and the tool results that end the conversation. n is the parsed body.
+// describe fills in the fields of a Request that are shown to the test, from a body in any dialect: the system prompt, the names of the tools, how
+// many turns the assistant had, and the tool results that end the conversation. n is the parsed body. The system prompt is in system, instructions
+// (of the Responses API) or preamble (Cohere's), or in messages of chat completions.
 func (r *Request) describe(n *jsonnode.Node, body []byte) {
 	r.Body = body
 	r.System = dialects.TextsOf(n.Get("system")) + n.Get("instructions").Text() + n.Get("preamble").Text()
-	for _, list := range []*jsonnode.Node{n.Get("tools"), n.Get("toolConfig").Get("tools")} {
-		for _, t := range list.List() {
-			for _, name := range []*jsonnode.Node{t.Get("name"), t.Get("toolSpec").Get("name"), t.Get("function").Get("name"), t.Get("systemTool").Get("name")} {
-				if name.Text() != "" {
-					r.Tools = append(r.Tools, name.Text())
-				}
-			}
-		}
-	}
+	r.nameTools(n)
 	messages := n.Get("messages").List()
 	// A body has either chat_history, which is Cohere's, or messages, so that i is also the index in its list.
 	for i, m := range slices.Concat(n.Get("chat_history").List(), messages) {
@@ -47,6 +40,17 @@ func (r *Request) describe(n *jsonnode.Node, body []byte) {
 		}
 		if i == len(messages)-1 || trailing(messages[i:]) {
 			r.results(m)
+		}
+	}
+}
+
+// nameTools adds the names of the tools, which each dialect has in another place.
+func (r *Request) nameTools(n *jsonnode.Node) {
+	for _, t := range slices.Concat(n.Get("tools").List(), n.Get("toolConfig").Get("tools").List()) {
+		for _, name := range []*jsonnode.Node{t.Get("name"), t.Get("toolSpec").Get("name"), t.Get("function").Get("name"), t.Get("systemTool").Get("name")} {
+			if name.Text() != "" {
+				r.Tools = append(r.Tools, name.Text())
+			}
 		}
 	}
 }

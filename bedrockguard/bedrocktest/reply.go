@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -32,8 +33,7 @@ type Reply struct {
 	Fault      FaultKind // the fault of this answer, if Options gives the request none
 	FaultAfter int       // after how many events an exception ends a stream; zero means half of them
 
-	seq int  // of the request
-	cut bool // the answer was cut to the request's maximum
+	seq int // of the request
 }
 
 // Answer returns a reply with these blocks. The methods of Reply add to it.
@@ -104,13 +104,7 @@ const defaultText = "Understood. The change looks right, and the next step follo
 func (r Reply) complete(s *Server, in *inference) Reply {
 	r.seq = in.request.Seq
 	if r.Blocks == nil {
-		if r.Text == "" {
-			r.Text = defaultText
-		}
-		r.Blocks = []Block{{Text: r.Text}}
-		if r.ToolName != "" {
-			r.Blocks = append(r.Blocks, Uses(r.ToolName, r.ToolInput))
-		}
+		r = r.withBlocks()
 		if r.OutputTokens <= 0 {
 			r.OutputTokens = s.opts.count(r.Text)
 		}
@@ -118,16 +112,26 @@ func (r Reply) complete(s *Server, in *inference) Reply {
 		r.Text = r.texts()
 	}
 	r.Blocks = r.named(in.Model.Provider == "amazon")
-	if r.OutputTokens <= 0 {
+	if r.OutputTokens <= 0 { // the test gave blocks, or the text has no tokens
 		for _, b := range r.Blocks {
 			r.OutputTokens += s.opts.count(b.counted())
 		}
 	}
 	if in.MaxTokens > 0 && r.OutputTokens >= in.MaxTokens {
 		r.OutputTokens = in.MaxTokens
-		r.StopReason, r.StopSequence, r.cut = "max_tokens", "", true
+		r.StopReason, r.StopSequence = "max_tokens", ""
 	}
 	r.OutputTokens *= max(in.Choices, 1)
+	return r
+}
+
+// withBlocks makes the blocks of a reply that has none, from its text or the default one, and the tool for which it asks.
+func (r Reply) withBlocks() Reply {
+	r.Text = cmp.Or(r.Text, defaultText)
+	r.Blocks = []Block{Says(r.Text)}
+	if r.ToolName != "" {
+		r.Blocks = append(r.Blocks, Uses(r.ToolName, r.ToolInput))
+	}
 	return r
 }
 

@@ -38,15 +38,15 @@ func (in *inference) finish() *refusal.Error {
 
 // Request is what a Reply function gets of a request.
 type Request struct {
-	Seq         int // counted from 1
-	Operation   string
+	Seq         int    // counted from 1
+	Operation   string // such as "converse-stream" or "invoke"; or a route such as "chat/completions"
 	ModelID     string // the foundation model
 	AskedID     string // the id or ARN that the request names
 	Turn        int    // how many turns the assistant had before it, not counting a prefill
 	Header      http.Header
-	MaxTokens   int // the model's maximum if the request has none
-	InputTokens int // including cached ones
-	Messages    int
+	MaxTokens   int    // the model's maximum if the request has none
+	InputTokens int    // including cached ones
+	Messages    int    // how many there are; documents to rank and texts to embed count as one each
 	LastText    string // the last text block of the last message that has one
 	System      string
 	Tools       []string     // names of the offered tools

@@ -45,6 +45,12 @@ func (s *stored) get(id string) ([]*jsonnode.Node, map[string]any, bool) {
 	return items, s.bodies[id], ok
 }
 
+// conversation returns the input and the output of a stored response as items, from which a request of the Responses API that names it goes on.
+func (s *stored) conversation(id string) ([]*jsonnode.Node, bool) {
+	items, _, ok := s.get(id)
+	return items, ok
+}
+
 // storedResponse serves GET and DELETE of one response that was stored.
 func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id string) *refusal.Error {
 	_, body, ok := s.stored.get(id)
@@ -64,15 +70,14 @@ func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id strin
 	}
 }
 
-// responseItems returns the blocks of an answer as items of the Responses API, which has an item for each message, tool use and piece of
-// reasoning.
+// responseItems returns the blocks of an answer as items of the Responses API, which has an item for each message, tool use and piece of reasoning.
 func responseItems(r Reply) []map[string]any {
 	var items []map[string]any
 	id := func(kind string, i int) string { return kind + "_" + strconv.Itoa(r.seq) + "_" + strconv.Itoa(i) }
 	for i, b := range r.Blocks {
 		item := map[string]any{"status": "completed"}
 		switch {
-		case b.Raw != "":
+		case b.Raw != "": // an item that the test gives in JSON
 			item = map[string]any{}
 			_ = json.Unmarshal([]byte(b.Raw), &item) // if it is not an object it is an empty one
 		case b.Tool != nil:
@@ -160,7 +165,7 @@ func responsesAnswer(in *inference, split promptcache.Split, r Reply) any {
 		body["status"], body["incomplete_details"] = "incomplete", map[string]any{"reason": "content_filter"}
 	}
 	if in.Stores {
-		items := in.StoredItems[:len(in.StoredItems):len(in.StoredItems)] // so that append copies them
+		items := in.StoredItems[:len(in.StoredItems):len(in.StoredItems)] // the whole input; without room behind it, so that append copies it
 		for _, item := range responseItems(r) {
 			raw, _ := json.Marshal(item) // maps, strings and numbers
 			if n, refused := jsonnode.Parse(raw); refused == nil {
@@ -202,51 +207,60 @@ func responsesEvents(in *inference, split promptcache.Split, r Reply) []event {
 	return events
 }
 
-// responseItemEvents passes the events of the item with index i to add. at, inside and part add what says where an event belongs: its item by
-// index, its item by index and id, or its part of the item's content.
+// responseItemEvents passes the events of the item with index i to add: one that shows the item as it begins, those of its content, if that is
+// streamed, and one with the whole item. Each event says by index, and those of the content also by id, to which item it belongs.
 func responseItemEvents(i int, item map[string]any, b Block, add func(string, map[string]any)) {
-	at := func(more map[string]any) map[string]any {
-		more["output_index"] = i
-		return more
-	}
-	inside := func(more map[string]any) map[string]any {
-		more["item_id"] = item["id"]
-		return at(more)
-	}
-	part := func(more map[string]any) map[string]any {
-		more["content_index"] = 0
-		return inside(more)
-	}
-	// begun is the item as its first event shows it, still without its content.
 	begun := maps.Clone(item)
-	switch {
-	case item["type"] == "function_call":
+	switch streamedKind(item, b) {
+	case "function_call":
 		begun["arguments"], begun["status"] = "", "in_progress"
-		add("output_item.added", at(map[string]any{"item": begun}))
-		add("function_call_arguments.delta", inside(map[string]any{"delta": b.Tool.Input}))
-		add("function_call_arguments.done", inside(map[string]any{"arguments": b.Tool.Input}))
-	case item["type"] == "message" && b.Raw == "":
+	case "message", "reasoning":
 		begun["content"], begun["status"] = []any{}, "in_progress"
-		add("output_item.added", at(map[string]any{"item": begun}))
-		empty := map[string]any{"type": "output_text", "text": "", "annotations": []any{}, "logprobs": []any{}}
-		add("content_part.added", part(map[string]any{"part": empty}))
-		for _, piece := range pieces(b.Text) {
-			add("output_text.delta", part(map[string]any{"delta": piece, "logprobs": []any{}}))
-		}
-		add("output_text.done", part(map[string]any{"text": b.Text, "logprobs": []any{}}))
-		add("content_part.done", part(map[string]any{"part": item["content"].([]any)[0]}))
-	case item["type"] == "reasoning" && item["content"] != nil && b.Raw == "":
-		begun["content"], begun["status"] = []any{}, "in_progress"
-		add("output_item.added", at(map[string]any{"item": begun}))
-		add("reasoning_part.added", part(map[string]any{"part": map[string]any{"type": "reasoning_text", "text": ""}}))
-		for _, piece := range pieces(b.Reasoning.Text) {
-			add("reasoning_text.delta", part(map[string]any{"delta": piece}))
-		}
-		add("reasoning_text.done", part(map[string]any{"text": b.Reasoning.Text}))
-		add("reasoning_part.done", part(map[string]any{"part": item["content"].([]any)[0]}))
-	default:
-		// An item of any other kind, and a raw one, is complete in its first event.
-		add("output_item.added", at(map[string]any{"item": begun}))
 	}
-	add("output_item.done", at(map[string]any{"item": item}))
+	add("output_item.added", map[string]any{"output_index": i, "item": begun})
+	for _, e := range contentEvents(item, b) {
+		e.body["output_index"], e.body["item_id"] = i, item["id"]
+		add(e.kind, e.body)
+	}
+	add("output_item.done", map[string]any{"output_index": i, "item": item})
+}
+
+// streamedKind returns the type of an item whose content is streamed: function_call, message or reasoning. It returns "" for an item of any other
+// kind, and for a raw message or piece of reasoning, which are complete in their first event.
+func streamedKind(item map[string]any, b Block) string {
+	kind, _ := item["type"].(string)
+	if kind == "function_call" || b.Raw == "" && (kind == "message" || kind == "reasoning" && item["content"] != nil) {
+		return kind
+	}
+	return ""
+}
+
+// contentEvents returns the events by which an item's content is streamed, without what says to which item they belong. Messages and reasoning have
+// one part.
+func contentEvents(item map[string]any, b Block) []event {
+	part := func(kind string, body map[string]any) event {
+		body["content_index"] = 0
+		return event{kind, body}
+	}
+	var events []event
+	switch streamedKind(item, b) {
+	case "function_call":
+		events = []event{{"function_call_arguments.delta", map[string]any{"delta": b.Tool.Input}}, {"function_call_arguments.done", map[string]any{"arguments": b.Tool.Input}}}
+	case "message":
+		empty := map[string]any{"type": "output_text", "text": "", "annotations": []any{}, "logprobs": []any{}}
+		events = append(events, part("content_part.added", map[string]any{"part": empty}))
+		for _, piece := range pieces(b.Text) {
+			events = append(events, part("output_text.delta", map[string]any{"delta": piece, "logprobs": []any{}}))
+		}
+		events = append(events, part("output_text.done", map[string]any{"text": b.Text, "logprobs": []any{}}),
+			part("content_part.done", map[string]any{"part": item["content"].([]any)[0]}))
+	case "reasoning":
+		events = append(events, part("reasoning_part.added", map[string]any{"part": map[string]any{"type": "reasoning_text", "text": ""}}))
+		for _, piece := range pieces(b.Reasoning.Text) {
+			events = append(events, part("reasoning_text.delta", map[string]any{"delta": piece}))
+		}
+		events = append(events, part("reasoning_text.done", map[string]any{"text": b.Reasoning.Text}),
+			part("reasoning_part.done", map[string]any{"part": item["content"].([]any)[0]}))
+	}
+	return events
 }

@@ -106,8 +106,8 @@ var requestShapes = map[string]string{
 	"invoke": "InvokeModelRequest", "invoke-with-response-stream": "InvokeModelWithResponseStreamRequest",
 }
 
-// model serves the operations on one model. It parses the body with the dialect of the operation or of the model's family, checks the model's
-// rules, and leaves billing and answering to infer. n is the parsed body; in collects what is read of the request.
+// model serves the operations on one model. It finds the model, and refuses one that can't be called, and a body that does not conform to AWS's
+// service model. n is the parsed body; in collects what is read of the request.
 func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal.Error {
 	shape, known := requestShapes[operation]
 	if !known {
@@ -132,45 +132,29 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 		return refused
 	}
 	in := &inference{Prompt: dialects.Prompt{Model: m, Frame: s.reader.FrameOf(m), Profile: profile}, region: region, request: Request{Seq: seq, Operation: operation, AskedID: id, Header: r.Header}}
-	var d dialect
-	switch operation {
-	case "converse", "converse-stream":
-		if m.Mode != "" { // it makes embeddings or ranks documents
-			return refusal.Invalid("This action doesn't support the model that you provided.")
-		}
-		d = dialect{(*dialects.Reader).ParseConverse, converseAnswer, converseEvents}
-		// askGuardrails sets which guardrails evaluate the request, and refuses an unknown one. A trace is asked for by enabled or enabled_full, also
-		// in the header below.
-		config := n.Get("guardrailConfig")
-		refused = s.askGuardrails(in, config.Get("guardrailIdentifier").Text(), config.Get("guardrailVersion").Text(), strings.HasPrefix(config.Get("trace").Text(), "enabled"))
-	case "invoke", "invoke-with-response-stream":
-		// The server on a SageMaker endpoint has a dialect of its own, whichever model it is like.
-		if d = dialectOf(m); isEndpoint(id) {
-			d = endpointDialect()
-		}
-		in.Tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
-		in.Latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
-		refused = s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), r.Header.Get("X-Amzn-Bedrock-GuardrailVersion"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
-	case "count-tokens":
+	if operation == "count-tokens" {
 		return s.countTokens(w, n, in, profile)
 	}
+	return s.converseOrInvoke(w, r, n, body, in)
+}
+
+// converseOrInvoke serves Converse and InvokeModel. It parses the body with the dialect of the operation or of the model's family, checks the model's
+// rules, and leaves billing and answering to infer.
+func (s *Server) converseOrInvoke(w http.ResponseWriter, r *http.Request, n *jsonnode.Node, body []byte, in *inference) *refusal.Error {
+	d, refused := s.dialectFor(n, in)
 	if refused != nil {
 		return refused
 	}
-	streams := strings.HasSuffix(operation, "stream")
+	streams := strings.HasSuffix(in.request.Operation, "stream")
 	// A model that is not served here has no parser, and one that does not stream has no events.
 	if d.parse == nil || streams && d.events == nil {
 		return refusal.Invalid("This action doesn't support the model that you provided.")
 	}
-	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
-		return refused
-	}
-	// finish checks the length, the output limit and the tier, and copies into in.request what a test is shown of them; describe adds the rest.
-	if refused := in.finish(); refused != nil {
+	if refused := s.read(n, in, d); refused != nil {
 		return refused
 	}
 	// obeys checks the rules that only some models have. They read bodies of Converse and of Anthropic's models only.
-	if converse := strings.HasPrefix(operation, "converse"); converse || m.Provider == "anthropic" {
+	if converse := strings.HasPrefix(in.request.Operation, "converse"); converse || in.Model.Provider == "anthropic" {
 		if refused := s.obeys(n, in, converse); refused != nil {
 			return refused
 		}
@@ -178,6 +162,38 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	in.request.describe(n, body)
 	s.record(in.request)
 	return s.infer(w, r, in, d, streams)
+}
+
+// dialectFor returns the dialect of a request of Converse or InvokeModel; an empty one if the model is not served. It also reads what InvokeModel has
+// in headers, and which guardrails evaluate the request (askGuardrails), whose trace is asked for by enabled or enabled_full.
+func (s *Server) dialectFor(n *jsonnode.Node, in *inference) (dialect, *refusal.Error) {
+	if strings.HasPrefix(in.request.Operation, "converse") {
+		if in.Model.Mode != "" { // it makes embeddings or ranks documents
+			return dialect{}, refusal.Invalid("This action doesn't support the model that you provided.")
+		}
+		config := n.Get("guardrailConfig")
+		traced := strings.HasPrefix(config.Get("trace").Text(), "enabled")
+		return dialect{(*dialects.Reader).ParseConverse, converseAnswer, converseEvents},
+			s.askGuardrails(in, config.Get("guardrailIdentifier").Text(), config.Get("guardrailVersion").Text(), traced)
+	}
+	d := dialectOf(in.Model)
+	if isEndpoint(in.request.AskedID) { // the server on a SageMaker endpoint has a dialect of its own, whichever model it is like
+		d = endpointDialect()
+	}
+	header := in.request.Header
+	in.Tier = strings.ToLower(header.Get("X-Amzn-Bedrock-Service-Tier"))
+	in.Latency = header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
+	traced := strings.HasPrefix(strings.ToLower(header.Get("X-Amzn-Bedrock-Trace")), "enabled")
+	return d, s.askGuardrails(in, header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), header.Get("X-Amzn-Bedrock-GuardrailVersion"), traced)
+}
+
+// read parses a body into the Prompt. finish checks the length, the output limit and the tier, and copies into in.request what a test is shown of
+// them.
+func (s *Server) read(n *jsonnode.Node, in *inference, d dialect) *refusal.Error {
+	if refused := d.parse(s.reader, n, &in.Prompt); refused != nil {
+		return refused
+	}
+	return in.finish()
 }
 
 // infer bills a valid request and answers it in the dialect d. If the request gets a fault, infer produces that instead: some faults end the
@@ -188,15 +204,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if refused != nil {
 		return refused
 	}
-	fault := s.faultOf(in.request)
-	var reply Reply
-	// A request without a fault, which is the empty one, is billed. Its reply may bring a fault of its own, which is checked once more below.
-	if s.opts.Reply != nil && fault.billed(streams) {
-		reply = s.opts.Reply(in.request)
-	}
-	if fault == "" {
-		fault = reply.Fault
-	}
+	reply, fault := s.replyTo(in, streams)
 	if !fault.billed(streams) {
 		quotaUse.Settle(0)
 		if streams && fault.exception() != "" { // the stream consists of this exception
@@ -216,7 +224,33 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		// (Burndown).
 		quotaUse.Settle(split.Input + split.Write5m + split.Write1h + reply.OutputTokens*in.Model.Burndown())
 	}
-	switch fault { // reset does not return
+	return s.deliver(w, r, in, d, streams, outcome{split, reply, fault})
+}
+
+// outcome is what comes of a request that is billed: how its input is split into classes, the completed reply, and what goes wrong with the answer.
+type outcome struct {
+	split promptcache.Split
+	reply Reply
+	fault FaultKind
+}
+
+// replyTo returns what the model answers, and what goes wrong: the fault that Options give the request, or else that of the reply. With a fault that
+// is not billed the model does not run, so Options.Reply is not asked. The empty fault, which is none, is billed.
+func (s *Server) replyTo(in *inference, streams bool) (reply Reply, fault FaultKind) {
+	fault = s.faultOf(in.request)
+	if s.opts.Reply != nil && fault.billed(streams) {
+		reply = s.opts.Reply(in.request)
+	}
+	if fault == "" {
+		fault = reply.Fault
+	}
+	return reply, fault
+}
+
+// deliver writes the answer of a request that was billed, or makes its fault happen. It returns the refusal with which the fault answers; nil if the
+// answer is written.
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool, o outcome) *refusal.Error {
+	switch o.fault { // reset does not return
 	case Reset:
 		s.reset(w)
 	case Stall:
@@ -224,20 +258,20 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		s.reset(w)
 	}
 	// A fault with an exception ends a stream after its status 200, so it is left to stream.
-	if refused := fault.status(); refused != nil && (!streams || fault.exception() == "") {
+	if refused := o.fault.status(); refused != nil && (!streams || o.fault.exception() == "") {
 		return refused
 	}
 	// A negative FirstByteDelay means none, and does not shorten the latency.
-	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) { // the client has left, or the server is closed
+	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+o.reply.Latency) { // the client has left, or the server is closed
 		panic(http.ErrAbortHandler)
 	}
 	// From now on other requests can read what this one has written to the cache.
-	s.cache.Begun(split)
+	s.cache.Begun(o.split)
 	if streams {
-		s.stream(w, r, in, d.events(in, split, reply), fault, reply)
-		return nil
+		s.stream(w, r, in, d.events(in, o.split, o.reply), o.fault, o.reply)
+	} else {
+		s.unary(w, in, o, d.answer(in, o.split, o.reply))
 	}
-	s.unary(w, in, split, reply, d.answer(in, split, reply), fault)
 	return nil
 }
 
@@ -272,19 +306,25 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		steps = []iteration{{split: split, output: reply.OutputTokens}}
 	}
 	for _, step := range steps {
-		i.InputTokens += int64(step.split.Input)
-		i.CacheReadTokens += int64(step.split.Read)
-		i.CacheWrite5mTokens += int64(step.split.Write5m)
-		i.CacheWrite1hTokens += int64(step.split.Write1h)
-		i.OutputTokens += int64(step.output)
+		i.add(step)
 	}
 	// The rates depend on how many input tokens there are: some models cost more above a limit. tier is a factor in thousandths.
 	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
+	// Some models have a higher rate for the tokens of images. What it is above that of text is a fee, in addition to their price as text.
 	if rate := in.Model.FeesAt(s.opts.Region).ImageToken; rate > rates[modeltable.ClassInput] {
-		i.UnitsNanoUSD += nano(int64(in.ImageTokens), rate-rates[modeltable.ClassInput], tier) // in addition to their price as text
+		i.UnitsNanoUSD += nano(int64(in.ImageTokens), rate-rates[modeltable.ClassInput], tier)
 	}
 	s.book.charge(i, rates, tier)
 	return steps[len(steps)-1].split
+}
+
+// add adds the tokens of one of the inferences that make up an answer.
+func (i *Inference) add(step iteration) {
+	i.InputTokens += int64(step.split.Input)
+	i.CacheReadTokens += int64(step.split.Read)
+	i.CacheWrite5mTokens += int64(step.split.Write5m)
+	i.CacheWrite1hTokens += int64(step.split.Write1h)
+	i.OutputTokens += int64(step.output)
 }
 
 // guard serves ApplyGuardrail. Only the guardrail's units are billed.
@@ -304,7 +344,7 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, vers
 	}
 	s.book.charge(Inference{
 		Seq: seq, Time: s.opts.Clock(), Operation: "apply-guardrail", ModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
-		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: e.nanoUSD(),
+		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: e.NanoUSD(),
 	}, modeltable.Rates{}, 1000) // no tokens are billed, and there is no tier
 	return answer(w, s.applied(n, id, version, e, text))
 }
@@ -319,39 +359,41 @@ func (s *Server) reservation(r *http.Request) string {
 
 // unary writes an answer that is not streamed, and for InvokeModel also the token counts as headers. The fault MissingUsage leaves all counts
 // out; Truncate sends half of the body.
-func (s *Server) unary(w http.ResponseWriter, in *inference, split promptcache.Split, r Reply, body any, fault FaultKind) {
-	invoke := in.request.Operation == "invoke"
-	if fault == MissingUsage {
-		if object, ok := body.(map[string]any); ok {
-			body = withoutUsage(object)
-		}
-	} else if object, ok := body.(map[string]any); ok && invoke {
-		// Converse's answer has its trace already.
-		body = in.tracedAs(object, r)
+func (s *Server) unary(w http.ResponseWriter, in *inference, o outcome, body any) {
+	invoke, counted := in.request.Operation == "invoke", o.fault != MissingUsage
+	if object, ok := body.(map[string]any); ok && !counted {
+		body = withoutUsage(object)
+	} else if ok && invoke { // Converse's answer has its trace already
+		body = in.tracedAs(object, o.reply)
 	}
 	raw, _ := json.Marshal(body) // maps, strings and numbers
 	h := w.Header()
 	h.Set("content-type", "application/json")
 	h.Set("content-length", strconv.Itoa(len(raw)))
-	if invoke && fault != MissingUsage {
-		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(split.Input))
-		// Models that embed or rank have no output tokens.
-		if in.Model.Mode == "" {
-			h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
-		}
-		if in.Model.Cache != nil {
-			h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(split.Read))
-			h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(split.Write5m+split.Write1h))
-		}
-		h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
-		in.by.header(h)
+	if invoke && counted {
+		in.countHeaders(h, o)
 	}
 	w.WriteHeader(http.StatusOK)
-	if fault == Truncate {
+	if o.fault == Truncate {
 		_, _ = w.Write(raw[:len(raw)/2])
 		s.cut(w) // does not return
 	}
 	_, _ = w.Write(raw)
+}
+
+// countHeaders sets the headers with which InvokeModel reports token counts, and how the request was served. Models that embed or rank have no output
+// tokens.
+func (in *inference) countHeaders(h http.Header, o outcome) {
+	h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(o.split.Input))
+	if in.Model.Mode == "" {
+		h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(o.reply.OutputTokens))
+	}
+	if in.Model.Cache != nil {
+		h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(o.split.Read))
+		h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(o.split.Write5m+o.split.Write1h))
+	}
+	h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
+	in.by.header(h)
 }
 
 // withoutUsage removes the token counts from an answer or a chunk, whatever its dialect. It changes body, which must have been made for one

@@ -40,17 +40,18 @@ const (
 )
 
 // asked returns what the rules check of a request: body is Converse's if converse is set, and else Anthropic's. If a test gives a model an end of
-// life of its own, the table's does not apply (EndsByTest); a model that a test adds needs no inference profile (Added).
+// life of its own, the table's does not apply (EndsByTest); a model that a test adds (with a Like) needs no inference profile (Added).
 func (s *Server) asked(body *jsonnode.Node, in *inference, converse bool) *rules.Asked {
 	a := rules.Read(body, converse)
 	a.Model, a.Profile, a.Region, a.Now = in.Model, in.Profile, s.opts.Region, s.opts.Clock()
-	// An entry of Options.Models is for the id that the request names, or for the model that this id stands for.
+	// An entry of Options.Models is for the id that the request names, which it may add, or for the model that this id stands for.
 	if known := s.models[in.request.AskedID]; known != nil {
 		a.EndsByTest, a.Added = !known.Ends.IsZero(), known.Like != ""
 	} else if known := s.models[in.Model.ID]; known != nil {
 		a.EndsByTest = !known.Ends.IsZero()
 	}
-	a.Added = a.Added || in.Form != "" // these routes accept model ids without a profile
+	// The routes of OpenAI and Anthropic (Form) accept model ids without a profile, as if the test had added them.
+	a.Added = a.Added || in.Form != ""
 	return a
 }
 
@@ -67,7 +68,7 @@ func (s *Server) obeys(body *jsonnode.Node, in *inference, converse bool) *refus
 
 // Rules returns all rules.
 func Rules() []Rule {
-	all := []Rule{RuleServerToolCounted} // CountTokens checks this one, which is in no list
+	all := []Rule{RuleServerToolCounted} // CountTokens checks this one, which therefore is not in rules.All
 	for _, r := range rules.All() {
 		all = append(all, Rule(r.Name))
 	}

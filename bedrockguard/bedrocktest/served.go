@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -10,9 +11,8 @@ import (
 
 // Served says how the service answers a request in another way than it was asked. In the zero value nothing differs.
 type Served struct {
-	// Model is the id, or the ARN, of the model that answers. If it is empty or unknown here, the requested model answers. An Anthropic or
-	// OpenAI body has it as its model, Converse as the model that a prompt router invoked; other dialects can't report it, and the requested
-	// model answers.
+	// Model is the id, or the ARN, of the model that answers. If it is empty or unknown here, the requested model answers. An Anthropic or OpenAI
+	// body has it as its model, Converse as the model that a prompt router invoked; other dialects can't report it, and the requested model answers.
 	Model string
 	// Tier is the service tier that serves. Empty is the requested one.
 	Tier string
@@ -27,7 +27,7 @@ type answering struct {
 	regions []string // the regions whose prices may apply: the one from which the call is made, and that of an ARN
 	name    string   // the model's name in the answer; empty if it is the requested one
 	tier    string   // the tier in the answer; empty if the request has none
-	latency string
+	latency string   // the latency mode in the answer; empty if the request has none
 }
 
 // answeredBy decides which model answers, in which service tier and latency mode: what was asked for, except for what Options.Serve changes.
@@ -45,24 +45,25 @@ func (s *Server) answeredBy(in *inference) answering {
 		return by
 	}
 	served := s.opts.Serve(in.request)
-	// Only Converse's answer shows the profile. In any other, the requested model with another profile counts as itself.
-	same := func(m *modeltable.Model) bool {
-		return m == in.Model && !strings.HasPrefix(in.request.Operation, "converse")
+	if in.namesModel() {
+		s.letAnswer(&by, in, served.Model)
 	}
-	// ok is false if Model is empty or unknown.
-	if m, profile, region, ok := s.lookup(served.Model); ok && in.namesModel() && !same(m) {
-		by.model, by.profile, by.name = m, profile, served.Model
-		if region != "" {
-			by.regions = append(by.regions, region)
-		}
-	}
-	if served.Tier != "" {
-		by.tier = served.Tier
-	}
-	if served.Latency != "" {
-		by.latency = served.Latency
-	}
+	by.tier, by.latency = cmp.Or(served.Tier, by.tier), cmp.Or(served.Latency, by.latency)
 	return by
+}
+
+// letAnswer lets the model of an id or ARN answer, unless the id is empty or unknown, or the model is the requested one. Only Converse's answer shows
+// the profile: in any other, the requested model with another profile counts as the requested one.
+func (s *Server) letAnswer(by *answering, in *inference, id string) {
+	m, profile, region, known := s.lookup(id)
+	converse := strings.HasPrefix(in.request.Operation, "converse")
+	if !known || m == in.Model && !converse {
+		return
+	}
+	by.model, by.profile, by.name = m, profile, id
+	if region != "" { // the id is an ARN
+		by.regions = append(by.regions, region)
+	}
 }
 
 // namesModel reports whether the answer's dialect names the model that answers.
@@ -83,8 +84,8 @@ func (by *answering) price(input int) (r modeltable.Rates, tier uint64) {
 	return r, tier
 }
 
-// bodyName returns the model's name in a body: the id that was asked for, or the name of another model that answers (Options.Serve), for
-// Anthropic's models without the provider and the version.
+// bodyName returns the model's name in a body: the foundation model's id that was asked for, unchanged; or if another model answers (Options.Serve),
+// that model's id, which for Anthropic's models is the maker's own name, without the provider and the version.
 func (in *inference) bodyName() string {
 	if in.by.name == "" {
 		return in.Model.ID
@@ -96,7 +97,8 @@ func (in *inference) bodyName() string {
 	return id
 }
 
-// servedAs adds how the request was served to an answer of Converse, or to its stream's last event.
+// servedAs adds how the request was served to an answer of Converse, or to its stream's last event. If the test gives a whole trace (Reply.Trace),
+// that replaces the simulator's.
 func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 	if in.by.tier != "" {
 		answer["serviceTier"] = map[string]any{"type": in.by.tier}
@@ -105,7 +107,7 @@ func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 		answer["performanceConfig"] = map[string]any{"latency": in.by.latency}
 	}
 	trace := map[string]any{}
-	if guardrails := in.guardrailTrace(r, "inputAssessment", "outputAssessments"); guardrails != nil {
+	if guardrails := in.guardrailTrace(r, false); guardrails != nil { // nil if the answer reports none
 		trace["guardrail"] = guardrails
 	}
 	if in.by.name != "" {
@@ -120,9 +122,10 @@ func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 	return answer
 }
 
-// tracedAs adds what the guardrails did to an answer of InvokeModel, or to its stream's last chunk.
+// tracedAs adds what the guardrails did to an answer of InvokeModel, or to its stream's last chunk. If the test gives a whole trace (Reply.Trace),
+// that replaces the simulator's.
 func (in *inference) tracedAs(body map[string]any, r Reply) map[string]any {
-	if guardrails := in.guardrailTrace(r, "input", "outputs"); guardrails != nil {
+	if guardrails := in.guardrailTrace(r, true); guardrails != nil { // nil if the answer reports none
 		body["amazon-bedrock-trace"] = map[string]any{"guardrail": guardrails}
 		body["amazon-bedrock-guardrailAction"] = "NONE"
 		if r.StopReason == intervened {

@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/dialects"
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/jsonnode"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/modeltable"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/quota"
@@ -34,16 +34,14 @@ type Options struct {
 	CountTokens func(text string) int
 	// Faults gives requests a fault by their number. Nil gives none.
 	Faults Faults
-	// FaultFor gives requests a fault by their content, if Faults gives none; When makes such a function. It must be safe for concurrent
-	// use.
+	// FaultFor gives requests a fault by their content, if Faults gives none; When makes such a function. It must be safe for concurrent use.
 	FaultFor func(Request) FaultKind
 	// Quotas throttle requests that exceed them within a minute. Nil throttles nothing.
 	Quotas []Quota
 	// Models change what is known of models, or add models: custom and imported ones, and ones that are newer than the table.
 	Models []Model
-	// Assess returns what guardrails find in the texts of ApplyGuardrail; source is INPUT or OUTPUT. For InvokeGuardrailChecks source is
-	// CHECKS, and the Policies are the results of the checks. Nil finds nothing. What guardrails find in a model's answer is set in its
-	// Reply.
+	// Assess returns what guardrails find in the texts of ApplyGuardrail; source is INPUT or OUTPUT. For InvokeGuardrailChecks source is CHECKS, and
+	// the Policies are the results of the checks. Nil finds nothing. What guardrails find in a model's answer is set in its Reply.
 	Assess func(source, text string) Finding
 	// Names maps opaque ids, such as ARNs of application inference profiles, to their model or profile.
 	Names map[string]string
@@ -57,8 +55,7 @@ type Options struct {
 	// Guardrails are the ids of other guardrails that exist; a request that names an unknown one is refused. With nil every id exists,
 	// because tests about other things create none.
 	Guardrails []string
-	// Serve decides how a request is answered in another way than it was asked; it must be safe for concurrent use. With nil nothing
-	// differs.
+	// Serve decides how a request is answered in another way than it was asked; it must be safe for concurrent use. With nil nothing differs.
 	Serve func(Request) Served
 	// ReservationHeader is a request header whose value is stored in the bill with each inference.
 	ReservationHeader string
@@ -118,15 +115,8 @@ func Start(o Options) (*Server, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	if o.Region == "" {
-		o.Region = "us-east-1"
-	}
-	if o.FirstByteDelay == 0 {
-		o.FirstByteDelay = 2 * time.Millisecond
-	}
-	if o.StallLimit == 0 {
-		o.StallLimit = time.Second
-	}
+	o.Region = cmp.Or(o.Region, "us-east-1")
+	o.FirstByteDelay, o.StallLimit = cmp.Or(o.FirstByteDelay, 2*time.Millisecond), cmp.Or(o.StallLimit, time.Second)
 	models, err := o.models()
 	if err != nil {
 		return nil, err
@@ -136,12 +126,8 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: newQuotaBook(o.Quotas), done: make(chan struct{})}
-	// A request of the Responses API may name a stored response as Previous, and so go on from it. With a count of the test's own (Own), texts are
-	// not scaled and a message adds four tokens, so that the bill can be calculated by hand.
-	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: func(id string) ([]*jsonnode.Node, bool) {
-		items, _, ok := s.stored.get(id)
-		return items, ok
-	}}
+	// With a count of the test's own (Own), texts are not scaled and a message adds four tokens, so that the bill can be calculated by hand.
+	s.reader = &dialects.Reader{Plain: o.count, Own: o.CountTokens != nil, Region: o.Region, Previous: s.stored.conversation}
 	s.rules = slices.DeleteFunc(rules.All(), func(r rules.Rule) bool { return slices.Contains(o.Without, Rule(r.Name)) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -183,8 +169,7 @@ func (s *Server) enter() bool {
 // URL returns the endpoint.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Config returns a config for clients of the server, with credentials that are valid nowhere else and a connection pool that ends with the
-// server.
+// Config returns a config for clients of the server, with credentials that are valid nowhere else and a connection pool that ends with the server.
 func (s *Server) Config() aws.Config {
 	return aws.Config{
 		Region:       s.opts.Region,

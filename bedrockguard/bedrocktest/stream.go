@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net"
@@ -39,7 +40,7 @@ const padding = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 // padded adds padding to an event. How much depends on the number of the event's members alone, so it is the same in each run.
 func padded(body map[string]any) map[string]any {
 	out := maps.Clone(body)
-	out["p"] = padding[:1+len(body)*7%len(padding)]
+	out["p"] = padding[:1+(7*len(body))%len(padding)]
 	return out
 }
 
@@ -77,28 +78,14 @@ func (e event) frame(fault FaultKind) []byte {
 // fault that has an exception it sends the exception after FaultAfter events, or after half of them, and ends. A stall pauses the stream after
 // StallAfter events.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
-	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
-	if in.Form != "" { // a route of OpenAI or Anthropic
-		w.Header().Set("content-type", "text/event-stream")
-	}
-	if strings.HasPrefix(in.request.Operation, "invoke") {
-		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
-		in.by.header(w.Header())
-	}
+	in.streamHeaders(w.Header())
 	// The exceptions that are not billed end a stream at its very beginning: for them infer has passed the exception as the only event.
 	if fault.exception() != "" && fault.billed(true) {
-		at := len(events) / 2
-		if reply.FaultAfter > 0 {
-			at = min(reply.FaultAfter, len(events))
-		}
-		events = append(events[:at:at], event{exceptionEvent, fault.exceptionBody()})
+		events = interrupted(events, fault, reply.FaultAfter)
 	}
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
-	between := reply.EventDelay
-	if between == 0 {
-		between = s.opts.EventDelay
-	}
+	between := cmp.Or(reply.EventDelay, s.opts.EventDelay)
 	for i, e := range events {
 		if fault == MissingUsage && e.kind == metadataEvent { // Converse's usage is an event of its own
 			continue
@@ -125,6 +112,27 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 	}
 }
 
+// streamHeaders sets the headers of a stream. in.Form is empty for Bedrock's own operations, whose events are frames and not server-sent.
+func (in *inference) streamHeaders(h http.Header) {
+	h.Set("content-type", "application/vnd.amazon.eventstream")
+	if in.Form != "" {
+		h.Set("content-type", "text/event-stream")
+	}
+	if strings.HasPrefix(in.request.Operation, "invoke") {
+		h.Set("X-Amzn-Bedrock-Content-Type", "application/json")
+		in.by.header(h)
+	}
+}
+
+// interrupted returns the first events of a stream, followed by the exception of its fault: so many events, or half of them if after is 0.
+func interrupted(events []event, fault FaultKind, after int) []event {
+	at := len(events) / 2
+	if after > 0 {
+		at = min(after, len(events))
+	}
+	return append(events[:at:at], event{exceptionEvent, fault.exceptionBody()})
+}
+
 // encode returns an event in the form of the route: a server-sent event or a frame.
 func (in *inference) encode(e event, fault FaultKind) []byte {
 	if in.Form != "" {
@@ -146,7 +154,7 @@ func (s *Server) reset(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
-// cut ends an answer that has begun. It does not return.
+// cut sends what is written of an answer, and ends the connection. It does not return.
 func (s *Server) cut(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)

@@ -113,6 +113,7 @@ func (t *Telemetry) operation(e *bedrockguard.Event) []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String(keyOperation, operationOf(e.Model)), attribute.String(keyProvider, provider), t.model(e)}
 }
 
+// model returns the attribute for the model of an event.
 func (t *Telemetry) model(e *bedrockguard.Event) attribute.KeyValue {
 	return t.cardinality.value(keyRequestModel, e.Model)
 }

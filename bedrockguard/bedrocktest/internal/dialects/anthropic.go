@@ -196,7 +196,7 @@ func (r *Reader) anthropicContent(content *jsonnode.Node, in *Prompt) (used, ans
 }
 
 // anthropicBlock reads one block of a message. It adds the id of a tool use to used, and the id to which a tool result belongs to answered. A block
-// whose case does not return is added as JSON, after the switch: tool uses, tool results without images, and search results.
+// whose case does not return is added as JSON, after the switch: tool uses and search results.
 func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	switch b.Get("type").Text() {
 	case "text":
@@ -209,12 +209,7 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 		*used = append(*used, b.Get("id").Text())
 	case "tool_result":
 		*answered = append(*answered, b.Get("tool_use_id").Text())
-		// With images the parts are counted one by one; without any, the whole result counts as JSON, after the switch.
-		if tokens, ok := r.anthropicResultImages(b.Get("content"), in); ok {
-			in.guarded(Messages, withoutMarker(b))
-			in.add(r, Messages, withoutMarker(b), tokens)
-			return in.cacheControl(Messages, b)
-		}
+		return r.anthropicResult(b, in)
 	case "thinking", "redacted_thinking":
 		if b.Get("cache_control") != nil {
 			return refusal.Invalid("cache_control cannot be set on thinking blocks")
@@ -234,6 +229,17 @@ func (r *Reader) anthropicBlock(b *jsonnode.Node, in *Prompt, used, answered *[]
 		return refusal.Invalid("messages: unknown type of content block")
 	}
 	in.addJSON(r, Messages, withoutMarker(b))
+	return in.cacheControl(Messages, b)
+}
+
+// anthropicResult reads a tool result. With images in it the parts are counted one by one; without any, the whole result counts as JSON.
+func (r *Reader) anthropicResult(b *jsonnode.Node, in *Prompt) *refusal.Error {
+	if tokens, ok := r.anthropicResultImages(b.Get("content"), in); ok {
+		in.guarded(Messages, withoutMarker(b))
+		in.add(r, Messages, withoutMarker(b), tokens)
+	} else {
+		in.addJSON(r, Messages, withoutMarker(b))
+	}
 	return in.cacheControl(Messages, b)
 }
 

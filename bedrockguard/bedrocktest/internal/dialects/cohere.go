@@ -12,8 +12,8 @@ import (
 const DocumentFrame = 20
 
 // ParseCohereChat parses the bodies of Command R: a message, the history before it, and documents on which to base the answer. n is the body, in the
-// Prompt that is filled with blocks of text (addText) and JSON (addJSON). The answer repeats the history (in.History). in.open begins a message, and
-// in.limit sets the output limit from a field of the request; nil means that the request has none.
+// Prompt that is filled with blocks of text (addText) and JSON (addJSON). in.limit sets the output limit from a field of the request; nil means that
+// the request has none.
 func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	err := n.Only("the request", "message", "chat_history", "documents", "preamble", "max_tokens", "temperature", "p", "k", "tools", "tool_results",
 		"stop_sequences", "seed", "search_queries_only", "prompt_truncation", "citation_quality", "return_prompt", "raw_prompting")
@@ -38,7 +38,12 @@ func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	for _, d := range n.Get("documents").List() {
 		in.addJSON(r, Messages, d.Raw).Tokens += DocumentFrame
 	}
-	history := n.Get("chat_history").List()
+	r.cohereTurns(n.Get("chat_history").List(), message, in)
+	return nil
+}
+
+// cohereTurns reads the history, which the answer repeats (in.History), and the message after it. in.open begins a message.
+func (r *Reader) cohereTurns(history []*jsonnode.Node, message *jsonnode.Node, in *Prompt) {
 	for _, m := range history {
 		in.open(m.Get("role").Text())
 		in.addText(r, Messages, m, m.Get("message"))
@@ -47,7 +52,6 @@ func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	in.open("USER")
 	in.MessageCount, in.LastText = len(history)+1, message.Text()
 	in.addText(r, Messages, message, message)
-	return nil
 }
 
 // ParseCohereText parses the bodies of Command. Recordings of 2024 show that the prompt is billed once for each generation that is asked for

@@ -273,8 +273,8 @@ func spoken(role string, message int, used, answered []string) *refusal.Error {
 	return nil
 }
 
-// converseBlock reads one block of a message: an object whose only member says what it is. It adds the id of a tool use to used, and the id to which a
-// tool result belongs to answered. Uses of tools that the service runs need no answer. in.lastIsText says that the last block is text, after which
+// converseBlock reads one block of a message: an object whose only member says what it is. It adds the id of a tool use to used, and the id to which
+// a tool result belongs to answered. Uses of tools that the service runs need no answer. in.lastIsText says that the last block is text, after which
 // alone Nova accepts a cache point; a point itself, being no content, leaves it as it is.
 func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]string) *refusal.Error {
 	if b.Kind() != '{' || len(b.Keys) != 1 {
@@ -314,7 +314,8 @@ func (r *Reader) converseBlock(b *jsonnode.Node, in *Prompt, used, answered *[]s
 	return nil
 }
 
-// converseMedia reads a block of media or of a document, and refuses any other kind of block. film and sound return the tokens of a video and of audio.
+// converseMedia reads a block of media or of a document, and refuses any other kind of block. film and sound return the tokens of a video and of
+// audio.
 func (r *Reader) converseMedia(b *jsonnode.Node, kind string, content *jsonnode.Node, in *Prompt) *refusal.Error {
 	switch kind {
 	case "image":
@@ -366,8 +367,8 @@ func (r *Reader) converseToolResult(b, result *jsonnode.Node, in *Prompt, answer
 	return nil
 }
 
-// resultMedia checks all parts of a tool result, and returns the tokens of the images and videos among them: 0 if there are none, and more if there is
-// one.
+// resultMedia checks all parts of a tool result, and returns the tokens of the images and videos among them: 0 if there are none, and more if there
+// is one.
 func (in *Prompt) resultMedia(parts []*jsonnode.Node) (tokens int, err *refusal.Error) {
 	for _, c := range parts {
 		if err := c.Only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
@@ -388,8 +389,8 @@ func (in *Prompt) resultMedia(parts []*jsonnode.Node) (tokens int, err *refusal.
 	return tokens, nil
 }
 
-// resultDocuments returns the tokens of the documents in a tool result, and counts the citations of documents and search results. marks are the tokens
-// of the marks in a PDF with citations. A document in S3 has no bytes, and is not among them.
+// resultDocuments returns the tokens of the documents in a tool result, and counts the citations of documents and search results. marks are the
+// tokens of the marks in a PDF with citations. A document in S3 has no bytes, and is not among them.
 func (r *Reader) resultDocuments(parts []*jsonnode.Node, in *Prompt) (tokens int) {
 	for _, c := range parts {
 		in.cited(c.Get("searchResult"), 0)

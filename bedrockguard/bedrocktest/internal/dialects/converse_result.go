@@ -9,9 +9,9 @@ import (
 // notedDocument is how many tokens the short note has that replaces a document which a model does not get (recorded on Pixtral: some 20).
 const notedDocument = 24
 
-// unread returns what the model reads of a tool result with documents, if its family gets none of these: the other content, and a note that is as long
-// as the service's. It returns "" for a result without documents, and for Anthropic's and Amazon's models. Recorded: documents in tool results do not
-// reach Llama and Pixtral.
+// unread returns what the model reads of a tool result with documents, if its family gets none of these: the other content, and a note that is as
+// long as the service's. It returns "" for a result without documents, and for Anthropic's and Amazon's models. Recorded: documents in tool results
+// do not reach Llama and Pixtral.
 func (in *Prompt) unread(result *jsonnode.Node) string {
 	if in.Model.Provider == "anthropic" || in.Model.Provider == "amazon" {
 		return ""

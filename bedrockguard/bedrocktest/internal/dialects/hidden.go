@@ -233,8 +233,8 @@ func (in *Prompt) compaction(n *jsonnode.Node) {
 	}
 }
 
-// askTier sets a requested tier; an empty one means none. If a request has two, the more expensive one counts. TierFactor returns the factor of a tier
-// on all prices; for an empty region, the factor that holds where no higher one is published.
+// askTier sets a requested tier; an empty one means none. If a request has two, the more expensive one counts. TierFactor returns the factor of a
+// tier on all prices; for an empty region, the factor that holds where no higher one is published.
 func (in *Prompt) askTier(tier string) {
 	if tier == "" {
 		return

@@ -31,24 +31,28 @@ func (r *Reader) ParseNova(n *jsonnode.Node, in *Prompt) *refusal.Error {
 			return err
 		}
 	}
-	list := n.Get("messages").List()
+	return r.novaMessages(n.Get("messages").List(), in)
+}
+
+// novaMessages reads the messages, of which there must be one, and in which user and assistant alternate.
+func (r *Reader) novaMessages(list []*jsonnode.Node, in *Prompt) *refusal.Error {
 	if len(list) == 0 {
 		return refusal.Invalid("messages must not be empty")
 	}
 	in.MessageCount = len(list)
 	want := "user"
 	for i, m := range list {
-		role := m.Get("role").Text()
-		if role != want {
+		if m.Get("role").Text() != want {
 			return refusal.Invalid("Malformed input request: #/messages/%d/role: roles alternate between user and assistant, please reformat your input and try again.", i)
 		}
-		if len(m.Get("content").List()) == 0 {
+		content := m.Get("content").List()
+		if len(content) == 0 {
 			return refusal.Invalid("Malformed input request: #/messages/%d/content: expected minimum item count: 1, found: 0, please reformat your input and try again.", i)
 		}
-		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
-		in.open(role)
-		for j, b := range m.Get("content").List() {
-			in.message, in.block = i, j
+		in.open(want)
+		want = map[string]string{"user": Assistant, Assistant: "user"}[want]
+		for j, b := range content {
+			in.message, in.block = i, j // only for the texts of refusals
 			if err := r.novaBlock(b, in); err != nil {
 				return err
 			}

@@ -88,7 +88,7 @@ type Prompt struct {
 	TopN        int              // how many of these to return
 
 	// The state of the parser.
-	framing    int    // tokens that are added to the next block: a message's frame, the preamble of tools
+	framing    int    // tokens that are added to the next block: a message's frame; in the end, those of the end of the template
 	role       string // of a message that has no block yet; empty once it has one
 	hasImages  bool   // there are images, and Variant says so
 	speaking   bool   // the previous item of a Responses request was the assistant's
@@ -219,7 +219,8 @@ func (in *Prompt) finishLimit() *refusal.Error {
 	return nil
 }
 
-// checkTier refuses a service tier that is unknown, or that the model does not have: Anthropic's models have the usual tier and reserved capacity only.
+// checkTier refuses a service tier that is unknown, or that the model does not have: Anthropic's models have the usual tier and reserved capacity
+// only.
 func (in *Prompt) checkTier() *refusal.Error {
 	if !slices.Contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.Tier) {
 		return refusal.Invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
@@ -234,8 +235,8 @@ func (in *Prompt) checkTier() *refusal.Error {
 // beta (Anthropic, 2026).
 const longWindow = 1_000_000
 
-// tooLong reports whether a prompt exceeds the model's window. If the model has a price for prompts that are longer than its window in the table (from
-// Long.Above tokens on), its window is at least longWindow.
+// tooLong reports whether a prompt exceeds the model's window. If the model has a price for prompts that are longer than its window in the table
+// (from Long.Above tokens on), its window is at least longWindow.
 func (in *Prompt) tooLong() bool {
 	m := in.Model
 	if m.Embeds() {

@@ -99,7 +99,8 @@ func wholes(floats []float64, offset int) []int {
 	return out
 }
 
-// signBits returns a number for each eight floats: their signs are the bits of a byte from 0 to 255, a positive one being 1, to which offset is added.
+// signBits returns a number for each eight floats: their signs are the bits of a byte from 0 to 255, a positive one being 1, to which offset is
+// added.
 func signBits(floats []float64, offset int) []int {
 	out := make([]int, (len(floats)+7)/8)
 	for i, f := range floats {

@@ -121,8 +121,8 @@ func ReadXlsx(raw []byte) (string, bool) {
 	return out.String(), len(names) > 0
 }
 
-// writeCells writes the cells of one sheet. A cell is an element c with its value in an element v or t; if its attribute t, the type, is s, the value is
-// an index into the workbook's shared strings, and the whole string is written.
+// writeCells writes the cells of one sheet. A cell is an element c with its value in an element v or t; if its attribute t, the type, is s, the value
+// is an index into the workbook's shared strings, and the whole string is written.
 func writeCells(out *strings.Builder, sheet []byte, shared []string) {
 	kind, inValue := "", false
 	elements(sheet, func(t xml.Token) {

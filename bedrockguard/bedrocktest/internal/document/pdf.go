@@ -113,8 +113,8 @@ func unpacked(dict, data []byte) []byte {
 	return plain
 }
 
-// unpackObjects reads an object stream: /N pairs of a number and an offset, and from the byte /First on the objects, from whose first byte the offsets
-// count. An object that the file also has by itself keeps that value.
+// unpackObjects reads an object stream: /N pairs of a number and an offset, and from the byte /First on the objects, from whose first byte the
+// offsets count. An object that the file also has by itself keeps that value.
 func (f *pdfFile) unpackObjects(o *pdfObject) {
 	count, first := entryInt(o.value, "/N"), entryInt(o.value, "/First")
 	if first <= 0 || first > len(o.stream) {
@@ -323,8 +323,8 @@ func literal(out *strings.Builder, s []byte) int {
 	return len(s)
 }
 
-// escape writes what the bytes after a backslash stand for: a byte, if they are up to three octal digits, or else the first of them itself. It returns
-// how many bytes it has taken. The letters n, r and t, which mean control characters, are written as letters.
+// escape writes what the bytes after a backslash stand for: a byte, if they are up to three octal digits, or else the first of them itself. It
+// returns how many bytes it has taken. The letters n, r and t, which mean control characters, are written as letters.
 func escape(out *strings.Builder, after []byte) int {
 	if len(after) == 0 {
 		return 0

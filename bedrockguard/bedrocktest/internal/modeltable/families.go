@@ -10,6 +10,28 @@ func (m *Model) Chats() bool {
 	return m.Mode == "" && !slices.Contains([]string{"anthropic", "amazon", "meta", "cohere", "ai21"}, m.Provider)
 }
 
+// CountsTokens reports whether the runtime has CountTokens for a model: for generations 3.5 to 4.6 of Claude, as observed up to November 2026.
+// Another endpoint counts for later ones.
+func (m *Model) CountsTokens() bool {
+	for _, family := range []string{
+		"claude-3-5-", "claude-3-7-", "claude-opus-4-2025", "claude-opus-4-1-", "claude-opus-4-5-", "claude-opus-4-6-",
+		"claude-sonnet-4-2025", "claude-sonnet-4-5-", "claude-sonnet-4-6", "claude-haiku-4-5-",
+	} {
+		if strings.HasPrefix(m.ID, "anthropic."+family) {
+			return true
+		}
+	}
+	return false
+}
+
+// TakesOnePrompt reports whether a model is one of Mistral's of 2023 and 2024, which take one prompt instead of messages.
+func (m *Model) TakesOnePrompt() bool {
+	if m.Provider == "mistral" && strings.Contains(m.ID, "instruct-v0") {
+		return true
+	}
+	return strings.HasPrefix(m.ID, "mistral.mistral-small-2402") || strings.HasPrefix(m.ID, "mistral.mistral-large-24")
+}
+
 // MantlePrefix is the prefix of the paths under which bedrock-mantle, the endpoint beside bedrock-runtime, serves a model (recordings of 2026-08).
 func (m *Model) MantlePrefix() string {
 	for _, family := range []string{"google.gemma-4", "openai.gpt-5", "xai."} {

@@ -20,8 +20,8 @@ type Framing struct {
 // ToolsOfClaude is the most that was recorded of tools on Claude 4.5 and 4.6.
 const ToolsOfClaude = 500
 
-// framings are indexed by the beginning of the model's id; the longest one that fits applies, and the empty one fits each id. What a row does not name
-// is 0.
+// framings are indexed by the beginning of the model's id; the longest one that fits applies, and the empty one fits each id. What a row does not
+// name is 0.
 var framings = map[string]Framing{
 	"":                           {Scale: 1100, Request: 7, Message: 4},
 	"anthropic.":                 {Scale: 1150, Request: 6, Message: 4, Tools: ToolsOfClaude, Forced: 600, Thinking: 40, Page: 180, Leading: 14},

@@ -140,8 +140,8 @@ func Lookup(id string, names map[string]string) (m *Model, profile, region strin
 	return nil, "", "", false
 }
 
-// splitARN returns the id and the region in the ARN of a foundation model or of a profile that AWS defines; ok is false for any other ARN. The parts of
-// an ARN are arn, the partition, bedrock, the region, the account, and the resource.
+// splitARN returns the id and the region in the ARN of a foundation model or of a profile that AWS defines; ok is false for any other ARN. The parts
+// of an ARN are arn, the partition, bedrock, the region, the account, and the resource.
 func splitARN(arn string) (id, region string, ok bool) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[2] != "bedrock" {
@@ -253,8 +253,8 @@ func (r Rates) inProportion(final, base Rates) Rates {
 	return r
 }
 
-// TierFactor returns a service tier's factor in thousandths: the higher one of those published for the model in the region and in any region, or if the
-// model has no price for the tier, the highest of any model. It is 1 at least, so that nothing is free.
+// TierFactor returns a service tier's factor in thousandths: the higher one of those published for the model in the region and in any region, or if
+// the model has no price for the tier, the highest of any model. It is 1 at least, so that nothing is free.
 func (m *Model) TierFactor(tier, region string) uint64 {
 	switch tier {
 	case "", "default", "reserved":
@@ -267,8 +267,9 @@ func (m *Model) TierFactor(tier, region string) uint64 {
 	return max(factor, 1)
 }
 
-// FeesAt returns the model's fees for a call from a region. Most models have the same fees in every region, which the factor Gov raises outside of the
-// commercial partition. If a model has fees by region, a home region without an entry has those of us-east-1, and any other has m.Fees, the highest.
+// FeesAt returns the model's fees for a call from a region. Most models have the same fees in every region, which the factor Gov raises outside of
+// the commercial partition. If a model has fees by region, a home region without an entry has those of us-east-1, and any other has m.Fees, the
+// highest.
 func (m *Model) FeesAt(region string) Fees {
 	if listed, ok := m.RegionFees[region]; ok {
 		return listed

@@ -139,9 +139,9 @@ func (c *Cache) find(prefixes [][32]byte, i int, now time.Time) int {
 	return -1
 }
 
-// prefixesOf returns the hash of the prefix at each position, and its tokens. The hash of a prefix is made of that of the prefix before it, and of its
-// last block. Settings that invalidate the whole cache (WholeVariant) are in all hashes; those on which only the messages depend (Variant) are in the
-// hashes from the first message on, so that tools and system prompt stay readable.
+// prefixesOf returns the hash of the prefix at each position, and its tokens. The hash of a prefix is made of that of the prefix before it, and of
+// its last block. Settings that invalidate the whole cache (WholeVariant) are in all hashes; those on which only the messages depend (Variant) are in
+// the hashes from the first message on, so that tools and system prompt stay readable.
 func prefixesOf(in *dialects.Prompt) ([][32]byte, []int) {
 	hashes, sums := make([][32]byte, len(in.Blocks)), make([]int, len(in.Blocks))
 	state := sha256.Sum256([]byte(in.Model.ID + "\x00" + in.Profile + "\x00" + in.WholeVariant))

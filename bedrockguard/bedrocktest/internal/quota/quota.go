@@ -31,8 +31,8 @@ type Use struct {
 	tokens int // input and maximum output; after Settle, what was consumed
 }
 
-// Take adds a request for a model, which may use so many tokens, to what was used within the last minute, or refuses it. Without any limit it remembers
-// nothing and returns nil, which Settle accepts. A request that is refused does not count as used.
+// Take adds a request for a model, which may use so many tokens, to what was used within the last minute, or refuses it. Without any limit it
+// remembers nothing and returns nil, which Settle accepts. A request that is refused does not count as used.
 func (b *Book) Take(modelID string, tokens int, now time.Time) (*Use, *refusal.Error) {
 	if len(b.Limits) == 0 {
 		return nil, nil

@@ -115,8 +115,8 @@ func (a *answer) order() string {
 	return strings.Join(out, " ")
 }
 
-// repeats reports whether an event only repeats those before it: if it is of the same kind as the last one, or a delta after a stop that follows a delta,
-// as Nova sends them. Among the first three events a second start of a block in a row is no repetition.
+// repeats reports whether an event only repeats those before it: if it is of the same kind as the last one, or a delta after a stop that follows a
+// delta, as Nova sends them. Among the first three events a second start of a block in a row is no repetition.
 func repeats(before []string, e string) bool {
 	n := len(before)
 	if n == 0 {

@@ -36,17 +36,25 @@ func (r *report) replay(calls []*call) error {
 		if at := c.date(); !at.IsZero() {
 			now = at
 		}
-		before := len(server.Inferences())
-		got, err := send(server, c)
-		if err != nil {
+		if err := r.replayCall(server, c, recorded); err != nil {
 			return err
 		}
-		r.compare(c, recorded, got)
-		// Only a call that the simulator has billed has tokens to compare.
-		if all := server.Inferences(); len(all) > before && recorded.status == http.StatusOK {
-			i := all[len(all)-1]
-			r.count(c, recorded.input(), float64(i.InputTokens+i.CacheReadTokens+i.CacheWrite5mTokens+i.CacheWrite1hTokens))
-		}
+	}
+	return nil
+}
+
+// replayCall sends one call, and compares the answer and the input tokens with the recorded ones. Only a call that the simulator has billed has
+// tokens to compare.
+func (r *report) replayCall(server *bedrocktest.Server, c *call, recorded answer) error {
+	before := len(server.Inferences())
+	got, err := send(server, c)
+	if err != nil {
+		return err
+	}
+	r.compare(c, recorded, got)
+	if all := server.Inferences(); len(all) > before && recorded.status == http.StatusOK {
+		i := all[len(all)-1]
+		r.count(c, recorded.input(), float64(i.InputTokens+i.CacheReadTokens+i.CacheWrite5mTokens+i.CacheWrite1hTokens))
 	}
 	return nil
 }

@@ -125,8 +125,8 @@ func stopOf(content object) string {
 	return ""
 }
 
-// blocksOf reads the blocks of an answer that is not streamed: of the Responses API, of Converse and Nova, of Claude, or of chat completions. The field
-// output is a list in the Responses API, and an object in Converse.
+// blocksOf reads the blocks of an answer that is not streamed: of the Responses API, of Converse and Nova, of Claude, or of chat completions. The
+// field output is a list in the Responses API, and an object in Converse.
 func blocksOf(body object) (blocks []bedrocktest.Block) {
 	if items, ok := body["output"].([]any); ok {
 		return itemsOf(items)

@@ -48,8 +48,8 @@ func (p paths) walk(v any, path string) {
 	}
 }
 
-// keysAreGuardrails reports whether the keys of the object at a path are ids of guardrails: in Converse's inputAssessment and outputAssessments, and in
-// InvokeModel's input and outputs.
+// keysAreGuardrails reports whether the keys of the object at a path are ids of guardrails: in Converse's inputAssessment and outputAssessments, and
+// in InvokeModel's input and outputs.
 func keysAreGuardrails(path string) bool {
 	return endsWith(path, "inputAssessment", "InputAssessment", "outputAssessments", "OutputAssessments", "guardrail.input", "guardrail.outputs[]")
 }

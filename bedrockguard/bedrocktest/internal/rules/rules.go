@@ -187,7 +187,8 @@ func documentName(a *Asked) *refusal.Error {
 	return nil
 }
 
-// documentsOf checks the names of the documents in a message: their characters, and that no name is twice. A message with documents also needs a text.
+// documentsOf checks the names of the documents in a message: their characters, and that no name is twice. A message with documents also needs a
+// text.
 func documentsOf(m *jsonnode.Node) *refusal.Error {
 	names, text := map[string]bool{}, false
 	for _, b := range m.Get("content").List() {
