@@ -81,6 +81,7 @@ func (a *agent) session(ctx context.Context, system []types.SystemContentBlock, 
 	}
 }
 
+// message returns a message of a conversation.
 func message(role types.ConversationRole, text string) types.Message {
 	return types.Message{Role: role, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}}
 }

@@ -90,14 +90,7 @@ func dayTicks() (ticks []plot.Tick) {
 
 // draw adds a run to a chart, with its label at a height in dollars.
 func (r *run) draw(p *plot.Plot, c color.Color, label float64) error {
-	// The line begins at day 0 with nothing billed.
-	bill := plotter.XYs{{}}
-	for _, s := range r.spend {
-		// Points at which the bill has not grown, of refused calls, are left out: so the line ends with the last call that was billed.
-		if s.usd > bill[len(bill)-1].Y {
-			bill = append(bill, plotter.XY{X: s.at.Hours() / 24, Y: s.usd})
-		}
-	}
+	bill := r.billLine()
 	end := bill[len(bill)-1]
 	line, err := plotter.NewLine(bill)
 	if err != nil {
@@ -122,6 +115,18 @@ func (r *run) draw(p *plot.Plot, c color.Color, label float64) error {
 	name.TextStyle[0].Color, name.TextStyle[0].YAlign = c, draw.YCenter
 	p.Add(leader, line, dot, name)
 	return nil
+}
+
+// billLine returns the points of a run's bill over the days. It begins at day 0 with nothing billed. Points at which the bill has not grown, of
+// refused calls, are left out: so the line ends with the last call that was billed.
+func (r *run) billLine() plotter.XYs {
+	bill := plotter.XYs{{}}
+	for _, s := range r.spend {
+		if s.usd > bill[len(bill)-1].Y {
+			bill = append(bill, plotter.XY{X: s.at.Hours() / 24, Y: s.usd})
+		}
+	}
+	return bill
 }
 
 // apart returns heights near the given ones, in the same order, with at least a gap between any two.

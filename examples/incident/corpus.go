@@ -26,7 +26,7 @@ func openCorpus() (*corpus, error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && d.Name() != "." && strings.HasPrefix(d.Name(), "."):
+		case d.IsDir() && d.Name() != "." && strings.HasPrefix(d.Name(), "."): // a hidden folder
 			return fs.SkipDir
 		case d.IsDir() || !slices.Contains([]string{".go", ".md", ".mod"}, filepath.Ext(path)):
 			return nil
@@ -85,12 +85,14 @@ func (c *corpus) next(n int) string {
 // spread returns about n bytes in pieces of whole lines from all over the corpus, so that they are like the rest of it.
 func (c *corpus) spread(n int) string {
 	const piece = 1000
+	last := int64(len(c.text) - piece) // where the last piece can begin
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
-		// A piece has the same relative place in the corpus as in the result. It begins at the start of a line.
-		at := int(int64(i) * piece * int64(len(c.text)-piece) / int64(n) % int64(len(c.text)-piece))
+		// A piece has the same relative place in the corpus as in the result. Pieces that were cut at a line's end are shorter, so that it takes more
+		// of them: these begin at the front of the corpus again (% last).
+		at := int(int64(i) * piece * last / int64(n) % last)
 		for at > 0 && c.text[at-1] != '\n' {
-			at--
+			at-- // back to the start of a line
 		}
 		text := c.text[at : at+piece]
 		b.WriteString(strings.ToValidUTF8(text[:strings.LastIndexByte(text, '\n')+1], ""))

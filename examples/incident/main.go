@@ -74,7 +74,7 @@ func replay(ctx context.Context, svg string) error {
 	return judge(runs)
 }
 
-// judge checks the replays against what the guard promises.
+// judge checks the replays against what the guard promises. They have the order of cases; of the one with fresh tokens nothing is promised.
 func judge(runs []*run) error {
 	unguarded, capped, refused, fixed := runs[0], runs[1], runs[3], runs[4]
 	if capped.bill.NanoUSD > budget.USD(200).N {

@@ -64,7 +64,8 @@ func printRuns(w io.Writer, runs []*run) {
 	fmt.Fprintln(w)
 }
 
-// printCause shows why the first request was refused by the cache check.
+// printCause shows why the cache check refused the first request of a run. It returns an error if that was for another reason than the incident's, or
+// if any call was billed.
 func printCause(w io.Writer, r *run) error {
 	if r.cause == nil {
 		return fmt.Errorf("%s: no request was refused", r.name)

@@ -64,36 +64,48 @@ func (r *run) do(ctx context.Context) error {
 	}
 	defer closeLedger()
 
-	bar := progressbar.NewOptions(incidentInput/scale, progressbar.OptionSetDescription(fmt.Sprintf("%-26s", r.name)),
-		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
-	deadline := start.Add(days * 24 * time.Hour)
-	done := func() bool {
-		bill := server.Bill()
-		return r.calls > 0 && bill.Inferences >= r.calls || bill.Input.Tokens >= incidentInput/scale || clock.Now().After(deadline)
-	}
+	bar := r.progressBar()
 	a := &agent{client: client, files: files, clock: clock, onTurn: func(err error) {
 		bill := server.Bill()
-		// A refused call adds a point too, with the same bill.
-		r.spend = append(r.spend, point{clock.Now().Sub(start), bill.USD()})
 		_ = bar.Set64(bill.Input.Tokens)
-		if err != nil {
-			r.refused++
-		}
-		// errors.As leaves r.cause nil until the cache check has refused a call.
-		if r.cause == nil {
-			errors.As(err, &r.cause)
-		}
-		if err != nil && !errors.Is(err, bedrockguard.ErrBudgetExceeded) && !errors.Is(err, cache.ErrRefused) && r.err == nil {
-			r.err = err
-		}
+		r.note(clock.Now().Sub(start), bill, err)
 	}}
-	a.work(ctx, func() bool { return done() || r.err != nil })
+	deadline := start.Add(days * 24 * time.Hour)
+	a.work(ctx, func() bool { return r.isOver(server.Bill()) || clock.Now().After(deadline) || r.err != nil })
 	_ = bar.Finish()
 	r.bill = server.Bill()
 	if r.ledger, err = settled(ctx); err != nil {
 		return err
 	}
 	return errors.Join(ctx.Err(), r.err)
+}
+
+// progressBar returns a bar on standard error that is full when the incident's input tokens are spent.
+func (r *run) progressBar() *progressbar.ProgressBar {
+	return progressbar.NewOptions(incidentInput/scale, progressbar.OptionSetDescription(fmt.Sprintf("%-26s", r.name)),
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
+}
+
+// isOver reports whether r.calls are made, if that is a number, or the incident's input tokens are spent.
+func (r *run) isOver(bill bedrocktest.Bill) bool {
+	return r.calls > 0 && bill.Inferences >= r.calls || bill.Input.Tokens >= incidentInput/scale
+}
+
+// note adds to the results what came of a call: the bill after it, its time since the start, and its error. A refused call adds a point, too, with
+// the same bill.
+func (r *run) note(at time.Duration, bill bedrocktest.Bill, err error) {
+	r.spend = append(r.spend, point{at, bill.USD()})
+	if err != nil {
+		r.refused++
+	}
+	// errors.As leaves r.cause nil until the cache check has refused a call.
+	if r.cause == nil {
+		errors.As(err, &r.cause)
+	}
+	refusal := errors.Is(err, bedrockguard.ErrBudgetExceeded) || errors.Is(err, cache.ErrRefused)
+	if err != nil && !refusal && r.err == nil {
+		r.err = err
+	}
 }
 
 // guarded reports whether the replay has a guard at all.
@@ -106,34 +118,44 @@ func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clo
 		unknown := func(context.Context) (budget.Quantity, error) { return budget.Quantity{}, nil }
 		return bedrockruntime.NewFromConfig(server.Config()), unknown, func() {}, nil
 	}
+	ledger, closeLedger, err := r.openLedger(ctx, clock)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{Cache: cache.Policy{Mode: r.cache}, Clock: clock.Now})
+	if err != nil {
+		closeLedger()
+		return nil, nil, nil, err
+	}
+	settled := func(ctx context.Context) (budget.Quantity, error) {
+		// The agent's principal. Any scope would do, because "spent", the first limit, is not split.
+		balances, err := ledger.Balances(ctx, budget.Scope{Principal: "ci"})
+		if err != nil {
+			return budget.Quantity{}, err
+		}
+		return balances[0].Settled, nil
+	}
+	return guard.NewFromConfig(server.Config()), settled, closeLedger, nil
+}
+
+// openLedger opens a ledger with the run's limits on a fresh file, and returns with it a function that closes it and removes the file.
+func (r *run) openLedger(ctx context.Context, clock *clock) (*budget.Ledger, func(), error) {
 	dir, err := os.MkdirTemp("", "incident")
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	remove := func() { os.RemoveAll(dir) }
 	store, err := sqlitestore.Open(ctx, filepath.Join(dir, "spend.db"), sqlitestore.Options{Create: true, Clock: clock.Now})
 	if err != nil {
-		remove()
-		return nil, nil, nil, err
+		os.RemoveAll(dir)
+		return nil, nil, err
 	}
-	closeLedger := func() { store.Close(); remove() }
+	closeLedger := func() { store.Close(); os.RemoveAll(dir) }
 	// A limit that is never reached counts the money in any case.
 	limits := append([]budget.Limit{{Name: "spent", Max: budget.USD(1e6), Window: budget.Lifetime}}, r.limits...)
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: limits})
-	if err == nil {
-		var guard *bedrockguard.Guard
-		opts := bedrockguard.Options{Cache: cache.Policy{Mode: r.cache}, Clock: clock.Now}
-		if guard, err = bedrockguard.New(ledger, opts); err == nil {
-			return guard.NewFromConfig(server.Config()), func(ctx context.Context) (budget.Quantity, error) {
-				// The agent's principal. Any scope would do, because "spent", the first limit, is not split.
-				balances, err := ledger.Balances(ctx, budget.Scope{Principal: "ci"})
-				if err != nil {
-					return budget.Quantity{}, err
-				}
-				return balances[0].Settled, nil
-			}, closeLedger, nil
-		}
+	if err != nil {
+		closeLedger()
+		return nil, nil, err
 	}
-	closeLedger()
-	return nil, nil, nil, err
+	return ledger, closeLedger, nil
 }

@@ -23,6 +23,7 @@ func main() {
 	server, err := bedrocktest.Start(bedrocktest.Options{})
 	if err == nil {
 		defer server.Close()
+		// chat always ends with an error: the refusal, or what went wrong before it.
 		err = chat(context.Background(), server, budget.USD(0.02))
 	}
 	var exceeded *budget.ExceededError

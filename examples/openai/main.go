@@ -25,6 +25,7 @@ func main() {
 	server, err := bedrocktest.Start(bedrocktest.Options{})
 	if err == nil {
 		defer server.Close()
+		// ask always ends with an error: the refusal, or what went wrong before it.
 		err = ask(context.Background(), server.URL(), budget.USD(0.005))
 	}
 	if !errors.Is(err, bedrockguard.ErrBudgetExceeded) {

@@ -46,12 +46,7 @@ var agents = []struct {
 
 // spend lets the agents make calls until the context ends, and kills one of them on the way.
 func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Telemetry, out io.Writer) error {
-	bedrock, err := bedrocktest.Start(bedrocktest.Options{EventDelay: 5 * time.Millisecond, Faults: func(seq int) bedrocktest.FaultKind {
-		if seq%20 == 19 { // one request of 20 is throttled, so that the metrics have failed attempts
-			return bedrocktest.Throttle
-		}
-		return ""
-	}})
+	bedrock, err := bedrocktest.Start(bedrocktest.Options{EventDelay: 5 * time.Millisecond, Faults: throttleSome})
 	if err != nil {
 		return err
 	}
@@ -67,15 +62,11 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 	client := guard.NewFromConfig(bedrock.Config())
 	refused := 0
 	for turn := 0; ctx.Err() == nil; turn++ {
-		for i := range agents {
-			// A refusal is counted; an error because the context has ended is no failure; a throttled call is repeated by the client.
-			err := ask(budget.WithScope(ctx, agents[i].scope), client, i)
-			if errors.Is(err, bedrockguard.ErrBudgetExceeded) || errors.Is(err, budget.ErrKilled) {
-				refused++
-			} else if err != nil && ctx.Err() == nil {
-				return err
-			}
+		n, err := takeTurn(ctx, client)
+		if err != nil {
+			return err
 		}
+		refused += n
 		if turn == 3 { // somebody stops the runaway agent
 			if _, err := ledger.Kill(ctx, budget.Scope{Workflow: "runaway"}, "it never ends"); err != nil && ctx.Err() == nil {
 				return err
@@ -94,10 +85,32 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 	return err
 }
 
+// throttleSome throttles one request of 20, so that the metrics have failed attempts.
+func throttleSome(seq int) bedrocktest.FaultKind {
+	if seq%20 == 19 {
+		return bedrocktest.Throttle
+	}
+	return ""
+}
+
+// takeTurn lets each agent make one call, and returns how many calls were refused. An error because the context has ended is no failure; a throttled
+// call is repeated by the client.
+func takeTurn(ctx context.Context, client *bedrockruntime.Client) (refused int, err error) {
+	for i := range agents {
+		err := ask(budget.WithScope(ctx, agents[i].scope), client, i)
+		if errors.Is(err, bedrockguard.ErrBudgetExceeded) || errors.Is(err, budget.ErrKilled) {
+			refused++
+		} else if err != nil && ctx.Err() == nil {
+			return refused, err
+		}
+	}
+	return refused, nil
+}
+
 // manual is what the agents read before each question.
 var manual = strings.Repeat("Read all of the manual before you answer. ", 1200)
 
-// ask makes one call of an agent, as a stream.
+// ask makes one call of the agent with this index, as a stream.
 func ask(ctx context.Context, client *bedrockruntime.Client, agent int) error {
 	a := &agents[agent]
 	text := manual

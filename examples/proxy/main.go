@@ -49,20 +49,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	handler, err := proxy.New(proxy.Options{
-		Guard: guard, Region: "us-east-1", Upstream: upstream,
-		Sign: func(r *http.Request, _ []byte) error { // or with aws/signer/v4
-			r.Header.Set("Authorization", "Bearer "+cmp.Or(os.Getenv("AWS_BEARER_TOKEN_BEDROCK"), "none"))
-			return nil
-		},
-		Callers: proxy.Checks(func(r *http.Request, _ []byte) (budget.Scope, error) {
-			team, ok := map[string]string{"key-of-search": "search"}[r.Header.Get("X-Api-Key")]
-			if !ok {
-				return budget.Scope{}, fmt.Errorf("%w: unknown key", bedrockguard.ErrUnauthenticated)
-			}
-			return budget.Scope{Principal: team}, nil
-		}),
-	})
+	handler, err := proxy.New(proxy.Options{Guard: guard, Region: "us-east-1", Upstream: upstream, Sign: sign, Callers: proxy.Checks(identify)})
 	if err != nil {
 		return err
 	}
@@ -74,6 +61,21 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	return guard.Close(ctx)
+}
+
+// sign gives a request to Bedrock the proxy's own key. A proxy could also sign with aws/signer/v4.
+func sign(r *http.Request, _ []byte) error {
+	r.Header.Set("Authorization", "Bearer "+cmp.Or(os.Getenv("AWS_BEARER_TOKEN_BEDROCK"), "none"))
+	return nil
+}
+
+// identify returns the scope of a caller, which is the team that has the key in the request.
+func identify(r *http.Request, _ []byte) (budget.Scope, error) {
+	team, ok := map[string]string{"key-of-search": "search"}[r.Header.Get("X-Api-Key")]
+	if !ok {
+		return budget.Scope{}, fmt.Errorf("%w: unknown key", bedrockguard.ErrUnauthenticated)
+	}
+	return budget.Scope{Principal: team}, nil
 }
 
 // ask is a client; it could be in any language.

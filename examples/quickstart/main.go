@@ -51,8 +51,11 @@ func run(ctx context.Context, live bool, model string) error {
 		return err
 	}
 	client := guard.NewFromConfig(cfg) // was: bedrockruntime.NewFromConfig(cfg)
+	return spend(budget.WithScope(ctx, budget.Scope{Workflow: "quickstart"}), ledger, client, model)
+}
 
-	ctx = budget.WithScope(ctx, budget.Scope{Workflow: "quickstart"})
+// spend makes calls until one is refused, and prints after each what is spent.
+func spend(ctx context.Context, ledger *budget.Ledger, client *bedrockruntime.Client, model string) error {
 	for n := 1; ; n++ {
 		out, err := client.Converse(ctx, &bedrockruntime.ConverseInput{
 			ModelId: aws.String(model), InferenceConfig: &types.InferenceConfiguration{MaxTokens: aws.Int32(2000)},

@@ -35,8 +35,7 @@ func main() {
 	}
 }
 
-// run does four of the tasks on one simulated Bedrock, and prints what came of each with its number in docs/tasks.md. In degrade, the error is the
-// refusal that ends it.
+// run does four of the tasks on one simulated Bedrock, and prints what came of each with its number in docs/tasks.md.
 func run(ctx context.Context, out io.Writer) error {
 	server, err := bedrocktest.Start(bedrocktest.Options{Reply: func(bedrocktest.Request) bedrocktest.Reply { return bedrocktest.Reply{OutputTokens: 500} }})
 	if err != nil {
@@ -50,7 +49,16 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "1  an agent with a dollar: %d answers for $%.2f. %s\n", answers, server.Bill().USD(), said)
+	for _, task := range []func(context.Context, aws.Config, io.Writer) error{runRehearsal, runDegrade, runResearch} {
+		if err := task(ctx, cfg, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
+// runRehearsal makes 60 calls, which cost more than the 30 cents of the limit, so that at least one would be refused.
+func runRehearsal(ctx context.Context, cfg aws.Config, out io.Writer) error {
 	ledger, err := limited(ctx, 0.30)
 	if err != nil {
 		return err
@@ -59,17 +67,25 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// 60 calls cost more than 30 cents, so at least one is in refused.
 	fmt.Fprintf(out, "11 a rehearsal of 60 calls with 30 cents: enforcing refuses %d of them, from number %d on\n", len(refused), refused[0])
+	return nil
+}
 
-	if ledger, err = limited(ctx, 0.30); err != nil {
+// runDegrade makes calls until the money is spent: the error is the refusal, and is printed.
+func runDegrade(ctx context.Context, cfg aws.Config, out io.Writer) error {
+	ledger, err := limited(ctx, 0.30)
+	if err != nil {
 		return err
 	}
-	// Its calls go on until the money is spent: err is the refusal, and is printed.
 	answered, err := degrade(ctx, cfg, ledger, questions(1000))
 	fmt.Fprintf(out, "12 cheaper when money gets short: %d answers, then: %v\n", answered, err)
+	return nil
+}
 
-	if ledger, err = limited(ctx, 1); err != nil {
+// runResearch lets a sub-agent make 50 calls at once.
+func runResearch(ctx context.Context, cfg aws.Config, out io.Writer) error {
+	ledger, err := limited(ctx, 1)
+	if err != nil {
 		return err
 	}
 	guard, err := patient(ledger)

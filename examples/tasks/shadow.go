@@ -21,7 +21,7 @@ func rehearse(ctx context.Context, cfg aws.Config, ledger *budget.Ledger, reques
 		if _, err := client.Converse(ctx, in); err != nil {
 			return refused, err
 		}
-		reported := int64(0)
+		reported := int64(0)                        // calls that would have been refused, this one included
 		for _, line := range guard.ShadowReport() { // so far, by limit and account; events report each refusal when it happens
 			reported += line.Calls
 		}
