@@ -124,6 +124,7 @@ func (b *book) all() []Inference {
 	return slices.Clone(b.inferences)
 }
 
+// reset empties the book.
 func (b *book) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -74,6 +74,7 @@ func novaUsage(split promptcache.Split, output int) map[string]any {
 	}
 }
 
+// novaAnswer returns an answer, which has Converse's content with a usage of Nova's own.
 func novaAnswer(_ *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": converseContent(r)}},
@@ -107,6 +108,7 @@ func novaEvents(in *inference, split promptcache.Split, r Reply) []event {
 		usageChunk(in.tracedAs(map[string]any{"metadata": metadata, "amazon-bedrock-invocationMetrics": metrics(in.Model, split, r.OutputTokens)}, r)))
 }
 
+// titanTextAnswer returns an answer with its token counts, those of the output beside the text.
 func titanTextAnswer(_ *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{"inputTextTokenCount": split.Input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen(titanWords)}}}
 }
@@ -122,6 +124,7 @@ func titanTextEvents(in *inference, split promptcache.Split, r Reply) []event {
 	}, r)))
 }
 
+// llamaAnswer returns an answer with its token counts.
 func llamaAnswer(_ *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{"generation": r.Text, "prompt_token_count": split.Input, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords)}
 }
@@ -163,6 +166,7 @@ func chatUsage(split promptcache.Split, output int) map[string]any {
 	return map[string]any{"prompt_tokens": split.Input, "completion_tokens": output, "total_tokens": split.Input + output}
 }
 
+// chatAnswer returns a chat completion with one choice.
 func chatAnswer(in *inference, split promptcache.Split, r Reply) any {
 	return map[string]any{
 		"id": "chatcmpl-1", "object": "chat.completion", "created": epoch, "model": in.bodyName(), "usage": chatUsage(split, r.OutputTokens), "service_tier": in.by.tierName(),

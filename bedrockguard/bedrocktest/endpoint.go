@@ -28,6 +28,7 @@ func completion(in *inference, text string, finish any) map[string]any {
 	}
 }
 
+// endpointAnswer returns a text completion with its usage.
 func endpointAnswer(in *inference, split promptcache.Split, r Reply) any {
 	out := completion(in, r.Text, r.chosen(chatWords))
 	out["usage"] = chatUsage(split, r.OutputTokens)

@@ -226,10 +226,11 @@ func responseItemEvents(i int, item map[string]any, b Block, add func(string, ma
 }
 
 // streamedKind returns the type of an item whose content is streamed: function_call, message or reasoning. It returns "" for an item of any other
-// kind, and for a raw message or piece of reasoning, which are complete in their first event.
+// kind, for encrypted reasoning, and for a raw message or piece of reasoning, which are complete in their first event.
 func streamedKind(item map[string]any, b Block) string {
 	kind, _ := item["type"].(string)
-	if kind == "function_call" || b.Raw == "" && (kind == "message" || kind == "reasoning" && item["content"] != nil) {
+	readable := kind == "message" || kind == "reasoning" && item["content"] != nil // encrypted reasoning has no content
+	if kind == "function_call" || readable && b.Raw == "" {
 		return kind
 	}
 	return ""
@@ -245,7 +246,8 @@ func contentEvents(item map[string]any, b Block) []event {
 	var events []event
 	switch streamedKind(item, b) {
 	case "function_call":
-		events = []event{{"function_call_arguments.delta", map[string]any{"delta": b.Tool.Input}}, {"function_call_arguments.done", map[string]any{"arguments": b.Tool.Input}}}
+		events = append(events, event{"function_call_arguments.delta", map[string]any{"delta": b.Tool.Input}},
+			event{"function_call_arguments.done", map[string]any{"arguments": b.Tool.Input}})
 	case "message":
 		empty := map[string]any{"type": "output_text", "text": "", "annotations": []any{}, "logprobs": []any{}}
 		events = append(events, part("content_part.added", map[string]any{"part": empty}))

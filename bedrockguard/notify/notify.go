@@ -42,8 +42,8 @@ type Options struct {
 }
 
 const (
-	defaultQuiet         = time.Hour
-	defaultMaxRemembered = 4096
+	defaultQuiet         = time.Hour // of Options.Quiet
+	defaultMaxRemembered = 4096      // of Options.MaxRemembered
 	// longestText is how many bytes of a text from elsewhere are reported.
 	longestText = 1000
 )

@@ -57,8 +57,8 @@ type WebhookOptions struct {
 }
 
 const (
-	defaultQueue    = 256
-	defaultAttempts = 5
+	defaultQueue    = 256              // of WebhookOptions.Queue
+	defaultAttempts = 5                // of WebhookOptions.Attempts
 	sendTimeout     = 10 * time.Second // of one attempt
 	firstPause      = time.Second      // before the second attempt; it doubles each time
 	longestPause    = time.Minute

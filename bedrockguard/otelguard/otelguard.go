@@ -52,6 +52,7 @@ type Options struct {
 	MaxSeries int
 }
 
+// The defaults of Options.
 const (
 	defaultEvery     = 10 * time.Second
 	defaultMaxValues = 100

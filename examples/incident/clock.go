@@ -9,6 +9,7 @@ import (
 // seconds. It is safe for concurrent use.
 type clock struct{ ns atomic.Int64 }
 
+// newClock returns a clock that stands at a time.
 func newClock(start time.Time) *clock {
 	c := &clock{}
 	c.ns.Store(start.UnixNano())

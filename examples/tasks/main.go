@@ -22,6 +22,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
+// The inference profiles that the tasks call.
 const (
 	opus   = "us.anthropic.claude-opus-4-6-v1"
 	sonnet = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"

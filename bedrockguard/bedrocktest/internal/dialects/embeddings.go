@@ -85,7 +85,8 @@ func (r *Reader) ParseNovaEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// novaVectors adds the vector of what is embedded to the answer.
+// novaVectors adds the vector of what is embedded to the answer. The model's own vectors have 3,072 dimensions. n is the body, in which in.vector
+// looks for the requested types of number; params is the member that names what is embedded.
 func (in *Prompt) novaVectors(n, params *jsonnode.Node) *refusal.Error {
 	for _, kind := range []string{"text", "image", "video", "audio"} {
 		part := params.Get(kind)
@@ -102,8 +103,8 @@ func (in *Prompt) novaVectors(n, params *jsonnode.Node) *refusal.Error {
 	return nil
 }
 
-// novaFee returns the price in nano-USD of an image, a video or audio to embed, and false if there is none of them. Media are not opened: each counts
-// with the greatest length.
+// novaFee returns the price in nano-USD of an image, a video or audio to embed, and false if there is none of them. Videos and audio are not opened:
+// each counts with the greatest length.
 func novaFee(fees modeltable.Fees, params *jsonnode.Node) (int64, bool) {
 	switch image := params.Get("image"); {
 	case image != nil && image.Get("detailLevel").Text() == "DOCUMENT_IMAGE":
@@ -151,7 +152,8 @@ func (r *Reader) ParseCohereEmbed(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	return nil
 }
 
-// cohereText reads one text to embed. With one of the values of truncate a text that is too long is cut at one end; otherwise it is refused.
+// cohereText reads one text to embed. n is the body, with the settings. With one of the values of truncate a text that is too long is cut at one end;
+// otherwise it is refused.
 func (r *Reader) cohereText(n, text *jsonnode.Node, in *Prompt) *refusal.Error {
 	if text.Text() == "" {
 		return refusal.Invalid("texts: non-empty strings are required")
@@ -163,8 +165,8 @@ func (r *Reader) cohereText(n, text *jsonnode.Node, in *Prompt) *refusal.Error {
 	return r.oneText(in, text, cut)
 }
 
-// cohereImage reads one image to embed. A model has one of two prices, and the other one is zero: a fee for the image, or a rate for its tokens.
-// dataOf returns the base64 in a data URL; ok is false for any other text.
+// cohereImage reads one image to embed. n is the body, with the settings. A model has one of two prices, and the other one is zero: a fee for the
+// image, or a rate for its tokens. dataOf returns the base64 in a data URL; ok is false for any other text.
 func (r *Reader) cohereImage(n, image *jsonnode.Node, in *Prompt) *refusal.Error {
 	data, ok := dataOf(image.Text())
 	if !ok {

@@ -21,8 +21,8 @@ type Vector struct {
 // maxDimensions bounds the vectors that are made.
 const maxDimensions = 4096
 
-// vector adds a vector to the answer: of is the content that it stands for, and kind the name for that kind of content. Its dimensions are those that
-// one of the fields asked names, or else dimensions, the model's own.
+// vector adds a vector to the answer: of is the content that it stands for, and kind the name for that kind of content. n is the body, which may name
+// types of number. The vector's dimensions are those that one of the fields asked names (nil if absent), or else dimensions, the model's own.
 func (in *Prompt) vector(n *jsonnode.Node, kind, of string, dimensions int, asked ...*jsonnode.Node) *refusal.Error {
 	for _, a := range asked {
 		if a == nil {

@@ -54,7 +54,9 @@ func (c *Cache) Serve(in *dialects.Prompt, now time.Time) Split {
 	if hit >= 0 {
 		s.Read = sums[hit]
 	}
-	last, lastLong := s.Read, s.Read // tokens up to the last cache point behind the hit, and up to the last one of an hour
+	// Tokens up to the last cache point behind the hit, and up to the last one of an hour; no more than Read if there is none. A point before the hit
+	// changes neither: what it covers is read, and not written.
+	last, lastLong := s.Read, s.Read
 	for i := range in.Blocks {
 		ttl := in.Blocks[i].Point
 		if ttl == "" || !cacheable(in.Model, sums[i]) {

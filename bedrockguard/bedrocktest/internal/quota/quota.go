@@ -44,7 +44,7 @@ func (b *Book) Take(modelID string, tokens int, now time.Time) (*Use, *refusal.E
 	}
 	var recent []*Use
 	added := &Use{mu: &b.mu, at: now, tokens: tokens}
-	total := added.tokens
+	total := added.tokens // of this request and of all within the last minute
 	for _, u := range b.used[modelID] {
 		if now.Sub(u.at) < time.Minute {
 			recent = append(recent, u)
@@ -54,7 +54,7 @@ func (b *Book) Take(modelID string, tokens int, now time.Time) (*Use, *refusal.E
 	b.used[modelID] = recent
 	for _, l := range b.Limits {
 		switch {
-		case !strings.Contains(modelID, l.Model):
+		case !strings.Contains(modelID, l.Model): // the limit is for other models
 		case l.RequestsPerMinute > 0 && len(recent) >= l.RequestsPerMinute:
 			return nil, refusal.TooManyRequests()
 		case l.TokensPerMinute > 0 && total > l.TokensPerMinute:

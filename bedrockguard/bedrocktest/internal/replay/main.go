@@ -53,6 +53,7 @@ func read(r io.Reader) ([]*call, error) {
 // tally counts how often something agreed.
 type tally struct{ agreed, of int }
 
+// add counts one more comparison, and whether it agreed.
 func (t *tally) add(agreed bool) {
 	t.of++
 	if agreed {
@@ -60,6 +61,7 @@ func (t *tally) add(agreed bool) {
 	}
 }
 
+// String returns how many agreed, and their share.
 func (t *tally) String() string {
 	if t.of == 0 {
 		return "0 of 0"
