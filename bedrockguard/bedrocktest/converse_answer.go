@@ -8,7 +8,7 @@ import (
 )
 
 // converseUsage is the usage of an answer or a stream of Converse. The service reports the tokens that were read from the cache, and those
-// written to it, under two names each.
+// written to it, under two names each; nil leaves a counter out. What server tools used is always reported as {}.
 type converseUsage struct {
 	InputTokens     int      `json:"inputTokens"`
 	OutputTokens    int      `json:"outputTokens"`

@@ -41,7 +41,7 @@ func dialectOf(m *modeltable.Model) dialect {
 		return dialect{dialects.Plain([]string{"inputText", "textGenerationConfig"}, "textGenerationConfig", "maxTokenCount"), titanTextAnswer, titanTextEvents}
 	case strings.HasPrefix(id, "cohere.embed"):
 		return dialect{(*dialects.Reader).ParseCohereEmbed, cohereEmbedAnswer, nil}
-	case strings.HasPrefix(id, "cohere.command-r"):
+	case strings.HasPrefix(id, "cohere.command-r"): // before the models whose ids begin with cohere.command alone
 		return dialect{(*dialects.Reader).ParseCohereChat, cohereChatAnswer, cohereChatEvents}
 	case strings.HasPrefix(id, "cohere.command"):
 		return dialect{(*dialects.Reader).ParseCohereText, cohereTextAnswer, cohereTextEvents}

@@ -11,10 +11,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// The functions here read a part of a request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens that are
-// counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails evaluate.
-// in.Hidden collects why the service adds text that is not in the request; in.tool, in.outputSchema and in.compaction add the reasons that tools,
-// schemas and the shortening of the history give. Methods of a nil node, which stands for an absent field, return nothing.
+// The functions here read a part of a request each, and append it to the Prompt as blocks: addText as text (it takes two nodes: the one that
+// identifies the block in the cache, and the text in it, which may be the same), addJSON as JSON, add with tokens that are counted already. in.open
+// begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails evaluate. in.Hidden collects why the
+// service adds text that is not in the request; in.tool, in.outputSchema and in.compaction add the reasons that tools, schemas and the shortening of
+// the history give. Methods of a nil node, which stands for an absent field, return nothing.
 
 // ParseAnthropic parses a body in Anthropic's dialect, in InvokeModel or on Anthropic's own route (in.Form). n is the body, in the Prompt that is
 // filled. The cache reads tools first, then the system prompt and the messages; Variant has the settings whose change invalidates the cached

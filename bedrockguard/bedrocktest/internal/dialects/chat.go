@@ -10,9 +10,10 @@ import (
 )
 
 // ParseChat reads bodies in the shape of OpenAI's chat completions, which many families share. n is the body, in the Prompt that is filled: in.open
-// begins a message, and addText or addJSON appends a block of it, as text or as JSON. in.tool and in.outputSchema add what tools and schemas cost in
-// addition. Methods of a nil node, which stands for an absent field, return nothing. in.limit sets the output limit from a field of the request; nil
-// means that the request has none. tierOf reads the name of a service tier, and askTier keeps the more expensive one if there are two.
+// begins a message, and addText or addJSON appends a block of it, as text or as JSON; addText takes two nodes: the one that identifies the block in
+// the cache, and the text in it, which may be the same. in.tool and in.outputSchema add what tools and schemas cost in addition. Methods of a nil
+// node, which stands for an absent field, return nothing. in.limit sets the output limit from a field of the request; nil means that the request has
+// none. tierOf reads the name of a service tier, and askTier keeps the more expensive one if there are two.
 func (r *Reader) ParseChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	limit := n.Get("max_completion_tokens")
 	if limit == nil {

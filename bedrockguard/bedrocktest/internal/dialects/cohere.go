@@ -12,8 +12,8 @@ import (
 const DocumentFrame = 20
 
 // ParseCohereChat parses the bodies of Command R: a message, the history before it, and documents on which to base the answer. n is the body, in the
-// Prompt that is filled with blocks of text (addText) and JSON (addJSON). in.limit sets the output limit from a field of the request; nil means that
-// the request has none.
+// Prompt that is filled with blocks of text (addText, which takes two nodes: the one that identifies the block in the cache, and the text in it,
+// which may be the same) and JSON (addJSON). in.limit sets the output limit from a field of the request; nil means that the request has none.
 func (r *Reader) ParseCohereChat(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	err := n.Only("the request", "message", "chat_history", "documents", "preamble", "max_tokens", "temperature", "p", "k", "tools", "tool_results",
 		"stop_sequences", "seed", "search_queries_only", "prompt_truncation", "citation_quality", "return_prompt", "raw_prompting")

@@ -10,10 +10,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// The functions here read a part of a Converse request each, and append it to the Prompt as blocks: addText as text, addJSON as JSON, add with tokens
-// that are counted already. in.open begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails
-// evaluate. in.Hidden collects why the service adds text that is not in the request, and in.tool and in.outputSchema add the reasons that tools and
-// schemas give. Methods of a nil node, which stands for an absent field, return nothing.
+// The functions here read a part of a Converse request each, and append it to the Prompt as blocks: addText as text (it takes two nodes: the one that
+// identifies the block in the cache, and the text in it, which may be the same), addJSON as JSON, add with tokens that are counted already. in.open
+// begins a message, in.cited counts citations, for which the service adds text, and in.guarded what guardrails evaluate. in.Hidden collects why the
+// service adds text that is not in the request, and in.tool and in.outputSchema add the reasons that tools and schemas give. Methods of a nil node,
+// which stands for an absent field, return nothing.
 
 // ParseConverse parses a body of Converse. n is the body, in the Prompt that is filled. The cache reads tools first, then the system prompt and
 // the messages; Variant and, on Amazon's models, WholeVariant have the settings whose change invalidates what was cached.
@@ -158,7 +159,7 @@ func (r *Reader) systemBlock(i int, b *jsonnode.Node, in *Prompt) *refusal.Error
 	if text.Text() == "" {
 		return refusal.Invalid("The text field in the SystemContentBlock object at system.%d is blank. Add text to the text field, and try again.", i)
 	}
-	in.addText(r, System, b, text) // b identifies the block in the cache, and its text is counted
+	in.addText(r, System, b, text)
 	return nil
 }
 

@@ -7,7 +7,8 @@ import (
 
 // insertedSystem parses a system message between the other messages, and the tools that it adds and removes. It is not a turn: the message after it
 // must be the one that would have followed without it. in.open begins a message, addText and addJSON append a block, as text or as JSON, and
-// conversePoint puts a cache point after the last block.
+// conversePoint puts a cache point after the last block. addText takes two nodes: the one that identifies the block in the cache, and the text in it,
+// which may be the same.
 func (r *Reader) insertedSystem(m *jsonnode.Node, in *Prompt) *refusal.Error {
 	content := m.Get("content").List()
 	if len(content) == 0 {

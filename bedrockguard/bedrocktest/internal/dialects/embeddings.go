@@ -11,7 +11,7 @@ import (
 
 // oneText parses a text to embed, which may fill the model's window. A longer one is refused, unless the request asks for it to be cut.
 func (r *Reader) oneText(in *Prompt, text *jsonnode.Node, cut bool) *refusal.Error {
-	// addText appends a block of text with its tokens.
+	// addText appends a block with its tokens. It takes the node that identifies the block, and the text in it, here the same.
 	b := in.addText(r, Messages, text, text)
 	if b.Tokens <= in.Model.Window {
 		return nil

@@ -6,8 +6,9 @@ import (
 )
 
 // ParseNova parses the bodies of Nova in InvokeModel. n is the body, in the Prompt that is filled: in.open begins a message, and addText or addJSON
-// appends a block, as text or as JSON. in.Hidden collects why the service adds text that is not in the request, and in.tool adds the reasons that a
-// tool gives. in.limit sets the output limit from a field of the request; nil means that the request has none.
+// appends a block, as text or as JSON; addText takes two nodes: the one that identifies the block in the cache, and the text in it, which may be the
+// same. in.Hidden collects why the service adds text that is not in the request, and in.tool adds the reasons that a tool gives. in.limit sets the
+// output limit from a field of the request; nil means that the request has none.
 func (r *Reader) ParseNova(n *jsonnode.Node, in *Prompt) *refusal.Error {
 	if err := n.Only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
 		return err

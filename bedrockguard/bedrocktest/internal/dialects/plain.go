@@ -7,7 +7,8 @@ import (
 
 // Plain returns a parser of bodies whose prompt is one string, as those of Titan, Llama and the first of Mistral are. members are the names that a
 // body may have, the prompt's first; limit is the path of names to the output limit. Such a prompt has no template around it (Hidden.raw). addText
-// appends the prompt as a block of text, and in.limit sets the output limit from a field of the request; nil means that the request has none.
+// appends the prompt as a block of text: it takes the node that identifies the block, and the text in it, here the same. in.limit sets the output
+// limit from a field of the request; nil means that the request has none.
 func Plain(members []string, limit ...string) func(*Reader, *jsonnode.Node, *Prompt) *refusal.Error {
 	return func(r *Reader, n *jsonnode.Node, in *Prompt) *refusal.Error {
 		if err := n.Only("the request", members...); err != nil {

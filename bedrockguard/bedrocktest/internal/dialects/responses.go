@@ -5,8 +5,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/refusal"
 )
 
-// Each item of a request is a message of its own for the model: in.open begins it, and addText, addJSON or add append its content to the Prompt
-// as a block: as text, as JSON, or with tokens that are counted already.
+// Each item of a request is a message of its own for the model: in.open begins it, and addText, addJSON or add append its content to the Prompt as a
+// block: as text, as JSON, or with tokens that are counted already. addText takes two nodes: the one that identifies the block in the cache, and the
+// text in it, which may be the same.
 
 // ParseResponses parses a request of OpenAI's Responses API. n is the body, in the Prompt that is filled. The API is stateful unless a request says
 // otherwise: the input and the output of a previous response are input again, and are billed again. in.limit sets the output limit from a field of

@@ -10,6 +10,7 @@ const longestVideoSeconds = 3600
 
 // MovieSeconds returns the length of an MPEG-4 or QuickTime movie, rounded up; zero if its header is not found. The header mvhd has a version,
 // two times, the number of time units in a second (scale), and the length in these units; in version 1 the times and the length have 64 bits.
+// The offsets below count from the name of the header, after which the version comes in the fifth byte.
 func MovieSeconds(raw []byte) int {
 	at := bytes.Index(raw, []byte("mvhd"))
 	if at < 0 || len(raw) < at+36 {

@@ -338,7 +338,7 @@ func escape(out *strings.Builder, after []byte) int {
 		return 1
 	}
 	v, _ := strconv.ParseUint(string(after[:digits]), 8, 16)
-	out.WriteRune(rune(byte(v)))
+	out.WriteRune(rune(byte(v))) // three digits can be more than a byte, whose highest bit is then lost
 	return digits
 }
 

@@ -125,16 +125,15 @@ func duplicate(keys []string, seen *map[string]struct{}, key string) bool {
 // str steps over a string and returns it with its quotes.
 func (p *parser) str() string {
 	start := p.i
-	for p.i++; ; {
-		quote := strings.IndexByte(p.s[p.i:], '"')
-		end := p.i + quote
+	p.i++ // the opening quote
+	for {
+		end := p.i + strings.IndexByte(p.s[p.i:], '"') // the next quote, which may be escaped
 		slashes := 0
 		for p.s[end-1-slashes] == '\\' {
 			slashes++
 		}
 		p.i = end + 1
-		// After an odd number of backslashes the quote is a part of the string.
-		if slashes%2 == 0 {
+		if slashes%2 == 0 { // after an odd number of backslashes the quote is a part of the string
 			return p.s[start:p.i]
 		}
 	}

@@ -28,6 +28,7 @@ type answer struct {
 func parse(status int, headers map[string]string, raw []byte) answer {
 	a := answer{status: status, headers: headers}
 	a.errType, _, _ = strings.Cut(headers["x-amzn-errortype"], ":")
+	// AWS writes eventstream, and the type of server-sent events has a hyphen in it.
 	if strings.Contains(headers["content-type"], "eventstream") || json.Unmarshal(raw, &a.body) != nil {
 		// A body that is no JSON may have been filled in part.
 		a.body = nil
@@ -76,7 +77,7 @@ func (a *answer) frames(raw []byte) {
 		if kind == "chunk" {
 			var wrapped struct{ Bytes []byte }
 			_ = json.Unmarshal(m.Payload, &wrapped)
-			content = nil
+			content = nil // Unmarshal would keep the field of the wrapper
 			_ = json.Unmarshal(wrapped.Bytes, &content)
 			kind = chunkKind(content)
 		}
