@@ -100,7 +100,7 @@ func PDFPages(data []byte) (int, bool) {
 // pdfSpace skips white space and comments.
 func pdfSpace(b []byte) []byte {
 	for {
-		b = bytes.TrimLeft(b, "\x00\t\n\f\r ")
+		b = bytes.TrimLeft(b, pdfWhiteSpace)
 		if len(b) == 0 || b[0] != '%' {
 			return b
 		}

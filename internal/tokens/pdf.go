@@ -2,9 +2,12 @@ package tokens
 
 import (
 	"bytes"
-	"compress/zlib"
+	"cmp"
+	"compress/flate"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 )
 
 // maxUnpackedBytes bounds how much of one file is unpacked to measure it. A file that unpacks to more has an unknown size.
@@ -20,82 +23,122 @@ type pdfSize struct {
 	text  int64 // the most tokens that the text of all pages can have
 }
 
-// measurePDF counts the pages of a PDF and bounds their text. It returns false if encryption hides them, if a stream uses an unknown
-// compression, if the file unpacks to too much, and if it finds no page. It does not parse the file: it reads its bytes once, and the
-// unpacked bytes of each stream.
+// measurePDF counts the pages of a PDF and bounds their text. It returns false if encryption hides them, if a stream uses an unknown compression, if
+// the file unpacks to too much, if it finds no page, and if the words of the file do not make sense. It does not build the file's tree: it reads all
+// objects from front to back, whether anything refers to them or not.
 //
 // The text is in the strings of content streams. They count two tokens for each byte, because a byte may stand for several letters, and one
 // for the gap after each string. Streams that several pages share, and forms that are drawn repeatedly, count as often as they can be used.
 func measurePDF(data []byte) (pdfSize, bool) {
-	if !bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) || bytes.Contains(data, []byte("/Encrypt")) {
+	header := bytes.Index(data[:min(len(data), 1024)], []byte("%PDF-"))
+	if header < 0 || bytes.Contains(data, []byte("/Encrypt")) {
 		return pdfSize{}, false
 	}
-	m := pdfMeter{left: maxUnpackedBytes, contents: map[int]int{}}
-	// First the parts that are not packed; what object streams hold is searched when they are unpacked.
-	m.structure(data)
-	if !m.streams(data) {
+	m := newPDFMeter()
+	m.structure(data) // of what is not packed; that of object streams is added when they are unpacked
+	if !m.readStreams(data[header:]) {
 		return pdfSize{}, false
 	}
-	notUnpacked := bytes.Count(data, []byte("/ObjStm")) - m.packed // object streams in which there may be pages
-	if m.objects == 0 || notUnpacked > 0 {
+	notUnpacked := bytes.Count(data, []byte("/ObjStm")) - m.unpacked // object streams in which there may be pages
+	if m.pages == 0 || notUnpacked > 0 {
 		return pdfSize{}, false
 	}
+	text, ok := m.text()
 	// An outline has a /Count as well, which can only raise the number. A count that is larger than the file has bytes is wrong, and cut to that.
-	return pdfSize{pages: max(m.objects, min(m.declared, len(data))), text: m.total()}, true
+	return pdfSize{pages: max(m.pages, min(m.declared, len(data))), text: text}, ok
 }
 
 // pdfMeter adds up what is found in the parts of one PDF.
 type pdfMeter struct {
-	left   int64 // how many bytes may still be unpacked
-	packed int   // object streams that were unpacked
+	left     int64 // how many bytes may still be unpacked
+	unpacked int   // object streams that were unpacked
 
-	objects  int // page objects
+	pages    int // page objects
 	declared int // the largest page count that a page tree declares
 
-	contents map[int]int // by object number: of how many pages the object is the content
-	listed   int         // the most times that one array refers to the same object
-	kids     int         // the most times that one node of the page tree refers to the same page
-
-	text   int64 // tokens that the text of all content streams can have, each shown once
-	forms  int64 // the same for all forms
-	draws  int64 // how often content streams draw a form or a picture
-	nested int64 // how often forms draw another form or a picture
+	links    *pdfLinks
+	contents map[int]*pdfContent // by object number: all streams that were read, but forms
+	forms    map[int]*pdfContent // the same for forms
+	unread   map[int]bool        // by object number: streams that show no text by their dictionaries
+	steps    int                 // calls of formTotal
 }
 
-// total returns the bound on the text of all pages. Which page shows what is not known, so each text counts as often as any can be shown: the
-// text of all content streams as often as the most used one, and that of all forms as often as all uses of forms together.
-func (m *pdfMeter) total() int64 {
-	shows := m.contentShows()
-	// Any form may be the one that is drawn by all content streams, as often as these are shown, and by all forms. It counts at least once, even if
-	// nothing is found to draw it.
-	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), shows), m.nested))
-	// A form that draws others may itself be drawn so often, and these with it.
-	return addSat(mulSat(m.text, shows), mulSat(drawn, m.nested+1))
+func newPDFMeter() *pdfMeter {
+	return &pdfMeter{left: maxUnpackedBytes, links: newPDFLinks(), contents: map[int]*pdfContent{}, forms: map[int]*pdfContent{}, unread: map[int]bool{}}
 }
 
-// contentShows returns how often the content stream that is shown most often can be shown, at least 1.
-func (m *pdfMeter) contentShows() int64 {
-	pages := 1 // that have the same content stream
-	for _, n := range m.contents {
-		pages = max(pages, n)
+// text returns the bound on the text of all pages, from all streams that were read. It returns false if that can't be told: forms draw each other in a
+// circle, or a page shows a stream that was not read.
+func (m *pdfMeter) text() (text int64, ok bool) {
+	m.links.finish()
+	shown, ok := m.shownText()
+	if !ok {
+		return 0, false
 	}
-	inOnePage := max(m.listed, 1) // a page's array of contents may have the same one repeatedly
-	// A page to which the tree refers several times shows its content so often. Declared pages that were not found show the content of one that was
-	// found: the division, rounded up, is how many declared pages there are for each one found.
-	declaredForEach := (min(m.declared, maxPDFPages) + m.objects - 1) / max(m.objects, 1)
-	ofOnePage := max(m.kids, declaredForEach, 1)
-	return mulSat(mulSat(int64(pages), int64(inOnePage)), int64(ofOnePage))
+	text = mulSat(shown, m.pageShows())
+	for object, c := range m.contents {
+		if m.links.shown[object] > 0 || !c.texts {
+			continue
+		}
+		// Nothing is known to show it, as of a pattern and of the glyph of a font. It counts once, if it looks like a content at all: most of these are
+		// tables of colours and of characters, in whose bytes there are brackets as well.
+		total, ok := m.drawnText(c)
+		if !ok {
+			return 0, false
+		}
+		text = addSat(text, total)
+	}
+	aside, ok := m.asideText()
+	return addSat(text, mulSat(aside, m.pageShows())), ok
 }
 
-// structure searches for pages, page counts and the pages' contents in objects that are not packed: in the file, or in an object stream that was
-// unpacked.
+// shownText returns the bound on the text of the streams that pages have as their contents, each as often as pages have it. A page shows a stream
+// whatever the stream's own dictionary says that it is. And a content may be cut into several streams between any two words, so that a text stands
+// in one and the operator that shows it in the next: with others a stream counts even without an operator.
+func (m *pdfMeter) shownText() (text int64, ok bool) {
+	for object, times := range m.links.shown {
+		if m.unread[object] {
+			return 0, false
+		}
+		for _, c := range [...]*pdfContent{m.contents[object], m.forms[object]} { // there may be both, in two versions of the file
+			if c == nil {
+				continue
+			}
+			total, ok := m.drawnText(c)
+			if !ok || c.open && m.links.parts[object] { // a string or a name and its operator are cut apart
+				return 0, false
+			}
+			text = addSat(text, mulSat(total, int64(times)))
+		}
+	}
+	return text, true
+}
+
+// asideText returns the bound on the text of forms that are shown by other means than by being drawn, above all as what an annotation looks like. A
+// form counts as often as anything refers to it, and its own text at least once.
+func (m *pdfMeter) asideText() (text int64, ok bool) {
+	for object, form := range m.forms {
+		total, ok := m.formTotal(object)
+		if !ok {
+			return 0, false
+		}
+		text = addSat(text, addSat(form.text, mulSat(total, int64(m.links.uses[object]))))
+	}
+	return text, true
+}
+
+// pageShows returns how often the page that is shown most often can be shown, at least 1. A page to which the tree refers several times is shown so
+// often, and declared pages that were not found show one that was: the division, rounded up, is how many declared pages there are for each one found.
+func (m *pdfMeter) pageShows() int64 {
+	declaredForEach := (min(m.declared, maxPDFPages) + m.pages - 1) / max(m.pages, 1)
+	return int64(max(m.links.kids, declaredForEach, 1))
+}
+
+// maxPDFPages is the largest page count of a tree that is used: more than in any file that the service accepts.
+const maxPDFPages = 100_000
+
+// structure searches bytes for pages and page counts: /Type /Page and /Count.
 func (m *pdfMeter) structure(data []byte) {
-	m.dictionaries(data)
-	m.arrayObjects(data)
-}
-
-// dictionaries searches for the entries of dictionaries that tell of pages: /Type /Page, and /Count, /Kids and /Contents with their values.
-func (m *pdfMeter) dictionaries(data []byte) {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '/')
 		if i < 0 {
@@ -103,124 +146,25 @@ func (m *pdfMeter) dictionaries(data []byte) {
 		}
 		rest = rest[i+1:]
 		switch {
-		case bytes.HasPrefix(rest, []byte("Type")) && isPDFName(pdfSpace(rest[len("Type"):]), "/Page"):
-			m.objects++
+		case bytes.HasPrefix(rest, []byte("Type")) && isPDFWord(pdfSpace(rest[len("Type"):]), "/Page"):
+			m.pages++
 		case bytes.HasPrefix(rest, []byte("Count")):
 			m.declared = max(m.declared, pdfInt(pdfSpace(rest[len("Count"):])))
-		case bytes.HasPrefix(rest, []byte("Kids")):
-			if value := pdfSpace(rest[len("Kids"):]); len(value) > 0 && value[0] == '[' {
-				m.kids = max(m.kids, mostRepeated(value))
-			}
-		case bytes.HasPrefix(rest, []byte("Contents")):
-			m.addContents(pdfSpace(rest[len("Contents"):]))
 		}
 	}
 }
 
-// arrayObjects searches for arrays that are objects of their own, to which pages can refer as their contents.
-func (m *pdfMeter) arrayObjects(data []byte) {
-	for rest := data; ; {
-		i := bytes.Index(rest, []byte("obj"))
-		if i < 0 {
-			return
-		}
-		rest = rest[i+len("obj"):]
-		if value := pdfSpace(rest); len(value) > 0 && value[0] == '[' {
-			m.listed = max(m.listed, mostRepeated(value))
-		}
-	}
-}
-
-// arrays looks, in an unpacked object stream, for the array that refers to one object most often. There the beginnings of objects are not marked, so
-// any array may be a page's contents or the children of a node.
-func (m *pdfMeter) arrays(data []byte) {
-	for rest := data; ; {
-		i := bytes.IndexByte(rest, '[')
-		if i < 0 {
-			return
-		}
-		most := mostRepeated(rest[i:])
-		m.listed, m.kids = max(m.listed, most), max(m.kids, most)
-		rest = rest[i+1:]
-	}
-}
-
-// maxPDFPages is the largest page count of a tree that is used: more than in any file that the service accepts.
-const maxPDFPages = 100_000
-
-// addContents adds what a page has under /Contents: a reference to an object, or an array of references.
-func (m *pdfMeter) addContents(value []byte) {
-	if len(value) > 0 && value[0] == '[' {
-		m.listed = max(m.listed, mostRepeated(value))
-		// The page counts once for each object in its array; that the array may have an object repeatedly is in m.listed.
-		for n := range references(value) {
-			m.contents[n]++
-		}
-		return
-	}
-	m.contents[pdfInt(value)]++
-}
-
-// mostRepeated returns how often an array refers to the object to which it refers most often. array begins with the bracket.
-func mostRepeated(array []byte) (most int) {
-	for _, n := range references(array) {
-		most = max(most, n)
-	}
-	return most
-}
-
-// references counts how often each object number is in an array of references such as [7 0 R 8 0 R], which begins with the bracket. The number of an
-// object comes two words before its R.
-func references(array []byte) map[int]int {
-	array = array[:min(len(array), maxArrayBytes)]
-	if end := bytes.IndexByte(array, ']'); end >= 0 {
-		array = array[:end]
-	}
-	found := map[int]int{}
-	words := bytes.Fields(array[1:])
-	for i := 2; i < len(words); i++ {
-		if words[i][0] == 'R' {
-			found[pdfInt(words[i-2])]++
-		}
-	}
-	return found
-}
-
-// maxArrayBytes bounds how far the end of an array is searched: some five thousand references.
-const maxArrayBytes = 1 << 16
-
-// pdfStream returns the dictionary and the packed bytes of the stream whose keyword is at start; and false if the word there is no keyword, because
-// no dictionary comes before it.
-func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
-	before := bytes.TrimRight(data[:start], "\x00\t\n\f\r ")
-	if !bytes.HasSuffix(before, []byte(">>")) {
-		return nil, nil, false
-	}
-	// The dictionary is what stands between the object's beginning, "7 0 obj", and the keyword.
-	if i := bytes.LastIndex(before, []byte("obj")); i >= 0 {
-		dict = before[i:]
-	} else {
-		dict = before
-	}
-	body = data[start+len("stream"):]
-	body = bytes.TrimPrefix(bytes.TrimPrefix(body, []byte("\r")), []byte("\n"))
-	if end := bytes.Index(body, []byte("endstream")); end >= 0 {
-		body = body[:end]
-	}
-	return dict, body, true
-}
-
-// streams adds all streams of a file that are not in another one, and returns false if one of them can't be measured.
-func (m *pdfMeter) streams(data []byte) bool {
-	for at := 0; ; {
-		i := bytes.Index(data[at:], []byte("stream"))
-		if i < 0 {
-			return true
-		}
-		start := at + i
-		at = start + len("stream")
-		if dict, body, ok := pdfStream(data, start); ok && !m.stream(dict, body) {
+// readStreams adds all streams of a file that are not in another one, and the references in all of its objects. It returns false if one of them can't
+// be measured.
+func (m *pdfMeter) readStreams(data []byte) bool {
+	r := pdfReader{data: data, links: m.links}
+	for {
+		s, more, ok := r.next()
+		if !ok || more && !m.stream(&s) {
 			return false
+		}
+		if !more {
+			return true
 		}
 	}
 }
@@ -241,51 +185,130 @@ func hasNoPageText(dict []byte) bool {
 }
 
 // stream adds one stream, by what its dictionary says that it is, and returns false if it can't be measured.
-func (m *pdfMeter) stream(dict, body []byte) bool {
-	if hasNoPageText(dict) {
+func (m *pdfMeter) stream(s *pdfStream) bool {
+	form := hasName(s.dict, "/Subtype", "/Form")
+	if !form && hasNoPageText(s.dict) {
+		m.unread[s.object] = true // which matters if a page shows it all the same
 		return true
 	}
-	plain, ok := m.unpack(dict, body)
+	plain, ok := m.unpack(s)
 	if !ok {
 		return false
 	}
-	if hasName(dict, "/Type", "/ObjStm") {
-		m.packed++
-		m.structure(plain)
-		m.arrays(plain)
-		return true
+	if hasName(s.dict, "/Type", "/ObjStm") {
+		m.unpacked++
+		return m.objectStream(s.dict, plain)
 	}
-	text, draws := contentText(plain)
-	if hasName(dict, "/Subtype", "/Form") {
-		m.forms, m.nested = addSat(m.forms, text), m.nested+draws
-	} else {
-		m.text, m.draws = addSat(m.text, text), m.draws+draws
+	known := m.contents
+	if form {
+		known = m.forms
+	}
+	c := known[s.object]
+	if c == nil {
+		c = &pdfContent{draws: map[string]int64{}}
+		known[s.object] = c
+	}
+	text, closed := contentText(plain)
+	c.open = c.open || !closed || isPDFWord(pdfSpace(plain), "Do")
+	c.texts = c.texts || hasPDFWord(plain, "BT") && showsText(plain)
+	c.text = addSat(c.text, text)
+	if !countDraws(plain, c.draws) {
+		m.unread[s.object] = true
+		return !form
 	}
 	return true
 }
 
-// unpack returns the uncompressed bytes of a stream, and takes them off m.left. It returns false for any filter but one FlateDecode, for damaged
-// data, and if more than m.left was unpacked. A stream that is cut short counts as far as it goes.
-func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
-	if !bytes.Contains(dict, []byte("/Filter")) {
-		m.left -= int64(len(body))
-		return body, m.left >= 0
+// objectStream adds the objects in an object stream. It returns false if their words do not make sense.
+func (m *pdfMeter) objectStream(dict, plain []byte) bool {
+	m.structure(plain)
+	// The stream begins with two numbers for each object: that of the object, and where it begins behind the byte that /First tells.
+	value, _ := onlyValue(dict, "/First")
+	first := min(pdfInt(value), len(plain))
+	numbers := bytes.Fields(plain[:first])
+	type packedObject struct{ number, from int }
+	var objects []packedObject
+	for i := 0; i+1 < len(numbers); i += 2 {
+		objects = append(objects, packedObject{pdfInt(numbers[i]), min(first+pdfInt(numbers[i+1]), len(plain))})
 	}
-	// /Fl is the short form of the filter's name.
-	flate := bytes.Contains(dict, []byte("/FlateDecode")) || bytes.Contains(dict, []byte("/Fl "))
-	// The names of filters end with "Decode", and each /DecodeParms holds that word as well: more of them mean a second filter.
-	second := bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms"))
-	if !flate || second {
+	slices.SortFunc(objects, func(a, b packedObject) int { return cmp.Compare(a.from, b.from) })
+	for i, o := range objects {
+		end := len(plain)
+		if i+1 < len(objects) {
+			end = objects[i+1].from
+		}
+		if !m.object(o.number, plain[o.from:end]) {
+			return false
+		}
+	}
+	return true
+}
+
+// object adds one object that is not a stream. It returns false if its words do not make sense.
+func (m *pdfMeter) object(number int, data []byte) bool {
+	m.links.begin(number)
+	for r := (pdfReader{data: data}); ; {
+		word, ok := r.word()
+		switch {
+		case !ok || isEscapedName(word):
+			return false
+		case word == nil:
+			return true
+		}
+		if !m.links.word(word) {
+			return false
+		}
+	}
+}
+
+// unpack returns the uncompressed bytes of a stream, and takes them off m.left. It returns false for any filter but one FlateDecode, for damaged data,
+// and if more than m.left was unpacked. A stream that is cut short by the end of the file counts as far as it goes.
+func (m *pdfMeter) unpack(s *pdfStream) ([]byte, bool) {
+	filter, one := onlyValue(s.dict, "/Filter")
+	if !one && !bytes.Contains(s.dict, []byte("/Filter")) {
+		m.left -= int64(len(s.body))
+		return s.body, m.left >= 0
+	}
+	if !one || !isFlateAlone(filter) || isPredicted(s.dict) || len(s.body) < 2 {
 		return nil, false
 	}
-	z, err := zlib.NewReader(bytes.NewReader(body))
-	if err != nil {
+	// Two bytes of zlib's header come before the compressed ones; the checksum behind them is often wrong or missing, and readers leave it alone.
+	const presetDictionary = 0x20
+	if s.body[0]&0x0f != 8 || s.body[1]&presetDictionary != 0 {
 		return nil, false
 	}
+	z := flate.NewReader(bytes.NewReader(s.body[2:]))
 	defer z.Close()
 	plain, err := io.ReadAll(io.LimitReader(z, m.left+1))
 	m.left -= int64(len(plain))
-	return plain, (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && m.left >= 0
+	return plain, (err == nil || errors.Is(err, io.ErrUnexpectedEOF) && !s.complete) && m.left >= 0
+}
+
+// isFlateAlone reports whether the value of a /Filter entry is FlateDecode and nothing besides. /Fl is the short form of its name.
+func isFlateAlone(filter []byte) bool {
+	list := len(filter) > 0 && filter[0] == '['
+	if list {
+		filter = pdfSpace(filter[1:])
+	}
+	for _, name := range []string{"/FlateDecode", "/Fl"} {
+		if isPDFWord(filter, name) {
+			rest := pdfSpace(filter[len(name):])
+			return !list || len(rest) > 0 && rest[0] == ']'
+		}
+	}
+	return false
+}
+
+// isPredicted reports whether the unpacked bytes may be differences and not the text itself: a dictionary may ask for that by /Predictor, for which 1 is
+// none, or refer to parameters that do.
+func isPredicted(dict []byte) bool {
+	for _, key := range []string{"/DecodeParms", "/DP"} {
+		if value, ok := onlyValue(dict, key); ok && len(value) > 0 && value[0] >= '0' && value[0] <= '9' {
+			return true
+		}
+	}
+	value, ok := onlyValue(dict, "/Predictor")
+	return ok && pdfInt(value) != 1 || !ok && bytes.Contains(dict, []byte("/Predictor"))
 }
 
 // hasName reports whether a dictionary has an entry with a name as its value, such as /Type /Page.
@@ -296,72 +319,22 @@ func hasName(dict []byte, key, name string) bool {
 			return false
 		}
 		rest = rest[i+len(key):]
-		if isPDFName(pdfSpace(rest), name) {
+		if isPDFWord(pdfSpace(rest), name) {
 			return true
 		}
 	}
 }
 
-// isPDFName reports whether b begins with a name such as /Page, and not with a longer one such as /Pages.
-func isPDFName(b []byte, name string) bool {
-	if !bytes.HasPrefix(b, []byte(name)) {
+// isPDFWord reports whether b begins with a word such as /Page, and not with a longer one such as /Pages.
+func isPDFWord(b []byte, word string) bool {
+	if !bytes.HasPrefix(b, []byte(word)) {
 		return false
 	}
-	return len(b) == len(name) || bytes.IndexByte(pdfDelimiters, b[len(name)]) >= 0
+	return len(b) == len(word) || strings.IndexByte(pdfDelimiters, b[len(word)]) >= 0
 }
+
+// pdfWhiteSpace are the characters that separate words.
+const pdfWhiteSpace = "\x00\t\n\f\r "
 
 // pdfDelimiters are the characters that end a name: white space, and those that begin or end something else.
-var pdfDelimiters = []byte("\x00\t\n\f\r ()<>[]{}/%")
-
-// showsText reports whether a content stream may have one of the operators that show text: Tj, TJ, ' and ".
-func showsText(s []byte) bool {
-	return bytes.Contains(s, []byte("Tj")) || bytes.Contains(s, []byte("TJ")) || bytes.IndexByte(s, '\'') >= 0 || bytes.IndexByte(s, '"') >= 0
-}
-
-// contentText bounds the tokens of the text that a content stream shows, and counts its uses of forms and images. Strings are in parentheses, or
-// hexadecimal in angle brackets.
-func contentText(s []byte) (text, draws int64) {
-	draws = int64(bytes.Count(s, []byte(" Do")))
-	if !showsText(s) {
-		return 0, draws
-	}
-	var inside, strings int64 // bytes in strings, and how many strings
-	for i := 0; i < len(s); {
-		switch s[i] {
-		case '(':
-			n := literalString(s[i:])
-			inside, strings = inside+int64(n), strings+1
-			i += n
-		case '<':
-			end := bytes.IndexByte(s[i:], '>')
-			if end < 0 { // a string that is not closed goes on to the end
-				end = len(s) - i
-			}
-			// Two digits are a byte. The "<<" of a dictionary counts as a string too, which only raises the bound.
-			inside, strings = inside+int64(end+1)/2, strings+1
-			i += max(end, 1)
-		default:
-			i++
-		}
-	}
-	return addSat(2*inside, strings), draws
-}
-
-// literalString returns the length of the string at the beginning of s, including its parentheses. Parentheses in it are balanced or escaped. A
-// string that is not closed goes on to the end of s.
-func literalString(s []byte) int {
-	depth := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return len(s)
-}
+const pdfDelimiters = pdfWhiteSpace + "()<>[]{}/%"
