@@ -110,6 +110,15 @@ func TestRoutesOfOpenAIAndAnthropic(t *testing.T) {
 	}
 }
 
+// An item that a test gives in JSON is complete in its first event, whatever its type.
+func TestStreamOfARawFunctionCall(t *testing.T) {
+	server := New(t, Options{Reply: Turns(Answer(Block{Raw: `{"type":"function_call","call_id":"c1","name":"look","arguments":"{}"}`}))})
+	status, body := route(t, server, http.MethodPost, mantle, "/openai/v1/responses", responsesBody+`,"stream":true}`)
+	require.Equal(t, 200, status, body)
+	require.Contains(t, body, `"call_id":"c1"`)
+	require.Contains(t, body, "response.completed")
+}
+
 // A stream of chat completions tells usage to who asks for it.
 func TestStreamOfChatCompletionsTellsUsageWhenAsked(t *testing.T) {
 	server := New(t, Options{})

@@ -226,11 +226,11 @@ func responseItemEvents(i int, item map[string]any, b Block, add func(string, ma
 }
 
 // streamedKind returns the type of an item whose content is streamed: function_call, message or reasoning. It returns "" for an item of any other
-// kind, for encrypted reasoning, and for a raw message or piece of reasoning, which are complete in their first event.
+// kind, for encrypted reasoning, and for a raw item, which is complete in its first event.
 func streamedKind(item map[string]any, b Block) string {
 	kind, _ := item["type"].(string)
 	readable := kind == "message" || kind == "reasoning" && item["content"] != nil // encrypted reasoning has no content
-	if kind == "function_call" || readable && b.Raw == "" {
+	if b.Raw == "" && (kind == "function_call" || readable) {
 		return kind
 	}
 	return ""

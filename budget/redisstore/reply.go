@@ -45,7 +45,7 @@ func parseReply(value any) (reply, error) {
 // partsOf returns the texts of an answer that is a list: first the part that all answers have in common, then what the script lists. A script that
 // finds the ledger lost answers with the first of these alone, which is then no list.
 func partsOf(value any) []any {
-	if parts, isList := value.([]any); isList {
+	if parts, isList := value.([]any); isList && len(parts) > 0 {
 		return parts
 	}
 	return []any{value}

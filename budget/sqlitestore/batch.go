@@ -19,6 +19,7 @@ import (
 // its own step is done, and then another one can become the runner.
 type queue struct {
 	runner chan struct{} // a mutex: it holds one value while a goroutine is the runner
+	ended  chan struct{} // closed by close, after which nobody else becomes the runner
 
 	mu      sync.Mutex // guards the fields below
 	waiting []*step    // the oldest first
@@ -145,6 +146,7 @@ func (q *queue) close() bool {
 	if !first {
 		return false
 	}
+	close(q.ended)
 	for _, st := range waiting {
 		st.err = errClosed
 		close(st.done)

@@ -107,6 +107,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	select {
 	case s.queue.runner <- struct{}{}:
 		defer func() { <-s.queue.runner }()
+	case <-s.queue.ended:
+		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}

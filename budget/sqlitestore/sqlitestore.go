@@ -93,7 +93,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: o, path: path}
-	s.queue.runner = make(chan struct{}, 1)
+	s.queue.runner, s.queue.ended = make(chan struct{}, 1), make(chan struct{})
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("sqlitestore: open: %w", err)
 	}

@@ -411,3 +411,15 @@ func TestACorrectionOfAnEarlierLibrarysEntryIsUsage(t *testing.T) {
 	require.Len(t, rows, 1)
 	require.Equal(t, to, rows[0].Charge)
 }
+
+// A store that is closed says so to whoever accepts a loss, and lets nobody wait.
+func TestAClosedStoreAcceptsNoLoss(t *testing.T) {
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err = s.AcceptLoss(ctx, storetest.NewChange())
+	require.Error(t, err)
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "it waited for a turn that never comes")
+}

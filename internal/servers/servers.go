@@ -134,7 +134,7 @@ func (p *Process) await(answers func(context.Context) error) error {
 		}
 		select {
 		case <-p.ended: // the program has ended by itself, as when another one has its port
-			return fmt.Errorf("servers: %s ended at once: %w\n%s", p.cmd.Path, err, p.tail())
+			return errors.Join(fmt.Errorf("servers: %s ended at once: %w\n%s", p.cmd.Path, err, p.tail()), p.Kill()) // Kill ends the watchdog, too
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("servers: %s does not answer: %w\n%s", p.cmd.Path, err, p.tail()), p.Kill())
 		case <-time.After(20 * time.Millisecond):

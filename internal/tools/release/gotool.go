@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -53,15 +54,16 @@ func scratchFolder(inside ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return "", err
-	}
+	resolved, err := filepath.EvalSymlinks(dir)
 	for _, name := range inside {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			return "", err
+		if err == nil {
+			err = os.Mkdir(filepath.Join(resolved, name), 0o755)
 		}
 	}
-	return dir, nil
+	if err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return resolved, nil
 }
 
 // close removes all that the workshop wrote.
