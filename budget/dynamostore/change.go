@@ -49,7 +49,7 @@ type changing struct {
 	revision int64
 	began    bool // there is a head: before the first change there is none
 	records  []driver.Record
-	fresh    []bool  // by record: it has to be made
+	fresh    []bool  // by record: it has to be made. It has not if it was made before, or is refused
 	known    []bool  // by record: its object was changed before
 	refused  []error // by record: ErrSuperseded if somebody else has changed its object since its caller looked
 }
@@ -66,31 +66,12 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		return nil, err
 	}
 	c := &changing{records: records, fresh: make([]bool, len(records)), known: make([]bool, len(records)), refused: make([]error, len(records))}
-	if c.began = len(items[0]) > 0; c.began {
-		r := reader{item: items[0]}
-		if c.revision = r.required(attrRevision); r.err != nil {
-			return nil, r.err
-		}
-	} else if c.revision, err = s.lastRevision(ctx); err != nil { // without a head, the rows tell whether there should be one
+	if err := s.readHead(ctx, c, items[0]); err != nil {
 		return nil, err
-	} else if c.revision > 0 && records[0].Kind != driver.ChangeAcceptLoss { // the head is lost, and only accepting that makes another
-		return nil, s.headless(ctx)
 	}
 	for i := range records {
-		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] { // nothing has ever changed the object
-			continue
-		}
-		c.known[i] = true
-		r := reader{item: items[i+1]}
-		revision, id := r.required(attrRevision), r.bytes16(attrChange)
-		switch {
-		case r.err != nil:
-			return nil, r.err
-		case id == [16]byte(records[i].ID): // it was made before
-		case revision > records[i].Seen: // Seen is the ledger's revision when the caller looked
-			c.refused[i] = driver.ErrSuperseded
-		default:
-			c.fresh[i] = true
+		if err := c.judge(i, items[i+1]); err != nil {
+			return nil, err
 		}
 	}
 	done, err := s.carriedOut(ctx, t, records[0].ID) // all records of one step have the id of its change
@@ -107,6 +88,45 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 		t.revisions = append(t.revisions, c.revision+1)
 	}
 	return c, nil
+}
+
+// readHead takes the ledger's revision from the head, whose item is empty if there is none. Then the rows of the audit trail tell whether there should
+// be one: a head that is lost is an error, unless the change accepts that.
+func (s *Store) readHead(ctx context.Context, c *changing, head item) (err error) {
+	if c.began = len(head) > 0; c.began {
+		r := reader{item: head}
+		c.revision = r.required(attrRevision)
+		return r.err
+	}
+	if c.revision, err = s.lastRevision(ctx); err != nil {
+		return err
+	}
+	if c.revision > 0 && c.records[0].Kind != driver.ChangeAcceptLoss {
+		return s.headless(ctx)
+	}
+	return nil
+}
+
+// judge decides, by the item that says what changed its object last, whether the record at index i has to be made. The item is empty if nothing has
+// ever changed the object.
+func (c *changing) judge(i int, object item) error {
+	if len(object) == 0 {
+		c.fresh[i] = true
+		return nil
+	}
+	c.known[i] = true
+	r := reader{item: object}
+	revision, id := r.required(attrRevision), r.bytes16(attrChange)
+	switch {
+	case r.err != nil:
+		return r.err
+	case id == [16]byte(c.records[i].ID): // it was made before
+	case revision > c.records[i].Seen: // Seen is the ledger's revision when the caller looked
+		c.refused[i] = driver.ErrSuperseded
+	default:
+		c.fresh[i] = true
+	}
+	return nil
 }
 
 // carriedOut reports whether an earlier attempt of this step made the change, and its answer was lost. Others may have changed the same object since,
@@ -139,7 +159,7 @@ func (s *Store) carriedOut(ctx context.Context, t *step, id driver.ID) (done boo
 	return done, nil
 }
 
-// errHead says that the revision of a ledger that has had changes is gone.
+// errHead says that a ledger has had changes, as its audit trail or a flag shows, and that the head, which has its revision, is gone.
 var errHead = fmt.Errorf("%w: what it says of its changes is gone", driver.ErrLost)
 
 // headless returns errHead, or errMoved if the first change of all was made since its head was looked for.
@@ -180,24 +200,12 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 		if !c.fresh[i] {
 			continue
 		}
-		r := &c.records[i]
-		raw, err := account.EncodeRecord(r)
+		revision++
+		row, object, err := s.writeRecord(&c.records[i], revision, now)
 		if err != nil {
 			return nil, err
 		}
-		revision++
-		ttl, _ := expiry(now.UnixNano(), changeTrail) // it always ends: expiry says otherwise only near the end of int64
-		row := item{
-			attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrRecord: blob(raw), ttlAttribute: number(ttl),
-		}
-		if r.Kind == driver.ChangeCorrect {
-			row[attrBefore] = blob(encodeCharge(r.From))
-		}
-		none := &expression{}
-		none.requireNone(partitionKey)
-		// The object's item is written without a condition: that the head is as it was read, which is required below, stands for it.
-		actions = append(actions, s.put(changeKey(revision).with(row), none),
-			s.put(objectKey(r.Object()).with(item{attrRevision: number(revision), attrChange: blob(r.ID[:]), ttlAttribute: number(ttl)}), &expression{}))
+		actions = append(actions, row, object)
 	}
 	if len(actions) == 0 {
 		return nil, nil
@@ -209,6 +217,26 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 		x.requireNone(partitionKey)
 	}
 	return append(actions, s.put(changeHeadKey().with(item{attrRevision: number(revision)}), x)), nil
+}
+
+// writeRecord returns the actions that write a record with its revision into the audit trail, and as the last change of its object. That item of the
+// object is written without a condition: that the head is as it was read, which recordChange requires, stands for it.
+func (s *Store) writeRecord(r *driver.Record, revision int64, now time.Time) (row, object types.TransactWriteItem, err error) {
+	raw, err := account.EncodeRecord(r)
+	if err != nil {
+		return row, object, err
+	}
+	ttl, _ := expiry(now.UnixNano(), changeTrail) // it always ends: expiry says otherwise only near the end of int64
+	whole := item{
+		attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrRecord: blob(raw), ttlAttribute: number(ttl),
+	}
+	if r.Kind == driver.ChangeCorrect {
+		whole[attrBefore] = blob(encodeCharge(r.From))
+	}
+	none := &expression{}
+	none.requireNone(partitionKey)
+	last := item{attrRevision: number(revision), attrChange: blob(r.ID[:]), ttlAttribute: number(ttl)}
+	return s.put(changeKey(revision).with(whole), none), s.put(objectKey(r.Object()).with(last), &expression{}), nil
 }
 
 // Override implements driver.Store. It rewrites what all shards of the account have in common, and no sum: see reshape.
@@ -300,17 +328,12 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 		// checkEpoch requires that the table still holds the ledger that was opened.
 		actions := append([]types.TransactWriteItem{s.checkEpoch(driver.ID{})}, noted...)
 		for i, key := range accounts {
-			g := groups[key]
-			switch {
-			case !c.fresh[i] || !change(g): // nothing of this account is written
-			case g.version == nil: // the account does not exist yet: it gets an item without sums
-				// First it gets an item in the list of accounts: without its name, which only a line tells, and this step has none.
-				if err := s.list(ctx, g, nil, now); err != nil {
+			if g := groups[key]; c.fresh[i] && change(g) {
+				reshaped, err := s.writeReshaped(ctx, g, now)
+				if err != nil {
 					return err
 				}
-				actions = append(actions, s.rewriteAsIs(g)...)
-			default:
-				actions = append(actions, s.reshapeItems(g)...)
+				actions = append(actions, reshaped...)
 			}
 		}
 		if err := s.write(ctx, actions); err != nil {
@@ -323,6 +346,18 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 	})
 }
 
+// writeReshaped returns the actions that write what the shards of an account have in common, after it has changed. An account that does not exist yet
+// gets items without sums, and before that an item in the list of accounts: without its name, which only a line tells, and this step has none.
+func (s *Store) writeReshaped(ctx context.Context, g *group, now time.Time) ([]types.TransactWriteItem, error) {
+	if g.version != nil {
+		return s.reshapeItems(g), nil
+	}
+	if err := s.list(ctx, g, nil, now); err != nil {
+		return nil, err
+	}
+	return s.rewriteAsIs(g), nil
+}
+
 // Correct implements driver.Store. A tombstone, which Void writes for an id that it does not know so that a late Reserve of it fails, is not found:
 // it has no accounts to which an amount could be posted.
 func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
@@ -331,7 +366,8 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 	}
 	actual := c.Actual
 	q := &resolving{id: c.ID, record: &driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: actual}}
-	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) { // q.change, the audit trail, has been read before it is called
+	// q.change, the state of the audit trail, has been read before this is called.
+	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) {
 		switch {
 		case e == nil || e.state == driver.Pending || e.tombstone:
 			return outcome{}, driver.Posting{}, driver.ErrNotFound

@@ -32,8 +32,8 @@ const (
 func forgetKey() itemKey { return itemKey{"forget", "walk"} }
 
 const (
-	// forgetPage is how many reservations are read at once.
-	forgetPage = 500
+	// entriesAtOnce is how many reservations are read at once.
+	entriesAtOnce = 500
 	// forgetActions is how many items one transaction of forgetting changes at most, unless it forgets one reservation alone.
 	forgetActions = 90
 	// forgetTime is for how long one Expire lets the store forget.
@@ -90,7 +90,7 @@ func (f *forgetting) stop() {
 // forgetBefore returns the day before which what was resolved is past the retention, 0 if the retention reaches back to 1970.
 func (s *Store) forgetBefore(now time.Time) int64 {
 	at := now.Add(-s.opts.Retention)
-	if at.After(now) || at.Unix() < 0 {
+	if at.After(now) || at.Unix() < 0 { // the difference may wrap for a very long retention
 		return 0
 	}
 	return account.UsageDay(at)
@@ -108,8 +108,8 @@ func (w *walk) done() bool { return w.partition >= entryShards }
 
 // forget begins the next day, or goes on with one that was begun, until that day is done, the context ends or another process has gone on.
 func (s *Store) forget(ctx context.Context) error {
-	var w, read *walk // what is to be done next, and what the table says
-	var today int64   // what was resolved before this day is past the retention
+	var read *walk  // what the table says; nil if nothing was ever forgotten
+	var today int64 // what was resolved before this day is past the retention
 	err := s.do(ctx, "forget", func(ctx context.Context, _ *step) (err error) {
 		if _, err = s.readGate(ctx); err != nil { // the table does not hold the ledger that was opened
 			return err
@@ -122,19 +122,10 @@ func (s *Store) forget(ctx context.Context) error {
 		read, err = s.readWalk(ctx)
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case read == nil: // nothing was ever forgotten: one walk does for all days up to today's
-		w = &walk{day: today}
-	case read.done() && read.day >= today: // there is nothing to do until tomorrow
-		s.forgetting.done.Store(read.day)
-		return nil
-	case read.done():
-		w = &walk{day: read.day + 1}
-	default:
-		w = read
 	}
+	w := read.next(today)
 	for !w.done() {
 		next, err := s.forgetPage(ctx, *w)
 		if err == nil {
@@ -145,10 +136,23 @@ func (s *Store) forget(ctx context.Context) error {
 		}
 		read, w = next, next
 	}
-	if w.day >= today { // else the next Expire begins the day after
+	if w.day >= today { // there is nothing to do until tomorrow; else the next Expire begins the day after
 		s.forgetting.done.Store(w.day)
 	}
 	return nil
+}
+
+// next returns what is to be done after w, which is nil if nothing was ever forgotten: then one walk does for all days up to today's. It returns w
+// itself if that is not done yet, or is of today, so that there is nothing to do.
+func (w *walk) next(today int64) *walk {
+	switch {
+	case w == nil:
+		return &walk{day: today}
+	case w.done() && w.day < today:
+		return &walk{day: w.day + 1}
+	default:
+		return w
+	}
 }
 
 // readWalk reads how far the ledger is forgotten; nil if it never was.
@@ -161,7 +165,8 @@ func (s *Store) readWalk(ctx context.Context) (*walk, error) {
 	return &walk{day: r.required(attrForgetDay), partition: int(r.required(attrForgetPart)), from: r.text(attrForgetFrom)}, r.err
 }
 
-// putWalk writes how far the ledger is forgotten, unless another process has done so since it was read.
+// putWalk returns the action that writes how far the ledger is forgotten, on the condition that nobody has done so since it was read. read is nil if
+// nothing was ever forgotten.
 func (s *Store) putWalk(read, next *walk) types.TransactWriteItem {
 	x := &expression{}
 	if read == nil {
@@ -204,7 +209,7 @@ func (s *Store) readPage(ctx context.Context, w walk) (page []*entry, next *walk
 	next = &walk{day: w.day, partition: w.partition + 1} // unless the page is full, so that there may be more in this partition
 	// The service accepts no empty value for a key, which w.from is at the beginning; no id lies between w.from and w.from + "\x00".
 	in := dynamodb.QueryInput{
-		KeyConditionExpression: aws.String("pk = :p AND sk > :from"), Limit: aws.Int32(forgetPage),
+		KeyConditionExpression: aws.String("pk = :p AND sk > :from"), Limit: aws.Int32(entriesAtOnce),
 		ExpressionAttributeValues: item{":p": text(entryPartition(w.partition)), ":from": text(w.from + "\x00")},
 	}
 	err = s.query(ctx, in, func(raw item) (bool, error) {
@@ -217,10 +222,10 @@ func (s *Store) readPage(ctx context.Context, w walk) (page []*entry, next *walk
 		if err != nil {
 			return false, err
 		}
-		if page = append(page, e); len(page) == forgetPage {
+		if page = append(page, e); len(page) == entriesAtOnce {
 			next.partition, next.from = w.partition, r.text(sortKey)
 		}
-		return len(page) < forgetPage, nil
+		return len(page) < entriesAtOnce, nil
 	})
 	return page, next, err
 }
@@ -308,19 +313,12 @@ func (s *Store) forgetSome(ctx context.Context, entries []*entry) error {
 }
 
 // forgottenSums returns what is added to the items that hold these sums. Sums that are not kept any more are left out.
-func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map[itemKey]*expression, error) {
+func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (itemChanges, error) {
 	groups, err := s.groupsAt(ctx, sums)
 	if err != nil {
 		return nil, err
 	}
-	changes := make(map[itemKey]*expression)
-	change := func(key itemKey) (x *expression, added bool) {
-		if x = changes[key]; x == nil {
-			x, added = &expression{}, true
-			changes[key] = x
-		}
-		return x, added
-	}
+	changes := make(itemChanges)
 	old := make(map[sumPlace]int64) // those in the archive, where the sums of all shards are added up
 	for at, n := range sums {
 		g := groups[at.account]
@@ -333,28 +331,46 @@ func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map
 		if !a.holds(at.start) { // the sum is not kept any more
 			continue
 		}
-		x, added := change(accountKey(at.account, at.shard))
+		x, added := changes.of(accountKey(at.account, at.shard))
 		if added {
 			x.require(attrVersion, "=", blob(a.version)) // else the bucket may have been moved
 			x.add(attrChanges, 1)
 		}
 		x.add(bucketAttribute(forgotPrefix, at.start), n)
 	}
-	for at, n := range old {
+	return changes, s.forgottenInArchive(ctx, old, changes)
+}
+
+// forgottenInArchive adds to changes what is added to the items of the archive that hold these sums. Sums that the archive does not hold any more are
+// left out.
+func (s *Store) forgottenInArchive(ctx context.Context, sums map[sumPlace]int64, changes itemChanges) error {
+	for at, n := range sums {
 		found, err := s.findArchived(ctx, at.account, at.start)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if found == nil || !found.found { // nor is it in the archive
+		if found == nil || !found.found {
 			continue
 		}
-		x, added := change(found.key)
+		x, added := changes.of(found.key)
 		if added {
 			x.requireSome(partitionKey) // else an item that was deleted since would be made again
 		}
 		x.add(bucketAttribute(forgotPrefix, at.start), n)
 	}
-	return changes, nil
+	return nil
+}
+
+// itemChanges has an expression for each item that is changed: what is required of the item, and how it changes.
+type itemChanges map[itemKey]*expression
+
+// of returns the expression of an item. added says that it is a new and empty one.
+func (c itemChanges) of(key itemKey) (x *expression, added bool) {
+	if x = c[key]; x == nil {
+		x, added = &expression{}, true
+		c[key] = x
+	}
+	return x, added
 }
 
 // holds reports whether an item has a bucket with this start.

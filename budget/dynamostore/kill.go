@@ -23,18 +23,18 @@ const (
 	attrReason = "re"
 	attrKilled = "ka" // when it was set
 	attrNonce  = "kn" // random, new each time the flag is set: see token
+	attrMade   = "km" // the revision that set it; none if that was before there were any
 	// A flag with patterns or with an end has these, and no attrScope: a library that knows neither can't read it, and refuses.
 	attrNewScope = "ns"
 	attrPatterns = "kp"
 	attrUntil    = "ku" // 0 for never
-	attrMade     = "km" // the revision that set it; none if that was before there were any
 )
 
 // token stands for a set of kill flags. A gate is an item that holds the ledger's epoch, its random name, and the token of the flags in force. Each
-// Reserve checks one of the gates, which are all alike, and requires the token whose flags it knows, so that it needs not read the flags. A token is
-// the exclusive or of a salt, which is beside it in the gate, and of the nonces of all flags, so that whoever reads the flags can tell whether these
-// are all. Each change of the flags makes a new random token, and none ever comes back: a change that arrives a second time, long after, finds
-// another token than it requires.
+// Reserve checks one of the gates, which are all alike, and requires the token whose flags it knows, so that it needs not read the flags. Each change
+// of the flags makes a new random token, and none ever comes back: a change that arrives a second time, long after, finds another token than it
+// requires. Beside the token, a gate has a salt, which is made to fit: the exclusive or of the salt and of the nonces of all flags is the token, so
+// that whoever reads the flags can tell whether these are all.
 type token [16]byte
 
 // toggled returns the exclusive or of t and a nonce: it puts the nonce in, or takes it out.
@@ -86,7 +86,7 @@ func (f flags) killed(r *driver.Reservation, now time.Time) *driver.Kill {
 	return nil
 }
 
-// copy shares nothing with what is remembered.
+// copy returns the flag as the contract has it. It shares nothing with what is remembered, so that a caller may change it.
 func (k *kill) copy() driver.Kill {
 	own := k.Kill // of its fields, only the tags can be changed through a copy
 	if own.Scope.Tags != nil {
@@ -231,85 +231,91 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 		if err != nil {
 			return err
 		}
-		if !c.fresh[0] { // an earlier attempt did it; or somebody has decided otherwise since, which superseded says
+		if !c.fresh[0] { // nothing is to be done: an earlier attempt did it; or somebody has decided otherwise since, which superseded says
 			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
 			return errors.Join(err, c.superseded())
 		}
-		of := driver.Flag{Scope: r.Scope, Patterns: r.Patterns}
-		items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(of)})
+		f, err := s.readFlagChange(ctx, c, driver.Flag{Scope: r.Scope, Patterns: r.Patterns}, flag)
 		if err != nil {
 			return err
 		}
-		g, err := s.gate(items[0])
+		actions, err := s.recordChange(c, f.now)
 		if err != nil {
 			return err
 		}
-		now, err := s.clock.now()
-		if err != nil {
-			return err
-		}
-		actions, err := s.recordChange(c, now)
-		if err != nil {
-			return err
-		}
-		if flag == nil && len(items[1]) == 0 { // there is no flag to remove: only the audit trail is written
+		if flag == nil && len(f.before) == 0 { // there is no flag to remove: only the audit trail is written
 			x := &expression{}
 			x.requireNone(partitionKey)
 			// checkEpoch requires the ledger's name in a gate, which switchGates requires otherwise.
-			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(of), x)))
+			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(f.of), x)))
 		}
-		replaced, nonces, err := s.replaceFlag(c, g, items[1], of, flag, now)
+		changes, err := s.flagActions(ctx, f)
 		if err != nil {
 			return err
 		}
-		if flag != nil {
-			dropped, err := s.makeRoom(ctx, g, flag, now, &nonces)
-			if err != nil {
-				return err
-			}
-			actions = append(actions, dropped...)
-		}
-		actions = append(append(actions, s.switchGates(g, nonces)...), replaced)
+		actions = append(actions, changes...)
 		// Attempts that met reservations have failed: after some of these, reservations have to wait until the flag is set.
 		if attempts++; attempts <= drainAfter {
 			return s.write(ctx, actions)
 		}
-		if err := s.drain(ctx, g, now); err != nil {
+		if err := s.drain(ctx, f.gate, f.now); err != nil {
 			return err
 		}
 		return s.insist(ctx, actions)
 	})
 }
 
-// maxDropped is how many flags that have ended one change forgets: what is left of its transaction.
-const maxDropped = 20
+// flagChange is one attempt at a change of a flag, with what was read for it at one moment.
+type flagChange struct {
+	*changing             // the state of the audit trail, which was read before that moment
+	of        driver.Flag // the flag that is set or removed
+	flag      *kill       // what is written in its place; nil if it is removed
+	before    item        // its item as it was read; empty if no such flag is set
+	gate      gate
+	now       time.Time
+}
 
-// makeRoom returns the actions that forget flags that ended long ago. If flag has patterns, and there is no room for one more such flag, they also
-// forget some with patterns that have ended since. nonces is the exclusive or of the nonces of all flags after the change: makeRoom takes those of
-// the forgotten ones out.
-func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time, nonces *token) (actions []types.TransactWriteItem, err error) {
-	known, err := s.flagsOf(ctx, g)
+// readFlagChange reads a gate and the item of a flag for a change of it. flag is nil if the change removes it.
+func (s *Store) readFlagChange(ctx context.Context, c *changing, of driver.Flag, flag *kill) (f flagChange, err error) {
+	items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(of)})
+	if err != nil {
+		return f, err
+	}
+	f = flagChange{changing: c, of: of, flag: flag, before: items[1]}
+	if f.gate, err = s.gate(items[0]); err != nil {
+		return f, err
+	}
+	f.now, err = s.clock.now()
+	return f, err
+}
+
+// flagActions returns the actions that make the change: they forget flags that have ended, give all gates another token, and set or remove the flag.
+func (s *Store) flagActions(ctx context.Context, f flagChange) (actions []types.TransactWriteItem, err error) {
+	replaced, nonces, err := s.replaceFlag(f)
 	if err != nil {
 		return nil, err
 	}
-	patterns := 0
-	var old, ended []*kill
-	for i := range known.all {
-		k := &known.all[i]
-		switch {
-		case k.Flag().Object() == flag.Flag().Object(): // flag takes its place: see replaceFlag
-			continue
-		case k.ended(now.Add(-driver.FlagRetention)): // it ended longer ago than ended flags are kept
-			old = append(old, k)
-			continue
-		case k.Patterns && k.ended(now):
-			ended = append(ended, k)
-		}
-		if k.Patterns {
-			patterns++
+	if f.flag != nil {
+		if actions, err = s.makeRoom(ctx, f, &nonces); err != nil {
+			return nil, err
 		}
 	}
-	if flag.Patterns && patterns >= driver.MaxPatterns {
+	return append(append(actions, s.switchGates(f.gate, nonces)...), replaced), nil
+}
+
+// maxDropped is how many flags that have ended one change forgets. Its transaction has room for as many beside the gates and the audit trail.
+const maxDropped = 20
+
+// makeRoom returns the actions that forget flags that ended long ago. If the new flag has patterns, and there is no room for one more such flag, they
+// also forget some with patterns that have ended since. nonces is the exclusive or of the nonces of all flags after the change: makeRoom takes those
+// of the forgotten ones out.
+func (s *Store) makeRoom(ctx context.Context, f flagChange, nonces *token) (actions []types.TransactWriteItem, err error) {
+	known, err := s.flagsOf(ctx, f.gate)
+	if err != nil {
+		return nil, err
+	}
+	old, ended, patterns := known.beside(f.of, f.now)
+	if f.flag.Patterns && patterns >= driver.MaxPatterns {
 		if len(ended) == 0 {
 			return nil, driver.ErrTooManyFlags
 		}
@@ -324,22 +330,42 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 	return actions, nil
 }
 
-// replaceFlag returns the action that puts flag in the place of the item there, or removes that item if flag is nil; and the exclusive or of the
-// nonces of all flags after that. The item, whose key is killKey(of), is empty if no such flag is set. It, the gate g and the state c of the audit
-// trail are as they were read.
-func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
-	nonces, x := g.token.toggled(g.salt), &expression{} // of all flags before the change
-	if len(there) == 0 {
+// beside returns, of all flags but one, which is about to be replaced: those that ended longer ago than ended flags are kept; of the others, those
+// with patterns that have ended; and how many of the others have patterns, whether or not they have ended.
+func (f flags) beside(replaced driver.Flag, now time.Time) (old, ended []*kill, patterns int) {
+	for i := range f.all {
+		k := &f.all[i]
+		if k.Flag().Object() == replaced.Object() {
+			continue
+		}
+		if k.ended(now.Add(-driver.FlagRetention)) {
+			old = append(old, k)
+			continue
+		}
+		if k.Patterns {
+			patterns++
+			if k.ended(now) {
+				ended = append(ended, k)
+			}
+		}
+	}
+	return old, ended, patterns
+}
+
+// replaceFlag returns the action that sets or removes the flag, and the exclusive or of the nonces of all flags after that.
+func (s *Store) replaceFlag(f flagChange) (action types.TransactWriteItem, nonces token, err error) {
+	nonces, x := f.gate.token.toggled(f.gate.salt), &expression{} // nonces is still that of the flags before the change
+	if len(f.before) == 0 {
 		x.requireNone(partitionKey)
 	} else {
-		before, err := decodeKill(there)
+		before, err := decodeKill(f.before)
 		if err != nil {
 			return action, nonces, err
 		}
-		if before.made > c.revision {
+		if before.made > f.revision {
 			return action, nonces, errMoved // it was set since the changes were read
 		}
-		if before.made > 0 && !c.known[0] && len(s.acceptance()) == 0 {
+		if changeKnown := f.known[0]; before.made > 0 && !changeKnown && len(s.acceptance()) == 0 {
 			// A change has set the flag, and the item that says which one is lost. Without it, a repetition of that change that arrives late would
 			// look like a new change. Only once an operator has accepted a loss does the step go on.
 			return action, nonces, errHead
@@ -347,12 +373,12 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, fla
 		nonces = nonces.toggled(before.nonce)
 		x.require(attrNonce, "=", blob(before.nonce[:]))
 	}
-	if flag == nil {
-		return s.remove(killKey(of), x), nonces, nil
+	if f.flag == nil {
+		return s.remove(killKey(f.of), x), nonces, nil
 	}
-	flag.At, flag.made = now, c.revision+1
-	whole, err := flag.encode()
-	return s.put(whole, x), nonces.toggled(flag.nonce), err
+	f.flag.At, f.flag.made = f.now, f.revision+1
+	whole, err := f.flag.encode()
+	return s.put(whole, x), nonces.toggled(f.flag.nonce), err
 }
 
 // insist sends a transaction again and again while it fails for a reason that passes, such as a conflict with another one, until the context ends.
@@ -373,7 +399,7 @@ func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) e
 func (s *Store) switchGates(g gate, nonces token) []types.TransactWriteItem {
 	next := token(random16())
 	salt := next.toggled(nonces)
-	actions := make([]types.TransactWriteItem, 0, gateCount+1)
+	actions := make([]types.TransactWriteItem, 0, gateCount+1) // and the flag's own action, which the caller appends
 	for n := range gateCount {
 		x := &expression{}
 		x.require(attrEpoch, "=", blob(g.epoch[:]))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -14,6 +15,9 @@ import (
 // A resolution is how a reservation ends, or how its posted amount changes: by a Settle, Void, Correct or Expire. An account may be spread over
 // several items, its shards, each of which holds a share of the limit; a group is an account with all of them, as they were read. An account sums up
 // amounts in buckets, one for each start. A shift is the change of one booking's sums. The home shard is the one that a reservation's id picks.
+//
+// An orphan is what is settled without a reservation, or after a Void. A tombstone is written by a Void that finds no reservation, so that a Reserve
+// of the same id that comes late fails. The archive holds the sums of windows that passed long ago.
 
 // errAccount says that an account that must be there is not.
 var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its time", driver.ErrLost)
@@ -31,7 +35,7 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 			accounts = append(accounts, b.account)
 		}
 	}
-	if len(accounts) > 0 { // one lock is enough, as nothing rests on it
+	if len(accounts) > 0 { // one lock is enough: it only saves repetitions
 		unlock, err := s.locks.lock(ctx, accounts[0])
 		if err != nil {
 			return driver.Posting{}, err
@@ -50,32 +54,18 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	shifts := from.shifts(next.actual)
-	for i := range shifts {
-		if v.groups[shifts[i].account] == nil {
-			return driver.Posting{}, errMoved // the reservation now has bookings that e did not have, in accounts that were not read
-		}
-	}
-	works, err := s.works(ctx, q, v, from, shifts)
+	works, err := s.works(ctx, q, v, from, from.shifts(next.actual))
 	if err != nil {
 		return driver.Posting{}, err
 	}
-	shifts = shifts[:0:0] // again, as works has spread them over the shards
-	for _, w := range works {
-		shifts = append(shifts, w.shifts...)
-	}
-	p.Crossed = nil // the thresholds that are reached are found below
+	p.Crossed = works.reportThresholds(q.lines)
 	var actions []types.TransactWriteItem
-	for i := range q.lines { // in the order of the lines, each of which has a work
-		if w := works.of(q.lines[i].Account); len(w.line.Notify) > 0 {
-			p.Crossed = append(p.Crossed, w.reportThresholds(i)...)
-		}
-	}
 	for _, w := range works {
 		actions = append(actions, s.carryOut(w)...)
 	}
-	// The last argument has the sums of usage read first.
-	p, err = s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
+	p, err = s.finish(ctx, q, replacement{
+		before: v.entry, after: from.resolved(next, works.shifts(), v.now), next: next, answer: p, accounts: actions, looking: true,
+	})
 	if err == nil {
 		for _, w := range works { // a new account is noted in the list; of a rewritten one, old sums may move to the archive. Neither returns an error.
 			s.recordCreated(ctx, w.group)
@@ -85,8 +75,8 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	return p, err
 }
 
-// resolvedFrom returns the reservation that is resolved. For a step whose reservation does not exist, or was voided, it returns an entry in its
-// place: for an orphan with the bookings that it gets in the present windows, for a tombstone without any.
+// resolvedFrom returns the reservation that is resolved. If there is none, or if an orphan is posted in the place of a voided one, it returns a
+// substitute: for an orphan with the bookings that it gets in the present windows, for a tombstone without any.
 func (s *Store) resolvedFrom(ctx context.Context, q *resolving, v *view, next outcome) (from *entry, err error) {
 	if from = v.entry; from != nil {
 		if err := s.requireBooked(ctx, v, from); err != nil {
@@ -126,17 +116,37 @@ func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 type work struct {
 	group  *group
 	shifts []shift      // of this account, as they are booked in the end
-	sums   []shift      // those of the shifts that change a sum: carryOut makes increments of them, unless whole is set
 	line   *driver.Line // the step's line of this account; nil if it has none. now and span are only set with it
 	now    time.Time    // at which the line is judged
 	span   driver.Span  // the line's window then
-	whole  bool         // all shards are rewritten, so that sums need no increments
-	// archived holds the shifts' bucket in the archive, if that is where it is and there is something to do.
-	archived *archived
+
+	// One of these three says how the shifts are written: as increments of the sums of shards, by writing all shards of the group as a whole, or in
+	// the archive. A whole group may come with a change in the archive; then the rewriting only records thresholds.
+	increments []shift   // those of the shifts that change a sum; not used if whole is set
+	whole      bool      // all shards are rewritten, with the sums that apply has put into the group
+	archived   *archived // the bucket in the archive that is changed; nil if none is
 }
 
 // workList has a work for each account of a resolution.
 type workList []*work
+
+// shifts returns the shifts of all accounts: those that works was given, where a settlement beyond its reservation is spread over the shards.
+func (l workList) shifts() (all []shift) {
+	for _, w := range l {
+		all = append(all, w.shifts...)
+	}
+	return all
+}
+
+// reportThresholds returns the thresholds that posted amounts have reached, in the order of the step's lines, and records that they were reported.
+func (l workList) reportThresholds(lines []driver.Line) (crossed []driver.Crossing) {
+	for i := range lines {
+		if w := l.of(lines[i].Account); len(w.line.Notify) > 0 { // each line has a work: see works
+			crossed = append(crossed, w.reportThresholds(i)...)
+		}
+	}
+	return crossed
+}
 
 // of returns the work of the line that has this account, or nil.
 func (l workList) of(account driver.Key) *work {
@@ -149,8 +159,12 @@ func (l workList) of(account driver.Key) *work {
 }
 
 // works puts the shifts of each account together, which follow one another, and applies them to the groups that were read. A line whose account has
-// no shifts gets a work, too, because its thresholds may be due.
+// no shifts gets a work, too, because its thresholds may be due. It returns errMoved if the reservation now has bookings in accounts that were not
+// read, because it had others when the step chose what to read.
 func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, shifts []shift) (all workList, err error) {
+	if slices.ContainsFunc(shifts, func(sh shift) bool { return v.groups[sh.account] == nil }) {
+		return nil, errMoved
+	}
 	add := func(account driver.Key) *work {
 		w := &work{group: v.groups[account], line: lineOf(q.lines, account)}
 		if w.line != nil {
@@ -181,10 +195,11 @@ func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, s
 // group are in one bucket.
 func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	start, g := w.shifts[0].start, w.group
-	// The account was there when the reservation was made, and is gone.
-	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
+	wasThere := from.bookings != nil && !from.isSubstitute() // the account existed when the reservation was made
+	switch {
+	case wasThere && g.version == nil: // and is gone
 		w.dropWithdrawals()
-	} else if start <= g.archivedTo {
+	case start <= g.archivedTo:
 		return s.applyArchived(ctx, w)
 	}
 	var grows int64 // by how much the bucket's settled sum grows
@@ -197,21 +212,31 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 		}
 	}
 	if w.shifts[0].extra > 0 && s.shards > 1 { // more is posted than was reserved, and all of that is in the first shift
-		s.spread(w)
+		w.spread()
 	}
 	for i := range w.shifts {
-		sh := w.shifts[i]
-		a := g.shards[sh.shard]
-		b := a.bucket(start)
-		if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 { // less is there than was booked: a part of the ledger is lost
-			return errAccount
+		if err := w.applyShift(start, w.shifts[i]); err != nil {
+			return err
 		}
-		b.pending, b.settled = b.pending+sh.pending, b.settled+sh.settled
-		// An increment needs an item. In the present window it must not use up the gap to the next threshold; in one that has passed none counts.
-		w.whole = w.whole || !a.found || start >= a.since && sh.settled > 0 && a.gap <= sh.settled
-		if sh.pending != 0 || sh.settled != 0 {
-			w.sums = append(w.sums, sh)
-		}
+	}
+	return nil
+}
+
+// applyShift changes the sums of one shard, in the bucket that begins at start, and notes how that is to be written. It returns errAccount if less is
+// there than was booked, because then a part of the ledger is lost.
+func (w *work) applyShift(start int64, sh shift) error {
+	a := w.group.shards[sh.shard]
+	b := a.bucket(start)
+	if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 {
+		return errAccount
+	}
+	b.pending, b.settled = b.pending+sh.pending, b.settled+sh.settled
+	usesUpGap := start >= a.since && sh.settled > 0 && a.gap <= sh.settled // a threshold may be reached; in a window that has passed none counts
+	if !a.found || usesUpGap {                                             // an increment needs an item, and a gap that is left
+		w.whole = true
+	}
+	if sh.pending != 0 || sh.settled != 0 {
+		w.increments = append(w.increments, sh)
 	}
 	return nil
 }
@@ -226,14 +251,19 @@ func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
 			continue
 		}
 		gone[b.account] = g
-		const lifetime = 0 // such a window begins in 1970, and never ends
-		// However long this store's retention is, no account is deleted within the default one: see keeps.
-		ttl, ends := expiry(b.start, min(s.opts.Retention, DefaultRetention))
-		if recent := !ends || v.now.Unix() < ttl; len(s.acceptance()) == 0 && (recent || b.start == lifetime) {
+		if lossAccepted := len(s.acceptance()) > 0; !lossAccepted && s.mustBeKept(b.start, v.now) {
 			return errAccount
 		}
 	}
 	return s.requirePresent(ctx, gone, v.now)
+}
+
+// mustBeKept reports whether an account in which something is booked, in a window that begins at start, can't have been deleted by now: the window is
+// a lifetime, or begins within the retention. However long this store's retention is, no account is deleted within the default one: see keeps.
+func (s *Store) mustBeKept(start int64, now time.Time) bool {
+	const lifetime = 0 // such a window begins in 1970, and never ends
+	second, ends := expiry(start, min(s.opts.Retention, DefaultRetention))
+	return start == lifetime || !ends || now.Unix() < second
 }
 
 // dropWithdrawals leaves only what the shifts add to the account, of which nothing is left that could be taken out: the account is past its
@@ -250,7 +280,7 @@ func (e *entry) isSubstitute() bool { return e.state == driver.Voided && e.resol
 
 // spread distributes what a settlement exceeds its reservation by over the shards that have room in their share of the limit, the home shard first.
 // What has no room goes to the home shard. Then a shard is beyond its share, and each reservation reads all shards until none is any more.
-func (s *Store) spread(w *work) {
+func (w *work) spread() {
 	first := &w.shifts[0]
 	rest := first.extra
 	first.extra, first.settled, first.amount = 0, first.settled-rest, first.amount-rest // grow puts the parts of rest where they belong
@@ -259,21 +289,9 @@ func (s *Store) spread(w *work) {
 	if w.line != nil {
 		limit, sharesKept = g.max(w.line, w.now), true
 	}
-	since := func(a *accountItem) int64 { // where the window begins
-		if w.line != nil {
-			return w.span.Since
-		}
-		return a.since
-	}
 	for n := range g.shards {
 		i := (home + n) % len(g.shards)
-		a := g.shards[i]
-		room := share(limit, i, len(g.shards)) - a.used(since(a))
-		for _, sh := range w.shifts { // apply adds them to the shard only after this
-			if sh.shard == i {
-				room -= sh.pending + sh.settled
-			}
-		}
+		room := w.roomIn(i, limit)
 		sharesKept = sharesKept && room >= 0 // once a shard is beyond its share, all that is left goes to the home shard
 		if take := min(rest, room); take > 0 && sharesKept {
 			w.grow(i, take)
@@ -290,7 +308,24 @@ func (s *Store) spread(w *work) {
 	w.whole = true
 }
 
-// grow adds n to what is posted in a shard.
+// roomIn returns how much more a shard may hold within its share of the limit, after the shifts, which apply adds to the shard only later. It is
+// negative if the shard is beyond its share.
+func (w *work) roomIn(shard int, limit int64) int64 {
+	a := w.group.shards[shard]
+	since := a.since // where the window begins
+	if w.line != nil {
+		since = w.span.Since
+	}
+	room := share(limit, shard, len(w.group.shards)) - a.used(since)
+	for _, sh := range w.shifts {
+		if sh.shard == shard {
+			room -= sh.pending + sh.settled
+		}
+	}
+	return room
+}
+
+// grow adds n to what is posted in a shard. A shard in which nothing was booked so far gets a booking there, like the first one otherwise.
 func (w *work) grow(shard int, n int64) {
 	for i := range w.shifts {
 		if w.shifts[i].shard == shard {
@@ -315,31 +350,34 @@ func (w *work) reportThresholds(at int) []driver.Crossing {
 // carryOut returns the actions that write what apply has changed in one account: all shards, or increments of the sums; and the bucket in the
 // archive.
 func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
-	g := w.group
 	switch {
-	case w.whole && w.line != nil:
-		actions = s.rewrite(g, w.line, w.span, w.now, newVersion())
-	case w.whole:
-		actions = s.rewriteAsIs(g)
+	case !w.whole:
+	case w.line != nil:
+		actions = s.rewrite(w.group, w.line, w.span, w.now, newVersion())
+	default:
+		actions = s.rewriteAsIs(w.group)
 	}
 	if w.archived != nil {
 		actions = append(actions, s.postArchived(w.archived))
 	}
-	if w.whole {
-		return actions
-	}
-	for i := range w.sums {
-		sh, x := &w.sums[i], &expression{}
-		if a := g.shards[sh.shard]; sh.start < a.since { // the window has passed, so that used and settled don't change
-			x.require(attrVersion, "=", blob(a.version)) // else the bucket may have been moved
-			x.shift(sh, s.shards)
-			x.add(attrChanges, 1)
-			actions = append(actions, s.update(accountKey(sh.account, sh.shard), x))
-			continue
+	if !w.whole {
+		for i := range w.increments {
+			actions = append(actions, s.increment(w.group, &w.increments[i]))
 		}
-		actions = append(actions, s.post(x, sh))
 	}
 	return actions
+}
+
+// increment returns the action that changes the sums of one shard by a shift, without writing the rest of the shard's item.
+func (s *Store) increment(g *group, sh *shift) types.TransactWriteItem {
+	x, a := &expression{}, g.shards[sh.shard]
+	if sh.start >= a.since { // in the present window, whose sums used and settled change with the bucket's
+		return s.post(x, sh)
+	}
+	x.require(attrVersion, "=", blob(a.version)) // else the bucket may have been moved to the archive
+	x.shift(sh, s.shards)
+	x.add(attrChanges, 1)
+	return s.update(accountKey(sh.account, sh.shard), x)
 }
 
 // rewriteAsIs returns the actions that write all shards of a group completely, in the window in which they are, for a step that does not know the

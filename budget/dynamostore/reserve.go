@@ -18,6 +18,10 @@ import (
 // were read. The home shard is the one that the reservation's id picks. A gate is an item with the ledger's epoch and the token, which stands for the
 // kill flags in force. Blind means: without having read anything, on the assumption that the token is the one that this process knows, that each
 // account is in the present window, and that its home shard has room.
+//
+// A line of a reservation is one limit that applies to it: the account, its Max and its window. A line is full if the amount has no room in it. A full
+// line refuses the reservation, unless it is observe-only: then it is only reported. If a line has a latch, its refusal keeps the account closed until
+// the window ends or an operator opens it.
 
 // reserving is the state of one Reserve over its attempts.
 type reserving struct {
@@ -26,7 +30,7 @@ type reserving struct {
 	tries map[uint32]attempted // by attempt, the answer to give if its reply was lost and its transaction turns out to have been written
 	waits bool                 // a kill flag is being set: until that is done, read and do not write
 
-	// An attempt that refuses may write latches, which keep accounts closed. This is its decision, and the first line that it latched.
+	// An attempt that refuses may write latches, which keep accounts closed. This is its decision, and the index of the first line that it latched.
 	latchRefusal driver.Decision
 	latched      int
 }
@@ -45,7 +49,7 @@ func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Dec
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
-	if err := s.fits(len(r.Lines), 0); err != nil { // more accounts than one transaction holds; a reservation has no shares
+	if err := s.fits(len(r.Lines), 0); err != nil { // 0, because only a settlement divides its amount among calls
 		return d, err
 	}
 	q := &reserving{r: r, tries: make(map[uint32]attempted)}
@@ -83,11 +87,11 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 			}
 		}
 	}
-	d, account, err := s.reserveAfterReading(ctx, q, false)
-	if account == nil { // no lock is needed
+	d, toLock, err := s.reserveAfterReading(ctx, q, false)
+	if toLock == nil { // no lock is needed
 		return d, err
 	}
-	unlock, err := s.locks.lock(ctx, *account)
+	unlock, err := s.locks.lock(ctx, *toLock)
 	if err != nil {
 		return driver.Decision{}, err
 	}
@@ -97,9 +101,9 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, err
 }
 
 // mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first: as far as this process knows, no flag refuses
-// it, and its accounts have let the last one pass. A wrong guess costs a round trip.
+// it, and none of its accounts was full, overridden or beyond a shard's share when it was read last. A wrong guess costs a round trip.
 func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
-	// For the zero time, killed does not ask whether a flag has ended.
+	// For the zero time, killed also finds flags that have ended: a call that one of these covers reads first, which is right in any case.
 	if s.blindFailures.any(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
 	}
@@ -116,9 +120,9 @@ func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
 // reservation. answered is false if the entry is the same reservation, made by an earlier step: then the kill flags have to be asked first.
 func (s *Store) answerKnown(q *reserving, e *entry) (d driver.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == driver.Pending {
-		won := q.tries[attemptOf(e.mark)]
-		if won.entry != nil { // remembered, its settlement needs no read
-			s.entries.put(won.entry)
+		won := q.tries[attemptOf(e.mark)] // admit noted it before it sent the transaction
+		if won.entry != nil {
+			s.entries.put(won.entry) // remembered, so that its settlement needs no read
 		}
 		return won.decision, true, nil
 	}
@@ -129,8 +133,9 @@ func (s *Store) answerKnown(q *reserving, e *entry) (d driver.Decision, answered
 // newEntry returns the reservation as the next attempt will store it, without bookings.
 func (q *reserving) newEntry(now time.Time) *entry {
 	at := now.UnixNano()
-	// A negative TTL counts as 0, so that it is due at once. mark begins the attempt.
-	e := &entry{id: q.r.ID, owner: q.r.Owner, state: driver.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
+	// A negative TTL counts as 0, so that the reservation is due at once.
+	e := &entry{id: q.r.ID, owner: q.r.Owner, state: driver.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0))}
+	e.mark = q.mark()     // which begins the attempt
 	if e.expiresAt < at { // the sum has overflowed
 		e.expiresAt = math.MaxInt64
 	}
@@ -174,7 +179,8 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 		line := &q.r.Lines[i]
 		amount, span := q.r.Charge[line.Unit], line.Window.At(now)
 		x := &expression{}
-		// The home shard has room in its share of the limit, and no override is in force: there is none, or it has ended.
+		// The home shard has room in its share of the limit, and no override is in force: there is none, or it has ended. less subtracts, and stops at
+		// the smallest int64.
 		x.require(attrUsed, "<=", number(less(share(line.Max, home, s.shards), amount)))
 		x.requireUnless(attrMaxUntil, "<=", number(now.UnixNano()))
 		if s.shards > 1 { // the other shards are within their shares of this limit, too
@@ -199,30 +205,15 @@ func (s *Store) addPending(x *expression, b booking, span driver.Span, now time.
 }
 
 // reserveAfterReading reads the id, a gate and all accounts at one moment, and decides on that. An admission that requires an account to be as it was
-// read needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in wait the
-// account to lock.
-func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d driver.Decision, wait *driver.Key, err error) {
+// read needs the account's lock, which other steps of this process wait for: if locked is false, it writes nothing then and returns in toLock the
+// account to lock. toLock is nil when the decision, or the error, is the result.
+func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d driver.Decision, toLock *driver.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
 		return d, nil, err
 	}
-	if v.entry != nil { // the id comes first, then kill flags, then room
-		if d, answered, err := s.answerKnown(q, v.entry); answered {
-			return d, nil, err
-		}
-	}
-	flags, err := s.flagsOf(ctx, v.gate) // those in force, which the gate's token stands for
-	if err != nil {
+	if d, answered, err := s.answerUnjudged(ctx, q, v); answered {
 		return d, nil, err
-	}
-	if k := flags.killed(&q.r, v.now); k != nil {
-		return driver.Decision{Killed: k}, nil, nil
-	}
-	if v.entry != nil { // an earlier step has made the same reservation
-		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
-	}
-	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
-		return q.latchRefusal, nil, nil // an earlier attempt latched, as the version made of this step's name shows, and its reply was lost
 	}
 	rulings, d, err := s.judge(v, q.r)
 	if err != nil {
@@ -231,38 +222,68 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 	for i := range rulings { // decides whether the next reservation tries without a read
 		s.blindFailures.set(q.r.Lines[i].Account, rulings[i].failsBlind())
 	}
-	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of driver.Denial) bool { return rulings[of.Line].latches })
-	if len(d.Denied) > 0 && !latches { // a refusal that closes no latch writes nothing
+	refused := len(d.Denied) > 0
+	latches := refused && slices.ContainsFunc(d.Denied, func(of driver.Denial) bool { return rulings[of.Line].latches })
+	if refused && !latches { // a refusal that closes no latch writes nothing
 		return d, nil, nil
 	}
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits { // a kill flag is being set: with errDrained, do tries again after a pause
 		return driver.Decision{}, nil, errDrained
 	}
-	// Before an account is written, it is put into the list of accounts: also that of an observe-only line, which latch then does not write.
-	for i := range rulings {
-		if latches && rulings[i].latches {
-			if err := s.list(ctx, rulings[i].group, rulings[i].line, v.now); err != nil {
-				return driver.Decision{}, nil, err
-			}
-		}
-	}
-	if latches { // without a lock: of refusals that meet here, one closes the latch, and the others find it closed when they try again
-		q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
-		if err = s.latch(ctx, q, v, rulings); err == nil { // the list gets a note of the accounts that this has created
-			s.recordCreated(ctx, groupsOf(rulings)...)
-		}
-		return d, nil, err
+	if latches {
+		return d, nil, s.refuseAndLatch(ctx, q, v, rulings, d)
 	}
 	home := pick(q.r.ID, s.shards)
-	// What is not one increment of the home shard requires the account to be as it was read. Here the reservation is admitted, so that a line that
-	// latches is observe-only.
 	for i := range rulings {
-		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) { // one lock is enough, as nothing rests on it
+		if !locked && rulings[i].needsLock(home) { // one lock is enough: it only saves repetitions
 			return d, &q.r.Lines[i].Account, nil
 		}
 	}
 	d, err = s.admitSeen(ctx, q, v, rulings, d)
 	return d, nil, err
+}
+
+// answerUnjudged answers a reservation for which the room in its accounts does not matter: its id is known, a kill flag refuses it, or an earlier
+// attempt of this step has refused it. answered is false if its lines have to judge it. The id comes first, then kill flags, then room.
+func (s *Store) answerUnjudged(ctx context.Context, q *reserving, v *view) (d driver.Decision, answered bool, err error) {
+	if v.entry != nil {
+		if d, answered, err := s.answerKnown(q, v.entry); answered {
+			return d, true, err
+		}
+	}
+	flags, err := s.flagsOf(ctx, v.gate) // those in force, which the gate's token stands for
+	if err != nil {
+		return driver.Decision{}, true, err
+	}
+	if k := flags.killed(&q.r, v.now); k != nil {
+		return driver.Decision{Killed: k}, true, nil
+	}
+	if v.entry != nil { // an earlier step has made the same reservation
+		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, true, nil
+	}
+	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
+		return q.latchRefusal, true, nil // an earlier attempt latched, as the version made of this step's name shows, and its reply was lost
+	}
+	return driver.Decision{}, false, nil
+}
+
+// refuseAndLatch closes the latches of the lines that refuse the reservation, after it has put their accounts into the list of accounts: an account
+// is listed before it is written. It needs no lock: of refusals that meet here, one closes the latch, and the others find it closed when they try
+// again. d is the decision, which a later attempt gives if the reply of this one is lost.
+func (s *Store) refuseAndLatch(ctx context.Context, q *reserving, v *view, rulings []ruling, d driver.Decision) error {
+	for i := range rulings {
+		if rulings[i].latches { // an observe-only line is listed, too, although latch does not write its account
+			if err := s.list(ctx, rulings[i].group, rulings[i].line, v.now); err != nil {
+				return err
+			}
+		}
+	}
+	q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
+	err := s.latch(ctx, q, v, rulings)
+	if err == nil { // the list gets a note of the accounts that this has created
+		s.recordCreated(ctx, groupsOf(rulings)...)
+	}
+	return err
 }
 
 // admitSeen admits after an atomic read, v, has shown that there is room.
@@ -310,6 +331,12 @@ type ruling struct {
 	latches bool  // the line latches: one that refuses when the reservation is refused, and an observe-only one when it is admitted
 }
 
+// needsLock reports whether the account of this line has to be as it was read when the reservation is admitted. It has not if one increment of the
+// home shard is all that is written. A line that latches is observe-only here, and its latch is written, too.
+func (ruled *ruling) needsLock(home int) bool {
+	return ruled.latches || !ruled.incrementsHomeOnly(home)
+}
+
 // failsBlind reports whether the next reservation would probably fail, too, if it were made without reading: the line is full, has an
 // override, or a shard is beyond its share.
 func (ruled *ruling) failsBlind() bool {
@@ -323,29 +350,16 @@ func (ruled *ruling) failsBlind() bool {
 // judge returns a ruling for each line. The decision lists the lines without room: those that refuse, or else the observe-only ones.
 func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver.Decision, err error) {
 	for i := range r.Lines {
-		line := &r.Lines[i]
-		ruled := ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
-		ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast) // as a rule not before the account's newest window
-		b, overflow := ruled.group.balance(line, ruled.span, ruled.now, ruled.amount)
-		if overflow {
-			return nil, driver.Decision{}, driver.ErrOverflow
+		ruled, b, err := s.judgeLine(v, &r, &r.Lines[i])
+		if err != nil {
+			return nil, driver.Decision{}, err
 		}
-		ruled.max = b.Max
-		need := b.Settled + b.Pending + ruled.amount // it fits into an int64, or balance had said otherwise
-		if ruled.full = need > b.Max || b.Latched; !ruled.full {
-			rulings = append(rulings, ruled)
-			continue
-		}
-		// ResetAfter stays 0 for an amount above the limit, which no waiting makes room for. Else Max is not negative, and the difference does not wrap.
-		if ruled.amount <= b.Max {
-			b.ResetAfter = ruled.group.wait(line.Window, ruled.span, ruled.now, need-b.Max)
-		}
-		// A tentative caller asks again with a smaller amount. A latch that is closed already is not written again.
-		ruled.latches, ruled.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
 		rulings = append(rulings, ruled)
-		if ruled.refuses {
+		switch {
+		case !ruled.full: // the decision does not name it
+		case ruled.refuses:
 			d.Denied = append(d.Denied, driver.Denial{Line: i, Balance: b})
-		} else {
+		default:
 			d.Observed = append(d.Observed, driver.Denial{Line: i, Balance: b})
 		}
 	}
@@ -353,6 +367,30 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 		d.Observed = nil
 	}
 	return rulings, d, nil
+}
+
+// judgeLine returns how one line judges the reservation, and the balance of the line's account, which has its ResetAfter only if the line is full. The
+// error is driver.ErrOverflow if the amount and what the account holds don't fit into an int64 together.
+func (s *Store) judgeLine(v *view, r *driver.Reservation, line *driver.Line) (ruled ruling, b driver.Balance, err error) {
+	ruled = ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
+	ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast) // without keepPast never before the account's newest window
+	b, overflow := ruled.group.balance(line, ruled.span, ruled.now, ruled.amount)
+	if overflow {
+		return ruling{}, driver.Balance{}, driver.ErrOverflow
+	}
+	ruled.max = b.Max
+	need := b.Settled + b.Pending + ruled.amount // it fits into an int64, as overflow is false
+	if ruled.full = need > b.Max || b.Latched; !ruled.full {
+		return ruled, b, nil
+	}
+	// ResetAfter stays 0 for an amount above the limit, which no waiting makes room for. Else Max is not negative, and the difference does not wrap.
+	if ruled.amount <= b.Max {
+		b.ResetAfter = ruled.group.wait(line.Window, ruled.span, ruled.now, need-b.Max)
+	}
+	ruled.refuses = !line.Observe || r.RefuseObserved
+	// A tentative caller asks again with a smaller amount. A latch that is closed already is not written again.
+	ruled.latches = line.Latch && !r.Tentative && !b.Latched
+	return ruled, b, nil
 }
 
 // latch closes the latches of the lines that refuse and have one. The transaction requires that the refusal still holds: the id is still unknown, no

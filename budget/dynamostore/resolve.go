@@ -17,15 +17,15 @@ import (
 
 // outcome is how a step changes a reservation. The zero value changes nothing.
 type outcome struct {
-	state     driver.State  // the new one; 0 for no change
-	actual    driver.Charge // what is posted after that
-	estimated bool          // actual is the worst case, because the actual cost is not known
-	orphan    bool          // there is no reservation, or it was voided: the amount is booked in the present windows of the step's lines
-	tombstone bool          // there is no reservation: the voided one is written, so that a late Reserve of it fails
-	// How the amount is divided over calls, if it is not one call's alone, and whether this is a correction, which divides it by another rule.
-	shares     []driver.Share
+	state     driver.State   // the new one; 0 for no change
+	actual    driver.Charge  // what is posted after that
+	estimated bool           // actual is the worst case, because the actual cost is not known
+	orphan    bool           // there is no reservation, or it was voided: the amount is booked in the present windows of the step's lines
+	tombstone bool           // there is no reservation: the voided one is written, so that a late Reserve of it fails
+	shares    []driver.Share // how the amount is divided over calls; none if it is one call's alone
+	// correction says that the step is a correction, which without shares leaves the amount with the call that has its first part: see divide.
 	correction bool
-	unchanged  bool // nothing is posted that was not before
+	unchanged  bool // what is posted stays as it was
 }
 
 // resolving is the state of one Settle, Void, Correct or expiry over its attempts.
@@ -34,8 +34,8 @@ type resolving struct {
 	id    driver.ID
 	owner driver.Key
 	lines []driver.Line // of a settlement: those whose thresholds are checked
-	// decide says what becomes of a reservation, which may be nil, and what the step answers. That follows from its arguments and from what the step
-	// was asked for; in a correction also from change.
+	// decide returns how the step changes a reservation, and what the step answers. e is nil if there is no reservation. Each kind of step has its own;
+	// that of a correction also looks at change.
 	decide          func(e *entry, now time.Time) (outcome, driver.Posting, error)
 	call, reference []byte                    // the encoded call and the provider's id of the request, if a settlement says them
 	tries           map[uint32]driver.Posting // by attempt: the answer to give if its transaction turns out to have been written
@@ -70,7 +70,7 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p driver.
 //   - the remembered reservation allows no change, because the stored one may be another by now;
 //   - blindPosts can't tell without the accounts what to write;
 //   - the transaction fails, because something was not as assumed.
-func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver.Posting, error) {
+func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (p driver.Posting, err error) {
 	if q.record != nil { // a correction, which adds to the audit trail
 		unlock, err := s.changeLock.lock(ctx)
 		if err != nil {
@@ -94,36 +94,39 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver
 	if e == nil {
 		return s.resolveAfterReading(ctx, q, nil)
 	}
-	now, err := s.clock.now()
-	if err != nil {
-		return driver.Posting{}, err
-	}
-	next, p, err := q.judge(e, now)
-	changesNothing := err != nil || next.state == 0
-	switch {
-	case remembered && changesNothing: // the stored one may be another by now
-		return s.resolveAfterReading(ctx, q, e)
-	case changesNothing:
-		return p, err
-	case next.orphan:
-		return s.resolveAfterReading(ctx, q, e)
-	}
-	actions, ok := s.blindPosts(q, e, next, now)
-	if !ok {
-		return s.resolveAfterReading(ctx, q, e)
-	}
-	// The last argument says that the sums of usage are not read.
-	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions, next, false)
-	var moved *movedError
-	if !errors.As(err, &moved) {
+	p, answered, err := s.resolveBlind(ctx, q, e, remembered)
+	var moved *movedError // the transaction failed, because a condition did not hold
+	if answered && !errors.As(err, &moved) {
 		return p, err
 	}
-	if old := moved.old[entryAction]; old != nil { // the stored reservation has changed; without it, a condition of another item did not hold
-		if e, err = decodeEntry(q.id, old); err != nil {
+	if moved != nil && moved.old[entryAction] != nil { // the stored reservation has changed; else a condition of another item did not hold
+		if e, err = decodeEntry(q.id, moved.old[entryAction]); err != nil {
 			return driver.Posting{}, err
 		}
 	}
 	return s.resolveAfterReading(ctx, q, e)
+}
+
+// resolveBlind resolves the reservation e without having read its accounts. answered is false if that can't be done; then nothing was sent. remembered
+// says that e is as this process remembers it, and may be stored otherwise by now.
+func (s *Store) resolveBlind(ctx context.Context, q *resolving, e *entry, remembered bool) (p driver.Posting, answered bool, err error) {
+	now, err := s.clock.now()
+	if err != nil {
+		return driver.Posting{}, true, err
+	}
+	next, p, err := q.judge(e, now)
+	if changesNothing := err != nil || next.state == 0; changesNothing {
+		return p, !remembered, err
+	}
+	if next.orphan {
+		return driver.Posting{}, false, nil
+	}
+	actions, ok := s.blindPosts(q, e, next, now)
+	if !ok {
+		return driver.Posting{}, false, nil
+	}
+	p, err = s.finish(ctx, q, replacement{before: e, after: e.resolved(next, e.shifts(next.actual), now), next: next, answer: p, accounts: actions})
+	return p, true, err
 }
 
 // judge returns how the step changes the reservation, and what it answers. If an earlier attempt of this step has changed it already, and only
@@ -138,10 +141,19 @@ func (q *resolving) judge(e *entry, now time.Time) (outcome, driver.Posting, err
 // entryAction is the index of the action that writes the reservation, in each transaction that makes or resolves one: errors have items by index.
 const entryAction = 0
 
-// finish sends the transaction that resolves a reservation. It writes the reservation, provided that it is still as it was before, removes its
-// due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
-// looking says to read the sums of usage first: an attempt without that has failed.
-func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p driver.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (driver.Posting, error) {
+// replacement is what one attempt at a resolution is about to write: the reservation in the place of what it was, and all that changes with it.
+type replacement struct {
+	before, after *entry // the reservation as it was, nil if there was none; and as it will be
+	next          outcome
+	answer        driver.Posting
+	accounts      []types.TransactWriteItem // the actions for the accounts
+	looking       bool                      // the sums of usage are read first, because an attempt without that has failed
+}
+
+// finish sends the transaction that resolves a reservation, and returns the answer. Beside the actions for the accounts, the transaction writes the
+// reservation and removes its due date, and has actions for usage and the audit trail.
+func (s *Store) finish(ctx context.Context, q *resolving, r replacement) (driver.Posting, error) {
+	after := r.after
 	after.mark = q.mark() // which also numbers this attempt
 	if len(q.call) > 0 {
 		after.call = q.call
@@ -149,38 +161,43 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	if len(q.reference) > 0 {
 		after.reference = q.reference
 	}
-	q.tries[q.attempt] = p
-	if !next.unchanged { // after gets the uses that it now has
-		charged, err := s.chargeUsage(ctx, after, next, looking)
+	q.tries[q.attempt] = r.answer
+	others := r.accounts
+	if !r.next.unchanged { // after gets the uses that it now has, and is only encoded after that
+		charged, err := s.chargeUsage(ctx, after, r.next, r.looking)
 		if err != nil {
 			return driver.Posting{}, err
 		}
-		accounts = append(accounts, charged...)
-	}
-	x := &expression{}
-	if before == nil {
-		x.requireNone(partitionKey)
-	} else {
-		x.require(attrMark, "=", blob(before.mark[:]))
-	}
-	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
-	if before == nil {
-		actions = append(actions, s.checkEpoch(q.id)) // in any other table the reservation would be missing, too
-	} else if before.state == driver.Pending { // the empty expression requires nothing
-		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
+		others = append(others, charged...)
 	}
 	if q.change != nil { // a correction, for which there always is a reservation: its record says what it replaces
-		q.change.records[0].From = before.actual
+		q.change.records[0].From = r.before.actual
 		noted, err := s.recordChange(q.change, time.Unix(0, after.resolvedAt))
 		if err != nil {
 			return driver.Posting{}, err
 		}
-		accounts = append(accounts, noted...)
+		others = append(others, noted...)
 	}
-	if err := s.write(ctx, append(actions, accounts...)); err != nil {
+	if err := s.write(ctx, append(s.replaceEntry(q.id, r.before, after), others...)); err != nil {
 		return driver.Posting{}, err
 	}
-	return p, nil
+	return r.answer, nil
+}
+
+// replaceEntry returns the actions that write a reservation, provided that it is still as it was before, and remove its due date. The index of the
+// first of them is entryAction. before is nil if there was no reservation.
+func (s *Store) replaceEntry(id driver.ID, before, after *entry) []types.TransactWriteItem {
+	x := &expression{}
+	if before == nil {
+		x.requireNone(partitionKey)
+		return []types.TransactWriteItem{s.put(after.encode(), x), s.checkEpoch(id)} // in any other table the reservation would be missing, too
+	}
+	x.require(attrMark, "=", blob(before.mark[:]))
+	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
+	if before.state == driver.Pending { // only a pending one has a due date; the empty expression requires nothing
+		actions = append(actions, s.remove(dueKey(id, before.expiresAt), &expression{}))
+	}
+	return actions
 }
 
 // resolved returns the reservation as it is after a step: with the new state and amount, and with the shifts' bookings.
@@ -202,8 +219,8 @@ type shift struct {
 	extra            int64 // the part of settled that exceeds the reservation
 }
 
-// shifts spreads the amount that is posted from now on over the reservation's bookings: of each account, they take what they held already, in
-// order, and the first one also takes what is left.
+// shifts spreads the amount that is posted from now on over the reservation's bookings, and returns how the sums of each change. The bookings of one
+// account stand together. In their order, each of them takes at most what it holds already, and the first one also takes what is left then.
 func (e *entry) shifts(actual driver.Charge) []shift {
 	all := make([]shift, len(e.bookings))
 	for from := 0; from < len(e.bookings); {
@@ -231,8 +248,8 @@ func (e *entry) shifts(actual driver.Charge) []shift {
 }
 
 // blindPosts returns the actions that change the accounts, made without having read them. They require that each booking is in the account's present
-// window, that no threshold of a line is reached, and, if there are several shards, that none goes beyond its share of the limit. It reports false
-// when the accounts have to be read first: for a line whose account the reservation is not booked in, or where the limit is not known.
+// window, that no threshold of a line is reached, and, if there are several shards, that none goes beyond its share of the limit. ok is false if the
+// accounts have to be read first: for a line whose account the reservation is not booked in, or where the limit is not known.
 func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) (actions []types.TransactWriteItem, ok bool) {
 	shifts := e.shifts(next.actual)
 	for i := range q.lines {
@@ -247,11 +264,9 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 		if sh.pending == 0 && sh.settled == 0 && !watched {
 			continue
 		}
-		if watched { // the gap to the next threshold is the one for these thresholds in this window, and none may be reported again
-			x.require(attrSince, "=", number(line.Window.At(now).Since))
-			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max))) // under an override they are others, and this fails
-			x.require(attrQuiet, ">", number(now.UnixNano()))
-			if sh.settled <= 0 {
+		if watched {
+			x.requireGapKnown(line, now)
+			if sh.settled <= 0 { // else post requires a gap that is larger than what is settled
 				x.require(attrGap, ">", number(sh.settled)) // else a threshold is due that was reached without a settlement
 			}
 		}
@@ -267,6 +282,14 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 	return actions, true
 }
 
+// requireGapKnown adds to x the requirement that the gap of an account's item is the one to the next threshold of this line, in the window of now: for
+// these thresholds, and while none that was reported may be reported again.
+func (x *expression) requireGapKnown(line *driver.Line, now time.Time) {
+	x.require(attrSince, "=", number(line.Window.At(now).Since))
+	x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max))) // under an override they are others, and this fails
+	x.require(attrQuiet, ">", number(now.UnixNano()))
+}
+
 // post returns the action that changes the sums of a booking, which must be in the account's present window; x holds what else is required.
 func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
@@ -279,8 +302,8 @@ func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 		x.require(settled, ">=", number(-sh.settled))
 	}
 	if sh.settled > 0 {
-		x.requireUnless(settled, "<=", number(ceiling(s.shards)-sh.settled))
-		x.require(attrGap, ">", number(sh.settled)) // else a threshold might be reached unnoticed
+		x.requireUnless(settled, "<=", number(ceiling(s.shards)-sh.settled)) // the sum of all shards has to fit into an int64
+		x.require(attrGap, ">", number(sh.settled))                          // else a threshold might be reached unnoticed
 	}
 	if sh.settled != 0 {
 		x.add(settled, sh.settled)

@@ -105,10 +105,11 @@ func (u *use) row() driver.Key {
 	return u.Key
 }
 
-// rowMemory remembers of which rows it is known that they are there, or that they never will be. Its zero value is empty.
+// rowMemory remembers of which rows it is known that they are there, or that they will never be made, because the day has the row of others. Its zero
+// value is empty.
 type rowMemory struct {
 	mu    sync.Mutex
-	known map[usagePlace]bool // whether what is added to the row goes to the row of others
+	known map[usagePlace]bool // by row: whether what is added to it goes to the row of others
 }
 
 // usagePlace names a row, whether or not it is there.
@@ -147,33 +148,21 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 		return other, nil
 	}
 	for {
-		items, err := s.snapshot(ctx, []itemKey{usageRowKey(day, key), dayKey(day), usageRowKey(day, driver.OtherUsage), gateKey(0)})
+		d, err := s.readUsageDay(ctx, day, key)
 		if err != nil {
 			return false, err
 		}
-		if _, err := s.gate(items[3]); err != nil { // the table does not hold the ledger that was opened
-			return false, err
-		}
-		r := reader{item: items[1]}
-		rows, began := r.number(attrUsageRows) // began is false on a day that has no row yet
-		if r.err != nil {
-			return false, r.err
-		}
-		if len(items[0]) > 0 {
-			s.knownRows.set(at, false)
-			return false, nil
-		}
-		if len(items[2]) > 0 { // the day has the row of others already
-			s.knownRows.set(at, true)
-			return true, nil
+		if d.hasRow || d.hasOthers {
+			s.knownRows.set(at, !d.hasRow)
+			return !d.hasRow, nil
 		}
 		made, madeOf, other := key, value, false // the row that is to be made, and its scope
-		if rows >= int64(s.opts.UsageRows) {
+		if d.rows >= int64(s.opts.UsageRows) {
 			// There is no room for another one but the row of others, which has no scope. Once it is there, no process makes any other row, even with a
 			// higher bound.
 			made, madeOf, other = driver.OtherUsage, []byte{}, true
 		}
-		if err = s.addRow(ctx, day, made, madeOf, rows, began); err == nil {
+		if err = s.addRow(ctx, d, made, madeOf); err == nil {
 			s.knownRows.set(at, other)
 			return other, nil
 		} else if !errors.Is(err, errMoved) {
@@ -186,19 +175,43 @@ func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []
 	}
 }
 
-// addRow makes a row, and counts it, if nobody else has made one meanwhile.
-func (s *Store) addRow(ctx context.Context, day int64, key driver.Key, value []byte, rows int64, began bool) error {
+// usageDay is what a day has of rows of usage, as it was read for one key.
+type usageDay struct {
+	day       int64 // counted from 1970
+	hasRow    bool  // the key has a row of its own
+	hasOthers bool  // the day has the row of others
+	rows      int64 // how many rows there are
+	counted   bool  // the day has the item that counts its rows; it has none before the first row
+}
+
+// readUsageDay reads what a day has of rows of usage, and whether a key has one, at one moment.
+func (s *Store) readUsageDay(ctx context.Context, day int64, key driver.Key) (d usageDay, err error) {
+	items, err := s.snapshot(ctx, []itemKey{usageRowKey(day, key), dayKey(day), usageRowKey(day, driver.OtherUsage), gateKey(0)})
+	if err != nil {
+		return usageDay{}, err
+	}
+	if _, err := s.gate(items[3]); err != nil { // the table does not hold the ledger that was opened
+		return usageDay{}, err
+	}
+	r := reader{item: items[1]}
+	d = usageDay{day: day, hasRow: len(items[0]) > 0, hasOthers: len(items[2]) > 0}
+	d.rows, d.counted = r.number(attrUsageRows)
+	return d, r.err
+}
+
+// addRow makes a row with a scope, value, and counts it, if nobody else has made one since the day was read.
+func (s *Store) addRow(ctx context.Context, d usageDay, key driver.Key, value []byte) error {
 	fresh, counted := &expression{}, &expression{}
 	fresh.requireNone(partitionKey)
-	if began {
-		counted.require(attrUsageRows, "=", number(rows))
+	if d.counted {
+		counted.require(attrUsageRows, "=", number(d.rows))
 	} else {
 		counted.requireNone(partitionKey)
 	}
-	ttl := number(usageTTL(day))
+	ttl := number(usageTTL(d.day))
 	return s.write(ctx, []types.TransactWriteItem{
-		s.put(usageRowKey(day, key).with(item{attrUsageOf: blob(value), ttlAttribute: ttl}), fresh),
-		s.put(dayKey(day).with(item{attrUsageRows: number(rows + 1), ttlAttribute: ttl}), counted),
+		s.put(usageRowKey(d.day, key).with(item{attrUsageOf: blob(value), ttlAttribute: ttl}), fresh),
+		s.put(dayKey(d.day).with(item{attrUsageRows: number(d.rows + 1), ttlAttribute: ttl}), counted),
 		s.checkEpoch(driver.ID(key)), // requires, in the gate that the key picks, that this is the ledger that was opened
 	})
 }
@@ -209,7 +222,7 @@ func usageTTL(day int64) int64 {
 }
 
 // divide returns how an amount that is posted for an entry divides among rows, and the encoded scope of each row. Without shares all of it belongs to
-// the entry's call, or, in a correction of an entry with shares, to the first of these.
+// the entry's call; but a correction without shares, of an entry whose amount was divided, adds all of it to the row of the first part.
 func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err error) {
 	if next.actual == (driver.Charge{}) {
 		return nil, nil, nil
@@ -219,7 +232,8 @@ func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err e
 		return nil, nil, err
 	}
 	if next.correction && len(next.shares) == 0 && len(e.uses) > 0 {
-		// That row was made when the use was added, so that the scope beside it is as a rule not written again.
+		// The scope of that row is not known here. It is only written with a row that is made, and that row was made when the use was added: so the
+		// call's stands in its place.
 		return []account.Use{{Key: e.uses[0].Key, Amount: next.actual}}, [][]byte{account.UsageValue(&call)}, nil
 	}
 	uses = account.Uses(&call, next.actual, next.shares) // one for each share, in their order; or, without shares, one for the call
@@ -244,36 +258,11 @@ func (e *entry) divided(c *driver.Correction) bool {
 // and only their total is bounded.
 func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking bool) (actions []types.TransactWriteItem, err error) {
 	day := account.UsageDay(time.Unix(0, e.reservedAt))
-	uses, values, err := e.divide(next)
+	changes, err := s.replaceUses(ctx, e, next, day)
 	if err != nil {
 		return nil, err
 	}
-	changes := make(map[driver.Key]*driver.Charge) // by the row that is changed
-	var order []driver.Key
-	add := func(u *use, sign int64) {
-		key := u.row()
-		if changes[key] == nil {
-			changes[key], order = new(driver.Charge), append(order, key)
-		}
-		for unit, n := range u.Amount {
-			changes[key][unit] += sign * n
-		}
-	}
-	for i := range e.uses { // what the entry had added is taken out; below, what it adds now is put in
-		add(&e.uses[i], -1)
-	}
-	e.uses = make([]use, len(uses))
-	for i := range uses {
-		other, err := s.inOther(ctx, day, uses[i].Key, values[i])
-		if err != nil {
-			return nil, err
-		}
-		e.uses[i] = use{uses[i], other}
-		add(&e.uses[i], 1)
-	}
-	// The rows are changed in the order of their keys, whatever the order of the shares is.
-	slices.SortFunc(order, func(a, b driver.Key) int { return bytes.Compare(a[:], b[:]) })
-	for _, key := range order {
+	for _, key := range changes.rows() {
 		if *changes[key] == (driver.Charge{}) { // as much was put into the row as was taken out of it
 			continue
 		}
@@ -285,6 +274,53 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 		actions = append(actions, s.addUsage(usageSumKey(day, key, pick(e.id, s.shards)), changes[key], usageTTL(day), looking))
 	}
 	return actions, nil
+}
+
+// replaceUses notes in an entry what it will have added to rows of the day, and returns how these rows change: what the entry had added before is
+// taken out of them, and what it adds now is put in.
+func (s *Store) replaceUses(ctx context.Context, e *entry, next outcome, day int64) (rowChanges, error) {
+	uses, values, err := e.divide(next)
+	if err != nil {
+		return nil, err
+	}
+	changes := make(rowChanges)
+	for i := range e.uses {
+		changes.add(&e.uses[i], -1)
+	}
+	e.uses = make([]use, len(uses))
+	for i := range uses {
+		other, err := s.inOther(ctx, day, uses[i].Key, values[i])
+		if err != nil {
+			return nil, err
+		}
+		e.uses[i] = use{uses[i], other}
+		changes.add(&e.uses[i], 1)
+	}
+	return changes, nil
+}
+
+// rowChanges has for each row, by its key, what is added to its sums. An amount is negative if more is taken out than put in.
+type rowChanges map[driver.Key]*driver.Charge
+
+// add adds a use, times a sign of 1 or -1, to the row that it is in.
+func (c rowChanges) add(u *use, sign int64) {
+	key := u.row()
+	if c[key] == nil {
+		c[key] = new(driver.Charge)
+	}
+	for unit, n := range u.Amount {
+		c[key][unit] += sign * n
+	}
+}
+
+// rows returns the keys in their order, in which the rows are changed, whatever the order of the shares is.
+func (c rowChanges) rows() []driver.Key {
+	order := make([]driver.Key, 0, len(c))
+	for key := range c {
+		order = append(order, key)
+	}
+	slices.SortFunc(order, func(a, b driver.Key) int { return bytes.Compare(a[:], b[:]) })
+	return order
 }
 
 // addUsage returns the action that adds to the sums of one shard of a row. If the caller has not looked at the other shards, the action requires that
@@ -404,49 +440,62 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 	return days, err
 }
 
-// usageIn reads up to limit rows of a day whose keys begin with a digit and come after a key. Rows whose sums are zero are left out. The items of a
-// row follow one another: the one with its scope, and then those with its sums, which are added up.
+// usageIn reads up to limit rows of a day whose keys begin with a digit and come after a key. Rows whose sums are zero are left out.
 func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.Key, limit int) (all []driver.UsageRow, err error) {
 	begin := ""
 	if after != (driver.Key{}) && int(after[0]>>4) == digit {
 		begin = hex.EncodeToString(after[:]) + "$" // comes after the "#" with which the sort keys of the row's sums go on
 	}
 	err = s.do(ctx, "usage", func(ctx context.Context, _ *step) error {
-		all = nil // what an earlier attempt has read
 		// The service accepts no empty value for a key: with begin empty, "\x00" stands before all keys.
 		in := dynamodb.QueryInput{
 			KeyConditionExpression:    aws.String("pk = :p AND sk > :after"),
 			ExpressionAttributeValues: item{":p": text(usagePartition(day, digit)), ":after": text(begin + "\x00")},
 		}
-		var row driver.UsageRow
-		put := func() { // the row is complete
-			if row.Charge != (driver.Charge{}) {
-				all = append(all, row)
-			}
-		}
-		err := s.query(ctx, in, func(raw item) (bool, error) {
-			key, isRow, err := parseUsage(raw)
-			if err != nil {
-				return false, err
-			}
-			if key != row.Key { // the first item of a row: the row before it is complete; before the first row, put adds nothing
-				if put(); len(all) >= limit {
-					row = driver.UsageRow{} // else the put after the query would add it once more
-					return false, nil
-				}
-				row = driver.UsageRow{Day: account.DayStart(day), Key: key}
-			}
-			if !isRow {
-				return true, addSums(&row.Charge, raw)
-			}
-			r := reader{item: raw}
-			row.Scope, err = account.UsageScope(r.blob(attrUsageOf, -1))
-			return true, err
-		})
-		put()
+		page := usagePage{day: account.DayStart(day), limit: limit} // each attempt begins a new one
+		err := s.query(ctx, in, page.add)
+		page.endRow()
+		all = page.rows
 		return err
 	})
 	return all, err
+}
+
+// usagePage puts rows of usage together from their items. The items of a row follow one another: the one with its scope, and then those with its sums,
+// one for each shard, which are added up.
+type usagePage struct {
+	day   time.Time
+	limit int
+	rows  []driver.UsageRow // those whose items were all read
+	row   driver.UsageRow   // the one whose items are being read; zero before the first one
+}
+
+// add takes the next item. more is false if the page is full; then the item is of a row that is not on it.
+func (p *usagePage) add(raw item) (more bool, err error) {
+	key, isRow, err := parseUsage(raw)
+	if err != nil {
+		return false, err
+	}
+	if key != p.row.Key { // the first item of a row: the row before it is complete
+		if p.endRow(); len(p.rows) >= p.limit {
+			return false, nil
+		}
+		p.row = driver.UsageRow{Day: p.day, Key: key}
+	}
+	if !isRow {
+		return true, addSums(&p.row.Charge, raw)
+	}
+	r := reader{item: raw}
+	p.row.Scope, err = account.UsageScope(r.blob(attrUsageOf, -1))
+	return true, err
+}
+
+// endRow puts the row whose items were read on the page, unless its sums are zero, as they are before the first row.
+func (p *usagePage) endRow() {
+	if p.row.Charge != (driver.Charge{}) {
+		p.rows = append(p.rows, p.row)
+	}
+	p.row = driver.UsageRow{}
 }
 
 // parseUsage returns which row an item belongs to, and whether it is the item with the row's scope; otherwise it has sums of the row.
