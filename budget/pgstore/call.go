@@ -55,26 +55,20 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	// skew is by how much the server's clock was ahead in the last answer; losses counts tries in a row that found the connection broken.
-	how, losses := manner{now: time.Now().Add(time.Duration(s.skew.Load())).UnixNano()}, 0
+	// skew is by how much the server's clock was ahead in the last answer.
+	how := manner{now: time.Now().Add(time.Duration(s.skew.Load())).UnixNano()}
+	losses := 0 // tries in a row that found the connection broken
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		known := s.recalled()
 		a, alone, err := s.try(ctx, &c, known, how)
-		switch {
-		case err == nil && a.status == "stale": // a flag with patterns was set or revived meanwhile
-			// The answer has the new list, for which the next try matches the call again.
-			if err := s.learnPatterns(&a); err != nil {
-				return answer{}, failed(c.function, err)
-			}
-		case err == nil && a.status == "moved": // a window ended between the guessed time and the server's
-			how.now = a.clock
-		case err == nil:
+		if err == nil && a.status != statusStale && a.status != statusMoved {
 			return a, nil
-		case isCode(err, codeMissing) && !how.makes: // an account does not exist, or the reservation has accounts that were not locked
-			how.makes = true // which also gives the step a transaction of its own
-		case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
-			how.alone = true
-		default: // also an account that is missing again, although the step was to make it
+		}
+		adapted, failure := s.adapt(&how, &a, alone, err)
+		if failure != nil {
+			return answer{}, failed(c.function, failure)
+		}
+		if !adapted {
 			// retry returns never, whileTimeLasts for what passes, such as a lock, or aFewTimes if the connection is the problem.
 			kind := retry(err)
 			// If the error says that the ledger has lost something, later steps are refused.
@@ -90,6 +84,30 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 			return answer{}, failed(c.function, err)
 		}
 	}
+}
+
+// The statuses of an answer that ask for another try.
+const (
+	statusStale = "stale" // a flag with patterns was set or revived meanwhile: the answer has the new list, for which the call is matched again
+	statusMoved = "moved" // a window ended between the guessed time and the server's
+)
+
+// adapt changes in how what the last try has shown to be wrong. adapted is false if it was nothing of that kind, but the error err: also if an
+// account is missing again, although the step was to make it. alone is what try has returned.
+func (s *Store) adapt(how *manner, a *answer, alone bool, err error) (adapted bool, failure error) {
+	switch {
+	case err == nil && a.status == statusStale:
+		return true, s.learnPatterns(a)
+	case err == nil && a.status == statusMoved:
+		how.now = a.clock
+	case isCode(err, codeMissing) && !how.makes: // an account does not exist, or the reservation has accounts that were not locked
+		how.makes = true // which also gives the step a transaction of its own
+	case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
+		how.alone = true
+	default:
+		return false, nil
+	}
+	return true, nil
 }
 
 // manner says how a step is tried.
@@ -173,7 +191,7 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 	return statement{text, c.settles}, err
 }
 
-// milliseconds formats a timeout for the server, where 0 would be none.
+// milliseconds formats a timeout for the server. It is at least 1, because 0 would mean that there is no timeout.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
 // sql is the SQL text of a call of a function, without its closing bracket: transaction may add another argument before that. The

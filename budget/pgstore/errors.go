@@ -55,7 +55,7 @@ const (
 // which they raise if a newer library has written to the ledger, is not among them: its message says what to do.
 var ownCodes = map[string]error{codeReplaced: errReplaced, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
 
-// stepError is a failed step. Its text has no connection parameters, unlike the texts of the driver's errors.
+// stepError is a failed step. Its text has no connection parameters, unlike the texts of pgx's errors.
 type stepError struct {
 	step  string
 	cause error
@@ -72,7 +72,7 @@ func failed(step string, err error) error {
 // Error names the step and what went wrong.
 func (e *stepError) Error() string { return "pgstore: " + e.step + ": " + plain(e.cause) }
 
-// Unwrap returns the error of the driver or the context, and the loss that the server's refusal means.
+// Unwrap returns the error of pgx, of this package or of the context, and, if it is a refusal of the server that means a loss, that loss.
 func (e *stepError) Unwrap() []error {
 	var refused *pgconn.PgError
 	if errors.As(e.cause, &refused) && errors.Is(ownCodes[refused.Code], driver.ErrLost) {
@@ -88,23 +88,15 @@ func plain(err error) string {
 	var errno syscall.Errno
 	var network net.Error
 	var lost loss
-	if errors.As(err, &own) {
-		return own.Error()
-	}
-	if errors.As(err, &lost) {
-		return lost.Error()
-	}
-	if errors.Is(err, driver.ErrNoLedger) {
-		return err.Error()
-	}
-	if errors.As(err, &refused) {
-		if own, known := ownCodes[refused.Code]; known {
-			return own.Error()
-		}
-		// advice is empty for most codes.
-		return fmt.Sprintf("the server refused: %s (SQLSTATE %s)%s", refused.Message, refused.Code, advice[refused.Code])
-	}
 	switch {
+	case errors.As(err, &own):
+		return own.Error()
+	case errors.As(err, &lost):
+		return lost.Error()
+	case errors.Is(err, driver.ErrNoLedger):
+		return err.Error()
+	case errors.As(err, &refused):
+		return refusal(refused)
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):
@@ -116,6 +108,15 @@ func plain(err error) string {
 	default:
 		return "the connection was lost"
 	}
+}
+
+// refusal is plain for an error of the server: the text of this package's own error that stands for its code, or what the server says.
+func refusal(refused *pgconn.PgError) string {
+	if own, known := ownCodes[refused.Code]; known {
+		return own.Error()
+	}
+	// advice is empty for most codes.
+	return fmt.Sprintf("the server refused: %s (SQLSTATE %s)%s", refused.Message, refused.Code, advice[refused.Code])
 }
 
 // advice says what to do about refusals with a common cause.

@@ -40,6 +40,14 @@ func appendLiteral(b []byte, arg any) ([]byte, error) {
 	case [16]byte:
 		b = hex.AppendEncode(append(b, '\''), v[:])
 		return append(b, "'::uuid"...), nil
+	default:
+		return appendSlice(b, arg)
+	}
+}
+
+// appendSlice is appendLiteral for the slices that become an array. Any other type is an error.
+func appendSlice(b []byte, arg any) ([]byte, error) {
+	switch v := arg.(type) {
 	case []pgtype.UUID:
 		return appendArray(b, v, "uuid", func(b []byte, u pgtype.UUID) []byte { return hex.AppendEncode(b, u.Bytes[:]) }), nil
 	case []int64:

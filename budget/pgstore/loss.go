@@ -40,33 +40,39 @@ const lookEvery = 100 * time.Millisecond
 // usable returns an error if no step can be done, because the store is closed or a loss was found. After a loss it asks the server at most once in
 // lookEvery whether an operator has accepted the loss, in any process; then it takes the ledger as it is.
 func (s *Store) usable(ctx context.Context) error {
-	s.mu.Lock()
-	known, now := s.memory, time.Now()
-	if s.life.Err() != nil {
-		s.mu.Unlock()
-		return errClosed
+	known, ask, err := s.mustAsk()
+	if !ask {
+		return err
 	}
-	if !known.lost || now.Sub(known.lookedAt) < lookEvery { // there is nothing to ask, or another step has just asked
-		s.mu.Unlock()
-		if known.lost {
-			return errReplaced
-		}
-		return nil
-	}
-	// Set before the server is asked, so that other steps do not ask meanwhile.
-	s.memory.lookedAt = now
-	s.mu.Unlock()
 	found, err := s.find(ctx)
 	if err != nil {
 		return err
 	}
-	if found.lost || found.accepted == known.accepted { // no other loss was accepted since
+	if found.lost || found.accepted == known.accepted { // no loss was accepted since this process learned of the ledger
 		return errReplaced
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.memory = found
 	return nil
+}
+
+// mustAsk reports whether a step has to ask the server, before it can be done, if a loss was accepted. It notes that, so that no other step asks
+// meanwhile. If the step need not ask, err says why it can't be done, and is nil if it can.
+func (s *Store) mustAsk() (known memory, ask bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, now := s.memory, time.Now()
+	switch {
+	case s.life.Err() != nil:
+		return known, false, errClosed
+	case !known.lost:
+		return known, false, nil
+	case now.Sub(known.lookedAt) < lookEvery: // another step has just asked
+		return known, false, errReplaced
+	}
+	s.memory.lookedAt = now
+	return known, true, nil
 }
 
 // find reads the state of the ledger from the server, on a connection of the pool.
@@ -106,8 +112,8 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	if len(rows[0].Rows) == 0 {
 		return memory{lost: true}, nil
 	}
-	row := rows[0].Rows[0]
-	var id pgtype.UUID // the epoch
+	row := rows[0].Rows[0] // epoch, oid, step, xid, clock, lost, accepted
+	var id pgtype.UUID     // the epoch
 	if len(row) != 7 || id.Scan(string(row[0])) != nil {
 		return memory{}, errAnswer
 	}
@@ -152,6 +158,24 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 	if err := s.suits(ctx, conn); err != nil {
 		return err
 	}
+	sql, err := s.acceptSQL(r, raw)
+	if err != nil {
+		return err
+	}
+	row, err := queryRow(ctx, conn, sql)
+	switch {
+	case err != nil:
+		return err
+	case len(row) != 1:
+		return errAnswer
+	case row[0] == "superseded": // somebody else has accepted a loss since the caller looked
+		return driver.ErrSuperseded
+	}
+	return s.learn(ctx, conn)
+}
+
+// acceptSQL returns the SQL text that calls the function accept for a record; raw is the record as it is encoded.
+func (s *Store) acceptSQL(r driver.Record, raw []byte) (string, error) {
 	// nil becomes a null, with which the function reads the server's clock.
 	var now any
 	if s.opts.Clock != nil {
@@ -164,19 +188,10 @@ func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 		if i > 0 {
 			sql = append(sql, ", "...)
 		}
+		var err error
 		if sql, err = appendLiteral(sql, arg); err != nil {
-			return err
+			return "", err
 		}
 	}
-	row, err := queryRow(ctx, conn, string(append(sql, ')')))
-	switch {
-	case err != nil:
-		return err
-	case len(row) != 1:
-		return errAnswer
-	// Somebody else has accepted a loss since the caller looked.
-	case row[0] == "superseded":
-		return driver.ErrSuperseded
-	}
-	return s.learn(ctx, conn)
+	return string(append(sql, ')')), nil
 }

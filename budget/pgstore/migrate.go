@@ -166,14 +166,7 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	}()
 	// The lock's number is the beginning of a hash, so that ledgers in different schemas do not wait for each other.
 	lock := sha256.Sum256([]byte("bedrockguard pgstore " + s.opts.Schema))
-	// run executes a script, unless one before has failed. Statements without arguments use the simple protocol, which allows several in one message.
-	run := func(sql string) {
-		if err == nil {
-			_, err = tx.Exec(ctx, sql)
-		}
-	}
-	run(fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(binary.BigEndian.Uint64(lock[:]))))
-	if err != nil {
+	if _, err = tx.Exec(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(binary.BigEndian.Uint64(lock[:])))); err != nil {
 		return 0, err
 	}
 	// The version is asked again, because another process may have migrated the schema while this one waited. Then the commit only releases the lock.
@@ -181,23 +174,31 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	if version, err = s.standing(ctx, conn); err != nil || version >= len(migrations) {
 		return version, errors.Join(err, tx.Commit(ctx))
 	}
-	scripts, err := s.opts.scripts(version)
-	if err != nil {
+	if err = s.migrateFrom(ctx, tx, version); err != nil {
 		return 0, err
 	}
+	return len(migrations), tx.Commit(ctx)
+}
+
+// migrateFrom migrates the schema from a version to the newest, inside of a transaction. Statements without arguments use the simple protocol, which
+// allows several in one message: a script is one.
+func (s *Store) migrateFrom(ctx context.Context, tx pgx.Tx, version int) error {
+	scripts, err := s.opts.scripts(version)
+	if err != nil {
+		return err
+	}
 	for _, script := range scripts {
-		run(script)
+		if _, err := tx.Exec(ctx, script); err != nil {
+			return err
+		}
 	}
 	now := serverClock
 	if s.opts.Clock != nil {
 		now = strconv.FormatInt(nanos(s.opts.Clock()), 10)
 	}
 	// judged is the time by which it is decided what is old enough to be forgotten. A ledger that has it keeps it.
-	run(fmt.Sprintf("UPDATE %s.meta SET version = %d, judged = coalesce(judged, %s)", s.opts.quoted(), len(migrations), now))
-	if err != nil {
-		return 0, err
-	}
-	return len(migrations), tx.Commit(ctx)
+	_, err = tx.Exec(ctx, fmt.Sprintf("UPDATE %s.meta SET version = %d, judged = coalesce(judged, %s)", s.opts.quoted(), len(migrations), now))
+	return err
 }
 
 // standing returns the schema's version inside the migration's transaction, and makes an empty schema if there is none. The columns of its query

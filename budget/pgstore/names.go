@@ -16,13 +16,7 @@ import (
 // entries that the query does not select: Entries asks for pages until it has enough of those that it does.
 func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
-	since, until := int64(math.MinInt64), int64(math.MaxInt64) // in nanoseconds since 1970; these are no bounds
-	if !q.Since.IsZero() {
-		since = nanos(q.Since)
-	}
-	if !q.Until.IsZero() {
-		until = nanos(q.Until)
-	}
+	since, until := bounds(&q)
 	all := []driver.Entry{}
 	for after := q.After; len(all) < limit; {
 		a, err := s.step(ctx, call{function: "list_entries", args: func(*placement) []any {
@@ -36,8 +30,8 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 			if err != nil {
 				return nil, failed("entries", err)
 			}
-			// The next page begins after the last entry, whether it is selected or not.
-			if after = e.ID; q.Selects(&e) && len(all) < limit {
+			after = e.ID // the next page begins after the last entry, whether it is selected or not
+			if q.Selects(&e) && len(all) < limit {
 				all = append(all, e)
 			}
 		}
@@ -48,7 +42,19 @@ func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, er
 	return all, nil
 }
 
-// charge converts stored amounts, one for each unit, after one at index 0, which is unused. If there are more units than this library knows, a newer
+// bounds returns between which moments, in nanoseconds since 1970, a query looks for entries: the first of them, and the first that is too late.
+func bounds(q *driver.Query) (since, until int64) {
+	since, until = math.MinInt64, math.MaxInt64 // as good as no bounds
+	if !q.Since.IsZero() {
+		since = nanos(q.Since)
+	}
+	if !q.Until.IsZero() {
+		until = nanos(q.Until)
+	}
+	return since, until
+}
+
+// charge converts stored amounts, which are indexed by unit; index 0 is that of no unit. If there are more units than this library knows, a newer
 // library has written them; units that an older one did not know stay zero.
 func charge(raw []int64) (c driver.Charge, err error) {
 	if len(raw) > len(c) {
@@ -89,14 +95,22 @@ func (e *entry) public() (out driver.Entry, err error) {
 		return driver.Entry{}, problem(err.Error())
 	}
 	out.Scope, out.Operation = c.Scope, c.Operation
+	if out.Lines, err = e.bookings(amounts); err != nil {
+		return driver.Entry{}, err
+	}
+	return out, nil
+}
+
+// bookings returns where an entry is booked: each booking has that of the amounts which is in its account's unit.
+func (e *entry) bookings(amounts *driver.Charge) (all []driver.Booking, err error) {
 	for i := range e.Accounts {
 		key, err := parseKey(e.Accounts[i])
 		if err != nil || !e.Units[i].Valid() {
-			return driver.Entry{}, errAnswer
+			return nil, errAnswer
 		}
-		out.Lines = append(out.Lines, driver.Booking{Account: key, Unit: e.Units[i], Start: time.Unix(0, e.Starts[i]), Amount: amounts[e.Units[i]]})
+		all = append(all, driver.Booking{Account: key, Unit: e.Units[i], Start: time.Unix(0, e.Starts[i]), Amount: amounts[e.Units[i]]})
 	}
-	return out, nil
+	return all, nil
 }
 
 // parseKey reads a key or an id, which the database keeps as a uuid.
@@ -144,8 +158,7 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]dr
 		if raw.OverrideMax != nil && raw.OverrideUntil != nil {
 			all[i].Override = &driver.Override{Max: *raw.OverrideMax, Until: time.Unix(0, *raw.OverrideUntil)}
 		}
-		// Otherwise no latch was closed, or it has opened again.
-		if raw.LatchedUntil > now {
+		if raw.LatchedUntil > now { // else no refusal has closed the latch, or it has opened again
 			all[i].Latched = time.Unix(0, raw.LatchedUntil)
 		}
 	}

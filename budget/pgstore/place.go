@@ -15,11 +15,14 @@ import (
 // placement says where lines are booked at a guessed time of the server. A line is one limit that applies to the call; its account sums up amounts
 // in buckets: one for a calendar window, many of the same width for a rolling one. Calendar windows depend on time zones and months, so they are
 // computed here, together with the range of time in which the result is valid; if the server's clock is outside of that range, the function
-// changes nothing and the step is repeated. Rolling windows are arithmetic, which the function does with its own clock.
-//
-// Up to latch, and names, each slice has one element for each line: they are arguments of functions. All times are in nanoseconds.
+// changes nothing and the step is repeated. Rolling windows are arithmetic, which the function does with its own clock. "The function" is here the
+// function of the schema that the step calls: the slices are its arguments. All times are in nanoseconds.
 type placement struct {
+	from, until int64 // the range of time in which all this is valid
+
+	// These have one element for each line.
 	accounts       []pgtype.UUID
+	names          [][]byte // what the accounts are called
 	units          []int32
 	starts         []int64 // when the bucket begins in which the line is booked
 	widths         []int64 // for how long before its bucket's start earlier buckets count: 0 except in rolling windows
@@ -28,24 +31,17 @@ type placement struct {
 	extra          []int64 // for how much longer than until its end a bucket is kept
 	maxes          []int64
 	observe, latch []bool
-	from, until    int64 // the range of time in which all this is valid
-	// Each threshold of each line has an element in these three: the number of the line, from 1 on, the threshold's number in the line, from 0
-	// on, and the fraction of the Max.
-	markLines, markNumber []int32
-	marks                 []float64
-	names                 [][]byte // what accounts are called
+
+	// These have one element for each threshold of each line.
+	markLines  []int32   // the number of the line, from 1 on
+	markNumber []int32   // the threshold's number in the line, from 0 on
+	marks      []float64 // the fraction of the Max
 }
 
-// place fills in the fields for a time, now, in nanoseconds. Lines may be in any order.
+// place fills in the fields for a time, now, in nanoseconds. Lines may be in any order. It returns errTwice if two of them are of one account.
 func (p *placement) place(lines []driver.Line, now int64, retention time.Duration) error {
 	p.from, p.until = math.MinInt64, math.MaxInt64
-	n := len(lines)
-	p.accounts, p.units = make([]pgtype.UUID, n), make([]int32, n)
-	p.starts, p.widths, p.ends, p.steps = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	p.extra = make([]int64, n)
-	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
-	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil slice would become a null
-	p.names = make([][]byte, n)
+	p.makeRoom(len(lines))
 	for i := range lines {
 		line := &lines[i]
 		p.names[i] = account.EncodeName(line)
@@ -53,23 +49,36 @@ func (p *placement) place(lines []driver.Line, now int64, retention time.Duratio
 		if slices.Contains(p.accounts[:i], p.accounts[i]) {
 			return errTwice
 		}
-		span := line.Window.At(time.Unix(0, now))
 		p.units[i], p.maxes[i], p.observe[i], p.latch[i] = int32(line.Unit), line.Max, line.Observe, line.Latch
-		p.starts[i], p.widths[i], p.ends[i] = span.Start, span.Start-span.Since, span.End
-		// KeptEnd is the end, or later for calendar windows of a day or longer, whose sums are kept as long as usage.
-		p.extra[i] = account.KeptEnd(span, retention) - span.End
-		switch {
-		case p.widths[i] > 0: // a rolling window: End is a width after the bucket's own end, which is a step after its start
-			p.steps[i] = span.End - span.Start - p.widths[i]
-		case span.End < math.MaxInt64: // a calendar window; the other case is a lifetime, which is valid at any time
-			from, until := holds(line.Window, now, span)
-			p.from, p.until = max(p.from, from), min(p.until, until)
-		}
+		p.placeWindow(i, line.Window, now, retention)
 		for m, mark := range line.Notify {
 			p.markLines, p.markNumber, p.marks = append(p.markLines, int32(i+1)), append(p.markNumber, int32(m)), append(p.marks, mark)
 		}
 	}
 	return nil
+}
+
+// makeRoom makes the slices for n lines.
+func (p *placement) makeRoom(n int) {
+	p.accounts, p.names, p.units = make([]pgtype.UUID, n), make([][]byte, n), make([]int32, n)
+	p.starts, p.widths, p.ends, p.steps, p.extra = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
+	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil slice would become a null
+}
+
+// placeWindow fills in when the line at index i is booked, and narrows the range of time in which the placement is valid.
+func (p *placement) placeWindow(i int, w driver.Window, now int64, retention time.Duration) {
+	span := w.At(time.Unix(0, now))
+	p.starts[i], p.widths[i], p.ends[i] = span.Start, span.Start-span.Since, span.End
+	// KeptEnd is the end, or later for calendar windows of a day or longer, whose sums are kept as long as usage.
+	p.extra[i] = account.KeptEnd(span, retention) - span.End
+	switch {
+	case p.widths[i] > 0: // a rolling window: End is a width after the bucket's own end, which is a step after its start
+		p.steps[i] = span.End - span.Start - p.widths[i]
+	case span.End < math.MaxInt64: // a calendar window; the other case is a lifetime, which is valid at any time
+		from, until := holds(w, now, span)
+		p.from, p.until = max(p.from, from), min(p.until, until)
+	}
 }
 
 // longestFold is longer than any hour that a time zone skips or repeats when its clocks are changed.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
@@ -137,7 +138,7 @@ func (s *Store) runTogether(together []*waiter) {
 			latest = at
 		}
 	}
-	// Each waiter has a deadline, which do has set.
+	// Each waiter has a deadline, which do has set. The transaction ends with the latest of them, or when the last waiter has left.
 	ctx, cancel := context.WithDeadline(context.Background(), latest)
 	defer cancel()
 	var stillWaiting atomic.Int64
@@ -193,6 +194,46 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	// There is a deadline: do has set it.
 	deadline, _ := ctx.Deadline()
 	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's timeout comes first, and the connection stays usable
+	message, err := s.message(statements, left)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	// If the network is cut, the connection breaks soon, and the step is repeated on another.
+	boundSilence(conn.Conn().PgConn())
+	results, err := conn.Conn().PgConn().Exec(ctx, message).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	results = results[min(2, len(results)):] // without those of the isolation and the timeouts; that of flush_usage is behind the answers
+	if len(results) < len(statements) {
+		return nil, errAnswer
+	}
+	return s.answers(results[:len(statements)])
+}
+
+// answers decodes the results of statements, and remembers what they tell of the server's clock and of the steps' own writing: later steps send that.
+func (s *Store) answers(results []*pgconn.Result) (answers []answer, err error) {
+	answers = make([]answer, len(results))
+	for i, r := range results {
+		if len(r.Rows) != 1 {
+			return nil, errAnswer
+		}
+		if answers[i], err = decodeAnswer(r.Rows[0]); err != nil {
+			return nil, err
+		}
+		s.remember(answers[i])
+	}
+	return answers, nil
+}
+
+// message returns the SQL text of a transaction. left is how long it may take. Statements that settle only get their last argument, and flush_usage
+// is only called, if there are several statements: see statement.
+func (s *Store) message(statements []statement, left time.Duration) (string, error) {
 	var message strings.Builder
 	message.WriteString(sqlIsolation)
 	fmt.Fprintf(&message, sqlLimits, milliseconds(left), milliseconds(min(left, s.opts.LockTimeout)))
@@ -210,35 +251,9 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	if len(settled) > 0 {
 		ids, err := appendLiteral(nil, settled)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		fmt.Fprintf(&message, "; SELECT %s.flush_usage(%s, %d)", s.opts.quoted(), ids, s.opts.UsageRows)
 	}
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Release()
-	// If the network is cut, the connection breaks soon, and the step is repeated on another.
-	boundSilence(conn.Conn().PgConn())
-	results, err := conn.Conn().PgConn().Exec(ctx, message.String()).ReadAll()
-	if err != nil {
-		return nil, err
-	}
-	results = results[min(2, len(results)):] // without those of the isolation and the timeouts; that of flush_usage is behind the answers
-	if len(results) < len(statements) {
-		return nil, errAnswer
-	}
-	answers := make([]answer, len(statements))
-	for i, r := range results[:len(statements)] {
-		if len(r.Rows) != 1 {
-			return nil, errAnswer
-		}
-		if answers[i], err = decodeAnswer(r.Rows[0]); err != nil {
-			return nil, err
-		}
-		// Later steps send what this one has learned of the server's clock and of its own writing.
-		s.remember(answers[i])
-	}
-	return answers, nil
+	return message.String(), nil
 }
