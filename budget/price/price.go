@@ -97,8 +97,8 @@ func (r *Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, err
 	if writes >= CacheWrites1h {
 		rate = max(rate, r.CacheWrite1h)
 	}
-	// The real cost is rounded up in each class of tokens, of which the input may have four. Here all of it is in one class, so that each class may
-	// round up by one nano-USD that is not counted here.
+	// The real cost is rounded up in each class of tokens. Here all of the input is in one class and is rounded up once, while it may really be in four:
+	// one nano-USD for each of these makes up for that.
 	s := sum{tier: tier, amount: 4}
 	s.add(in, rate)
 	s.add(out, r.Output)
@@ -119,7 +119,7 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 		tier = TierStandard
 	}
 	perKilo, ok := checked.Mul(int64(rate), int64(tier)) // pico-USD per 1000 tokens, as a tier is a factor in thousandths
-	// No tokens cost nothing at any rate; but a rate that overflows is an error even then.
+	// Zero tokens are free at any rate; but a rate that overflows is an error even then.
 	if ok && tokens == 0 {
 		return
 	}
@@ -148,7 +148,7 @@ func PerMTok(usd string) (PicoUSD, error) {
 		return 0, fmt.Errorf("budget: price %q is not a decimal number of USD per million tokens", usd)
 	}
 	pico := f * 1e6                                             // a dollar is 1e12 pico-USD, and the price is for 1e6 tokens
-	if whole := math.Round(pico); math.Abs(pico-whole) < 1e-6 { // the difference is only the rounding of float64
+	if whole := math.Round(pico); math.Abs(pico-whole) < 1e-6 { // so near, the difference is only the rounding of float64
 		return PicoUSD(whole), nil
 	}
 	return PicoUSD(math.Ceil(pico)), nil

@@ -74,16 +74,22 @@ func Ledger(ctx context.Context, store driver.Store, o Options) (*Report, error)
 		if err != nil {
 			return nil, err
 		}
-		if report != nil { // only differences that every reading has, with the same amount, are kept: others were calls in between
-			reading.Differences = slices.DeleteFunc(reading.Differences, func(one Difference) bool {
-				return !slices.ContainsFunc(report.Differences, func(before Difference) bool { return one.again(&before) })
-			})
+		if report != nil {
+			reading.Differences = repeated(reading.Differences, report.Differences)
 		}
 		if report = reading; len(report.Differences) == 0 {
 			break
 		}
 	}
 	return report, nil
+}
+
+// repeated returns those of the differences that an earlier reading had, too, with the same amount. The others were calls in between. It overwrites
+// the slice of the differences.
+func repeated(differences, earlier []Difference) []Difference {
+	return slices.DeleteFunc(differences, func(d Difference) bool {
+		return !slices.ContainsFunc(earlier, func(before Difference) bool { return d.again(&before) })
+	})
 }
 
 // ledger is the ledger that is checked. It is read through an Operator where that is enough, and else from the store.
@@ -149,15 +155,9 @@ func (b *bookings) add(e *driver.Entry, line driver.Booking) {
 
 // read reads the ledger once, and returns what differs in this reading. It reads the entries first, and then the sums that the store keeps.
 func (l *ledger) read(ctx context.Context) (*Report, error) {
-	s := &sums{accounts: make(map[driver.Key]*bookings), usage: make(map[time.Time]*driver.Charge), expired: make(map[driver.ID]bool)}
-	for e, err := range l.Entries(ctx, driver.Query{}) {
-		if err != nil {
-			return nil, err
-		}
-		// add checks the entry and counts it in s.entries.
-		if s.add(&e); l.opts.Progress != nil && s.entries%progressEvery == 0 {
-			l.opts.Progress(s.entries)
-		}
+	s, err := l.readEntries(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if err := l.compareExpired(ctx, s); err != nil {
 		return nil, err
@@ -178,10 +178,26 @@ func (l *ledger) read(ctx context.Context) (*Report, error) {
 		}
 	}
 	s.compareUsage(usage, told, forgotten)
+	// Maps have been gone through in any order. The account's key and the rest are in the text of String.
 	slices.SortFunc(told.Differences, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Limit, b.Limit), a.Period.Compare(b.Period), strings.Compare(a.String(), b.String()))
 	})
 	return told, nil
+}
+
+// readEntries adds up all entries, and checks each of them by itself.
+func (l *ledger) readEntries(ctx context.Context) (*sums, error) {
+	s := &sums{accounts: make(map[driver.Key]*bookings), usage: make(map[time.Time]*driver.Charge), expired: make(map[driver.ID]bool)}
+	for e, err := range l.Entries(ctx, driver.Query{}) {
+		if err != nil {
+			return nil, err
+		}
+		s.add(&e) // which counts it in s.entries
+		if l.opts.Progress != nil && s.entries%progressEvery == 0 {
+			l.opts.Progress(s.entries)
+		}
+	}
+	return s, nil
 }
 
 // compareExpired adds to s.bad the entries that are Expired, were not charged with their worst case, and were not corrected either, as far as the
@@ -207,22 +223,11 @@ func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
 // add checks an entry's state, and adds its amounts.
 func (s *sums) add(e *driver.Entry) {
 	s.entries++
-	wrong := func(detail string) {
+	if detail := contradiction(e); detail != "" {
 		s.bad = append(s.bad, Difference{Kind: State, Entry: e.ID, Detail: detail})
 	}
-	switch {
-	case e.State < driver.Pending || e.State > driver.Expired:
-		wrong("its state is none of those that there are")
-	// A pending entry has no time at which it was resolved, and all others have one.
-	case (e.State == driver.Pending) != e.ResolvedAt.IsZero():
-		wrong(fmt.Sprintf("it is %s, and was resolved at %s", e.State, e.ResolvedAt.UTC().Format(time.RFC3339)))
-	case e.State == driver.Voided && e.Actual != (driver.Charge{}) && !e.Orphan:
-		wrong("it is voided, and has posted something")
-	case e.State == driver.Pending && e.Actual != (driver.Charge{}):
-		wrong("it is pending, and has posted something")
-	}
-	// Expiry charges the worst case, and marks it as an estimate.
-	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged { // compareExpired looks whether it was corrected
+	// Expiry charges the worst case, and marks it as an estimate. compareExpired looks whether an entry without that was corrected.
+	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged {
 		s.expired[e.ID] = true
 	}
 	for _, line := range e.Lines {
@@ -241,6 +246,22 @@ func (s *sums) add(e *driver.Entry) {
 	for unit := range e.Actual {
 		s.usage[day][unit] += e.Actual[unit]
 	}
+}
+
+// contradiction says in what an entry's state contradicts its amounts and times; it is empty if it does not.
+func contradiction(e *driver.Entry) string {
+	resolved, posted := !e.ResolvedAt.IsZero(), e.Actual != (driver.Charge{})
+	switch {
+	case e.State < driver.Pending || e.State > driver.Expired:
+		return "its state is none of those that there are"
+	case resolved == (e.State == driver.Pending): // all but pending ones are resolved
+		return fmt.Sprintf("it is %s, and was resolved at %s", e.State, e.ResolvedAt.UTC().Format(time.RFC3339))
+	case e.State == driver.Voided && posted && !e.Orphan:
+		return "it is voided, and has posted something"
+	case e.State == driver.Pending && posted:
+		return "it is pending, and has posted something"
+	}
+	return ""
 }
 
 // compareAccounts compares the sums that the store keeps for each account with those of its entries, and adds what differs to told. It returns the
@@ -277,18 +298,15 @@ const accountPage = 1000
 // the store has forgotten.
 func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *driver.Account) (forgotten bool, err error) {
 	told.Accounts++
-	// differs reports a difference: is what the store has, and sum what it has to be.
-	differs := func(kind Kind, start time.Time, is, sum int64, detail string) {
-		told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope, Period: start, Told: is, Sum: sum, Detail: detail})
-	}
 	b := s.accounts[a.Key]
 	if b == nil {
 		// The store has an account of which there are no entries: all sums of these maps, which are nil, are zero.
 		b = &bookings{}
 	} else if !carries(b.example.Scope, a.Scope) {
-		differs(Account, time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
+		d := told.differ(Account, a)
+		d.Detail = fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID)
 	}
-	seen := make(map[int64]bool)
+	seen := make(map[int64]bool) // the periods that exist, by their start in nanoseconds
 	var oldest time.Time
 	for p, err := range l.Periods(ctx, a.Key, time.Time{}) {
 		if err != nil {
@@ -301,19 +319,29 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *d
 			oldest = p.Start
 		}
 		forgotten = forgotten || p.Forgotten != 0
-		if sum := b.settled[start] + p.Forgotten; p.Settled != sum {
-			differs(Settled, p.Start, p.Settled, sum, "")
-		}
-		if sum := b.pending[start]; p.Pending != sum {
-			differs(Pending, p.Start, p.Pending, sum, "")
-		}
+		told.compareSum(Settled, a, p.Start, p.Settled, b.settled[start]+p.Forgotten)
+		told.compareSum(Pending, a, p.Start, p.Pending, b.pending[start])
 	}
-	for start := range b.settled {
-		if !seen[start] && b.settled[start] != 0 && b.kept(start, oldest, l.opts.Clock()) {
-			differs(Missing, time.Unix(0, start), 0, b.settled[start], "")
+	for start, sum := range b.settled {
+		if !seen[start] && sum != 0 && b.kept(start, oldest, l.opts.Clock()) {
+			told.compareSum(Missing, a, time.Unix(0, start), 0, sum)
 		}
 	}
 	return forgotten, nil
+}
+
+// differ adds a difference of an account to the report, and returns it for the caller to say what differs.
+func (told *Report) differ(kind Kind, a *driver.Account) *Difference {
+	told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope})
+	return &told.Differences[len(told.Differences)-1]
+}
+
+// compareSum compares a sum that the store tells of an account's period with what it has to be.
+func (told *Report) compareSum(kind Kind, a *driver.Account, period time.Time, is, sum int64) {
+	if is != sum {
+		d := told.differ(kind, a)
+		d.Period, d.Told, d.Sum = period, is, sum
+	}
 }
 
 // keptFor is how long every store keeps the sum of a calendar window at least, unless it is configured with a shorter time.
@@ -386,7 +414,7 @@ func (s *sums) compareUsage(usage map[time.Time]driver.Charge, told *Report, for
 		days[day] = true
 	}
 	for day := range days {
-		sum, is := s.usage[day], usage[day]
+		sum, is := s.usage[day], usage[day] // what it has to be, and what the store tells
 		if sum == nil {
 			sum = new(driver.Charge)
 		}

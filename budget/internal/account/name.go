@@ -63,8 +63,9 @@ func appendTexts(out []byte, s *driver.Scope, first ...string) []byte {
 	return out
 }
 
-// decode decodes the form of this file. It returns the texts before the scope, of which there are first, and the scope. No bytes give no texts.
-func decode(raw []byte, first int) (texts []string, s driver.Scope, err error) {
+// decode decodes the form of this file. It returns the texts that come before the scope, of which there are as many as before says, and the scope. No
+// bytes give no texts.
+func decode(raw []byte, before int) (texts []string, s driver.Scope, err error) {
 	if len(raw) == 0 {
 		return nil, s, nil
 	}
@@ -79,16 +80,20 @@ func decode(raw []byte, first int) (texts []string, s driver.Scope, err error) {
 		}
 		texts, raw = append(texts, string(raw[width:width+int(n)])), raw[width+int(n):]
 	}
-	if len(texts) < first+6 || (len(texts)-first)%2 != 0 { // six fields, and two texts for each tag
+	if len(texts) < before+6 || (len(texts)-before)%2 != 0 { // six fields, and two texts for each tag
 		return nil, s, ErrEncoding
 	}
-	f := texts[first:]
-	s = driver.Scope{Principal: f[0], Workflow: f[1], Model: f[2], Region: f[3], Profile: f[4], Project: f[5]}
-	for f = f[6:]; len(f) > 0; f = f[2:] {
+	return texts[:before], scopeOf(texts[before:]), nil
+}
+
+// scopeOf returns the scope of its texts: the six fields, and name and value of each tag.
+func scopeOf(texts []string) driver.Scope {
+	s := driver.Scope{Principal: texts[0], Workflow: texts[1], Model: texts[2], Region: texts[3], Profile: texts[4], Project: texts[5]}
+	for tags := texts[6:]; len(tags) > 0; tags = tags[2:] {
 		if s.Tags == nil {
-			s.Tags = make(map[string]string, len(f)/2)
+			s.Tags = make(map[string]string, len(tags)/2)
 		}
-		s.Tags[f[0]] = f[1]
+		s.Tags[tags[0]] = tags[1]
 	}
-	return texts[:first], s, nil
+	return s
 }

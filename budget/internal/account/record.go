@@ -106,15 +106,10 @@ func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 		Change:   driver.Change{Seen: in.Seen, Operator: string(in.Operator), Reason: string(in.Reason)},
 		Revision: revision, At: time.Unix(0, at), Kind: in.Kind,
 	}
-	// Each of these is stored in full, or left out if the kind of change does not use it.
-	for _, name := range []struct {
-		to   []byte
-		from []byte
-	}{{r.ID[:], in.ID}, {r.Account[:], in.Account}, {r.Reservation[:], in.Reservation}, {r.Policy[:], in.Policy}} {
-		// copy stops at the shorter of the two: all of from must fit, and it must fill to, or be empty.
-		if n := copy(name.to, name.from); n != len(name.from) || n != 0 && n != len(name.to) {
-			return driver.Record{}, ErrEncoding
-		}
+	complete := copyWhole(r.ID[:], in.ID) && copyWhole(r.Account[:], in.Account) && copyWhole(r.Reservation[:], in.Reservation) &&
+		copyWhole(r.Policy[:], in.Policy)
+	if !complete {
+		return driver.Record{}, ErrEncoding
 	}
 	if in.Scope != nil {
 		r.Scope, r.Patterns, r.Until = in.Scope.scope(), in.Patterns, Ended(in.Until)
@@ -129,6 +124,13 @@ func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 	copy(r.From[:], in.From)
 	copy(r.To[:], in.To)
 	return r, nil
+}
+
+// copyWhole copies a stored value of a fixed length, and reports whether it has that length. A value that the kind of change does not use is stored
+// as no bytes: that fits, too, and stays zero.
+func copyWhole(to, stored []byte) bool {
+	copy(to, stored)
+	return len(stored) == len(to) || len(stored) == 0
 }
 
 // End encodes the end of a flag in nanoseconds since 1970 UTC; 0 means that it has none. An end in 1970 or before is encoded as 1, which is long

@@ -151,37 +151,47 @@ func remembers(t *testing.T, s driver.Store) {
 func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	t.Helper()
 	all, ctx := accounts(), t.Context() // all[n] is the account number n+1
-	balance := func(n int, settled, pending int64) {
-		t.Helper()
-		b, err := s.Balances(ctx, []driver.Line{all[n].line})
-		require.NoError(t, err)
-		require.Equal(t, [2]int64{settled, pending}, [2]int64{b[0].Settled, b[0].Pending})
-	}
-	admit := func(r driver.Reservation) {
-		t.Helper()
-		d, err := s.Reserve(ctx, r)
-		require.NoError(t, err)
-		require.True(t, d.Admitted, "%+v", d)
-	}
-	r := newReservation(driver.NewID(), 1, all[0].line)
-	admit(r)
-	require.Empty(t, settle(t, s, r, 1).Crossed, "a threshold was told before")
-	require.Equal(t, driver.Pending, settle(t, s, newReservation(driver.ID{5}, 7, all[4].line), 6).From)
-	balance(4, 6, 0)
-	require.Equal(t, driver.Expired, settle(t, s, newReservation(driver.ID{6}, 9, all[5].line), 4).From)
-	balance(5, 4, 0)
-	_, err := s.Correct(ctx, driver.Correction{ID: driver.ID{1}, Actual: newReservation(driver.ID{1}, 55, all[0].line).Charge, Change: storetest.NewChange()})
-	require.NoError(t, err)
-	balance(0, 56, 0)
+	settlesOn(t, s, all)
 	require.NoError(t, s.Unlatch(ctx, []driver.Key{all[3].line.Account}, storetest.NewChange()))
-	admit(newReservation(driver.NewID(), 2, all[3].line))
+	admits(t, s, newReservation(driver.NewID(), 2, all[3].line))
 	require.NoError(t, s.Revive(ctx, driver.Flag{Scope: driver.Scope{Workflow: "stopped"}}, storetest.NewChange()))
 	revived := newReservation(driver.NewID(), 0)
 	revived.Dims = driver.Scope{Workflow: "stopped"}.Dims()
-	admit(revived)
+	admits(t, s, revived)
 	clock.Advance(49 * time.Hour)
-	admit(newReservation(driver.NewID(), 85, all[2].line)) // the override has ended, and 85 of the limit's own 100 are left
+	admits(t, s, newReservation(driver.NewID(), 85, all[2].line)) // the override has ended, and 85 of the limit's own 100 are left
 	// By now the first reservations that were admitted here have expired, and are charged.
-	_, err = s.Expire(ctx, 10)
+	_, err := s.Expire(ctx, 10)
 	require.NoError(t, err)
+}
+
+// settlesOn requires that the ledger's reservations can be settled and corrected. all[n] is the account number n+1.
+func settlesOn(t *testing.T, s driver.Store, all []account) {
+	t.Helper()
+	r := newReservation(driver.NewID(), 1, all[0].line)
+	admits(t, s, r)
+	require.Empty(t, settle(t, s, r, 1).Crossed, "a threshold was told before")
+	require.Equal(t, driver.Pending, settle(t, s, newReservation(driver.ID{5}, 7, all[4].line), 6).From)
+	hasBalance(t, s, all[4], 6, 0)
+	require.Equal(t, driver.Expired, settle(t, s, newReservation(driver.ID{6}, 9, all[5].line), 4).From)
+	hasBalance(t, s, all[5], 4, 0)
+	_, err := s.Correct(t.Context(), driver.Correction{ID: driver.ID{1}, Actual: newReservation(driver.ID{1}, 55, all[0].line).Charge, Change: storetest.NewChange()})
+	require.NoError(t, err)
+	hasBalance(t, s, all[0], 56, 0) // with the 1 that was settled above
+}
+
+// hasBalance requires that so much is settled and pending in an account.
+func hasBalance(t *testing.T, s driver.Store, a account, settled, pending int64) {
+	t.Helper()
+	b, err := s.Balances(t.Context(), []driver.Line{a.line})
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{settled, pending}, [2]int64{b[0].Settled, b[0].Pending})
+}
+
+// admits requires that the store admits a reservation.
+func admits(t *testing.T, s driver.Store, r driver.Reservation) {
+	t.Helper()
+	d, err := s.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	require.True(t, d.Admitted, "%+v", d)
 }

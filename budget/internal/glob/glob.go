@@ -10,8 +10,9 @@ import (
 // maxAlternatives is how many patterns one with braces may expand to.
 const maxAlternatives = 256
 
-// Alternatives expands a pattern with {a,b} to patterns without: x{a,b} to xa and xb. If it can't, problem says what is wrong with the pattern. Each
-// round of the loop takes the text up to the next brace, and the choices in it, and appends each choice to each pattern so far.
+// Alternatives expands a pattern with {a,b} to patterns without: x{a,b} to xa and xb. If it can't, problem says what is wrong with the pattern; it is
+// empty otherwise. Each round of the loop takes the pattern up to the end of its next braces, and continues each alternative so far with each choice
+// in these.
 func Alternatives(pattern string) (all []string, problem string) {
 	all = []string{""}
 	for {
@@ -31,18 +32,23 @@ func Alternatives(pattern string) (all []string, problem string) {
 		if len(all)*len(choices) > maxAlternatives {
 			return nil, fmt.Sprintf("its braces stand for more than %d patterns", maxAlternatives)
 		}
-		next := make([]string, 0, len(all)*len(choices))
-		for _, start := range all {
-			for _, choice := range choices {
-				next = append(next, start+before+choice)
-			}
-		}
-		all = next
+		all = continued(all, before, choices)
 		if !opens {
 			return all, ""
 		}
 		pattern = after
 	}
+}
+
+// continued returns each of the starts with a text and each of the choices behind it.
+func continued(starts []string, text string, choices []string) []string {
+	all := make([]string, 0, len(starts)*len(choices))
+	for _, start := range starts {
+		for _, choice := range choices {
+			all = append(all, start+text+choice)
+		}
+	}
+	return all
 }
 
 // Match reports whether a pattern, or one of its alternatives, matches. Braces that can't be expanded are plain text. An empty pattern
@@ -62,9 +68,9 @@ func Wildcard(pattern, s string) bool {
 	if pattern == "" {
 		return true
 	}
-	p, i := 0, 0 // what is compared next, in the pattern and in s
-	// The last * that was met, -1 for none, and from where in s the rest of the pattern was tried last. If that fails, it is tried one byte further
-	// on: the * then stands for one byte more.
+	p, i := 0, 0 // where the next comparison is, in the pattern and in s
+	// star is where the last * is that was met, -1 if none was; from is where in s what follows the * was tried last. When that fails, what follows is
+	// tried one byte further on: the * then stands for one byte more.
 	star, from := -1, 0
 	for i < len(s) {
 		switch {
