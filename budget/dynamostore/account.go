@@ -70,11 +70,13 @@ type shape struct {
 	override     *driver.Override // nil, or at an end in 1970, if there is none
 	latchedUntil int64            // until when a refusal keeps the account closed; 0 if none does
 	fired        []int64          // by threshold: when it may be reported again
-	// archivedTo is the start of the newest bucket that is kept in the archive, or that nothing can be booked in; noWindow if there is none.
+	// archivedTo is a start up to which buckets are in the archive and none is in the items: that of the newest bucket that was moved there. In a new
+	// account it lies just before the first bucket. It is noWindow if nothing was moved, and if the account does not exist.
 	archivedTo int64
 }
 
-// bucket holds the sums of a part of time. Forgotten is what entries that are not remembered have posted of what is settled.
+// bucket holds the sums of a part of time. Entries are deleted some time after they were resolved: forgotten is the part of settled that deleted
+// entries had posted.
 type bucket struct{ start, settled, pending, forgotten int64 }
 
 // add adds to the sum that an attribute's prefix stands for.
@@ -87,6 +89,11 @@ func (b *bucket) add(prefix string, n int64) {
 	default:
 		b.forgotten += n
 	}
+}
+
+// merge adds the sums of another bucket with the same start.
+func (b *bucket) merge(other bucket) {
+	b.settled, b.pending, b.forgotten = b.settled+other.settled, b.pending+other.pending, b.forgotten+other.forgotten
 }
 
 // sums calls a function with the sums that are not zero, and the attributes that hold them.
@@ -151,7 +158,7 @@ func decodeAccount(key driver.Key, shard int, raw item) (*accountItem, error) {
 	}
 	fired := r.blob(attrFired, -1) // of any length; nil, like version, if it is missing
 	if a.version == nil || len(fired)%8 != 0 || len(fired) > maxFired*8 {
-		r.fail(attrFired)
+		r.fail(attrFired) // which the error names also for a version that is missing
 		return nil, r.err
 	}
 	for chunk := range slices.Chunk(fired, 8) {
@@ -182,7 +189,8 @@ func (r *reader) buckets() (all []bucket) {
 	return all
 }
 
-// firstKept returns the archivedTo of an item that holds all sums since a moment, and perhaps older ones: the moment before the first of these.
+// firstKept returns the archivedTo of an item that holds all sums since a moment, and perhaps older buckets: one nanosecond before the moment, or
+// before the oldest bucket.
 func (a *accountItem) firstKept(since int64) int64 {
 	if len(a.buckets) > 0 {
 		since = min(since, a.buckets[0].start)
@@ -245,16 +253,7 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 		attrVersion: blob(a.version), attrChanges: number(a.changes + 1), attrSince: number(a.since), attrStart: number(a.start),
 		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet), attrArchivedTo: number(a.archivedTo),
 	})
-	var used, settled big.Int // such a sum may be larger than an int64: it is stored exactly, because increments go on from it
-	for _, b := range a.buckets {
-		b.sums(func(attribute string, n int64) { out[attribute] = number(n) })
-		if b.start >= a.since {
-			settled.Add(&settled, big.NewInt(b.settled))
-			used.Add(&used, big.NewInt(b.pending))
-		}
-	}
-	// So far used has only what is pending.
-	out[attrUsed], out[attrSettled] = bigNumber(used.Add(&used, &settled)), bigNumber(&settled)
+	a.encodeSums(out)
 	if n.hash != nil {
 		out[attrThresholds] = blob(n.hash)
 	}
@@ -280,7 +279,21 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 	return out
 }
 
-// ttl returns the second after which DynamoDB may delete the item.
+// encodeSums adds to the item the sums of each bucket, and the totals of those in the window: what is settled, and what is used, settled or pending.
+// A total may be larger than an int64: it is stored exactly, because increments go on from it.
+func (a *accountItem) encodeSums(out item) {
+	var settled, pending, used big.Int
+	for _, b := range a.buckets {
+		b.sums(func(attribute string, n int64) { out[attribute] = number(n) })
+		if b.start >= a.since {
+			settled.Add(&settled, big.NewInt(b.settled))
+			pending.Add(&pending, big.NewInt(b.pending))
+		}
+	}
+	out[attrUsed], out[attrSettled] = bigNumber(used.Add(&settled, &pending)), bigNumber(&settled)
+}
+
+// ttl returns the second after which DynamoDB may delete the item. ends is false if it never may.
 func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 	return expiry(a.last(), a.keeps(retention))
 }
@@ -289,11 +302,10 @@ func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 const forgetMargin = 3 * 24 * time.Hour
 
 // keeps returns how long sums of windows that have passed are kept: as long as entries, and those of calendar windows of a day or longer for
-// as long as rows of usage. An hourly window is told from those by being no longer than two hours.
+// as long as rows of usage.
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
-	// An item without a window has noWindow in all three, which is negative. In a calendar window, the bucket of now is the first that counts.
-	if calendar := a.start == a.since; calendar && a.start >= 0 && a.end >= 0 && a.end-a.start > int64(2*time.Hour) {
+	if a.inLongWindow() {
 		keep = max(keep, driver.UsageRetention)
 	}
 	if keep > math.MaxInt64-forgetMargin { // the sum would not fit
@@ -302,7 +314,15 @@ func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	return keep + forgetMargin
 }
 
-// last returns until when the account has an effect: the end of its window, its latch, its override and its reported thresholds.
+// inLongWindow reports whether the item is in a calendar window of a day or longer, or in a lifetime. Of the calendar windows only an hour is
+// shorter, and two hours are a bound between an hour and the shortest day.
+func (a *accountItem) inLongWindow() bool {
+	calendar := a.start == a.since          // the bucket of now is the first that counts
+	hasWindow := a.start >= 0 && a.end >= 0 // without one, since, start and end are noWindow, which is negative
+	return calendar && hasWindow && a.end-a.start > int64(2*time.Hour)
+}
+
+// last returns until when the account has an effect: the latest of the ends of its window, its latch, its override and its reported thresholds.
 func (a *accountItem) last() int64 {
 	last := max(a.end, a.latchedUntil)
 	if a.override != nil {
@@ -339,7 +359,7 @@ func hashThresholds(line *driver.Line, max int64) []byte {
 		raw = appendInt64(raw, line.Threshold(m, max))
 	}
 	sum := sha256.Sum256(raw)
-	return sum[:versionBytes] // as many bytes as a version has
+	return sum[:versionBytes] // so many tell thresholds apart, as they do versions
 }
 
 // plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.

@@ -72,7 +72,7 @@ func (g *group) pastBuckets(kept time.Duration) (starts []int64) {
 // changed since the group was read; other buckets may have changed.
 func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteItem {
 	version, to := newVersion(), starts[len(starts)-1]
-	sums := &expression{}
+	sums := &expression{} // what the archive's item gets
 	var total []bucket
 	actions := []types.TransactWriteItem{s.checkEpoch(driver.ID(g.shards[0].key))}
 	for _, a := range g.shards {
@@ -80,16 +80,8 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 		x.require(attrVersion, "=", blob(g.version))
 		for _, start := range starts {
 			b := *bucketOf(&a.buckets, start) // empty if only other shards have it
-			for _, prefix := range [...]string{settledPrefix, pendingPrefix, forgotPrefix} {
-				attribute, n := bucketAttribute(prefix, start), b.sum(prefix)
-				if n == 0 {
-					x.requireUnless(attribute, "=", number(0))
-				} else {
-					x.require(attribute, "=", number(n))
-				}
-				x.remove(attribute)
-				bucketOf(&total, start).add(prefix, n)
-			}
+			x.takeOut(b)
+			bucketOf(&total, start).merge(b)
 		}
 		x.set(attrVersion, blob(version))
 		x.set(attrArchivedTo, number(to))
@@ -108,15 +100,20 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 	return append(actions, s.update(itemKey{archivePartition(g.shards[0].key), sortable(starts[0])}, sums))
 }
 
-// sum returns the sum that an attribute's prefix stands for.
-func (b *bucket) sum(prefix string) int64 {
-	switch prefix {
-	case pendingPrefix:
-		return b.pending
-	case settledPrefix:
-		return b.settled
+// takeOut adds to x that a bucket is removed from an item, on the condition that its sums are those of b.
+func (x *expression) takeOut(b bucket) {
+	for _, sum := range [...]struct {
+		prefix string
+		n      int64
+	}{{settledPrefix, b.settled}, {pendingPrefix, b.pending}, {forgotPrefix, b.forgotten}} {
+		attribute := bucketAttribute(sum.prefix, b.start)
+		if sum.n == 0 {
+			x.requireUnless(attribute, "=", number(0)) // a sum that is zero need not be there
+		} else {
+			x.require(attribute, "=", number(sum.n))
+		}
+		x.remove(attribute)
 	}
-	return b.forgotten
 }
 
 // findArchived looks for the item of the archive that a bucket is or would be in: the one with the highest sort key that is not above the bucket's
@@ -213,14 +210,7 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		if err != nil {
 			return err
 		}
-		for _, a := range g.shards {
-			for _, b := range a.buckets {
-				if b.start > since { // bucketOf keeps the order, in which those of the archive already are
-					sum := bucketOf(&buckets, b.start)
-					sum.settled, sum.pending, sum.forgotten = sum.settled+b.settled, sum.pending+b.pending, sum.forgotten+b.forgotten
-				}
-			}
-		}
+		g.addBuckets(&buckets, since)
 		all = make([]driver.Period, min(len(buckets), limit))
 		for i := range all {
 			b := &buckets[i]
@@ -232,6 +222,17 @@ func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, li
 		_, err = s.checkTable(ctx, "periods")
 	}
 	return all, err
+}
+
+// addBuckets adds the buckets of all shards that begin after a moment to others. These are in the order of their starts, and stay so.
+func (g *group) addBuckets(all *[]bucket, since int64) {
+	for _, a := range g.shards {
+		for _, b := range a.buckets {
+			if b.start > since {
+				bucketOf(all, b.start).merge(b)
+			}
+		}
+	}
 }
 
 // archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.

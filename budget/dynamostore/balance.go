@@ -10,8 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Balances implements driver.Store. It is one atomic read for up to 99 items of accounts, each of which has as many as the table has shards; beyond
-// that, it is one for each 99.
+// Balances implements driver.Store. An account has as many items as the table has shards. For up to 99 items of accounts it is one atomic read, and
+// for more several, each of as many accounts as have room in it.
 func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.do(ctx, "balances", func(ctx context.Context, _ *step) error {
 		all = make([]driver.Balance, 0, len(lines))
@@ -100,27 +100,33 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 			return s.rewriteAsIs(g)
 		}
 		x := &expression{}
-		x.require(attrVersion, "=", blob(a.version))
+		x.require(attrVersion, "=", blob(a.version)) // as it was read: it is a part of the shape
 		a.shape = g.shape
 		x.set(attrVersion, blob(version))
-		x.set(attrLatched, number(a.latchedUntil))
-		o := driver.Override{Until: time.Unix(0, 0)} // one that has ended stands for none
-		if a.override != nil {
-			o = *a.override
-		}
-		// Thresholds are fractions of the Max in force, which may be another now. Zeros are the hash of no line: the next settlement reads all shards.
-		x.set(attrThresholds, blob(make([]byte, versionBytes)))
-		x.set(attrMax, number(o.Max))
-		x.set(attrMaxUntil, number(o.Until.UnixNano()))
-		if a.end != math.MaxInt64 { // a lifetime window has no time to live
-			ttl, ends := a.ttl(s.opts.Retention)
-			if !ends { // the latest second, in the place of an earlier one that the item may have
-				ttl = math.MaxInt64 / int64(time.Second)
-			}
-			x.set(ttlAttribute, number(ttl))
-		}
+		s.setShape(x, a)
 		x.add(attrChanges, 1)
 		actions = append(actions, s.update(accountKey(a.key, a.shard), x))
 	}
 	return actions
+}
+
+// setShape adds to x what an item holds of its account's shape, the version apart, and what depends on that.
+func (s *Store) setShape(x *expression, a *accountItem) {
+	x.set(attrLatched, number(a.latchedUntil))
+	o := driver.Override{Until: time.Unix(0, 0)} // one that has ended stands for none
+	if a.override != nil {
+		o = *a.override
+	}
+	// Thresholds are fractions of the Max in force, which may be another now. Zeros are the hash of no line: the next settlement reads all shards.
+	x.set(attrThresholds, blob(make([]byte, versionBytes)))
+	x.set(attrMax, number(o.Max))
+	x.set(attrMaxUntil, number(o.Until.UnixNano()))
+	if a.end == math.MaxInt64 { // a lifetime window has no time to live
+		return
+	}
+	ttl, ends := a.ttl(s.opts.Retention)
+	if !ends { // the latest second, in the place of an earlier one that the item may have
+		ttl = math.MaxInt64 / int64(time.Second)
+	}
+	x.set(ttlAttribute, number(ttl))
 }

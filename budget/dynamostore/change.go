@@ -90,8 +90,8 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Recor
 	return c, nil
 }
 
-// readHead takes the ledger's revision from the head, whose item is empty if there is none. Then the rows of the audit trail tell whether there should
-// be one: a head that is lost is an error, unless the change accepts that.
+// readHead takes the ledger's revision from the head, whose item is empty if there is none. Then the rows of the audit trail tell whether there
+// should be one: a head that is lost is an error, unless the change accepts that.
 func (s *Store) readHead(ctx context.Context, c *changing, head item) (err error) {
 	if c.began = len(head) > 0; c.began {
 		r := reader{item: head}
@@ -317,33 +317,39 @@ func (s *Store) reshape(ctx context.Context, op string, records []driver.Record,
 		if err != nil {
 			return err
 		}
-		now, err := s.clock.now()
-		if err != nil {
-			return err
-		}
-		noted, err := s.recordChange(c, now)
-		if err != nil || len(noted) == 0 { // no record is fresh: each was made before, or is superseded
-			return errors.Join(err, c.superseded())
-		}
-		// checkEpoch requires that the table still holds the ledger that was opened.
-		actions := append([]types.TransactWriteItem{s.checkEpoch(driver.ID{})}, noted...)
-		for i, key := range accounts {
-			if g := groups[key]; c.fresh[i] && change(g) {
-				reshaped, err := s.writeReshaped(ctx, g, now)
-				if err != nil {
-					return err
-				}
-				actions = append(actions, reshaped...)
-			}
-		}
-		if err := s.write(ctx, actions); err != nil {
-			return err
-		}
-		for _, key := range accounts { // it does nothing for an account that rewriteAsIs has not just created
-			s.recordCreated(ctx, groups[key])
-		}
-		return c.superseded()
+		return s.reshapeGroups(ctx, c, groups, change)
 	})
+}
+
+// reshapeGroups is reshape for accounts as they were read: groups has that of each record of the change c. It returns ErrSuperseded if a record is,
+// after it has written the others.
+func (s *Store) reshapeGroups(ctx context.Context, c *changing, groups map[driver.Key]*group, change func(*group) bool) error {
+	now, err := s.clock.now()
+	if err != nil {
+		return err
+	}
+	noted, err := s.recordChange(c, now)
+	if err != nil || len(noted) == 0 { // no record is fresh: each was made before, or is superseded
+		return errors.Join(err, c.superseded())
+	}
+	// checkEpoch requires that the table still holds the ledger that was opened.
+	actions := append([]types.TransactWriteItem{s.checkEpoch(driver.ID{})}, noted...)
+	for i := range c.records {
+		if g := groups[c.records[i].Account]; c.fresh[i] && change(g) {
+			reshaped, err := s.writeReshaped(ctx, g, now)
+			if err != nil {
+				return err
+			}
+			actions = append(actions, reshaped...)
+		}
+	}
+	if err := s.write(ctx, actions); err != nil {
+		return err
+	}
+	for i := range c.records { // it does nothing for an account that rewriteAsIs has not just created
+		s.recordCreated(ctx, groups[c.records[i].Account])
+	}
+	return c.superseded()
 }
 
 // writeReshaped returns the actions that write what the shards of an account have in common, after it has changed. An account that does not exist yet
@@ -375,7 +381,7 @@ func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Postin
 			return outcome{}, driver.Posting{}, driver.ErrSuperseded
 		case !q.change.fresh[0]:
 			return outcome{}, driver.Posting{Replayed: true, From: e.state}, nil
-		case e.actual == actual && !e.estimated && e.divided(&c): // an estimate that is confirmed is none from then on: that is written, below
+		case e.actual == actual && !e.estimated && e.divided(&c): // what it asks for is posted already, and not as an estimate, which it would confirm
 			// No sum changes, but the audit trail gets a record, so that an older correction that arrives after this one is superseded.
 			return outcome{state: e.state, actual: actual, unchanged: true}, driver.Posting{Replayed: true, From: e.state}, nil
 		}

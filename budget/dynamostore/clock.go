@@ -24,7 +24,7 @@ type serverClock struct {
 	mu     sync.Mutex
 	base   time.Time     // when the first response came, by this host; it carries a monotonic reading
 	offset time.Duration // service time is base's wall time plus what has passed plus offset
-	known  bool          // the offset can be believed: the host's wall clock agrees, or witnesses responses do
+	known  bool          // the offset can be believed: the host's wall clock agrees, or so many responses as witnesses says
 	last   time.Time     // the latest time that now has returned: it never returns an earlier one
 
 	agreed  int           // how many responses agree on the offset
@@ -84,18 +84,12 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 		c.agreed = 1
 		return
 	}
-	told := c.at(ended)                                             // what is known
-	earliest, latest := date, date.Add(resolution+ended.Sub(began)) // what the Date allows for the moment at which the response came
-	// Within these bounds, what is known is not contradicted, and the offset stays as it is.
-	offset := c.offset
+	told := c.at(ended) // what is known
+	// As far as the Date tells, the response came between the Date and this moment.
+	latest := date.Add(resolution + ended.Sub(began))
+	offset := c.offset + correction(told, date, latest)
 	switch {
-	case told.Before(earliest):
-		offset += earliest.Sub(told)
-	case told.After(latest):
-		offset -= told.Sub(latest)
-	}
-	switch {
-	case (offset - c.offset).Abs() <= drift:
+	case (offset - c.offset).Abs() <= drift: // it is not contradicted, or no more than clocks drift
 		c.offset, c.doubts = offset, 0
 		c.agreed++
 		c.known = c.known || c.agreed >= witnesses
@@ -106,8 +100,19 @@ func (c *serverClock) learn(date, began, ended time.Time) {
 	}
 }
 
-// insists reports whether an offset that contradicts what is known was told often enough: by witnesses responses in a row, and, while the host's wall
-// clock agrees with what is known (told) and not with the response (date), for as long as insistence. Requires mu held.
+// correction returns what has to be added to a moment so that it is not before the earliest and not after the latest one: 0 if it lies between them.
+func correction(at, earliest, latest time.Time) time.Duration {
+	switch {
+	case at.Before(earliest):
+		return earliest.Sub(at)
+	case at.After(latest):
+		return -at.Sub(latest)
+	}
+	return 0
+}
+
+// insists reports whether an offset that contradicts what is known was told often enough: by as many responses in a row as witnesses says; and for as
+// long as insistence says, if the host's wall clock agrees with what is known (told) and not with the response (date). Requires mu held.
 func (c *serverClock) insists(offset time.Duration, date, told, ended time.Time) bool {
 	if c.doubts == 0 || (offset-c.doubted).Abs() > drift { // the count begins anew: no other response has told this offset just before
 		c.doubted, c.doubts, c.since = offset, 0, ended
@@ -119,8 +124,8 @@ func (c *serverClock) insists(offset time.Duration, date, told, ended time.Time)
 	return c.doubts >= witnesses
 }
 
-// near reports whether a time differs from a host's wall clock by no more than by.
-func near(at, host time.Time, by time.Duration) bool { return at.Sub(host.Round(0)).Abs() <= by }
+// near reports whether a time differs from a host's wall clock by no more than most.
+func near(at, host time.Time, most time.Duration) bool { return at.Sub(host.Round(0)).Abs() <= most }
 
 // at is the service's time at a moment of this host. Requires mu held.
 func (c *serverClock) at(moment time.Time) time.Time {

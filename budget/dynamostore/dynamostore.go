@@ -50,25 +50,32 @@ type Options struct {
 // Store is a driver.Store in a DynamoDB table. It is safe for concurrent use. From time to time a goroutine of its own deletes what is past the
 // retention, until Close at the latest. Make one with Open.
 type Store struct {
-	opts          Options
-	client        *dynamodb.Client
-	table         string
-	keepPast      bool                  // there is a Clock, which may be set back, so that accounts keep the sums of windows that have passed
-	pastKept      time.Duration         // how long a bucket stays in its account's item after its window has passed, before the archive gets it
-	archiveBatch  int                   // how many such buckets come together before they are moved to the archive
-	clock         *serverClock          // the service's time
-	ledger        atomic.Pointer[known] // the epoch of the ledger, its random name, and the loss that was accepted last; nil until it is known
-	shards        int                   // how many items each account is spread over
-	identity      identity              // the id of the table, and when it was last looked up
-	flags         flagMemory            // the kill flags as they were last read
-	entries       entryMemory           // pending reservations of this process, whose settlement needs no read
-	blindFailures blindFailures         // accounts that the next reservation reads first, because one without a read would probably fail
-	knownRows     rowMemory             // which rows of usage are known to be there
-	locks         accountLocks          // of steps that require an account to be as they have read it
-	changeLock    stepLock              // of steps that add to the audit trail: of two at once, one would have to be repeated
-	hot           hotItems              // items at which transactions have met, so that steps queue there
-	forgetting    forgetting            // the goroutine that deletes what is past the retention
-	closed        atomic.Bool
+	opts         Options
+	client       *dynamodb.Client
+	table        string
+	keepPast     bool          // there is a Clock, which may be set back, so that accounts keep the sums of windows that have passed
+	pastKept     time.Duration // how long a bucket stays in its account's item after its window has passed, before the archive gets it
+	archiveBatch int           // how many such buckets come together before they are moved to the archive
+
+	// What is known of the service, of the ledger and of its table.
+	clock    *serverClock          // the service's time
+	ledger   atomic.Pointer[known] // the epoch of the ledger, its random name, and the loss that was accepted last; nil until it is known
+	shards   int                   // how many items each account is spread over
+	identity identity              // the id of the table, and when it was last looked up
+
+	// What this process remembers, to save reads.
+	flags         flagMemory    // the kill flags as they were last read
+	entries       entryMemory   // pending reservations of this process, whose settlement needs no read
+	blindFailures blindFailures // accounts that the next reservation reads first, because one without a read would probably fail
+	knownRows     rowMemory     // which rows of usage are known to be there
+
+	// Where the steps of this process wait for one another, to save repetitions.
+	locks      accountLocks // of steps that require an account to be as they have read it
+	changeLock stepLock     // of steps that add to the audit trail: of two at once, one would have to be repeated
+	hot        hotItems     // items at which transactions have met, so that steps queue there
+
+	forgetting forgetting // the goroutine that deletes what is past the retention
+	closed     atomic.Bool
 }
 
 var _ driver.Store = (*Store)(nil)
@@ -116,7 +123,7 @@ func (s *Store) learnTime(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if _, err := s.get(ctx, gateKey(0)); err != nil {
+		if _, err := s.get(ctx, gateKey(0)); err != nil { // the clock learns from the answer, whatever is in it
 			return err
 		}
 		_, err = s.clock.now()

@@ -61,9 +61,9 @@ type booking struct {
 	amount  int64
 }
 
-// How long these are when they are stored.
+// How many bytes these take when they are stored.
 const (
-	bookingBytes = 16 + 1 + 1 + 8 + 8
+	bookingBytes = 16 + 1 + 1 + 8 + 8 // the account, the shard, the unit, the start and the amount
 	stepBytes    = 16
 	markBytes    = stepBytes + 4
 )
@@ -103,7 +103,7 @@ func decodeBookings(raw []byte) ([]booking, bool) {
 	return bookings, true
 }
 
-// decodeEntry reads an item; nil if there is none.
+// decodeEntry reads a reservation's item. It returns nil, without an error, if there is none.
 func decodeEntry(id driver.ID, raw item) (*entry, error) {
 	if len(raw) == 0 {
 		return nil, nil
@@ -123,21 +123,20 @@ func decodeEntry(id driver.ID, raw item) (*entry, error) {
 	e.uses = uses
 	_, e.hasTTL = raw[ttlAttribute]
 	state := r.required(attrState)
-	var errs [2]error
-	var ok bool
-	e.reserved, errs[0] = decodeCharge(r.blob(attrReserved, -1))
-	e.actual, errs[1] = decodeCharge(r.blob(attrActual, -1))
-	if err := errors.Join(r.err, errs[0], errs[1]); err != nil {
+	var reservedErr, actualErr error
+	e.reserved, reservedErr = decodeCharge(r.blob(attrReserved, -1))
+	e.actual, actualErr = decodeCharge(r.blob(attrActual, -1))
+	if err := errors.Join(r.err, reservedErr, actualErr); err != nil {
 		return nil, err
 	}
-	e.bookings, ok = decodeBookings(r.blob(attrBookings, -1))
-	mark := r.blob(attrMark, markBytes) // each entry has one
-	// All of these count as a state that does not fit. blob returns nil, too, for a mark of another length.
-	if mark == nil || !ok || state < int64(driver.Pending) || state > int64(driver.Expired) {
+	bookings, bookingsFit := decodeBookings(r.blob(attrBookings, -1))
+	stateFits := state >= int64(driver.Pending) && state <= int64(driver.Expired)
+	mark := r.blob(attrMark, markBytes)            // nil if there is none, or one of another length
+	if mark == nil || !bookingsFit || !stateFits { // the error names the state for all of these
 		r.fail(attrState)
 		return nil, r.err
 	}
-	e.state, e.mark = driver.State(state), stepMark(mark)
+	e.state, e.mark, e.bookings = driver.State(state), stepMark(mark), bookings
 	return e, r.err
 }
 

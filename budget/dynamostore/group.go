@@ -28,9 +28,9 @@ type group struct {
 // newGroup puts the shards of one account together.
 func newGroup(shards []*accountItem) *group {
 	g := &group{shape: shape{archivedTo: noWindow}, shards: shards, settled: make(map[int64]int64)}
-	used := make(map[int64]int64)
+	used := make(map[int64]int64) // what g.buckets gets: settled and pending of all shards together, by the bucket's start
 	for _, a := range shards {
-		if a.found && g.version == nil { // the first one
+		if a.found && g.version == nil { // the first one that exists, of which g still has no version
 			g.shape = a.shape
 		} else if a.found { // an earlier library kept no archive, so that shards may differ in this
 			g.archivedTo = min(g.archivedTo, a.archivedTo)
@@ -56,7 +56,7 @@ func (g *group) moment(w driver.Window, now time.Time, keepPast bool) (time.Time
 		return now, span
 	}
 	for _, a := range g.shards {
-		if a.found && a.since > span.Since && a.start > now.UnixNano() {
+		if a.found && a.since > span.Since && a.start > now.UnixNano() { // the item is in a later window already
 			now = time.Unix(0, a.start)
 			span = w.At(now)
 		}
@@ -100,16 +100,20 @@ func (g *group) balance(line *driver.Line, span driver.Span, now time.Time, amou
 	return b, overflow || cut || cut2
 }
 
+// counting returns the buckets that count in a span; nil if none does.
+func (g *group) counting(span driver.Span) []driver.Bucket {
+	from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since })
+	if from < 0 {
+		return nil
+	}
+	return g.buckets[from:]
+}
+
 // wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
 func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
-		from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since }) // -1 if none counts
-		var live []driver.Bucket
-		if from >= 0 {
-			live = g.buckets[from:]
-		}
-		if d = w.ResetAfter(now, live, excess); d == 0 { // time alone never frees so much
+		if d = w.ResetAfter(now, g.counting(span), excess); d == 0 { // time alone never frees so much
 			return 0
 		}
 	}

@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// hotItems is where the steps of this process queue at items that transactions have met in: the service cancels all but one of those that are
-// under way, so that many callers of one account would cancel each other again and again, and some would never come through. A write has a
-// hot item for itself, and reads share it, both in the order in which they came. Other processes still get in between: nothing rests on the
-// queue. An item is hot from a conflict until none was met for a while. Its zero value is ready to use.
+// hotItems has the queues in which the steps of this process wait for hot items. If transactions meet in an item, the service cancels all but one
+// of them: many callers of one account would cancel each other again and again, and some would never come through. So an item is hot from such
+// a conflict on, until none was met for a while. A write has a hot item for itself, and reads share it, both in the order in which they came. Other
+// processes still get in between: queues save repetitions, and nothing rests on them. The zero value is ready to use.
 type hotItems struct {
 	mu    sync.Mutex
 	items map[itemKey]*hotItem
 }
 
-// hotItem is the queue at one item. It is kept for a while after the last conflict, and for as long as a step uses it.
+// hotItem is the queue of one item. It is kept for a while after the last conflict, and for as long as a step uses it.
 type hotItem struct {
 	sem   *semaphore.Weighted // of hotReaders: a read takes 1, a write all
 	used  int                 // steps that wait for it or have it

@@ -14,7 +14,7 @@ import (
 
 const (
 	// verifyEvery is how often the table's id is looked up. A table that was restored from a backup holds the same gates;
-	// only its id differs. Deleting a table and restoring it takes longer than this, and a step that meets the gap looks at once.
+	// only its id differs. Deleting a table and restoring it takes longer than this, and a step that finds no table meanwhile looks at once.
 	verifyEvery = time.Minute
 	// verifyGrace is how long a look-up may fail before steps do.
 	verifyGrace = 10 * time.Minute
@@ -51,7 +51,7 @@ func (i *identity) due() (look, must bool) {
 	return look, must
 }
 
-// of returns the id of the table that is known.
+// of returns the id of the table that is known, empty until one is.
 func (i *identity) of() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *Store) verify(ctx context.Context) error {
 	}
 	table, err := s.describe(ctx)
 	switch {
-	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.of():
+	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.of(): // the table is gone, or another one
 		s.identity.doubt()
 		return errors.Join(errReplaced, err)
 	case err != nil && (must || ctx.Err() != nil): // must: there is doubt, or no look-up has succeeded for too long

@@ -28,6 +28,7 @@ const (
 	dueShards   = 16
 )
 
+// killPartition is the partition of all kill flags, so that one query reads them.
 const killPartition = "kill"
 
 // itemKey names an item. No text of a user is ever part of it: scope values are hashed before they come here, or kept as values.
@@ -71,10 +72,11 @@ func killKey(f driver.Flag) itemKey {
 	return itemKey{killPartition, kind + hex.EncodeToString(encodeKeys(f.Scope.Dims()))}
 }
 
-// A due item says when a pending reservation expires. They are sorted by time, so that expiry reads only those that are due.
+// duePartition names one of the dueShards partitions of due items.
 func duePartition(n int) string { return "due#" + strconv.Itoa(n) }
 
-// dueKey sorts by time, then by id.
+// dueKey returns the key of the due item of a reservation that expires at a moment. Keys are in the order of time, and then of ids, so that expiry
+// reads only the reservations whose time is up.
 func dueKey(id driver.ID, at int64) itemKey {
 	return itemKey{duePartition(pick(id, dueShards)), sortable(at) + "#" + id.String()}
 }
@@ -82,7 +84,7 @@ func dueKey(id driver.ID, at int64) itemKey {
 // sortable returns a time, a day or another number as a sort key: these are in the order of the numbers. Negative ones count as 0.
 func sortable(at int64) string { return fmt.Sprintf("%016x", max(at, 0)) }
 
-// parseDue is the inverse of the sort of dueKey: the reservation's id, and the time at which it is due.
+// parseDue takes the sort key that dueKey made apart: it returns the reservation's id, and the time at which it is due.
 func parseDue(sort string) (id driver.ID, at int64, err error) {
 	if len(sort) != 16+1+32 || sort[16] != '#' { // the digits of the time, "#", and those of the id
 		return id, 0, errEncoding

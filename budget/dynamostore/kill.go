@@ -153,17 +153,19 @@ func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 // decodeKill decodes a flag's item. A flag with patterns or an end has its scope in another attribute: see encode.
 func decodeKill(raw item) (kill, error) {
 	r := reader{item: raw}
+	// With -1, blob takes any length, and nil stands for an attribute that is missing.
 	k := kill{nonce: r.bytes16(attrNonce), Kill: driver.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
-	var ok bool
-	var err error
-	k.dims, ok = decodeKeys(r.blob(attrDims, -1)) // -1: of any length
-	scope := r.blob(attrScope, -1)                // nil if there is no such attribute
+	dims, dimsFit := decodeKeys(r.blob(attrDims, -1))
+	k.dims = dims
 	k.made, _ = r.number(attrMade)
-	if scope == nil {
-		scope = r.blob(attrNewScope, -1)
+	encoded := r.blob(attrScope, -1)
+	if encoded == nil {
+		encoded = r.blob(attrNewScope, -1)
 		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil)) // the zero time if the flag never ends
 	}
-	if k.Scope, err = account.DecodeScope(scope); !ok || err != nil {
+	scope, err := account.DecodeScope(encoded)
+	k.Scope = scope
+	if err != nil || !dimsFit { // the error names the scope for both
 		r.fail(attrScope)
 	}
 	return k, r.err
@@ -219,50 +221,63 @@ func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, fla
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}
-	attempts := 0
-	return s.do(ctx, op, func(ctx context.Context, t *step) error {
-		unlock, err := s.changeLock.lock(ctx)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		// This read comes first: if flags change after it, so does the ledger's revision, and the transaction fails.
-		c, err := s.readChange(ctx, t, r)
-		if err != nil {
-			return err
-		}
-		if !c.fresh[0] { // nothing is to be done: an earlier attempt did it; or somebody has decided otherwise since, which superseded says
-			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
-			return errors.Join(err, c.superseded())
-		}
-		f, err := s.readFlagChange(ctx, c, driver.Flag{Scope: r.Scope, Patterns: r.Patterns}, flag)
-		if err != nil {
-			return err
-		}
-		actions, err := s.recordChange(c, f.now)
-		if err != nil {
-			return err
-		}
-		if flag == nil && len(f.before) == 0 { // there is no flag to remove: only the audit trail is written
-			x := &expression{}
-			x.requireNone(partitionKey)
-			// checkEpoch requires the ledger's name in a gate, which switchGates requires otherwise.
-			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(f.of), x)))
-		}
-		changes, err := s.flagActions(ctx, f)
-		if err != nil {
-			return err
-		}
-		actions = append(actions, changes...)
-		// Attempts that met reservations have failed: after some of these, reservations have to wait until the flag is set.
-		if attempts++; attempts <= drainAfter {
-			return s.write(ctx, actions)
-		}
-		if err := s.drain(ctx, f.gate, f.now); err != nil {
-			return err
-		}
-		return s.insist(ctx, actions)
-	})
+	writes := 0
+	return s.do(ctx, op, func(ctx context.Context, t *step) error { return s.changeFlagsOnce(ctx, t, r, flag, &writes) })
+}
+
+// changeFlagsOnce is one attempt at changeFlags. writes is how many attempts have come as far as to write all gates.
+func (s *Store) changeFlagsOnce(ctx context.Context, t *step, r driver.Record, flag *kill, writes *int) error {
+	unlock, err := s.changeLock.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// This read comes first: if flags change after it, so does the ledger's revision, and the transaction fails.
+	c, err := s.readChange(ctx, t, r)
+	if err != nil {
+		return err
+	}
+	if !c.fresh[0] { // nothing is to be done: an earlier attempt did it; or somebody has decided otherwise since, which superseded says
+		_, err := s.readGate(ctx) // only to find out whether this is still the ledger
+		return errors.Join(err, c.superseded())
+	}
+	f, err := s.readFlagChange(ctx, c, driver.Flag{Scope: r.Scope, Patterns: r.Patterns}, flag)
+	if err != nil {
+		return err
+	}
+	recorded, err := s.recordChange(c, f.now)
+	if err != nil {
+		return err
+	}
+	if flag == nil && len(f.before) == 0 { // there is no flag to remove: only the audit trail is written
+		// checkEpoch requires the ledger's name in a gate, which switchGates requires otherwise.
+		return s.write(ctx, append(recorded, s.checkEpoch(driver.ID{}), s.checkNoFlag(f.of)))
+	}
+	changes, err := s.flagActions(ctx, f)
+	if err != nil {
+		return err
+	}
+	*writes++
+	return s.writeFlags(ctx, f, append(recorded, changes...), *writes > drainAfter)
+}
+
+// checkNoFlag returns the action that lets a transaction pass only if a flag is not set.
+func (s *Store) checkNoFlag(of driver.Flag) types.TransactWriteItem {
+	x := &expression{}
+	x.requireNone(partitionKey)
+	return s.check(killKey(of), x)
+}
+
+// writeFlags sends the transaction of a change of flags. hold says that reservations have to wait until the flag is set, because the attempts before
+// have failed: as a rule, they met reservations.
+func (s *Store) writeFlags(ctx context.Context, f flagChange, actions []types.TransactWriteItem, hold bool) error {
+	if !hold {
+		return s.write(ctx, actions)
+	}
+	if err := s.drain(ctx, f.gate, f.now); err != nil {
+		return err
+	}
+	return s.insist(ctx, actions)
 }
 
 // flagChange is one attempt at a change of a flag, with what was read for it at one moment.
@@ -354,7 +369,8 @@ func (f flags) beside(replaced driver.Flag, now time.Time) (old, ended []*kill, 
 
 // replaceFlag returns the action that sets or removes the flag, and the exclusive or of the nonces of all flags after that.
 func (s *Store) replaceFlag(f flagChange) (action types.TransactWriteItem, nonces token, err error) {
-	nonces, x := f.gate.token.toggled(f.gate.salt), &expression{} // nonces is still that of the flags before the change
+	// Token and salt together give the exclusive or of the nonces of all flags: here of those before the change.
+	nonces, x := f.gate.token.toggled(f.gate.salt), &expression{}
 	if len(f.before) == 0 {
 		x.requireNone(partitionKey)
 	} else {
@@ -365,9 +381,10 @@ func (s *Store) replaceFlag(f flagChange) (action types.TransactWriteItem, nonce
 		if before.made > f.revision {
 			return action, nonces, errMoved // it was set since the changes were read
 		}
-		if changeKnown := f.known[0]; before.made > 0 && !changeKnown && len(s.acceptance()) == 0 {
-			// A change has set the flag, and the item that says which one is lost. Without it, a repetition of that change that arrives late would
-			// look like a new change. Only once an operator has accepted a loss does the step go on.
+		changeKnown := f.known[0] // there is an item that says which change was the last of this flag
+		if before.made > 0 && !changeKnown && len(s.acceptance()) == 0 {
+			// A change has set the flag, and that item is lost. Without it, a repetition of the change that arrives late would look like a new one.
+			// Only once an operator has accepted a loss does the step go on.
 			return action, nonces, errHead
 		}
 		nonces = nonces.toggled(before.nonce)

@@ -29,12 +29,7 @@ func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }
 // read. e is the reservation as it was last seen, or nil: it tells which accounts to read, besides those of the step's lines. The lock saves
 // repetitions: of two steps of this process that do this to the same account at once, one would fail.
 func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry) (driver.Posting, error) {
-	accounts := accountsOf(q.lines)
-	if e != nil {
-		for _, b := range e.bookings {
-			accounts = append(accounts, b.account)
-		}
-	}
+	accounts := q.accounts(e)
 	if len(accounts) > 0 { // one lock is enough: it only saves repetitions
 		unlock, err := s.locks.lock(ctx, accounts[0])
 		if err != nil {
@@ -73,6 +68,17 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 		}
 	}
 	return p, err
+}
+
+// accounts returns the accounts of the step's lines, and those in which the reservation e is booked. e may be nil. An account may be in it twice.
+func (q *resolving) accounts(e *entry) []driver.Key {
+	accounts := accountsOf(q.lines)
+	if e != nil {
+		for _, b := range e.bookings {
+			accounts = append(accounts, b.account)
+		}
+	}
+	return accounts
 }
 
 // resolvedFrom returns the reservation that is resolved. If there is none, or if an orphan is posted in the place of a voided one, it returns a
@@ -165,7 +171,7 @@ func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, s
 	if slices.ContainsFunc(shifts, func(sh shift) bool { return v.groups[sh.account] == nil }) {
 		return nil, errMoved
 	}
-	add := func(account driver.Key) *work {
+	add := func(account driver.Key) *work { // appends the work of an account, still without shifts, to all
 		w := &work{group: v.groups[account], line: lineOf(q.lines, account)}
 		if w.line != nil {
 			w.now, w.span = w.group.moment(w.line.Window, v.now, s.keepPast)
@@ -389,7 +395,7 @@ func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 			span = driver.Span{Since: a.since, Start: a.start, End: a.end}
 		}
 	}
-	n, version := g.notice(nil, span, time.Time{}), newVersion()
+	n, version := g.notice(nil, span, time.Time{}), newVersion() // nil, because the line is not known
 	g.created = g.version == nil
 	var actions []types.TransactWriteItem
 	for _, a := range g.shards {

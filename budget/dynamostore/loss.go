@@ -50,13 +50,7 @@ const lookEvery = 100 * time.Millisecond
 // asks the service at most once in lookEvery, and reports false in between.
 func (s *Store) accepted(ctx context.Context) bool {
 	k := s.ledger.Load() // nil until Open has found the ledger
-	s.identity.mu.Lock()
-	due := k != nil && time.Since(s.identity.lookedAt) >= lookEvery
-	if due {
-		s.identity.lookedAt = time.Now()
-	}
-	s.identity.mu.Unlock()
-	if !due {
+	if k == nil || !s.identity.mayAsk() {
 		return false
 	}
 	table, err := s.describe(ctx)
@@ -68,14 +62,29 @@ func (s *Store) accepted(ctx context.Context) bool {
 		return false
 	}
 	g, err := decodeGate(raw)
-	// The gate has to be of this table, and of a loss that was accepted since this process took the ledger as it knows it.
-	if err != nil || g.table != aws.ToString(table.TableId) || len(g.accept) == 0 || bytes.Equal(g.accept, k.accept) {
+	if err != nil {
 		return false
 	}
-	if s.know(ctx, g) != nil {
+	ofThisTable := g.table == aws.ToString(table.TableId)
+	acceptedSince := len(g.accept) > 0 && !bytes.Equal(g.accept, k.accept) // since this process took the ledger as it knows it
+	if !ofThisTable || !acceptedSince {
+		return false
+	}
+	if s.know(ctx, g) != nil { // from here on this process takes the ledger as the gate says
 		return false
 	}
 	s.identity.confirmed()
+	return true
+}
+
+// mayAsk reports whether a step may ask the service if a loss was accepted: no other one has in the last lookEvery. It notes that this one does.
+func (i *identity) mayAsk() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if time.Since(i.lookedAt) < lookEvery {
+		return false
+	}
+	i.lookedAt = time.Now()
 	return true
 }
 
@@ -122,73 +131,60 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		return errClosed
 	}
 	// do would first look whether the table is the one that was opened, and fail because it is not.
-	return s.anyway(ctx, "accept loss", func(ctx context.Context, t *step) error {
-		table, err := s.describe(ctx)
-		if err == nil {
-			err = usable(table)
-		}
-		if err != nil {
-			return err
-		}
-		change, err := s.readChange(ctx, t, r)
-		if err != nil {
-			return err
-		}
-		if !change.fresh[0] { // it is superseded, or an earlier attempt made it: then the next step finds the new gates (see accepted)
-			return change.superseded()
-		}
-		g, actions, err := s.newGates(ctx, *table.TableId, c.ID)
-		if err != nil {
-			return err
-		}
-		now, err := s.clock.now()
-		if err != nil {
-			return err
-		}
-		record, err := s.recordChange(change, now)
-		if err != nil {
-			return err
-		}
-		if err := s.write(ctx, append(record, actions...)); err != nil {
-			return err
-		}
-		// From here on the table, with these gates, is the ledger for this process.
-		s.identity.confirmed()
-		return s.know(ctx, g)
-	})
+	return s.anyway(ctx, "accept loss", func(ctx context.Context, t *step) error { return s.acceptLoss(ctx, t, r) })
 }
 
-// newGates returns the gates for the table that is there now, with the flags that are there now, and the actions that write them in the place of
-// those that were read. accepted is the id of the change that accepts the loss. The epoch is a new one if the gates name another table, or if all are
-// gone.
-func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) (g gate, actions []types.TransactWriteItem, err error) {
-	raws := make([]item, gateCount)
+// acceptLoss is one attempt at AcceptLoss: it writes the record of that into the audit trail, and new gates.
+func (s *Store) acceptLoss(ctx context.Context, t *step, r driver.Record) error {
+	table, err := s.describe(ctx)
+	if err == nil {
+		err = usable(table)
+	}
+	if err != nil {
+		return err
+	}
+	change, err := s.readChange(ctx, t, r)
+	if err != nil {
+		return err
+	}
+	if !change.fresh[0] { // it is superseded, or an earlier attempt made it: then the next step finds the new gates (see accepted)
+		return change.superseded()
+	}
+	g, actions, err := s.newGates(ctx, *table.TableId, r.ID)
+	if err != nil {
+		return err
+	}
+	now, err := s.clock.now()
+	if err != nil {
+		return err
+	}
+	record, err := s.recordChange(change, now)
+	if err != nil {
+		return err
+	}
+	if err := s.write(ctx, append(record, actions...)); err != nil {
+		return err
+	}
+	// From here on the table, with these gates, is the ledger for this process.
+	s.identity.confirmed()
+	return s.know(ctx, g)
+}
+
+// newGates returns the gate that all gates are from now on, for the table and the flags that are there now, and the actions that write it in the
+// place of each gate that was read. accepted is the id of the change that accepts the loss.
+func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) (next gate, actions []types.TransactWriteItem, err error) {
+	raws := make([]item, gateCount) // empty where a gate is gone
 	for n := range raws {
 		if raws[n], err = s.get(ctx, gateKey(n)); err != nil {
-			return g, nil, err
+			return gate{}, nil, err
 		}
 	}
-	there := -1 // the number of a gate that is there; -1 if all are gone
-	for n := range raws {
-		if len(raws[n]) > 0 {
-			there = n
-		}
-	}
-	next := newGate(table, s.shards)
-	if there >= 0 {
-		if g, err = decodeGate(raws[there]); err != nil {
-			return g, nil, err
-		}
-		// The number of shards stays in any case. In the same table, the ledger also keeps its name.
-		if next.shards = g.shards; g.table == table {
-			next.epoch = g.epoch
-		}
-	} else if empty, err := s.empty(ctx); err != nil || empty { // an empty table is no ledger of which a part was lost
-		return g, nil, errors.Join(errNone, err)
+	if next, err = s.continued(ctx, table, raws); err != nil {
+		return gate{}, nil, err
 	}
 	found, err := s.readFlags(ctx)
 	if err != nil {
-		return g, nil, err
+		return gate{}, nil, err
 	}
 	// found's token is the exclusive or of the flags' nonces, still without a salt.
 	next.salt, next.accept = next.token.toggled(found.token), accepted[:]
@@ -203,4 +199,30 @@ func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) 
 		actions = append(actions, s.put(next.encode(n), x))
 	}
 	return next, actions, nil
+}
+
+// continued returns a new gate with the number of shards and, in the same table, the epoch of a gate that is left. If all gates are gone, or name
+// another table, the epoch is a new one. A table without anything in it is errNone: it is no ledger of which a part was lost.
+func (s *Store) continued(ctx context.Context, table string, raws []item) (gate, error) {
+	next := newGate(table, s.shards)
+	var left item // the last gate that is left
+	for _, raw := range raws {
+		if len(raw) > 0 {
+			left = raw
+		}
+	}
+	if left == nil {
+		if empty, err := s.empty(ctx); err != nil || empty {
+			return gate{}, errors.Join(errNone, err)
+		}
+		return next, nil
+	}
+	before, err := decodeGate(left)
+	if err != nil {
+		return gate{}, err
+	}
+	if next.shards = before.shards; before.table == table {
+		next.epoch = before.epoch
+	}
+	return next, nil
 }

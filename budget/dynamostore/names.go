@@ -26,7 +26,7 @@ import (
 // The attributes of an item of the list.
 const (
 	attrName     = "nm" // the account's limit and scope, see account.EncodeName
-	attrListed   = "li"
+	attrListed   = "li" // always 1: what an update sets that has nothing else to set
 	attrMatters  = "un" // until when the account matters: it is deleted a retention later at the earliest
 	attrAccepted = "ua" // the last loss that had been accepted when attrMatters was written
 )
@@ -50,26 +50,8 @@ func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id driver.ID) erro
 // list puts an account into the list. The list keeps the name of the first line that it is given; line is nil for a step that does not know it.
 // list returns errAccount if the account was not found although, by the list, it must exist.
 func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.Time) error {
-	key, x := g.shards[0].key, &expression{}
-	end := now.UnixNano() // the item may be deleted some time after this
-	if line != nil {
-		end = line.Window.At(now).End
-	}
-	if ttl, ends := expiry(end, changeTrail); ends {
-		x.set(ttlAttribute, number(ttl))
-	}
-	x.set(attrListed, number(1)) // an update has to set something
-	s.recordPresence(x, g)
-	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
-	update := aws.ToString(x.update())
-	if line != nil { // so far update is a SET clause alone, which this continues; nm is attrName
-		update += ", nm = if_not_exists(nm, :name)"
-		if x.values == nil {
-			x.values = item{}
-		}
-		x.values[":name"] = blob(account.EncodeName(line))
-	}
-	in.UpdateExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues = &update, x.names, x.values
+	key := g.shards[0].key
+	in := s.listUpdate(g, line, now)
 	began := s.clock.began() // by which saw and sawError learn the service's time from the response
 	out, err := s.client.UpdateItem(ctx, in)
 	if err != nil {
@@ -84,7 +66,33 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	return nil
 }
 
-// recordPresence adds to an update of the list until when the account matters, if it exists.
+// listUpdate returns the request that writes an account's item in the list. It asks for the item as it was before.
+func (s *Store) listUpdate(g *group, line *driver.Line, now time.Time) *dynamodb.UpdateItemInput {
+	x := &expression{}
+	end := now.UnixNano() // the item may be deleted some time after this
+	if line != nil {
+		end = line.Window.At(now).End
+	}
+	if ttl, ends := expiry(end, changeTrail); ends {
+		x.set(ttlAttribute, number(ttl))
+	}
+	x.set(attrListed, number(1))
+	s.recordPresence(x, g)
+	update := aws.ToString(x.update())
+	if line != nil { // so far update is a SET clause alone, which this continues; nm is attrName, and a name that is there stays
+		update += ", nm = if_not_exists(nm, :name)"
+		if x.values == nil {
+			x.values = item{}
+		}
+		x.values[":name"] = blob(account.EncodeName(line))
+	}
+	return &dynamodb.UpdateItemInput{
+		TableName: &s.table, Key: listKey(g.shards[0].key).attributes(), UpdateExpression: &update, ExpressionAttributeNames: x.names,
+		ExpressionAttributeValues: x.values, ReturnValues: types.ReturnValueAllOld,
+	}
+}
+
+// recordPresence adds to an update of an account's item in the list until when the account matters. It adds nothing if there is no account yet.
 func (s *Store) recordPresence(x *expression, g *group) {
 	if g.version == nil {
 		return
@@ -101,14 +109,17 @@ func (s *Store) acceptance() []byte {
 	return []byte{}
 }
 
-// checkLost is for an account that was not found. It returns errAccount if the account's item in the list says that it must exist, and
-// errMoved if the account was created since it was looked for.
+// checkLost is for an account that was not found. It returns errAccount if the account's item in the list, listed, says that it must exist, errMoved
+// if the account was created since it was looked for, and nil if nothing is lost.
 func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now time.Time) error {
 	r := reader{item: listed}
-	until, vouched := r.number(attrMatters)
-	since := r.blob(attrAccepted, -1)
-	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) { // r.err is nil if the list says nothing, or a loss was accepted since
+	until, told := r.number(attrMatters)
+	accepted := r.blob(attrAccepted, -1) // the last loss that had been accepted then
+	if r.err != nil {
 		return r.err
+	}
+	if !told || !bytes.Equal(accepted, s.acceptance()) { // the list says nothing of the account, or another loss was accepted since
+		return nil
 	}
 	if second, ends := expiry(until, DefaultRetention); ends && now.Unix() >= second { // the table's time to live may have deleted it
 		return nil
@@ -122,8 +133,8 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 }
 
 // recordCreated writes into the list that accounts exist which this step has created, unless another process has changed their items in the
-// meantime. Its errors are ignored after some tries: then a loss of the account before its next window, in which it is listed again, would go
-// unnoticed.
+// meantime. After some tries its errors are ignored: then the list does not know of the account until its next window, in which it is listed again,
+// and would not notice if the account were lost before that.
 func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
 		if !g.created {
@@ -192,13 +203,8 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 			Limit:                     aws.Int32(int32(limit)),
 		}
 		return s.query(ctx, in, func(raw item) (bool, error) {
-			r := reader{item: raw}
-			key, err := hex.DecodeString(r.text(sortKey))
-			if err != nil || len(key) != len(driver.Key{}) {
-				return false, errEncoding
-			}
-			a := driver.Account{Key: driver.Key(key)} // without a name until a line has been seen
-			if a.Limit, a.Scope, err = account.DecodeName(r.blob(attrName, -1)); err != nil {
+			a, err := decodeListed(raw)
+			if err != nil {
 				return false, err
 			}
 			all = append(all, a)
@@ -214,6 +220,18 @@ func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all 
 		}
 	}
 	return all, nil
+}
+
+// decodeListed decodes an item of the list: the account's key and, once a line has been seen, its limit and scope.
+func decodeListed(raw item) (a driver.Account, err error) {
+	r := reader{item: raw}
+	key, err := hex.DecodeString(r.text(sortKey))
+	if err != nil || len(key) != len(a.Key) {
+		return a, errEncoding
+	}
+	a.Key = driver.Key(key)
+	a.Limit, a.Scope, err = account.DecodeName(r.blob(attrName, -1)) // a name that is missing is nil, and decodes as no name
+	return a, err
 }
 
 // fillOverridesAndLatches reads the items of up to maxActions accounts, and sets the fields Override and Latched of each: an override that

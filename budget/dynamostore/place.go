@@ -15,43 +15,48 @@ import (
 
 // place returns the actions that book an admitted amount, and the bookings. If possible the actions are conditional increments, which steps of other
 // processes don't disturb. Otherwise all shards are rewritten, on the condition that they are still as they were read.
-func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []booking) {
+func (s *Store) place(ruled *ruling, home int) (actions []types.TransactWriteItem, bookings []booking) {
 	parts, sharesKept := ruled.parts(home)
-	if !ruled.canIncrement(sharesKept) {
-		// With one shard there are no shares to record. The amounts are added here, and rewrite writes the shards as they are then.
-		for i, a := range ruled.group.shards {
-			a.hasSharesOf, a.sharesOf = sharesKept && s.shards > 1, ruled.max
-			if parts[i] > 0 {
-				a.bucket(ruled.span.Start).pending += parts[i]
-			}
+	bookings = ruled.bookings(parts, home)
+	if ruled.canIncrement(sharesKept) {
+		for _, b := range bookings {
+			x := &expression{}
+			ruled.requireRoom(x, b)
+			actions = append(actions, s.addPending(x, b, ruled.span, ruled.now))
 		}
-		return s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, newVersion()), ruled.bookings(parts, home)
+		return actions, bookings
 	}
-	var actions []types.TransactWriteItem
-	bookings := ruled.bookings(parts, home)
-	for _, b := range bookings {
-		x := &expression{}
-		room := less(share(ruled.max, b.shard, s.shards), b.amount)
-		// A line that is full and still takes the amount is observe-only, and has one shard (see parts). The decision reports it as full, so it has to
-		// be full still.
-		if ruled.full {
-			x.require(attrUsed, ">", number(room))
-			room = math.MaxInt64 - b.amount // it takes what fits into an int64
+	// With one shard there are no shares to record. The amounts are added here, and rewrite writes the shards as they are then.
+	for i, a := range ruled.group.shards {
+		a.hasSharesOf, a.sharesOf = sharesKept && s.shards > 1, ruled.max
+		if parts[i] > 0 {
+			a.bucket(ruled.span.Start).pending += parts[i]
 		}
-		x.require(attrUsed, "<=", number(room))
-		if s.shards > 1 { // the shards keep their shares of this limit
-			x.require(attrSharesOf, "=", number(ruled.max))
-		}
-		// The limit in force is the one that was read: by the same override, or by none.
-		if o := ruled.group.override; o != nil && ruled.now.Before(o.Until) {
-			x.require(attrMax, "=", number(o.Max))
-			x.require(attrMaxUntil, "=", number(o.Until.UnixNano()))
-		} else {
-			x.requireUnless(attrMaxUntil, "<=", number(ruled.now.UnixNano()))
-		}
-		actions = append(actions, s.addPending(x, b, ruled.span, ruled.now))
 	}
-	return actions, bookings
+	return s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, newVersion()), bookings
+}
+
+// requireRoom adds to x the requirement that the line would judge a booking as it did: that the booking's shard still has room in its share of the
+// limit in force. A line that is full and still takes the amount is observe-only, and has one shard (see parts): the decision reports it as full, so
+// it has to be full still.
+func (ruled *ruling) requireRoom(x *expression, b booking) {
+	shards := len(ruled.group.shards)
+	room := less(share(ruled.max, b.shard, shards), b.amount)
+	if ruled.full {
+		x.require(attrUsed, ">", number(room))
+		room = math.MaxInt64 - b.amount // it takes what fits into an int64
+	}
+	x.require(attrUsed, "<=", number(room))
+	if shards > 1 { // the shards keep their shares of this limit
+		x.require(attrSharesOf, "=", number(ruled.max))
+	}
+	// The limit in force is the one that was read: by the same override, or by none.
+	if o := ruled.group.override; o != nil && ruled.now.Before(o.Until) {
+		x.require(attrMax, "=", number(o.Max))
+		x.require(attrMaxUntil, "=", number(o.Until.UnixNano()))
+	} else {
+		x.requireUnless(attrMaxUntil, "<=", number(ruled.now.UnixNano()))
+	}
 }
 
 // incrementsHomeOnly reports whether the whole amount is booked by one increment in the home shard. Such a step needs no lock on the account.
@@ -117,12 +122,9 @@ func (ruled *ruling) bookings(parts []int64, home int) (all []booking) {
 func (s *Store) rewrite(g *group, line *driver.Line, span driver.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
 	g.created, g.rewritten = g.version == nil, true
-	// keepPast says that the clock may be set back, so that older buckets may still come.
-	if first := g.shards[0]; !s.keepPast && (g.created || first.since == noWindow) {
-		g.archivedTo = math.MaxInt64
-		for _, a := range g.shards {
-			g.archivedTo = min(g.archivedTo, a.firstKept(span.Since)) // nothing was booked before: no older bucket will be looked for in the items
-		}
+	nothingBooked := g.created || g.shards[0].since == noWindow
+	if nothingBooked && !s.keepPast { // keepPast says that the clock may be set back, so that older buckets may still come
+		g.archivedTo = g.firstKept(span.Since)
 	}
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))
 	for _, a := range g.shards {
@@ -135,4 +137,14 @@ func (s *Store) rewrite(g *group, line *driver.Line, span driver.Span, now time.
 	}
 	g.version = version
 	return actions
+}
+
+// firstKept returns the archivedTo of an account in which nothing was booked before the window that begins at since: a moment before all buckets that
+// the shards have, so that no older bucket will be looked for in the items.
+func (g *group) firstKept(since int64) int64 {
+	first := int64(math.MaxInt64)
+	for _, a := range g.shards {
+		first = min(first, a.firstKept(since))
+	}
+	return first
 }

@@ -36,7 +36,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 			return err
 		}
 		if !change.fresh[0] { // an earlier attempt made it, or somebody has set another policy since the caller looked
-			_, err := s.readGate(ctx) // if this is still the ledger
+			_, err := s.readGate(ctx) // only to find out whether this is still the ledger
 			return errors.Join(err, change.superseded())
 		}
 		now, err := s.clock.now()
@@ -47,13 +47,18 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change)
 		if err != nil {
 			return err
 		}
-		// The one record of this change gets the revision after the one that was read. The copy of the document is not nil, even if that is empty.
-		whole := policyKey().with(item{
-			attrRevision: number(change.revision + 1), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
-			attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),
-		})
+		whole := policyItem(document, c, change.revision+1, now) // the one record of this change gets the revision after the one that was read
 		// The document is written without a condition: the one of actions, that the ledger's revision is as it was read, stands for it.
 		return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.put(whole, &expression{})))
+	})
+}
+
+// policyItem returns the item of a policy document that a change has set, with the revision of that. The copy of the document is not nil, even if the
+// document is empty.
+func policyItem(document []byte, c driver.Change, revision int64, now time.Time) item {
+	return policyKey().with(item{
+		attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
+		attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),
 	})
 }
 

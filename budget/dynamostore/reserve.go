@@ -19,9 +19,9 @@ import (
 // kill flags in force. Blind means: without having read anything, on the assumption that the token is the one that this process knows, that each
 // account is in the present window, and that its home shard has room.
 //
-// A line of a reservation is one limit that applies to it: the account, its Max and its window. A line is full if the amount has no room in it. A full
-// line refuses the reservation, unless it is observe-only: then it is only reported. If a line has a latch, its refusal keeps the account closed until
-// the window ends or an operator opens it.
+// A line of a reservation is one limit that applies to it: the account, its Max and its window. A line is full if the amount has no room in it. A
+// full line refuses the reservation, unless it is observe-only: then it is only reported. If a line has a latch, its refusal keeps the account closed
+// until the window ends or an operator opens it.
 
 // reserving is the state of one Reserve over its attempts.
 type reserving struct {
@@ -174,7 +174,7 @@ func (s *Store) admit(ctx context.Context, q *reserving, e *entry, d driver.Deci
 func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now time.Time) (driver.Decision, error) {
 	e := q.newEntry(now)
 	home := pick(e.id, s.shards)
-	var accounts []types.TransactWriteItem
+	var accounts []types.TransactWriteItem // the actions for the accounts, one for each line
 	for i := range q.r.Lines {
 		line := &q.r.Lines[i]
 		amount, span := q.r.Charge[line.Unit], line.Window.At(now)
@@ -289,7 +289,7 @@ func (s *Store) refuseAndLatch(ctx context.Context, q *reserving, v *view, rulin
 // admitSeen admits after an atomic read, v, has shown that there is room.
 func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []ruling, d driver.Decision) (driver.Decision, error) {
 	e := q.newEntry(v.now)
-	var accounts []types.TransactWriteItem
+	var accounts []types.TransactWriteItem // the actions for the accounts
 	for i := range rulings {
 		if ruled := &rulings[i]; ruled.latches { // an observe-only line: it is only recorded as latched, to report that it would refuse
 			ruled.group.latchedUntil = windowEnd(ruled.span, ruled.now.UnixNano())
@@ -369,8 +369,8 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 	return rulings, d, nil
 }
 
-// judgeLine returns how one line judges the reservation, and the balance of the line's account, which has its ResetAfter only if the line is full. The
-// error is driver.ErrOverflow if the amount and what the account holds don't fit into an int64 together.
+// judgeLine returns how one line judges the reservation, and the balance of the line's account, which has its ResetAfter only if the line is full.
+// The error is driver.ErrOverflow if the amount and what the account holds don't fit into an int64 together.
 func (s *Store) judgeLine(v *view, r *driver.Reservation, line *driver.Line) (ruled ruling, b driver.Balance, err error) {
 	ruled = ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
 	ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast) // without keepPast never before the account's newest window

@@ -83,11 +83,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (p driv
 	}
 	remembered := e != nil
 	if !remembered {
-		raw, err := s.get(ctx, entryKey(q.id))
-		if err != nil {
-			return driver.Posting{}, err
-		}
-		if e, err = decodeEntry(q.id, raw); err != nil {
+		if e, err = s.readEntry(ctx, q.id); err != nil {
 			return driver.Posting{}, err
 		}
 	}
@@ -107,8 +103,17 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (p driv
 	return s.resolveAfterReading(ctx, q, e)
 }
 
-// resolveBlind resolves the reservation e without having read its accounts. answered is false if that can't be done; then nothing was sent. remembered
-// says that e is as this process remembers it, and may be stored otherwise by now.
+// readEntry reads a reservation; nil if there is none.
+func (s *Store) readEntry(ctx context.Context, id driver.ID) (*entry, error) {
+	raw, err := s.get(ctx, entryKey(id))
+	if err != nil {
+		return nil, err
+	}
+	return decodeEntry(id, raw)
+}
+
+// resolveBlind resolves the reservation e without having read its accounts. answered is false if that can't be done; then nothing was sent.
+// remembered says that e is as this process remembers it, and may be stored otherwise by now.
 func (s *Store) resolveBlind(ctx context.Context, q *resolving, e *entry, remembered bool) (p driver.Posting, answered bool, err error) {
 	now, err := s.clock.now()
 	if err != nil {
@@ -116,9 +121,9 @@ func (s *Store) resolveBlind(ctx context.Context, q *resolving, e *entry, rememb
 	}
 	next, p, err := q.judge(e, now)
 	if changesNothing := err != nil || next.state == 0; changesNothing {
-		return p, !remembered, err
+		return p, !remembered, err // the stored one may allow a change
 	}
-	if next.orphan {
+	if next.orphan { // it is booked in the present windows, which only the accounts tell
 		return driver.Posting{}, false, nil
 	}
 	actions, ok := s.blindPosts(q, e, next, now)
@@ -282,8 +287,8 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 	return actions, true
 }
 
-// requireGapKnown adds to x the requirement that the gap of an account's item is the one to the next threshold of this line, in the window of now: for
-// these thresholds, and while none that was reported may be reported again.
+// requireGapKnown adds to x the requirement that the gap of an account's item is the one to the next threshold of this line, in the window of now:
+// for these thresholds, and while none that was reported may be reported again.
 func (x *expression) requireGapKnown(line *driver.Line, now time.Time) {
 	x.require(attrSince, "=", number(line.Window.At(now).Since))
 	x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max))) // under an override they are others, and this fails

@@ -66,17 +66,10 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 	var last error // what the service said, if it said anything
 	for tries := 1; ; tries++ {
 		err := once(ctx, t)
-		bound, again := firstPause, true
-		var transient *transientError
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case errors.As(err, &transient), errors.Is(err, errDrained): // it passes; or a kill flag is being set, for which reservations wait
-		case errors.Is(err, errMoved): // a condition did not hold: the next attempt decides anew
-			bound = movedPause
-		default:
-			again = false
 		}
+		bound, again := repeatable(err)
 		if again && ctx.Err() == nil { // an error from before the end of the time says more than one that the end has caused
 			last = err
 		}
@@ -88,6 +81,19 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 		if ctx.Err() != nil || !pause(ctx, bound, tries) {
 			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w", op, tries, errors.Join(ctx.Err(), cmp.Or(last, err)))
 		}
+	}
+}
+
+// repeatable reports whether another attempt may succeed after an error, and the bound of the first pause before that.
+func repeatable(err error) (bound time.Duration, again bool) {
+	var transient *transientError
+	switch {
+	case errors.As(err, &transient), errors.Is(err, errDrained): // it passes; or a kill flag is being set, for which reservations wait
+		return firstPause, true
+	case errors.Is(err, errMoved): // a condition did not hold: the next attempt decides anew
+		return movedPause, true
+	default:
+		return firstPause, false
 	}
 }
 

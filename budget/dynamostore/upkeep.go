@@ -17,8 +17,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// When a pending reservation expires stands in a due item of its own. These are spread over dueShards partitions, by the reservation's id, and sorted
-// by time in each, so that Expire reads only those that are due.
+// Each pending reservation has a due item, which says when it expires. Due items are spread over dueShards partitions, by the reservation's id, and
+// sorted by time in each, so that Expire reads only those that are due.
 const (
 	// expirePage is the most due dates that are read at once.
 	expirePage = 500

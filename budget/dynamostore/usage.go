@@ -461,8 +461,8 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.
 	return all, err
 }
 
-// usagePage puts rows of usage together from their items. The items of a row follow one another: the one with its scope, and then those with its sums,
-// one for each shard, which are added up.
+// usagePage puts rows of usage together from their items. The items of a row follow one another: the one with its scope, and then those with its
+// sums, one for each shard, which are added up.
 type usagePage struct {
 	day   time.Time
 	limit int

@@ -10,7 +10,7 @@ import (
 )
 
 // maxAccountItems is how many items of accounts one transaction may touch, beside those that a correction needs: the reservation, three
-// for the change, and two rows of usage. A settlement with more shares than that has room for fewer.
+// for the change, and two rows of usage. A settlement whose amount divides among more rows of usage has room for fewer items of accounts.
 const maxAccountItems = maxActions - 6
 
 // view is everything that a decision about one reservation rests on, as it stood at one moment.
@@ -24,15 +24,8 @@ type view struct {
 // look reads a reservation, a gate and accounts in one atomic read.
 func (s *Store) look(ctx context.Context, id driver.ID, accounts []driver.Key) (*view, error) {
 	keys := []itemKey{entryKey(id), gateKey(pick(id, gateCount))}
-	known := make(map[driver.Key]bool, len(accounts))
-	unique := accounts[:0:0] // an empty slice of its own: append does not write into the caller's
-	for _, account := range accounts {
-		if !known[account] {
-			known[account] = true
-			unique = append(unique, account)
-		}
-	}
-	if err := s.fits(len(unique), 0); err != nil {
+	unique := withoutRepeats(accounts)
+	if err := s.fits(len(unique), 0); err != nil { // 0, because no rows of usage are read here
 		return nil, err
 	}
 	for _, account := range unique {
@@ -51,7 +44,7 @@ func (s *Store) look(ctx context.Context, id driver.ID, accounts []driver.Key) (
 	if v.entry, err = decodeEntry(id, items[0]); err != nil {
 		return nil, err
 	}
-	items = items[2:]
+	items = items[2:] // the shards of the accounts, one account after the other
 	for _, account := range unique {
 		if v.groups[account], err = s.decodeGroup(account, items[:s.shards]); err != nil {
 			return nil, err
@@ -60,6 +53,18 @@ func (s *Store) look(ctx context.Context, id driver.ID, accounts []driver.Key) (
 	}
 	v.now, err = s.clock.now()
 	return v, err
+}
+
+// withoutRepeats returns the accounts in their order, each of them once, in a slice of its own.
+func withoutRepeats(accounts []driver.Key) (unique []driver.Key) {
+	known := make(map[driver.Key]bool, len(accounts))
+	for _, account := range accounts {
+		if !known[account] {
+			known[account] = true
+			unique = append(unique, account)
+		}
+	}
+	return unique
 }
 
 // decodeGroup puts an account together. All of its shards are made in one step: if some of them are missing, the ledger has lost a part, unless an
@@ -72,8 +77,9 @@ func (s *Store) decodeGroup(account driver.Key, items []item) (*group, error) {
 			return nil, err
 		}
 	}
-	g := newGroup(shards)
-	if missing := func(a *accountItem) bool { return !a.found }; g.version != nil && slices.ContainsFunc(shards, missing) && len(s.acceptance()) == 0 {
+	g := newGroup(shards) // which has a version if any of the shards was found
+	someMissing := slices.ContainsFunc(shards, func(a *accountItem) bool { return !a.found })
+	if g.version != nil && someMissing && len(s.acceptance()) == 0 {
 		return nil, errAccount
 	}
 	return g, nil
