@@ -400,8 +400,8 @@ func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 	var actions []types.TransactWriteItem
 	for _, a := range g.shards {
 		x := &expression{}
-		a.unchanged(x)
-		if !a.found {
+		a.unchanged(x) // x requires that the item is as it was read
+		if !a.found {  // it gets the window of the others, or none if all are new
 			a.roll(span)
 		}
 		a.shape, a.version = g.shape, version

@@ -97,7 +97,7 @@ func (s *Store) recordPresence(x *expression, g *group) {
 	if g.version == nil {
 		return
 	}
-	x.set(attrMatters, number(g.shards[0].last())) // the same for all shards, which are written together
+	x.set(attrMatters, number(g.shards[0].last())) // until when it has an effect: the same for all shards, which are written together
 	x.set(attrAccepted, blob(s.acceptance()))
 }
 

@@ -129,7 +129,7 @@ func (s *Store) rewrite(g *group, line *driver.Line, span driver.Span, now time.
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))
 	for _, a := range g.shards {
 		x := &expression{}
-		a.unchanged(x)
+		a.unchanged(x) // x requires that the item is as it was read
 		a.roll(span)
 		a.shape = g.shape
 		a.version = version

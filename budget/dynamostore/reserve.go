@@ -409,7 +409,7 @@ func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruli
 		}
 		for _, a := range ruled.group.shards { // an account that stays as it is
 			x := &expression{}
-			a.unchanged(x)
+			a.unchanged(x) // x requires that the item is as it was read
 			actions = append(actions, s.check(accountKey(a.key, a.shard), x))
 		}
 	}

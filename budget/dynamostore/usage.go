@@ -336,7 +336,7 @@ func (s *Store) addUsage(k itemKey, change *driver.Charge, ttl int64, looked boo
 		if n == 0 {
 			continue
 		}
-		if n > 0 { // only what is added can go beyond the bound; the sum need not be there yet
+		if n > 0 { // only what is added can go beyond the bound, most; the sum need not be there yet, and less subtracts
 			x.requireUnless(unitAttribute(unit), "<=", number(less(most, n)))
 		}
 		x.add(unitAttribute(unit), n)
