@@ -238,7 +238,8 @@ func (g *group) addBuckets(all *[]bucket, since int64) {
 // archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.
 func (s *Store) archivedSince(ctx context.Context, key driver.Key, since, to int64, limit int) (all []bucket, err error) {
 	from := sortable(0)
-	if since > 0 { // the item that has or would have since may hold later buckets, too; nil says that all items are later
+	// The first item to read is the one that has or would have the bucket of since: it may hold later ones, too. It is nil if all items are later.
+	if since > 0 {
 		if found, err := s.findArchived(ctx, key, since); err != nil {
 			return nil, err
 		} else if found != nil {

@@ -89,7 +89,7 @@ func classify(ctx context.Context, err error, actions int) error {
 }
 
 // cancellation converts the reasons for which a transaction of so many actions was cancelled, one for each action. It returns a movedError if
-// only conditions failed, a transientError if there is any reason that passes with time, and another error for anything else.
+// only conditions failed, a transientError if there is any reason that passes with time or none at all, and another error for anything else.
 func cancellation(cancelled *types.TransactionCanceledException, actions int) error {
 	if len(cancelled.CancellationReasons) != actions { // they can't be assigned to the actions
 		return &transientError{fmt.Errorf("%d reasons for %d actions: %w", len(cancelled.CancellationReasons), actions, cancelled)}
@@ -98,7 +98,7 @@ func cancellation(cancelled *types.TransactionCanceledException, actions int) er
 	failed, passing := false, false // a condition failed; there is a reason that passes with time
 	for i, reason := range cancelled.CancellationReasons {
 		switch code := aws.ToString(reason.Code); {
-		case code == "None" || code == "":
+		case code == "None" || code == "": // it was not this action
 		case code == "ConditionalCheckFailed":
 			failed = true
 			if reason.Item != nil {

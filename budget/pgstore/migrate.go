@@ -47,12 +47,15 @@ var shared = []string{
 	"{clock}", serverClock,
 	// The id of the running transaction, 0 if it has written nothing.
 	"{writer}", "coalesce(pg_current_xact_id_if_assigned()::text::int8, 0)",
-	// What the function witness checks to find out if the server is fit and the ledger is the one that the caller knows: conditions that need no
-	// query (newer: the server has reached the caller's highest transaction id), and whether row m of the table meta is the ledger's own.
+	// The next three are what the function witness checks. First, without reading a table, that the server is fit: it is no standby, has not been set
+	// back, and does not lose what it commits.
 	"{sound}", "NOT pg_is_in_recovery() AND {newer}" +
 		" AND (p_volatile OR current_setting('fsync') <> 'off' AND current_setting('synchronous_commit') <> 'off')",
+	// The server has gone beyond the highest transaction id that the caller knows.
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
+	// The row m of the table meta is that of the ledger that the caller knows.
 	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
+	// The columns of an answer: see decodeAnswer.
 	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
 	// The zero uuid, which is the id of an empty list of kill flags with patterns.
 	"{zero}", driver.ID{}.String(),

@@ -147,7 +147,7 @@ func (b *bookings) add(e *driver.Entry, line driver.Booking) {
 	} else {
 		b.settled[start] += line.Amount
 	}
-	if line.Amount != 0 {
+	if line.Amount != 0 { // a period in which nothing is booked need not exist
 		b.newest = max(b.newest, start)
 	}
 	b.calendar = b.calendar && start%int64(time.Hour) == 0
