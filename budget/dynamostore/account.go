@@ -60,7 +60,7 @@ type accountItem struct {
 	since, start, end int64 // see attrSince, attrStart and attrEnd
 	sharesOf          int64 // the Max of which each shard keeps its share; valid if hasSharesOf
 	hasSharesOf       bool
-	gap               int64    // at most farAway
+	gap               int64    // see attrGap; at most farAway
 	buckets           []bucket // ascending by start; none up to archivedTo
 }
 

@@ -194,8 +194,8 @@ func (e *entry) public() (driver.Entry, error) {
 	return out, nil
 }
 
-// conflict reports why a reservation with the id of an entry can't be a repeat of it: the entry is resolved, or was made by another owner, for
-// other amounts or in other accounts.
+// conflict returns why a reservation with the id of an entry can't be a repeat of it: the entry is resolved, or was made by another owner, for
+// other amounts or in other accounts. It returns nil if it is a repeat.
 func (e *entry) conflict(r driver.Reservation) error {
 	if e.state != driver.Pending {
 		return driver.ErrResolved

@@ -439,7 +439,7 @@ const drainWorkers = 8
 // finds no reservation under way.
 func (s *Store) drain(ctx context.Context, g gate, now time.Time) error {
 	until := number(now.Add(drainTime).UnixNano())
-	errs := make([]error, drainWorkers)
+	errs := make([]error, drainWorkers) // by worker, which ends with its first error
 	var workers sync.WaitGroup
 	for w := range drainWorkers {
 		workers.Go(func() {

@@ -357,7 +357,7 @@ func (w *work) reportThresholds(at int) []driver.Crossing {
 // archive.
 func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	switch {
-	case !w.whole:
+	case !w.whole: // the shards get increments, below
 	case w.line != nil:
 		actions = s.rewrite(w.group, w.line, w.span, w.now, newVersion())
 	default:

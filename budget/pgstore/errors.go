@@ -127,13 +127,13 @@ var advice = map[string]string{
 	"53300": ": raise max_connections or lower the pool's size",
 }
 
-// isCode reports whether the server refused with a SQLSTATE.
+// isCode reports whether err is a refusal of the server with the given SQLSTATE.
 func isCode(err error, code string) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && refused.Code == code
 }
 
-// isConnect reports whether no connection could be made.
+// isConnect reports whether err says that no connection could be made.
 func isConnect(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.As(err, &connect)

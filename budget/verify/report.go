@@ -60,7 +60,8 @@ func (d *Difference) String() string {
 	return fmt.Sprintf("%s: the store tells %d, and it has to be %d", text, d.Told, d.Sum)
 }
 
-// again reports whether o, from another reading of the ledger, is the same difference.
+// again reports whether o, from another reading of the ledger, is the same difference: of the same figure, and as large. The figure itself may have
+// changed between the readings.
 func (d *Difference) again(o *Difference) bool {
 	return d.Kind == o.Kind && d.Account == o.Account && d.Period.Equal(o.Period) && d.Entry == o.Entry && d.Detail == o.Detail && d.Told-d.Sum == o.Told-o.Sum
 }
