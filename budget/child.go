@@ -113,9 +113,11 @@ func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 }
 
 // allowance returns the Max for a child: what a child with the same path has used before, plus what the parent has left now. asked is the Max that
-// the caller asks for, and the most that is returned; zero if the caller has asked for none. The parent has left what is left of the fullest of those
-// of its limits that hold for every call of the child. A limit that holds for some calls only, such as those of one model, takes their place if there
-// is no such limit and asked is zero.
+// the caller asks for, and the most that is returned; zero if the caller has asked for none.
+//
+// What the parent has left is what is left of the fullest of its sure limits, which hold for every call of the child. Limits that hold for some calls
+// only, such as those of one model, take their place if none is sure and asked is zero. They do not lower a Max that was asked for: other calls of
+// the child may spend it, and each call that such a limit selects is checked against it anyway.
 func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quantity) (Quantity, error) {
 	unit := cmp.Or(asked.Unit, UnitUSD)
 	// The key of the child's account has the limit's unit in it. With that, Balances also returns the child's own account; the Max does not matter yet.
@@ -127,7 +129,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, asked Quanti
 	sure := b.parent.sureLimits(l.rules.Load().policy.Limits, s)
 	fullest := fullestOf(balances, unit, func(limit string) bool { return sure[limit] })
 	if fullest == nil && asked.Unit == 0 {
-		fullest = fullestOf(balances, unit, func(limit string) bool { return !sure[limit] && limit != b.limit.Name })
+		fullest = fullestOf(balances, unit, func(limit string) bool { return !sure[limit] && limit != b.limit.Name }) // without the child's own
 	}
 	switch {
 	case fullest == nil && asked.Unit == 0:

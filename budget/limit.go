@@ -143,20 +143,22 @@ func surelyMatches(pattern, value string) bool {
 	return pattern == "" || value != "" && glob.Match(pattern, value)
 }
 
-// mayApply reports whether Selects would select any of the calls that set what the scope sets, and anything in the fields that it leaves empty. So a
-// Not must leave some of them, and that it does unless it surely selects all.
+// mayApply reports whether Selects would select any of the calls that set what the scope sets, whatever they have in the fields that it leaves empty.
+// So a Not must leave some of these calls, and that it does unless it surely selects all of them.
 func (m Match) mayApply(s Scope) bool {
 	leavesNone := m.anyNot(&s, surelyMatches)
 	return m.every(&s, mayMatch) && !leavesNone
 }
 
-// surelySelects reports whether Selects would select all of these calls. So no Not may even possibly select one of them.
+// surelySelects reports whether Selects would select all calls that set what the scope sets, whatever they have in the fields that it leaves empty.
+// So no Not may even possibly select one of them.
 func (m Match) surelySelects(s Scope) bool {
 	mayLeaveSomeOut := m.anyNot(&s, mayMatch)
 	return m.every(&s, surelyMatches) && !mayLeaveSomeOut
 }
 
-// anyNot reports whether a Not selects the scope, where matches judges its patterns.
+// anyNot reports whether a Not selects the scope, where matches judges its patterns: surelyMatches for whether it selects all calls that the scope
+// stands for, mayMatch for whether it may select one.
 func (m *Match) anyNot(s *Scope, matches func(pattern, value string) bool) bool {
 	return slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(s, matches) })
 }

@@ -53,7 +53,8 @@ func (f Flag) Object() Key {
 }
 
 // Kill is a flag that refuses every Reserve of the calls that it selects. Without Patterns it selects the reservations whose Dims include all of
-// the Dims of its Scope. Scope and Reason are stored as values, never as keys.
+// the Dims of its Scope: Scope.Dims has a key for each value that a scope sets. A store keeps the texts of Scope and Reason as values only, so that
+// no text of a user is part of a key.
 type Kill struct {
 	Scope    Scope
 	Patterns bool // see Flag

@@ -136,8 +136,9 @@ func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (
 	return found, err
 }
 
-// applyArchived prepares, in w.archived, the change of a group's bucket that is in the archive. A bucket that is not kept any more, or that does not
-// hold what is to be taken out of it, stays as it is: no limit counts it.
+// applyArchived prepares, in w.archived, the change of a group's bucket that is in the archive. w.shifts are what the step changes in that bucket,
+// one for each shard that it changes; they are added up, because the archive has one sum for all shards. A bucket that is not kept any more, or that
+// does not hold what is to be taken out of it, stays as it is: no limit counts it.
 func (s *Store) applyArchived(ctx context.Context, w *work) error {
 	first := w.shifts[0]
 	sum := shift{booking: first.booking}
@@ -166,8 +167,8 @@ func (s *Store) postArchived(at *archived) types.TransactWriteItem {
 	return s.update(at.key, x)
 }
 
-// shift adds to x the change of a bucket's sums, and the requirement that they stay in range. An item in the archive has the sums of all shards,
-// which are one shard then.
+// shift adds to x the change of a bucket's sums, and the requirement that they stay in range. shards is over how many items the bucket is spread, so
+// that their sums still fit into an int64 together: it is 1 for an item in the archive, which has the sums of all shards.
 func (x *expression) shift(sh *shift, shards int) {
 	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
 	if sh.pending < 0 {

@@ -60,7 +60,7 @@ func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	if g.version == nil {
-		g.listed = out.Attributes // the item before this update: see recordCreated
+		g.listed = out.Attributes // the item before this update, with which recordCreated compares
 		return s.checkLost(ctx, accountKey(key, 0), out.Attributes, now)
 	}
 	return nil
@@ -142,7 +142,8 @@ func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 		}
 		_ = s.anyway(ctx, "list", func(ctx context.Context, _ *step) error {
 			x := &expression{}
-			// The account's item in the list has to say what it said when list put the account there.
+			// g.listed is the account's item in the list before list's update, which leaves these two attributes alone as long as there is no
+			// account. So they are still the same, unless another process has written them since.
 			for _, name := range [...]string{attrMatters, attrAccepted} {
 				if old, told := g.listed[name]; told {
 					x.require(name, "=", old)

@@ -327,7 +327,7 @@ type ruling struct {
 	span    driver.Span
 	max     int64 // in force
 	full    bool  // the amount has no room; an observe-only line takes it all the same
-	refuses bool  // the line has no room, and is not observe-only, or observe-only lines refuse, too
+	refuses bool  // the line has no room, and is not observe-only, or observe-only lines refuse, too (RefuseObserved)
 	latches bool  // the line latches: one that refuses when the reservation is refused, and an observe-only one when it is admitted
 }
 
@@ -373,7 +373,9 @@ func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver
 // The error is driver.ErrOverflow if the amount and what the account holds don't fit into an int64 together.
 func (s *Store) judgeLine(v *view, r *driver.Reservation, line *driver.Line) (ruled ruling, b driver.Balance, err error) {
 	ruled = ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
-	ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast) // without keepPast never before the account's newest window
+	// A clock that is behind counts in the account's newest window, but not if keepPast is set: then there is an Options.Clock, which may be set
+	// back, and accounts keep the sums of windows that have passed.
+	ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast)
 	b, overflow := ruled.group.balance(line, ruled.span, ruled.now, ruled.amount)
 	if overflow {
 		return ruling{}, driver.Balance{}, driver.ErrOverflow

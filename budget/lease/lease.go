@@ -78,8 +78,8 @@ type rememberedCalls struct {
 
 // roomShortage is what a process knows about accounts that have too little room.
 type roomShortage struct {
-	// denying is, by account, for how many calls idle leases are being given back before a denial. A lease that is drawn meanwhile would take the
-	// room that this frees.
+	// denying is, by account, how many calls are about to be denied on it, and wait while idle leases are given back. A lease that is drawn meanwhile
+	// would take the room that this frees.
 	denying     map[driver.Key]int
 	wishedUntil map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
 	roomMade    uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same

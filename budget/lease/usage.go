@@ -82,8 +82,8 @@ func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge
 	return all
 }
 
-// restOfUses returns, by use, what its amount leaves for the other grants after the shares of those grants that keep theirs. It is negative where
-// they have more.
+// restOfUses returns, by use, its amount, which of returns, less its shares in the grants that are marked in kept. So much is left for the other
+// grants; it is negative where these shares are more than the amount.
 func (l *lease) restOfUses(kept []bool, of func(*leaseUse) driver.Charge) []driver.Charge {
 	rest := make([]driver.Charge, len(l.uses))
 	for k, u := range l.uses {
@@ -102,8 +102,8 @@ func (l *lease) restOfUses(kept []bool, of func(*leaseUse) driver.Charge) []driv
 	return rest
 }
 
-// fill takes a target out of what is left of the uses, one after the other, and returns how much each of them gave. The shares are sorted by usage
-// key, as a settlement requires.
+// fill takes a target out of rest, what is left of the uses, one after the other, and returns how much each of them gave. The shares are sorted by
+// usage key, as a settlement requires.
 func (l *lease) fill(target driver.Charge, rest []driver.Charge) (shares []driver.Share) {
 	// rest has the amounts of the uses, in the same order.
 	for k, u := range l.uses {

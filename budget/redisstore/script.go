@@ -45,10 +45,12 @@ func newScript(file, flags string) *script {
 // stand for a list of Lua variables or conditions, such as "a1, a2, ..." for @A@. units is how many units a charge has: USD, calls, and the
 // kinds of tokens.
 var constants = strings.NewReplacer(
-	// The number of units, once as a number, and below, as @UNIT@, as a byte in a Lua string. @SUMS@ is the format of as many 8-byte integers.
+	// The number of units: @UNITS@ as a number, and @UNIT@ as a byte in a Lua string, which scripts write in front of what they store, to tell how
+	// many units the charges in it have. @SUMS@ is the format of as many 8-byte integers.
 	"@UNITS@", strconv.Itoa(units),
 	"@SUMS@", strings.Repeat("I8", units),
 	"@UNIT@", fmt.Sprintf(`\%03d`, units),
+	// The amounts of two charges, a and b, their sums, and whether one is above MAX, the largest sum that the scripts allow.
 	"@A@", each("a%[1]d", ", "), "@B@", each("b%[1]d", ", "), "@A+B@", each("a%[1]d + b%[1]d", ", "),
 	"@A+B>MAX@", each("a%[1]d + b%[1]d > MAX", " or "), "@B>MAX@", each("b%[1]d > MAX", " or "),
 	// A charge of zeros, and the keys of two rows of usage: for calls of which nobody said whose they are, and for those without a row of their own.

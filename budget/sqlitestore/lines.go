@@ -265,14 +265,14 @@ func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 	return err
 }
 
-// posting is what post changes of an entry's sums.
+// posting has the amounts of an entry with which post is called, before and afterwards.
 type posting struct {
 	actual  driver.Charge  // what the entry has posted afterwards
 	before  driver.Charge  // what it has posted until now, which actual replaces
 	pending driver.Charge  // what it holds as pending, which ends
-	shares  []driver.Share // how actual divides among calls; nil if all of it belongs to the entry's call
-	// correction says that the entry was resolved before. Without shares all of actual then goes to the first of the rows of usage, the sums of a day,
-	// to which the entry was added.
+	shares  []driver.Share // how actual divides among calls; nil if all of it belongs to the entry's call, or as said below
+	// correction says that the entry was resolved before. A correction that has no shares does not say how actual divides, although what was posted
+	// before may have had some. So all of it goes to the first of the rows of usage, the sums of a day, to which the entry was added then.
 	correction bool
 }
 

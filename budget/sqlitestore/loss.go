@@ -83,7 +83,8 @@ func (s *Store) recover() error {
 	if s.reopen() == nil && !bytes.Equal(s.accepted, accepted) {
 		return nil
 	}
-	// Nobody has accepted the loss, but reopen may have replaced these. The file and its sequence are compared with nothing while lost is set.
+	// Nobody has accepted the loss, so these, which reopen may have replaced, are put back. The file and its sequence need not be: they are compared
+	// with nothing while lost is set.
 	s.epoch, s.accepted, s.lost = epoch, accepted, true
 	return errReplaced
 }
@@ -116,7 +117,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 		return errClosed
 	}
 	known, file, accepted := meta{epoch: s.epoch, sequence: s.sequence, accepted: s.accepted, lost: s.lost}, s.file, false
-	// Unless the loss is accepted in the end, what reopen adopts is compared with the ledger before again, also after a panic of Options.Clock.
+	// Unless the loss is accepted in the end, what reopen replaces is put back, so that later steps still find the loss when they compare. This is
+	// deferred, because writeAcceptance calls Options.Clock, which may panic.
 	defer func() {
 		if !accepted {
 			s.adopt(file, &known)

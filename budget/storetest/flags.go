@@ -30,7 +30,9 @@ func (s *subject) killAll(flags ...driver.Kill) {
 
 // The rules of kill flags with patterns. callScope has the principal ci, the workflow nightly, a model and the tag team=core. s.kills
 // returns the flags in force, s.records the audit trail, and s.revision its length. s.killAll sets flags, and s.revive removes one without patterns.
-// s.flagRefusingCall returns the flag that refuses a call of a scope, nil if it is admitted.
+// s.flagRefusingCall returns the flag that refuses a call of a scope, nil if it is admitted; s.flagRefusing does so for a call of which the store is
+// only told the keys of its values. s.reopen returns another handle on the ledger, as another process would have it. A call has a value of a flag
+// with patterns if its own value in that field or tag fits the pattern.
 var patternRules = []rule{
 	{"PatternsRefuseWhatTheyMatch", "a flag with patterns refuses each call that has all of its values, whatever they stand for, and spares all others", func(s *subject) {
 		l := line("a", driver.Daily, 100)
@@ -83,7 +85,7 @@ var patternRules = []rule{
 			// which this rule does not wait for.
 			return
 		}
-		for range 3 {
+		for range 3 { // each time the list has changed since the store has read it
 			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
 			require.NotNil(s.t, s.flagRefusingCall(callScope, l))
 			require.NoError(s.t, other.Revive(s.ctx, driver.Flag{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))

@@ -171,7 +171,8 @@ var repeatRules = []rule{
 	}},
 }
 
-// The rules of lines with Observe, with the helpers of reserveRules.
+// The rules of lines with Observe, with the helpers of reserveRules. A caller that has two bounds of what a call can cost asks with the larger one
+// first, and sets RefuseObserved. Lines with Observe then refuse like all others, and the caller asks again with the smaller bound.
 var observeRules = []rule{
 	{"ObserveLinesRefuseNothing", "a rehearsed limit counts and reports beyond its Max, and never refuses", func(s *subject) {
 		l := line("a", driver.Daily, 10)
