@@ -2,8 +2,8 @@ package bedrocktest
 
 import "github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest/internal/promptcache"
 
-// Compaction, in tokens. A request that allows it is billed as if it were compacted at least once, and once more for each 50,000 tokens of
-// its prompt, the shortest history that Anthropic lets a request name (2026-09).
+// Compaction, in tokens. A request that allows it is billed as if it were compacted once for each full 50,000 tokens of its prompt, the
+// shortest history that Anthropic lets a request name (2026-09), and at least once.
 const (
 	compactionTrigger = 50_000
 	leastSummary      = 500
@@ -27,7 +27,7 @@ func (in *inference) iterations(split promptcache.Split, output int) []iteration
 	total := in.request.InputTokens
 	// Only the first compaction uses the prompt cache: all others, and the message, read the whole prompt as plain input.
 	all := []iteration{{kind: "compaction", split: split, output: in.summarySize(0)}}
-	for pass := 1; pass < total/compactionTrigger; pass++ {
+	for pass := 1; pass < total/compactionTrigger; pass++ { // the first one, pass 0, is in all already
 		all = append(all, iteration{kind: "compaction", split: promptcache.Split{Input: total}, output: in.summarySize(pass)})
 	}
 	summary := all[len(all)-1].output

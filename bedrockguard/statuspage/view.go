@@ -38,13 +38,13 @@ type pageView struct {
 	At     time.Time
 	Tiles  []tile
 	Charts []chart // by day
-	Hits   hitView
+	Hits   hitView // which share of the input was read from the prompt cache, by workflow
 
 	// The limits.
 	Policy   bool // a policy with limits is known
 	Accounts []accountRow
 	Hidden   int          // how many accounts are not shown
-	Unknown  int          // how many accounts were not read; see snapshot.unknown
+	Unknown  int          // how many further accounts were not read
 	Raised   []accountRow // accounts with an override
 
 	// What guards have reported. If none reports to this page (Listening), the lists are empty.
@@ -89,7 +89,7 @@ type accountRow struct {
 	Window              string
 	Reset               string    // how long until the window ends
 	ResetAt             time.Time // when that is
-	Pace, Over, Reaches string    // see paceTexts
+	Pace, Over, Reaches string    // how fast it is spent, over which time that was measured, and when it will be full
 }
 
 // findingRow is a finding of the cache check in one workflow. Cost and Day are what it costs by the latest report, for one call and for a day;
@@ -120,7 +120,7 @@ type callRow struct {
 // killRow is a kill flag in force.
 type killRow struct {
 	N             int    // the number of the row, for names in the HTML
-	Flag          string // its key; see flagKey
+	Flag          string // its key, for links to forms
 	Scope, Reason string
 	At, Until     time.Time // since when and until when; a zero Until is no end
 	Effective     time.Time // from when it holds in every process; zero if it already does
@@ -223,7 +223,7 @@ func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
 	)
 }
 
-// viewAccounts adds the rows of the fullest accounts, and of those that have an override wherever they stand.
+// viewAccounts adds the rows of the fullest accounts, which come first in the snapshot, and of those that have an override wherever they stand.
 func (p *Page) viewAccounts(v *pageView, s *snapshot) {
 	for i, a := range s.accounts {
 		if a.override != nil && len(v.Raised) < p.maxRows {

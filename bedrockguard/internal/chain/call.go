@@ -12,9 +12,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
-// Call is what the chain knows of one call of the client. A door fills it in, and the chain fills it in again if the request turns out to have
-// been changed since. It holds no type of smithy, the SDK's runtime, and the prompt only by reference to the caller's own values. Its attempts are
-// made one after the other, so that it needs no lock; the atomic fields may be used by several goroutines at the same time.
+// Call is what the chain knows of one call of the client. A door, which is the SDK's middlewares or the HTTP transport, fills it in, and the chain
+// fills it in again if the request turns out to have been changed since. It holds nothing of the way on which the request travels, such as a type of
+// smithy, the SDK's runtime, and no copy of the prompt: only references to the caller's own values. Its attempts are made one after the other, so
+// that it needs no lock; the atomic fields may be used by several goroutines at the same time.
 type Call struct {
 	pricing.Call // what the request asks for (Demand), and what that costs
 

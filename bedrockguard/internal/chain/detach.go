@@ -192,7 +192,7 @@ func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, 
 // answer by what has arrived of it.
 func (d *dispatch) conclude(ctx context.Context, got *handlerResult) {
 	g, s := d.guard, d.sending
-	// The cache check gets the usage below, if there is any. Only without it cacheLost tells the check anything, at the end.
+	// At the end cacheLost tells the cache check that no usage came; this does nothing more if settling, below, has handed the check a usage.
 	defer g.cacheLost(ctx, s.current().call, nil)
 	if m := s.stream.Load(); m != nil {
 		m.readToEnd(context.Cause(ctx))

@@ -120,11 +120,11 @@ func (c *Call) priceFeatures(f *FlatPrices) (unpriced string, err error) {
 	return "", nil
 }
 
-// FlatBy makes the call one of an operation that has a flat price and no other: its quote is of an empty model, which charges nothing.
+// FlatBy makes the call one of an operation that is charged by its flat price alone: its quote is of an empty model, which charges nothing.
 func (c *Call) FlatBy(amount price.Amount) {
 	c.FlatOperation, c.Flat = true, amount
 	c.Quote = Quote{Resolved: &catalog.Resolved{Model: new(catalog.Model)}, Tier: price.TierStandard}
-	c.Demand.choices = 1
+	c.Demand.choices = 1 // it is never less, also where there is no completion
 }
 
 // FlatWorst bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more. A unit is up to

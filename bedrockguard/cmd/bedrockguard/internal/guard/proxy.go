@@ -135,7 +135,7 @@ func listenAsAllowed(c *cli.Command) (net.Listener, error) {
 
 // openWithPolicy opens the ledger with the policy of a file, or with the one in the store.
 func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*budget.Ledger, error) {
-	var policy budget.Policy
+	var policy budget.Policy // without limits it stands for the one in the store
 	if at := c.String("policy"); at != "" {
 		var err error
 		if policy, err = commandline.ReadPolicyFile(at); err != nil {
@@ -145,8 +145,8 @@ func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*b
 	return budget.Open(ctx, store, policy)
 }
 
-// proxyCallers returns who is let in: the owners of the keys in a file, or with --open-loopback everybody, on one account. Without --master-key
-// masterKey returns the zero value, with which no key has an AWS key pair.
+// proxyCallers returns who is let in: the owners of the keys in a file, or with --open-loopback everybody, on one account. From the master key the
+// secrets of AWS key pairs are derived, with which clients sign requests. Without --master-key it is the zero value, and no key has such a pair.
 func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	if c.Bool("open-loopback") {
 		return proxy.Loopback(budget.Scope{Principal: c.String("principal")}), nil
