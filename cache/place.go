@@ -87,14 +87,14 @@ func withoutPoints(p *prompt.Prompt) []prompt.Edit {
 
 // placer holds a prompt's points while they are being placed.
 type placer struct {
-	site                 // after which blocks points may be; last returns the last such block of a range
+	site                 // after which blocks points may be; its method last returns the last such block of a range
 	room   int           // how many points the model accepts
 	fresh  time.Duration // the lifetime of new points, and of the caller's points without one
 	spots  []spot        // the points of the result, in the order of their blocks
 	strays []stray       // points of the caller that can't stay where they are
 
 	judged bool // judge, the function that place was called with, has decided whether the newest turn gets a point
-	drop   int  // the caller's points after the block with this index, or after a later one, are removed; the number of blocks removes none
+	drop   int  // points of the caller after this block or a later one have only cost money, and are removed; len(p.Blocks) removes none
 }
 
 // spot is a block that will be followed by a point.
@@ -125,7 +125,7 @@ func (pl *placer) find(block int) (int, bool) {
 func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
-		if pt.Block >= pl.drop { // the caller's points from there on have only cost money
+		if pt.Block >= pl.drop { // it is removed: a stray with a block of -1
 			pl.strays = append(pl.strays, stray{point: i, block: -1})
 			continue
 		}

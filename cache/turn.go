@@ -83,17 +83,17 @@ func (s *session) checkRecorded(c Call, p *prompt.Prompt, prev predecessor, plac
 	t := &Turn{session: s, call: c, prompt: p, size: p.Total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
 	if conv := t.past.conversation; conv != nil {
-		t.unproven = placed && len(conv.points) == 0
+		t.unproven = placed && len(conv.points) == 0       // Fix gave the predecessor no point
 		t.countedBefore = conv.counted                     // also if this request does not have all of the blocks that were counted
 		t.forgets = t.call.Model.forgets(p, t.past.shared) // the model drops thinking that both requests have, so that less is read
 	}
-	t.lint()
+	t.lint()                                  // what the request alone shows
 	if c.Model.Explicit || c.Model.Implicit { // the model caches, at cache points or by itself
-		t.compare()
-		t.expect()
+		t.compare() // what has changed since the predecessor
+		t.expect()  // what should be read from the cache
 	}
-	t.findLoop()
-	for _, f := range s.tripped { // empty unless the workflow has tripped
+	t.findLoop()                  // whether the workflow sends the same request again and again
+	for _, f := range s.tripped { // empty unless the workflow has tripped: its last calls read too little from the cache
 		t.add(f)
 	}
 	slices.SortStableFunc(t.found, func(a, b Finding) int { return rank(a) - rank(b) })

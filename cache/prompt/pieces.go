@@ -82,15 +82,15 @@ func kindOf(c byte) pieceKind {
 	}
 }
 
-// longest returns how many bytes a piece of this kind can have.
+// longest returns how many bytes a piece of this kind can have: see piecesIn.
 func (k pieceKind) longest() int {
 	switch k {
 	case ofDigits:
-		return 3
+		return 3 // numbers are cut into pieces of up to three digits
 	case ofOthers:
-		return 24
+		return 24 // as long as eight characters of three bytes; a larger number would only count fewer pieces, and never too many
 	default:
-		return math.MaxInt
+		return math.MaxInt // a run of letters or signs is one piece, however long
 	}
 }
 

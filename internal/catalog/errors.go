@@ -20,9 +20,9 @@ var (
 
 // UnpricedError says that a call has no known price, and so must not be sent. It unwraps to ErrUnpriced.
 type UnpricedError struct {
-	// ModelID is what the caller asked for, cut to 128 bytes; anything but visible ASCII is replaced by '?'.
+	// ModelID is what the caller asked for; anything but visible ASCII is replaced by '?', and what is beyond 128 bytes by "...".
 	ModelID string
-	// Region is the caller's region, treated the same way; empty when unknown, and for service tiers.
+	// Region is the caller's region, treated the same way, but from 32 bytes on; empty when unknown, and for service tiers.
 	Region string
 	// Reason says why there is no price, and what to do.
 	Reason string
@@ -71,7 +71,7 @@ func modelProblem(modelID, format string, args ...any) *ModelError {
 type FileError struct {
 	// Problem says what is wrong, and where.
 	Problem string
-	// the cause; nil if there is none besides Problem
+	// Err is the cause; nil if there is none besides Problem.
 	Err error
 }
 
@@ -91,7 +91,7 @@ func (e *FileError) Unwrap() []error {
 	return []error{ErrInvalidFile, e.Err}
 }
 
-// printable makes a caller's text safe to print: at most limit bytes of visible ASCII.
+// printable makes a caller's text safe to print: at most limit bytes of visible ASCII, and three dots behind them if it was longer.
 func printable(s string, limit int) string {
 	cut := len(s) > limit
 	if cut {

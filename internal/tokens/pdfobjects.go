@@ -88,14 +88,14 @@ func (r *pdfReader) word() (word []byte, ok bool) {
 		n = 2
 	case c == '(':
 		n = literalString(rest)
-		ok = n < len(rest) || rest[len(rest)-1] == ')'
+		ok = n < len(rest) || rest[len(rest)-1] == ')' // a string that does not end is all of rest
 		r.at += n
 		return rest[:n], ok
 	case c == '<': // hexadecimal
 		end := bytes.IndexByte(rest, '>')
 		r.at += end + 1
 		return rest[:end+1], end >= 0
-	case c == '/' || strings.IndexByte(pdfDelimiters, c) < 0:
+	case c == '/' || strings.IndexByte(pdfDelimiters, c) < 0: // a name, a number or a keyword: it ends at white space or at what begins another word
 		for n < len(rest) && strings.IndexByte(pdfDelimiters, rest[n]) < 0 {
 			n++
 		}
@@ -104,8 +104,8 @@ func (r *pdfReader) word() (word []byte, ok bool) {
 	return rest[:n], true
 }
 
-// body returns the bytes of a stream whose keyword was the last word, and reads up to behind its end. If the dictionary does not tell the length, the
-// stream ends at the next keyword for that. It returns false for complete if the file ends before the stream.
+// body returns the bytes of a stream, of which the word stream was read last, and reads up to behind its word endstream. If the dictionary tells no
+// length, or one behind which there is no endstream, the stream ends at the next endstream. It returns false for complete if the file ends before it.
 func (r *pdfReader) body(dict []byte) (body []byte, complete bool) {
 	const end = "endstream"
 	rest := bytes.TrimPrefix(bytes.TrimPrefix(r.data[r.at:], []byte("\r")), []byte("\n"))
@@ -135,7 +135,8 @@ func pdfLength(dict []byte) int {
 	return pdfInt(value)
 }
 
-// onlyValue returns what follows a key in a dictionary, or in one inside of it. It returns false if the key is not there, or more than once.
+// onlyValue returns all that follows a key in a dictionary, or in one inside of it: the value, and what is behind that. It returns false if the key
+// is not there, or more than once.
 func onlyValue(dict []byte, key string) (value []byte, ok bool) {
 	for rest := dict; ; {
 		i := bytes.Index(rest, []byte(key))

@@ -21,14 +21,14 @@ type Request struct {
 	// What the model reads.
 	Prompt         tokens.Prompt
 	Embedded       int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
-	ToolPoints     int    // elements of lists of tools that are a cache point and nothing else, as Converse has them; Prompt.Tools counts them
+	ToolPoints     int    // cache points in the place of tools, as Converse has them: no tools there, but Prompt.Tools counts them, too
 	StoredPictures []int  // indexes of those Opaque blocks of Prompt that are pictures which the service fetches
-	DocumentImages bool   // images may be read as pages of documents
+	DocumentImages bool   // a field detailLevel, Nova's, is there, by which images may be read as pages of documents
 	Unseen         string // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
 
 	// What limits the answer.
-	MaxTokens   int64 // the largest output limit found in any field, thinking budgets included; 0 if the field that the dialect has for it is not set
-	ExtraTokens int64 // the largest limit that does not bound the answer: thinking budgets, and limits in fields that are not the dialect's
+	MaxTokens   int64 // the answer's limit: the largest of any field, ExtraTokens included; 0 if no field is set where the dialect has its limit
+	ExtraTokens int64 // the largest of the thinking budgets and of the limits in fields that may not be the dialect's, which alone bound no answer
 	Thinking    int64 // the largest thinking budget; 0 when there is none
 	NoOutput    bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices     int64 // answers asked for, of all prompts together, each up to MaxTokens; at least 1
@@ -38,7 +38,7 @@ type Request struct {
 	Videos       int64    // videos, for models that bill them by the second
 	Audios       int64    // sounds, for models that bill them by the second
 	Queries      int64    // search units that a rerank request can be billed; 0 for other models
-	Texts        int64    // texts and other inputs to embed, one by one
+	Texts        int64    // how many texts and other inputs there are to embed, one by one
 	Unpriced     string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
 	AlsoUnpriced []string // further features of that kind
 
@@ -48,7 +48,7 @@ type Request struct {
 	OtherTier   string            // another tier that the body asks for in another place, so that either may count; empty when there is none
 	Latency     string            // the mode asked for in a performanceConfig, in lower case; empty when none
 	Guardrail   bool              // the body names a guardrail
-	Compacts    bool              // the service may shorten the history in inferences of their own
+	Compacts    bool              // the service may shorten the history, each time in an inference of its own
 
 	// Where the request goes.
 	Model  string // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other

@@ -13,7 +13,8 @@ import (
 func (m *meter) Tool(t jsonbody.Tool) {
 	r := &m.req
 	r.Prompt.Tools++
-	// Alone: the object holds nothing but a cachePoint. One with a key of another point beside it is something else.
+	// Alone: the object holds nothing but a cachePoint. It is counted, because in a body of Converse it is no tool. One with the key of another point
+	// beside it, whose value is an object (Control) or is none, such as null (Null), has a form of no dialect.
 	if t.Points.Alone && t.Points.Control.Form == request.NoMarker && !t.Points.Null {
 		r.ToolPoints++
 	}
@@ -61,7 +62,7 @@ func toolFeature(kind string) (feature string, builtin bool) {
 	return "unknown tool type", false
 }
 
-// schema notes a schema of so many bytes that the service writes into the prompt as a grammar.
+// schema notes that the service writes a schema of so many bytes into the prompt as a grammar, which costs tokens beside the definition's own.
 func (m *meter) schema(bytes int64) {
 	m.req.Prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: bytes})
 }

@@ -91,7 +91,8 @@ func sameAnswer(got, want result) bool {
 	return got == want
 }
 
-// step returns the ledger after an operation, and what the client must be told.
+// step returns the ledger after an operation, and what the client must be told. A change comes with the revision that it has made by the audit trail,
+// o.revision, which is read when the history is over: so the model knows where in the trail it has to come.
 func (m *model) step(s state, o op) (state, result) {
 	switch o.kind {
 	case reserve:
@@ -110,7 +111,7 @@ func (m *model) step(s state, o op) (state, result) {
 		s.revision, s.flagged[o.flag] = o.revision, lastChange{o.revision, o.change}
 		s.flags[o.flag] = o.kind == killFlag
 		return s, result{}
-	default:
+	default: // the balances are read
 		return s, result{accounts: s.accounts}
 	}
 }

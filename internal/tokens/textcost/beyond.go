@@ -75,7 +75,8 @@ func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
 func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 	// last is the entry in plane of the character before, of which only the script is used, and all has the bits of all entries.
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
-	// sum and changes are for finish. wrong has its highest bit set if some character is not of two bytes.
+	// sum adds up parts of the entries, and changes counts the changes of script, both for finish. wrong has its highest bit set if some character is
+	// not of two bytes.
 	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
@@ -104,10 +105,11 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 }
 
 // triples is pairs for characters of three bytes: its caller has to have seen that within the block two bytes of the form 10xxxxxx follow each head.
-// It does not store the characters, because finish reads those only if there are Russian letters, which have two bytes. It takes half of the
-// instructions of decode and add.
+// follows has a bit for each character that comes directly after another one beyond ASCII. triples does not store the characters, because finish
+// reads those only if there are Russian letters, which have two bytes. It takes half of the instructions of decode and add.
 func (s *Scanner) triples(text *window, heads, follows uint64) bool {
-	// As in pairs, last is the entry of the character before, sum and changes are for finish, and wrong is for characters that are not of three bytes.
+	// last is the entry in plane of the character before, of which only the script is used. sum adds up parts of the entries, and changes counts the
+	// changes of script, both for finish. wrong has its highest bit set if some character is not of three bytes.
 	t, last := s.table, uint32(s.script)
 	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
@@ -116,9 +118,9 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 		r := uint32(text[at])<<12 + uint32(text[at+1])<<6 + uint32(text[at+2]) - (0xe0<<12 + 0x80<<6 + 0x80)
 		// A difference below 0 sets the highest bit. r ^ 0xd800 comes first, and is below 0x800 for a surrogate.
 		wrong |= (r - 0x800) | (0xffff - r) | (r ^ 0xd800 - 0x800) // neither below U+0800 nor above U+FFFF nor a surrogate
-		in := uint32(t.plane[r&0xffff])
+		in := uint32(t.plane[r&0xffff])                            // the character's entry
 		change := (last ^ in) & planeScript
-		if follows>>at&1 == 0 {
+		if follows>>at&1 == 0 { // an ASCII character is between the two
 			change = 0
 		}
 		changes += (change + 0xffff) >> 16 // 1 if it is not 0
@@ -135,8 +137,8 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 }
 
 // finish adds to the scanner what pairs, triples or add have counted of the characters that begin at heads. sum adds up two parts of their entries
-// in table.plane, their tokens and the bit lengthened; changes is how often the script changes; all has the bits that any entry has, and last is
-// the last entry.
+// in table.plane: their tokens, and the bit lengthened of those that Unicode's normalisation can lengthen. changes is how often the script changes;
+// all has the bits that any entry has, and last is the last entry.
 func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
 	// The tokens add up in the bits of sum below lengthened, and how many characters have that bit adds up from lengthened on.
 	s.units += int64(sum&(lengthened-1)*Unit + changes*scriptChange)
@@ -190,13 +192,14 @@ func (b *block) decodeBroken(text *window, beyond, follows uint64) (heads uint64
 
 // add adds the cost of the characters that decode has stored, which begin at heads.
 func (s *Scanner) add(heads uint64) {
-	// last is the entry in plane of the character before, of which only the script is used, and all has the bits of all entries.
+	// last is the entry in plane of the character before, of which only the script is used, and all has the bits of all entries. sum adds up parts of
+	// the entries, and changes counts the changes of script, both for finish.
 	b, plane, last, all := &s.block, &s.table.plane, uint32(s.script), uint32(0)
 	sum, changes, n := uint32(0), uint32(0), bits.OnesCount64(heads)
 	for i := range n {
-		in := uint32(plane[inPlane(b.characters[i&(blockBytes-1)])])
+		in := uint32(plane[inPlane(b.characters[i&(blockBytes-1)])]) // the character's entry
 		change := (last ^ in) & planeScript
-		if !b.follows[i&(blockBytes-1)] {
+		if !b.follows[i&(blockBytes-1)] { // an ASCII character is between the two
 			change = 0
 		}
 		changes += (change + 0xffff) >> 16 // 1 if it is not 0

@@ -69,7 +69,8 @@ func (s *Scanner) signs(text []byte, i, end int, escaped bool) int {
 }
 
 // beyond scans text from i, where a character beyond ASCII or a malformed byte is, to end or to the next ASCII character, and returns where
-// it stopped.
+// it stopped. It adds to s.units what these characters cost, and to s.added by how many bytes Unicode's normalisation, which some tokenizers apply
+// first, can lengthen them.
 func (s *Scanner) beyond(text []byte, i, end int) int {
 	t, units, script, letter, from := s.table, s.units, s.script, s.letter, i
 	// behind tells of the character before: in its lowest 8 bits by how much it makes the first character dearer, and in the 6 above these its number in
@@ -85,7 +86,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		r, size := decode(text[i:])
 		i += size
 		if l := r - cyrillicFirst; l < cyrillicLetters { // a small Russian letter: for a character before those l is a very large number
-			if script != russianInPlane && script != cyrillicInPlane {
+			if script != russianInPlane && script != cyrillicInPlane { // before it is neither such a letter nor another Cyrillic one
 				units += scriptChange
 			}
 			units += int64(t.cyrillic[(letter<<6|uint16(l+1))&(1<<12-1)])
@@ -105,10 +106,11 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		}
 		units += int64(in&planeTokens)*Unit + first
 		// The character before the next one is this one, no small Russian letter, so its number is 0. first was for the first character alone.
+		// The bits lengthened and lengthenedBeyond say that normalisation can lengthen the character: by addedTo(r) bytes, of a token each.
 		if letter, first = 0, 0; in&(lengthened|lengthenedBeyond) != 0 {
 			s.added += addedTo(r)
-			// For a character of the basic plane the entry's tokens include the added bytes, and nothing is added here: addedInPlane has no bit of
-			// addedBeyond. For one beyond it, addedBeyond tokens are.
+			// For a character of the basic plane the entry's tokens include those of the added bytes, and nothing is added here: addedTo is
+			// addedInPlane, which has no bit of addedBeyond. For one beyond it, addedBeyond tokens are. The & comes before the *.
 			units += addedTo(r) & addedBeyond * Unit
 		}
 		s.inexact = s.inexact || r == utf8.RuneError && size == 1
