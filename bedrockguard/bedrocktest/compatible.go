@@ -103,7 +103,7 @@ func compatibleDialect(route string) dialect {
 }
 
 // compatibleModel serves one request of a route that names its model in the body; count asks for the tokens of the prompt only, which is free. Like
-// model, it returns the refusal that the caller has to write, or nil.
+// model, it returns the refusal that the caller has to write, or nil. obeys returns that of the first simulated rule of Bedrock that the body breaks.
 func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int, prefix, route string, count bool, body []byte) *refusal.Error {
 	n, refused := jsonnode.Parse(body)
 	if refused != nil {

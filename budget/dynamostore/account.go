@@ -91,7 +91,8 @@ func (b *bucket) add(prefix string, n int64) {
 	}
 }
 
-// merge adds the sums of another bucket with the same start.
+// merge adds the sums of another bucket with the same start: that of another shard of the account. No sum wraps, because whoever books keeps what all
+// shards of a bucket hold together within an int64.
 func (b *bucket) merge(other bucket) {
 	b.settled, b.pending, b.forgotten = b.settled+other.settled, b.pending+other.pending, b.forgotten+other.forgotten
 }

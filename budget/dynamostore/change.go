@@ -22,7 +22,6 @@ const (
 	attrRevision = "rv"
 	attrChange   = "ci" // the change's id
 	attrMadeAt   = "ca"
-	attrBefore   = "cb" // what a correction replaced
 	attrRecord   = "cr" // the row, as account.EncodeRecord encodes it
 )
 
@@ -229,9 +228,6 @@ func (s *Store) writeRecord(r *driver.Record, revision int64, now time.Time) (ro
 	ttl, _ := expiry(now.UnixNano(), changeTrail) // it always ends: expiry says otherwise only near the end of int64
 	whole := item{
 		attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrRecord: blob(raw), ttlAttribute: number(ttl),
-	}
-	if r.Kind == driver.ChangeCorrect {
-		whole[attrBefore] = blob(encodeCharge(r.From))
 	}
 	none := &expression{}
 	none.requireNone(partitionKey)
@@ -442,13 +438,9 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []driv
 // decodeChange decodes a row of the audit trail.
 func decodeChange(raw item) (driver.Record, error) {
 	r := reader{item: raw}
-	revision, at, before := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrBefore, -1) // before is nil unless it is a correction
+	revision, at, record := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrRecord, -1)
 	if r.err != nil {
 		return driver.Record{}, r.err
 	}
-	record, err := account.DecodeRecord(r.blob(attrRecord, -1), revision, at)
-	if err == nil && before != nil {
-		record.From, err = decodeCharge(before)
-	}
-	return record, err
+	return account.DecodeRecord(record, revision, at)
 }

@@ -32,7 +32,7 @@ type account struct {
 
 // bucket has the sums of a part of time.
 type bucket struct {
-	start, end int64 // end is when it stops counting, or later if it has to be kept for longer
+	start, end int64 // end is when it stops counting, or later if it has to be kept for longer; Options.Retention begins only then
 	settled    int64
 	pending    int64
 	forgotten  int64 // the part of settled that was posted by entries that are forgotten

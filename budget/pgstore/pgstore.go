@@ -134,7 +134,8 @@ var (
 // schemaName matches names that can be put between quotes without escaping anything.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,47}$`)
 
-// complete checks the options, and puts the defaults in the place of zeros. Listen is copied, so that the caller may change the original.
+// complete puts the defaults in the place of zeros, also of an empty Schema, and then checks the name of the schema, the only option that can be
+// wrong. Listen is copied, so that the caller may change the original.
 func (o *Options) complete() error {
 	if o.Schema == "" {
 		o.Schema = DefaultSchema

@@ -186,7 +186,8 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (revision i
 	}
 	parts := partsOf(value) // the reply, and then the rows
 	answer, unreadable := parseReply(parts[0])
-	// judge returns why the answer can't be used, such as a loss of the ledger.
+	// judge returns why the answer can't be used. The script has compared the ledger with what this process knows; judge notes a loss that it reports,
+	// unless another ledger than k was adopted meanwhile.
 	if err := s.judge(k, &answer, unreadable); err != nil {
 		return 0, nil, err
 	}

@@ -175,7 +175,9 @@ func (d *dispatch) resolveInBackground(ctx context.Context, done chan struct{}, 
 		d.cancel()
 		reading = drains.Own(d.cancel)
 	}
-	d.sending.inBackground.Store(true) // from here on the goroutine resolves the attempt, and tells the cache check of the call's end
+	// From here on the goroutine resolves the attempt (inBackground), and tells the cache check of the call's end: streaming keeps the door from telling
+	// it now, while the answer is still read.
+	d.sending.inBackground.Store(true)
 	d.sending.current().call.streaming.Store(true)
 	// After DrainTimeout the answer is cut, by the end of the transport's context.
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)

@@ -212,7 +212,8 @@ func (w walk) document(d *types.DocumentBlock) {
 	w.sink.Media(m)
 }
 
-// cites tells that citations are asked for, and reports whether they are.
+// cites tells that citations are asked for, of the block that began last, and reports whether they are. It is told even if texts are left out, unlike
+// what w.flag tells: the service adds instructions and marks for citations to the prompt, and the meter counts those.
 func (w walk) cites(c *types.CitationsConfig) bool {
 	on := c != nil && aws.ToBool(c.Enabled)
 	if on {

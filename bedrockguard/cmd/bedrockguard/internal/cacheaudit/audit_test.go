@@ -324,3 +324,17 @@ func TestAListOfEventsMayBeOfAnySize(t *testing.T) {
 	s.end()
 	require.Equal(t, [3]int{n, 0, 0}, [3]int{records, s.bad, s.tooLong})
 }
+
+// A record in so many envelopes that they are not all opened is told as unread, and not left out in silence.
+func TestTooManyEnvelopesAreNotRead(t *testing.T) {
+	object := `{"schemaType":"ModelInvocationLog","timestamp":"2026-11-01T00:00:00Z","modelId":"m","input":{},"output":{}}`
+	for depth := range 7 {
+		records := 0
+		read := parseObject([]byte(object), func(*record) { records++ })
+		require.Equal(t, depth <= maxEnvelopes, read, "%d envelopes", depth)
+		require.Equal(t, read, records == 1)
+		quoted, err := json.Marshal(object)
+		require.NoError(t, err)
+		object = `{"message":` + string(quoted) + `}`
+	}
+}

@@ -109,9 +109,8 @@ const schemaType = "ModelInvocationLog"
 // parseObject calls f with each record in an object, and reports whether everything in it could be read.
 func parseObject(object []byte, f func(*record)) bool { return parseNested(object, 0, f) }
 
-// parseNested is parseObject for an object that is inside of depth envelopes. Envelopes in it are opened, but those nested more than maxEnvelopes
-// deep are skipped. It returns true if the object is a record, an envelope of nothing but records, or a part of a query's result that has no
-// record.
+// parseNested is parseObject for an object that is inside of depth envelopes. It returns true if the object is a record, an envelope of nothing but
+// records, or a part of a query's result that has no record. An envelope that is nested more than maxEnvelopes deep is not opened, and so not read.
 func parseNested(object []byte, depth int, f func(*record)) bool {
 	var r record
 	if json.Unmarshal(object, &r) != nil {
@@ -130,7 +129,7 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 		return e.Field != "" || e.Results != nil
 	}
 	if depth >= maxEnvelopes {
-		return true
+		return false
 	}
 	allRead := true
 	for _, text := range inner {

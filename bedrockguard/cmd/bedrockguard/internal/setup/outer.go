@@ -98,6 +98,7 @@ func planOptions(c *cli.Command) (options outer.Options, format outer.Format, er
 	options = outer.Options{
 		Kind: kind, Allow: c.StringSlice("allow"), Kill: c.StringSlice("kill"), Leave: c.StringSlice("leave"), Keys: outer.Keys(c.String("api-keys")), KeyDays: c.Int("key-days"), Now: now,
 	}
+	// That the moment of --kill-until is still to come is checked by Plan, with the rest of the options.
 	// An empty value is mostly a variable that is not set, and is told as that. With --kill-until, Plan refuses an empty ARN with an error of its own.
 	if text := c.String("kill-until"); text != "" {
 		options.KillUntil, err = commandline.ParseMomentToCome("kill-until", text, now)
