@@ -180,7 +180,7 @@ type planCache struct {
 	plans map[[6]string]*plan
 }
 
-// of returns the plan of a scope, or ErrInvalidScope.
+// of returns the plan of a scope, or ErrInvalidScope, which alive returns, too.
 func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	p := c.last.Load()
 	// The last plan was made for a scope with the same values, which was validated then.

@@ -116,7 +116,7 @@ const (
 	maxAsks   = 256 // requests whose chain hashes are remembered of a workflow
 )
 
-// asked returns how many of the last requests had exactly the blocks with this chain hash.
+// asked returns how many of the last requests had exactly the blocks with this chain hash, by which dropped tells lost tool turns from a branch.
 func (s *session) asked(chain uint64) int {
 	n := 0
 	for _, c := range s.asks[:min(s.asksN, maxAsks)] {

@@ -207,8 +207,8 @@ func (v *verdict) seenBefore(pl *placer) int {
 	return longest
 }
 
-// sighted records that the request has the prefix up to a block, and returns how many earlier requests had it. first is the result for a prefix that
-// is not known. A block of -1 stands for no prefix.
+// sighted records that the request has the prefix up to a block, and returns how many earlier requests had it: none as long as no request with it
+// has its answer, because nothing is written yet. v.saw is for that. first is the result for a prefix that is not known. A block of -1 stands for no prefix.
 func (v *verdict) sighted(block int, first timesSeen) timesSeen {
 	if block < 0 {
 		return timesSeen{}

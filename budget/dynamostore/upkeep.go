@@ -114,7 +114,7 @@ func (s *Store) overdueIn(ctx context.Context, partition int, after string, now 
 			r := reader{item: raw}
 			sort := r.text(sortKey)
 			if r.err != nil || sort == after {
-				return true, r.err
+				return true, r.err // an error ends the query whatever the bool is; after itself is skipped
 			}
 			id, at, err := parseDue(sort)
 			if err != nil {

@@ -246,7 +246,8 @@ func (s *Store) usable(lines []driver.Line, at time.Time) time.Duration {
 	return usable
 }
 
-// sameBuckets reports whether two moments are certainly in the same bucket of every line, even if the store rounds them.
+// sameBuckets reports whether two moments are certainly in the same bucket of every line: that of a lease's first grant, which is known, and that of a
+// grant just drawn, which the store may round. All grants of a lease are booked in the same buckets.
 func sameBuckets(lines []driver.Line, a, b time.Time) bool {
 	for i := range lines {
 		w := lines[i].Window

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// A content stream draws a page, a form, or a part of one, by operators that stand behind their operands: (Hello) Tj shows a text, /Fm0 Do draws a form or
-// an image.
+// A content stream draws a page, a form, or a part of one, by operators that stand behind their operands: (Hello) Tj shows a text, /Fm0 Do draws a form
+// or an image.
 
 // pdfContent is a stream that may draw, or several versions of it.
 type pdfContent struct {
@@ -37,7 +37,9 @@ func (m *pdfMeter) drawnText(c *pdfContent) (text int64, ok bool) {
 // maxPDFSteps bounds how often formTotal is called for one file, which may have many forms of the same names.
 const maxPDFSteps = 10_000_000
 
-// formTotal returns the tokens of a form with the forms that it draws. It returns false if a form draws itself, and if that takes too long to find.
+// formTotal returns the tokens of a form with the forms that it draws. It returns false if a form draws itself, and if that takes too long to find. A
+// name means what the form's own /Resources say, which is nothing if they lack it. A form without any takes those of the page that draws it, so that
+// the name may mean whatever it means anywhere in the file.
 func (m *pdfMeter) formTotal(object int) (int64, bool) {
 	f := m.forms[object]
 	if m.steps++; m.steps > maxPDFSteps {

@@ -177,8 +177,9 @@ func (m *SSEMeter) raise(name string) {
 	}
 }
 
-// Usage returns the usage of the whole response. It reports false until the events that conclude it were seen, which for OpenAI's chat
-// takes stream_options.include_usage in the request, and for good once the stream was damaged: charge the reservation then.
+// Usage returns the usage of the whole response. It reports false until the events that conclude it were seen, and for good once the stream was
+// damaged: charge the reservation then. For OpenAI's chat, whose request has to ask by stream_options.include_usage, the usage is concluded by a chunk
+// that has counters and no choices after the answer's end; counters beside choices may be running ones, so that they count only with the mark [DONE].
 func (m *SSEMeter) Usage() (Reported, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -130,7 +130,7 @@ func (m *identifyMiddleware) refuse(ctx context.Context, c *chain.Call, err erro
 func region(ctx context.Context) string { return awsmiddleware.GetRegion(ctx) }
 
 // runLimited runs the rest of the stack. With Options.Output, Guard.Limited sets the request's output limit, and runs the rest again with a lower
-// one as long as the budget has no room for the call and nothing was sent.
+// one as long as the budget has no room for the call and nothing was sent. The error is that of the last run.
 func (m *identifyMiddleware) runLimited(ctx context.Context, c *chain.Call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	if !m.door.guard.LimitsOutput() {
 		return next.HandleInitialize(withCall(ctx, c), in)

@@ -200,7 +200,8 @@ func (w *walk) form() error {
 }
 
 // own reads JSON of the caller's own, such as the input of a tool, in which a cache point has no meaning. The sink gets it as it stands, with its
-// length without white space and escapes. It is read by passed, because the model wrote some of it and may have used a key twice.
+// length without white space and escapes. It is read by passed: the model wrote some of it and may have used a key twice, which
+// a meter accepts, and a prompt (WalkPrompt) does not.
 func (w *walk) own() error {
 	w.Peek()           // white space before the value is no part of it
 	spare := w.Spare() // how many bytes of white space and escapes were read so far

@@ -38,7 +38,8 @@ func (w *walk) marker(points *Points, form request.Marker, key string) error {
 	return nil
 }
 
-// noPoint reads a value that is no object in the place of a cache point. null is allowed there.
+// noPoint reads a value that is no object in the place of a cache point. null is allowed there. With anything else the body is no prompt that can be
+// checked (Misshapen); a meter goes on, because the service will refuse it.
 func (w *walk) noPoint() error {
 	if w.Peek() != 'n' {
 		w.sink.Misshapen(w.Pos(), "expected an object")
