@@ -20,7 +20,7 @@ import (
 // Ten thousand processes share one limit: they use all of it, never a nano-USD more, and ask the store once in three calls.
 func TestLeasesOfTenThousandHolders(t *testing.T) {
 	holders := 10_000
-	if raceDetector {
+	if raceDetector || testing.Short() {
 		holders /= 10
 	}
 	synctest.Test(t, func(t *testing.T) {
